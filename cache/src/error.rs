@@ -1,0 +1,148 @@
+//! The ways in which a cache can fail.
+
+use std::path::PathBuf;
+
+/// An error of the cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("`{path}`: cannot {action}: {source}{}", disk_hint(.source))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb phrase.
+        action: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A shard could not be decoded or encoded.
+    #[error("`{path}`: {source}\nhint: the file is damaged; delete the cache and extract again")]
+    Parquet {
+        /// The shard's file.
+        path: PathBuf,
+        /// The cause.
+        source: parquet::errors::ParquetError,
+    },
+    /// `meta.json` is not what a cache has.
+    #[error(
+        "`{path}`: not a cache description: {source}\nhint: delete the cache and extract again"
+    )]
+    Meta {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// The folder has no `meta.json`.
+    #[error("`{path}`: no cache here (`meta.json` is missing)\nhint: run `extract` first")]
+    NoCache {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The cache was written by an incompatible version.
+    #[error(
+        "`{path}`: cache format {found}, this program reads {expected}\nhint: extract again, or use the version that wrote it"
+    )]
+    Version {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The version that this library reads.
+        expected: u32,
+    },
+    /// `extract` was stopped before it had done all samples.
+    #[error(
+        "`{path}`: the cache is not finished ({rows} slices so far)\nhint: run the same `extract` command again; it goes on where it stopped"
+    )]
+    Incomplete {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Slices in finished shards.
+        rows: u64,
+    },
+    /// A cache exists that was made in another way.
+    #[error(
+        "`{path}`: made with another `{field}`: the cache has {found}, this run has {expected}\nhint: repeat the run with the cache's value, give another --cache folder, or delete this one"
+    )]
+    Mismatch {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The field of `meta.json` that differs.
+        field: String,
+        /// The cache's value.
+        found: String,
+        /// This run's value.
+        expected: String,
+    },
+    /// Another process writes to the cache.
+    #[error("`{path}`: another process is writing this cache\nhint: wait until it has finished")]
+    Locked {
+        /// The cache's folder.
+        path: PathBuf,
+    },
+    /// A shard is not what `meta.json` says of it.
+    #[error(
+        "`{path}`: {what} is {found}, `meta.json` says {expected}\nhint: the file was damaged or replaced; delete the cache and extract again"
+    )]
+    Shard {
+        /// The shard's file.
+        path: PathBuf,
+        /// What was compared.
+        what: &'static str,
+        /// The file's value.
+        found: String,
+        /// The value in `meta.json`.
+        expected: String,
+    },
+    /// A batch is not of the shapes that the cache has.
+    #[error("`{path}`: a batch's {what} is {found}, the cache has {expected}")]
+    Shape {
+        /// The cache's folder.
+        path: PathBuf,
+        /// What was compared.
+        what: &'static str,
+        /// The batch's value.
+        found: String,
+        /// The cache's value.
+        expected: String,
+    },
+    /// A token is NaN, infinite or beyond the range of f16.
+    #[error(
+        "{sample}, slice {slice}: `{column}` holds a value that f16 cannot keep ({value})\nhint: the model computes NaN or overflows on this image"
+    )]
+    NotFinite {
+        /// The sample.
+        sample: String,
+        /// The slice in it.
+        slice: u32,
+        /// The column.
+        column: String,
+        /// The value.
+        value: f32,
+    },
+    /// The cache lacks what was asked for.
+    #[error("`{path}`: {what}\nhint: {hint}")]
+    Missing {
+        /// The cache's folder.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+fn disk_hint(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "\nhint: make room and run the same command again; finished shards are kept"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "\nhint: make the folder writable, or give another one"
+        }
+        _ => "",
+    }
+}

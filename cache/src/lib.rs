@@ -1,0 +1,22 @@
+//! The cache: what stage one writes and stage two reads.
+//!
+//! A cache is a folder `DATASET/MODEL@SIZE` of immutable Parquet shards and a `meta.json` that
+//! names the finished ones; `cache/README.md` is its specification. [`CacheWriter`] appends
+//! [`TokenBatch`]es and resumes after a stop; [`CacheReader`] opens a finished cache, validated.
+
+mod batch;
+mod error;
+mod meta;
+mod process;
+mod read;
+mod schema;
+mod write;
+
+pub use batch::{Labels, Mask, SliceMeta, Split, Task, TokenBatch};
+pub use error::Error;
+pub use meta::{
+    CacheMeta, FORMAT_VERSION, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens, sha256_file,
+};
+pub use process::peak_rss_bytes;
+pub use read::CacheReader;
+pub use write::{CacheWriter, Position};

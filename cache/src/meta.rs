@@ -1,0 +1,275 @@
+//! `meta.json`: what a cache is, and which shards of it are finished.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Task};
+
+/// The version of the format that this library writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The fields of `meta.json` that change while a cache grows or between releases; all others must
+/// agree between a cache and the run that continues it.
+const PROGRESS: [&str; 5] = ["tool_version", "rows", "shards", "skipped", "complete"];
+
+/// The content of `meta.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CacheMeta {
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The version of the program that created the cache.
+    pub tool_version: String,
+    /// The dataset's name.
+    pub dataset: String,
+    /// What its labels are.
+    pub task: Task,
+    /// Names of the classes, in the order of label indices and label columns.
+    pub classes: Vec<String>,
+    /// Whether the dataset has masks.
+    pub has_masks: bool,
+    /// Names of the values in masks, where known.
+    pub mask_classes: Vec<MaskClass>,
+    /// Number of samples that the run covers.
+    pub samples: u64,
+    /// Hash over the list of samples with their labels and splits, and the source files' sizes.
+    pub samples_sha256: String,
+    /// The backbone.
+    pub model: ModelMeta,
+    /// Input height and width of the backbone in pixels.
+    pub image_size: u32,
+    /// Which tokens are kept.
+    pub tokens: Tokens,
+    /// Number of blocks kept, `L`; layer 1 is the last block.
+    pub layers: u32,
+    /// Width of a token, `D`.
+    pub width: u32,
+    /// Rows and columns of the patch grid; `P` is their product.
+    pub grid: [u32; 2],
+    /// Element type of all tensors: `f16`, little-endian.
+    pub dtype: String,
+    /// The whole recipe from voxels to the backbone's input.
+    pub preprocess: Value,
+    /// The ONNX Runtime execution provider.
+    pub provider: String,
+    /// The precision of the computation.
+    pub precision: String,
+    /// Slices in a run of the backbone.
+    pub batch_size: u32,
+    /// Rows in every shard but the last.
+    pub shard_rows: u32,
+    /// Rows in finished shards.
+    pub rows: u64,
+    /// Finished shards, in order.
+    pub shards: Vec<Shard>,
+    /// Samples that could not be read.
+    pub skipped: Vec<Skipped>,
+    /// Whether all samples are done.
+    pub complete: bool,
+}
+
+/// The backbone of a cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelMeta {
+    /// Name of the model card.
+    pub name: String,
+    /// sha256 of the ONNX file, in hex.
+    pub sha256: String,
+}
+
+/// Which tokens a cache keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokens {
+    /// CLS tokens and means of the patch tokens.
+    Cls,
+    /// Patch tokens too.
+    All,
+}
+
+/// The meaning of a value in masks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskClass {
+    /// The value.
+    pub value: u16,
+    /// Its name.
+    pub name: String,
+}
+
+/// One shard: the same rows in every table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Number of rows.
+    pub rows: u32,
+    /// The shard's file in each table, by the table's name.
+    pub tables: BTreeMap<String, TableFile>,
+}
+
+/// One file of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableFile {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Hash of the content, in hex.
+    pub sha256: String,
+}
+
+/// A sample that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The sample's id.
+    pub sample: String,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+impl CacheMeta {
+    /// Number of patch tokens of a slice, `P`.
+    pub fn patches(&self) -> usize {
+        self.grid[0] as usize * self.grid[1] as usize
+    }
+
+    /// Bytes in all finished shards.
+    pub fn bytes(&self) -> u64 {
+        let files = self.shards.iter().flat_map(|s| s.tables.values());
+        files.map(|file| file.bytes).sum()
+    }
+
+    /// Reads `dir/meta.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCache`], [`Error::Version`], [`Error::Meta`] for a file that is not a cache's,
+    /// and [`Error::Io`].
+    pub fn read(dir: &Path) -> Result<CacheMeta, Error> {
+        let path = dir.join("meta.json");
+        let text = match std::fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoCache { path: dir.into() });
+            }
+            result => result.map_err(io_error(&path, "read"))?,
+        };
+        check_version(dir, &text)?;
+        serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })
+    }
+
+    /// Replaces `dir/meta.json` in one step: a reader sees the old file or the new one.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
+        let path = dir.join("meta.json");
+        let part = dir.join("meta.json.part");
+        let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Meta {
+            path: path.clone(),
+            source,
+        })?;
+        text.push(b'\n');
+        let mut file = File::create(&part).map_err(io_error(&part, "create"))?;
+        file.write_all(&text)
+            .and_then(|()| file.sync_all())
+            .map_err(io_error(&part, "write"))?;
+        std::fs::rename(&part, &path).map_err(io_error(&path, "replace"))?;
+        sync_dir(dir)
+    }
+
+    /// Compares the fields that a continued run may not change.
+    pub(crate) fn check_same(&self, run: &CacheMeta, dir: &Path) -> Result<(), Error> {
+        let (cache, run) = (values(self), values(run));
+        let difference = match (&cache, &run) {
+            (Value::Object(cache), Value::Object(run)) => cache
+                .iter()
+                .filter(|(field, _)| !PROGRESS.contains(&field.as_str()))
+                .find_map(|(field, found)| difference(field, found, &run[field])),
+            _ => None,
+        };
+        match difference {
+            None => Ok(()),
+            Some((field, found, expected)) => Err(Error::Mismatch {
+                path: dir.into(),
+                field,
+                found: found.to_string(),
+                expected: expected.to_string(),
+            }),
+        }
+    }
+}
+
+fn values(meta: &CacheMeta) -> Value {
+    serde_json::to_value(meta).unwrap_or_default()
+}
+
+/// The first place in which two values differ, descending into objects with the same keys.
+fn difference<'a>(
+    path: &str,
+    a: &'a Value,
+    b: &'a Value,
+) -> Option<(String, &'a Value, &'a Value)> {
+    if a == b {
+        return None;
+    }
+    match (a, b) {
+        (Value::Object(left), Value::Object(right)) if left.keys().eq(right.keys()) => left
+            .iter()
+            .find_map(|(key, a)| difference(&format!("{path}.{key}"), a, &right[key])),
+        _ => Some((path.to_string(), a, b)),
+    }
+}
+
+fn check_version(dir: &Path, text: &[u8]) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let version: Version = serde_json::from_slice(text).map_err(|source| Error::Meta {
+        path: dir.join("meta.json"),
+        source,
+    })?;
+    if version.format_version == FORMAT_VERSION {
+        return Ok(());
+    }
+    Err(Error::Version {
+        path: dir.into(),
+        found: version.format_version,
+        expected: FORMAT_VERSION,
+    })
+}
+
+/// The sha256 of a file's content, in hex.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).map_err(io_error(path, "open"))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(io_error(path, "read"))? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes renames and new files in `dir` survive a power cut.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(io_error(dir, "sync"))
+}
+
+pub(crate) fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io {
+        path,
+        action,
+        source,
+    }
+}

@@ -1,0 +1,339 @@
+//! Reading a cache: opening is validation.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray, RecordBatch};
+use ndarray::{Array2, Array3};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use crate::meta::io_error;
+use crate::schema::{self, Table};
+use crate::write::shard_file;
+use crate::{CacheMeta, Error, Mask, SliceMeta, sha256_file};
+
+/// An opened cache.
+#[derive(Debug)]
+pub struct CacheReader {
+    dir: PathBuf,
+    meta: CacheMeta,
+    sha256: String,
+}
+
+impl CacheReader {
+    /// Opens the finished cache `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Incomplete`] if `extract` has not finished it, [`Error::Shard`] if a shard is
+    /// missing or has another size, number of rows or schema than `meta.json` says, and what
+    /// [`CacheMeta::read`] gives.
+    pub fn open(dir: &Path) -> Result<CacheReader, Error> {
+        let reader = CacheReader::open_unfinished(dir)?;
+        match reader.meta.complete {
+            true => Ok(reader),
+            false => Err(Error::Incomplete {
+                path: dir.into(),
+                rows: reader.meta.rows,
+            }),
+        }
+    }
+
+    /// Opens what is finished of the cache `dir`.
+    pub(crate) fn open_unfinished(dir: &Path) -> Result<CacheReader, Error> {
+        let reader = CacheReader {
+            dir: dir.into(),
+            meta: CacheMeta::read(dir)?,
+            sha256: sha256_file(&dir.join("meta.json"))?,
+        };
+        reader.check_shards()?;
+        Ok(reader)
+    }
+
+    /// The folders below `root` that hold a cache, in the order of their paths.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a folder cannot be listed, and [`Error::NoCache`] if `root` does not exist.
+    pub fn find(root: &Path) -> Result<Vec<PathBuf>, Error> {
+        if !root.is_dir() {
+            return Err(Error::NoCache { path: root.into() });
+        }
+        let mut found = Vec::new();
+        for dataset in folders(root)? {
+            let caches = folders(&dataset)?.into_iter();
+            found.extend(caches.filter(|dir| dir.join("meta.json").is_file()));
+        }
+        Ok(found)
+    }
+
+    /// The cache's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the cache holds and how it was made.
+    pub fn meta(&self) -> &CacheMeta {
+        &self.meta
+    }
+
+    /// Hash of `meta.json`, and so, through the shards' hashes in it, of the whole cache.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Compares every file with its hash in `meta.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shard`] for the first file that differs.
+    pub fn verify(&self) -> Result<(), Error> {
+        for (index, shard) in self.meta.shards.iter().enumerate() {
+            for table in Table::of(&self.meta) {
+                let path = self.path(table, index);
+                let expected = shard.tables.get(table.name()).map(|f| f.sha256.clone());
+                self.same(&path, "sha256", Some(sha256_file(&path)?), expected)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the `slices` table, `N` of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parquet`] or [`Error::Io`] if a shard cannot be read.
+    pub fn slices(&self) -> Result<Vec<SliceMeta>, Error> {
+        let mut rows = Vec::new();
+        for shard in 0..self.meta.shards.len() {
+            rows.extend(self.shard_slices(shard)?);
+        }
+        Ok(rows)
+    }
+
+    /// CLS tokens of a layer, `[N, D]`; layer 1 is the last block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the cache has no such layer; otherwise as [`slices`](Self::slices).
+    pub fn cls(&self, layer: u32) -> Result<Array2<f32>, Error> {
+        self.tokens(Table::Cls, layer)
+    }
+
+    /// Means of the patch tokens of a layer, `[N, D]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`cls`](Self::cls).
+    pub fn mean(&self, layer: u32) -> Result<Array2<f32>, Error> {
+        self.tokens(Table::Mean, layer)
+    }
+
+    /// Patch tokens of a layer in one shard, `[rows, P, D]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the cache keeps no patch tokens or has no such layer or shard;
+    /// otherwise as [`slices`](Self::slices).
+    pub fn patch(&self, layer: u32, shard: usize) -> Result<Array3<f32>, Error> {
+        let rows = self.shard_rows(shard)?;
+        let (patches, width) = (self.meta.patches(), self.meta.width as usize);
+        let mut out = Array3::zeros((rows, patches, width));
+        self.read_tensor(Table::Patch, layer, shard, standard(&mut out))?;
+        Ok(out)
+    }
+
+    /// The masks of one shard, each at its slice's height and width.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the cache keeps no masks, [`Error::Shard`] if a mask has another size
+    /// than its slice; otherwise as [`slices`](Self::slices).
+    pub fn masks(&self, shard: usize) -> Result<Vec<Option<Mask>>, Error> {
+        self.shard_rows(shard)?;
+        self.check_table(Table::Mask, "extract a dataset that has masks")?;
+        let slices = self.shard_slices(shard)?;
+        let sizes: Vec<_> = slices.iter().map(|s| (s.height, s.width)).collect();
+        let path = self.path(Table::Mask, shard);
+        let mut masks = Vec::with_capacity(sizes.len());
+        for batch in self.batches(Table::Mask, shard, "mask")? {
+            let batch = batch?;
+            let sizes = &sizes[masks.len()..];
+            let decoded = schema::decode_masks(batch.column(0).as_binary(), sizes);
+            masks.extend(decoded.map_err(|row| Error::Shard {
+                path: path.clone(),
+                what: "size of a mask",
+                found: format!("wrong in row {row}"),
+                expected: format!("{} x {}", sizes[row].0, sizes[row].1),
+            })?);
+        }
+        Ok(masks)
+    }
+
+    pub(crate) fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
+        let path = self.path(Table::Slices, shard);
+        let reader = parquet_reader(&path)?
+            .build()
+            .map_err(parquet_error(&path))?;
+        let mut rows = Vec::new();
+        for batch in batches(reader, path) {
+            rows.extend(schema::decode_slices(&self.meta, &batch?));
+        }
+        Ok(rows)
+    }
+
+    fn shard_rows(&self, shard: usize) -> Result<usize, Error> {
+        let known = self.meta.shards.get(shard).map(|s| s.rows as usize);
+        known.ok_or_else(|| Error::Missing {
+            path: self.dir.clone(),
+            what: format!("no shard {shard}, there are {}", self.meta.shards.len()),
+            hint: "ask for a shard below that number",
+        })
+    }
+
+    fn tokens(&self, table: Table, layer: u32) -> Result<Array2<f32>, Error> {
+        let rows = self.meta.shards.iter().map(|s| s.rows as usize).sum();
+        let mut out = Array2::zeros((rows, self.meta.width as usize));
+        let mut rest = standard(&mut out);
+        for (index, shard) in self.meta.shards.iter().enumerate() {
+            let (here, after) = rest.split_at_mut(shard.rows as usize * self.meta.width as usize);
+            self.read_tensor(table, layer, index, here)?;
+            rest = after;
+        }
+        Ok(out)
+    }
+
+    fn read_tensor(
+        &self,
+        table: Table,
+        layer: u32,
+        shard: usize,
+        mut out: &mut [f32],
+    ) -> Result<(), Error> {
+        self.check_table(table, "extract again with `--tokens all`")?;
+        if layer == 0 || layer > self.meta.layers {
+            return Err(Error::Missing {
+                path: self.dir.clone(),
+                what: format!("no layer {layer}, the cache has 1 to {}", self.meta.layers),
+                hint: "layer 1 is the last block; extract again with more `--layers`",
+            });
+        }
+        for batch in self.batches(table, shard, &table.column(layer))? {
+            let batch = batch?;
+            let width = out.len() / self.rest_rows(out.len(), table);
+            let (here, after) = out.split_at_mut(batch.num_rows() * width);
+            schema::decode_tensors(batch.column(0), here);
+            out = after;
+        }
+        Ok(())
+    }
+
+    fn rest_rows(&self, values: usize, table: Table) -> usize {
+        let bytes = table.tensor_bytes(&self.meta).unwrap_or(2);
+        (values * 2 / bytes.max(1)).max(1)
+    }
+
+    fn check_table(&self, table: Table, hint: &'static str) -> Result<(), Error> {
+        if Table::of(&self.meta).contains(&table) {
+            return Ok(());
+        }
+        Err(Error::Missing {
+            path: self.dir.clone(),
+            what: format!("the cache has no `{}` table", table.name()),
+            hint,
+        })
+    }
+
+    fn batches(
+        &self,
+        table: Table,
+        shard: usize,
+        column: &str,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
+        let path = self.path(table, shard);
+        let builder = parquet_reader(&path)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+        let reader = builder
+            .with_projection(mask)
+            .build()
+            .map_err(parquet_error(&path))?;
+        Ok(batches(reader, path))
+    }
+
+    fn path(&self, table: Table, shard: usize) -> PathBuf {
+        self.dir.join(table.name()).join(shard_file(shard))
+    }
+
+    fn check_shards(&self) -> Result<(), Error> {
+        let total: u64 = self.meta.shards.iter().map(|s| u64::from(s.rows)).sum();
+        let meta_path = self.dir.join("meta.json");
+        self.same(&meta_path, "sum of the shards' rows", total, self.meta.rows)?;
+        for (index, shard) in self.meta.shards.iter().enumerate() {
+            for table in Table::of(&self.meta) {
+                let path = self.path(table, index);
+                let file = fs::metadata(&path).map_err(io_error(&path, "open"))?;
+                let expected = shard.tables.get(table.name()).map(|f| f.bytes);
+                self.same(&path, "size in bytes", Some(file.len()), expected)?;
+                let reader = parquet_reader(&path)?;
+                let rows = reader.metadata().file_metadata().num_rows();
+                self.same(&path, "number of rows", rows, i64::from(shard.rows))?;
+                let (found, expected) = (reader.schema(), table.schema(&self.meta));
+                self.same(&path, "schema", found.fields(), expected.fields())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn same<T: PartialEq + std::fmt::Debug>(
+        &self,
+        path: &Path,
+        what: &'static str,
+        found: T,
+        expected: T,
+    ) -> Result<(), Error> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::Shard {
+            path: path.into(),
+            what,
+            found: format!("{found:?}"),
+            expected: format!("{expected:?}"),
+        })
+    }
+}
+
+fn standard<D: ndarray::Dimension>(out: &mut ndarray::Array<f32, D>) -> &mut [f32] {
+    out.as_slice_mut()
+        .expect("a new array is in standard layout")
+}
+
+fn folders(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error(dir, "list"))? {
+        let path = entry.map_err(io_error(dir, "list"))?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn parquet_reader(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+    let file = File::open(path).map_err(io_error(path, "open"))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error(path))
+}
+
+fn batches(
+    reader: ParquetRecordBatchReader,
+    path: PathBuf,
+) -> impl Iterator<Item = Result<RecordBatch, Error>> {
+    reader.map(move |batch| batch.map_err(|e| parquet_error(&path)(e.into())))
+}
+
+fn parquet_error(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Parquet { path, source }
+}

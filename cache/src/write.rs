@@ -1,0 +1,479 @@
+//! Writing a cache: append batches, close shards, go on after a stop.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use ndarray::{Array2, Array3, ArrayView2, Axis, Slice};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use sha2::{Digest, Sha256};
+
+use crate::meta::{io_error, sync_dir};
+use crate::schema::{self, Table};
+use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, SliceMeta, TableFile, TokenBatch};
+
+/// Bytes of a row group of tensors: larger ones read more slowly.
+const ROW_GROUP_BYTES: usize = 4 << 20;
+
+/// Where a cache ends: the last slice in a finished shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its sample.
+    pub sample: String,
+    /// Its slice in the sample.
+    pub slice: u32,
+    /// Its view.
+    pub view: u16,
+}
+
+/// Writes a cache, shard by shard.
+///
+/// A shard is written under temporary names, synced, renamed, and only then named in `meta.json`,
+/// which is replaced in one step. What a stop leaves unnamed is deleted by the next
+/// [`open`](CacheWriter::open). Every shard but the last has exactly `shard_rows` rows, so a cache
+/// that was stopped and continued equals one made in one go, byte for byte.
+pub struct CacheWriter {
+    dir: PathBuf,
+    meta: CacheMeta,
+    open: Option<OpenShard>,
+    /// Held, and so locked, as long as the writer lives.
+    _lock: File,
+}
+
+struct OpenShard {
+    rows: u32,
+    tables: Vec<(Table, TableWriter)>,
+}
+
+impl CacheWriter {
+    /// Creates the cache `dir`, or opens it to go on.
+    ///
+    /// `run` describes the cache that is to be made; its progress (`rows`, `shards`, `skipped`,
+    /// `complete`) is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] if `dir` holds a cache made in another way, [`Error::Locked`] if another
+    /// process writes to it, [`Error::Shard`] if a finished shard is damaged, and [`Error::Io`].
+    pub fn open(dir: &Path, run: CacheMeta) -> Result<CacheWriter, Error> {
+        fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
+        let lock = lock(dir)?;
+        let meta = match CacheMeta::read(dir) {
+            Ok(meta) => {
+                meta.check_same(&run, dir)?;
+                CacheReader::open_unfinished(dir)?;
+                meta
+            }
+            Err(Error::NoCache { .. }) => start(dir, run)?,
+            Err(error) => return Err(error),
+        };
+        let writer = CacheWriter {
+            dir: dir.into(),
+            meta,
+            open: None,
+            _lock: lock,
+        };
+        writer.delete_unnamed()?;
+        Ok(writer)
+    }
+
+    /// The cache's description so far.
+    pub fn meta(&self) -> &CacheMeta {
+        &self.meta
+    }
+
+    /// The last slice in a finished shard, or `None` if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parquet`] or [`Error::Io`] if the last shard cannot be read.
+    pub fn position(&self) -> Result<Option<Position>, Error> {
+        if self.meta.shards.is_empty() {
+            return Ok(None);
+        }
+        let reader = CacheReader::open_unfinished(&self.dir)?;
+        let last = reader.shard_slices(self.meta.shards.len() - 1)?.pop();
+        Ok(last.map(|slice| Position {
+            sample: slice.sample,
+            slice: slice.slice,
+            view: slice.view,
+        }))
+    }
+
+    /// Appends a batch, closing shards as they fill.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if the batch does not fit the cache, [`Error::NotFinite`] if a token has no
+    /// f16, and [`Error::Io`] or [`Error::Parquet`] if it cannot be written; the finished shards
+    /// stay.
+    pub fn append(&mut self, batch: &TokenBatch) -> Result<(), Error> {
+        self.check_shapes(batch)?;
+        self.check_values(batch)?;
+        let mut start = 0;
+        while start < batch.slices.len() {
+            let free = (self.meta.shard_rows - self.open_rows()) as usize;
+            let end = batch.slices.len().min(start + free);
+            self.append_rows(batch, start, end)?;
+            if self.open_rows() == self.meta.shard_rows {
+                self.close_shard()?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Notes a sample that could not be read; it is saved with the next shard.
+    pub fn skip(&mut self, skipped: Skipped) {
+        if !self.meta.skipped.iter().any(|s| s.sample == skipped.sample) {
+            self.meta.skipped.push(skipped);
+        }
+    }
+
+    /// Whether no row has been appended, in this run or an earlier one.
+    pub fn is_empty(&self) -> bool {
+        self.meta.rows == 0 && self.open.is_none()
+    }
+
+    /// Closes the last shard and declares the cache complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Parquet`] if the shard or `meta.json` cannot be written.
+    pub fn finish(mut self) -> Result<CacheMeta, Error> {
+        self.meta.complete = true;
+        if self.open.is_some() {
+            self.close_shard()?;
+        } else {
+            self.meta.write(&self.dir)?;
+        }
+        Ok(self.meta)
+    }
+
+    fn open_rows(&self) -> u32 {
+        self.open.as_ref().map_or(0, |shard| shard.rows)
+    }
+
+    fn append_rows(&mut self, batch: &TokenBatch, start: usize, end: usize) -> Result<(), Error> {
+        let first = self.meta.rows + u64::from(self.open_rows());
+        if self.open.is_none() {
+            self.open = Some(self.create_shard()?);
+        }
+        let meta = &self.meta;
+        let Some(shard) = self.open.as_mut() else {
+            return Ok(());
+        };
+        for (table, writer) in &mut shard.tables {
+            let rows = encode(*table, meta, first, batch, start..end)
+                .map_err(|e| writer.error(e.into()))?;
+            writer.write(&rows)?;
+        }
+        shard.rows += u32::try_from(end - start).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    fn create_shard(&self) -> Result<OpenShard, Error> {
+        let name = shard_file(self.meta.shards.len());
+        let tables = Table::of(&self.meta).into_iter().map(|table| {
+            let path = self.dir.join(table.name()).join(&name);
+            Ok((table, TableWriter::create(path, table, &self.meta)?))
+        });
+        Ok(OpenShard {
+            rows: 0,
+            tables: tables.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    fn close_shard(&mut self) -> Result<(), Error> {
+        let Some(shard) = self.open.take() else {
+            return Ok(());
+        };
+        let mut tables = BTreeMap::new();
+        for (table, writer) in shard.tables {
+            tables.insert(table.name().to_string(), writer.close()?);
+            sync_dir(&self.dir.join(table.name()))?;
+        }
+        self.meta.rows += u64::from(shard.rows);
+        self.meta.shards.push(Shard {
+            rows: shard.rows,
+            tables,
+        });
+        self.meta.write(&self.dir)
+    }
+
+    fn delete_unnamed(&self) -> Result<(), Error> {
+        for table in Table::of(&self.meta) {
+            let folder = self.dir.join(table.name());
+            for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
+                let path = entry.map_err(io_error(&folder, "list"))?.path();
+                let named = (0..self.meta.shards.len())
+                    .any(|i| path.file_name() == Some(shard_file(i).as_ref()));
+                if !named {
+                    fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_shapes(&self, batch: &TokenBatch) -> Result<(), Error> {
+        let (rows, meta) = (batch.slices.len(), &self.meta);
+        let (layers, width) = (meta.layers as usize, meta.width as usize);
+        let token = vec![vec![rows, width]; layers];
+        let patch = match Table::of(meta).contains(&Table::Patch) {
+            true => vec![vec![rows, meta.patches(), width]; layers],
+            false => Vec::new(),
+        };
+        let masks = if meta.has_masks { rows } else { 0 };
+        self.same("cls shape", shapes2(&batch.cls), token.clone())?;
+        self.same("mean shape", shapes2(&batch.mean), token)?;
+        self.same("patch shape", shapes3(&batch.patch), patch)?;
+        self.same("number of masks", batch.masks.len(), masks)
+    }
+
+    fn same<T: PartialEq + std::fmt::Debug>(
+        &self,
+        what: &'static str,
+        found: T,
+        expected: T,
+    ) -> Result<(), Error> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            path: self.dir.clone(),
+            what,
+            found: format!("{found:?}"),
+            expected: format!("{expected:?}"),
+        })
+    }
+
+    fn check_values(&self, batch: &TokenBatch) -> Result<(), Error> {
+        let patch = batch.patch.iter().map(flat);
+        let views = [
+            (
+                Table::Cls,
+                batch.cls.iter().map(|layer| layer.view()).collect(),
+            ),
+            (
+                Table::Mean,
+                batch.mean.iter().map(|layer| layer.view()).collect(),
+            ),
+            (Table::Patch, patch.collect::<Vec<_>>()),
+        ];
+        for (table, layers) in views {
+            for (layer, tokens) in (1..=self.meta.layers).rev().zip(layers) {
+                check_finite(&table.column(layer), &batch.slices, tokens)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_finite(
+    column: &str,
+    slices: &[SliceMeta],
+    tokens: ArrayView2<'_, f32>,
+) -> Result<(), Error> {
+    let largest = half::f16::MAX.to_f32();
+    let bad = |v: f32| v.is_nan() || v.abs() > largest;
+    for (slice, row) in slices.iter().zip(tokens.rows()) {
+        if let Some(&value) = row.iter().find(|&&v| bad(v)) {
+            return Err(Error::NotFinite {
+                sample: slice.sample.clone(),
+                slice: slice.slice,
+                column: column.to_string(),
+                value,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn shapes2(layers: &[Array2<f32>]) -> Vec<Vec<usize>> {
+    layers.iter().map(|layer| layer.shape().to_vec()).collect()
+}
+
+fn shapes3(layers: &[Array3<f32>]) -> Vec<Vec<usize>> {
+    layers.iter().map(|layer| layer.shape().to_vec()).collect()
+}
+
+/// `[B, P, D]` seen as `[B, P · D]`; the runtime's outputs are in standard layout.
+fn flat(layer: &Array3<f32>) -> ArrayView2<'_, f32> {
+    let (rows, patches, width) = layer.dim();
+    layer
+        .view()
+        .into_shape_with_order((rows, patches * width))
+        .expect("patch tokens are in standard layout")
+}
+
+fn encode(
+    table: Table,
+    meta: &CacheMeta,
+    first: u64,
+    batch: &TokenBatch,
+    rows: std::ops::Range<usize>,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let cut = Slice::from(rows.clone());
+    let tensors = |layers: Vec<ArrayView2<'_, f32>>| {
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|layer| layer.slice_axis(Axis(0), cut))
+            .collect();
+        schema::encode_tensors(table, meta, first, &layers)
+    };
+    match table {
+        Table::Slices => schema::encode_slices(meta, first, &batch.slices[rows]),
+        Table::Mask => schema::encode_masks(meta, first, &batch.masks[rows]),
+        Table::Cls => tensors(batch.cls.iter().map(|layer| layer.view()).collect()),
+        Table::Mean => tensors(batch.mean.iter().map(|layer| layer.view()).collect()),
+        Table::Patch => tensors(batch.patch.iter().map(flat).collect()),
+    }
+}
+
+fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {
+    let meta = CacheMeta {
+        rows: 0,
+        shards: Vec::new(),
+        skipped: Vec::new(),
+        complete: false,
+        ..run
+    };
+    for table in Table::of(&meta) {
+        let folder = dir.join(table.name());
+        fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
+    }
+    meta.write(dir)?;
+    Ok(meta)
+}
+
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(".lock");
+    let file = File::create(&path).map_err(io_error(&path, "create"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: dir.into() }),
+        Err(fs::TryLockError::Error(e)) => Err(io_error(&path, "lock")(e)),
+    }
+}
+
+pub(crate) fn shard_file(index: usize) -> String {
+    format!("{index:05}.parquet")
+}
+
+/// Writes one table of a shard, under a temporary name until it is closed.
+struct TableWriter {
+    path: PathBuf,
+    part: PathBuf,
+    writer: ArrowWriter<HashingFile>,
+}
+
+impl TableWriter {
+    fn create(path: PathBuf, table: Table, meta: &CacheMeta) -> Result<TableWriter, Error> {
+        let part = path.with_extension("parquet.part");
+        let file = File::create(&part).map_err(io_error(&part, "create"))?;
+        let sink = HashingFile::new(file);
+        let writer = ArrowWriter::try_new(sink, table.schema(meta), Some(properties(table, meta)))
+            .map_err(|e| write_error(&part, e))?;
+        Ok(TableWriter { path, part, writer })
+    }
+
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        self.writer
+            .write(rows)
+            .map_err(|e| write_error(&self.part, e))
+    }
+
+    fn close(self) -> Result<TableFile, Error> {
+        let sink = self
+            .writer
+            .into_inner()
+            .map_err(|e| write_error(&self.part, e))?;
+        let file = sink.sync().map_err(io_error(&self.part, "write"))?;
+        fs::rename(&self.part, &self.path).map_err(io_error(&self.path, "rename"))?;
+        Ok(file)
+    }
+
+    fn error(&self, source: ParquetError) -> Error {
+        write_error(&self.part, source)
+    }
+}
+
+/// A full disk is an I/O error however deep the encoder wrapped it.
+fn write_error(path: &Path, source: ParquetError) -> Error {
+    match source {
+        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+            Ok(cause) => io_error(path, "write")(*cause),
+            Err(cause) => Error::Parquet {
+                path: path.into(),
+                source: ParquetError::External(cause),
+            },
+        },
+        source => Error::Parquet {
+            path: path.into(),
+            source,
+        },
+    }
+}
+
+fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
+    let builder = WriterProperties::builder().set_created_by("slicebank".into());
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    match table.tensor_bytes(meta) {
+        Some(bytes) => builder
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_max_row_group_row_count(Some((ROW_GROUP_BYTES / bytes.max(1)).max(1))),
+        None if table == Table::Mask => builder
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_compression(zstd)
+            .set_max_row_group_row_count(Some(64)),
+        None => builder.set_compression(zstd),
+    }
+    .build()
+}
+
+/// A file that knows the hash and the length of what was written to it.
+struct HashingFile {
+    file: BufWriter<File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl HashingFile {
+    fn new(file: File) -> HashingFile {
+        HashingFile {
+            file: BufWriter::with_capacity(1 << 20, file),
+            hash: Sha256::new(),
+            bytes: 0,
+        }
+    }
+
+    fn sync(mut self) -> io::Result<TableFile> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        Ok(TableFile {
+            bytes: self.bytes,
+            sha256: crate::meta::hex(&self.hash.finalize()),
+        })
+    }
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,396 @@
+//! The command line: the only place that prints.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, MaskClass, Tokens, peak_rss_bytes};
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::backbone::{Backbone, BackboneOptions};
+use crate::dataset::{self, Dataset, DatasetOptions};
+use crate::model::ModelCard;
+use crate::pipeline::{self, Job, Outcome, Progress};
+use crate::preprocess::{Intensity, NonFinitePolicy, Preprocess};
+use crate::{fingerprint, project};
+
+/// Bytes of tensors in a shard, roughly: what a stop can lose.
+const SHARD_BYTES: usize = 256 << 20;
+
+/// Most rows in a shard.
+const SHARD_ROWS: usize = 1024;
+
+/// Time between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs a frozen backbone once over a dataset of radiology images and caches its tokens.
+///
+/// The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on where it was
+/// when the same command is given again.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// The backbone: a card in onnx_models/
+    #[arg(long)]
+    pub model: String,
+    /// How the images lie on disk: `manifest` or `folder`
+    #[arg(long)]
+    pub dataset: String,
+    /// The dataset's folder, or the manifest itself
+    #[arg(long)]
+    pub root: PathBuf,
+    /// The dataset's name in the cache [default: the folder's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
+    #[arg(long, value_delimiter = ',')]
+    pub label_columns: Vec<String>,
+    /// Take the first N samples only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Where caches lie
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Input size in pixels [default: the card's]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<u32>,
+    /// Tokens to keep: `cls` (and means of the patch tokens), or `all` (patch tokens too)
+    #[arg(long, default_value = "cls")]
+    pub tokens: TokensArg,
+    /// How many of the last blocks to keep
+    #[arg(long, default_value_t = 5)]
+    pub layers: u32,
+    /// Intensities: `minmax`, `window:LOW:HIGH` or `percentile:LOW:HIGH`, per slice
+    #[arg(long, default_value = "minmax")]
+    pub intensity: Intensity,
+    /// NaN and infinite voxels: refuse the file, or set them to 0
+    #[arg(long, default_value = "error")]
+    pub non_finite: NonFiniteArg,
+    /// Slices in a run of the backbone
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch_size: u32,
+    /// Slices after which progress is saved [default: 1024, or fewer if tokens are large]
+    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub shard_rows: Option<u32>,
+    /// Threads [default: the number of cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// How the summary is printed
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// The choices of `--tokens`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TokensArg {
+    /// CLS tokens and means of the patch tokens.
+    Cls,
+    /// Patch tokens too.
+    All,
+}
+
+/// The choices of `--non-finite`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum NonFiniteArg {
+    /// The file is refused.
+    Error,
+    /// Such voxels become 0.
+    Zero,
+}
+
+/// The choices of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For reading.
+    Text,
+    /// One JSON object on a line.
+    Json,
+}
+
+/// What a successful run means for the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All samples are in the cache: 0.
+    Done,
+    /// Some samples could not be read: 1.
+    Skipped,
+}
+
+/// Does what the command line asks for, and prints the summary.
+///
+/// # Errors
+///
+/// Whatever keeps the cache from being finished; the text has a hint what to do.
+pub fn run(cli: &Cli) -> anyhow::Result<Status> {
+    let home = project::find()?;
+    let card = ModelCard::read(&home, &cli.model)?;
+    let mut dataset = dataset::open(&cli.dataset, &cli.root, &dataset_options(cli))?;
+    dataset
+        .samples
+        .truncate(cli.limit.unwrap_or(dataset.samples.len()));
+    let threads = cli.threads.filter(|&n| n > 0).unwrap_or_else(cores);
+    let options = backbone_options(cli, &card, threads);
+    let recipe = recipe(cli, &card, options.image_size);
+    let mut backbone = Backbone::load(&home, &card, options.clone())?;
+    let meta = describe(cli, &card, &dataset, &recipe, &options, &backbone)?;
+    let dir = cache_dir(&cli.cache, &meta)?;
+    let writer = CacheWriter::open(&dir, meta)?;
+    if writer.meta().complete {
+        eprint_line(&format!("{}: already complete", dir.display()));
+        let meta = writer.meta().clone();
+        return summarise(cli, &dir, &Outcome::of_finished(meta));
+    }
+    let job = Job {
+        dataset: &dataset,
+        recipe: &recipe,
+        batch_size: cli.batch_size as usize,
+        readers: threads,
+    };
+    let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
+    let outcome = pipeline::run(&job, &mut backbone, writer, &mut |p| bar.report(p))
+        .with_context(|| format!("{}: not finished", dir.display()))?;
+    bar.finish();
+    summarise(cli, &dir, &outcome)
+}
+
+fn dataset_options(cli: &Cli) -> DatasetOptions {
+    DatasetOptions {
+        name: cli.name.clone(),
+        label_columns: cli.label_columns.clone(),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn backbone_options(cli: &Cli, card: &ModelCard, threads: usize) -> BackboneOptions {
+    BackboneOptions {
+        image_size: cli.image_size.unwrap_or(card.image_size),
+        layers: cli.layers,
+        tokens: match cli.tokens {
+            TokensArg::Cls => Tokens::Cls,
+            TokensArg::All => Tokens::All,
+        },
+        threads,
+    }
+}
+
+fn recipe(cli: &Cli, card: &ModelCard, image_size: u32) -> Preprocess {
+    Preprocess {
+        image_size,
+        slicing: Default::default(),
+        intensity: cli.intensity,
+        resize: Default::default(),
+        rescale: Default::default(),
+        mean: card.mean,
+        std: card.std,
+        non_finite: match cli.non_finite {
+            NonFiniteArg::Error => NonFinitePolicy::Error,
+            NonFiniteArg::Zero => NonFinitePolicy::Zero,
+        },
+    }
+}
+
+fn describe(
+    cli: &Cli,
+    card: &ModelCard,
+    dataset: &Dataset,
+    recipe: &Preprocess,
+    options: &BackboneOptions,
+    backbone: &Backbone,
+) -> anyhow::Result<CacheMeta> {
+    let mask_classes = dataset.mask_classes.iter();
+    let mut meta = CacheMeta {
+        format_version: FORMAT_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_string(),
+        dataset: dataset.name.clone(),
+        task: dataset.task,
+        classes: dataset.classes.clone(),
+        has_masks: pipeline::has_masks(dataset),
+        mask_classes: mask_classes
+            .map(|(value, name)| MaskClass {
+                value: *value,
+                name: name.clone(),
+            })
+            .collect(),
+        samples: dataset.samples.len() as u64,
+        samples_sha256: fingerprint::of_samples(dataset)?,
+        model: backbone.meta().clone(),
+        image_size: options.image_size,
+        tokens: options.tokens,
+        layers: options.layers,
+        width: card.width,
+        grid: card.grid(options.image_size)?,
+        dtype: "f16".to_string(),
+        preprocess: serde_json::to_value(recipe)?,
+        provider: "cpu".to_string(),
+        precision: "fp32".to_string(),
+        batch_size: cli.batch_size,
+        shard_rows: 0,
+        rows: 0,
+        shards: Vec::new(),
+        skipped: Vec::new(),
+        complete: false,
+    };
+    meta.shard_rows = shard_rows(cli, &meta);
+    Ok(meta)
+}
+
+/// A multiple of the batch size: so a continued run cuts the same batches as one without a stop.
+fn shard_rows(cli: &Cli, meta: &CacheMeta) -> u32 {
+    let tokens = match meta.tokens {
+        Tokens::Cls => 2,
+        Tokens::All => 2 + meta.patches(),
+    };
+    let row_bytes = tokens * meta.layers as usize * meta.width as usize * 2;
+    let fitting = u32::try_from((SHARD_BYTES / row_bytes.max(1)).clamp(1, SHARD_ROWS));
+    let wanted = cli.shard_rows.unwrap_or(fitting.unwrap_or(1));
+    wanted.next_multiple_of(cli.batch_size)
+}
+
+fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
+    let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
+    if !plain(&meta.dataset) {
+        anyhow::bail!(
+            "`{}` cannot name a folder\nhint: give the dataset another `--name`",
+            meta.dataset
+        );
+    }
+    let model = format!("{}@{}", meta.model.name, meta.image_size);
+    Ok(root.join(&meta.dataset).join(model))
+}
+
+/// Progress on stderr: a bar on a terminal, a line every few seconds elsewhere.
+struct Bar {
+    bar: ProgressBar,
+    started: Instant,
+    printed: Instant,
+    total: u64,
+    first: Option<u64>,
+}
+
+impl Bar {
+    fn new(total: u64, dir: &Path) -> Bar {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
+        let bar = ProgressBar::new(total);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        eprint_line(&format!("writing {}", dir.display()));
+        Bar {
+            bar,
+            started: Instant::now(),
+            printed: Instant::now(),
+            total,
+            first: None,
+        }
+    }
+
+    fn report(&mut self, progress: Progress) {
+        for reason in &progress.skipped {
+            self.bar
+                .suspend(|| eprint_line(&format!("warning: skipped {reason}")));
+        }
+        let text = self.describe(&progress);
+        self.bar.set_position(progress.samples);
+        self.bar.set_message(text.clone());
+        if !io::stderr().is_terminal() && self.printed.elapsed() >= LINE_EVERY {
+            self.printed = Instant::now();
+            let (done, total) = (progress.samples, self.total);
+            eprint_line(&format!("{done}/{total} samples {text}"));
+        }
+    }
+
+    /// Slices, slices/s and the time left, if the samples to come have as many slices.
+    fn describe(&mut self, progress: &Progress) -> String {
+        let first = *self.first.get_or_insert(progress.samples);
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = progress.slices as f64 / seconds.max(1e-9);
+        let done = progress.samples - first;
+        let left = match done {
+            0 => "?".to_string(),
+            _ => {
+                let to_do = (self.total - progress.samples) as f64;
+                readable(Duration::from_secs_f64(seconds / done as f64 * to_do))
+            }
+        };
+        format!("| {} slices, {rate:.1}/s, {left} left", progress.slices)
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn readable(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+fn summarise(cli: &Cli, dir: &Path, outcome: &Outcome) -> anyhow::Result<Status> {
+    let meta = &outcome.meta;
+    let seconds = outcome.elapsed.as_secs_f64();
+    let rate = outcome.slices as f64 / seconds.max(1e-9);
+    let share = outcome.inference.as_secs_f64() / seconds.max(1e-9);
+    let text = match cli.format {
+        Format::Json => serde_json::json!({
+            "dataset": meta.dataset,
+            "model": meta.model.name,
+            "image_size": meta.image_size,
+            "slices": meta.rows,
+            "slices_embedded": outcome.slices,
+            "skipped": meta.skipped,
+            "bytes": meta.bytes(),
+            "seconds": seconds,
+            "slices_per_second": rate,
+            "inference_share": share,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "cache": dir,
+        })
+        .to_string(),
+        Format::Text => {
+            let mut lines = vec![format!(
+                "{}: {} slices of {} samples, {:.1} MB",
+                dir.display(),
+                meta.rows,
+                meta.samples,
+                meta.bytes() as f64 / 1e6
+            )];
+            if outcome.slices > 0 {
+                lines.push(format!(
+                    "{} slices in {seconds:.1} s ({rate:.2}/s), {:.0}% of the time in the backbone",
+                    outcome.slices,
+                    share * 100.0
+                ));
+            }
+            if !meta.skipped.is_empty() {
+                lines.push(format!("{} samples skipped:", meta.skipped.len()));
+            }
+            let reasons = meta.skipped.iter();
+            lines.extend(reasons.map(|s| format!("  {}", s.reason.replace('\n', "\n    "))));
+            lines.join("\n")
+        }
+    };
+    print_line(&text)?;
+    Ok(match meta.skipped.is_empty() {
+        true => Status::Done,
+        false => Status::Skipped,
+    })
+}
+
+/// A reader that went away (`extract … | head`) is no error.
+fn print_line(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn eprint_line(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,123 @@
+//! A table with a line per image: CSV or Parquet.
+
+mod columns;
+mod rows;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::columns::{Columns, LabelSource};
+use self::rows::Lister;
+use super::table::{Table, read_mask_classes};
+use super::{Dataset, DatasetOptions, name_of, natural_order};
+use crate::Error;
+
+/// Reads the manifest `root`, or `manifest.csv` or `manifest.parquet` in the folder `root`, and
+/// checks that every file is there.
+///
+/// Labels come from `options.label_columns`, else from the column `labels` (`a|b`), else from
+/// `label` (one class), else, if there is a column `mask`, from the masks.
+pub(super) fn open(root: &Path, options: &DatasetOptions) -> Result<Dataset, Error> {
+    let path = manifest_in(root)?;
+    let table = Table::read(&path)?;
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let columns = Columns::find(&table, options)?;
+    if table.rows.is_empty() {
+        return Err(no_rows(path));
+    }
+    let mask_classes = mask_classes(folder, &columns)?;
+    let classes = classes(folder, &table, &columns, &mask_classes, options)?;
+    let samples = Lister::new(&table, &columns, &classes, folder)?.samples()?;
+    Ok(Dataset {
+        name: name_of(folder, options),
+        root: folder.to_path_buf(),
+        task: columns.labels.task(),
+        classes,
+        mask_classes,
+        labels_from_mask: columns.labels == LabelSource::Mask,
+        samples,
+    })
+}
+
+fn manifest_in(root: &Path) -> Result<PathBuf, Error> {
+    if root.is_file() {
+        return Ok(root.to_path_buf());
+    }
+    let files = ["manifest.csv", "manifest.parquet"].map(|name| root.join(name));
+    files
+        .into_iter()
+        .find(|file| file.is_file())
+        .ok_or_else(|| Error::Layout {
+            path: root.to_path_buf(),
+            found: "no manifest".to_owned(),
+            expected: "`manifest.csv` or `manifest.parquet`",
+            hint: "pass the manifest itself or the folder it is in",
+        })
+}
+
+fn no_rows(path: PathBuf) -> Error {
+    Error::Layout {
+        path,
+        found: "a header and no rows".to_owned(),
+        expected: "a row for each image",
+        hint: "see whether the manifest was written to its end",
+    }
+}
+
+fn mask_classes(folder: &Path, columns: &Columns) -> Result<Vec<(u16, String)>, Error> {
+    let path = folder.join("classes.csv");
+    if path.is_file() {
+        return read_mask_classes(&path);
+    }
+    if columns.labels == LabelSource::Mask {
+        return Err(Error::Layout {
+            path: folder.to_path_buf(),
+            found: "masks and neither labels nor `classes.csv`".to_owned(),
+            expected: "`classes.csv` with the columns `value` and `name` beside the manifest",
+            hint: "write a line for each value in the masks, for instance `1,liver`",
+        });
+    }
+    Ok(Vec::new())
+}
+
+/// The classes in order: as in `classes.txt` if there is one, else in natural order.
+fn classes(
+    folder: &Path,
+    table: &Table,
+    columns: &Columns,
+    mask_classes: &[(u16, String)],
+    options: &DatasetOptions,
+) -> Result<Vec<String>, Error> {
+    match &columns.labels {
+        LabelSource::Nothing => Ok(Vec::new()),
+        LabelSource::Columns(_) => Ok(options.label_columns.clone()),
+        LabelSource::Mask => Ok(mask_classes.iter().map(|(_, name)| name.clone()).collect()),
+        LabelSource::Single(column) | LabelSource::Joined(column) => {
+            let path = folder.join("classes.txt");
+            if path.is_file() {
+                return read_class_names(&path);
+            }
+            let cells = table.rows.iter().map(|row| row.cells[*column].as_str());
+            let names: BTreeSet<&str> = cells.flat_map(|cell| columns.labels.names(cell)).collect();
+            let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+            names.sort_by(|a, b| natural_order(a, b));
+            Ok(names)
+        }
+    }
+}
+
+fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

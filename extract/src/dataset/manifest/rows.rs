@@ -1,0 +1,245 @@
+//! The rows of a manifest as samples.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
+
+use cache::{Labels, Split};
+
+use super::columns::{Columns, LabelSource};
+use crate::Error;
+use crate::dataset::table::{Row, Table};
+use crate::dataset::{Sample, id_of};
+
+/// How many missing files a message names.
+const EXAMPLES: usize = 5;
+
+/// Turns rows into samples.
+pub(super) struct Lister<'a> {
+    table: &'a Table,
+    columns: &'a Columns,
+    class_index: HashMap<&'a str, usize>,
+    class_count: usize,
+    folder: &'a Path,
+    /// The folder without links.
+    real_folder: PathBuf,
+    /// Whether folders seen so far lie in `real_folder`.
+    inside: HashMap<PathBuf, bool>,
+    missing: Vec<String>,
+}
+
+impl<'a> Lister<'a> {
+    pub(super) fn new(
+        table: &'a Table,
+        columns: &'a Columns,
+        classes: &'a [String],
+        folder: &'a Path,
+    ) -> Result<Lister<'a>, Error> {
+        Ok(Lister {
+            table,
+            columns,
+            class_index: classes
+                .iter()
+                .enumerate()
+                .map(|(k, name)| (name.as_str(), k))
+                .collect(),
+            class_count: classes.len(),
+            folder,
+            real_folder: folder.canonicalize().map_err(Error::io(folder))?,
+            inside: HashMap::new(),
+            missing: Vec::new(),
+        })
+    }
+
+    pub(super) fn samples(mut self) -> Result<Vec<Sample>, Error> {
+        let rows = self.table.rows.iter();
+        let samples = rows.map(|row| self.sample(row)).collect::<Result<_, _>>()?;
+        if self.missing.is_empty() {
+            return Ok(samples);
+        }
+        let count = self.missing.len();
+        self.missing.truncate(EXAMPLES);
+        Err(Error::MissingFiles {
+            path: self.table.path.clone(),
+            count,
+            examples: self.missing.join("`, `"),
+        })
+    }
+
+    fn sample(&mut self, row: &Row) -> Result<Sample, Error> {
+        let columns = self.columns;
+        let cell = |column: Option<usize>| {
+            column
+                .map(|k| row.cells[k].as_str())
+                .filter(|cell| !cell.is_empty())
+        };
+        let image = self.file(row, columns.image)?;
+        let image = image.ok_or_else(|| {
+            self.table
+                .bad_cell(row, columns.image, "the path of an image")
+        })?;
+        let mask = columns
+            .mask
+            .map(|column| self.file(row, column))
+            .transpose()?
+            .flatten();
+        let id = match (cell(columns.id), cell(columns.slices)) {
+            (Some(id), _) => id.to_owned(),
+            (None, Some(slices)) => format!("{}#{slices}", id_of(&image)),
+            (None, None) => id_of(&image),
+        };
+        Ok(Sample {
+            id,
+            image,
+            mask,
+            slices: self.parsed(row, columns.slices, parse_slices, "`17` or `0-18`")?,
+            patient: cell(columns.patient).map(str::to_owned),
+            split: self.parsed(row, columns.split, Split::parse, "train, val or test")?,
+            labels: self.labels(row)?,
+        })
+    }
+
+    fn parsed<T>(
+        &self,
+        row: &Row,
+        column: Option<usize>,
+        parse: fn(&str) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, Error> {
+        match column {
+            Some(column) if !row.cells[column].is_empty() => parse(&row.cells[column])
+                .map(Some)
+                .ok_or_else(|| self.table.bad_cell(row, column, expected)),
+            _ => Ok(None),
+        }
+    }
+
+    fn labels(&self, row: &Row) -> Result<Labels, Error> {
+        let unknown = || Labels::Multi(vec![None; self.class_count]);
+        match &self.columns.labels {
+            LabelSource::Nothing => Ok(Labels::Unlabelled),
+            LabelSource::Mask => Ok(unknown()),
+            LabelSource::Single(column) => {
+                let classes = self.named_classes(row, *column)?;
+                Ok(Labels::Single(classes.first().map(|class| *class as u32)))
+            }
+            LabelSource::Joined(column) if row.cells[*column].is_empty() => Ok(unknown()),
+            LabelSource::Joined(column) => {
+                let mut labels = vec![Some(0); self.class_count];
+                let classes = self.named_classes(row, *column)?;
+                classes
+                    .into_iter()
+                    .for_each(|class| labels[class] = Some(1));
+                Ok(Labels::Multi(labels))
+            }
+            LabelSource::Columns(columns) => {
+                let expected = "1, 0, -1 or blank";
+                let label = |column: &usize| self.parsed(row, Some(*column), parse_state, expected);
+                columns
+                    .iter()
+                    .map(label)
+                    .collect::<Result<_, _>>()
+                    .map(Labels::Multi)
+            }
+        }
+    }
+
+    fn named_classes(&self, row: &Row, column: usize) -> Result<Vec<usize>, Error> {
+        let names = self.columns.labels.names(&row.cells[column]).into_iter();
+        names
+            .map(|name| self.class_index.get(name).copied())
+            .collect::<Option<_>>()
+            .ok_or_else(|| {
+                self.table
+                    .bad_cell(row, column, "a class that `classes.txt` names")
+            })
+    }
+
+    /// The file that a cell names, relative to the manifest's folder; `None` for a blank cell.
+    fn file(&mut self, row: &Row, column: usize) -> Result<Option<PathBuf>, Error> {
+        let value = &row.cells[column];
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let outside = || Error::OutsideRoot {
+            path: self.table.path.clone(),
+            line: row.line,
+            value: value.clone(),
+        };
+        let path = inner_path(value).ok_or_else(outside)?;
+        let full = self.folder.join(&path);
+        if !full.exists() {
+            self.missing.push(value.clone());
+        } else if !self.is_inside(&full) {
+            return Err(outside());
+        }
+        Ok(Some(path))
+    }
+
+    /// Whether `file` is in the folder even if links are followed; asks once for each parent.
+    fn is_inside(&mut self, file: &Path) -> bool {
+        let really_inside = |path: &Path| {
+            path.canonicalize()
+                .is_ok_and(|path| path.starts_with(&self.real_folder))
+        };
+        let parent = file.parent().unwrap_or(self.folder);
+        if file.is_symlink() {
+            return really_inside(file);
+        }
+        if let Some(inside) = self.inside.get(parent) {
+            return *inside;
+        }
+        let inside = really_inside(parent);
+        self.inside.insert(parent.to_path_buf(), inside);
+        inside
+    }
+}
+
+/// The path without `.`, or `None` if it is absolute or has `..` in it.
+fn inner_path(value: &str) -> Option<PathBuf> {
+    let parts = Path::new(value)
+        .components()
+        .filter(|part| *part != Component::CurDir);
+    parts
+        .map(|part| matches!(part, Component::Normal(_)).then_some(part))
+        .collect()
+}
+
+fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {
+    let (first, last) = cell.split_once('-').unwrap_or((cell, cell));
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+fn parse_state(cell: &str) -> Option<i8> {
+    match cell.parse::<f32>() {
+        Ok(1.0) => Some(1),
+        Ok(0.0) => Some(0),
+        Ok(-1.0) => Some(-1),
+        Ok(_) => None,
+        Err(_) => cell.to_ascii_lowercase().parse().ok().map(bool::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn states_may_be_written_as_floats_or_words() {
+        let cells = ["1", "0.0", "-1.0", "True", "false", "2", "yes"];
+        let expected = [Some(1), Some(0), Some(-1), Some(1), Some(0), None, None];
+        assert_eq!(cells.map(parse_state), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn slice_ranges_round_trip(first in 0u32..9999, length in 0u32..999) {
+            let range = first..=first + length;
+            prop_assert_eq!(parse_slices(&format!("{}-{}", first, first + length)), Some(range));
+            prop_assert_eq!(parse_slices(&first.to_string()), Some(first..=first));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Small tables of text, from CSV or Parquet.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
+
+use crate::Error;
+
+/// A table in memory; all cells are trimmed text, blank where there is no value.
+pub(super) struct Table {
+    pub(super) path: PathBuf,
+    pub(super) headers: Vec<String>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// One row of a table.
+pub(super) struct Row {
+    /// Where it stands in the file, counted from 1 with the header.
+    pub(super) line: usize,
+    /// One cell per header.
+    pub(super) cells: Vec<String>,
+}
+
+impl Table {
+    /// Reads Parquet if the name ends with `.parquet`, else CSV (UTF-8, with or without a byte
+    /// order mark, LF or CRLF).
+    pub(super) fn read(path: &Path) -> Result<Table, Error> {
+        if path
+            .extension()
+            .is_some_and(|ext| ext.eq_ignore_ascii_case("parquet"))
+        {
+            let file = File::open(path).map_err(Error::io(path))?;
+            read_parquet(path, file).map_err(|source| Error::Parquet {
+                path: path.to_path_buf(),
+                source,
+            })
+        } else {
+            read_csv(path)
+        }
+    }
+
+    /// The first column that has one of these names, in whatever case.
+    pub(super) fn column(&self, names: &[&str]) -> Option<usize> {
+        let position = |name: &&str| {
+            self.headers
+                .iter()
+                .position(|h| h.eq_ignore_ascii_case(name))
+        };
+        names.iter().find_map(position)
+    }
+
+    /// The same, if it must be there.
+    pub(super) fn required(&self, names: &[&str]) -> Result<usize, Error> {
+        self.column(names).ok_or_else(|| Error::MissingColumn {
+            path: self.path.clone(),
+            column: names.join("` or `"),
+            found: self.headers.join("`, `"),
+        })
+    }
+
+    /// An error about a cell.
+    pub(super) fn bad_cell(&self, row: &Row, column: usize, expected: impl Into<String>) -> Error {
+        Error::BadCell {
+            path: self.path.clone(),
+            line: row.line,
+            column: self.headers[column].clone(),
+            value: row.cells[column].clone(),
+            expected: expected.into(),
+        }
+    }
+}
+
+fn read_csv(path: &Path) -> Result<Table, Error> {
+    let wrong = |source| Error::Csv {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(file);
+    let headers = reader.headers().map_err(wrong)?;
+    let headers: Vec<String> = headers
+        .iter()
+        .map(|name| name.trim_start_matches('\u{feff}').to_owned())
+        .collect();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        rows.push(csv_row(path, &record.map_err(wrong)?, headers.len())?);
+    }
+    Ok(Table {
+        path: path.to_path_buf(),
+        headers,
+        rows,
+    })
+}
+
+/// Blank fields beyond the last column are dropped: some programs end each line with a comma.
+fn csv_row(path: &Path, record: &csv::StringRecord, expected: usize) -> Result<Row, Error> {
+    let line = record.position().map_or(0, csv::Position::line) as usize;
+    let mut cells: Vec<String> = record.iter().map(str::to_owned).collect();
+    while cells.len() > expected && cells.last().is_some_and(String::is_empty) {
+        cells.pop();
+    }
+    if cells.len() != expected {
+        let (path, found) = (path.to_path_buf(), cells.len());
+        return Err(Error::RaggedRow {
+            path,
+            line,
+            found,
+            expected,
+        });
+    }
+    Ok(Row { line, cells })
+}
+
+fn read_parquet(path: &Path, file: File) -> Result<Table, ParquetError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let fields = reader.schema().fields();
+    let headers = fields
+        .iter()
+        .map(|field| field.name().trim().to_owned())
+        .collect();
+    let mut rows = Vec::new();
+    for batch in reader.build()? {
+        append_rows(&mut rows, &batch?)?;
+    }
+    Ok(Table {
+        path: path.to_path_buf(),
+        headers,
+        rows,
+    })
+}
+
+fn append_rows(rows: &mut Vec<Row>, batch: &RecordBatch) -> Result<(), ParquetError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| cast(column, &DataType::Utf8));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    for k in 0..batch.num_rows() {
+        let cell = |column: &dyn Array| match column.is_null(k) {
+            true => String::new(),
+            false => column.as_string::<i32>().value(k).trim().to_owned(),
+        };
+        let cells = columns.iter().map(|column| cell(column.as_ref())).collect();
+        rows.push(Row {
+            line: rows.len() + 2,
+            cells,
+        });
+    }
+    Ok(())
+}
+
+/// Reads which name each value in the masks has: the columns `value` and `name`; 0 is left out.
+pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<(u16, String)>, Error> {
+    let table = Table::read(path)?;
+    let (value, name) = (table.required(&["value"])?, table.required(&["name"])?);
+    let mut classes = BTreeMap::new();
+    for row in &table.rows {
+        let number: Option<u16> = row.cells[value].parse().ok();
+        let number = number.filter(|number| !classes.contains_key(number));
+        let number =
+            number.ok_or_else(|| table.bad_cell(row, value, "a number in 0..=65535, each once"))?;
+        classes.insert(number, row.cells[name].clone());
+    }
+    Ok(classes
+        .into_iter()
+        .filter(|(number, _)| *number != 0)
+        .collect())
+}

@@ -1,0 +1,450 @@
+//! Everything that can go wrong in stage one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::preprocess::NonFinite;
+
+/// A failure of stage one; the text names the file and, on a line of its own, the fix.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system could not read a file or a folder.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+
+    /// The file has no bytes.
+    #[error("`{}`: the file is empty\nhint: download or copy it again", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A failed download left a web page in the place of the image.
+    #[error("`{}`: the file is a web page, not an image\nhint: the download failed; open the file to see why, and download it again", path.display())]
+    WebPage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is what macOS puts beside a copied file.
+    #[error("`{}`: the file is an AppleDouble resource fork, not an image\nhint: delete it; the image is the file of the same name without `._`", path.display())]
+    AppleDouble {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The content is in none of the formats that can be read.
+    #[error("`{}`: the content is not PNG, JPEG or NIfTI-1, it starts with `{start}`\nhint: convert it to one of them", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes, in hexadecimal.
+        start: String,
+    },
+    /// A folder stands where a file is expected, and no single NIfTI file lies in it.
+    #[error("`{}`: expected a file, found a folder with {found} NIfTI files\nhint: name the file itself", path.display())]
+    FolderNotFile {
+        /// The folder.
+        path: PathBuf,
+        /// How many `.nii` and `.nii.gz` files it holds.
+        found: usize,
+    },
+    /// The content is damaged: a checksum is wrong, or a part is missing.
+    #[error("`{}`: the file is damaged: {reason}\nhint: download or copy it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The decoder does not know this kind of PNG or JPEG.
+    #[error("`{}`: {reason}\nhint: convert it to an 8- or 16-bit PNG", path.display())]
+    UnsupportedRaster {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The image is larger than this program unpacks.
+    #[error("`{}`: the header asks for {found}, the limit is {limit}\nhint: if the image is really so large, split it; else download or copy it again", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The size found.
+        found: String,
+        /// The largest size that is read.
+        limit: String,
+    },
+    /// Nothing in the unpacked content says NIfTI.
+    #[error("`{}`: the gzip file holds no NIfTI-1 image\nhint: if it is an archive, unpack it", path.display())]
+    NotNifti {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a NIfTI-2.
+    #[error("`{}`: the file is NIfTI-2, expected NIfTI-1\nhint: convert it, for instance with `nibabel.Nifti1Image.from_image`", path.display())]
+    Nifti2 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The voxels lie in another file.
+    #[error("`{}`: the file is the header of a .hdr/.img pair, expected a single .nii file\nhint: convert the pair to one .nii.gz", path.display())]
+    NiftiPair {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A field of the NIfTI header cannot be true.
+    #[error("`{}`: the NIfTI header's `{field}` is `{value}`, expected {expected}\nhint: download or copy it again", path.display())]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+        /// The field, as the standard names it.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The volume has more than three axes.
+    #[error("`{}`: the volume has the shape `{shape:?}`, expected three axes\nhint: split it into one file per volume, for instance with `nibabel.four_to_three`", path.display())]
+    FourDimensional {
+        /// The file.
+        path: PathBuf,
+        /// The lengths of its axes.
+        shape: Vec<u16>,
+    },
+    /// Voxels that are complex, coloured or wider than 64 bits.
+    #[error("`{}`: the NIfTI data type is `{datatype}`, expected an integer or a float of 8 to 64 bits\nhint: convert it to one value per voxel, for instance 16-bit integers", path.display())]
+    UnsupportedVoxels {
+        /// The file.
+        path: PathBuf,
+        /// The code in the header.
+        datatype: i16,
+    },
+    /// The file ends before its last voxel.
+    #[error("`{}`: the header says {expected} bytes of voxels, the file holds {found}\nhint: download or copy it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the header asks for.
+        expected: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
+    /// The file goes on long after its last voxel.
+    #[error("`{}`: the header says {expected} bytes of voxels, the file holds over {allowed} more\nhint: the header and the voxels do not belong together; download or copy it again", path.display())]
+    TrailingData {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the header asks for.
+        expected: u64,
+        /// Bytes that may follow them.
+        allowed: u64,
+    },
+    /// A label map holds something that is not a label.
+    #[error("`{}`: slice {slice} holds the value `{value}`, expected whole numbers in 0..=65535\nhint: save the mask as integers, and resize masks by nearest neighbour only", path.display())]
+    LabelValue {
+        /// The mask's file.
+        path: PathBuf,
+        /// The slice, from 0.
+        slice: usize,
+        /// The first such value.
+        value: f64,
+    },
+    /// A label map is coloured.
+    #[error("`{}`: the mask is coloured, expected one number per pixel\nhint: save it as a grey PNG that holds the label numbers", path.display())]
+    LabelColours {
+        /// The mask's file.
+        path: PathBuf,
+    },
+    /// A slice holds values that cannot be computed with.
+    #[error("`{}`: slice {slice}: {source}", path.display())]
+    NonFinite {
+        /// The image's file.
+        path: PathBuf,
+        /// The slice, from 0.
+        slice: usize,
+        /// How many.
+        source: NonFinite,
+    },
+    /// A word that is no intensity rule.
+    #[error(
+        "`{word}`: expected `minmax`, `window:LOW:HIGH` or `percentile:LOW:HIGH` with LOW below HIGH\nhint: for instance `window:-1024:600` or `percentile:5:95`"
+    )]
+    BadIntensity {
+        /// The word.
+        word: String,
+    },
+
+    /// No dataset has this name.
+    #[error(
+        "`{name}`: no such dataset, expected one of `{known}`\nhint: use `manifest` for your own images"
+    )]
+    UnknownDataset {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The folder of a dataset is not laid out as expected.
+    #[error("`{}`: found {found}, expected {expected}\nhint: {hint}", path.display())]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A table cannot be read as CSV.
+    #[error("`{}`: {source}\nhint: save it as comma-separated UTF-8 text with the same number of fields in each line", path.display())]
+    Csv {
+        /// The table.
+        path: PathBuf,
+        /// What the parser says.
+        source: csv::Error,
+    },
+    /// A table cannot be read as Parquet.
+    #[error("`{}`: {source}\nhint: the table must be flat: text, integers, floats and booleans", path.display())]
+    Parquet {
+        /// The table.
+        path: PathBuf,
+        /// What the parser says.
+        source: parquet::errors::ParquetError,
+    },
+    /// A table lacks a column.
+    #[error("`{}`: found the columns `{found}`, expected one named `{column}`\nhint: rename the column that is meant", path.display())]
+    MissingColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The columns there are.
+        found: String,
+    },
+    /// A line of a CSV has more or fewer fields than the header.
+    #[error("`{}`: line {line}: found {found} fields, expected {expected}\nhint: put quotes around fields that hold commas", path.display())]
+    RaggedRow {
+        /// The table.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Its number of fields.
+        found: usize,
+        /// The header's.
+        expected: usize,
+    },
+    /// A cell of a table holds what it may not.
+    #[error("`{}`: line {line}: the {column} is `{value}`, expected {expected}\nhint: correct the cell, or leave it blank where that is allowed", path.display())]
+    BadCell {
+        /// The table.
+        path: PathBuf,
+        /// The line (CSV) or row (Parquet), counted from 1 with the header.
+        line: usize,
+        /// The column.
+        column: String,
+        /// What the cell holds.
+        value: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// A table names a file outside its own folder.
+    #[error("`{}`: line {line}: `{value}` lies outside the folder of the manifest\nhint: move or copy the files under it, and name them relative to it", path.display())]
+    OutsideRoot {
+        /// The table.
+        path: PathBuf,
+        /// The line (CSV) or row (Parquet), counted from 1 with the header.
+        line: usize,
+        /// The path in the cell.
+        value: String,
+    },
+    /// A table names files that are not there.
+    #[error("`{}`: {count} files are missing, for instance `{examples}`\nhint: paths are relative to the folder of the manifest; copy the files there or delete their lines", path.display())]
+    MissingFiles {
+        /// The table.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// Up to five of them.
+        examples: String,
+    },
+    /// A sample asks for slices that its image does not have.
+    #[error("`{}`: the slices `{found}` are asked for, the image has {slices} (0 to {})\nhint: correct the `slices` column", path.display(), slices - 1)]
+    SliceRange {
+        /// The image's file.
+        path: PathBuf,
+        /// The first and the last slice asked for.
+        found: String,
+        /// How many there are.
+        slices: usize,
+    },
+    /// A mask is not of its image's shape.
+    #[error("`{}`: the mask is {found:?} (slices, rows, columns), its image is {expected:?}\nhint: resample the mask to the image's grid, by nearest neighbour", path.display())]
+    MaskShape {
+        /// The mask's file.
+        path: PathBuf,
+        /// Its slices, rows and columns.
+        found: [usize; 3],
+        /// The image's.
+        expected: [usize; 3],
+    },
+    /// All pixels of an image are equal.
+    #[error("`{}`: all pixels are {value}, the image is blank\nhint: look at the file; if it is meant to be blank, leave it out", path.display())]
+    Constant {
+        /// The image's file.
+        path: PathBuf,
+        /// The one value.
+        value: f32,
+    },
+    /// None of a dataset's samples could be read.
+    #[error(
+        "none of the {samples} samples could be read\nhint: the warnings above say why; correct that and run the same command again"
+    )]
+    NothingRead {
+        /// How many there are.
+        samples: u64,
+    },
+
+    /// The project's folder cannot be found.
+    #[error(
+        "found no folder `onnx_models` in `$SLICEBANK_HOME`, or else in the current folder, the program's folder or above them\nhint: run from the project's folder, or set `SLICEBANK_HOME` to it"
+    )]
+    NoProject,
+    /// ONNX Runtime is not installed.
+    #[error(
+        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`"
+    )]
+    NoRuntime {
+        /// Where it was looked for.
+        searched: String,
+    },
+    /// ONNX Runtime cannot be loaded, or is too old.
+    #[error("`{}`: {source}\nhint: run `scripts/install_onnxruntime`, and unset `ORT_DYLIB_PATH` if it is set", path.display())]
+    RuntimeLoad {
+        /// The library.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No model has this name.
+    #[error("`{name}`: no such model in `{}`, expected one of `{known}`\nhint: a model is a card `NAME.toml` in that folder", folder.display())]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The folder of cards.
+        folder: PathBuf,
+        /// The names there are.
+        known: String,
+    },
+    /// A model card cannot be understood.
+    #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]
+    Card {
+        /// The card.
+        path: PathBuf,
+        /// What the parser says.
+        source: Box<toml::de::Error>,
+    },
+    /// Patches do not tile the input.
+    #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16)]
+    ImageSize {
+        /// The model.
+        model: String,
+        /// The size asked for.
+        found: u32,
+        /// Its patch size.
+        patch: u32,
+    },
+    /// More blocks are asked for than the export has.
+    #[error(
+        "`{model}`: {found} layers are asked for, the export has 1 to {most}\nhint: give `--layers` a number up to {most}"
+    )]
+    Layers {
+        /// The model.
+        model: String,
+        /// How many are asked for.
+        found: u32,
+        /// How many there are.
+        most: u32,
+    },
+    /// The model has not been exported for this input size.
+    #[error("`{}`: the model has not been exported for this size\nhint: run `scripts/export_onnx {name} --image-size {size}`", path.display())]
+    NoExport {
+        /// Where the export should be.
+        path: PathBuf,
+        /// The model.
+        name: String,
+        /// The input size.
+        size: u32,
+    },
+    /// The export is not the one that the card knows.
+    #[error("`{}`: the sha256 is `{found}`, the model card says `{expected}`\nhint: the file is damaged or another model; run `scripts/export_onnx {name} --image-size {size}` again", path.display())]
+    ModelHash {
+        /// The ONNX file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The hash in the card.
+        expected: String,
+        /// The model.
+        name: String,
+        /// The input size.
+        size: u32,
+    },
+    /// ONNX Runtime cannot load the model.
+    #[error("`{}`: {source}\nhint: the file is damaged or no ONNX model; export it again", path.display())]
+    ModelLoad {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What ONNX Runtime says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The graph is not what its card says.
+    #[error("`{}`: the graph's `{name}` is {found}, expected {expected}\nhint: export the model again, or correct its card", path.display())]
+    ModelOutput {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The input or output.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What the card wants.
+        expected: String,
+    },
+    /// The backbone failed on a batch.
+    #[error("`{}`: {source}\nhint: if memory ran out, give a smaller `--batch-size` to a new cache", path.display())]
+    Run {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What ONNX Runtime says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The cache cannot be written.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
+    /// The thread that writes the cache ended unexpectedly.
+    #[error(
+        "the thread that writes the cache panicked\nhint: this is a mistake in the program; please report it with the command"
+    )]
+    WriterPanicked,
+
+    /// Two samples have the same name.
+    #[error("`{}`: two samples have the id `{id}`\nhint: rename one file, or give each line of a manifest its own `id`", path.display())]
+    DuplicateId {
+        /// The table or the folder.
+        path: PathBuf,
+        /// The name.
+        id: String,
+    },
+}
+
+impl Error {
+    /// A closure for `map_err` that says which file the system failed to read.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+}

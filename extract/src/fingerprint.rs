@@ -1,0 +1,61 @@
+//! A hash over what a run covers, so that a cache is never continued over other images.
+
+use std::fs;
+use std::path::Path;
+
+use cache::Labels;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::dataset::{Dataset, Sample};
+
+/// sha256 over all samples: ids, paths, slices, patients, splits and labels, and the sizes of the
+/// files. The files' contents are not read.
+///
+/// # Errors
+///
+/// [`Error::Io`] if a file has no size, for instance since it was deleted meanwhile.
+pub(crate) fn of_samples(dataset: &Dataset) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    for sample in &dataset.samples {
+        for field in fields(dataset, sample)? {
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field.as_bytes());
+        }
+    }
+    let digest = hash.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn fields(dataset: &Dataset, sample: &Sample) -> Result<Vec<String>, Error> {
+    let size = |file: &Path| size_text(&dataset.root.join(file));
+    let slices = sample.slices.as_ref();
+    let mut fields = vec![
+        sample.id.clone(),
+        crate::prepare::slashed(&sample.image),
+        size(&sample.image)?,
+        slices.map_or(String::new(), |s| format!("{}-{}", s.start(), s.end())),
+        sample.patient.clone().unwrap_or_default(),
+        sample.split.map_or("", cache::Split::name).to_string(),
+        label_text(&sample.labels),
+    ];
+    if let Some(mask) = &sample.mask {
+        fields.push(crate::prepare::slashed(mask));
+        fields.push(size(mask)?);
+    }
+    Ok(fields)
+}
+
+fn size_text(file: &Path) -> Result<String, Error> {
+    let metadata = fs::metadata(file).map_err(Error::io(file))?;
+    Ok(metadata.len().to_string())
+}
+
+fn label_text(labels: &Labels) -> String {
+    let state = |state: &Option<i8>| state.map_or("?".to_string(), |state| state.to_string());
+    match labels {
+        Labels::Unlabelled => String::new(),
+        Labels::Single(class) => class.map_or("?".to_string(), |class| class.to_string()),
+        Labels::Multi(states) => states.iter().map(state).collect::<Vec<_>>().join(","),
+    }
+}

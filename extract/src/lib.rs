@@ -1,0 +1,16 @@
+//! Stage one: runs a frozen backbone over radiology images and writes its tokens to a cache.
+
+pub mod backbone;
+pub mod cli;
+pub mod dataset;
+pub mod error;
+mod fingerprint;
+pub mod model;
+pub mod pipeline;
+pub mod prepare;
+pub mod preprocess;
+pub mod project;
+pub mod read;
+pub mod runtime;
+
+pub use error::Error;

@@ -1,0 +1,18 @@
+//! The program `extract`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use extract::cli::{self, Cli, Status};
+
+fn main() -> ExitCode {
+    match cli::run(&Cli::parse()) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Skipped) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Readers in parallel → bounded queues → batched inference → one writer, in sample order.
+//!
+//! Every sample in flight has a bounded queue of its own. The queues stand in line in sample order
+//! and are emptied in that order, so the rows of a cache do not depend on the number of threads,
+//! and memory does not depend on the number of samples.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cache::{CacheMeta, CacheWriter, Position, Skipped, TokenBatch};
+use ndarray::{Array4, Axis};
+
+use crate::Error;
+use crate::backbone::{Backbone, SliceBatch};
+use crate::dataset::{Dataset, Sample};
+use crate::prepare::{self, PreparedSlice};
+use crate::preprocess::Preprocess;
+
+/// Batches that may wait before and after the backbone.
+const WAITING_BATCHES: usize = 2;
+
+/// What is to be done.
+pub struct Job<'a> {
+    /// The samples.
+    pub dataset: &'a Dataset,
+    /// From voxels to pixels.
+    pub recipe: &'a Preprocess,
+    /// Slices in a run of the backbone.
+    pub batch_size: usize,
+    /// Threads that read and prepare samples.
+    pub readers: usize,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Slices embedded in this run.
+    pub slices: u64,
+    /// Samples of the dataset that are done, those of earlier runs and skipped ones included.
+    pub samples: u64,
+    /// Samples that could not be read, as `path: reason`, since the last report.
+    pub skipped: Vec<String>,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The finished cache.
+    pub meta: CacheMeta,
+    /// Slices embedded in this run.
+    pub slices: u64,
+    /// Time from the first sample to the finished cache.
+    pub elapsed: Duration,
+    /// Time in which the backbone ran.
+    pub inference: Duration,
+}
+
+impl Outcome {
+    /// The outcome of a run that found nothing left to do.
+    pub fn of_finished(meta: CacheMeta) -> Outcome {
+        Outcome {
+            meta,
+            slices: 0,
+            elapsed: Duration::ZERO,
+            inference: Duration::ZERO,
+        }
+    }
+}
+
+/// What a reader makes of a sample, in order.
+enum Prepared {
+    Slice(Box<PreparedSlice>),
+    Skipped(Skipped),
+}
+
+/// What goes through the backbone, or past it.
+enum Step<B> {
+    Batch(B),
+    Skipped(Skipped),
+    SampleDone,
+}
+
+type Line<'a> = (usize, &'a Sample, SyncSender<Prepared>);
+
+/// Runs `job` from where `writer` stands and finishes the cache.
+///
+/// `report` is called after each batch and each skipped sample.
+///
+/// # Errors
+///
+/// [`Error::Run`] if the backbone fails, [`Error::Cache`] if the cache cannot be written, and
+/// [`Error::NothingRead`] if no sample of the dataset could be read. What is in finished shards
+/// stays, and the next run goes on from there.
+pub fn run(
+    job: &Job<'_>,
+    backbone: &mut Backbone,
+    writer: CacheWriter,
+    report: &mut dyn FnMut(Progress),
+) -> Result<Outcome, Error> {
+    let started = Instant::now();
+    let position = writer.position()?;
+    let first = first_sample(job.dataset, position.as_ref());
+    report(Progress {
+        samples: first as u64,
+        ..Progress::default()
+    });
+    let samples = &job.dataset.samples[first..];
+    thread::scope(|scope| {
+        let (line, queue) = sync_channel::<Line<'_>>(0);
+        let (waiting, in_line) = sync_channel(job.readers);
+        let (batches, to_embed) = sync_channel(WAITING_BATCHES);
+        let (tokens, to_write) = sync_channel(WAITING_BATCHES);
+        let queue = Arc::new(Mutex::new(queue));
+        scope.spawn(move || dispatch(samples, job.batch_size, &line, &waiting));
+        for _ in 0..job.readers {
+            let (queue, position) = (Arc::clone(&queue), position.as_ref());
+            scope.spawn(move || read_samples(job, &queue, position));
+        }
+        drop(queue);
+        scope.spawn(move || assemble(job, &in_line, &batches));
+        let written = scope.spawn(move || write(writer, to_write));
+        let embedded = embed(backbone, to_embed, tokens, first as u64, report);
+        let meta = written.join().unwrap_or(Err(Error::WriterPanicked))?;
+        let (slices, inference) = embedded?;
+        Ok(Outcome {
+            meta,
+            slices,
+            elapsed: started.elapsed(),
+            inference,
+        })
+    })
+}
+
+/// The sample to start with: the one that the last finished shard ends in.
+fn first_sample(dataset: &Dataset, position: Option<&Position>) -> usize {
+    let Some(position) = position else { return 0 };
+    let mut samples = dataset.samples.iter();
+    samples.position(|s| s.id == position.sample).unwrap_or(0)
+}
+
+/// Hands the samples to readers, and their queues to the assembler, in the same order.
+fn dispatch<'a>(
+    samples: &'a [Sample],
+    depth: usize,
+    line: &SyncSender<Line<'a>>,
+    waiting: &SyncSender<Receiver<Prepared>>,
+) {
+    for (index, sample) in samples.iter().enumerate() {
+        let (slices, queue) = sync_channel(depth);
+        if waiting.send(queue).is_err() || line.send((index, sample, slices)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Option<&Position>) {
+    loop {
+        let next = queue.lock().map(|queue| queue.recv());
+        let Ok(Ok((index, sample, slices))) = next else {
+            return;
+        };
+        let done = position.filter(|_| index == 0).map(|p| p.slice as usize);
+        if let Err(error) = read_sample(job, sample, done, &slices) {
+            let skipped = Skipped {
+                sample: sample.id.clone(),
+                reason: reason(job.dataset, &error),
+            };
+            let _ = slices.send(Prepared::Skipped(skipped));
+        }
+    }
+}
+
+/// Sends the slices of a sample that come after slice `done`.
+fn read_sample(
+    job: &Job<'_>,
+    sample: &Sample,
+    done: Option<usize>,
+    slices: &SyncSender<Prepared>,
+) -> Result<(), Error> {
+    let opened = prepare::open(job.dataset, sample, job.recipe)?;
+    for k in opened
+        .slices()
+        .filter(|&k| done.is_none_or(|done| k > done))
+    {
+        let slice = Prepared::Slice(Box::new(opened.slice(k)?));
+        if slices.send(slice).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The error's text with paths relative to the dataset: a cache may be moved.
+fn reason(dataset: &Dataset, error: &Error) -> String {
+    let root = format!("{}/", dataset.root.display());
+    error.to_string().replace(&root, "")
+}
+
+fn assemble(
+    job: &Job<'_>,
+    in_line: &Receiver<Receiver<Prepared>>,
+    batches: &SyncSender<Step<SliceBatch>>,
+) {
+    let mut slices = Vec::with_capacity(job.batch_size);
+    for queue in in_line {
+        for prepared in queue {
+            let step = match prepared {
+                Prepared::Skipped(skipped) => Step::Skipped(skipped),
+                Prepared::Slice(slice) => {
+                    slices.push(*slice);
+                    if slices.len() < job.batch_size {
+                        continue;
+                    }
+                    Step::Batch(stack(job, std::mem::take(&mut slices)))
+                }
+            };
+            if batches.send(step).is_err() {
+                return;
+            }
+        }
+        if batches.send(Step::SampleDone).is_err() {
+            return;
+        }
+    }
+    if !slices.is_empty() {
+        let _ = batches.send(Step::Batch(stack(job, slices)));
+    }
+}
+
+fn stack(job: &Job<'_>, slices: Vec<PreparedSlice>) -> SliceBatch {
+    let size = job.recipe.image_size as usize;
+    let mut pixels = Array4::zeros((slices.len(), 3, size, size));
+    let mut batch = SliceBatch {
+        pixels: Array4::zeros((0, 3, size, size)),
+        slices: Vec::with_capacity(slices.len()),
+        masks: Vec::new(),
+    };
+    let has_masks = has_masks(job.dataset);
+    for (slice, mut row) in slices.into_iter().zip(pixels.axis_iter_mut(Axis(0))) {
+        row.assign(&slice.pixels);
+        batch.slices.push(slice.meta);
+        if has_masks {
+            batch.masks.push(slice.mask);
+        }
+    }
+    batch.pixels = pixels;
+    batch
+}
+
+/// Whether a cache of this dataset keeps masks.
+pub fn has_masks(dataset: &Dataset) -> bool {
+    dataset.samples.iter().any(|sample| sample.mask.is_some())
+}
+
+fn embed(
+    backbone: &mut Backbone,
+    steps: Receiver<Step<SliceBatch>>,
+    tokens: SyncSender<Step<TokenBatch>>,
+    mut samples: u64,
+    report: &mut dyn FnMut(Progress),
+) -> Result<(u64, Duration), Error> {
+    let (mut slices, mut inference) = (0, Duration::ZERO);
+    for step in steps {
+        let mut skipped = Vec::new();
+        let step = match step {
+            Step::SampleDone => {
+                samples += 1;
+                continue;
+            }
+            Step::Skipped(sample) => {
+                skipped.push(sample.reason.clone());
+                Step::Skipped(sample)
+            }
+            Step::Batch(batch) => {
+                slices += batch.slices.len() as u64;
+                let started = Instant::now();
+                let batch = backbone.embed(batch)?;
+                inference += started.elapsed();
+                Step::Batch(batch)
+            }
+        };
+        if tokens.send(step).is_err() {
+            break;
+        }
+        report(Progress {
+            slices,
+            samples,
+            skipped,
+        });
+    }
+    let _ = tokens.send(Step::SampleDone);
+    Ok((slices, inference))
+}
+
+/// Writes what arrives; the cache is finished only if the last step says that all was embedded.
+fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<CacheMeta, Error> {
+    let mut all_embedded = false;
+    for step in steps {
+        match step {
+            Step::Batch(batch) => writer.append(&batch)?,
+            Step::Skipped(skipped) => writer.skip(skipped),
+            Step::SampleDone => all_embedded = true,
+        }
+    }
+    if !all_embedded {
+        return Ok(writer.meta().clone());
+    }
+    match writer.is_empty() {
+        true => Err(Error::NothingRead {
+            samples: writer.meta().samples,
+        }),
+        false => Ok(writer.finish()?),
+    }
+}

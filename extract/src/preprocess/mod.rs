@@ -1,0 +1,202 @@
+//! The recipe from voxels to a model's pixels.
+
+mod intensity;
+mod resize;
+
+use ndarray::{Array2, Array3, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+pub use intensity::Intensity;
+
+/// Magnitude from which a value counts as not finite: interpolation could overflow.
+const LARGEST: f32 = 1e30;
+
+/// A range of values this many times smaller than the values is rounding, not contrast.
+const FLAT: f32 = 1e-6;
+
+/// Everything that is done to a slice before a model sees it; part of a cache's `meta.json`.
+///
+/// In this order: values that are not finite, clipping of intensities, resizing, rescaling,
+/// normalisation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Height and width `S` of the result, in pixels.
+    pub image_size: u32,
+    /// How volumes are cut into slices.
+    pub slicing: Slicing,
+    /// How intensities are clipped.
+    pub intensity: Intensity,
+    /// How slices are brought to `image_size`.
+    pub resize: Resize,
+    /// How intensities are brought to 0..=1.
+    pub rescale: Rescale,
+    /// Subtracted from each channel after rescaling.
+    pub mean: [f32; 3],
+    /// Divides each channel after `mean` is subtracted.
+    pub std: [f32; 3],
+    /// What is done about NaN and infinity.
+    pub non_finite: NonFinitePolicy,
+}
+
+/// How volumes are cut into slices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Slicing {
+    /// Along the third stored axis, rows along the first and columns along the second axis, without
+    /// reorientation.
+    #[default]
+    #[serde(rename = "stored-k-xy")]
+    StoredKXy,
+}
+
+/// How slices are brought to the model's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resize {
+    /// Bicubic (a = -0.75) without antialiasing, to a square whatever the aspect ratio.
+    #[default]
+    #[serde(rename = "bicubic-squash")]
+    BicubicSquash,
+}
+
+/// How intensities are brought to 0..=1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rescale {
+    /// By the least and greatest value of each channel after resizing.
+    #[default]
+    #[serde(rename = "min-max-per-channel")]
+    MinMaxPerChannel,
+}
+
+/// What is done about values that are NaN, infinite or beyond 1e30.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NonFinitePolicy {
+    /// The slice is refused.
+    #[default]
+    Error,
+    /// They become 0.
+    Zero,
+}
+
+/// A slice ready for a model.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// `[3, S, S]`; a grey slice gives three copies, normalised each with its own mean and std.
+    pub pixels: Array3<f32>,
+    /// Whether every channel had one value only; such a channel is 0 before normalisation.
+    pub constant: bool,
+}
+
+/// A slice holds values that are NaN, infinite or beyond 1e30.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{count} of {total} values are not finite\nhint: `--non-finite zero` sets such values to 0"
+)]
+pub struct NonFinite {
+    /// How many.
+    pub count: usize,
+    /// Out of how many.
+    pub total: usize,
+}
+
+impl Preprocess {
+    /// Turns a slice `[1, H, W]` or `[3, H, W]`, `H` and `W` at least 1, into pixels `[3, S, S]`.
+    ///
+    /// # Errors
+    ///
+    /// [`NonFinite`] if the slice holds NaN or infinity and `non_finite` is
+    /// [`NonFinitePolicy::Error`].
+    ///
+    /// # Panics
+    ///
+    /// If the slice has no pixels or another number of channels.
+    pub fn apply(&self, mut plane: Array3<f32>) -> Result<Prepared, NonFinite> {
+        let channels = plane.len_of(Axis(0));
+        assert!(channels == 1 || channels == 3, "{channels} channels");
+        self.handle_non_finite(&mut plane)?;
+        self.intensity.clip(&mut plane);
+        let scaled: Vec<Option<Array2<f32>>> =
+            plane.outer_iter().map(|c| self.rescaled(c)).collect();
+        let size = self.image_size as usize;
+        let mut pixels = Array3::zeros((3, size, size));
+        for (k, mut out) in pixels.outer_iter_mut().enumerate() {
+            let (mean, std) = (self.mean[k], self.std[k]);
+            match &scaled[k.min(channels - 1)] {
+                Some(values) => out.zip_mut_with(values, |out, v| *out = (v - mean) / std),
+                None => out.fill(-mean / std),
+            }
+        }
+        let constant = scaled.iter().all(Option::is_none);
+        Ok(Prepared { pixels, constant })
+    }
+
+    /// Whether [`apply`](Self::apply) will take the slice.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn check(&self, plane: &Array3<f32>) -> Result<(), NonFinite> {
+        let total = plane.len();
+        let count = plane.iter().filter(|value| !usable(**value)).count();
+        match count > 0 && self.non_finite == NonFinitePolicy::Error {
+            true => Err(NonFinite { count, total }),
+            false => Ok(()),
+        }
+    }
+
+    fn handle_non_finite(&self, plane: &mut Array3<f32>) -> Result<(), NonFinite> {
+        self.check(plane)?;
+        if self.non_finite == NonFinitePolicy::Zero {
+            plane.mapv_inplace(|v| if usable(v) { v } else { 0.0 });
+        }
+        Ok(())
+    }
+
+    /// The channel resized and brought to 0..=1, or `None` if it has no contrast.
+    fn rescaled(&self, channel: ArrayView2<f32>) -> Option<Array2<f32>> {
+        contrast(channel)?;
+        let mut resized = resize::bicubic(channel, self.image_size as usize);
+        let (low, range) = contrast(resized.view())?;
+        resized.mapv_inplace(|value| (value - low) / range);
+        Some(resized)
+    }
+}
+
+fn usable(value: f32) -> bool {
+    value.abs() < LARGEST
+}
+
+/// The least value and the distance to the greatest, or `None` if they differ by rounding only.
+fn contrast(values: ArrayView2<f32>) -> Option<(f32, f32)> {
+    let values = values.as_standard_layout();
+    let (low, high) = extremes(values.as_slice().unwrap_or_default());
+    let range = high - low;
+    (range > FLAT * low.abs().max(high.abs())).then_some((low, range))
+}
+
+/// The least and the greatest value, found in lanes that the compiler can keep in one register.
+fn extremes(values: &[f32]) -> (f32, f32) {
+    const LANES: usize = 16;
+    let mut low = [f32::INFINITY; LANES];
+    let mut high = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            low[lane] = low[lane].min(chunk[lane]);
+            high[lane] = high[lane].max(chunk[lane]);
+        }
+    }
+    let low = low
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::INFINITY, f32::min);
+    let high = high
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max);
+    (low, high)
+}
+
+#[cfg(test)]
+mod tests;

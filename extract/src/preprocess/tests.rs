@@ -1,0 +1,113 @@
+use ndarray::{Array, Array3, array};
+
+use super::*;
+
+fn recipe(intensity: Intensity, non_finite: NonFinitePolicy) -> Preprocess {
+    Preprocess {
+        image_size: 2,
+        slicing: Slicing::default(),
+        intensity,
+        resize: Resize::default(),
+        rescale: Rescale::default(),
+        mean: [0.5, 0.25, 0.0],
+        std: [0.5, 1.0, 2.0],
+        non_finite,
+    }
+}
+
+fn plain() -> Preprocess {
+    recipe(Intensity::MinMax, NonFinitePolicy::Error)
+}
+
+fn grey() -> Array3<f32> {
+    array![[[10.0, 20.0], [30.0, 50.0]]]
+}
+
+#[test]
+fn grey_is_scaled_to_one_and_normalised_per_channel() {
+    let prepared = plain().apply(grey()).unwrap();
+    let expected = array![
+        [[-1.0, -0.5], [0.0, 1.0]],
+        [[-0.25, 0.0], [0.25, 0.75]],
+        [[0.0, 0.125], [0.25, 0.5]]
+    ];
+    assert_eq!(prepared.pixels, expected);
+    assert!(!prepared.constant);
+}
+
+#[test]
+fn channels_are_scaled_each_by_its_own_range() {
+    let colours = Array::from_shape_fn((3, 2, 2), |(c, i, j)| ((i * 2 + j) * (c + 1) * 7) as f32);
+    let mut recipe = plain();
+    (recipe.mean, recipe.std) = ([0.0; 3], [1.0; 3]);
+    let pixels = recipe.apply(colours).unwrap().pixels;
+    for channel in pixels.outer_iter() {
+        assert_eq!(channel, pixels.index_axis(ndarray::Axis(0), 0));
+        assert_eq!((channel[[0, 0]], channel[[1, 1]]), (0.0, 1.0));
+    }
+}
+
+#[test]
+fn a_window_is_applied_before_scaling() {
+    let rule = Intensity::Window {
+        low: 0.0,
+        high: 30.0,
+    };
+    let pixels = recipe(rule, NonFinitePolicy::Error)
+        .apply(grey())
+        .unwrap()
+        .pixels;
+    assert_eq!(pixels[[0, 0, 1]], 0.0);
+    assert_eq!((pixels[[0, 1, 0]], pixels[[0, 1, 1]]), (1.0, 1.0));
+}
+
+#[test]
+fn a_constant_slice_becomes_zeros_before_normalisation() {
+    let mut recipe = plain();
+    recipe.image_size = 5;
+    let prepared = recipe.apply(Array3::from_elem((1, 9, 7), -1023.7)).unwrap();
+    assert!(prepared.constant);
+    assert!(
+        prepared
+            .pixels
+            .index_axis(ndarray::Axis(0), 0)
+            .iter()
+            .all(|v| *v == -1.0)
+    );
+}
+
+#[test]
+fn a_slice_that_only_looks_constant_after_resizing_is_not_blown_up() {
+    let mut plane = Array3::from_elem((1, 64, 64), 0.1);
+    plane[[0, 0, 0]] = 9.0;
+    let prepared = plain().apply(plane).unwrap();
+    assert!(prepared.constant && prepared.pixels.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn values_that_are_not_finite_are_counted() {
+    let mut plane = grey();
+    plane[[0, 0, 0]] = f32::NAN;
+    plane[[0, 1, 0]] = f32::INFINITY;
+    let error = plain().apply(plane.clone()).unwrap_err();
+    assert_eq!(error, NonFinite { count: 2, total: 4 });
+    assert!(error.to_string().contains("hint: `--non-finite zero`"));
+    let zeroed = recipe(Intensity::MinMax, NonFinitePolicy::Zero)
+        .apply(plane)
+        .unwrap();
+    assert_eq!(
+        (zeroed.pixels[[0, 0, 0]], zeroed.pixels[[0, 1, 0]]),
+        (-1.0, -1.0)
+    );
+}
+
+#[test]
+fn meta_json_names_every_choice() {
+    let recipe = plain();
+    let json = serde_json::to_value(&recipe).unwrap();
+    assert_eq!(json["slicing"], "stored-k-xy");
+    assert_eq!(json["resize"], "bicubic-squash");
+    assert_eq!(json["rescale"], "min-max-per-channel");
+    assert_eq!(json["non_finite"], "error");
+    assert_eq!(serde_json::from_value::<Preprocess>(json).unwrap(), recipe);
+}

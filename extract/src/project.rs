@@ -1,0 +1,34 @@
+//! Where the project's own files lie: model cards, exported models and ONNX Runtime.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// The folder that holds `onnx_models/` and `runtime/`.
+///
+/// It is `$SLICEBANK_HOME` if that is set, else the nearest folder with an `onnx_models` folder in
+/// it, looking upwards first from the current folder and then from the program's own.
+///
+/// # Errors
+///
+/// [`Error::NoProject`] if there is none.
+pub fn find() -> Result<PathBuf, Error> {
+    if let Some(home) = std::env::var_os("SLICEBANK_HOME") {
+        let home = PathBuf::from(home);
+        return match home.join("onnx_models").is_dir() {
+            true => Ok(home),
+            false => Err(Error::NoProject),
+        };
+    }
+    let starts = [std::env::current_dir(), std::env::current_exe()];
+    let mut starts = starts.into_iter().flatten();
+    starts
+        .find_map(|start| above(&start))
+        .ok_or(Error::NoProject)
+}
+
+fn above(start: &Path) -> Option<PathBuf> {
+    let mut folders = start.ancestors();
+    let found = folders.find(|folder| folder.join("onnx_models").is_dir());
+    found.map(Path::to_path_buf)
+}

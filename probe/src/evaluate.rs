@@ -1,0 +1,201 @@
+//! From a cache to run records.
+
+use std::time::Instant;
+
+use cache::{CacheReader, Split, Task};
+use ndarray::Array2;
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::features::{Features, Targets, join};
+use crate::metrics::classify::{self, ClassAuroc, Classification};
+use crate::probes::knn;
+use crate::probes::ml_knn::{self, MlKnn};
+use crate::record::{self, RunRecord};
+
+/// How a nearest-neighbour probe is evaluated.
+#[derive(Clone, Debug)]
+pub struct KnnOptions {
+    /// Numbers of neighbours, each at least 1; all are answered from one search.
+    pub ks: Vec<usize>,
+    /// The block whose CLS tokens are used, 1 for the last.
+    pub layer: u32,
+    /// Temperature of the vote; single-label tasks only.
+    pub temperature: f64,
+    /// Leaves a training slice out of its own neighbours; multi-label tasks only.
+    pub exclude_self: bool,
+    /// Splits to fit on.
+    pub train: Vec<Split>,
+    /// The split to evaluate.
+    pub eval: Split,
+}
+
+/// A number of neighbours, evaluated.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Number of neighbours.
+    pub k: usize,
+    /// What came out.
+    pub measured: Classification,
+    /// The same as a record.
+    pub record: RunRecord,
+}
+
+/// Evaluates nearest neighbours on a cache: a softmax vote for single-label tasks, ML-kNN for
+/// multi-label ones. One evaluation per number of neighbours, in their order.
+///
+/// # Errors
+///
+/// [`Error::TooFewNeighbours`] if a number of neighbours exceeds the training slices, and what
+/// [`Features::read`] and [`Features::part`] give.
+pub fn knn(reader: &CacheReader, options: &KnnOptions) -> Result<Vec<Evaluation>, Error> {
+    let start = Instant::now();
+    let features = Features::read(reader, options.layer)?;
+    let (train, test) = (
+        features.part(&options.train)?,
+        features.part(&[options.eval])?,
+    );
+    drop(features);
+    let mut run = Run {
+        reader,
+        options,
+        train,
+        test,
+        seconds: 0.0,
+    };
+    run.check_k()?;
+    let scores = run.scores();
+    let measured: Vec<Classification> = scores.iter().map(|s| run.measure(s)).collect();
+    run.seconds = start.elapsed().as_secs_f64();
+    let evaluations = options.ks.iter().zip(measured);
+    Ok(evaluations
+        .map(|(&k, measured)| run.evaluation(k, measured))
+        .collect())
+}
+
+struct Run<'a> {
+    reader: &'a CacheReader,
+    options: &'a KnnOptions,
+    train: (Array2<f32>, Targets),
+    test: (Array2<f32>, Targets),
+    seconds: f64,
+}
+
+impl Run<'_> {
+    fn is_multi_label(&self) -> bool {
+        self.reader.meta().task == Task::MultiLabel
+    }
+
+    fn check_k(&self) -> Result<(), Error> {
+        let train = self.train.0.nrows();
+        let most = train - usize::from(self.options.exclude_self && self.is_multi_label());
+        match self.options.ks.iter().copied().find(|&k| k > most) {
+            Some(k) => {
+                let path = self.reader.dir().into();
+                Err(Error::TooFewNeighbours {
+                    path,
+                    k,
+                    train,
+                    most,
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn scores(&self) -> Vec<Array2<f64>> {
+        let ((train, targets), (test, _), options) = (&self.train, &self.test, self.options);
+        let (train, test) = (train.view(), test.view());
+        match targets {
+            Targets::Single(labels) => {
+                let classes = self.reader.meta().classes.len();
+                knn::scores(
+                    train,
+                    labels,
+                    classes,
+                    test,
+                    &options.ks,
+                    options.temperature,
+                )
+            }
+            Targets::Multi(targets) => {
+                let count_self = !options.exclude_self;
+                MlKnn::fit(train, targets.view(), &options.ks, count_self).scores(test)
+            }
+        }
+    }
+
+    fn measure(&self, scores: &Array2<f64>) -> Classification {
+        match &self.test.1 {
+            Targets::Single(labels) => classify::single_label(scores.view(), labels),
+            Targets::Multi(targets) => classify::multi_label(scores.view(), targets.view()),
+        }
+    }
+
+    fn evaluation(&self, k: usize, measured: Classification) -> Evaluation {
+        let meta = self.reader.meta();
+        let record = RunRecord {
+            dataset: meta.dataset.clone(),
+            model: meta.model.name.clone(),
+            image_size: meta.image_size,
+            probe: "knn".into(),
+            params: self.params(k),
+            split: self.options.eval.name().into(),
+            n_train: self.train.0.nrows(),
+            n_test: self.test.0.nrows(),
+            metrics: metrics(&measured, &meta.classes),
+            seconds: self.seconds,
+            peak_rss_bytes: cache::peak_rss_bytes(),
+            cache_sha256: self.reader.sha256().into(),
+            tool_version: env!("CARGO_PKG_VERSION").into(),
+            time: record::now(),
+        };
+        Evaluation {
+            k,
+            measured,
+            record,
+        }
+    }
+
+    fn params(&self, k: usize) -> Map<String, Value> {
+        let options = self.options;
+        let own = match self.is_multi_label() {
+            true => json!({
+                "vote": "ml-knn",
+                "smoothing": ml_knn::SMOOTHING,
+                "exclude_self": options.exclude_self,
+            }),
+            false => json!({
+                "vote": "softmax",
+                "temperature": options.temperature,
+                "k_max": options.ks.iter().max(),
+            }),
+        };
+        let all = json!({"k": k, "layer": options.layer, "train": join(&options.train)});
+        [all, own]
+            .into_iter()
+            .filter_map(|value| value.as_object().cloned())
+            .flatten()
+            .collect()
+    }
+}
+
+fn metrics(measured: &Classification, names: &[String]) -> Map<String, Value> {
+    let mut metrics = Map::new();
+    if let Some(mean) = measured.auroc_macro {
+        metrics.insert("auroc_macro".into(), mean.into());
+    }
+    let auroc = |class: &ClassAuroc| Some((names[class.class].clone(), class.auroc?.into()));
+    let per_class: Map<String, Value> = measured.classes.iter().filter_map(auroc).collect();
+    metrics.insert("auroc_per_class".into(), per_class.into());
+    let undefined = measured
+        .classes
+        .iter()
+        .filter(|class| class.auroc.is_none());
+    let undefined: Vec<Value> = undefined.map(|c| names[c.class].clone().into()).collect();
+    if !undefined.is_empty() {
+        metrics.insert("auroc_undefined".into(), undefined.into());
+    }
+    metrics.insert("accuracy".into(), measured.accuracy.into());
+    metrics
+}

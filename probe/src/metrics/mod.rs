@@ -1,0 +1,3 @@
+//! Measures of predictions.
+
+pub mod classify;

@@ -1,0 +1,9 @@
+//! Predictors without trained weights over frozen features.
+
+mod kernel;
+pub mod knn;
+pub mod ml_knn;
+pub mod search;
+
+/// Queries whose neighbours are in memory at a time.
+const CHUNK: usize = 4096;

@@ -1,0 +1,116 @@
+//! Votes and measures against scikit-learn and a restatement in NumPy (scripts/golden_probe.py).
+#![allow(clippy::unwrap_used)]
+
+use ndarray::Array2;
+use probe::metrics::classify::{Classification, multi_label, single_label};
+use probe::probes::{knn, ml_knn::MlKnn};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    single_label: Single,
+    multi_label: Multi,
+}
+
+#[derive(Deserialize)]
+struct Single {
+    train: Vec<Vec<f32>>,
+    test: Vec<Vec<f32>>,
+    labels: Vec<u32>,
+    test_labels: Vec<u32>,
+    ks: Vec<usize>,
+    #[serde(flatten)]
+    expected: Expected,
+}
+
+#[derive(Deserialize)]
+struct Multi {
+    train: Vec<Vec<f32>>,
+    test: Vec<Vec<f32>>,
+    targets: Vec<Vec<u8>>,
+    test_targets: Vec<Vec<u8>>,
+    ks: Vec<usize>,
+    with_self: Expected,
+    without_self: Expected,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    scores: Vec<Vec<Vec<f64>>>,
+    auroc: Vec<Vec<Option<f64>>>,
+    accuracy: Vec<f64>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("../golden/knn.json")).unwrap()
+}
+
+fn matrix<T: Copy>(rows: &[Vec<T>]) -> Array2<T> {
+    Array2::from_shape_fn((rows.len(), rows[0].len()), |(i, j)| rows[i][j])
+}
+
+fn assert_close(found: f64, expected: f64) {
+    assert!(
+        (found - expected).abs() < 1e-6,
+        "{found}, expected {expected}"
+    );
+}
+
+impl Expected {
+    fn check(&self, scores: &[Array2<f64>], measure: impl Fn(&Array2<f64>) -> Classification) {
+        assert_eq!(scores.len(), self.scores.len());
+        for (i, scores) in scores.iter().enumerate() {
+            let expected = matrix(&self.scores[i]);
+            assert_eq!(scores.dim(), expected.dim());
+            scores
+                .iter()
+                .zip(&expected)
+                .for_each(|(&a, &b)| assert_close(a, b));
+            let measured = measure(scores);
+            assert_close(measured.accuracy, self.accuracy[i]);
+            self.check_auroc(i, &measured);
+        }
+    }
+
+    fn check_auroc(&self, i: usize, measured: &Classification) {
+        let found: Vec<Option<f64>> = measured.classes.iter().map(|class| class.auroc).collect();
+        assert_eq!(found.len(), self.auroc[i].len());
+        for (found, expected) in found.iter().zip(&self.auroc[i]) {
+            assert_eq!(found.is_some(), expected.is_some());
+            assert_close(found.unwrap_or(0.0), expected.unwrap_or(0.0));
+        }
+        let defined: Vec<f64> = self.auroc[i].iter().copied().flatten().collect();
+        let mean = defined.iter().sum::<f64>() / defined.len() as f64;
+        assert_close(measured.auroc_macro.unwrap(), mean);
+    }
+}
+
+#[test]
+fn softmax_votes_equal_the_reference() {
+    let Single {
+        train,
+        test,
+        labels,
+        test_labels,
+        ks,
+        expected,
+    } = golden().single_label;
+    let (train, test) = (matrix(&train), matrix(&test));
+    let scores = knn::scores(train.view(), &labels, 5, test.view(), &ks, 0.07);
+    expected.check(&scores, |scores| single_label(scores.view(), &test_labels));
+}
+
+#[test]
+fn ml_knn_equals_the_reference() {
+    let golden = golden().multi_label;
+    let (train, test) = (matrix(&golden.train), matrix(&golden.test));
+    let targets = matrix(&golden.targets).mapv(|target| target == 1);
+    let test_targets = matrix(&golden.test_targets).mapv(|target| target == 1);
+    for (count_self, expected) in [(true, golden.with_self), (false, golden.without_self)] {
+        let model = MlKnn::fit(train.view(), targets.view(), &golden.ks, count_self);
+        let scores = model.scores(test.view());
+        expected.check(&scores, |scores| {
+            multi_label(scores.view(), test_targets.view())
+        });
+    }
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Compares the time of an exact search with faiss-cpu's IndexFlatIP on the same data.
+
+Both run in turn, several rounds, each in a process of its own; the median of the rounds' ratios is
+printed. Needs numpy and faiss-cpu. Build first: cargo bench -p probe --bench knn --no-run
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+# Set for other libraries on some machines; faiss is to choose its own kernels.
+CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+def unit_rows(rows, width, seed):
+    """Rows of length 1 from the splitmix64 generator, the same as in probe/benches/knn.rs."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        z = np.arange(rows * width, dtype=np.uint64) + np.uint64(seed << 40)
+        z *= np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    x = (z >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24) - np.float32(0.5)
+    x = x.reshape(rows, width)
+    return x / np.sqrt((x * x).sum(axis=1, keepdims=True))
+
+
+def faiss_round(keys, queries, width, k, threads):
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    keys, queries = unit_rows(keys, width, 1), unit_rows(queries, width, 2)
+    start = time.perf_counter()
+    index = faiss.IndexFlatIP(width)
+    index.add(keys)
+    _, found = index.search(queries, k)
+    print(f"{time.perf_counter() - start:.3f} {int(found.sum())}")
+
+
+def measure(command):
+    environment = {name: value for name, value in os.environ.items() if name not in CHOICES}
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    seconds, checksum = output.stdout.split()
+    return float(seconds), int(checksum)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in dict(keys=80000, queries=20000, width=384, k=20, threads=2).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bench", help="the built bench; default: cargo bench")
+    parser.add_argument("--faiss-round", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    sizes = [args.keys, args.queries, args.width, args.k, args.threads]
+    if args.faiss_round:
+        return faiss_round(*sizes)
+    words = [str(size) for size in sizes]
+    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench knn --".split()
+    options = "--keys --queries --width --k --threads".split()
+    pairs = [word for pair in zip(options, words) for word in pair]
+    theirs = [sys.executable, __file__, "--faiss-round", *pairs]
+    ratios = []
+    for _ in range(args.rounds):
+        (our_seconds, our_sum), (their_seconds, their_sum) = measure(ours + words), measure(theirs)
+        ratios.append(their_seconds / our_seconds)
+        drift = abs(our_sum - their_sum) / their_sum
+        print(f"probe {our_seconds:.3f} s, faiss {their_seconds:.3f} s, checksums differ by {drift:.1e}")
+    print(f"faiss takes {statistics.median(ratios):.2f} times as long (median of {args.rounds})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+//! Bad input: an error that names the file and the mend, and a cache that tells.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use cache::{CacheMeta, CacheReader};
+
+use crate::lab::{Lab, Run, gzip, nifti, project, ramp};
+
+const SHAPE: [i16; 3] = [6, 5, 4];
+
+/// Extracts one good image and `bad`; the good one arrives, and the run says what was skipped.
+#[track_caller]
+fn skips(lab: &Lab, bad: &str, words: &[&str]) {
+    lab.png("good.png", 0, 0);
+    let csv = lab.write("m.csv", format!("image\n{bad}\ngood.png\n"));
+    lab.extract("manifest", &csv, &[])
+        .expect_error(1, &[&[bad], words].concat());
+    let reader = CacheReader::open(&lab.cache()).unwrap();
+    let meta = reader.meta();
+    assert_eq!((meta.rows, meta.skipped.len()), (1, 1));
+    assert!(meta.skipped[0].reason.contains(bad));
+    assert_eq!(reader.slices().unwrap()[0].image, "good.png");
+}
+
+#[test]
+fn a_truncated_gzip_is_skipped() {
+    let lab = Lab::new();
+    let whole = gzip(&nifti(SHAPE, &ramp(SHAPE)));
+    lab.write("ct.nii.gz", &whole[..whole.len() / 2]);
+    skips(&lab, "ct.nii.gz", &["copy it again"]);
+}
+
+#[test]
+fn a_png_with_a_wrong_crc_is_skipped() {
+    let lab = Lab::new();
+    let path = lab.png("bad.png", 0, 0);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&path, bytes).unwrap();
+    skips(&lab, "bad.png", &["copy it again"]);
+}
+
+#[test]
+fn an_empty_file_is_skipped() {
+    let lab = Lab::new();
+    lab.write("empty.png", "");
+    skips(&lab, "empty.png", &["empty"]);
+}
+
+#[test]
+fn a_header_that_lies_about_the_size_is_skipped() {
+    let lab = Lab::new();
+    lab.write("liar.nii", nifti([6, 5, 9999], &ramp(SHAPE)));
+    skips(&lab, "liar.nii", &["the header says"]);
+}
+
+#[test]
+fn a_constant_image_is_skipped() {
+    let lab = Lab::new();
+    lab.write("flat.nii", nifti(SHAPE, &[7.0; 120]));
+    skips(&lab, "flat.nii", &["all pixels are 7"]);
+}
+
+#[test]
+fn nan_voxels_are_skipped_or_zeroed_on_request() {
+    let lab = Lab::new();
+    let mut voxels = ramp(SHAPE);
+    voxels[100] = f32::NAN;
+    lab.write("nan.nii", nifti(SHAPE, &voxels));
+    skips(&lab, "nan.nii", &["slice 3", "--non-finite zero"]);
+    fs::remove_dir_all(lab.path("cache")).unwrap();
+    lab.extract("manifest", &lab.path("m.csv"), &["--non-finite", "zero"])
+        .expect(0);
+    assert_eq!(CacheReader::open(&lab.cache()).unwrap().meta().rows, 5);
+}
+
+#[test]
+fn a_mask_of_another_shape_is_skipped() {
+    let lab = Lab::new();
+    lab.png("good.png", 0, 0);
+    lab.write("ct.nii", nifti(SHAPE, &ramp(SHAPE)));
+    lab.write("mask.nii", nifti([6, 5, 3], &ramp([6, 5, 3])));
+    lab.write("classes.csv", "value,name\n1,liver\n");
+    let csv = lab.write("m.csv", "image,mask\nct.nii,mask.nii\ngood.png,\n");
+    lab.extract("manifest", &csv, &[])
+        .expect_error(1, &["mask.nii", "nearest"]);
+}
+
+#[test]
+fn when_nothing_can_be_read_there_is_no_whole_cache() {
+    let lab = Lab::new();
+    lab.write("empty.png", "");
+    let csv = lab.write("m.csv", "image\nempty.png\n");
+    lab.extract("manifest", &csv, &[])
+        .expect_error(2, &["empty.png", "none of the 1 samples"]);
+    assert!(CacheReader::open(&lab.cache()).is_err());
+}
+
+#[test]
+fn a_manifest_without_its_column_is_an_error() {
+    let lab = Lab::new();
+    let csv = lab.write("m.csv", "picture,label\na.png,x\n");
+    lab.extract("manifest", &csv, &[])
+        .expect_error(2, &["m.csv", "`picture", "`image`"]);
+}
+
+#[test]
+fn a_corrupt_onnx_file_is_an_error() {
+    let lab = Lab::new();
+    let home = home(&lab, |onnx| onnx.truncate(1000));
+    in_home(&lab, &home).expect_error(2, &["tiny-vit@56.onnx", "sha256"]);
+    forget_hash(&home);
+    in_home(&lab, &home).expect_error(2, &["tiny-vit@56.onnx", "damaged"]);
+}
+
+#[test]
+fn a_graph_that_is_not_its_card_s_is_an_error() {
+    let lab = Lab::new();
+    let home = home(&lab, |_| ());
+    let card = home.join("onnx_models/tiny-vit.toml");
+    let text = fs::read_to_string(&card).unwrap();
+    fs::write(&card, text.replace("width = 32", "width = 64")).unwrap();
+    in_home(&lab, &home).expect_error(2, &["tiny-vit@56.onnx", "cls_1", "32", "64"]);
+}
+
+#[test]
+fn a_cache_made_by_another_model_is_refused() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(2), &[]).expect(0);
+    let home = home(&lab, |onnx| onnx.extend([0x72, 0]));
+    forget_hash(&home);
+    in_home(&lab, &home).expect_error(2, &["tiny-vit@56", "model.sha256"]);
+}
+
+#[test]
+fn a_missing_runtime_is_an_error_with_the_command_that_mends_it() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(2);
+    let mut command = lab.extract_command("manifest", &manifest);
+    Run::of(command.env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so"))
+        .expect_error(2, &["/nowhere", "scripts/install_onnxruntime"]);
+    let library = lab.write("libonnxruntime.so", "no library");
+    let mut command = lab.extract_command("manifest", &manifest);
+    Run::of(command.env("ORT_DYLIB_PATH", &library))
+        .expect_error(2, &["libonnxruntime.so", "scripts/install_onnxruntime"]);
+}
+
+#[test]
+fn a_full_disk_keeps_finished_shards_and_the_run_goes_on_later() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(64);
+    let shards = ["--tokens", "all", "--batch-size", "4", "--shard-rows", "16"];
+    // A file that outgrows the limit fails as it would on a full disk.
+    let mut limited = Command::new("sh");
+    let extract = lab.extract_command("manifest", &manifest);
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$@\"", "sh"])
+        .arg(extract.get_program())
+        .args(extract.get_args())
+        .args(shards)
+        .current_dir(project());
+    Run::of(&mut limited).expect_error(2, &["patch/00000.parquet", "make room"]);
+    assert!(!CacheMeta::read(&lab.cache()).unwrap().complete);
+    lab.extract("manifest", &manifest, &shards).expect(0);
+    CacheReader::open(&lab.cache()).unwrap().verify().unwrap();
+}
+
+#[test]
+fn an_unwritable_folder_is_an_error() {
+    let lab = Lab::new();
+    lab.write("cache", "a file where the folder should be");
+    lab.extract("manifest", &lab.manifest(2), &[])
+        .expect_error(2, &["cache"]);
+}
+
+/// A project folder with the tiny model in it, its ONNX file changed by `change`.
+fn home(lab: &Lab, change: impl FnOnce(&mut Vec<u8>)) -> std::path::PathBuf {
+    let from = project().join("onnx_models");
+    let mut onnx = fs::read(from.join("tiny-vit@56.onnx")).unwrap();
+    change(&mut onnx);
+    lab.write("home/onnx_models/tiny-vit@56.onnx", onnx);
+    let card = fs::read(from.join("tiny-vit.toml")).unwrap();
+    lab.write("home/onnx_models/tiny-vit.toml", card);
+    lab.path("home")
+}
+
+fn forget_hash(home: &Path) {
+    let card = home.join("onnx_models/tiny-vit.toml");
+    let text = fs::read_to_string(&card).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("56 = "));
+    fs::write(&card, lines.collect::<Vec<_>>().join("\n")).unwrap();
+}
+
+fn in_home(lab: &Lab, home: &Path) -> Run {
+    let library = fs::read_dir(project().join("runtime/onnxruntime")).unwrap();
+    let mut library = library.map(|entry| entry.unwrap().path());
+    let library = library.find(|path| path.to_string_lossy().contains("onnxruntime.so."));
+    let mut command = lab.extract_command("manifest", &lab.manifest(2));
+    command.env("SLICEBANK_HOME", home);
+    Run::of(command.env("ORT_DYLIB_PATH", library.unwrap()))
+}

@@ -1,0 +1,49 @@
+//! Who may depend on whom.
+
+use std::process::Command;
+
+use crate::lab::project;
+
+/// The names of all crates that `package` is built from.
+fn dependencies(package: &str) -> Vec<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--prefix", "none", "--edges", "normal"])
+        .args(["--format", "{p}", "--package", package])
+        .current_dir(project())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    names.map(str::to_string).collect()
+}
+
+#[track_caller]
+fn assert_without(package: &str, foreign: &[&str]) {
+    let found = dependencies(package);
+    assert!(found.iter().any(|name| name == package));
+    for name in foreign {
+        assert!(!found.iter().any(|f| f == name), "{package} uses {name}");
+    }
+}
+
+#[test]
+fn cache_knows_neither_program_nor_images_nor_onnx_runtime() {
+    assert_without(
+        "cache",
+        &[
+            "extract", "probe", "ort", "image", "nifti", "clap", "polars",
+        ],
+    );
+}
+
+#[test]
+fn probe_does_not_know_extract_images_or_onnx_runtime() {
+    assert_without("probe", &["extract", "ort", "image", "nifti"]);
+}
+
+#[test]
+fn extract_does_not_know_probe_or_its_libraries() {
+    assert_without("extract", &["probe", "polars", "linfa", "hnsw_rs"]);
+}

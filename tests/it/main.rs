@@ -1,0 +1,9 @@
+//! The two programs as a user types them, over real ONNX Runtime and real files.
+
+mod bad_input;
+mod extract;
+mod lab;
+mod layers;
+mod probe;
+mod python;
+mod resume;
