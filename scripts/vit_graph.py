@@ -46,6 +46,7 @@ def build_vit(card, weights, image_size, weights_sha256):
         "first": graph.constant("first", np.array(0, np.int64)),
         "one": graph.constant("one", np.array([1], np.int64)),
         "end": graph.constant("end", np.array([1 + grid * grid], np.int64)),
+        "mean": graph.constant("mean", patch_mean_row(grid * grid)),
     }
     for part in ("weight", "bias"):
         graph.constant(f"norm.{part}", take(weights, f"layernorm.{part}", (card["width"],)))
@@ -67,6 +68,16 @@ def build_vit(card, weights, image_size, weights_sha256):
     )
     checker.check_model(model)
     return model
+
+
+def patch_mean_row(patches):
+    """`[1, 1 + patches]`, whose product with all tokens is the mean of the patch tokens.
+
+    A product is used since ReduceMean rounds differently with the number of threads.
+    """
+    row = np.full((1, 1 + patches), 1 / patches, np.float32)
+    row[0, 0] = 0
+    return row
 
 
 def grid_side(image_size, patch_size):
@@ -210,8 +221,9 @@ def layer_outputs(graph, constants, tokens, layer, shape):
     normed = normalise(graph, tokens, ["norm.weight", "norm.bias"], f"norm_{layer}")
     graph.node("Gather", [normed, constants["first"]], f"cls_{layer}", axis=1)
     bounds = [constants["one"], constants["end"], constants["one"]]
-    patch = graph.node("Slice", [normed, *bounds], f"patch_{layer}")
-    graph.node("ReduceMean", [patch, constants["one"]], f"mean_{layer}", keepdims=0)
+    graph.node("Slice", [normed, *bounds], f"patch_{layer}")
+    mean = graph.node("MatMul", [constants["mean"], normed], f"mean_row_{layer}")
+    graph.node("Squeeze", [mean, constants["one"]], f"mean_{layer}")
     patches, width = shape
     return [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims])

@@ -143,6 +143,6 @@ fn disk_hint(source: &std::io::Error) -> &'static str {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "\nhint: make the folder writable, or give another one"
         }
-        _ => "",
+        _ => "\nhint: look at the path, or give another one",
     }
 }

@@ -115,6 +115,9 @@ impl CacheWriter {
     pub fn append(&mut self, batch: &TokenBatch) -> Result<(), Error> {
         self.check_shapes(batch)?;
         self.check_values(batch)?;
+        // A file that was repaired between two runs is no longer skipped.
+        let skipped = &mut self.meta.skipped;
+        skipped.retain(|s| batch.slices.iter().all(|slice| slice.sample != s.sample));
         let mut start = 0;
         while start < batch.slices.len() {
             let free = (self.meta.shard_rows - self.open_rows()) as usize;

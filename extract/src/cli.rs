@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, MaskClass, Tokens, peak_rss_bytes};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -149,8 +148,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         readers: threads,
     };
     let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
-    let outcome = pipeline::run(&job, &mut backbone, writer, &mut |p| bar.report(p))
-        .with_context(|| format!("{}: not finished", dir.display()))?;
+    let outcome = pipeline::run(&job, &mut backbone, writer, &mut |p| bar.report(p))?;
     bar.finish();
     summarise(cli, &dir, &outcome)
 }

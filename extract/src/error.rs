@@ -348,6 +348,14 @@ pub enum Error {
         /// What the parser says.
         source: Box<toml::de::Error>,
     },
+    /// A card's `name` is not that of its file.
+    #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", path.display())]
+    CardName {
+        /// The card.
+        path: PathBuf,
+        /// The name in it.
+        found: String,
+    },
     /// Patches do not tile the input.
     #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16)]
     ImageSize {
@@ -431,6 +439,14 @@ pub enum Error {
     )]
     WriterPanicked,
 
+    /// Two classes have the same name, and so would have the same column.
+    #[error("`{}`: two classes have the name `{name}`\nhint: give each class its own name", path.display())]
+    DuplicateClass {
+        /// The table or the folder.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// Two samples have the same name.
     #[error("`{}`: two samples have the id `{id}`\nhint: rename one file, or give each line of a manifest its own `id`", path.display())]
     DuplicateId {

@@ -58,7 +58,8 @@ impl ModelCard {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownModel`] if there is no such card, [`Error::Card`] if it is not one.
+    /// [`Error::UnknownModel`] if there is no such card, [`Error::Card`] if it is not one, and
+    /// [`Error::CardName`] if it names another model.
     pub fn read(home: &Path, name: &str) -> Result<ModelCard, Error> {
         let folder = home.join("onnx_models");
         let path = folder.join(format!("{name}.toml"));
@@ -71,10 +72,17 @@ impl ModelCard {
             });
         }
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        toml::from_str(&text).map_err(|source| Error::Card {
-            path,
+        let card: ModelCard = toml::from_str(&text).map_err(|source| Error::Card {
+            path: path.clone(),
             source: Box::new(source),
-        })
+        })?;
+        match card.name == name {
+            true => Ok(card),
+            false => Err(Error::CardName {
+                path,
+                found: card.name,
+            }),
+        }
     }
 
     /// Where the export for inputs of `image_size` pixels lies.

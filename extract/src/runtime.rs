@@ -78,7 +78,7 @@ mod tests {
         fs::write(&library, "").unwrap();
         fs::write(capi.join("libonnxruntime_providers_shared.so"), "").unwrap();
         let folders = python_packages(dir.path());
-        assert_eq!(folders, [capi.clone()]);
+        assert_eq!(folders, std::slice::from_ref(&capi));
         assert_eq!(library_in(&capi), Some(library));
     }
 

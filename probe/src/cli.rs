@@ -163,7 +163,7 @@ impl Knn {
         };
         let train = match (self.train, self.eval) {
             (Some(Fit::TrainVal), Eval::Val) => {
-                bail!("`--train train+val` holds `--eval val`\n  hint: give --train train")
+                bail!("`--train train+val` holds `--eval val`\nhint: give --train train")
             }
             (Some(Fit::TrainVal) | None, Eval::Test) => vec![Split::Train, Split::Val],
             _ => vec![Split::Train],
@@ -214,7 +214,7 @@ impl Caches {
         caches.retain(|path| self.wants(path));
         if caches.is_empty() {
             bail!(
-                "{}: no cache of {} here\n  hint: run `extract` first, or name another folder with --cache",
+                "`{}`: no cache of {} here\nhint: run `extract` first, or name another folder with --cache",
                 self.cache.display(),
                 self.wanted()
             );

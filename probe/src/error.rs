@@ -11,7 +11,7 @@ pub enum Error {
     Cache(#[from] cache::Error),
     /// A feature is NaN or infinite.
     #[error(
-        "{path}: row {row} (`{sample}`) holds the feature `{value}`, expected finite numbers\n  hint: the model overflowed on this image; extract again in fp32"
+        "`{path}`: row {row} (`{sample}`) holds the feature `{value}`, expected finite numbers\nhint: the model overflowed on this image; extract again in fp32"
     )]
     NotFinite {
         /// The cache's folder.
@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// A label does not fit the classes.
     #[error(
-        "{path}: row {row} (`{sample}`) has the label `{found}`, expected one that fits {classes} classes\n  hint: the cache is damaged; extract it again"
+        "`{path}`: row {row} (`{sample}`) has the label `{found}`, expected one that fits {classes} classes\nhint: the cache is damaged; extract it again"
     )]
     Label {
         /// The cache's folder.
@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// The dataset has no labels per slice.
     #[error(
-        "{path}: the dataset has no slice labels, which this probe predicts\n  hint: name a labelled dataset with --dataset"
+        "`{path}`: the dataset has no slice labels, which this probe predicts\nhint: name a labelled dataset with --dataset"
     )]
     Unlabelled {
         /// The cache's folder.
@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// No labelled slice is in the splits asked for.
     #[error(
-        "{path}: no labelled slice is in `{wanted}`; labelled slices by split: {found}\n  hint: a probe needs slices to fit and slices to test; give the dataset a split, or choose others with --train and --eval"
+        "`{path}`: no labelled slice is in `{wanted}`; labelled slices by split: {found}\nhint: a probe needs slices to fit and slices to test; give the dataset a split, or choose others with --train and --eval"
     )]
     EmptySplit {
         /// The cache's folder.
@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// More neighbours are asked for than there are.
     #[error(
-        "{path}: `--k {k}` exceeds the {train} train slices\n  hint: give a --k of at most {most}"
+        "`{path}`: `--k {k}` exceeds the {train} train slices\nhint: give a --k of at most {most}"
     )]
     TooFewNeighbours {
         /// The cache's folder.
@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// A run record could not be written.
     #[error(
-        "{path}: cannot write a run record: {source}\n  hint: give a writable folder with --runs"
+        "`{path}`: cannot write a run record: {source}\nhint: give a writable folder with --runs"
     )]
     Record {
         /// The file or folder.

@@ -241,7 +241,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("c: row 1 (`s`) holds the feature `NaN`")
+                .starts_with("`c`: row 1 (`s`) holds the feature `NaN`")
         );
     }
 

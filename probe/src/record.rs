@@ -121,7 +121,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = record().append(file.path()).unwrap_err().to_string();
         assert!(
-            text.contains("knn.jsonl: cannot write a run record"),
+            text.contains("knn.jsonl`: cannot write a run record"),
             "{text}"
         );
     }

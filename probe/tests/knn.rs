@@ -73,7 +73,7 @@ fn write_cache(root: &Path, dataset: &str, task: Task) {
     let label = |row: usize| match task {
         Task::Unlabelled => Labels::Unlabelled,
         Task::SingleLabel => Labels::Single(Some((row % 2) as u32)),
-        Task::MultiLabel => Labels::Multi(vec![Some((row % 2 == 0).into()), Some(0)]),
+        Task::MultiLabel => Labels::Multi(vec![Some(row.is_multiple_of(2).into()), Some(0)]),
     };
     let tokens = Array2::from_shape_fn((30, 2), |(row, axis)| {
         if row % 2 == axis {
@@ -195,7 +195,7 @@ fn caches_that_do_not_fit_are_warned_of_and_the_others_run() {
     assert_eq!(ran.outcome, Outcome::Skipped);
     assert!(
         ran.messages
-            .contains("tiny@28: the dataset has no slice labels"),
+            .contains("tiny@28`: the dataset has no slice labels"),
         "{}",
         ran.messages
     );
@@ -207,7 +207,7 @@ fn more_neighbours_than_train_slices_is_a_warning_with_both_numbers() {
     let root = tempfile::tempdir().unwrap();
     write_cache(root.path(), "multi", Task::MultiLabel);
     let ran = run(root.path(), "--k 20 --exclude-self");
-    let expected = "`--k 20` exceeds the 20 train slices\n  hint: give a --k of at most 19";
+    let expected = "`--k 20` exceeds the 20 train slices\nhint: give a --k of at most 19";
     assert!(
         ran.messages.contains(expected) && ran.out.is_empty(),
         "{}",

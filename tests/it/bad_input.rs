@@ -108,6 +108,41 @@ fn a_manifest_without_its_column_is_an_error() {
 }
 
 #[test]
+fn two_classes_of_one_name_are_an_error() {
+    let lab = Lab::new();
+    lab.write("ct.nii", nifti(SHAPE, &ramp(SHAPE)));
+    lab.write("classes.csv", "value,name\n1,liver\n2,liver\n");
+    let csv = lab.write("m.csv", "image,mask\nct.nii,ct.nii\n");
+    lab.extract("manifest", &csv, &[])
+        .expect_error(2, &["m.csv", "`liver`"]);
+}
+
+#[test]
+fn a_file_repaired_before_the_run_goes_on_is_no_longer_skipped() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(6);
+    let (image, options) = (
+        lab.path("images/0004.png"),
+        ["--batch-size", "2", "--shard-rows", "4"],
+    );
+    let good = fs::read(&image).unwrap();
+    fs::write(&image, vec![0; good.len()]).unwrap();
+    lab.extract("manifest", &manifest, &options)
+        .expect_error(1, &["0004.png"]);
+    let meta = lab.cache().join("meta.json");
+    let text = fs::read_to_string(&meta).unwrap();
+    let mut unfinished: serde_json::Value = serde_json::from_str(&text).unwrap();
+    unfinished["complete"] = false.into();
+    unfinished["rows"] = 4.into();
+    unfinished["shards"].as_array_mut().unwrap().truncate(1);
+    fs::write(&meta, unfinished.to_string()).unwrap();
+    fs::write(&image, good).unwrap();
+    lab.extract("manifest", &manifest, &options).expect(0);
+    let meta = CacheMeta::read(&lab.cache()).unwrap();
+    assert_eq!((meta.rows, meta.skipped.len()), (6, 0));
+}
+
+#[test]
 fn a_corrupt_onnx_file_is_an_error() {
     let lab = Lab::new();
     let home = home(&lab, |onnx| onnx.truncate(1000));
@@ -152,12 +187,12 @@ fn a_missing_runtime_is_an_error_with_the_command_that_mends_it() {
 fn a_full_disk_keeps_finished_shards_and_the_run_goes_on_later() {
     let lab = Lab::new();
     let manifest = lab.manifest(64);
-    let shards = ["--tokens", "all", "--batch-size", "4", "--shard-rows", "16"];
-    // A file that outgrows the limit fails as it would on a full disk.
+    let shards = ["--tokens", "all", "--batch-size", "4", "--shard-rows", "32"];
+    // A file that grows over 50 KiB fails as it would on a full disk.
     let mut limited = Command::new("sh");
     let extract = lab.extract_command("manifest", &manifest);
     limited
-        .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$@\"", "sh"])
+        .args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"])
         .arg(extract.get_program())
         .args(extract.get_args())
         .args(shards)

@@ -91,7 +91,7 @@ pub const DATASETS: &[DatasetKind] = &[
 ///
 /// # Errors
 ///
-/// [`Error::UnknownDataset`], [`Error::DuplicateId`], and what the dataset's own layout can lack.
+/// [`Error::UnknownDataset`], [`Error::DuplicateId`], [`Error::DuplicateClass`], and what the dataset's own layout can lack.
 pub fn open(name: &str, root: &Path, options: &DatasetOptions) -> Result<Dataset, Error> {
     let kind = DATASETS.iter().find(|kind| kind.name == name);
     let kind = kind.ok_or_else(|| Error::UnknownDataset {
@@ -103,18 +103,20 @@ pub fn open(name: &str, root: &Path, options: &DatasetOptions) -> Result<Dataset
             .join("`, `"),
     })?;
     let dataset = (kind.open)(root, options)?;
-    let mut ids = HashSet::new();
-    match dataset
-        .samples
-        .iter()
-        .find(|sample| !ids.insert(&sample.id))
-    {
-        Some(twice) => Err(Error::DuplicateId {
-            path: root.to_path_buf(),
-            id: twice.id.clone(),
-        }),
+    let path = || root.to_path_buf();
+    if let Some(name) = first_twice(&dataset.classes) {
+        return Err(Error::DuplicateClass { path: path(), name });
+    }
+    match first_twice(dataset.samples.iter().map(|sample| &sample.id)) {
+        Some(id) => Err(Error::DuplicateId { path: path(), id }),
         None => Ok(dataset),
     }
+}
+
+fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let mut seen = HashSet::new();
+    let mut names = names.into_iter();
+    names.find(|name| !seen.insert(*name)).cloned()
 }
 
 /// The name given by the user, else that of the folder.

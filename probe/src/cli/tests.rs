@@ -52,7 +52,7 @@ fn nothing_to_run_on_is_an_error_with_a_hint() {
         .unwrap_err()
         .to_string();
     assert!(
-        text.contains("no cache of `*/m@*` here\n  hint: run `extract` first"),
+        text.contains("no cache of `*/m@*` here\nhint: run `extract` first"),
         "{text}"
     );
 }

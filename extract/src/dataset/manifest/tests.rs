@@ -125,17 +125,14 @@ fn classes_txt_gives_the_order_and_binds() {
 }
 
 #[test]
-fn there_are_as_many_labels_as_classes_even_if_a_name_comes_twice() {
+fn two_classes_of_one_name_are_refused() {
     let files = [
         ("manifest.csv", "image,labels\na.png,b\n"),
         ("a.png", "x"),
         ("classes.txt", "b\nc\nb\n"),
     ];
-    let dataset = listed(&files, &[]).unwrap();
-    let Labels::Multi(labels) = &dataset.samples[0].labels else {
-        panic!("{:?}", dataset.task);
-    };
-    assert_eq!((labels.len(), dataset.classes.len()), (3, 3));
+    let error = listed(&files, &[]).unwrap_err();
+    assert!(matches!(error, Error::DuplicateClass { name, .. } if name == "b"));
 }
 
 #[test]
