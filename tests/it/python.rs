@@ -6,9 +6,9 @@ use std::process::Command;
 use crate::lab::{Lab, Run, gzip, nifti, program, project, ramp};
 
 fn python(script: &str) -> Command {
-    let python = std::env::var("SLICEBANK_TEST_PYTHON").expect(
-        "SLICEBANK_TEST_PYTHON is not set: run the tests with `scripts/test`, which installs it",
-    );
+    let python = project().join(".venv-test/bin/python");
+    let what = ".venv-test is missing: run the tests with `scripts/test`, which makes it";
+    assert!(python.exists(), "{what}");
     let mut command = Command::new(python);
     command.arg(project().join("scripts").join(script));
     command
