@@ -10,6 +10,7 @@ mod meta;
 mod process;
 mod read;
 mod schema;
+mod table_writer;
 mod write;
 
 pub use batch::{Labels, Mask, SliceMeta, Split, Task, TokenBatch};

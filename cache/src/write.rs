@@ -2,23 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use ndarray::{Array2, Array3, ArrayView2, Axis, Slice};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use sha2::{Digest, Sha256};
 
 use crate::meta::{io_error, sync_dir};
 use crate::schema::{self, Table};
-use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, SliceMeta, TableFile, TokenBatch};
-
-/// Bytes of a row group of tensors: larger ones read more slowly.
-const ROW_GROUP_BYTES: usize = 4 << 20;
+use crate::table_writer::TableWriter;
+use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, SliceMeta, TokenBatch};
 
 /// Where a cache ends: the last slice in a finished shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -367,116 +359,4 @@ fn lock(dir: &Path) -> Result<File, Error> {
 
 pub(crate) fn shard_file(index: usize) -> String {
     format!("{index:05}.parquet")
-}
-
-/// Writes one table of a shard, under a temporary name until it is closed.
-struct TableWriter {
-    path: PathBuf,
-    part: PathBuf,
-    writer: ArrowWriter<HashingFile>,
-}
-
-impl TableWriter {
-    fn create(path: PathBuf, table: Table, meta: &CacheMeta) -> Result<TableWriter, Error> {
-        let part = path.with_extension("parquet.part");
-        let file = File::create(&part).map_err(io_error(&part, "create"))?;
-        let sink = HashingFile::new(file);
-        let writer = ArrowWriter::try_new(sink, table.schema(meta), Some(properties(table, meta)))
-            .map_err(|e| write_error(&part, e))?;
-        Ok(TableWriter { path, part, writer })
-    }
-
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        self.writer
-            .write(rows)
-            .map_err(|e| write_error(&self.part, e))
-    }
-
-    fn close(self) -> Result<TableFile, Error> {
-        let sink = self
-            .writer
-            .into_inner()
-            .map_err(|e| write_error(&self.part, e))?;
-        let file = sink.sync().map_err(io_error(&self.part, "write"))?;
-        fs::rename(&self.part, &self.path).map_err(io_error(&self.path, "rename"))?;
-        Ok(file)
-    }
-
-    fn error(&self, source: ParquetError) -> Error {
-        write_error(&self.part, source)
-    }
-}
-
-/// A full disk is an I/O error however deep the encoder wrapped it.
-fn write_error(path: &Path, source: ParquetError) -> Error {
-    match source {
-        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-            Ok(cause) => io_error(path, "write")(*cause),
-            Err(cause) => Error::Parquet {
-                path: path.into(),
-                source: ParquetError::External(cause),
-            },
-        },
-        source => Error::Parquet {
-            path: path.into(),
-            source,
-        },
-    }
-}
-
-fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
-    let builder = WriterProperties::builder().set_created_by("slicebank".into());
-    let zstd = Compression::ZSTD(ZstdLevel::default());
-    match table.tensor_bytes(meta) {
-        Some(bytes) => builder
-            .set_dictionary_enabled(false)
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_max_row_group_row_count(Some((ROW_GROUP_BYTES / bytes.max(1)).max(1))),
-        None if table == Table::Mask => builder
-            .set_dictionary_enabled(false)
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_compression(zstd)
-            .set_max_row_group_row_count(Some(64)),
-        None => builder.set_compression(zstd),
-    }
-    .build()
-}
-
-/// A file that knows the hash and the length of what was written to it.
-struct HashingFile {
-    file: BufWriter<File>,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl HashingFile {
-    fn new(file: File) -> HashingFile {
-        HashingFile {
-            file: BufWriter::with_capacity(1 << 20, file),
-            hash: Sha256::new(),
-            bytes: 0,
-        }
-    }
-
-    fn sync(mut self) -> io::Result<TableFile> {
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        Ok(TableFile {
-            bytes: self.bytes,
-            sha256: crate::meta::hex(&self.hash.finalize()),
-        })
-    }
-}
-
-impl Write for HashingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }

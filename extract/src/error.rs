@@ -433,11 +433,11 @@ pub enum Error {
     /// The cache cannot be written.
     #[error(transparent)]
     Cache(#[from] cache::Error),
-    /// The thread that writes the cache ended unexpectedly.
+    /// A thread ended before its work was done.
     #[error(
-        "the thread that writes the cache panicked\nhint: this is a mistake in the program; please report it with the command"
+        "a part of the program broke down, the cache is not finished\nhint: this is a mistake in the program; please report it with the command and what it printed above"
     )]
-    WriterPanicked,
+    Broken,
 
     /// Two classes have the same name, and so would have the same column.
     #[error("`{}`: two classes have the name `{name}`\nhint: give each class its own name", path.display())]

@@ -69,17 +69,20 @@ impl Outcome {
     }
 }
 
-/// What a reader makes of a sample, in order.
+/// What a reader makes of a sample, in order; `Done` is the last.
 enum Prepared {
     Slice(Box<PreparedSlice>),
     Skipped(Skipped),
+    Done,
 }
 
-/// What goes through the backbone, or past it.
+/// What goes through the backbone, or past it; `End` is the last. A stage that breaks sends no
+/// `End`, and without one the cache is not finished.
 enum Step<B> {
     Batch(B),
     Skipped(Skipped),
     SampleDone,
+    End,
 }
 
 type Line<'a> = (usize, &'a Sample, SyncSender<Prepared>);
@@ -122,8 +125,11 @@ pub fn run(
         scope.spawn(move || assemble(job, &in_line, &batches));
         let written = scope.spawn(move || write(writer, to_write));
         let embedded = embed(backbone, to_embed, tokens, first as u64, report);
-        let meta = written.join().unwrap_or(Err(Error::WriterPanicked))?;
-        let (slices, inference) = embedded?;
+        let written = written.join().unwrap_or(Err(Error::Broken));
+        let (meta, (slices, inference)) = match (written, embedded) {
+            (Err(Error::Broken), Err(error)) => return Err(error),
+            (written, embedded) => (written?, embedded?),
+        };
         Ok(Outcome {
             meta,
             slices,
@@ -169,6 +175,7 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
             };
             let _ = slices.send(Prepared::Skipped(skipped));
         }
+        let _ = slices.send(Prepared::Done);
     }
 }
 
@@ -205,8 +212,11 @@ fn assemble(
 ) {
     let mut slices = Vec::with_capacity(job.batch_size);
     for queue in in_line {
+        let mut done = false;
         for prepared in queue {
+            done = matches!(prepared, Prepared::Done);
             let step = match prepared {
+                Prepared::Done => Step::SampleDone,
                 Prepared::Skipped(skipped) => Step::Skipped(skipped),
                 Prepared::Slice(slice) => {
                     slices.push(*slice);
@@ -220,13 +230,14 @@ fn assemble(
                 return;
             }
         }
-        if batches.send(Step::SampleDone).is_err() {
+        if !done {
             return;
         }
     }
     if !slices.is_empty() {
         let _ = batches.send(Step::Batch(stack(job, slices)));
     }
+    let _ = batches.send(Step::End);
 }
 
 fn stack(job: &Job<'_>, slices: Vec<PreparedSlice>) -> SliceBatch {
@@ -265,6 +276,7 @@ fn embed(
     for step in steps {
         let mut skipped = Vec::new();
         let step = match step {
+            Step::End => Step::End,
             Step::SampleDone => {
                 samples += 1;
                 continue;
@@ -290,27 +302,22 @@ fn embed(
             skipped,
         });
     }
-    let _ = tokens.send(Step::SampleDone);
     Ok((slices, inference))
 }
 
-/// Writes what arrives; the cache is finished only if the last step says that all was embedded.
+/// Writes what arrives, and finishes the cache if it arrives whole.
 fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<CacheMeta, Error> {
-    let mut all_embedded = false;
     for step in steps {
         match step {
             Step::Batch(batch) => writer.append(&batch)?,
             Step::Skipped(skipped) => writer.skip(skipped),
-            Step::SampleDone => all_embedded = true,
+            Step::SampleDone => {}
+            Step::End if writer.is_empty() => {
+                let samples = writer.meta().samples;
+                return Err(Error::NothingRead { samples });
+            }
+            Step::End => return Ok(writer.finish()?),
         }
     }
-    if !all_embedded {
-        return Ok(writer.meta().clone());
-    }
-    match writer.is_empty() {
-        true => Err(Error::NothingRead {
-            samples: writer.meta().samples,
-        }),
-        false => Ok(writer.finish()?),
-    }
+    Err(Error::Broken)
 }

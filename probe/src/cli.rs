@@ -201,10 +201,10 @@ fn evaluate(
 }
 
 fn print(out: &mut impl Write, all: &[Evaluation], classes: &[String]) -> Result<()> {
-    writeln!(out, "{}", table::summary(all))?;
     for table in classes {
-        writeln!(out, "\n{table}")?;
+        writeln!(out, "{table}\n")?;
     }
+    writeln!(out, "{}", table::summary(all))?;
     Ok(())
 }
 

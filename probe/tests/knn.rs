@@ -179,7 +179,7 @@ fn the_table_has_a_row_per_k_and_classes_for_a_single_cache() {
         .collect();
     assert_eq!(
         starts,
-        ["dataset", "single", "single", "class", "yes"],
+        ["class", "yes", "dataset", "single", "single"],
         "{}",
         ran.out
     );
