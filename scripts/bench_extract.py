@@ -40,7 +40,7 @@ def main():
 def parse_arguments():
     target = Path(os.environ.get("CARGO_TARGET_DIR", wheels.ROOT / "target"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=64, help="images (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=128, help="images (default: %(default)s)")
     parser.add_argument("--pixels", type=int, default=512, help="their side (default: %(default)s)")
     parser.add_argument("--model", default="dinov2-s14", help="(default: %(default)s)")
     parser.add_argument("--image-size", type=int, default=224, help="(default: %(default)s)")

@@ -112,23 +112,20 @@ impl PreparedSample<'_> {
     }
 
     fn check_image(&self) -> Result<(), Error> {
-        let mut constant = true;
-        let mut first = None;
-        for k in self.slices() {
-            let plane = self.image.plane(k);
-            self.recipe
-                .check(&plane)
-                .map_err(|e| self.non_finite(k, e))?;
-            let first = *first.get_or_insert(plane[[0, 0, 0]]);
-            constant &= plane.iter().all(|&value| value == first);
+        let image = &self.image;
+        if image.is_constant(self.slices()) {
+            return Err(Error::Constant {
+                path: image.path().to_path_buf(),
+                value: image.plane(self.slices.start)[[0, 0, 0]],
+            });
         }
-        match constant {
-            false => Ok(()),
-            true => Err(Error::Constant {
-                path: self.image.path().to_path_buf(),
-                value: first.unwrap_or_default(),
-            }),
+        if !image.may_be_non_finite() {
+            return Ok(());
         }
+        self.slices().try_for_each(|k| {
+            let plane = image.plane(k);
+            self.recipe.check(&plane).map_err(|e| self.non_finite(k, e))
+        })
     }
 
     fn check_mask(&self) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Slices as they are stored, decoded one at a time.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cache::Mask;
@@ -97,6 +98,28 @@ impl Volume {
         self.spacing_mm
     }
 
+    /// Whether all pixels of `slices` are equal, colour by colour.
+    ///
+    /// # Panics
+    ///
+    /// If `slices` does not lie below [`slices`](Self::slices).
+    pub fn is_constant(&self, slices: Range<usize>) -> bool {
+        let length = self.slice_bytes();
+        let bytes = &self.voxels[slices.start * length..slices.end * length];
+        let pixel = self.kind.bytes() * self.channels;
+        bytes.is_empty() || bytes[pixel..] == bytes[..bytes.len() - pixel]
+    }
+
+    /// Whether a voxel could be NaN or infinite: it is stored as a float, or scaled by a slope and
+    /// an intercept, which a broken header can make huge.
+    pub fn may_be_non_finite(&self) -> bool {
+        self.scale.is_some() || matches!(self.kind, VoxelType::F32 | VoxelType::F64)
+    }
+
+    fn slice_bytes(&self) -> usize {
+        self.channels * self.height * self.width * self.kind.bytes()
+    }
+
     /// Slice `k` as `[C, H, W]`, in the file's own units: slope and intercept are applied.
     ///
     /// # Panics
@@ -140,7 +163,7 @@ impl Volume {
 
     fn decode<T: Copy>(&self, k: usize, convert: impl Fn(f64) -> T) -> Array3<T> {
         assert!(k < self.slices, "slice {k} of {}", self.slices);
-        let length = self.channels * self.height * self.width * self.kind.bytes();
+        let length = self.slice_bytes();
         let bytes = &self.voxels[k * length..][..length];
         let (slope, intercept) = self.scale.unwrap_or((1.0, 0.0));
         let values = numbers(bytes, self.kind, |value| convert(value * slope + intercept));
