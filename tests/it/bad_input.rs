@@ -183,6 +183,29 @@ fn a_missing_runtime_is_an_error_with_the_command_that_mends_it() {
         .expect_error(2, &["libonnxruntime.so", "scripts/install_onnxruntime"]);
 }
 
+/// What a program asks an ONNX Runtime library first, answered as version 1.20 would.
+const OLD_RUNTIME: &str = r#"
+#include <stdint.h>
+static const void *api(uint32_t version) { (void)version; return 0; }
+static const char *version(void) { return "1.20.0"; }
+static const struct { const void *(*api)(uint32_t); const char *(*version)(void); } base = {api, version};
+const void *OrtGetApiBase(void) { return &base; }
+"#;
+
+#[test]
+fn a_runtime_that_is_too_old_is_an_error_with_both_versions() {
+    let lab = Lab::new();
+    let source = lab.write("old.c", OLD_RUNTIME);
+    let library = lab.path("libonnxruntime.so.1.20.0");
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-o"]).arg(&library);
+    Run::of(compile.arg(&source)).expect(0);
+    let manifest = lab.manifest(2);
+    let mut command = lab.extract_command("manifest", &manifest);
+    let words = ["1.20.0", "1.24", "scripts/install_onnxruntime"];
+    Run::of(command.env("ORT_DYLIB_PATH", &library)).expect_error(2, &words);
+}
+
 #[test]
 fn a_full_disk_keeps_finished_shards_and_the_run_goes_on_later() {
     let lab = Lab::new();
