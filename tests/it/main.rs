@@ -4,6 +4,7 @@ mod bad_input;
 mod extract;
 mod lab;
 mod layers;
+mod polars;
 mod probe;
 mod python;
 mod resume;
