@@ -76,6 +76,14 @@ pub enum Error {
         /// This run's value.
         expected: String,
     },
+    /// A cache exists that was made of other samples.
+    #[error(
+        "`{path}`: made of other samples than this run's: files were added, removed or replaced, labels or splits changed, or `--limit` is another\nhint: give another --cache folder, or delete this one to make it anew"
+    )]
+    OtherSamples {
+        /// The cache's folder.
+        path: PathBuf,
+    },
     /// Another process writes to the cache.
     #[error("`{path}`: another process is writing this cache\nhint: wait until it has finished")]
     Locked {

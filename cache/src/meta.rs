@@ -155,7 +155,36 @@ impl CacheMeta {
             result => result.map_err(io_error(&path, "read"))?,
         };
         check_version(dir, &text)?;
-        serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })
+        let meta: CacheMeta =
+            serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })?;
+        meta.check_sizes(dir)?;
+        Ok(meta)
+    }
+
+    /// No size is believed that would make a reader allocate without bounds.
+    fn check_sizes(&self, dir: &Path) -> Result<(), Error> {
+        let token = u64::from(self.width) * 2;
+        let patches = u64::from(self.grid[0]) * u64::from(self.grid[1]);
+        let limits = [
+            ("number of layers", u64::from(self.layers), 1024),
+            ("width of a token", u64::from(self.width), 1 << 20),
+            (
+                "bytes of patch tokens",
+                token.saturating_mul(patches),
+                i32::MAX as u64,
+            ),
+        ];
+        for (what, found, most) in limits {
+            if found == 0 || found > most {
+                return Err(Error::Shard {
+                    path: dir.join("meta.json"),
+                    what,
+                    found: found.to_string(),
+                    expected: format!("1 to {most}"),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Replaces `dir/meta.json` in one step: a reader sees the old file or the new one.
@@ -187,6 +216,9 @@ impl CacheMeta {
         };
         match difference {
             None => Ok(()),
+            Some((field, ..)) if field.starts_with("samples") => {
+                Err(Error::OtherSamples { path: dir.into() })
+            }
             Some((field, found, expected)) => Err(Error::Mismatch {
                 path: dir.into(),
                 field,

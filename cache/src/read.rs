@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
 use ndarray::{Array2, Array3};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -92,8 +93,9 @@ impl CacheReader {
         for (index, shard) in self.meta.shards.iter().enumerate() {
             for table in Table::of(&self.meta) {
                 let path = self.path(table, index);
-                let expected = shard.tables.get(table.name()).map(|f| f.sha256.clone());
-                self.same(&path, "sha256", Some(sha256_file(&path)?), expected)?;
+                let expected = shard.tables.get(table.name()).map(|f| &*f.sha256);
+                let found = sha256_file(&path)?;
+                self.same(&path, "sha256", &*found, expected.unwrap_or_default())?;
             }
         }
         Ok(())
@@ -160,7 +162,7 @@ impl CacheReader {
         for batch in self.batches(Table::Mask, shard, "mask")? {
             let batch = batch?;
             let sizes = &sizes[masks.len()..];
-            let decoded = schema::decode_masks(batch.column(0).as_binary(), sizes);
+            let decoded = schema::decode_masks(batch.column(1).as_binary(), sizes);
             masks.extend(decoded.map_err(|row| Error::Shard {
                 path: path.clone(),
                 what: "size of a mask",
@@ -177,7 +179,7 @@ impl CacheReader {
             .build()
             .map_err(parquet_error(&path))?;
         let mut rows = Vec::new();
-        for batch in batches(reader, path) {
+        for batch in numbered(batches(reader, path.clone()), path, self.first_row(shard)) {
             rows.extend(schema::decode_slices(&self.meta, &batch?));
         }
         Ok(rows)
@@ -221,17 +223,12 @@ impl CacheReader {
         }
         for batch in self.batches(table, shard, &table.column(layer))? {
             let batch = batch?;
-            let width = out.len() / self.rest_rows(out.len(), table);
-            let (here, after) = out.split_at_mut(batch.num_rows() * width);
-            schema::decode_tensors(batch.column(0), here);
+            let values = table.tensor_bytes(&self.meta).unwrap_or_default() / 2;
+            let (here, after) = out.split_at_mut(batch.num_rows() * values);
+            schema::decode_tensors(batch.column(1), here);
             out = after;
         }
         Ok(())
-    }
-
-    fn rest_rows(&self, values: usize, table: Table) -> usize {
-        let bytes = table.tensor_bytes(&self.meta).unwrap_or(2);
-        (values * 2 / bytes.max(1)).max(1)
     }
 
     fn check_table(&self, table: Table, hint: &'static str) -> Result<(), Error> {
@@ -253,12 +250,21 @@ impl CacheReader {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
         let path = self.path(table, shard);
         let builder = parquet_reader(&path)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["row", column]);
         let reader = builder
             .with_projection(mask)
             .build()
             .map_err(parquet_error(&path))?;
-        Ok(batches(reader, path))
+        Ok(numbered(
+            batches(reader, path.clone()),
+            path,
+            self.first_row(shard),
+        ))
+    }
+
+    fn first_row(&self, shard: usize) -> u64 {
+        let before = &self.meta.shards[..shard];
+        before.iter().map(|s| u64::from(s.rows)).sum()
     }
 
     fn path(&self, table: Table, shard: usize) -> PathBuf {
@@ -269,12 +275,14 @@ impl CacheReader {
         let total: u64 = self.meta.shards.iter().map(|s| u64::from(s.rows)).sum();
         let meta_path = self.dir.join("meta.json");
         self.same(&meta_path, "sum of the shards' rows", total, self.meta.rows)?;
+        let empty = self.meta.complete && total == 0;
+        self.same(&meta_path, "a complete cache without rows", empty, false)?;
         for (index, shard) in self.meta.shards.iter().enumerate() {
             for table in Table::of(&self.meta) {
                 let path = self.path(table, index);
-                let file = fs::metadata(&path).map_err(io_error(&path, "open"))?;
-                let expected = shard.tables.get(table.name()).map(|f| f.bytes);
-                self.same(&path, "size in bytes", Some(file.len()), expected)?;
+                let bytes = fs::metadata(&path).map_or(0, |file| file.len());
+                let expected = shard.tables.get(table.name()).map_or(0, |f| f.bytes);
+                self.same(&path, "size in bytes", bytes, expected)?;
                 let reader = parquet_reader(&path)?;
                 let rows = reader.metadata().file_metadata().num_rows();
                 self.same(&path, "number of rows", rows, i64::from(shard.rows))?;
@@ -331,6 +339,31 @@ fn batches(
     path: PathBuf,
 ) -> impl Iterator<Item = Result<RecordBatch, Error>> {
     reader.map(move |batch| batch.map_err(|e| parquet_error(&path)(e.into())))
+}
+
+/// The batches of a shard, found to hold the rows from `row` on: shards that were swapped are not
+/// mistaken for one another.
+fn numbered(
+    batches: impl Iterator<Item = Result<RecordBatch, Error>>,
+    path: PathBuf,
+    mut row: u64,
+) -> impl Iterator<Item = Result<RecordBatch, Error>> {
+    batches.map(move |batch| {
+        let batch = batch?;
+        let rows = batch.column(0).as_primitive::<UInt64Type>();
+        for &found in rows.values() {
+            if found != row {
+                return Err(Error::Shard {
+                    path: path.clone(),
+                    what: "row number",
+                    found: found.to_string(),
+                    expected: row.to_string(),
+                });
+            }
+            row += 1;
+        }
+        Ok(batch)
+    })
 }
 
 fn parquet_error(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error {

@@ -112,10 +112,11 @@ impl CacheWriter {
         skipped.retain(|s| batch.slices.iter().all(|slice| slice.sample != s.sample));
         let mut start = 0;
         while start < batch.slices.len() {
-            let free = (self.meta.shard_rows - self.open_rows()) as usize;
+            let full = self.meta.shard_rows.max(1);
+            let free = (full - self.open_rows()) as usize;
             let end = batch.slices.len().min(start + free);
             self.append_rows(batch, start, end)?;
-            if self.open_rows() == self.meta.shard_rows {
+            if self.open_rows() == full {
                 self.close_shard()?;
             }
             start = end;
@@ -206,14 +207,22 @@ impl CacheWriter {
             let folder = self.dir.join(table.name());
             for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
                 let path = entry.map_err(io_error(&folder, "list"))?.path();
-                let named = (0..self.meta.shards.len())
-                    .any(|i| path.file_name() == Some(shard_file(i).as_ref()));
-                if !named {
+                if self.is_unnamed(&path) {
                     fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the file is one that a stopped writer left; a user's own files are not.
+    fn is_unnamed(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let shard = name.trim_end_matches(".part").strip_suffix(".parquet");
+        let Some(index) = shard.and_then(|digits| digits.parse::<usize>().ok()) else {
+            return false;
+        };
+        name.ends_with(".part") || index >= self.meta.shards.len()
     }
 
     fn check_shapes(&self, batch: &TokenBatch) -> Result<(), Error> {

@@ -225,7 +225,54 @@ fn a_missing_short_or_foreign_shard_is_refused() {
     fs::copy(dir.path().join("cls/00002.parquet"), &shard).unwrap();
     assert!(matches!(opened(), Error::Shard { .. }));
     fs::remove_file(&shard).unwrap();
-    assert!(matches!(opened(), Error::Io { .. }));
+    assert!(matches!(opened(), Error::Shard { .. }));
+}
+
+#[test]
+fn swapped_shards_are_told_by_their_row_numbers() {
+    let (dir, _) = small();
+    let shard = |index: usize| dir.path().join(format!("cls/{index:05}.parquet"));
+    let (first, second) = (fs::read(shard(0)).unwrap(), fs::read(shard(1)).unwrap());
+    assert_eq!(first.len(), second.len());
+    fs::write(shard(0), second).unwrap();
+    fs::write(shard(1), first).unwrap();
+    let error = CacheReader::open(dir.path()).unwrap().cls(1).unwrap_err();
+    assert!(error.to_string().contains("row number is 2"), "{error}");
+}
+
+#[test]
+fn sizes_that_no_cache_has_are_refused_before_anything_is_allocated() {
+    let (dir, _) = small();
+    let path = dir.path().join("meta.json");
+    let text = fs::read_to_string(&path).unwrap();
+    for (from, to) in [
+        ("\"layers\": 2", "\"layers\": 4000000000"),
+        ("\"width\": 3", "\"width\": 4000000000"),
+        ("\"width\": 3", "\"width\": 0"),
+    ] {
+        fs::write(&path, text.replace(from, to)).unwrap();
+        let error = CacheReader::open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("meta.json"), "{error}");
+    }
+}
+
+#[test]
+fn a_complete_cache_without_rows_is_refused() {
+    let (dir, mut meta) = small();
+    meta.complete = true;
+    let text = serde_json::to_string(&meta).unwrap();
+    fs::write(dir.path().join("meta.json"), text).unwrap();
+    assert!(CacheReader::open(dir.path()).is_err());
+}
+
+#[test]
+fn a_file_of_the_user_s_own_is_left_alone() {
+    let (dir, meta) = small();
+    let [notes, part] = ["cls/notes.txt", "cls/00007.parquet.part"].map(|f| dir.path().join(f));
+    fs::write(&notes, "mine").unwrap();
+    fs::write(&part, "left by a stop").unwrap();
+    CacheWriter::open(dir.path(), meta).unwrap();
+    assert!(notes.exists() && !part.exists());
 }
 
 #[test]

@@ -47,8 +47,8 @@ pub struct Cli {
     #[arg(long, value_delimiter = ',')]
     pub label_columns: Vec<String>,
     /// Take the first N samples only
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Where caches lie
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
@@ -71,11 +71,11 @@ pub struct Cli {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub batch_size: u32,
     /// Slices after which progress is saved [default: 1024, or fewer if tokens are large]
-    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub shard_rows: Option<u32>,
     /// Threads [default: the number of cores]
-    #[arg(long)]
-    pub threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// How the summary is printed
     #[arg(long, default_value = "text")]
     pub format: Format,
@@ -126,10 +126,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
     let home = project::find()?;
     let card = ModelCard::read(&home, &cli.model)?;
     let mut dataset = dataset::open(&cli.dataset, &cli.root, &dataset_options(cli))?;
-    dataset
-        .samples
-        .truncate(cli.limit.unwrap_or(dataset.samples.len()));
-    let threads = cli.threads.filter(|&n| n > 0).unwrap_or_else(cores);
+    if let Some(limit) = cli.limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        dataset.samples.truncate(limit);
+    }
+    let threads = cli.threads.map_or_else(cores, usize::from);
     let options = backbone_options(cli, &card, threads);
     let recipe = recipe(cli, &card, options.image_size);
     let mut backbone = Backbone::load(&home, &card, options.clone())?;
@@ -250,7 +251,8 @@ fn shard_rows(cli: &Cli, meta: &CacheMeta) -> u32 {
 }
 
 fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
-    let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
+    let plain =
+        |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
     if !plain(&meta.dataset) {
         anyhow::bail!(
             "`{}` cannot name a folder\nhint: give the dataset another `--name`",

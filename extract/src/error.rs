@@ -17,6 +17,12 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A pipe, a socket or a device stands where a file is expected.
+    #[error("`{}`: not a regular file\nhint: copy what it gives to a file, and name that", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file has no bytes.
     #[error("`{}`: the file is empty\nhint: download or copy it again", path.display())]
     EmptyFile {
@@ -433,6 +439,16 @@ pub enum Error {
     /// The cache cannot be written.
     #[error(transparent)]
     Cache(#[from] cache::Error),
+    /// A sample of which slices are in the cache already cannot be read any more.
+    #[error(
+        "{source}\nhint: slices of `{sample}` are in the cache already: restore the file, or delete the cache and extract again"
+    )]
+    HalfSample {
+        /// The sample.
+        sample: String,
+        /// What is wrong with it now.
+        source: Box<Error>,
+    },
     /// A thread ended before its work was done.
     #[error(
         "a part of the program broke down, the cache is not finished\nhint: this is a mistake in the program; please report it with the command and what it printed above"

@@ -73,6 +73,7 @@ impl Outcome {
 enum Prepared {
     Slice(Box<PreparedSlice>),
     Skipped(Skipped),
+    Failed(Error),
     Done,
 }
 
@@ -81,6 +82,7 @@ enum Prepared {
 enum Step<B> {
     Batch(B),
     Skipped(Skipped),
+    Failed(Error),
     SampleDone,
     End,
 }
@@ -169,11 +171,18 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
         };
         let done = position.filter(|_| index == 0).map(|p| p.slice as usize);
         if let Err(error) = read_sample(job, sample, done, &slices) {
-            let skipped = Skipped {
-                sample: sample.id.clone(),
-                reason: reason(job.dataset, &error),
+            let sample = sample.id.clone();
+            let failed = match done {
+                None => Prepared::Skipped(Skipped {
+                    sample,
+                    reason: reason(job.dataset, &error),
+                }),
+                Some(_) => Prepared::Failed(Error::HalfSample {
+                    sample,
+                    source: Box::new(error),
+                }),
             };
-            let _ = slices.send(Prepared::Skipped(skipped));
+            let _ = slices.send(failed);
         }
         let _ = slices.send(Prepared::Done);
     }
@@ -218,6 +227,7 @@ fn assemble(
             let step = match prepared {
                 Prepared::Done => Step::SampleDone,
                 Prepared::Skipped(skipped) => Step::Skipped(skipped),
+                Prepared::Failed(error) => Step::Failed(error),
                 Prepared::Slice(slice) => {
                     slices.push(*slice);
                     if slices.len() < job.batch_size {
@@ -277,6 +287,7 @@ fn embed(
         let mut skipped = Vec::new();
         let step = match step {
             Step::End => Step::End,
+            Step::Failed(error) => return Err(error),
             Step::SampleDone => {
                 samples += 1;
                 continue;
@@ -312,6 +323,7 @@ fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<C
             Step::Batch(batch) => writer.append(&batch)?,
             Step::Skipped(skipped) => writer.skip(skipped),
             Step::SampleDone => {}
+            Step::Failed(error) => return Err(error),
             Step::End if writer.is_empty() => {
                 let samples = writer.meta().samples;
                 return Err(Error::NothingRead { samples });

@@ -82,8 +82,8 @@ struct Output {
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
     /// Threads [default: one per core]
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    threads: usize,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// What to print: tables, or one run record a line
     #[arg(long, default_value = "text")]
     format: Format,
@@ -115,6 +115,8 @@ pub enum Outcome {
     Done,
     /// Some caches were left out, with a warning each.
     Skipped,
+    /// All caches were left out, with a warning each.
+    Nothing,
 }
 
 /// Carries out a command: data goes to `out`, messages to `messages`.
@@ -131,7 +133,8 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
 impl Knn {
     fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let options = self.options()?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.output.threads);
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(self.output.threads.map_or(0, usize::from));
         let pool = pool.build().context("cannot start the threads")?;
         let caches = self.caches.find()?;
         let per_class = self.per_class || caches.len() == 1;
@@ -150,7 +153,10 @@ impl Knn {
                 }
             }
         }
-        if self.output.format == Format::Text && !all.is_empty() {
+        if all.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        if self.output.format == Format::Text {
             print(out, &all, &classes)?;
         }
         Ok(outcome)
@@ -169,7 +175,7 @@ impl Knn {
             _ => vec![Split::Train],
         };
         Ok(KnnOptions {
-            ks: self.k.clone(),
+            ks: distinct(&self.k),
             layer: self.layer,
             temperature: self.temperature,
             exclude_self: self.exclude_self,
@@ -243,6 +249,16 @@ impl Caches {
                 .image_size
                 .is_none_or(|wanted| wanted.to_string() == size)
     }
+}
+
+fn distinct(ks: &[usize]) -> Vec<usize> {
+    let mut found = Vec::new();
+    ks.iter().for_each(|k| {
+        if !found.contains(k) {
+            found.push(*k);
+        }
+    });
+    found
 }
 
 fn neighbours(word: &str) -> Result<usize, String> {

@@ -41,7 +41,7 @@ impl Features {
     /// cannot be read.
     pub fn read(reader: &CacheReader, layer: u32) -> Result<Features, Error> {
         let (path, meta) = (reader.dir(), reader.meta());
-        if meta.task == Task::Unlabelled {
+        if meta.task == Task::Unlabelled || meta.classes.is_empty() {
             return Err(Error::Unlabelled { path: path.into() });
         }
         let (slices, x) = (reader.slices()?, reader.cls(layer)?);
@@ -56,9 +56,7 @@ impl Features {
         classes: usize,
     ) -> Result<Features, Error> {
         check_finite(path, slices, &x)?;
-        let used = |&row: &usize| {
-            slices[row].view == 0 && !matches!(slices[row].labels, Labels::Single(None))
-        };
+        let used = |&row: &usize| slices[row].view == 0 && !is_blank(&slices[row].labels);
         let rows: Vec<usize> = (0..slices.len()).filter(used).collect();
         let targets = targets(path, slices, &rows, task, classes)?;
         if rows.len() < slices.len() {
@@ -112,6 +110,15 @@ pub(crate) fn join(splits: &[Split]) -> String {
         .map(|split| split.name())
         .collect::<Vec<_>>()
         .join("+")
+}
+
+/// Whether nothing is known of the slice's classes.
+fn is_blank(labels: &Labels) -> bool {
+    match labels {
+        Labels::Unlabelled => true,
+        Labels::Single(class) => class.is_none(),
+        Labels::Multi(states) => states.iter().all(Option::is_none),
+    }
 }
 
 fn check_finite(path: &Path, slices: &[SliceMeta], x: &Array2<f32>) -> Result<(), Error> {
@@ -212,6 +219,15 @@ mod tests {
         let features = single(&[Some(1), None, Some(0)], x).unwrap();
         assert_eq!(features.x, array![[0.6, 0.8], [0.0, 0.0]]);
         assert_eq!(features.targets, Targets::Single(vec![1, 0]));
+    }
+
+    #[test]
+    fn slices_of_which_nothing_is_known_are_left_out() {
+        let known = slice(Labels::Multi(vec![None, Some(0)]), None);
+        let unknown = slice(Labels::Multi(vec![None, None]), None);
+        let (x, task) = (array![[1.0], [2.0]], Task::MultiLabel);
+        let features = Features::new(Path::new("c"), &[known, unknown], x, task, 2).unwrap();
+        assert_eq!(features.targets, Targets::Multi(array![[false, false]]));
     }
 
     #[test]

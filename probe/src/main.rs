@@ -11,10 +11,11 @@ fn main() -> ExitCode {
     match probe::run(Cli::parse(), &mut io::stdout(), &mut messages) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Skipped) => ExitCode::from(1),
+        Ok(Outcome::Nothing) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Where standard error is closed, the exit code still tells.
-            let _ = writeln!(messages, "error: {error:#}");
+            let _ = writeln!(messages, "error: {error}");
             ExitCode::from(2)
         }
     }

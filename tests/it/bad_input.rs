@@ -50,6 +50,15 @@ fn an_empty_file_is_skipped() {
     skips(&lab, "empty.png", &["empty"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_skipped() {
+    let lab = Lab::new();
+    let pipe = lab.path("pipe.png");
+    Run::of(Command::new("mkfifo").arg(&pipe)).expect(0);
+    skips(&lab, "pipe.png", &["not a regular file"]);
+}
+
 #[test]
 fn a_header_that_lies_about_the_size_is_skipped() {
     let lab = Lab::new();
@@ -129,17 +138,38 @@ fn a_file_repaired_before_the_run_goes_on_is_no_longer_skipped() {
     fs::write(&image, vec![0; good.len()]).unwrap();
     lab.extract("manifest", &manifest, &options)
         .expect_error(1, &["0004.png"]);
-    let meta = lab.cache().join("meta.json");
-    let text = fs::read_to_string(&meta).unwrap();
-    let mut unfinished: serde_json::Value = serde_json::from_str(&text).unwrap();
-    unfinished["complete"] = false.into();
-    unfinished["rows"] = 4.into();
-    unfinished["shards"].as_array_mut().unwrap().truncate(1);
-    fs::write(&meta, unfinished.to_string()).unwrap();
+    keep_one_shard(&lab);
     fs::write(&image, good).unwrap();
     lab.extract("manifest", &manifest, &options).expect(0);
     let meta = CacheMeta::read(&lab.cache()).unwrap();
     assert_eq!((meta.rows, meta.skipped.len()), (6, 0));
+}
+
+#[test]
+fn a_volume_damaged_while_half_of_it_is_cached_stops_the_run() {
+    let lab = Lab::new();
+    let volume = nifti(SHAPE, &ramp(SHAPE));
+    let image = lab.write("ct.nii", &volume);
+    let csv = lab.write("m.csv", "image\nct.nii\n");
+    let options = ["--batch-size", "2", "--shard-rows", "2"];
+    lab.extract("manifest", &csv, &options).expect(0);
+    keep_one_shard(&lab);
+    fs::write(&image, vec![0; volume.len()]).unwrap();
+    lab.extract("manifest", &csv, &options)
+        .expect_error(2, &["ct.nii", "in the cache already"]);
+    let meta = CacheMeta::read(&lab.cache()).unwrap();
+    assert!(!meta.complete && meta.skipped.is_empty());
+}
+
+/// Makes the cache what a stop after its first shard would have left.
+fn keep_one_shard(lab: &Lab) {
+    let meta = lab.cache().join("meta.json");
+    let text = fs::read_to_string(&meta).unwrap();
+    let mut unfinished: serde_json::Value = serde_json::from_str(&text).unwrap();
+    unfinished["complete"] = false.into();
+    unfinished["rows"] = unfinished["shards"][0]["rows"].clone();
+    unfinished["shards"].as_array_mut().unwrap().truncate(1);
+    fs::write(&meta, unfinished.to_string()).unwrap();
 }
 
 #[test]

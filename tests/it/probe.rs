@@ -40,7 +40,7 @@ fn an_unfinished_or_missing_cache_is_refused() {
     )
     .unwrap();
     lab.probe(&["--k", "3"])
-        .expect_error(1, &["tiny-vit@56", "not finished", "extract"]);
+        .expect_error(2, &["tiny-vit@56", "not finished", "extract"]);
 }
 
 #[test]
@@ -51,5 +51,5 @@ fn a_damaged_shard_is_named() {
     let bytes = std::fs::read(&shard).unwrap();
     std::fs::write(&shard, &bytes[..bytes.len() - 9]).unwrap();
     lab.probe(&["--k", "3"])
-        .expect_error(1, &["cls/00000.parquet", "size in bytes"]);
+        .expect_error(2, &["cls/00000.parquet", "size in bytes"]);
 }

@@ -65,7 +65,7 @@ fn a_run_with_other_settings_is_refused_and_told_which() {
     lab.extract("manifest", &manifest, &["--tokens", "all"])
         .expect_error(2, &["`tokens`", "\"cls\"", "\"all\""]);
     lab.extract("manifest", &manifest, &["--limit", "2"])
-        .expect_error(2, &["`samples`"]);
+        .expect_error(2, &["tiny-vit@56", "other samples", "--limit"]);
     assert_eq!(before, snapshot(&lab.cache()));
 }
 

@@ -56,6 +56,7 @@ fn class_folders(root: &Path) -> Result<Vec<ClassFolder>, Error> {
     let first = folders_in(root)?;
     let splits: Option<Vec<Split>> = first.iter().map(|path| Split::parse(&name(path))).collect();
     let Some(splits) = splits else {
+        refuse_a_mixture(root, &first)?;
         return Ok(first
             .into_iter()
             .map(|path| class_folder(path, None))
@@ -67,6 +68,20 @@ fn class_folders(root: &Path) -> Result<Vec<ClassFolder>, Error> {
         folders.extend(classes.map(|path| class_folder(path, Some(split))));
     }
     Ok(folders)
+}
+
+/// Folders of splits beside others: taken for classes, they would be silently wrong.
+fn refuse_a_mixture(root: &Path, folders: &[PathBuf]) -> Result<(), Error> {
+    let names: Vec<String> = folders.iter().map(|path| name(path)).collect();
+    if names.iter().all(|name| Split::parse(name).is_none()) {
+        return Ok(());
+    }
+    Err(Error::Layout {
+        path: root.to_path_buf(),
+        found: format!("the folders `{}`", names.join("`, `")),
+        expected: "folders of splits only (`train`, `val`, `test`), or of classes only",
+        hint: "move the folders that are no splits away, or list the images in a manifest",
+    })
 }
 
 fn class_folder(path: PathBuf, split: Option<Split>) -> ClassFolder {
@@ -192,10 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn one_folder_that_is_no_split_makes_all_of_them_classes() {
-        let dataset = opened(&["train/a/1.png", "other/a/2.png"]).unwrap();
-        assert_eq!(dataset.classes, ["other", "train"]);
-        assert!(dataset.samples.iter().all(|sample| sample.split.is_none()));
+    fn folders_of_splits_beside_others_are_refused() {
+        let error = opened(&["train/a/1.png", "other/a/2.png"]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("`other`") && text.contains("hint:"), "{text}");
     }
 
     #[test]

@@ -30,6 +30,9 @@ const SNIFFED_BYTES: u64 = 512;
 /// too large, in another format, or not an image at all.
 pub fn volume(path: &Path) -> Result<Volume, Error> {
     let path = file_behind(path)?;
+    if !fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
+        return Err(Error::NotRegular { path });
+    }
     let start = first_bytes(&path)?;
     match Format::of(&start) {
         Some(Format::Raster(format)) => raster::read(&path, format),
