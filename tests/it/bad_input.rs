@@ -67,6 +67,16 @@ fn a_header_that_lies_about_the_size_is_skipped() {
 }
 
 #[test]
+fn a_header_that_hides_a_slice_is_skipped() {
+    let lab = Lab::new();
+    let shape = [20, 20, 4];
+    let mut bytes = nifti(shape, &ramp(shape));
+    bytes[46] = 3;
+    lab.write("liar.nii", bytes);
+    skips(&lab, "liar.nii", &["the header says"]);
+}
+
+#[test]
 fn a_constant_image_is_skipped() {
     let lab = Lab::new();
     lab.write("flat.nii", nifti(SHAPE, &[7.0; 120]));

@@ -17,7 +17,10 @@ const MAX_VOXEL_BYTES: u64 = 8 << 30;
 /// Most bytes that may lie before the voxels (header extensions): 256 MiB.
 const MAX_OFFSET: f32 = (256 << 20) as f32;
 
-/// Bytes that may follow the voxels; they are ignored, more are an error.
+/// Bytes that may follow the voxels and are ignored: padding to whole blocks of a tape or disk.
+const PADDING: u64 = 511;
+
+/// Most bytes that may follow, however large a slice is.
 const MAX_TRAILING: u64 = 1 << 20;
 
 /// Memory reserved before any voxel is read; beyond it, memory grows with what the file gives.
@@ -53,7 +56,8 @@ fn read_from(path: &Path, mut reader: impl Read) -> Result<Volume, Error> {
     let length = voxel_bytes(path, [height, width, slices], kind)?;
     skip_extensions(path, &header, &mut reader)?;
     let mut voxels = read_voxels(path, &mut reader, length)?;
-    skip_rest(path, &mut reader, length)?;
+    let slice_length = length / slices as u64;
+    skip_rest(path, &mut reader, length, slice_length)?;
     if header.endianness != Endianness::native() {
         voxels
             .chunks_exact_mut(kind.bytes())
@@ -196,13 +200,20 @@ fn read_voxels(path: &Path, reader: &mut impl Read, length: u64) -> Result<Vec<u
     }
 }
 
-fn skip_rest(path: &Path, reader: &mut impl Read, expected: u64) -> Result<(), Error> {
-    let rest = io::copy(&mut reader.take(MAX_TRAILING + 1), &mut io::sink());
-    if rest.map_err(|error| damaged(path, &error))? > MAX_TRAILING {
+/// Reads to the end, where gzip's checksum is; a slice more than the header says is an error.
+fn skip_rest(
+    path: &Path,
+    reader: &mut impl Read,
+    expected: u64,
+    slice_length: u64,
+) -> Result<(), Error> {
+    let allowed = (slice_length - 1).clamp(PADDING, MAX_TRAILING);
+    let rest = io::copy(&mut reader.take(allowed + 1), &mut io::sink());
+    if rest.map_err(|error| damaged(path, &error))? > allowed {
         return Err(Error::TrailingData {
             path: path.to_path_buf(),
             expected,
-            allowed: MAX_TRAILING,
+            allowed,
         });
     }
     Ok(())
