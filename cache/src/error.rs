@@ -90,18 +90,18 @@ pub enum Error {
         /// The cache's folder.
         path: PathBuf,
     },
-    /// A shard is not what `meta.json` says of it.
+    /// A shard is not what `meta.json` says of it, or `meta.json` says what no cache can be.
     #[error(
-        "`{path}`: {what} is {found}, `meta.json` says {expected}\nhint: the file was damaged or replaced; delete the cache and extract again"
+        "`{path}`: {what} is {found}, expected {expected}\nhint: the file was damaged or replaced; delete the cache and extract again"
     )]
     Shard {
-        /// The shard's file.
+        /// The shard's file, or `meta.json`.
         path: PathBuf,
         /// What was compared.
         what: &'static str,
         /// The file's value.
         found: String,
-        /// The value in `meta.json`.
+        /// The value that it should have.
         expected: String,
     },
     /// A batch is not of the shapes that the cache has.

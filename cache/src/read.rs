@@ -275,8 +275,14 @@ impl CacheReader {
         let total: u64 = self.meta.shards.iter().map(|s| u64::from(s.rows)).sum();
         let meta_path = self.dir.join("meta.json");
         self.same(&meta_path, "sum of the shards' rows", total, self.meta.rows)?;
-        let empty = self.meta.complete && total == 0;
-        self.same(&meta_path, "a complete cache without rows", empty, false)?;
+        if self.meta.complete && total == 0 {
+            return Err(Error::Shard {
+                path: meta_path,
+                what: "number of rows of a complete cache",
+                found: "0".to_string(),
+                expected: "at least 1".to_string(),
+            });
+        }
         for (index, shard) in self.meta.shards.iter().enumerate() {
             for table in Table::of(&self.meta) {
                 let path = self.path(table, index);

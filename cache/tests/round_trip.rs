@@ -262,7 +262,8 @@ fn a_complete_cache_without_rows_is_refused() {
     meta.complete = true;
     let text = serde_json::to_string(&meta).unwrap();
     fs::write(dir.path().join("meta.json"), text).unwrap();
-    assert!(CacheReader::open(dir.path()).is_err());
+    let error = CacheReader::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("complete cache is 0"), "{error}");
 }
 
 #[test]
