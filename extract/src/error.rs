@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::preprocess::NonFinite;
+use crate::preprocess::{NonFinite, Slicing};
 
 /// A failure of stage one; the text names the file and, on a line of its own, the fix.
 #[derive(Debug, thiserror::Error)]
@@ -113,13 +113,51 @@ pub enum Error {
         /// What it may be.
         expected: &'static str,
     },
-    /// The volume has more than three axes.
-    #[error("`{}`: the volume has the shape `{shape:?}`, expected three axes\nhint: split it into one file per volume, for instance with `nibabel.four_to_three`", path.display())]
+    /// The volume has several channels, and none was chosen.
+    #[error("`{}`: the volume has {channels} channels along its fourth axis, expected three axes\nhint: choose one: `channel` among the `[options]` of a dataset card, or `--channel`", path.display())]
     FourDimensional {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        channels: usize,
+    },
+    /// The volume does not have the channel that was chosen.
+    #[error("`{}`: channel {found} is asked for, the volume has {channels} (0 to {})\nhint: choose another channel", path.display(), channels - 1)]
+    NoChannel {
+        /// The file.
+        path: PathBuf,
+        /// The one asked for.
+        found: u32,
+        /// How many there are.
+        channels: usize,
+    },
+    /// The volume has more than four axes.
+    #[error("`{}`: the volume has the shape `{shape:?}`, expected three axes, or four of which the last are channels\nhint: split it into one file per volume, for instance with `nibabel.four_to_three`", path.display())]
+    FiveDimensional {
         /// The file.
         path: PathBuf,
         /// The lengths of its axes.
         shape: Vec<u16>,
+    },
+    /// A patient's plane is asked for of a file that does not say how the patient lies.
+    #[error("`{}`: `{slicing}` is asked for, the file does not say how the patient lies\nhint: cut it as stored: `--slicing stored-k-xy`", path.display())]
+    NoOrientation {
+        /// The file.
+        path: PathBuf,
+        /// The plane.
+        slicing: Slicing,
+    },
+    /// Slices of a stack differ in size, or there is none.
+    #[error("`{}`: the slices differ in size, and cannot be cut in another plane\nhint: cut them as stored: `--slicing stored-k-xy`", path.display())]
+    UnevenStack {
+        /// The first file.
+        path: PathBuf,
+    },
+    /// A MATLAB file of a version before 7.3.
+    #[error("`{}`: the file is a MATLAB 5 file, expected version 7.3 (HDF5)\nhint: in MATLAB, save it with `-v7.3`", path.display())]
+    OldMat {
+        /// The file.
+        path: PathBuf,
     },
     /// Voxels that are complex, coloured or wider than 64 bits.
     #[error("`{}`: the NIfTI data type is `{datatype}`, expected an integer or a float of 8 to 64 bits\nhint: convert it to one value per voxel, for instance 16-bit integers", path.display())]
@@ -177,21 +215,75 @@ pub enum Error {
     },
     /// A word that is no intensity rule.
     #[error(
-        "`{word}`: expected `minmax`, `window:LOW:HIGH` or `percentile:LOW:HIGH` with LOW below HIGH\nhint: for instance `window:-1024:600` or `percentile:5:95`"
+        "`{word}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{windows}`"
     )]
     BadIntensity {
         /// The word.
         word: String,
+        /// The windows that have a name.
+        windows: String,
+    },
+    /// A word that is no slicing.
+    #[error("`{word}`: expected one of `{known}`\nhint: `stored-k-xy` cuts as the file is stored, `axial` reorients first")]
+    BadSlicing {
+        /// The word.
+        word: String,
+        /// The words there are.
+        known: String,
+    },
+    /// A word that is no kind of augmentation.
+    #[error("`{word}`: expected one of `{known}`\nhint: leave `--augment` out to take the one that suits the dataset")]
+    BadAugment {
+        /// The word.
+        word: String,
+        /// The words there are.
+        known: String,
+    },
+    /// A word that is no rule for splits.
+    #[error("`{word}`: expected {expected}\nhint: for instance `random:0.7:0.1:0.2`, `systematic:test=70,val=50` or `official`")]
+    BadSplitRule {
+        /// The word.
+        word: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A card has no recipe of this name.
+    #[error("`{name}`: no such recipe of `{dataset}`, expected one of `{known}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself")]
+    UnknownRecipe {
+        /// The dataset.
+        dataset: String,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A link leads out of the dataset's folder.
+    #[error("`{}`: the link leads to `{}`, outside the dataset's folder\nhint: pass the folder that the files are really in, or copy them", path.display(), target.display())]
+    LinkOutside {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
     },
 
     /// No dataset has this name.
     #[error(
-        "`{name}`: no such dataset, expected one of `{known}`\nhint: use `manifest` for your own images"
+        "`{name}`: no such dataset, expected one of `{known}`\nhint: use `manifest` or `folder` for your own images, or name a TOML file that describes them; `extract datasets` lists what is built in"
     )]
     UnknownDataset {
         /// The name asked for.
         name: String,
         /// The names there are.
+        known: String,
+    },
+    /// A card names a layout that there is not.
+    #[error("`{dataset}`: no such layout as `{name}`, expected one of `{known}`\nhint: correct `layout` in the dataset's card")]
+    UnknownLayout {
+        /// The card.
+        dataset: String,
+        /// Its layout.
+        name: String,
+        /// The layouts there are.
         known: String,
     },
     /// The folder of a dataset is not laid out as expected.
@@ -202,9 +294,9 @@ pub enum Error {
         /// What is there.
         found: String,
         /// What should be there.
-        expected: &'static str,
+        expected: String,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
     /// A table cannot be read as CSV.
     #[error("`{}`: {source}\nhint: save it as comma-separated UTF-8 text with the same number of fields in each line", path.display())]

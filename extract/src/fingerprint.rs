@@ -28,20 +28,22 @@ pub(crate) fn of_samples(dataset: &Dataset) -> Result<String, Error> {
 }
 
 fn fields(dataset: &Dataset, sample: &Sample) -> Result<Vec<String>, Error> {
-    let size = |file: &Path| size_text(&dataset.root.join(file));
     let slices = sample.slices.as_ref();
     let mut fields = vec![
         sample.id.clone(),
-        crate::prepare::slashed(&sample.image),
-        size(&sample.image)?,
         slices.map_or(String::new(), |s| format!("{}-{}", s.start(), s.end())),
         sample.patient.clone().unwrap_or_default(),
         sample.split.map_or("", cache::Split::name).to_string(),
         label_text(&sample.labels),
+        sample.image.part(),
     ];
-    if let Some(mask) = &sample.mask {
-        fields.push(crate::prepare::slashed(mask));
-        fields.push(size(mask)?);
+    for part in &sample.mask {
+        fields.push(part.source.part());
+        fields.push(part.value.map_or(String::new(), |value| value.to_string()));
+    }
+    for file in sample.files() {
+        fields.push(crate::prepare::slashed(file));
+        fields.push(size_text(&dataset.root.join(file))?);
     }
     Ok(fields)
 }

@@ -12,5 +12,6 @@ pub mod preprocess;
 pub mod project;
 pub mod read;
 pub mod runtime;
+pub mod split;
 
 pub use error::Error;

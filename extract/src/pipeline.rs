@@ -17,6 +17,7 @@ use crate::backbone::{Backbone, SliceBatch};
 use crate::dataset::{Dataset, Sample};
 use crate::prepare::{self, PreparedSlice};
 use crate::preprocess::Preprocess;
+use crate::read::Reader;
 
 /// Batches that may wait before and after the backbone.
 const WAITING_BATCHES: usize = 2;
@@ -25,6 +26,8 @@ const WAITING_BATCHES: usize = 2;
 pub struct Job<'a> {
     /// The samples.
     pub dataset: &'a Dataset,
+    /// What reads them.
+    pub reader: &'a Reader,
     /// From voxels to pixels.
     pub recipe: &'a Preprocess,
     /// Slices in a run of the backbone.
@@ -169,7 +172,8 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
         let Ok(Ok((index, sample, slices))) = next else {
             return;
         };
-        let done = position.filter(|_| index == 0).map(|p| p.slice as usize);
+        let done = position.filter(|_| index == 0);
+        let done = done.map(|p| (p.slice as usize, p.view));
         if let Err(error) = read_sample(job, sample, done, &slices) {
             let sample = sample.id.clone();
             let failed = match done {
@@ -188,19 +192,17 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
     }
 }
 
-/// Sends the slices of a sample that come after slice `done`.
+/// Sends the rows of a sample that come after slice and view `done`.
 fn read_sample(
     job: &Job<'_>,
     sample: &Sample,
-    done: Option<usize>,
+    done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
 ) -> Result<(), Error> {
-    let opened = prepare::open(job.dataset, sample, job.recipe)?;
-    for k in opened
-        .slices()
-        .filter(|&k| done.is_none_or(|done| k > done))
-    {
-        let slice = Prepared::Slice(Box::new(opened.slice(k)?));
+    let opened = prepare::open(job.reader, job.dataset, sample, job.recipe)?;
+    let rows = opened.slices().flat_map(|k| opened.views().map(move |view| (k, view)));
+    for (k, view) in rows.filter(|row| done.is_none_or(|done| *row > done)) {
+        let slice = Prepared::Slice(Box::new(opened.slice(k, view)?));
         if slices.send(slice).is_err() {
             break;
         }
@@ -272,7 +274,7 @@ fn stack(job: &Job<'_>, slices: Vec<PreparedSlice>) -> SliceBatch {
 
 /// Whether a cache of this dataset keeps masks.
 pub fn has_masks(dataset: &Dataset) -> bool {
-    dataset.samples.iter().any(|sample| sample.mask.is_some())
+    dataset.samples.iter().any(|sample| !sample.mask.is_empty())
 }
 
 fn embed(

@@ -1,6 +1,6 @@
 //! From a sample to slices ready for the backbone.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use cache::{Labels, Mask, SliceMeta};
@@ -8,8 +8,8 @@ use ndarray::Array3;
 
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
-use crate::preprocess::{NonFinite, Preprocess};
-use crate::read::{self, Volume};
+use crate::preprocess::{Bounds, LARGEST, NonFinite, Preprocess, Range as Kept, View};
+use crate::read::{Reader, Volume};
 
 /// One slice ready for the backbone.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ pub struct PreparedSample<'a> {
     sample: &'a Sample,
     recipe: &'a Preprocess,
     image: Volume,
-    mask: Option<Volume>,
+    mask: Vec<(Volume, Option<u16>)>,
     slices: Range<usize>,
+    /// The range of intensities, if it is that of the whole volume.
+    bounds: Option<Bounds>,
 }
 
 /// Reads a sample's files and checks every slice of it, so that a damaged sample gives no slices
@@ -37,30 +39,33 @@ pub struct PreparedSample<'a> {
 ///
 /// # Errors
 ///
-/// What [`read::volume`] gives, [`Error::SliceRange`] if the sample asks for slices that the image
-/// does not have, [`Error::MaskShape`] if image and mask differ, [`Error::Constant`] if all pixels
-/// are equal, [`Error::NonFinite`] and [`Error::LabelValue`].
+/// What [`Reader::volume`] and [`Volume::cut`] give, [`Error::SliceRange`] if the sample asks for
+/// slices that the image does not have, [`Error::MaskShape`] if image and mask differ,
+/// [`Error::Constant`] if all pixels are equal, [`Error::NonFinite`] and [`Error::LabelValue`].
 pub fn open<'a>(
+    reader: &Reader,
     dataset: &'a Dataset,
     sample: &'a Sample,
     recipe: &'a Preprocess,
 ) -> Result<PreparedSample<'a>, Error> {
-    let image = read::volume(&dataset.root.join(&sample.image))?;
-    let mask = match &sample.mask {
-        Some(mask) => Some(read::volume(&dataset.root.join(mask))?),
-        None => None,
-    };
+    let read = |source| reader.volume(source)?.cut(recipe.slicing);
+    let image = read(&sample.image)?;
+    let mask = sample.mask.iter();
+    let mask = mask.map(|part| Ok((read(&part.source)?, part.value)));
+    let mask = mask.collect::<Result<_, Error>>()?;
     let slices = slice_range(sample, &image)?;
-    let opened = PreparedSample {
+    let mut opened = PreparedSample {
         dataset,
         sample,
         recipe,
         image,
         mask,
         slices,
+        bounds: None,
     };
     opened.check_image()?;
     opened.check_mask()?;
+    opened.bounds = opened.volume_bounds();
     Ok(opened)
 }
 
@@ -70,33 +75,67 @@ impl PreparedSample<'_> {
         self.slices.clone()
     }
 
-    /// Prepares slice `k`, one of [`slices`](Self::slices).
+    /// The views of each slice: 0, the plain one, and the augmented ones.
+    pub fn views(&self) -> RangeInclusive<u16> {
+        0..=self.recipe.views.map_or(0, |views| views.count)
+    }
+
+    /// Prepares view `view` of slice `k`, one of [`slices`](Self::slices).
     ///
     /// # Errors
     ///
     /// None after [`open`] has checked the sample; the signature keeps a mistake from panicking.
-    pub fn slice(&self, k: usize) -> Result<PreparedSlice, Error> {
-        let prepared = self.recipe.apply(self.image.plane(k));
-        let pixels = prepared.map_err(|e| self.non_finite(k, e))?.pixels;
-        let mask = match &self.mask {
-            Some(mask) => Some(mask.label_plane(k)?),
-            None => None,
+    pub fn slice(&self, k: usize, view: u16) -> Result<PreparedSlice, Error> {
+        let [_, height, width] = self.image.shape(k);
+        let slice = u32::try_from(k).unwrap_or(u32::MAX);
+        let transform = match self.recipe.views {
+            Some(views) if view > 0 => views.draw(&self.sample.id, slice, view, height, width),
+            _ => View::default(),
         };
+        let plane = self.image.plane(k);
+        let bounds = self.bounds.or_else(|| self.named_window(k));
+        let prepared = self.recipe.apply(plane, bounds, &transform);
+        let pixels = prepared.map_err(|e| self.non_finite(k, e))?.pixels;
+        let mask = self.mask(k)?.map(|mask| match view {
+            0 => mask,
+            _ => transform.of_mask(&mask),
+        });
         let meta = SliceMeta {
             sample: self.sample.id.clone(),
-            image: slashed(&self.sample.image),
+            image: slashed(self.sample.image.file_of(k)),
             patient: self.sample.patient.clone(),
-            slice: u32::try_from(k).unwrap_or(u32::MAX),
-            view: 0,
+            slice,
+            view,
             split: self.sample.split,
             labels: self.labels(mask.as_ref()),
-            height: u32::try_from(self.image.height()).unwrap_or(u32::MAX),
-            width: u32::try_from(self.image.width()).unwrap_or(u32::MAX),
+            height: u32::try_from(height).unwrap_or(u32::MAX),
+            width: u32::try_from(width).unwrap_or(u32::MAX),
             spacing_mm: self.image.spacing_mm(),
         };
         Ok(PreparedSlice { pixels, meta, mask })
     }
 
+    /// The label map of slice `k`, later parts on top of earlier ones.
+    fn mask(&self, k: usize) -> Result<Option<Mask>, Error> {
+        let mut whole: Option<Mask> = None;
+        for (volume, value) in &self.mask {
+            let mut part = volume.label_plane(k)?;
+            if let Some(value) = *value {
+                part.mapv_inplace(|label| if label > 0 { value } else { 0 });
+            }
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => whole.zip_mut_with(&part, |below, &label| {
+                    if label > 0 {
+                        *below = label;
+                    }
+                }),
+            }
+        }
+        Ok(whole)
+    }
+
+    /// The labels that a view of the slice keeps: those of the whole slice.
     fn labels(&self, mask: Option<&Mask>) -> Labels {
         match mask {
             Some(mask) if self.dataset.labels_from_mask => {
@@ -104,10 +143,29 @@ impl PreparedSample<'_> {
                 let mut present = vec![false; usize::from(u16::MAX) + 1];
                 mask.iter()
                     .for_each(|&value| present[usize::from(value)] = true);
-                let states = classes.map(|(value, _)| present[usize::from(*value)]);
+                let states = classes.map(|class| present[usize::from(class.value)]);
                 Labels::Multi(states.map(|here| Some(i8::from(here))).collect())
             }
             _ => self.sample.labels.clone(),
+        }
+    }
+
+    /// The range of intensities of the whole volume, if the recipe asks for that.
+    fn volume_bounds(&self) -> Option<Bounds> {
+        let intensity = self.recipe.intensity;
+        if !intensity.per_volume {
+            return None;
+        }
+        let planes = (0..self.image.slices()).flat_map(|k| self.image.plane(k));
+        let mut values = planes.map(|v| if v.abs() < LARGEST { v } else { 0.0 }).collect();
+        Some(intensity.bounds(&mut values, self.image.window(self.slices.start)))
+    }
+
+    /// The window that the file names, if the recipe asks for that.
+    fn named_window(&self, k: usize) -> Option<Bounds> {
+        match self.recipe.intensity.range {
+            Kept::Voi => self.image.window(k),
+            _ => None,
         }
     }
 
@@ -119,29 +177,35 @@ impl PreparedSample<'_> {
                 value: image.plane(self.slices.start)[[0, 0, 0]],
             });
         }
-        if !image.may_be_non_finite() {
-            return Ok(());
-        }
         self.slices().try_for_each(|k| {
-            let plane = image.plane(k);
-            self.recipe.check(&plane).map_err(|e| self.non_finite(k, e))
+            let total = image.shape(k).iter().product();
+            let unusable = image.count_unusable(k, LARGEST);
+            let checked = self.recipe.check(unusable, total);
+            checked.map_err(|e| self.non_finite(k, e))
         })
     }
 
     fn check_mask(&self) -> Result<(), Error> {
-        let Some(mask) = &self.mask else {
-            return Ok(());
+        let shape = |v: &Volume, k: usize| {
+            let [_, height, width] = v.shape(k);
+            [v.slices(), height, width]
         };
-        let shape = |v: &Volume| [v.slices(), v.height(), v.width()];
-        if shape(mask) != shape(&self.image) {
-            return Err(Error::MaskShape {
-                path: mask.path().to_path_buf(),
-                found: shape(mask),
-                expected: shape(&self.image),
-            });
+        for (mask, _) in &self.mask {
+            for k in self.slices() {
+                let k_found = k.min(mask.slices() - 1);
+                let (found, expected) = (shape(mask, k_found), shape(&self.image, k));
+                if found != expected {
+                    let path = mask.path().to_path_buf();
+                    return Err(Error::MaskShape {
+                        path,
+                        found,
+                        expected,
+                    });
+                }
+                mask.label_plane(k)?;
+            }
         }
-        self.slices()
-            .try_for_each(|k| mask.label_plane(k).map(|_| ()))
+        Ok(())
     }
 
     fn non_finite(&self, slice: usize, source: NonFinite) -> Error {

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use extract::preprocess::{Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing};
+use extract::preprocess::{Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing, View};
 use extract::read::{self, Volume};
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 use serde_json::Value;
@@ -82,6 +82,7 @@ fn recipe(size: u64, intensity: &str) -> Preprocess {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         non_finite: NonFinitePolicy::Error,
+        views: None,
     }
 }
 
@@ -101,7 +102,7 @@ fn nifti_equals_nibabel() {
         let shape = [values.shape()[0], values.shape()[1], volume.slices()];
         let values = values.into_shape_with_order(shape).unwrap();
         assert_eq!(
-            [volume.height(), volume.width(), volume.slices()],
+            [volume.shape(0)[1], volume.shape(0)[2], volume.slices()],
             shape,
             "{case}"
         );
@@ -141,7 +142,7 @@ fn pixels_equal_pytorch() {
         let input = channels_first(npy(case["input"].as_str().unwrap()));
         let size = case["size"].as_u64().unwrap();
         let recipe = recipe(size, case["intensity"].as_str().unwrap());
-        let prepared = recipe.apply(input).unwrap();
+        let prepared = recipe.apply(input, None, &View::default()).unwrap();
         let difference =
             largest_difference(&prepared.pixels, &npy(case["output"].as_str().unwrap()));
         assert!(difference < TOLERANCE, "{case}: {difference}");
@@ -153,7 +154,7 @@ fn pixels_equal_pytorch() {
 #[test]
 fn a_radiograph_gives_the_pixels_that_the_model_was_given() {
     let plane = read::volume(&golden("tokens/xray.png")).unwrap().plane(0);
-    let pixels = recipe(56, "minmax").apply(plane).unwrap().pixels;
+    let pixels = recipe(56, "minmax").apply(plane, None, &View::default()).unwrap().pixels;
     let difference = largest_difference(&pixels, &npy("tokens/pixels.npy"));
     assert!(difference < TOLERANCE, "{difference}");
 }

@@ -1,163 +1,101 @@
 //! A folder per class: `ROOT/CLASS/**` or `ROOT/{train,val,test}/CLASS/**`.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
 
-use super::{Dataset, DatasetOptions, Sample, id_of, image_extension, name_of};
+use super::files::{Tree, is_image, name};
+use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
+use crate::read::Source;
 
 /// Lists the images under the class folders, sorted by the bytes of their paths.
 ///
-/// The classes are the folders' names, sorted; with a layer of splits, those of all splits. Hidden
-/// files, `__MACOSX` and files that are not named like images are ignored.
-pub(super) fn open(root: &Path, options: &DatasetOptions) -> Result<Dataset, Error> {
-    let class_folders = class_folders(root)?;
-    let mut classes: Vec<String> = class_folders
+/// The classes are the folders' names, sorted; with a layer of splits, those of all splits.
+pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
+    let tree = Tree::walk(root)?;
+    let images: Vec<&PathBuf> = tree.files.iter().filter(|file| is_image(file)).collect();
+    let first: BTreeSet<String> = images.iter().filter_map(|image| layer(image, 0)).collect();
+    let has_splits = are_splits(root, &first)?;
+    let class_layer = usize::from(has_splits);
+    let classes: BTreeSet<String> = images
         .iter()
-        .map(|folder| folder.class.clone())
+        .filter_map(|image| layer(image, class_layer))
         .collect();
-    classes.sort();
-    classes.dedup();
+    let mut classes: Vec<String> = classes.into_iter().collect();
+    if !card.classes.is_empty() {
+        classes.clone_from(&card.classes);
+    }
     let mut samples = Vec::new();
-    for folder in &class_folders {
-        let class = classes.binary_search(&folder.class).unwrap_or_default();
-        let labels = Labels::Single(Some(class as u32));
-        let images = images_under(root, &folder.path)?;
-        samples.extend(
-            images
-                .into_iter()
-                .map(|image| sample(image, folder.split, &labels)),
-        );
+    for image in images {
+        let Some(class) = layer(image, class_layer) else {
+            continue;
+        };
+        let index = classes.iter().position(|name| *name == class);
+        samples.push(Sample {
+            labels: Labels::Single(Some(index.ok_or_else(|| unknown_class(root, class))? as u32)),
+            split: layer(image, 0)
+                .filter(|_| has_splits)
+                .and_then(|name| Split::parse(&name)),
+            ..Sample::of_image(Source::File(image.to_path_buf()))
+        });
     }
-    samples.sort_by(|a, b| a.image.as_os_str().cmp(b.image.as_os_str()));
     if samples.is_empty() {
-        return Err(no_images(root, classes.len()));
+        return Err(no_images(root));
     }
-    Ok(Dataset {
-        name: name_of(root, options),
-        root: root.to_path_buf(),
-        task: Task::SingleLabel,
-        classes,
-        mask_classes: Vec::new(),
-        labels_from_mask: false,
-        samples,
-    })
+    Ok(Dataset::new(root, Task::SingleLabel, classes, samples))
 }
 
-struct ClassFolder {
-    path: PathBuf,
-    class: String,
-    split: Option<Split>,
+/// The name of the folder `depth` levels below the root that `file` lies in.
+fn layer(file: &Path, depth: usize) -> Option<String> {
+    let folder = file.parent()?.components().nth(depth)?;
+    Some(name(Path::new(&folder)))
 }
 
-fn class_folders(root: &Path) -> Result<Vec<ClassFolder>, Error> {
-    let first = folders_in(root)?;
-    let splits: Option<Vec<Split>> = first.iter().map(|path| Split::parse(&name(path))).collect();
-    let Some(splits) = splits else {
-        refuse_a_mixture(root, &first)?;
-        return Ok(first
-            .into_iter()
-            .map(|path| class_folder(path, None))
-            .collect());
-    };
-    let mut folders = Vec::new();
-    for (path, split) in first.iter().zip(splits) {
-        let classes = folders_in(path)?.into_iter();
-        folders.extend(classes.map(|path| class_folder(path, Some(split))));
-    }
-    Ok(folders)
-}
-
-/// Folders of splits beside others: taken for classes, they would be silently wrong.
-fn refuse_a_mixture(root: &Path, folders: &[PathBuf]) -> Result<(), Error> {
-    let names: Vec<String> = folders.iter().map(|path| name(path)).collect();
-    if names.iter().all(|name| Split::parse(name).is_none()) {
-        return Ok(());
-    }
-    Err(Error::Layout {
-        path: root.to_path_buf(),
-        found: format!("the folders `{}`", names.join("`, `")),
-        expected: "folders of splits only (`train`, `val`, `test`), or of classes only",
-        hint: "move the folders that are no splits away, or list the images in a manifest",
-    })
-}
-
-fn class_folder(path: PathBuf, split: Option<Split>) -> ClassFolder {
-    ClassFolder {
-        class: name(&path),
-        path,
-        split,
-    }
-}
-
-fn folders_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut paths = visible_entries(path)?;
-    paths.retain(|path| path.is_dir());
-    Ok(paths)
-}
-
-fn visible_entries(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(path).map_err(Error::io(path))? {
-        let path = entry.map_err(Error::io(path))?.path();
-        let name = name(&path);
-        if !name.starts_with('.') && name != "__MACOSX" {
-            paths.push(path);
+/// Whether the folders are splits; folders of splits beside others, taken for classes, would be
+/// silently wrong.
+fn are_splits(root: &Path, folders: &BTreeSet<String>) -> Result<bool, Error> {
+    let splits = folders.iter().filter(|name| Split::parse(name).is_some());
+    match splits.count() {
+        0 => Ok(false),
+        count if count == folders.len() => Ok(true),
+        _ => {
+            let names: Vec<&str> = folders.iter().map(String::as_str).collect();
+            Err(Error::Layout {
+                path: root.to_path_buf(),
+                found: format!("the folders `{}`", names.join("`, `")),
+                expected: "folders of splits only (`train`, `val`, `test`), or of classes only"
+                    .to_owned(),
+                hint: "move the folders that are no splits away, or list the images in a manifest"
+                    .to_owned(),
+            })
         }
     }
-    Ok(paths)
 }
 
-/// Every image below `folder`, relative to `root`. Links are followed, except to a folder that
-/// contains them.
-fn images_under(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut images = Vec::new();
-    let mut open = vec![(folder.to_path_buf(), Vec::new())];
-    while let Some((folder, mut parents)) = open.pop() {
-        parents.push(folder.canonicalize().map_err(Error::io(&folder))?);
-        for path in visible_entries(&folder)? {
-            if image_extension(&name(&path)).is_some() {
-                images.push(path.strip_prefix(root).unwrap_or(&path).to_path_buf());
-            } else if path.is_dir() && path.canonicalize().is_ok_and(|p| !parents.contains(&p)) {
-                open.push((path, parents.clone()));
-            }
-        }
-    }
-    Ok(images)
-}
-
-fn sample(image: PathBuf, split: Option<Split>, labels: &Labels) -> Sample {
-    Sample {
-        id: id_of(&image),
-        image,
-        mask: None,
-        slices: None,
-        patient: None,
-        split,
-        labels: labels.clone(),
-    }
-}
-
-fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn no_images(root: &Path, classes: usize) -> Error {
+fn unknown_class(root: &Path, class: String) -> Error {
     Error::Layout {
         path: root.to_path_buf(),
-        found: format!("{classes} class folders and no image in them"),
-        expected: "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named .png, .jpg, .jpeg, .nii or .nii.gz",
-        hint: "pass the folder that holds the class folders; images without classes need `--dataset manifest`",
+        found: format!("a folder `{class}`"),
+        expected: "only folders that the card's `classes` name".to_owned(),
+        hint: "add the name to `classes`, or move the folder away".to_owned(),
+    }
+}
+
+fn no_images(root: &Path) -> Error {
+    Error::Layout {
+        path: root.to_path_buf(),
+        found: "no image in a class folder".to_owned(),
+        expected: "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named .png, .jpg, .jpeg, .nii or .nii.gz".to_owned(),
+        hint: "pass the folder that holds the class folders; images without classes need `--dataset manifest`".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -171,7 +109,7 @@ mod tests {
     }
 
     fn opened(files: &[&str]) -> Result<Dataset, Error> {
-        super::super::open("folder", tree(files).path(), &DatasetOptions::default())
+        open(tree(files).path(), &DatasetCard::default())
     }
 
     #[test]
@@ -195,7 +133,8 @@ mod tests {
             .collect();
         assert_eq!(ids, ["normal/0", "normal/b c/1", "pneumonia/2"]);
         assert_eq!(dataset.samples[2].labels, Labels::Single(Some(1)));
-        assert_eq!(dataset.samples[1].image, Path::new("normal/b c/1.nii.gz"));
+        let image = Source::File("normal/b c/1.nii.gz".into());
+        assert_eq!(dataset.samples[1].image, image);
     }
 
     #[test]
@@ -217,7 +156,7 @@ mod tests {
     fn a_folder_without_images_says_what_was_expected() {
         let text = opened(&["a/1.dcm", "1.png"]).unwrap_err().to_string();
         assert!(
-            text.contains("1 class folders") && text.contains("hint: pass the folder"),
+            text.contains("no image in a class folder") && text.contains("hint: pass the folder"),
             "{text}"
         );
     }
@@ -233,7 +172,7 @@ mod tests {
     fn a_link_to_a_parent_does_not_loop() {
         let root = tree(&["a/b/1.png"]);
         std::os::unix::fs::symlink(root.path().join("a"), root.path().join("a/b/again")).unwrap();
-        let dataset = open(root.path(), &DatasetOptions::default()).unwrap();
+        let dataset = open(root.path(), &DatasetCard::default()).unwrap();
         assert_eq!(dataset.samples.len(), 1);
     }
 }

@@ -1,5 +1,7 @@
 //! Datasets: which files there are, and what is known of each before its pixels are read.
 
+mod card;
+mod files;
 mod folder;
 mod manifest;
 mod table;
@@ -9,28 +11,56 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Split, Task};
+use cache::{Labels, MaskClass, Split, Task};
 
+pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain};
 use crate::Error;
+use crate::read::{MaskPart, Source};
 
-/// One source file, or a range of its slices.
+/// One image or volume, or a range of its slices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Its name, unique in the dataset.
     pub id: String,
-    /// The image or volume, relative to the dataset's root.
-    pub image: PathBuf,
-    /// The label map of the same shape, relative to the dataset's root.
-    pub mask: Option<PathBuf>,
+    /// Where its voxels are.
+    pub image: Source,
+    /// Its label map of the same shape, in parts of which later ones lie on top; empty if it has
+    /// none.
+    pub mask: Vec<MaskPart>,
     /// The slices to take, counted from 0; `None` for all.
     pub slices: Option<RangeInclusive<u32>>,
-    /// The patient, where known.
+    /// The patient, where known; unique in the dataset.
     pub patient: Option<String>,
-    /// The split, where the dataset has one.
+    /// The split; that of the dataset's own files until [`crate::split`] has assigned another.
     pub split: Option<Split>,
+    /// The fold of an official cross-validation, counted from 0.
+    pub fold: Option<u16>,
     /// The labels, which hold for each of the slices; all unknown if
     /// [`Dataset::labels_from_mask`].
     pub labels: Labels,
+}
+
+impl Sample {
+    /// A sample of which nothing but the image is known; its id is the image's path without the
+    /// extension.
+    pub fn of_image(image: Source) -> Sample {
+        Sample {
+            id: id_of(image.file_of(0)),
+            image,
+            mask: Vec::new(),
+            slices: None,
+            patient: None,
+            split: None,
+            fold: None,
+            labels: Labels::Unlabelled,
+        }
+    }
+
+    /// All files that the sample is read from, those of masks included.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let masks = self.mask.iter().flat_map(|part| part.source.files());
+        self.image.files().iter().chain(masks)
+    }
 }
 
 /// A dataset as listed: no pixel has been read.
@@ -45,64 +75,87 @@ pub struct Dataset {
     /// The names of the classes, in the order of the labels.
     pub classes: Vec<String>,
     /// What the values in masks mean; background (0) is not among them.
-    pub mask_classes: Vec<(u16, String)>,
+    pub mask_classes: Vec<MaskClass>,
     /// Whether a slice's labels are the values in its mask: class `c` is present if
-    /// `mask_classes[c].0` is.
+    /// `mask_classes[c].value` is.
     pub labels_from_mask: bool,
     /// The samples, in the order in which they are extracted.
     pub samples: Vec<Sample>,
+    /// What looks odd and is no error, in words for the user.
+    pub warnings: Vec<String>,
 }
 
-/// What a user may say about a dataset.
-#[derive(Clone, Debug, Default)]
-pub struct DatasetOptions {
-    /// Its name in the cache; without one, that of its folder.
-    pub name: Option<String>,
-    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank.
-    pub label_columns: Vec<String>,
+impl Dataset {
+    /// A dataset without masks; [`open`] gives it its name.
+    fn new(root: &Path, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Dataset {
+        Dataset {
+            name: String::new(),
+            root: root.to_path_buf(),
+            task,
+            classes,
+            mask_classes: Vec::new(),
+            labels_from_mask: false,
+            samples,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A dataset whose slices are labelled by what their masks hold.
+    fn of_masks(root: &Path, mask_classes: Vec<MaskClass>, samples: Vec<Sample>) -> Dataset {
+        let classes: Vec<String> = mask_classes.iter().map(|c| c.name.clone()).collect();
+        let unknown = Labels::Multi(vec![None; classes.len()]);
+        let labelled = samples.into_iter().map(|sample| Sample {
+            labels: unknown.clone(),
+            ..sample
+        });
+        Dataset {
+            mask_classes,
+            labels_from_mask: true,
+            ..Dataset::new(root, Task::MultiLabel, classes, labelled.collect())
+        }
+    }
 }
 
 /// A layout of files that can be opened.
 #[derive(Clone, Copy, Debug)]
-pub struct DatasetKind {
-    /// Its name on the command line.
+pub struct Layout {
+    /// Its name in cards.
     pub name: &'static str,
-    /// What it is, in one line.
-    pub summary: &'static str,
     /// Lists the files under a root.
-    pub open: fn(&Path, &DatasetOptions) -> Result<Dataset, Error>,
+    pub open: fn(&Path, &DatasetCard) -> Result<Dataset, Error>,
 }
 
 /// Every layout that can be opened.
-pub const DATASETS: &[DatasetKind] = &[
-    DatasetKind {
-        name: "manifest",
-        summary: "your own images, listed in a CSV or Parquet file",
-        open: manifest::open,
-    },
-    DatasetKind {
+pub const LAYOUTS: &[Layout] = &[
+    Layout {
         name: "folder",
-        summary: "your own images, one folder per class",
         open: folder::open,
+    },
+    Layout {
+        name: "manifest",
+        open: manifest::open,
     },
 ];
 
-/// Lists the dataset of the kind `name` under `root`.
+/// Lists the dataset that `card` describes under `root`.
 ///
 /// # Errors
 ///
-/// [`Error::UnknownDataset`], [`Error::DuplicateId`], [`Error::DuplicateClass`], and what the dataset's own layout can lack.
-pub fn open(name: &str, root: &Path, options: &DatasetOptions) -> Result<Dataset, Error> {
-    let kind = DATASETS.iter().find(|kind| kind.name == name);
-    let kind = kind.ok_or_else(|| Error::UnknownDataset {
-        name: name.to_owned(),
-        known: DATASETS
+/// [`Error::UnknownLayout`], [`Error::DuplicateId`], [`Error::DuplicateClass`], and what the
+/// dataset's own layout can lack.
+pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
+    let layout = LAYOUTS.iter().find(|layout| layout.name == card.layout);
+    let layout = layout.ok_or_else(|| Error::UnknownLayout {
+        dataset: card.name.clone(),
+        name: card.layout.clone(),
+        known: LAYOUTS
             .iter()
-            .map(|kind| kind.name)
+            .map(|layout| layout.name)
             .collect::<Vec<_>>()
             .join("`, `"),
     })?;
-    let dataset = (kind.open)(root, options)?;
+    let mut dataset = (layout.open)(root, card)?;
+    dataset.name = name_of(&dataset.root, card);
     let path = || root.to_path_buf();
     if let Some(name) = first_twice(&dataset.classes) {
         return Err(Error::DuplicateClass { path: path(), name });
@@ -119,14 +172,13 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     names.find(|name| !seen.insert(*name)).cloned()
 }
 
-/// The name given by the user, else that of the folder.
-fn name_of(root: &Path, options: &DatasetOptions) -> String {
-    let folder = || {
-        let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-        let name = absolute.file_name().unwrap_or("dataset".as_ref());
-        name.to_string_lossy().into_owned()
-    };
-    options.name.clone().unwrap_or_else(folder)
+/// The card's name; that of the folder if the card describes a layout only.
+fn name_of(root: &Path, card: &DatasetCard) -> String {
+    if card.name != card.layout {
+        return card.name.clone();
+    }
+    let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    files::name(&absolute)
 }
 
 /// The path without the extension of an image, with `/` between folders.
@@ -140,7 +192,9 @@ fn id_of(image: &Path) -> String {
 /// The ending that marks `name` as an image, with its dot, in whatever case.
 fn image_extension(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    [".png", ".jpg", ".jpeg", ".nii.gz", ".nii"]
+    [
+        ".png", ".jpg", ".jpeg", ".nii.gz", ".nii", ".dcm", ".dicom",
+    ]
         .into_iter()
         .find(|ext| name.ends_with(ext))
 }
@@ -195,10 +249,9 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_answered_with_the_known_ones() {
-        let error = open("imagenet", Path::new("."), &DatasetOptions::default()).unwrap_err();
-        let text = error.to_string();
+        let text = DatasetCard::find("imagenet").unwrap_err().to_string();
         assert!(
-            text.contains("`imagenet`") && text.contains("`manifest`, `folder`"),
+            text.contains("`imagenet`") && text.contains("`folder`, `manifest`"),
             "{text}"
         );
     }

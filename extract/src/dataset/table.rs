@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use cache::MaskClass;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
@@ -160,7 +161,7 @@ fn append_rows(rows: &mut Vec<Row>, batch: &RecordBatch) -> Result<(), ParquetEr
 }
 
 /// Reads which name each value in the masks has: the columns `value` and `name`; 0 is left out.
-pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<(u16, String)>, Error> {
+pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<MaskClass>, Error> {
     let table = Table::read(path)?;
     let (value, name) = (table.required(&["value"])?, table.required(&["name"])?);
     let mut classes = BTreeMap::new();
@@ -171,8 +172,8 @@ pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<(u16, String)>, Error
             number.ok_or_else(|| table.bad_cell(row, value, "a number in 0..=65535, each once"))?;
         classes.insert(number, row.cells[name].clone());
     }
+    let classes = classes.into_iter().filter(|(value, _)| *value != 0);
     Ok(classes
-        .into_iter()
-        .filter(|(number, _)| *number != 0)
+        .map(|(value, name)| MaskClass { value, name })
         .collect())
 }

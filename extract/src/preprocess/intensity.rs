@@ -1,4 +1,4 @@
-//! Clipping of intensities.
+//! Which intensities are kept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+/// Windows by name, level and width in HU as radiologists set them.
+pub const WINDOWS: &[(&str, f32, f32)] = &[
+    ("soft-tissue", 40.0, 400.0),
+    ("abdomen", 60.0, 400.0),
+    ("liver", 80.0, 150.0),
+    ("lung", -600.0, 1500.0),
+    ("mediastinum", 50.0, 350.0),
+    ("bone", 400.0, 1800.0),
+    ("brain", 40.0, 80.0),
+];
+
+/// Percentiles that stand for a window where a file has none.
+const NO_WINDOW: Range = Range::Percentile {
+    low: 1.0,
+    high: 99.0,
+};
+
 /// Which intensities are kept; the others are set to the nearest kept one.
 ///
-/// Written `minmax`, `window:-1024:600` or `percentile:5:95`, on the command line and in
-/// `meta.json`.
+/// Written as words with colons between them, on the command line, in cards and in `meta.json`:
+/// `minmax`, `window:-1024:600`, `window:lung`, `percentile:5:95`, `voi`; `minmax` and `percentile`
+/// may be followed by `volume`, `nonzero` and `zero-below`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Intensity {
+pub struct Intensity {
+    /// The kept range.
+    pub range: Range,
+    /// Whether the range is found once in the whole volume (`volume`), not in each slice.
+    pub per_volume: bool,
+    /// Whether voxels that are 0 are left out when percentiles are found (`nonzero`).
+    pub nonzero: bool,
+    /// Whether what lies at or below the range becomes 0 rather than its lower end (`zero-below`);
+    /// the study does so for brain tumours.
+    pub zero_below: bool,
+}
+
+/// A range of intensities, or how to find it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Range {
     /// All.
     #[default]
     MinMax,
@@ -25,27 +57,69 @@ pub enum Intensity {
         /// The greatest kept.
         high: f32,
     },
-    /// Those between two percentiles of the slice, found as NumPy's `percentile` does (linear).
+    /// Those between two percentiles, found as NumPy's `percentile` does (linear).
     Percentile {
         /// The lower, 0..=100.
         low: f32,
         /// The upper, 0..=100.
         high: f32,
     },
+    /// The window that the file itself names (DICOM), else percentiles 1 to 99.
+    Voi,
+}
+
+/// A range that has been found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// The least kept.
+    pub low: f32,
+    /// The greatest kept.
+    pub high: f32,
 }
 
 impl Intensity {
-    /// Clips a slice `[C, H, W]` of finite values.
-    pub(super) fn clip(self, plane: &mut Array3<f32>) {
-        let (low, high) = match self {
-            Intensity::MinMax => return,
-            Intensity::Window { low, high } => (low, high),
-            Intensity::Percentile { low, high } => {
-                let mut values: Vec<f32> = plane.iter().copied().collect();
-                (percentile(&mut values, low), percentile(&mut values, high))
-            }
+    /// The range in `values`, all finite; reorders them. `window` is what the file names.
+    pub fn bounds(&self, values: &mut Vec<f32>, window: Option<Bounds>) -> Bounds {
+        let range = match (self.range, window) {
+            (Range::Voi, Some(window)) => return window,
+            (Range::Voi, None) => NO_WINDOW,
+            (range, _) => range,
         };
-        plane.mapv_inplace(|value| value.max(low).min(high));
+        match range {
+            Range::Window { low, high } => Bounds { low, high },
+            Range::Percentile { low, high } => {
+                if self.nonzero {
+                    values.retain(|value| *value != 0.0);
+                }
+                let low = percentile(values, low);
+                Bounds {
+                    low,
+                    high: percentile(values, high).max(low),
+                }
+            }
+            Range::MinMax | Range::Voi => {
+                let (low, high) = super::extremes(values);
+                Bounds { low, high }
+            }
+        }
+    }
+
+    /// Whether the range does not depend on the voxels.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self.range, Range::Window { .. })
+    }
+
+    /// Sets what lies outside `bounds` to the nearest end, or to 0 if it is not above the lower
+    /// end and `zero_below` says so.
+    pub(super) fn clip(&self, plane: &mut Array3<f32>, bounds: Bounds) {
+        let Bounds { low, high } = bounds;
+        if self.range == Range::MinMax {
+            return;
+        }
+        match self.zero_below {
+            true => plane.mapv_inplace(|value| if value <= low { 0.0 } else { value.min(high) }),
+            false => plane.mapv_inplace(|value| value.max(low).min(high)),
+        }
     }
 }
 
@@ -69,35 +143,72 @@ impl FromStr for Intensity {
     type Err = Error;
 
     fn from_str(word: &str) -> Result<Intensity, Error> {
-        let wrong = || Error::BadIntensity {
+        parse(word).ok_or_else(|| Error::BadIntensity {
             word: word.to_owned(),
-        };
-        let parts: Vec<&str> = word.split(':').collect();
-        let rule = match parts[..] {
-            ["minmax"] => Some(Intensity::MinMax),
-            ["window", low, high] => bounds(low, high, f32::MIN, f32::MAX)
-                .map(|(low, high)| Intensity::Window { low, high }),
-            ["percentile", low, high] => {
-                bounds(low, high, 0.0, 100.0).map(|(low, high)| Intensity::Percentile { low, high })
-            }
-            _ => None,
-        };
-        rule.ok_or_else(wrong)
+            windows: WINDOWS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join("`, `"),
+        })
     }
 }
 
-fn bounds(low: &str, high: &str, least: f32, greatest: f32) -> Option<(f32, f32)> {
+fn parse(word: &str) -> Option<Intensity> {
+    let parts: Vec<&str> = word.split(':').collect();
+    let (range, flags) = match parts[..] {
+        ["minmax", ref flags @ ..] => (Range::MinMax, flags),
+        ["voi", ref flags @ ..] => (Range::Voi, flags),
+        ["window", name] => (named_window(name)?, &[][..]),
+        ["window", low, high] => {
+            let (low, high) = ordered(low, high, f32::MIN, f32::MAX)?;
+            (Range::Window { low, high }, &[][..])
+        }
+        ["percentile", low, high, ref flags @ ..] => {
+            let (low, high) = ordered(low, high, 0.0, 100.0)?;
+            (Range::Percentile { low, high }, flags)
+        }
+        _ => return None,
+    };
+    let mut rule = Intensity {
+        range,
+        ..Intensity::default()
+    };
+    for flag in flags {
+        match *flag {
+            "volume" => rule.per_volume = true,
+            "nonzero" if matches!(range, Range::Percentile { .. }) => rule.nonzero = true,
+            "zero-below" if matches!(range, Range::Percentile { .. }) => rule.zero_below = true,
+            _ => return None,
+        }
+    }
+    Some(rule)
+}
+
+fn named_window(name: &str) -> Option<Range> {
+    let (_, level, width) = WINDOWS.iter().find(|(known, ..)| *known == name)?;
+    Some(Range::Window {
+        low: level - width / 2.0,
+        high: level + width / 2.0,
+    })
+}
+
+fn ordered(low: &str, high: &str, least: f32, greatest: f32) -> Option<(f32, f32)> {
     let (low, high): (f32, f32) = (low.parse().ok()?, high.parse().ok()?);
     (least <= low && low < high && high <= greatest).then_some((low, high))
 }
 
 impl fmt::Display for Intensity {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Intensity::MinMax => f.write_str("minmax"),
-            Intensity::Window { low, high } => write!(f, "window:{low}:{high}"),
-            Intensity::Percentile { low, high } => write!(f, "percentile:{low}:{high}"),
+        match self.range {
+            Range::MinMax => f.write_str("minmax")?,
+            Range::Voi => f.write_str("voi")?,
+            Range::Window { low, high } => write!(f, "window:{low}:{high}")?,
+            Range::Percentile { low, high } => write!(f, "percentile:{low}:{high}")?,
         }
+        let flags = [
+            (self.per_volume, ":volume"),
+            (self.nonzero, ":nonzero"),
+            (self.zero_below, ":zero-below"),
+        ];
+        let mut set = flags.iter().filter(|(set, _)| *set);
+        set.try_for_each(|(_, flag)| f.write_str(flag))
     }
 }
 
@@ -131,17 +242,52 @@ mod tests {
         assert!((percentile(&mut values, 5.0) - 1.15).abs() < 1e-6);
     }
 
+    fn rule(word: &str) -> Intensity {
+        word.parse().unwrap()
+    }
+
+    fn clipped<const N: usize>(word: &str, values: [f32; N]) -> Vec<f32> {
+        let bounds = rule(word).bounds(&mut values.to_vec(), None);
+        let mut plane = Array::from_vec(values.to_vec())
+            .into_shape_with_order((1, 1, N))
+            .unwrap();
+        rule(word).clip(&mut plane, bounds);
+        plane.into_raw_vec_and_offset().0
+    }
+
+    #[test]
+    fn what_is_not_above_the_range_becomes_zero_if_asked_for() {
+        let values = [10.0, 20.0, 30.0, 40.0, 50.0];
+        assert_eq!(
+            clipped("percentile:25:75", values),
+            [20.0, 20.0, 30.0, 40.0, 40.0]
+        );
+        assert_eq!(
+            clipped("percentile:25:75:zero-below", values),
+            [0.0, 0.0, 30.0, 40.0, 40.0]
+        );
+    }
+
+    #[test]
+    fn zeros_can_be_left_out() {
+        let bounds = rule("percentile:0:50:nonzero").bounds(&mut vec![0.0, 0.0, 2.0, 4.0], None);
+        assert_eq!((bounds.low, bounds.high), (2.0, 3.0));
+    }
+
+    #[test]
+    fn windows_have_names_and_files_may_bring_their_own() {
+        assert_eq!(rule("window:soft-tissue").to_string(), "window:-160:240");
+        assert_eq!(rule("window:lung").to_string(), "window:-1350:150");
+        let own = Bounds {
+            low: 3.0,
+            high: 4.0,
+        };
+        assert_eq!(rule("voi").bounds(&mut vec![0.0, 9.0], Some(own)), own);
+    }
+
     #[test]
     fn a_window_clips_both_ends() {
-        let mut plane = Array::from_vec(vec![-5.0, 0.5, 9.0])
-            .into_shape_with_order((1, 1, 3))
-            .unwrap();
-        Intensity::Window {
-            low: -1.0,
-            high: 2.0,
-        }
-        .clip(&mut plane);
-        assert_eq!(plane.into_raw_vec_and_offset().0, [-1.0, 0.5, 2.0]);
+        assert_eq!(clipped("window:-1:2", [-5.0, 0.5, 9.0]), [-1.0, 0.5, 2.0]);
     }
 
     #[test]
@@ -156,6 +302,10 @@ mod tests {
             "percentile:nan:5",
             "window:-inf:5",
             "minmax:1:2",
+            "minmax:zero-below",
+            "window:1:2:volume",
+            "window:nose",
+            "percentile:1:2:slice",
         ] {
             let text = word.parse::<Intensity>().unwrap_err().to_string();
             assert!(
@@ -167,10 +317,7 @@ mod tests {
 
     #[test]
     fn meta_json_holds_the_word() {
-        let rule = Intensity::Window {
-            low: -1024.0,
-            high: 600.0,
-        };
+        let rule = rule("window:-1024:600");
         let json = serde_json::to_string(&rule).unwrap();
         assert_eq!(json, "\"window:-1024:600\"");
         assert_eq!(serde_json::from_str::<Intensity>(&json).unwrap(), rule);
@@ -179,7 +326,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_displayed_parses_to_the_same(low in -1e6f32..1e6, width in 1f32..1e6) {
-            let rule = Intensity::Window { low, high: low + width };
+            let range = Range::Window { low, high: low + width };
+            let rule = Intensity { range, ..Intensity::default() };
             prop_assert_eq!(rule.to_string().parse::<Intensity>().unwrap(), rule);
         }
 

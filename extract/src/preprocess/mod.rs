@@ -2,22 +2,27 @@
 
 mod intensity;
 mod resize;
+mod slicing;
+mod views;
 
+use clap::ValueEnum;
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-pub use intensity::Intensity;
+pub use intensity::{Bounds, Intensity, Range, WINDOWS};
+pub use slicing::Slicing;
+pub use views::{Augment, View, Views};
 
 /// Magnitude from which a value counts as not finite: interpolation could overflow.
-const LARGEST: f32 = 1e30;
+pub(crate) const LARGEST: f32 = 1e30;
 
 /// A range of values this many times smaller than the values is rounding, not contrast.
 const FLAT: f32 = 1e-6;
 
 /// Everything that is done to a slice before a model sees it; part of a cache's `meta.json`.
 ///
-/// In this order: values that are not finite, clipping of intensities, resizing, rescaling,
-/// normalisation.
+/// In this order: values that are not finite, clipping of intensities, cropping, resizing, flips and
+/// turns, rescaling, normalisation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// Height and width `S` of the result, in pixels.
@@ -36,16 +41,9 @@ pub struct Preprocess {
     pub std: [f32; 3],
     /// What is done about NaN and infinity.
     pub non_finite: NonFinitePolicy,
-}
-
-/// How volumes are cut into slices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Slicing {
-    /// Along the third stored axis, rows along the first and columns along the second axis, without
-    /// reorientation.
-    #[default]
-    #[serde(rename = "stored-k-xy")]
-    StoredKXy,
+    /// The augmented views; `None` for the plain slice only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<Views>,
 }
 
 /// How slices are brought to the model's size.
@@ -58,12 +56,16 @@ pub enum Resize {
 }
 
 /// How intensities are brought to 0..=1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum Rescale {
     /// By the least and greatest value of each channel after resizing.
     #[default]
     #[serde(rename = "min-max-per-channel")]
     MinMaxPerChannel,
+    /// By the ends of the range of intensities that is kept, so that equal intensities stay equal
+    /// from slice to slice.
+    #[serde(rename = "bounds")]
+    Bounds,
 }
 
 /// What is done about values that are NaN, infinite or beyond 1e30.
@@ -99,7 +101,9 @@ pub struct NonFinite {
 }
 
 impl Preprocess {
-    /// Turns a slice `[1, H, W]` or `[3, H, W]`, `H` and `W` at least 1, into pixels `[3, S, S]`.
+    /// Turns a slice `[1, H, W]` or `[3, H, W]`, `H` and `W` at least 1, into pixels `[3, S, S]`,
+    /// as `view` shows it. `bounds` is the range of intensities, if it is known already; else it is
+    /// found in the slice.
     ///
     /// # Errors
     ///
@@ -109,13 +113,21 @@ impl Preprocess {
     /// # Panics
     ///
     /// If the slice has no pixels or another number of channels.
-    pub fn apply(&self, mut plane: Array3<f32>) -> Result<Prepared, NonFinite> {
+    pub fn apply(
+        &self,
+        mut plane: Array3<f32>,
+        bounds: Option<Bounds>,
+        view: &View,
+    ) -> Result<Prepared, NonFinite> {
         let channels = plane.len_of(Axis(0));
         assert!(channels == 1 || channels == 3, "{channels} channels");
         self.handle_non_finite(&mut plane)?;
-        self.intensity.clip(&mut plane);
-        let scaled: Vec<Option<Array2<f32>>> =
-            plane.outer_iter().map(|c| self.rescaled(c)).collect();
+        let bounds = bounds.unwrap_or_else(|| self.bounds(&plane, None));
+        self.intensity.clip(&mut plane, bounds);
+        let scaled: Vec<Option<Array2<f32>>> = plane
+            .outer_iter()
+            .map(|channel| self.rescaled(channel, bounds, view))
+            .collect();
         let size = self.image_size as usize;
         let mut pixels = Array3::zeros((3, size, size));
         for (k, mut out) in pixels.outer_iter_mut().enumerate() {
@@ -129,14 +141,23 @@ impl Preprocess {
         Ok(Prepared { pixels, constant })
     }
 
-    /// Whether [`apply`](Self::apply) will take the slice.
+    /// The range of intensities in a slice of finite values; `window` is what the file names.
+    pub fn bounds(&self, plane: &Array3<f32>, window: Option<Bounds>) -> Bounds {
+        let is_needless = self.intensity.is_fixed()
+            || self.intensity.range == Range::MinMax && self.rescale == Rescale::MinMaxPerChannel;
+        let mut values = match is_needless {
+            true => Vec::new(),
+            false => plane.iter().copied().collect(),
+        };
+        self.intensity.bounds(&mut values, window)
+    }
+
+    /// Whether `count` values of `total` that are not finite are too many.
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply).
-    pub fn check(&self, plane: &Array3<f32>) -> Result<(), NonFinite> {
-        let total = plane.len();
-        let count = plane.iter().filter(|value| !usable(**value)).count();
+    /// [`NonFinite`] if there is any and `non_finite` is [`NonFinitePolicy::Error`].
+    pub fn check(&self, count: usize, total: usize) -> Result<(), NonFinite> {
         match count > 0 && self.non_finite == NonFinitePolicy::Error {
             true => Err(NonFinite { count, total }),
             false => Ok(()),
@@ -144,20 +165,50 @@ impl Preprocess {
     }
 
     fn handle_non_finite(&self, plane: &mut Array3<f32>) -> Result<(), NonFinite> {
-        self.check(plane)?;
-        if self.non_finite == NonFinitePolicy::Zero {
+        let count = plane.iter().filter(|value| !usable(**value)).count();
+        self.check(count, plane.len())?;
+        if count > 0 {
             plane.mapv_inplace(|v| if usable(v) { v } else { 0.0 });
         }
         Ok(())
     }
 
     /// The channel resized and brought to 0..=1, or `None` if it has no contrast.
-    fn rescaled(&self, channel: ArrayView2<f32>) -> Option<Array2<f32>> {
+    fn rescaled(
+        &self,
+        channel: ArrayView2<f32>,
+        bounds: Bounds,
+        view: &View,
+    ) -> Option<Array2<f32>> {
+        let channel = view.cropped(channel);
         contrast(channel)?;
         let mut resized = resize::bicubic(channel, self.image_size as usize);
-        let (low, range) = contrast(resized.view())?;
-        resized.mapv_inplace(|value| (value - low) / range);
+        if view.turns() {
+            resized = view.turned(&resized, self.outside(bounds));
+        }
+        match self.rescale {
+            Rescale::MinMaxPerChannel => {
+                let (low, range) = contrast(resized.view())?;
+                resized.mapv_inplace(|value| (value - low) / range);
+            }
+            Rescale::Bounds => {
+                let Bounds { low, high } = bounds;
+                let range = high - low;
+                if range <= FLAT * low.abs().max(high.abs()) {
+                    return None;
+                }
+                resized.mapv_inplace(|value| ((value - low) / range).clamp(0.0, 1.0));
+            }
+        }
         Some(resized)
+    }
+
+    /// The intensity outside of the image: 0 as in the study, else the least that is kept.
+    fn outside(&self, bounds: Bounds) -> f32 {
+        match self.rescale {
+            Rescale::MinMaxPerChannel => 0.0,
+            Rescale::Bounds => bounds.low,
+        }
     }
 }
 

@@ -1,22 +1,88 @@
 //! Reading image files: whatever the format, one [`Volume`] of slices.
 
+pub(crate) mod mat;
 mod nifti;
+pub(crate) mod npz;
+mod orient;
 mod raster;
+mod source;
 mod volume;
+mod voxels;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-pub use volume::Volume;
+use self::mat::MatFile;
+use self::npz::NpzArray;
+pub use self::source::{MaskPart, Source};
+pub use self::volume::Volume;
 
 use crate::Error;
 
 /// Longest side, in pixels or voxels, that is read.
 const MAX_SIDE: u32 = 32_767;
 
+/// Most bytes that an image in one slice may unpack to.
+const MAX_UNPACKED: u64 = 1 << 30;
+
+/// Numbers read before memory for more is taken.
+const FIRST_NUMBERS: usize = 8 << 20;
+
 /// How much of a file is looked at to tell its format.
 const SNIFFED_BYTES: u64 = 512;
+
+/// Reads the images of one dataset.
+///
+/// It keeps what several images share: how far an archive has been unpacked.
+pub struct Reader {
+    root: PathBuf,
+    archives: Mutex<HashMap<(PathBuf, String), NpzArray>>,
+}
+
+impl Reader {
+    /// A reader of images under `root`.
+    pub fn new(root: &Path) -> Reader {
+        Reader {
+            root: root.to_path_buf(),
+            archives: Mutex::default(),
+        }
+    }
+
+    /// Reads an image or a volume.
+    ///
+    /// # Errors
+    ///
+    /// As [`volume`].
+    pub fn volume(&self, source: &Source) -> Result<Volume, Error> {
+        match source {
+            Source::File(path) => volume(&self.root.join(path)),
+            Source::Channel(path, channel) => file(&self.root.join(path), Some(*channel)),
+            Source::Array(path, name) => MatFile::open(&self.root.join(path))?.image(name),
+            Source::Stack(paths) => self.stack(paths),
+            Source::Item(path, name, index) => self.item(path, name, *index as usize),
+        }
+    }
+
+    fn stack(&self, paths: &[PathBuf]) -> Result<Volume, Error> {
+        let volumes = paths.iter().map(|path| volume(&self.root.join(path)));
+        Volume::stacked(volumes.collect::<Result<_, _>>()?)
+    }
+
+    fn item(&self, path: &Path, name: &str, index: usize) -> Result<Volume, Error> {
+        let mut archives = self.archives.lock().map_err(|_| Error::Broken)?;
+        let array = match archives.entry((path.to_path_buf(), name.to_owned())) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(NpzArray::open(&self.root.join(path), name)?)
+            }
+        };
+        array.image(index)
+    }
+}
 
 /// Reads an image or a volume: PNG, JPEG or NIfTI-1, plain or gzipped.
 ///
@@ -29,6 +95,10 @@ const SNIFFED_BYTES: u64 = 512;
 /// A variant of [`Error`] that names the file: it cannot be opened, is empty, damaged, cut short,
 /// too large, in another format, or not an image at all.
 pub fn volume(path: &Path) -> Result<Volume, Error> {
+    file(path, None)
+}
+
+fn file(path: &Path, channel: Option<u32>) -> Result<Volume, Error> {
     let path = file_behind(path)?;
     if !fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
         return Err(Error::NotRegular { path });
@@ -36,7 +106,7 @@ pub fn volume(path: &Path) -> Result<Volume, Error> {
     let start = first_bytes(&path)?;
     match Format::of(&start) {
         Some(Format::Raster(format)) => raster::read(&path, format),
-        Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped),
+        Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped, channel),
         None => Err(unreadable(path, &start)),
     }
 }
@@ -102,6 +172,38 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
         let start = start.collect::<Vec<_>>().join(" ");
         Error::UnknownFormat { path, start }
     }
+}
+
+/// How reading numbers ended too early.
+struct Short {
+    error: std::io::Error,
+    /// Bytes that were there.
+    found: u64,
+}
+
+/// Reads `count` numbers as they lie in memory. Memory grows with what is there, not with `count`.
+fn numbers<T: voxels::Voxel>(reader: &mut impl Read, count: usize) -> Result<Vec<T>, Short> {
+    let mut values: Vec<T> = Vec::new();
+    while values.len() < count {
+        let start = values.len();
+        let next = (count - start).min(start.max(FIRST_NUMBERS));
+        values.resize(start + next, T::zeroed());
+        let mut rest: &mut [u8] = bytemuck::cast_slice_mut(&mut values[start..]);
+        while !rest.is_empty() {
+            let error = match reader.read(rest) {
+                Ok(0) => std::io::ErrorKind::UnexpectedEof.into(),
+                Ok(read) => {
+                    rest = &mut rest[read..];
+                    continue;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            let found = ((start + next) * size_of::<T>() - rest.len()) as u64;
+            return Err(Short { error, found });
+        }
+    }
+    Ok(values)
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@ use std::path::Path;
 use image::error::{ImageError, ImageResult};
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
+use ndarray::{Array, Axis};
+
 use super::MAX_SIDE;
-use super::volume::{Order, Volume, VoxelType};
+use super::volume::{Block, Geometry, Volume};
+use super::voxels::{Voxel, Voxels};
 use crate::Error;
 
 /// Most memory that an unpacked image may take.
@@ -23,26 +26,40 @@ pub(super) fn read(path: &Path, format: ImageFormat) -> Result<Volume, Error> {
         check_jpeg_end(path)?;
     }
     let image = decode(path, format).map_err(|error| explain(path, error))?;
+    let (height, width) = (image.height() as usize, image.width() as usize);
     let color = image.color();
-    let channels = usize::from(color.channel_count() - u8::from(color.has_alpha()));
-    let sample_bytes = usize::from(color.bytes_per_pixel() / color.channel_count());
-    let kind = match sample_bytes {
-        1 => VoxelType::U8,
-        2 => VoxelType::U16,
-        _ => VoxelType::F32,
+    let stored = usize::from(color.channel_count());
+    let kept = stored - usize::from(color.has_alpha());
+    let shape = [height, width, stored, kept];
+    let voxels = match image {
+        DynamicImage::ImageLuma8(image) => planes(shape, image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => planes(shape, image.into_raw()),
+        DynamicImage::ImageRgb8(image) => planes(shape, image.into_raw()),
+        DynamicImage::ImageRgba8(image) => planes(shape, image.into_raw()),
+        DynamicImage::ImageLuma16(image) => planes(shape, image.into_raw()),
+        DynamicImage::ImageLumaA16(image) => {
+            planes(shape, image.into_raw())
+        }
+        DynamicImage::ImageRgb16(image) => planes(shape, image.into_raw()),
+        DynamicImage::ImageRgba16(image) => planes(shape, image.into_raw()),
+        other => planes([height, width, 3, 3], other.into_rgb32f().into_raw()),
     };
-    Ok(Volume {
+    let block = Block {
         path: path.to_path_buf(),
-        height: image.height() as usize,
-        width: image.width() as usize,
-        voxels: without_alpha(image, channels * sample_bytes),
-        kind,
-        order: Order::RowMajor,
+        voxels,
         scale: None,
-        slices: 1,
-        channels,
-        spacing_mm: None,
-    })
+        window: None,
+    };
+    Ok(Volume::of_block(block, Geometry::Unknown))
+}
+
+/// `[1, C, H, W]` of interleaved samples, alpha left out.
+fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
+    let [height, width, stored, kept] = shape;
+    let array = Array::from_shape_vec((1, height, width, stored), samples);
+    let mut array = array.expect("one value per sample");
+    array.slice_axis_inplace(Axis(3), (..kept).into());
+    T::wrap(array.permuted_axes([0, 3, 1, 2]))
 }
 
 fn decode(path: &Path, format: ImageFormat) -> ImageResult<DynamicImage> {
@@ -54,15 +71,6 @@ fn decode(path: &Path, format: ImageFormat) -> ImageResult<DynamicImage> {
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
     reader.decode()
-}
-
-fn without_alpha(image: DynamicImage, kept: usize) -> Vec<u8> {
-    let pixel = usize::from(image.color().bytes_per_pixel());
-    if kept == pixel {
-        return image.into_bytes();
-    }
-    let pixels = image.as_bytes().chunks_exact(pixel);
-    pixels.flat_map(|pixel| &pixel[..kept]).copied().collect()
 }
 
 /// The decoder fills the missing rows of a JPEG with grey; its end marker tells.

@@ -79,7 +79,7 @@ fn jpeg() -> Vec<u8> {
 fn a_slice_has_rows_along_the_first_axis() {
     let volume = read_bytes("a.nii", &numbered()).unwrap();
     assert_eq!(
-        (volume.slices(), volume.height(), volume.width()),
+        (volume.slices(), volume.shape(0)[1], volume.shape(0)[2]),
         (2, 2, 3)
     );
     assert_eq!(

@@ -4,93 +4,108 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cache::Mask;
-use ndarray::{Array2, Array3, Axis, ShapeBuilder};
+use ndarray::{Array3, Axis, concatenate};
 
+use super::orient::{self, Affine};
+use super::voxels::{Voxel, Voxels};
 use crate::Error;
+use crate::preprocess::{Bounds, Slicing};
 
 /// How far a stored label may be from a whole number.
 const LABEL_TOLERANCE: f64 = 1e-3;
 
-/// The type of one stored voxel; all are in the machine's byte order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum VoxelType {
-    U8,
-    I8,
-    U16,
-    I16,
-    U32,
-    I32,
-    U64,
-    I64,
-    F32,
-    F64,
-}
-
-impl VoxelType {
-    pub(super) fn bytes(self) -> usize {
-        match self {
-            VoxelType::U8 | VoxelType::I8 => 1,
-            VoxelType::U16 | VoxelType::I16 => 2,
-            VoxelType::U32 | VoxelType::I32 | VoxelType::F32 => 4,
-            VoxelType::U64 | VoxelType::I64 | VoxelType::F64 => 8,
-        }
-    }
-}
-
-/// Which index moves fastest within the bytes of a slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Channel, then column, then row: raster files.
-    RowMajor,
-    /// Row, then column: NIfTI.
-    ColumnMajor,
-}
-
-/// An image file in memory: `S` slices of `[C, H, W]`.
+/// An image in memory: `S` slices of `[C, H, W]`.
 ///
-/// Voxels stay in the file's own type, so a volume of 16-bit integers takes two bytes each. A PNG
-/// or JPEG is one slice. A NIfTI is cut along its third stored axis, slice `k` being
-/// `get_fdata()[:, :, k]` of nibabel: rows run along the first axis, columns along the second, and
-/// nothing is reoriented.
+/// Voxels stay in the file's own type, so a volume of 16-bit integers takes two bytes each, and are
+/// decoded slice by slice. As read, slices are as stored: a PNG or JPEG is one slice; a NIfTI is
+/// cut along its third axis, slice `k` being `get_fdata()[:, :, k]` of nibabel, rows along the
+/// first axis and columns along the second; a DICOM series has a slice per file, ordered by
+/// position. [`cut`](Volume::cut) cuts in another way.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    pub(super) path: PathBuf,
-    pub(super) voxels: Vec<u8>,
-    pub(super) kind: VoxelType,
-    pub(super) order: Order,
-    /// Slope and intercept.
-    pub(super) scale: Option<(f64, f64)>,
-    pub(super) slices: usize,
-    pub(super) channels: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+    pub(super) blocks: Vec<Block>,
+    pub(super) geometry: Geometry,
+    /// Distance between slices, rows and columns.
     pub(super) spacing_mm: Option<[f32; 3]>,
 }
 
+/// What was read from one file: one or more slices of one size.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) path: PathBuf,
+    pub(super) voxels: Voxels,
+    /// Slope and intercept.
+    pub(super) scale: Option<(f64, f64)>,
+    /// The window that the file names.
+    pub(super) window: Option<Bounds>,
+}
+
+/// Where the patient is in an image.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Geometry {
+    /// Not known; rows and columns are as a viewer shows them.
+    Unknown,
+    /// Not known; a viewer shows rows as columns (MATLAB arrays in HDF5).
+    Transposed,
+    /// From the indices of row, column and slice to mm to the right, to anterior, to superior.
+    Known(Affine),
+}
+
 impl Volume {
-    /// The file that was read.
+    /// The image of a single file.
+    pub(super) fn of_block(block: Block, geometry: Geometry) -> Volume {
+        Volume {
+            blocks: vec![block],
+            geometry,
+            spacing_mm: None,
+        }
+    }
+
+    /// Slices one on top of the other, in this order; they may differ in size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnevenStack`] if there is none.
+    pub(super) fn stacked(volumes: Vec<Volume>) -> Result<Volume, Error> {
+        let geometry = orient::of_stack(volumes.iter().map(|volume| &volume.geometry));
+        let spacing_mm = volumes.first().and_then(|volume| volume.spacing_mm);
+        let spacing_mm = match (&geometry, spacing_mm) {
+            (Geometry::Known(affine), Some([_, row, column])) => {
+                Some([orient::step(affine) as f32, row, column])
+            }
+            (_, spacing_mm) => spacing_mm,
+        };
+        let blocks: Vec<Block> = volumes.into_iter().flat_map(|volume| volume.blocks).collect();
+        if blocks.is_empty() {
+            let path = PathBuf::new();
+            return Err(Error::UnevenStack { path });
+        }
+        Ok(Volume {
+            blocks,
+            geometry,
+            spacing_mm,
+        })
+    }
+
+    /// The first file that was read.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.blocks[0].path
     }
 
     /// The number of slices `S`, at least 1.
     pub fn slices(&self) -> usize {
-        self.slices
+        self.blocks.iter().map(Block::slices).sum()
     }
 
-    /// The number of channels `C`: 1 (grey) or 3 (red, green, blue).
-    pub fn channels(&self) -> usize {
-        self.channels
-    }
-
-    /// The number of rows `H`, at least 1.
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// The number of columns `W`, at least 1.
-    pub fn width(&self) -> usize {
-        self.width
+    /// Channels, rows and columns of slice `k`: `[C, H, W]`, `C` being 1 (grey) or 3 (red, green,
+    /// blue).
+    ///
+    /// # Panics
+    ///
+    /// As all methods that take a `k`: if it is not below [`slices`](Self::slices).
+    pub fn shape(&self, k: usize) -> [usize; 3] {
+        let (_, channels, height, width) = self.block(k).0.voxels.dim();
+        [channels, height, width]
     }
 
     /// Distance between slices, rows and columns in mm, where the file says it.
@@ -99,34 +114,39 @@ impl Volume {
     }
 
     /// Whether all pixels of `slices` are equal, colour by colour.
-    ///
-    /// # Panics
-    ///
-    /// If `slices` does not lie below [`slices`](Self::slices).
     pub fn is_constant(&self, slices: Range<usize>) -> bool {
-        let length = self.slice_bytes();
-        let bytes = &self.voxels[slices.start * length..slices.end * length];
-        let pixel = self.kind.bytes() * self.channels;
-        bytes.is_empty() || bytes[pixel..] == bytes[..bytes.len() - pixel]
+        let mut start = 0;
+        let mut values = Vec::new();
+        for block in &self.blocks {
+            let end = start + block.slices();
+            let range = slices.start.max(start)..slices.end.min(end);
+            if !range.is_empty() {
+                let inner = range.start - start..range.end - start;
+                values.push(block.voxels.plane(inner.start, block.scale)[[0, 0, 0]]);
+                if !block.voxels.is_constant(inner) {
+                    return false;
+                }
+            }
+            start = end;
+        }
+        values.windows(2).all(|pair| pair[0] == pair[1])
     }
 
-    /// Whether a voxel could be NaN or infinite: it is stored as a float, or scaled by a slope and
-    /// an intercept, which a broken header can make huge.
-    pub fn may_be_non_finite(&self) -> bool {
-        self.scale.is_some() || matches!(self.kind, VoxelType::F32 | VoxelType::F64)
+    /// How many voxels of slice `k` are NaN or not below `largest` in magnitude.
+    pub fn count_unusable(&self, k: usize, largest: f32) -> usize {
+        let (block, k) = self.block(k);
+        block.voxels.count_unusable(k, largest, block.scale)
     }
 
-    fn slice_bytes(&self) -> usize {
-        self.channels * self.height * self.width * self.kind.bytes()
+    /// The window that the file names for slice `k` (DICOM).
+    pub fn window(&self, k: usize) -> Option<Bounds> {
+        self.block(k).0.window
     }
 
     /// Slice `k` as `[C, H, W]`, in the file's own units: slope and intercept are applied.
-    ///
-    /// # Panics
-    ///
-    /// If `k` is not below [`slices`](Self::slices).
     pub fn plane(&self, k: usize) -> Array3<f32> {
-        self.decode(k, |value| value as f32)
+        let (block, k) = self.block(k);
+        block.voxels.plane(k, block.scale)
     }
 
     /// Slice `k` as a label map.
@@ -138,47 +158,100 @@ impl Volume {
     ///
     /// [`Error::LabelValue`] for a value that is no whole number in 0..=65535, and
     /// [`Error::LabelColours`] for a coloured image.
-    ///
-    /// # Panics
-    ///
-    /// If `k` is not below [`slices`](Self::slices).
     pub fn label_plane(&self, k: usize) -> Result<Mask, Error> {
-        let values = self.decode(k, |value| value);
-        let first = values.index_axis(Axis(0), 0);
-        if values.outer_iter().skip(1).any(|plane| plane != first) {
-            let path = self.path.clone();
-            return Err(Error::LabelColours { path });
+        let (block, inner) = self.block(k);
+        let labels = block.voxels.labels(inner, block.scale, label);
+        let labels = labels.map_err(|value| Error::LabelValue {
+            path: block.path.clone(),
+            slice: k,
+            value,
+        })?;
+        let first = labels.index_axis(Axis(0), 0);
+        match labels.outer_iter().skip(1).all(|plane| plane == first) {
+            true => Ok(first.to_owned()),
+            false => Err(Error::LabelColours {
+                path: block.path.clone(),
+            }),
         }
-        if let Some(&value) = first.iter().find(|value| label(**value).is_none()) {
-            return Err(Error::LabelValue {
-                path: self.path.clone(),
-                slice: k,
-                value,
-            });
-        }
-        Ok(Array2::from_shape_fn(first.raw_dim(), |at| {
-            label(first[at]).unwrap_or_default()
-        }))
     }
 
-    fn decode<T: Copy>(&self, k: usize, convert: impl Fn(f64) -> T) -> Array3<T> {
-        assert!(k < self.slices, "slice {k} of {}", self.slices);
-        let length = self.slice_bytes();
-        let bytes = &self.voxels[k * length..][..length];
-        let (slope, intercept) = self.scale.unwrap_or((1.0, 0.0));
-        let values = numbers(bytes, self.kind, |value| convert(value * slope + intercept));
-        self.arrange(values)
+    /// The stored bytes of slice `k`, to tell whether two images are the same.
+    pub fn bytes(&self, k: usize) -> Vec<u8> {
+        let (block, k) = self.block(k);
+        block.voxels.bytes(k)
     }
 
-    fn arrange<T: Copy>(&self, values: Vec<T>) -> Array3<T> {
-        let (channels, height, width) = (self.channels, self.height, self.width);
-        let strides = match self.order {
-            Order::RowMajor => (1, width * channels, channels),
-            Order::ColumnMajor => (height * width, 1, height),
+    /// The same volume cut in another way; nothing is interpolated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoOrientation`] for a patient's plane if the file does not say how the patient
+    /// lies, and [`Error::UnevenStack`] if slices differ in size.
+    pub fn cut(mut self, slicing: Slicing) -> Result<Volume, Error> {
+        let is_flat = self.slices() == self.blocks.len() && self.slices() > 1;
+        let Some((axes, flipped)) = orient::axes(slicing, &self.geometry, self.slices()) else {
+            let path = self.path().to_path_buf();
+            return Err(Error::NoOrientation { path, slicing });
         };
-        let stored = Array3::from_shape_vec((channels, height, width).strides(strides), values)
-            .expect("one value per voxel");
-        stored.as_standard_layout().into_owned()
+        if axes == [0, 1, 2] && flipped == [false; 3] {
+            return Ok(self);
+        }
+        if is_flat && axes[0] != 0 {
+            self = self.merged()?;
+        }
+        let spacing = self.spacing_mm;
+        self.spacing_mm = spacing.map(|mm| axes.map(|axis| mm[axis]));
+        if flipped[0] && axes[0] == 0 {
+            self.blocks.reverse();
+        }
+        let channels_second = |[s, h, w]: [usize; 3]| {
+            let with_channel = |axis: usize| if axis == 0 { 0 } else { axis + 1 };
+            [with_channel(s), 1, with_channel(h), with_channel(w)]
+        };
+        let flipped = [flipped[0], false, flipped[1], flipped[2]];
+        for block in &mut self.blocks {
+            let voxels = std::mem::replace(&mut block.voxels, Voxels::empty());
+            block.voxels = voxels.rearranged(channels_second(axes), flipped);
+        }
+        self.geometry = Geometry::Unknown;
+        Ok(self)
+    }
+
+    /// All slices in one block, as `f32` in the file's units.
+    fn merged(self) -> Result<Volume, Error> {
+        let arrays: Vec<_> = self.blocks.iter().map(|b| b.voxels.scaled(b.scale)).collect();
+        let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
+        let joined = concatenate(Axis(0), &views).map_err(|_| Error::UnevenStack {
+            path: self.path().to_path_buf(),
+        })?;
+        let first = &self.blocks[0];
+        let block = Block {
+            path: first.path.clone(),
+            voxels: Voxel::wrap(joined),
+            scale: None,
+            window: first.window,
+        };
+        Ok(Volume {
+            blocks: vec![block],
+            ..self
+        })
+    }
+
+    fn block(&self, k: usize) -> (&Block, usize) {
+        let mut inner = k;
+        for block in &self.blocks {
+            match inner.checked_sub(block.slices()) {
+                None => return (block, inner),
+                Some(after) => inner = after,
+            }
+        }
+        panic!("slice {k} of {}", self.slices())
+    }
+}
+
+impl Block {
+    fn slices(&self) -> usize {
+        self.voxels.dim().0
     }
 }
 
@@ -186,26 +259,4 @@ fn label(value: f64) -> Option<u16> {
     let whole = value.round();
     let is_label = (value - whole).abs() < LABEL_TOLERANCE && (0.0..=65535.0).contains(&whole);
     is_label.then_some(whole as u16)
-}
-
-fn numbers<T>(bytes: &[u8], kind: VoxelType, convert: impl Fn(f64) -> T) -> Vec<T> {
-    macro_rules! decoded {
-        ($number:ty) => {{
-            let (voxels, _) = bytes.as_chunks::<{ size_of::<$number>() }>();
-            let number = |&voxel: &_| convert(<$number>::from_ne_bytes(voxel) as f64);
-            voxels.iter().map(number).collect()
-        }};
-    }
-    match kind {
-        VoxelType::U8 => decoded!(u8),
-        VoxelType::I8 => decoded!(i8),
-        VoxelType::U16 => decoded!(u16),
-        VoxelType::I16 => decoded!(i16),
-        VoxelType::U32 => decoded!(u32),
-        VoxelType::I32 => decoded!(i32),
-        VoxelType::U64 => decoded!(u64),
-        VoxelType::I64 => decoded!(i64),
-        VoxelType::F32 => decoded!(f32),
-        VoxelType::F64 => decoded!(f64),
-    }
 }

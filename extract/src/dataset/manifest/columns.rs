@@ -3,7 +3,7 @@
 use cache::Task;
 
 use crate::Error;
-use crate::dataset::DatasetOptions;
+use crate::dataset::LayoutOptions;
 use crate::dataset::table::Table;
 
 /// Where the labels come from.
@@ -17,7 +17,7 @@ pub(super) enum LabelSource {
 }
 
 impl LabelSource {
-    fn find(table: &Table, options: &DatasetOptions, mask: bool) -> Result<LabelSource, Error> {
+    fn find(table: &Table, options: &LayoutOptions, mask: bool) -> Result<LabelSource, Error> {
         if !options.label_columns.is_empty() {
             let columns = options
                 .label_columns
@@ -70,7 +70,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn find(table: &Table, options: &DatasetOptions) -> Result<Columns, Error> {
+    pub(super) fn find(table: &Table, options: &LayoutOptions) -> Result<Columns, Error> {
         let image = ["image", "path", "file_name", "filepath", "filename", "img"];
         let mask = table.column(&["mask", "seg", "label_path", "mask_path"]);
         Ok(Columns {

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cache::MaskClass;
+
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
 use super::table::{Table, read_mask_classes};
-use super::{Dataset, DatasetOptions, name_of, natural_order};
+use super::{Dataset, DatasetCard, natural_order};
 use crate::Error;
 
 /// Reads the manifest `root`, or `manifest.csv` or `manifest.parquet` in the folder `root`, and
@@ -18,32 +20,31 @@ use crate::Error;
 ///
 /// Labels come from `options.label_columns`, else from the column `labels` (`a|b`), else from
 /// `label` (one class), else, if there is a column `mask`, from the masks.
-pub(super) fn open(root: &Path, options: &DatasetOptions) -> Result<Dataset, Error> {
-    let path = manifest_in(root)?;
+pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
+    let path = manifest_in(root, card.options.manifest.as_deref())?;
     let table = Table::read(&path)?;
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let columns = Columns::find(&table, options)?;
+    let columns = Columns::find(&table, &card.options)?;
     if table.rows.is_empty() {
         return Err(no_rows(path));
     }
-    let mask_classes = mask_classes(folder, &columns)?;
-    let classes = classes(folder, &table, &columns, &mask_classes, options)?;
+    let mask_classes = mask_classes(folder, &columns, card)?;
+    let classes = classes(folder, &table, &columns, &mask_classes, card)?;
     let samples = Lister::new(&table, &columns, &classes, folder)?.samples()?;
     Ok(Dataset {
-        name: name_of(folder, options),
-        root: folder.to_path_buf(),
-        task: columns.labels.task(),
-        classes,
         mask_classes,
         labels_from_mask: columns.labels == LabelSource::Mask,
-        samples,
+        ..Dataset::new(folder, columns.labels.task(), classes, samples)
     })
 }
 
-fn manifest_in(root: &Path) -> Result<PathBuf, Error> {
+fn manifest_in(root: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(named) = named {
+        return Ok(root.join(named));
+    }
     if root.is_file() {
         return Ok(root.to_path_buf());
     }
@@ -54,8 +55,8 @@ fn manifest_in(root: &Path) -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::Layout {
             path: root.to_path_buf(),
             found: "no manifest".to_owned(),
-            expected: "`manifest.csv` or `manifest.parquet`",
-            hint: "pass the manifest itself or the folder it is in",
+            expected: "`manifest.csv` or `manifest.parquet`".to_owned(),
+            hint: "pass the manifest itself or the folder it is in".to_owned(),
         })
 }
 
@@ -63,12 +64,19 @@ fn no_rows(path: PathBuf) -> Error {
     Error::Layout {
         path,
         found: "a header and no rows".to_owned(),
-        expected: "a row for each image",
-        hint: "see whether the manifest was written to its end",
+        expected: "a row for each image".to_owned(),
+        hint: "see whether the manifest was written to its end".to_owned(),
     }
 }
 
-fn mask_classes(folder: &Path, columns: &Columns) -> Result<Vec<(u16, String)>, Error> {
+fn mask_classes(
+    folder: &Path,
+    columns: &Columns,
+    card: &DatasetCard,
+) -> Result<Vec<MaskClass>, Error> {
+    if !card.mask_classes.is_empty() {
+        return Ok(card.mask_classes.clone());
+    }
     let path = folder.join("classes.csv");
     if path.is_file() {
         return read_mask_classes(&path);
@@ -77,8 +85,8 @@ fn mask_classes(folder: &Path, columns: &Columns) -> Result<Vec<(u16, String)>, 
         return Err(Error::Layout {
             path: folder.to_path_buf(),
             found: "masks and neither labels nor `classes.csv`".to_owned(),
-            expected: "`classes.csv` with the columns `value` and `name` beside the manifest",
-            hint: "write a line for each value in the masks, for instance `1,liver`",
+            expected: "`classes.csv` with the columns `value` and `name` beside the manifest".to_owned(),
+            hint: "write a line for each value in the masks, for instance `1,liver`".to_owned(),
         });
     }
     Ok(Vec::new())
@@ -89,15 +97,18 @@ fn classes(
     folder: &Path,
     table: &Table,
     columns: &Columns,
-    mask_classes: &[(u16, String)],
-    options: &DatasetOptions,
+    mask_classes: &[MaskClass],
+    card: &DatasetCard,
 ) -> Result<Vec<String>, Error> {
     match &columns.labels {
         LabelSource::Nothing => Ok(Vec::new()),
-        LabelSource::Columns(_) => Ok(options.label_columns.clone()),
-        LabelSource::Mask => Ok(mask_classes.iter().map(|(_, name)| name.clone()).collect()),
+        LabelSource::Columns(_) => Ok(card.options.label_columns.clone()),
+        LabelSource::Mask => Ok(mask_classes.iter().map(|c| c.name.clone()).collect()),
         LabelSource::Single(column) | LabelSource::Joined(column) => {
             let path = folder.join("classes.txt");
+            if !card.classes.is_empty() {
+                return Ok(card.classes.clone());
+            }
             if path.is_file() {
                 return read_class_names(&path);
             }

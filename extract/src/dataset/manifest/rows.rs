@@ -10,6 +10,7 @@ use super::columns::{Columns, LabelSource};
 use crate::Error;
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{Sample, id_of};
+use crate::read::{MaskPart, Source};
 
 /// How many missing files a message names.
 const EXAMPLES: usize = 5;
@@ -78,11 +79,6 @@ impl<'a> Lister<'a> {
             self.table
                 .bad_cell(row, columns.image, "the path of an image")
         })?;
-        let mask = columns
-            .mask
-            .map(|column| self.file(row, column))
-            .transpose()?
-            .flatten();
         let id = match (cell(columns.id), cell(columns.slices)) {
             (Some(id), _) => id.to_owned(),
             (None, Some(slices)) => format!("{}#{slices}", id_of(&image)),
@@ -90,13 +86,30 @@ impl<'a> Lister<'a> {
         };
         Ok(Sample {
             id,
-            image,
-            mask,
+            mask: self.mask(row)?,
             slices: self.parsed(row, columns.slices, parse_slices, "`17` or `0-18`")?,
             patient: cell(columns.patient).map(str::to_owned),
             split: self.parsed(row, columns.split, Split::parse, "train, val or test")?,
             labels: self.labels(row)?,
+            ..Sample::of_image(Source::File(image))
         })
+    }
+
+    /// The label map; with bars between them, binary masks that become 1, 2, ….
+    fn mask(&mut self, row: &Row) -> Result<Vec<MaskPart>, Error> {
+        let Some(column) = self.columns.mask else {
+            return Ok(Vec::new());
+        };
+        let names = row.cells[column].split('|').map(str::trim);
+        let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+        let mut parts = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(1..) {
+            parts.push(MaskPart {
+                source: Source::File(self.inner_file(row, name)?),
+                value: (names.len() > 1).then_some(value),
+            });
+        }
+        Ok(parts)
     }
 
     fn parsed<T>(
@@ -157,23 +170,26 @@ impl<'a> Lister<'a> {
 
     /// The file that a cell names, relative to the manifest's folder; `None` for a blank cell.
     fn file(&mut self, row: &Row, column: usize) -> Result<Option<PathBuf>, Error> {
-        let value = &row.cells[column];
-        if value.is_empty() {
-            return Ok(None);
+        match row.cells[column].as_str() {
+            "" => Ok(None),
+            value => self.inner_file(row, value).map(Some),
         }
+    }
+
+    fn inner_file(&mut self, row: &Row, value: &str) -> Result<PathBuf, Error> {
         let outside = || Error::OutsideRoot {
             path: self.table.path.clone(),
             line: row.line,
-            value: value.clone(),
+            value: value.to_owned(),
         };
         let path = inner_path(value).ok_or_else(outside)?;
         let full = self.folder.join(&path);
         if !full.exists() {
-            self.missing.push(value.clone());
+            self.missing.push(value.to_owned());
         } else if !self.is_inside(&full) {
             return Err(outside());
         }
-        Ok(Some(path))
+        Ok(path)
     }
 
     /// Whether `file` is in the folder even if links are followed; asks once for each parent.

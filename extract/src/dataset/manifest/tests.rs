@@ -6,6 +6,8 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use cache::{Labels, Split, Task};
 use parquet::arrow::ArrowWriter;
 
+use crate::read::{MaskPart, Source};
+
 /// A folder of files, each with its content.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
@@ -18,14 +20,14 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn listed(files: &[(&str, &str)], label_columns: &[&str]) -> Result<Dataset, Error> {
-    let options = DatasetOptions {
-        name: None,
-        label_columns: label_columns
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect(),
-    };
-    super::super::open("manifest", folder(files).path(), &options)
+    super::super::open(&card(label_columns), folder(files).path())
+}
+
+fn card(label_columns: &[&str]) -> DatasetCard {
+    let mut card = DatasetCard::find("manifest").unwrap();
+    let names = label_columns.iter().map(|name| (*name).to_owned());
+    card.options.label_columns = names.collect();
+    card
 }
 
 /// The text of the error for this manifest beside `a.png` and `m.png`.
@@ -49,12 +51,11 @@ fn every_column_is_read_whatever_its_case_and_line_ends() {
     assert_eq!(dataset.classes, ["sick", "well, so far"]);
     let expected = Sample {
         id: "two".to_owned(),
-        image: PathBuf::from("b/2.nii.gz"),
-        mask: None,
         slices: Some(3..=9),
         patient: Some("p1".to_owned()),
         split: Some(Split::Val),
         labels: Labels::Single(Some(0)),
+        ..Sample::of_image(Source::File("b/2.nii.gz".into()))
     };
     assert_eq!(dataset.samples[0], expected);
     assert_eq!(
@@ -145,13 +146,15 @@ fn masks_give_the_labels_where_nothing_else_does() {
     let images = [("a.nii", "x"), ("m.nii", "x")];
     let dataset = listed(&[classes, manifest, images[0], images[1]], &[]).unwrap();
     assert!(dataset.labels_from_mask);
-    assert_eq!(
-        dataset.mask_classes,
-        [(1, "liver".to_owned()), (2, "spleen".to_owned())]
-    );
+    let named = dataset.mask_classes.iter().map(|c| (c.value, c.name.as_str()));
+    assert!(named.eq([(1, "liver"), (2, "spleen")]));
     assert_eq!(dataset.classes, ["liver", "spleen"]);
     assert_eq!(dataset.samples[0].labels, Labels::Multi(vec![None, None]));
-    assert_eq!(dataset.samples[0].mask.as_deref(), Some(Path::new("m.nii")));
+    let mask = MaskPart {
+        source: Source::File("m.nii".into()),
+        value: None,
+    };
+    assert_eq!(dataset.samples[0].mask, [mask]);
     let labelled = ("manifest.csv", "image,mask,label\na.nii,m.nii,x\n");
     let dataset = listed(&[classes, labelled, images[0], images[1]], &[]).unwrap();
     assert!(!dataset.labels_from_mask && dataset.task == Task::SingleLabel);
@@ -182,7 +185,7 @@ fn parquet_reads_as_csv_does() {
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    let dataset = open(root.path(), &DatasetOptions::default()).unwrap();
+    let dataset = open(root.path(), &card(&[])).unwrap();
     assert_eq!(
         (dataset.task, dataset.classes),
         (Task::SingleLabel, vec!["7".to_owned()])
@@ -195,18 +198,10 @@ fn parquet_reads_as_csv_does() {
         ),
         (Some(0..=0), "b#3")
     );
-    let label_columns = vec!["mass".to_owned()];
-    let dataset = open(
-        &path,
-        &DatasetOptions {
-            name: None,
-            label_columns,
-        },
-    )
-    .unwrap();
+    let dataset = open(&path, &card(&["mass"])).unwrap();
     assert_eq!(dataset.samples[0].labels, Labels::Multi(vec![Some(-1)]));
     fs::write(&path, "PAR1").unwrap();
-    let text = open(&path, &DatasetOptions::default())
+    let text = open(&path, &card(&[]))
         .unwrap_err()
         .to_string();
     assert!(
@@ -263,7 +258,7 @@ fn links_that_leave_the_folder_are_refused_and_others_are_followed() {
     symlink("nowhere", root.path().join("broken.png")).unwrap();
     let open_with = |path: &str| {
         fs::write(root.path().join("manifest.csv"), format!("image\n{path}\n")).unwrap();
-        open(root.path(), &DatasetOptions::default())
+        open(root.path(), &card(&[]))
     };
     assert!(open_with("inner.png").is_ok());
     assert!(matches!(

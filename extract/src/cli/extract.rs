@@ -1,18 +1,21 @@
-//! The command line: the only place that prints.
+//! `extract --model … --dataset …`: runs a backbone over a dataset.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, MaskClass, Tokens, peak_rss_bytes};
-use clap::{Parser, ValueEnum};
+use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, peak_rss_bytes};
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{Format, Status, eprint_line, print_line};
 use crate::backbone::{Backbone, BackboneOptions};
-use crate::dataset::{self, Dataset, DatasetOptions};
+use crate::dataset::{self, Dataset, DatasetCard, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome, Progress};
-use crate::preprocess::{Intensity, NonFinitePolicy, Preprocess};
+use crate::preprocess::{Augment, Intensity, NonFinitePolicy, Preprocess, Rescale, Slicing, Views};
+use crate::read::Reader;
+use crate::split::SplitRule;
 use crate::{fingerprint, project};
 
 /// Bytes of tensors in a shard, roughly: what a stop can lose.
@@ -24,28 +27,18 @@ const SHARD_ROWS: usize = 1024;
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs a frozen backbone once over a dataset of radiology images and caches its tokens.
-///
-/// The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on where it was
-/// when the same command is given again.
-#[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
-pub struct Cli {
+/// What `extract` is told.
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
     /// The backbone: a card in onnx_models/
     #[arg(long)]
     pub model: String,
-    /// How the images lie on disk: `manifest` or `folder`
-    #[arg(long)]
-    pub dataset: String,
-    /// The dataset's folder, or the manifest itself
-    #[arg(long)]
-    pub root: PathBuf,
-    /// The dataset's name in the cache [default: the folder's name]
+    /// The dataset, or its card
+    #[command(flatten)]
+    pub dataset: DatasetArgs,
+    /// The dataset's name in the cache [default: the dataset's, or the folder's]
     #[arg(long)]
     pub name: Option<String>,
-    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
-    #[arg(long, value_delimiter = ',')]
-    pub label_columns: Vec<String>,
     /// Take the first N samples only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -61,9 +54,34 @@ pub struct Cli {
     /// How many of the last blocks to keep
     #[arg(long, default_value_t = 5)]
     pub layers: u32,
-    /// Intensities: `minmax`, `window:LOW:HIGH` or `percentile:LOW:HIGH`, per slice
-    #[arg(long, default_value = "minmax")]
-    pub intensity: Intensity,
+    /// The dataset's recipe: `study` or `radiology` for those built in [default: study]
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<String>,
+    /// Intensities, instead of the recipe's: `minmax`, `window:LOW:HIGH`, `window:lung`,
+    /// `percentile:LOW:HIGH`, `voi`; with `:volume` per volume, else per slice
+    #[arg(long)]
+    pub intensity: Option<Intensity>,
+    /// How volumes are cut, instead of the recipe's: `stored-k-xy`, `axial`, `coronal`, …
+    #[arg(long)]
+    pub slicing: Option<Slicing>,
+    /// How intensities become 0 to 1, instead of the recipe's
+    #[arg(long)]
+    pub rescale: Option<Rescale>,
+    /// How samples are split, instead of the recipe's
+    #[arg(long, value_name = "RULE")]
+    pub split: Option<SplitRule>,
+    /// Let a patient be in two splits
+    #[arg(long)]
+    pub allow_patient_overlap: bool,
+    /// Augmented views of each slice to store beside the plain one
+    #[arg(long, value_name = "V", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub views: u16,
+    /// How views are drawn [default: by the dataset's task]
+    #[arg(long)]
+    pub augment: Option<Augment>,
+    /// What random draws begin with
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// NaN and infinite voxels: refuse the file, or set them to 0
     #[arg(long, default_value = "error")]
     pub non_finite: NonFiniteArg,
@@ -79,6 +97,50 @@ pub struct Cli {
     /// How the summary is printed
     #[arg(long, default_value = "text")]
     pub format: Format,
+}
+
+/// Which dataset, and where.
+#[derive(Debug, Args)]
+pub struct DatasetArgs {
+    /// The dataset: a name that `extract datasets` lists, or a TOML file that describes yours
+    #[arg(long)]
+    pub dataset: String,
+    /// Its folder; with `manifest`, or the table itself [default: that of the TOML file]
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
+    #[arg(long, value_delimiter = ',')]
+    pub label_columns: Vec<String>,
+    /// The channel of volumes with several: its number, its name, or `all`
+    #[arg(long)]
+    pub channel: Option<String>,
+}
+
+impl DatasetArgs {
+    /// The card, with what the command line adds to it, and the dataset that it describes.
+    pub(super) fn open(&self) -> anyhow::Result<(DatasetCard, Dataset)> {
+        let mut card = DatasetCard::find(&self.dataset)?;
+        let options = &mut card.options;
+        if !self.label_columns.is_empty() {
+            options.label_columns.clone_from(&self.label_columns);
+        }
+        if self.channel.is_some() {
+            options.channel.clone_from(&self.channel);
+        }
+        let root = match (&self.root, Path::new(&self.dataset).parent()) {
+            (Some(root), _) => root.clone(),
+            (None, Some(folder)) if self.dataset.ends_with(".toml") => {
+                let is_here = folder.as_os_str().is_empty();
+                if is_here { PathBuf::from(".") } else { folder.into() }
+            }
+            _ => anyhow::bail!(
+                "`{}`: where is it?\nhint: give the folder of the download as `--root`",
+                self.dataset
+            ),
+        };
+        let dataset = dataset::open(&card, &root)?;
+        Ok((card, dataset))
+    }
 }
 
 /// The choices of `--tokens`.
@@ -99,77 +161,67 @@ pub enum NonFiniteArg {
     Zero,
 }
 
-/// The choices of `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For reading.
-    Text,
-    /// One JSON object on a line.
-    Json,
-}
-
-/// What a successful run means for the exit status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// All samples are in the cache: 0.
-    Done,
-    /// Some samples could not be read: 1.
-    Skipped,
-}
-
-/// Does what the command line asks for, and prints the summary.
-///
-/// # Errors
-///
-/// Whatever keeps the cache from being finished; the text has a hint what to do.
-pub fn run(cli: &Cli) -> anyhow::Result<Status> {
+/// Extracts, and prints the summary.
+pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
-    let card = ModelCard::read(&home, &cli.model)?;
-    let mut dataset = dataset::open(&cli.dataset, &cli.root, &dataset_options(cli))?;
-    if let Some(limit) = cli.limit {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        dataset.samples.truncate(limit);
-    }
-    let threads = cli.threads.map_or_else(cores, usize::from);
-    let options = backbone_options(cli, &card, threads);
-    let recipe = recipe(cli, &card, options.image_size);
+    let card = ModelCard::read(&home, &args.model)?;
+    let (dataset, recipe) = dataset_and_recipe(args)?;
+    let threads = args.threads.map_or_else(cores, usize::from);
+    let options = backbone_options(args, &card, threads);
+    let recipe = preprocess(args, &dataset, &recipe, &card, options.image_size);
     let mut backbone = Backbone::load(&home, &card, options.clone())?;
-    let meta = describe(cli, &card, &dataset, &recipe, &options, &backbone)?;
-    let dir = cache_dir(&cli.cache, &meta)?;
+    let meta = describe(args, &card, &dataset, &recipe, &options, &backbone)?;
+    let dir = cache_dir(&args.cache, &meta)?;
     let writer = CacheWriter::open(&dir, meta)?;
     if writer.meta().complete {
         eprint_line(&format!("{}: already complete", dir.display()));
         let meta = writer.meta().clone();
-        return summarise(cli, &dir, &Outcome::of_finished(meta));
+        return summarise(args, &dir, &Outcome::of_finished(meta));
     }
     let job = Job {
         dataset: &dataset,
+        reader: &Reader::new(&dataset.root),
         recipe: &recipe,
-        batch_size: cli.batch_size as usize,
+        batch_size: args.batch_size as usize,
         readers: threads,
     };
     let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
     let outcome = pipeline::run(&job, &mut backbone, writer, &mut |p| bar.report(p))?;
     bar.finish();
-    summarise(cli, &dir, &outcome)
+    summarise(args, &dir, &outcome)
 }
 
-fn dataset_options(cli: &Cli) -> DatasetOptions {
-    DatasetOptions {
-        name: cli.name.clone(),
-        label_columns: cli.label_columns.clone(),
+/// The dataset as split by the recipe, and the recipe with what the command line changes of it.
+fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe)> {
+    let (card, mut dataset) = args.dataset.open()?;
+    let mut recipe = card.recipe(args.recipe.as_deref())?;
+    recipe.intensity = args.intensity.unwrap_or(recipe.intensity);
+    recipe.slicing = args.slicing.unwrap_or(recipe.slicing);
+    recipe.rescale = args.rescale.unwrap_or(recipe.rescale);
+    recipe.split = args.split.clone().or(recipe.split);
+    recipe.allow_patient_overlap |= args.allow_patient_overlap;
+    if let Some(name) = &args.name {
+        dataset.name.clone_from(name);
     }
+    if let Some(limit) = args.limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        dataset.samples.truncate(limit);
+    }
+    for warning in &dataset.warnings {
+        eprint_line(&format!("warning: {warning}"));
+    }
+    Ok((dataset, recipe))
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn backbone_options(cli: &Cli, card: &ModelCard, threads: usize) -> BackboneOptions {
+fn backbone_options(args: &ExtractArgs, card: &ModelCard, threads: usize) -> BackboneOptions {
     BackboneOptions {
-        image_size: cli.image_size.unwrap_or(card.image_size),
-        layers: cli.layers,
-        tokens: match cli.tokens {
+        image_size: args.image_size.unwrap_or(card.image_size),
+        layers: args.layers,
+        tokens: match args.tokens {
             TokensArg::Cls => Tokens::Cls,
             TokensArg::All => Tokens::All,
         },
@@ -177,31 +229,45 @@ fn backbone_options(cli: &Cli, card: &ModelCard, threads: usize) -> BackboneOpti
     }
 }
 
-fn recipe(cli: &Cli, card: &ModelCard, image_size: u32) -> Preprocess {
+fn preprocess(
+    args: &ExtractArgs,
+    dataset: &Dataset,
+    recipe: &Recipe,
+    card: &ModelCard,
+    image_size: u32,
+) -> Preprocess {
+    let views = Views {
+        count: args.views,
+        augment: args.augment.unwrap_or(match dataset.labels_from_mask {
+            true => Augment::FlipRotate,
+            false => Augment::CropFlip,
+        }),
+        seed: args.seed,
+    };
     Preprocess {
         image_size,
-        slicing: Default::default(),
-        intensity: cli.intensity,
+        slicing: recipe.slicing,
+        intensity: recipe.intensity,
         resize: Default::default(),
-        rescale: Default::default(),
+        rescale: recipe.rescale,
         mean: card.mean,
         std: card.std,
-        non_finite: match cli.non_finite {
+        non_finite: match args.non_finite {
             NonFiniteArg::Error => NonFinitePolicy::Error,
             NonFiniteArg::Zero => NonFinitePolicy::Zero,
         },
+        views: (args.views > 0).then_some(views),
     }
 }
 
 fn describe(
-    cli: &Cli,
+    args: &ExtractArgs,
     card: &ModelCard,
     dataset: &Dataset,
     recipe: &Preprocess,
     options: &BackboneOptions,
     backbone: &Backbone,
 ) -> anyhow::Result<CacheMeta> {
-    let mask_classes = dataset.mask_classes.iter();
     let mut meta = CacheMeta {
         format_version: FORMAT_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_string(),
@@ -209,12 +275,7 @@ fn describe(
         task: dataset.task,
         classes: dataset.classes.clone(),
         has_masks: pipeline::has_masks(dataset),
-        mask_classes: mask_classes
-            .map(|(value, name)| MaskClass {
-                value: *value,
-                name: name.clone(),
-            })
-            .collect(),
+        mask_classes: dataset.mask_classes.clone(),
         samples: dataset.samples.len() as u64,
         samples_sha256: fingerprint::of_samples(dataset)?,
         model: backbone.meta().clone(),
@@ -227,27 +288,27 @@ fn describe(
         preprocess: serde_json::to_value(recipe)?,
         provider: "cpu".to_string(),
         precision: "fp32".to_string(),
-        batch_size: cli.batch_size,
+        batch_size: args.batch_size,
         shard_rows: 0,
         rows: 0,
         shards: Vec::new(),
         skipped: Vec::new(),
         complete: false,
     };
-    meta.shard_rows = shard_rows(cli, &meta);
+    meta.shard_rows = shard_rows(args, &meta);
     Ok(meta)
 }
 
 /// A multiple of the batch size: so a continued run cuts the same batches as one without a stop.
-fn shard_rows(cli: &Cli, meta: &CacheMeta) -> u32 {
+fn shard_rows(args: &ExtractArgs, meta: &CacheMeta) -> u32 {
     let tokens = match meta.tokens {
         Tokens::Cls => 2,
         Tokens::All => 2 + meta.patches(),
     };
     let row_bytes = tokens * meta.layers as usize * meta.width as usize * 2;
     let fitting = u32::try_from((SHARD_BYTES / row_bytes.max(1)).clamp(1, SHARD_ROWS));
-    let wanted = cli.shard_rows.unwrap_or(fitting.unwrap_or(1));
-    wanted.next_multiple_of(cli.batch_size)
+    let wanted = args.shard_rows.unwrap_or(fitting.unwrap_or(1));
+    wanted.next_multiple_of(args.batch_size)
 }
 
 fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
@@ -332,12 +393,12 @@ fn readable(time: Duration) -> String {
     }
 }
 
-fn summarise(cli: &Cli, dir: &Path, outcome: &Outcome) -> anyhow::Result<Status> {
+fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Result<Status> {
     let meta = &outcome.meta;
     let seconds = outcome.elapsed.as_secs_f64();
     let rate = outcome.slices as f64 / seconds.max(1e-9);
     let share = outcome.inference.as_secs_f64() / seconds.max(1e-9);
-    let text = match cli.format {
+    let text = match args.format {
         Format::Json => serde_json::json!({
             "dataset": meta.dataset,
             "model": meta.model.name,
@@ -383,14 +444,3 @@ fn summarise(cli: &Cli, dir: &Path, outcome: &Outcome) -> anyhow::Result<Status>
     })
 }
 
-/// A reader that went away (`extract … | head`) is no error.
-fn print_line(text: &str) -> io::Result<()> {
-    match writeln!(io::stdout(), "{text}") {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
-}
-
-fn eprint_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
-}

@@ -1,0 +1,171 @@
+//! Dataset cards: what is known of a dataset before its files are seen, as data.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::preprocess::{Intensity, Rescale, Slicing};
+use crate::split::SplitRule;
+
+/// A dataset as its TOML file describes it.
+///
+/// The datasets that are built in are such files in `extract/datasets/`; a user's own lies beside
+/// the data.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetCard {
+    /// Its name on the command line and in the cache.
+    pub name: String,
+    /// How its files lie: the name of a [`Layout`](super::Layout).
+    pub layout: String,
+    /// What it is, in a line.
+    #[serde(default)]
+    pub title: String,
+    /// What is to be predicted, for people.
+    #[serde(default)]
+    pub task: String,
+    /// CT, MRI, X-ray.
+    #[serde(default)]
+    pub modality: String,
+    /// Its licence.
+    #[serde(default)]
+    pub licence: String,
+    /// The page from which its owner distributes it.
+    #[serde(default)]
+    pub source: String,
+    /// Roughly how large the download is.
+    #[serde(default)]
+    pub size: String,
+    /// What the download looks like once it is unpacked.
+    #[serde(default)]
+    pub tree: String,
+    /// The classes in order; blank if they are found in the files.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// What the values in masks mean, background (0) left out; blank if the files say it.
+    #[serde(default)]
+    pub mask_classes: Vec<cache::MaskClass>,
+    /// Ways of preparing and splitting it, by name: `study` and `radiology` for those built in.
+    #[serde(default)]
+    pub recipe: BTreeMap<String, Recipe>,
+    /// What the layout can be told.
+    #[serde(default)]
+    pub options: LayoutOptions,
+}
+
+/// How the slices of a dataset are prepared, and its samples split.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// Which intensities are kept.
+    pub intensity: Intensity,
+    /// How volumes are cut.
+    pub slicing: Slicing,
+    /// How intensities are brought to 0..=1.
+    pub rescale: Rescale,
+    /// How samples are split; `None` for the splits in the dataset's own files.
+    pub split: Option<SplitRule>,
+    /// Whether a patient may be in two splits.
+    pub allow_patient_overlap: bool,
+}
+
+/// What a layout can be told; each layout says which of these it heeds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LayoutOptions {
+    /// `manifest`: the table, relative to the card.
+    pub manifest: Option<PathBuf>,
+    /// `manifest`: columns that each hold one class as 1, 0, -1 or blank.
+    pub label_columns: Vec<String>,
+    /// `nnunet`, `amos`: the channel to take, by number or name, or `all`.
+    pub channel: Option<String>,
+    /// `chexpert`: what a label of -1 becomes.
+    pub uncertain: Uncertain,
+    /// `chexpert`: the views to keep, of `AP`, `PA`, `LL`, `RL`; all frontal ones if empty.
+    pub views: Vec<String>,
+    /// `nih-chest-xray`: whether `No Finding` is a class.
+    pub no_finding: bool,
+    /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
+    pub binary: bool,
+}
+
+/// What a label of -1 (uncertain) becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uncertain {
+    /// 0.
+    #[default]
+    Zeros,
+    /// 1.
+    Ones,
+    /// Blank: unknown.
+    Ignore,
+    /// It stays -1.
+    Keep,
+}
+
+const BUILT_IN: &[&str] = &[
+    include_str!("../../datasets/folder.toml"),
+    include_str!("../../datasets/manifest.toml"),
+];
+
+impl DatasetCard {
+    /// All cards that are built in, in the order of their names.
+    ///
+    /// # Panics
+    ///
+    /// If a card in `extract/datasets/` is wrong, which a test rules out.
+    pub fn built_in() -> Vec<DatasetCard> {
+        let card = |text: &&str| toml::from_str(text).expect("a built-in card is correct");
+        BUILT_IN.iter().map(card).collect()
+    }
+
+    /// The built-in card of this name, or the card in the file of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownDataset`], [`Error::Io`] and [`Error::Card`].
+    pub fn find(word: &str) -> Result<DatasetCard, Error> {
+        let path = Path::new(word);
+        if path.extension().is_some_and(|ext| ext == "toml") {
+            return DatasetCard::read(path);
+        }
+        let cards = DatasetCard::built_in();
+        let known: Vec<_> = cards.iter().map(|card| card.name.clone()).collect();
+        let found = cards.into_iter().find(|card| card.name == word);
+        found.ok_or_else(|| Error::UnknownDataset {
+            name: word.to_owned(),
+            known: known.join("`, `"),
+        })
+    }
+
+    fn read(path: &Path) -> Result<DatasetCard, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        toml::from_str(&text).map_err(|source| Error::Card {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        })
+    }
+
+    /// The recipe of this name; without one, `study`, else `default`, else nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownRecipe`].
+    pub fn recipe(&self, name: Option<&str>) -> Result<Recipe, Error> {
+        let found = match name {
+            Some(name) => self.recipe.get(name),
+            None => match ["study", "default"].iter().find_map(|name| self.recipe.get(*name)) {
+                Some(recipe) => Some(recipe),
+                None => return Ok(Recipe::default()),
+            },
+        };
+        found.cloned().ok_or_else(|| Error::UnknownRecipe {
+            dataset: self.name.clone(),
+            name: name.unwrap_or_default().to_owned(),
+            known: self.recipe.keys().cloned().collect::<Vec<_>>().join("`, `"),
+        })
+    }
+}

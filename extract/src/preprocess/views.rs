@@ -1,0 +1,243 @@
+//! Augmented views of a slice.
+
+use std::fmt;
+use std::str::FromStr;
+
+use cache::Mask;
+use ndarray::{Array2, ArrayView2, s};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// Area of a crop, as a part of the slice's.
+const CROP_AREA: (f64, f64) = (0.75, 1.0);
+
+/// Width of a crop over its height.
+const CROP_RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
+
+/// How often a crop is drawn before a central one is taken.
+const CROP_TRIES: usize = 10;
+
+/// Probability of a flip when whole slices are turned.
+const FLIP: f64 = 0.25;
+
+/// Which views are stored of each slice beside the plain one; part of the recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Views {
+    /// How many.
+    pub count: u16,
+    /// How they are drawn.
+    pub augment: Augment,
+    /// What the draws begin with.
+    pub seed: u64,
+}
+
+/// How a view is drawn (P:data/transforms.py in the study's code).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Augment {
+    /// `crop-flip`, for classification: a crop of 75 to 100% of the area whose sides are as 3:4 to
+    /// 4:3, and with probability 0.5 left and right exchanged.
+    #[default]
+    CropFlip,
+    /// `flip-rotate`, for segmentation: with probability 0.25 each, top and bottom and left and
+    /// right exchanged; then a turn by up to 90° either way.
+    FlipRotate,
+    /// `vertical-flips-rotate`, what the study's code does for segmentation: the same, but its
+    /// second flip exchanges top and bottom too.
+    VerticalFlipsRotate,
+}
+
+impl Augment {
+    const ALL: [Augment; 3] = [
+        Augment::CropFlip,
+        Augment::FlipRotate,
+        Augment::VerticalFlipsRotate,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Augment::CropFlip => "crop-flip",
+            Augment::FlipRotate => "flip-rotate",
+            Augment::VerticalFlipsRotate => "vertical-flips-rotate",
+        }
+    }
+}
+
+impl FromStr for Augment {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Augment, Error> {
+        let found = Augment::ALL.into_iter().find(|way| way.name() == word);
+        found.ok_or_else(|| Error::BadAugment {
+            word: word.to_owned(),
+            known: Augment::ALL.map(Augment::name).join("`, `"),
+        })
+    }
+}
+
+impl fmt::Display for Augment {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl TryFrom<String> for Augment {
+    type Error = Error;
+
+    fn try_from(word: String) -> Result<Augment, Error> {
+        word.parse()
+    }
+}
+
+impl From<Augment> for String {
+    fn from(way: Augment) -> String {
+        way.name().to_owned()
+    }
+}
+
+/// How one view differs from the plain slice: cropped, then flipped, then turned.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct View {
+    /// Top, left, height and width of the part that is kept, in pixels; `None` for all.
+    pub crop: Option<[usize; 4]>,
+    /// Whether top and bottom are exchanged.
+    pub flip_rows: bool,
+    /// Whether left and right are exchanged.
+    pub flip_columns: bool,
+    /// The turn, anticlockwise.
+    pub degrees: f32,
+}
+
+impl Views {
+    /// View `view` (from 1) of a slice `[height, width]`. It depends on nothing but the arguments,
+    /// so neither threads nor stops change it.
+    pub fn draw(&self, sample: &str, slice: u32, view: u16, height: usize, width: usize) -> View {
+        let mut hash = Sha256::new();
+        hash.update(self.seed.to_le_bytes());
+        hash.update(slice.to_le_bytes());
+        hash.update(view.to_le_bytes());
+        hash.update(sample.as_bytes());
+        let mut rng = ChaCha8Rng::from_seed(hash.finalize().into());
+        match self.augment {
+            Augment::CropFlip => View {
+                crop: Some(crop(&mut rng, height, width)),
+                flip_columns: uniform(&mut rng) < 0.5,
+                ..View::default()
+            },
+            Augment::FlipRotate => View {
+                flip_rows: uniform(&mut rng) < FLIP,
+                flip_columns: uniform(&mut rng) < FLIP,
+                degrees: between(&mut rng, -90.0, 90.0) as f32,
+                ..View::default()
+            },
+            Augment::VerticalFlipsRotate => View {
+                flip_rows: (uniform(&mut rng) < FLIP) != (uniform(&mut rng) < FLIP),
+                degrees: between(&mut rng, -90.0, 90.0) as f32,
+                ..View::default()
+            },
+        }
+    }
+}
+
+impl View {
+    /// The part of the slice that is kept.
+    pub(super) fn cropped<'a>(&self, channel: ArrayView2<'a, f32>) -> ArrayView2<'a, f32> {
+        match self.crop {
+            None => channel,
+            Some([top, left, height, width]) => {
+                channel.slice_move(s![top..top + height, left..left + width])
+            }
+        }
+    }
+
+    /// Whether it flips or turns.
+    pub(super) fn turns(&self) -> bool {
+        self.flip_rows || self.flip_columns || self.degrees != 0.0
+    }
+
+    /// Flips and turns a resized slice; what comes in from outside is `fill`.
+    pub(super) fn turned(&self, image: &Array2<f32>, fill: f32) -> Array2<f32> {
+        let (height, width) = image.dim();
+        Array2::from_shape_fn((height, width), |(row, column)| {
+            let at = self.origin(row, column, height, width);
+            let at = at.and_then(|(v, u)| pixel(v, u, height, width));
+            at.map_or(fill, |at| image[at])
+        })
+    }
+
+    /// The label map of this view, of the same size; what comes in from outside is background.
+    pub fn of_mask(&self, mask: &Mask) -> Mask {
+        let (height, width) = mask.dim();
+        let [top, left, kept_height, kept_width] = self.crop.unwrap_or([0, 0, height, width]);
+        Array2::from_shape_fn((height, width), |(row, column)| {
+            let at = self.origin(row, column, height, width);
+            let at = at.and_then(|(v, u)| pixel(v, u, kept_height, kept_width));
+            at.map_or(0, |(row, column)| mask[[top + row, left + column]])
+        })
+    }
+
+    /// Where a pixel of the view comes from, as parts of the height and of the width of the kept
+    /// part; `None` if from outside. The turn is that of a square, as the model sees it.
+    fn origin(&self, row: usize, column: usize, height: usize, width: usize) -> Option<(f64, f64)> {
+        let mut v = (row as f64 + 0.5) / height as f64;
+        let mut u = (column as f64 + 0.5) / width as f64;
+        if self.degrees != 0.0 {
+            let (sin, cos) = f64::from(self.degrees).to_radians().sin_cos();
+            let (y, x) = (v - 0.5, u - 0.5);
+            // Rows run downwards, so this is the inverse of an anticlockwise turn.
+            (v, u) = (x * sin + y * cos + 0.5, x * cos - y * sin + 0.5);
+        }
+        if self.flip_rows {
+            v = 1.0 - v;
+        }
+        if self.flip_columns {
+            u = 1.0 - u;
+        }
+        let inside = 0.0..1.0;
+        (inside.contains(&v) && inside.contains(&u)).then_some((v, u))
+    }
+}
+
+fn pixel(v: f64, u: f64, height: usize, width: usize) -> Option<(usize, usize)> {
+    let (row, column) = ((v * height as f64) as usize, (u * width as f64) as usize);
+    (row < height && column < width).then_some((row, column))
+}
+
+/// As torchvision's `RandomResizedCrop`: area and the logarithm of the ratio are uniform.
+fn crop(rng: &mut ChaCha8Rng, height: usize, width: usize) -> [usize; 4] {
+    let area = height as f64 * width as f64;
+    for _ in 0..CROP_TRIES {
+        let kept = area * between(rng, CROP_AREA.0, CROP_AREA.1);
+        let ratio = between(rng, CROP_RATIO.0.ln(), CROP_RATIO.1.ln()).exp();
+        let kept_width = (kept * ratio).sqrt().round_ties_even() as usize;
+        let kept_height = (kept / ratio).sqrt().round_ties_even() as usize;
+        let fits = (1..=width).contains(&kept_width) && (1..=height).contains(&kept_height);
+        if fits {
+            let top = below(rng, height - kept_height + 1);
+            let left = below(rng, width - kept_width + 1);
+            return [top, left, kept_height, kept_width];
+        }
+    }
+    let ratio = (width as f64 / height as f64).clamp(CROP_RATIO.0, CROP_RATIO.1);
+    let kept_width = width.min((height as f64 * ratio).round_ties_even() as usize).max(1);
+    let kept_height = height.min((width as f64 / ratio).round_ties_even() as usize).max(1);
+    let (top, left) = ((height - kept_height) / 2, (width - kept_width) / 2);
+    [top, left, kept_height, kept_width]
+}
+
+/// A number in 0..1.
+fn uniform(rng: &mut ChaCha8Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+fn between(rng: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
+    low + (high - low) * uniform(rng)
+}
+
+fn below(rng: &mut ChaCha8Rng, end: usize) -> usize {
+    ((uniform(rng) * end as f64) as usize).min(end - 1)
+}

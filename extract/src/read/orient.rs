@@ -1,0 +1,150 @@
+//! How stored axes lie in the patient.
+
+use super::volume::Geometry;
+use crate::preprocess::Slicing;
+
+/// Three rows of four numbers: from indices of row, column and slice to mm to the right, to
+/// anterior and to superior (RAS+).
+pub(super) type Affine = [[f64; 4]; 3];
+
+/// How far the steps from row to row and column to column may differ in slices that are parallel.
+const PARALLEL_MM: f64 = 1e-3;
+
+/// The stored axes (0 slices, 1 rows, 2 columns) that become slices, rows and columns, and which
+/// of those then run backwards; `None` if the plane is one of the patient's and it is not known how
+/// he lies.
+pub(super) fn axes(
+    slicing: Slicing,
+    geometry: &Geometry,
+    slices: usize,
+) -> Option<([usize; 3], [bool; 3])> {
+    let as_stored = ([0, 1, 2], [false; 3]);
+    // Right, anterior, superior as slices, rows and columns; true where they run backwards.
+    let (wanted, backwards) = match slicing {
+        Slicing::StoredKXy => return Some(as_stored),
+        Slicing::StoredJXz => return Some(([2, 1, 0], [false; 3])),
+        Slicing::StoredIYz => return Some(([1, 2, 0], [false; 3])),
+        Slicing::Axial => ([2, 1, 0], [false, true, true]),
+        Slicing::Coronal => ([1, 2, 0], [false, true, true]),
+        Slicing::Sagittal => ([0, 2, 1], [false, true, true]),
+    };
+    let affine = match geometry {
+        Geometry::Known(affine) => affine,
+        Geometry::Transposed => return Some(([0, 2, 1], [false; 3])),
+        Geometry::Unknown if slices == 1 => return Some(as_stored),
+        Geometry::Unknown => return None,
+    };
+    let (axis_of, is_reversed) = closest(affine);
+    // Columns of the affine are row, column, slice.
+    let stored = wanted.map(|world| [1, 2, 0][axis_of[world]]);
+    let mut flipped = [false; 3];
+    for (k, world) in wanted.into_iter().enumerate() {
+        flipped[k] = backwards[k] != is_reversed[world];
+    }
+    Some((stored, flipped))
+}
+
+/// For right, anterior and superior: the column of the affine that is closest to it, each once, and
+/// whether it points the other way.
+///
+/// As nibabel's `io_orientation`: the rotation nearest to the affine decides (its polar factor), and
+/// the column with the clearest direction chooses first.
+fn closest(affine: &Affine) -> ([usize; 3], [bool; 3]) {
+    let rotation = nearest_rotation(affine);
+    let clarity = |column: usize| {
+        let sizes = [0, 1, 2].map(|row: usize| rotation[row][column].abs());
+        sizes.into_iter().fold(0.0, f64::max)
+    };
+    let mut columns = [0, 1, 2];
+    columns.sort_by(|a, b| clarity(*b).total_cmp(&clarity(*a)));
+    let mut free = [true; 3];
+    let (mut axis_of, mut is_reversed) = ([0; 3], [false; 3]);
+    for column in columns {
+        let rows = (0..3).filter(|row| free[*row]);
+        let size = |row: &usize| rotation[*row][column].abs();
+        let row = rows.max_by(|a, b| size(a).total_cmp(&size(b)).then(b.cmp(a)));
+        let row = row.unwrap_or_default();
+        free[row] = false;
+        axis_of[row] = column;
+        is_reversed[row] = rotation[row][column] < 0.0;
+    }
+    (axis_of, is_reversed)
+}
+
+/// The orthogonal matrix nearest to the affine's directions: Higham's iteration for the polar
+/// decomposition, `R ← (R + R⁻ᵀ) / 2`.
+fn nearest_rotation(affine: &Affine) -> [[f64; 3]; 3] {
+    let mut r = [[0.0; 3]; 3];
+    for column in 0..3 {
+        let length = (0..3).map(|row| affine[row][column].powi(2)).sum::<f64>().sqrt();
+        for row in 0..3 {
+            r[row][column] = affine[row][column] / length;
+        }
+    }
+    let start = r;
+    for _ in 0..30 {
+        let Some(inverse_transposed) = inverse_transposed(&r) else {
+            return start;
+        };
+        for (row, other) in r.iter_mut().zip(&inverse_transposed) {
+            for (value, other) in row.iter_mut().zip(other) {
+                *value = (*value + other) / 2.0;
+            }
+        }
+    }
+    match r.iter().flatten().all(|value| value.is_finite()) {
+        true => r,
+        false => start,
+    }
+}
+
+fn inverse_transposed(m: &[[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
+    let cofactor = |row: usize, column: usize| {
+        let (a, b) = ((row + 1) % 3, (row + 2) % 3);
+        let (c, d) = ((column + 1) % 3, (column + 2) % 3);
+        m[a][c] * m[b][d] - m[a][d] * m[b][c]
+    };
+    let determinant: f64 = (0..3).map(|column| m[0][column] * cofactor(0, column)).sum();
+    if !determinant.is_normal() {
+        return None;
+    }
+    Some([0, 1, 2].map(|row| [0, 1, 2].map(|column| cofactor(row, column) / determinant)))
+}
+
+/// Whether an affine can be used at all: finite, and no column without length.
+pub(super) fn usable(affine: &Affine) -> bool {
+    let finite = affine.iter().flatten().all(|value| value.is_finite());
+    let has_length = |column: usize| (0..3).any(|row| affine[row][column] != 0.0);
+    finite && (0..3).all(has_length)
+}
+
+/// The geometry of slices one on top of the other: known if they lie parallel.
+pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geometry {
+    let affine = |geometry: &Geometry| match geometry {
+        Geometry::Known(affine) => Some(*affine),
+        _ => None,
+    };
+    let affines: Option<Vec<Affine>> = slices.map(affine).collect();
+    let Some([first, .., last]) = affines.as_deref() else {
+        let only = affines.and_then(|affines| affines.first().copied());
+        return only.map_or(Geometry::Unknown, Geometry::Known);
+    };
+    let count = affines.as_ref().map_or(1, Vec::len) as f64;
+    let parallel = |other: &Affine| {
+        let pairs = first.iter().zip(other);
+        pairs.into_iter().all(|(a, b)| (0..2).all(|k| (a[k] - b[k]).abs() < PARALLEL_MM))
+    };
+    let mut stack = *first;
+    for (row, (start, end)) in stack.iter_mut().zip(first.iter().zip(last)) {
+        row[2] = (end[3] - start[3]) / (count - 1.0);
+    }
+    match affines.iter().flatten().all(parallel) && usable(&stack) {
+        true => Geometry::Known(stack),
+        false => Geometry::Unknown,
+    }
+}
+
+/// Distance between slices in mm.
+pub(super) fn step(affine: &Affine) -> f64 {
+    affine.iter().map(|row| row[2] * row[2]).sum::<f64>().sqrt()
+}
