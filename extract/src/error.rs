@@ -224,7 +224,9 @@ pub enum Error {
         windows: String,
     },
     /// A word that is no slicing.
-    #[error("`{word}`: expected one of `{known}`\nhint: `stored-k-xy` cuts as the file is stored, `axial` reorients first")]
+    #[error(
+        "`{word}`: expected one of `{known}`\nhint: `stored-k-xy` cuts as the file is stored, `axial` reorients first"
+    )]
     BadSlicing {
         /// The word.
         word: String,
@@ -232,7 +234,9 @@ pub enum Error {
         known: String,
     },
     /// A word that is no kind of augmentation.
-    #[error("`{word}`: expected one of `{known}`\nhint: leave `--augment` out to take the one that suits the dataset")]
+    #[error(
+        "`{word}`: expected one of `{known}`\nhint: leave `--augment` out to take the one that suits the dataset"
+    )]
     BadAugment {
         /// The word.
         word: String,
@@ -240,7 +244,9 @@ pub enum Error {
         known: String,
     },
     /// A word that is no rule for splits.
-    #[error("`{word}`: expected {expected}\nhint: for instance `random:0.7:0.1:0.2`, `systematic:test=70,val=50` or `official`")]
+    #[error(
+        "`{word}`: expected {expected}\nhint: for instance `random:0.7:0.1:0.2`, `systematic:test=70,val=50` or `official`"
+    )]
     BadSplitRule {
         /// The word.
         word: String,
@@ -248,7 +254,9 @@ pub enum Error {
         expected: String,
     },
     /// A card has no recipe of this name.
-    #[error("`{name}`: no such recipe of `{dataset}`, expected one of `{known}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself")]
+    #[error(
+        "`{name}`: no such recipe of `{dataset}`, expected one of `{known}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself"
+    )]
     UnknownRecipe {
         /// The dataset.
         dataset: String,
@@ -277,7 +285,9 @@ pub enum Error {
         known: String,
     },
     /// A card names a layout that there is not.
-    #[error("`{dataset}`: no such layout as `{name}`, expected one of `{known}`\nhint: correct `layout` in the dataset's card")]
+    #[error(
+        "`{dataset}`: no such layout as `{name}`, expected one of `{known}`\nhint: correct `layout` in the dataset's card"
+    )]
     UnknownLayout {
         /// The card.
         dataset: String,

@@ -200,7 +200,9 @@ fn read_sample(
     slices: &SyncSender<Prepared>,
 ) -> Result<(), Error> {
     let opened = prepare::open(job.reader, job.dataset, sample, job.recipe)?;
-    let rows = opened.slices().flat_map(|k| opened.views().map(move |view| (k, view)));
+    let rows = opened
+        .slices()
+        .flat_map(|k| opened.views().map(move |view| (k, view)));
     for (k, view) in rows.filter(|row| done.is_none_or(|done| *row > done)) {
         let slice = Prepared::Slice(Box::new(opened.slice(k, view)?));
         if slices.send(slice).is_err() {

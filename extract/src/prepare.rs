@@ -157,7 +157,9 @@ impl PreparedSample<'_> {
             return None;
         }
         let planes = (0..self.image.slices()).flat_map(|k| self.image.plane(k));
-        let mut values = planes.map(|v| if v.abs() < LARGEST { v } else { 0.0 }).collect();
+        let mut values = planes
+            .map(|v| if v.abs() < LARGEST { v } else { 0.0 })
+            .collect();
         Some(intensity.bounds(&mut values, self.image.window(self.slices.start)))
     }
 

@@ -154,7 +154,10 @@ fn pixels_equal_pytorch() {
 #[test]
 fn a_radiograph_gives_the_pixels_that_the_model_was_given() {
     let plane = read::volume(&golden("tokens/xray.png")).unwrap().plane(0);
-    let pixels = recipe(56, "minmax").apply(plane, None, &View::default()).unwrap().pixels;
+    let pixels = recipe(56, "minmax")
+        .apply(plane, None, &View::default())
+        .unwrap()
+        .pixels;
     let difference = largest_difference(&pixels, &npy("tokens/pixels.npy"));
     assert!(difference < TOLERANCE, "{difference}");
 }

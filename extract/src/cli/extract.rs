@@ -131,7 +131,11 @@ impl DatasetArgs {
             (Some(root), _) => root.clone(),
             (None, Some(folder)) if self.dataset.ends_with(".toml") => {
                 let is_here = folder.as_os_str().is_empty();
-                if is_here { PathBuf::from(".") } else { folder.into() }
+                if is_here {
+                    PathBuf::from(".")
+                } else {
+                    folder.into()
+                }
             }
             _ => anyhow::bail!(
                 "`{}`: where is it?\nhint: give the folder of the download as `--root`",
@@ -443,4 +447,3 @@ fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Resul
         false => Status::Skipped,
     })
 }
-

@@ -157,7 +157,10 @@ impl DatasetCard {
     pub fn recipe(&self, name: Option<&str>) -> Result<Recipe, Error> {
         let found = match name {
             Some(name) => self.recipe.get(name),
-            None => match ["study", "default"].iter().find_map(|name| self.recipe.get(*name)) {
+            None => match ["study", "default"]
+                .iter()
+                .find_map(|name| self.recipe.get(*name))
+            {
                 Some(recipe) => Some(recipe),
                 None => return Ok(Recipe::default()),
             },

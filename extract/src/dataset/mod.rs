@@ -192,9 +192,7 @@ fn id_of(image: &Path) -> String {
 /// The ending that marks `name` as an image, with its dot, in whatever case.
 fn image_extension(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    [
-        ".png", ".jpg", ".jpeg", ".nii.gz", ".nii", ".dcm", ".dicom",
-    ]
+    [".png", ".jpg", ".jpeg", ".nii.gz", ".nii", ".dcm", ".dicom"]
         .into_iter()
         .find(|ext| name.ends_with(ext))
 }

@@ -145,7 +145,11 @@ impl FromStr for Intensity {
     fn from_str(word: &str) -> Result<Intensity, Error> {
         parse(word).ok_or_else(|| Error::BadIntensity {
             word: word.to_owned(),
-            windows: WINDOWS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join("`, `"),
+            windows: WINDOWS
+                .iter()
+                .map(|(name, ..)| *name)
+                .collect::<Vec<_>>()
+                .join("`, `"),
         })
     }
 }

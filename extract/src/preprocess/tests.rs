@@ -2,21 +2,37 @@ use ndarray::{Array, Array3, array};
 
 use super::*;
 
-fn recipe(intensity: Intensity, non_finite: NonFinitePolicy) -> Preprocess {
+fn recipe(intensity: &str, non_finite: NonFinitePolicy) -> Preprocess {
     Preprocess {
         image_size: 2,
         slicing: Slicing::default(),
-        intensity,
+        intensity: intensity.parse().unwrap(),
         resize: Resize::default(),
         rescale: Rescale::default(),
         mean: [0.5, 0.25, 0.0],
         std: [0.5, 1.0, 2.0],
         non_finite,
+        views: None,
     }
 }
 
 fn plain() -> Preprocess {
-    recipe(Intensity::MinMax, NonFinitePolicy::Error)
+    recipe("minmax", NonFinitePolicy::Error)
+}
+
+fn applied(recipe: &Preprocess, plane: Array3<f32>) -> Prepared {
+    recipe.apply(plane, None, &View::default()).unwrap()
+}
+
+#[test]
+fn bounds_keep_equal_intensities_equal_from_slice_to_slice() {
+    let mut recipe = recipe("window:0:100", NonFinitePolicy::Error);
+    (recipe.rescale, recipe.mean, recipe.std) = (Rescale::Bounds, [0.0; 3], [1.0; 3]);
+    let dark = applied(&recipe, array![[[10.0, 20.0], [30.0, 50.0]]]).pixels;
+    let bright = applied(&recipe, array![[[10.0, 20.0], [30.0, 900.0]]]).pixels;
+    assert_eq!(dark[[0, 0, 0]], 0.1);
+    assert_eq!(bright[[0, 0, 0]], 0.1);
+    assert_eq!(bright[[0, 1, 1]], 1.0);
 }
 
 fn grey() -> Array3<f32> {
@@ -25,7 +41,7 @@ fn grey() -> Array3<f32> {
 
 #[test]
 fn grey_is_scaled_to_one_and_normalised_per_channel() {
-    let prepared = plain().apply(grey()).unwrap();
+    let prepared = applied(&plain(), grey());
     let expected = array![
         [[-1.0, -0.5], [0.0, 1.0]],
         [[-0.25, 0.0], [0.25, 0.75]],
@@ -40,7 +56,7 @@ fn channels_are_scaled_each_by_its_own_range() {
     let colours = Array::from_shape_fn((3, 2, 2), |(c, i, j)| ((i * 2 + j) * (c + 1) * 7) as f32);
     let mut recipe = plain();
     (recipe.mean, recipe.std) = ([0.0; 3], [1.0; 3]);
-    let pixels = recipe.apply(colours).unwrap().pixels;
+    let pixels = applied(&recipe, colours).pixels;
     for channel in pixels.outer_iter() {
         assert_eq!(channel, pixels.index_axis(ndarray::Axis(0), 0));
         assert_eq!((channel[[0, 0]], channel[[1, 1]]), (0.0, 1.0));
@@ -49,14 +65,8 @@ fn channels_are_scaled_each_by_its_own_range() {
 
 #[test]
 fn a_window_is_applied_before_scaling() {
-    let rule = Intensity::Window {
-        low: 0.0,
-        high: 30.0,
-    };
-    let pixels = recipe(rule, NonFinitePolicy::Error)
-        .apply(grey())
-        .unwrap()
-        .pixels;
+    let recipe = recipe("window:0:30", NonFinitePolicy::Error);
+    let pixels = applied(&recipe, grey()).pixels;
     assert_eq!(pixels[[0, 0, 1]], 0.0);
     assert_eq!((pixels[[0, 1, 0]], pixels[[0, 1, 1]]), (1.0, 1.0));
 }
@@ -65,7 +75,7 @@ fn a_window_is_applied_before_scaling() {
 fn a_constant_slice_becomes_zeros_before_normalisation() {
     let mut recipe = plain();
     recipe.image_size = 5;
-    let prepared = recipe.apply(Array3::from_elem((1, 9, 7), -1023.7)).unwrap();
+    let prepared = applied(&recipe, Array3::from_elem((1, 9, 7), -1023.7));
     assert!(prepared.constant);
     assert!(
         prepared
@@ -80,7 +90,7 @@ fn a_constant_slice_becomes_zeros_before_normalisation() {
 fn a_slice_that_only_looks_constant_after_resizing_is_not_blown_up() {
     let mut plane = Array3::from_elem((1, 64, 64), 0.1);
     plane[[0, 0, 0]] = 9.0;
-    let prepared = plain().apply(plane).unwrap();
+    let prepared = applied(&plain(), plane);
     assert!(prepared.constant && prepared.pixels.iter().all(|v| v.is_finite()));
 }
 
@@ -89,12 +99,12 @@ fn values_that_are_not_finite_are_counted() {
     let mut plane = grey();
     plane[[0, 0, 0]] = f32::NAN;
     plane[[0, 1, 0]] = f32::INFINITY;
-    let error = plain().apply(plane.clone()).unwrap_err();
+    let error = plain()
+        .apply(plane.clone(), None, &View::default())
+        .unwrap_err();
     assert_eq!(error, NonFinite { count: 2, total: 4 });
     assert!(error.to_string().contains("hint: `--non-finite zero`"));
-    let zeroed = recipe(Intensity::MinMax, NonFinitePolicy::Zero)
-        .apply(plane)
-        .unwrap();
+    let zeroed = applied(&recipe("minmax", NonFinitePolicy::Zero), plane);
     assert_eq!(
         (zeroed.pixels[[0, 0, 0]], zeroed.pixels[[0, 1, 0]]),
         (-1.0, -1.0)

@@ -223,8 +223,12 @@ fn crop(rng: &mut ChaCha8Rng, height: usize, width: usize) -> [usize; 4] {
         }
     }
     let ratio = (width as f64 / height as f64).clamp(CROP_RATIO.0, CROP_RATIO.1);
-    let kept_width = width.min((height as f64 * ratio).round_ties_even() as usize).max(1);
-    let kept_height = height.min((width as f64 / ratio).round_ties_even() as usize).max(1);
+    let kept_width = width
+        .min((height as f64 * ratio).round_ties_even() as usize)
+        .max(1);
+    let kept_height = height
+        .min((width as f64 / ratio).round_ties_even() as usize)
+        .max(1);
     let (top, left) = ((height - kept_height) / 2, (width - kept_width) / 2);
     [top, left, kept_height, kept_width]
 }

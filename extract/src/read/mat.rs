@@ -93,7 +93,9 @@ impl<'a> MatFile<'a> {
     /// As [`image`](Self::image).
     pub(crate) fn text(&self, name: &str) -> Result<String, Error> {
         let array = self.array(name)?;
-        let units = array.read_u16().map_err(|error| damaged(self.path, error))?;
+        let units = array
+            .read_u16()
+            .map_err(|error| damaged(self.path, error))?;
         let text = String::from_utf16_lossy(&units);
         Ok(text.trim_matches(['\0', ' ']).to_owned())
     }

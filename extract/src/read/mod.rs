@@ -76,9 +76,7 @@ impl Reader {
         let mut archives = self.archives.lock().map_err(|_| Error::Broken)?;
         let array = match archives.entry((path.to_path_buf(), name.to_owned())) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                entry.insert(NpzArray::open(&self.root.join(path), name)?)
-            }
+            Entry::Vacant(entry) => entry.insert(NpzArray::open(&self.root.join(path), name)?),
         };
         array.image(index)
     }

@@ -60,7 +60,10 @@ pub(super) fn read(path: &Path, gzipped: bool, channel: Option<u32>) -> Result<V
 /// everything odd is left to the slower reader, which says what is wrong.
 fn inflate_at_once(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let packed = std::fs::read(path).map_err(Error::io(path))?;
-    let Some(size) = packed.last_chunk::<4>().map(|size| u32::from_le_bytes(*size)) else {
+    let Some(size) = packed
+        .last_chunk::<4>()
+        .map(|size| u32::from_le_bytes(*size))
+    else {
         return Ok(None);
     };
     let Ok(header) = read_header(path, &mut GzDecoder::new(packed.as_slice())) else {
@@ -237,18 +240,19 @@ fn read_voxels<T: Voxel>(
     swap: bool,
     reader: &mut impl Read,
 ) -> Result<Voxels, Error> {
-    let mut values: Vec<T> = numbers(reader, layout.voxels() as usize).map_err(|short| {
-        match short.error.kind() {
+    let mut values: Vec<T> =
+        numbers(reader, layout.voxels() as usize).map_err(|short| match short.error.kind() {
             io::ErrorKind::UnexpectedEof => Error::Truncated {
                 path: path.to_path_buf(),
                 expected: layout.channel_bytes(),
                 found: short.found,
             },
             _ => damaged(path, &short.error),
-        }
-    })?;
+        })?;
     if swap {
-        values.iter_mut().for_each(|value| *value = value.swap_bytes());
+        values
+            .iter_mut()
+            .for_each(|value| *value = value.swap_bytes());
     }
     let [height, width, slices] = layout.shape;
     let stored = Array::from_shape_vec((slices, 1, width, height), values);

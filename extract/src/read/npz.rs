@@ -112,7 +112,10 @@ impl NpzArray {
 
     fn read_next(&mut self) -> Result<Vec<u8>, Error> {
         if self.next >= self.header.shape[0] {
-            return Err(damaged(&self.path, format!("`{}` has no image {}", self.name, self.next)));
+            return Err(damaged(
+                &self.path,
+                format!("`{}` has no image {}", self.name, self.next),
+            ));
         }
         let count = self.header.shape[1..].iter().product();
         read_exactly(&self.path, &mut self.stream, count)
@@ -120,7 +123,10 @@ impl NpzArray {
 
     fn odd_shape(&self) -> Error {
         let shape = &self.header.shape;
-        damaged(&self.path, format!("`{}` has the shape {shape:?}", self.name))
+        damaged(
+            &self.path,
+            format!("`{}` has the shape {shape:?}", self.name),
+        )
     }
 }
 
@@ -145,8 +151,14 @@ fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
 fn entry(path: &Path, name: &str) -> Result<Box<dyn Read + Send>, Error> {
     let mut archive = archive(path)?;
     let file = format!("{name}.npy");
-    let entry = archive.by_name(&file).map_err(|error| damaged(path, error))?;
-    let (start, packed, method) = (entry.data_start(), entry.compressed_size(), entry.compression());
+    let entry = archive
+        .by_name(&file)
+        .map_err(|error| damaged(path, error))?;
+    let (start, packed, method) = (
+        entry.data_start(),
+        entry.compressed_size(),
+        entry.compression(),
+    );
     let start = start.ok_or_else(|| damaged(path, format!("`{file}` has no place")))?;
     drop(entry);
     let mut file = File::open(path).map_err(Error::io(path))?;
@@ -155,7 +167,10 @@ fn entry(path: &Path, name: &str) -> Result<Box<dyn Read + Send>, Error> {
     match method {
         CompressionMethod::Stored => Ok(Box::new(packed)),
         CompressionMethod::Deflated => Ok(Box::new(BufReader::new(DeflateDecoder::new(packed)))),
-        other => Err(damaged(path, format!("it is packed by {other}, expected deflate"))),
+        other => Err(damaged(
+            path,
+            format!("it is packed by {other}, expected deflate"),
+        )),
     }
 }
 
@@ -166,19 +181,32 @@ fn header(path: &Path, name: &str, stream: &mut impl Read) -> Result<Header, Err
         return Err(damaged(path, format!("`{name}` is no NumPy array")));
     }
     let size = read_exactly(path, stream, if start[6] == 1 { 2 } else { 4 })?;
-    let size = size.iter().rev().fold(0, |size, byte| size << 8 | usize::from(*byte));
+    let size = size
+        .iter()
+        .rev()
+        .fold(0, |size, byte| size << 8 | usize::from(*byte));
     if size > MAX_HEADER {
-        return Err(damaged(path, format!("`{name}` has a header of {size} bytes")));
+        return Err(damaged(
+            path,
+            format!("`{name}` has a header of {size} bytes"),
+        ));
     }
     let text = String::from_utf8_lossy(&read_exactly(path, stream, size)?).into_owned();
     let shape = shape(&text).filter(|shape| !shape.is_empty());
     let shape = shape.ok_or_else(|| damaged(path, format!("`{name}` has the header `{text}`")))?;
-    let is_bytes = ["|u1", "|b1", "u1"].iter().any(|kind| text.contains(&format!("'{kind}'")));
+    let is_bytes = ["|u1", "|b1", "u1"]
+        .iter()
+        .any(|kind| text.contains(&format!("'{kind}'")));
     if !is_bytes || !text.contains("'fortran_order': False") {
-        let reason = format!("`{name}` is `{}`, expected 8-bit numbers in C order", text.trim());
+        let reason = format!(
+            "`{name}` is `{}`, expected 8-bit numbers in C order",
+            text.trim()
+        );
         return Err(damaged(path, reason));
     }
-    let item = shape[1..].iter().fold(1, |item: usize, side| item.saturating_mul(*side));
+    let item = shape[1..]
+        .iter()
+        .fold(1, |item: usize, side| item.saturating_mul(*side));
     if item as u64 > MAX_UNPACKED || shape[1..].iter().any(|&side| side > MAX_SIDE as usize) {
         return Err(Error::TooLarge {
             path: path.to_path_buf(),
@@ -193,7 +221,10 @@ fn header(path: &Path, name: &str, stream: &mut impl Read) -> Result<Header, Err
 fn shape(text: &str) -> Option<Vec<usize>> {
     let after = text.split_once("'shape':")?.1;
     let inner = after.split_once('(')?.1.split_once(')')?.0;
-    let sides = inner.split(',').map(str::trim).filter(|side| !side.is_empty());
+    let sides = inner
+        .split(',')
+        .map(str::trim)
+        .filter(|side| !side.is_empty());
     sides.map(|side| side.parse().ok()).collect()
 }
 

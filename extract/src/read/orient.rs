@@ -76,7 +76,10 @@ fn closest(affine: &Affine) -> ([usize; 3], [bool; 3]) {
 fn nearest_rotation(affine: &Affine) -> [[f64; 3]; 3] {
     let mut r = [[0.0; 3]; 3];
     for column in 0..3 {
-        let length = (0..3).map(|row| affine[row][column].powi(2)).sum::<f64>().sqrt();
+        let length = (0..3)
+            .map(|row| affine[row][column].powi(2))
+            .sum::<f64>()
+            .sqrt();
         for row in 0..3 {
             r[row][column] = affine[row][column] / length;
         }
@@ -104,7 +107,9 @@ fn inverse_transposed(m: &[[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
         let (c, d) = ((column + 1) % 3, (column + 2) % 3);
         m[a][c] * m[b][d] - m[a][d] * m[b][c]
     };
-    let determinant: f64 = (0..3).map(|column| m[0][column] * cofactor(0, column)).sum();
+    let determinant: f64 = (0..3)
+        .map(|column| m[0][column] * cofactor(0, column))
+        .sum();
     if !determinant.is_normal() {
         return None;
     }
@@ -132,7 +137,9 @@ pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geomet
     let count = affines.as_ref().map_or(1, Vec::len) as f64;
     let parallel = |other: &Affine| {
         let pairs = first.iter().zip(other);
-        pairs.into_iter().all(|(a, b)| (0..2).all(|k| (a[k] - b[k]).abs() < PARALLEL_MM))
+        pairs
+            .into_iter()
+            .all(|(a, b)| (0..2).all(|k| (a[k] - b[k]).abs() < PARALLEL_MM))
     };
     let mut stack = *first;
     for (row, (start, end)) in stack.iter_mut().zip(first.iter().zip(last)) {

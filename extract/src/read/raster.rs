@@ -37,9 +37,7 @@ pub(super) fn read(path: &Path, format: ImageFormat) -> Result<Volume, Error> {
         DynamicImage::ImageRgb8(image) => planes(shape, image.into_raw()),
         DynamicImage::ImageRgba8(image) => planes(shape, image.into_raw()),
         DynamicImage::ImageLuma16(image) => planes(shape, image.into_raw()),
-        DynamicImage::ImageLumaA16(image) => {
-            planes(shape, image.into_raw())
-        }
+        DynamicImage::ImageLumaA16(image) => planes(shape, image.into_raw()),
         DynamicImage::ImageRgb16(image) => planes(shape, image.into_raw()),
         DynamicImage::ImageRgba16(image) => planes(shape, image.into_raw()),
         other => planes([height, width, 3, 3], other.into_rgb32f().into_raw()),

@@ -32,7 +32,10 @@ impl Source {
     /// The file that slice `k` is read from.
     pub fn file_of(&self, k: usize) -> &Path {
         let files = self.files();
-        files.get(k).or(files.first()).map_or(Path::new(""), PathBuf::as_path)
+        files
+            .get(k)
+            .or(files.first())
+            .map_or(Path::new(""), PathBuf::as_path)
     }
 
     /// What tells it apart from other sources in the same files; blank for whole files.

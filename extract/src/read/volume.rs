@@ -75,7 +75,10 @@ impl Volume {
             }
             (_, spacing_mm) => spacing_mm,
         };
-        let blocks: Vec<Block> = volumes.into_iter().flat_map(|volume| volume.blocks).collect();
+        let blocks: Vec<Block> = volumes
+            .into_iter()
+            .flat_map(|volume| volume.blocks)
+            .collect();
         if blocks.is_empty() {
             let path = PathBuf::new();
             return Err(Error::UnevenStack { path });
@@ -219,7 +222,11 @@ impl Volume {
 
     /// All slices in one block, as `f32` in the file's units.
     fn merged(self) -> Result<Volume, Error> {
-        let arrays: Vec<_> = self.blocks.iter().map(|b| b.voxels.scaled(b.scale)).collect();
+        let arrays: Vec<_> = self
+            .blocks
+            .iter()
+            .map(|b| b.voxels.scaled(b.scale))
+            .collect();
         let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
         let joined = concatenate(Axis(0), &views).map_err(|_| Error::UnevenStack {
             path: self.path().to_path_buf(),

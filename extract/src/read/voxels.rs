@@ -112,7 +112,12 @@ impl Voxels {
     }
 
     /// How many voxels of slice `k` are not below `largest` in magnitude; NaN is not.
-    pub(super) fn count_unusable(&self, k: usize, largest: f32, scale: Option<(f64, f64)>) -> usize {
+    pub(super) fn count_unusable(
+        &self,
+        k: usize,
+        largest: f32,
+        scale: Option<(f64, f64)>,
+    ) -> usize {
         if scale.is_none() && !matches!(self, Voxels::F32(_) | Voxels::F64(_)) {
             return 0;
         }

@@ -85,7 +85,8 @@ fn mask_classes(
         return Err(Error::Layout {
             path: folder.to_path_buf(),
             found: "masks and neither labels nor `classes.csv`".to_owned(),
-            expected: "`classes.csv` with the columns `value` and `name` beside the manifest".to_owned(),
+            expected: "`classes.csv` with the columns `value` and `name` beside the manifest"
+                .to_owned(),
             hint: "write a line for each value in the masks, for instance `1,liver`".to_owned(),
         });
     }

@@ -146,7 +146,10 @@ fn masks_give_the_labels_where_nothing_else_does() {
     let images = [("a.nii", "x"), ("m.nii", "x")];
     let dataset = listed(&[classes, manifest, images[0], images[1]], &[]).unwrap();
     assert!(dataset.labels_from_mask);
-    let named = dataset.mask_classes.iter().map(|c| (c.value, c.name.as_str()));
+    let named = dataset
+        .mask_classes
+        .iter()
+        .map(|c| (c.value, c.name.as_str()));
     assert!(named.eq([(1, "liver"), (2, "spleen")]));
     assert_eq!(dataset.classes, ["liver", "spleen"]);
     assert_eq!(dataset.samples[0].labels, Labels::Multi(vec![None, None]));
@@ -201,9 +204,7 @@ fn parquet_reads_as_csv_does() {
     let dataset = open(&path, &card(&["mass"])).unwrap();
     assert_eq!(dataset.samples[0].labels, Labels::Multi(vec![Some(-1)]));
     fs::write(&path, "PAR1").unwrap();
-    let text = open(&path, &card(&[]))
-        .unwrap_err()
-        .to_string();
+    let text = open(&path, &card(&[])).unwrap_err().to_string();
     assert!(
         text.contains("manifest.parquet") && text.contains("hint:"),
         "{text}"
