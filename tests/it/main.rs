@@ -1,6 +1,7 @@
 //! The two programs as a user types them, over real ONNX Runtime and real files.
 
 mod bad_input;
+mod card;
 mod extract;
 mod lab;
 mod layers;

@@ -109,7 +109,8 @@ mod tests {
     }
 
     fn opened(files: &[&str]) -> Result<Dataset, Error> {
-        open(tree(files).path(), &DatasetCard::default())
+        let card = DatasetCard::find("folder").unwrap();
+        super::super::open(&card, tree(files).path())
     }
 
     #[test]
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_folder_without_images_says_what_was_expected() {
-        let text = opened(&["a/1.dcm", "1.png"]).unwrap_err().to_string();
+        let text = opened(&["a/1.txt", "1.png"]).unwrap_err().to_string();
         assert!(
             text.contains("no image in a class folder") && text.contains("hint: pass the folder"),
             "{text}"

@@ -245,3 +245,108 @@ fn between(rng: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
 fn below(rng: &mut ChaCha8Rng, end: usize) -> usize {
     ((uniform(rng) * end as f64) as usize).min(end - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn views(augment: &str) -> Views {
+        Views {
+            count: 9,
+            augment: augment.parse().unwrap(),
+            seed: 7,
+        }
+    }
+
+    #[test]
+    fn flips_and_quarter_turns_are_exact() {
+        let mask = array![[1, 2], [3, 4]];
+        let turned = |view: View| view.of_mask(&mask);
+        let view = View::default();
+        assert_eq!(turned(view), mask);
+        assert_eq!(
+            turned(View {
+                flip_rows: true,
+                ..view
+            }),
+            array![[3, 4], [1, 2]]
+        );
+        assert_eq!(
+            turned(View {
+                flip_columns: true,
+                ..view
+            }),
+            array![[2, 1], [4, 3]]
+        );
+        let quarter = View {
+            degrees: 90.0,
+            ..view
+        };
+        assert_eq!(turned(quarter), array![[2, 4], [1, 3]], "anticlockwise");
+        let crop = View {
+            crop: Some([1, 0, 1, 2]),
+            ..view
+        };
+        assert_eq!(turned(crop), array![[3, 4], [3, 4]]);
+    }
+
+    #[test]
+    fn an_eighth_turn_brings_in_background_at_the_corners() {
+        let view = View {
+            degrees: 45.0,
+            ..View::default()
+        };
+        let mask = Mask::from_elem((9, 9), 5);
+        let turned = view.of_mask(&mask);
+        assert_eq!((turned[[0, 0]], turned[[8, 8]], turned[[4, 4]]), (0, 0, 5));
+        let image = view.turned(&Array2::from_elem((9, 9), 5.0), -1.0);
+        assert_eq!((image[[0, 8]], image[[4, 4]]), (-1.0, 5.0));
+    }
+
+    #[test]
+    fn a_draw_depends_on_what_it_is_for_and_on_nothing_else() {
+        let views = views("flip-rotate");
+        let drawn = |sample, slice, view| views.draw(sample, slice, view, 30, 40);
+        assert_eq!(drawn("a", 3, 1), drawn("a", 3, 1));
+        let others = [drawn("b", 3, 1), drawn("a", 4, 1), drawn("a", 3, 2)];
+        assert!(others.iter().all(|other| *other != drawn("a", 3, 1)));
+    }
+
+    #[test]
+    fn the_study_never_exchanges_left_and_right_of_a_segmentation() {
+        let views = views("vertical-flips-rotate");
+        let drawn: Vec<View> = (0..400).map(|k| views.draw("a", k, 1, 9, 9)).collect();
+        assert!(drawn.iter().all(|view| !view.flip_columns));
+        let flipped = drawn.iter().filter(|view| view.flip_rows).count();
+        // One of two flips with probability 0.25 each: 2 · 0.25 · 0.75 = 0.375.
+        assert!((120..180).contains(&flipped), "{flipped}");
+    }
+
+    proptest! {
+        #[test]
+        fn crops_lie_inside_and_keep_area_and_ratio(
+            slice in 0u32..1000, height in 1usize..200, width in 1usize..200,
+        ) {
+            let view = views("crop-flip").draw("a", slice, 1, height, width);
+            let [top, left, kept_height, kept_width] = view.crop.unwrap();
+            prop_assert!(kept_height > 0 && top + kept_height <= height);
+            prop_assert!(kept_width > 0 && left + kept_width <= width);
+            if height.min(width) > 100 && height.max(width) < height.min(width) * 4 / 3 {
+                let area = (kept_height * kept_width) as f64 / (height * width) as f64;
+                prop_assert!((0.7..=1.0).contains(&area), "{}", area);
+            }
+        }
+
+        #[test]
+        fn image_and_mask_move_alike(slice in 0u32..1000, size in 2usize..30) {
+            let view = views("flip-rotate").draw("a", slice, 1, size, size);
+            let mask = Mask::from_shape_fn((size, size), |(r, c)| (1 + r * size + c) as u16);
+            let image = mask.mapv(f32::from);
+            let moved = view.of_mask(&mask).mapv(f32::from);
+            prop_assert_eq!(view.turned(&image, 0.0), moved);
+        }
+    }
+}

@@ -182,7 +182,51 @@ fn extra_axes_are_dropped_if_they_are_one_long() {
     bytes[40..42].copy_from_slice(&5i16.to_le_bytes());
     assert_eq!(read_bytes("a.nii", &bytes).unwrap().slices(), 2);
     bytes[48..50].copy_from_slice(&2i16.to_le_bytes());
-    assert!(refusal("a.nii", &bytes).contains("[2, 3, 2, 2, 1]"));
+    bytes[50..52].copy_from_slice(&2i16.to_le_bytes());
+    assert!(refusal("a.nii", &bytes).contains("[2, 3, 2, 2, 2]"));
+}
+
+#[test]
+fn one_channel_of_several_is_read() {
+    let mut bytes = header([4, 2, 3, 1, 2, 1, 1, 1], 4);
+    (0..12i16).for_each(|voxel| bytes.extend(voxel.to_le_bytes()));
+    for name in ["a.nii", "a.nii.gz"] {
+        let packed = if name.ends_with("gz") {
+            gzip(&bytes)
+        } else {
+            bytes.clone()
+        };
+        let (folder, _path) = file(name, &packed);
+        let reader = Reader::new(folder.path());
+        let channel = |k| reader.volume(&Source::Channel(name.into(), k));
+        let second = channel(1).unwrap();
+        assert_eq!((second.slices(), second.plane(0)[[0, 1, 2]]), (1, 11.0));
+        assert_eq!(channel(0).unwrap().plane(0)[[0, 1, 2]], 5.0);
+        assert!(
+            channel(2)
+                .unwrap_err()
+                .to_string()
+                .contains("the volume has 2")
+        );
+        assert!(refusal(name, &packed).contains("2 channels"));
+    }
+}
+
+#[test]
+fn a_stack_may_hold_slices_of_several_sizes() {
+    let (folder, _) = file(
+        "1.png",
+        &png(GrayImage::from_fn(4, 3, |x, _| Luma([x as u8]))),
+    );
+    fs::write(folder.path().join("2.png"), png(GrayImage::new(2, 5))).unwrap();
+    let paths = ["1.png", "2.png", "1.png"].map(PathBuf::from).to_vec();
+    let stack = Reader::new(folder.path())
+        .volume(&Source::Stack(paths))
+        .unwrap();
+    let shapes = [0, 1, 2].map(|k| stack.shape(k));
+    assert_eq!(shapes, [[1, 3, 4], [1, 5, 2], [1, 3, 4]]);
+    assert_eq!(stack.plane(2)[[0, 2, 3]], 3.0);
+    assert!(!stack.is_constant(0..3) && stack.is_constant(1..2));
 }
 
 #[test]
