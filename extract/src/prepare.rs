@@ -9,7 +9,7 @@ use ndarray::Array3;
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
 use crate::preprocess::{Bounds, LARGEST, NonFinite, Preprocess, Range as Kept, View};
-use crate::read::{Reader, Volume};
+use crate::read::{Reader, Source, Volume};
 
 /// One slice ready for the backbone.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl PreparedSample<'_> {
         });
         let meta = SliceMeta {
             sample: self.sample.id.clone(),
-            image: slashed(self.sample.image.file_of(k)),
+            image: slashed(self.file_of(k)),
             patient: self.sample.patient.clone(),
             slice,
             view,
@@ -113,6 +113,17 @@ impl PreparedSample<'_> {
             spacing_mm: self.image.spacing_mm(),
         };
         Ok(PreparedSlice { pixels, meta, mask })
+    }
+
+    /// The file of slice `k`, relative to the dataset's root.
+    fn file_of(&self, k: usize) -> &Path {
+        match &self.sample.image {
+            Source::Stack(_) => {
+                let file = self.image.file_of(k);
+                file.strip_prefix(&self.dataset.root).unwrap_or(file)
+            }
+            source => source.file(),
+        }
     }
 
     /// The label map of slice `k`, later parts on top of earlier ones.

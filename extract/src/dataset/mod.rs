@@ -45,7 +45,7 @@ impl Sample {
     /// extension.
     pub fn of_image(image: Source) -> Sample {
         Sample {
-            id: id_of(image.file_of(0)),
+            id: id_of(image.file()),
             image,
             mask: Vec::new(),
             slices: None,

@@ -133,7 +133,7 @@ fn file_behind(path: &Path) -> Result<PathBuf, Error> {
     let mut files: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|file| is_nifti_name(file) && file.is_file())
+        .filter(|file| is_nifti_name(file) && file.is_file() && !file.is_symlink())
         .collect();
     match (files.pop(), files.len()) {
         (Some(file), 0) => Ok(file),

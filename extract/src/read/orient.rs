@@ -155,3 +155,73 @@ pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geomet
 pub(super) fn step(affine: &Affine) -> f64 {
     affine.iter().map(|row| row[2] * row[2]).sum::<f64>().sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const SPACED: Affine = [
+        [2.0, 0.0, 0.0, 5.0],
+        [0.0, 3.0, 0.0, 6.0],
+        [0.0, 0.0, 4.0, 7.0],
+    ];
+
+    fn number(value: &Value) -> f64 {
+        value.as_f64().unwrap()
+    }
+
+    #[test]
+    fn the_closest_axes_are_those_of_nibabel() {
+        let golden = include_str!("../../../tests/golden/orientations.json");
+        let cases: Vec<Value> = serde_json::from_str(golden).unwrap();
+        assert!(cases.len() > 50);
+        for case in cases {
+            let row = |row: usize| [0, 1, 2, 3].map(|k| number(&case["affine"][row][k]));
+            let (axis_of, is_reversed) = closest(&[0, 1, 2].map(row));
+            for axis in 0..3 {
+                let world = number(&case["axes"][axis]) as usize;
+                assert_eq!(axis_of[world], axis, "{case}");
+                let expected = number(&case["signs"][axis]) < 0.0;
+                assert_eq!(is_reversed[world], expected, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_run_to_posterior_and_columns_to_the_left_of_the_patient() {
+        let known = Geometry::Known(SPACED);
+        // Rows are stored along right, columns along anterior, slices along superior.
+        let axial = axes(Slicing::Axial, &known, 9);
+        assert_eq!(axial, Some(([0, 2, 1], [false, true, true])));
+        let sagittal = axes(Slicing::Sagittal, &known, 9);
+        assert_eq!(sagittal, Some(([1, 0, 2], [false, true, true])));
+    }
+
+    #[test]
+    fn without_orientation_single_images_stay_and_volumes_are_refused() {
+        let as_stored = Some(([0, 1, 2], [false; 3]));
+        assert_eq!(axes(Slicing::Axial, &Geometry::Unknown, 1), as_stored);
+        assert_eq!(axes(Slicing::Axial, &Geometry::Unknown, 2), None);
+        assert_eq!(axes(Slicing::StoredKXy, &Geometry::Unknown, 2), as_stored);
+    }
+
+    #[test]
+    fn a_stack_steps_from_slice_to_slice_if_they_are_parallel() {
+        let slice = |z: f64| {
+            let mut affine = SPACED;
+            affine[2][3] = z;
+            affine
+        };
+        let slices = [1.0, 3.5, 6.0].map(|z| Geometry::Known(slice(z)));
+        let Geometry::Known(stack) = of_stack(slices.iter()) else {
+            panic!("the slices are parallel");
+        };
+        assert_eq!((stack[2][2], stack[2][3], step(&stack)), (2.5, 1.0, 2.5));
+        let mut tilted = slice(3.5);
+        tilted[1][0] = 0.5;
+        let slices = [slice(1.0), tilted, slice(6.0)].map(Geometry::Known);
+        assert_eq!(of_stack(slices.iter()), Geometry::Unknown);
+    }
+}

@@ -29,13 +29,9 @@ impl Source {
         }
     }
 
-    /// The file that slice `k` is read from.
-    pub fn file_of(&self, k: usize) -> &Path {
-        let files = self.files();
-        files
-            .get(k)
-            .or(files.first())
-            .map_or(Path::new(""), PathBuf::as_path)
+    /// The first of the files.
+    pub fn file(&self) -> &Path {
+        self.files().first().map_or(Path::new(""), PathBuf::as_path)
     }
 
     /// What tells it apart from other sources in the same files; blank for whole files.

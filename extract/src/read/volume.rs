@@ -95,6 +95,11 @@ impl Volume {
         &self.blocks[0].path
     }
 
+    /// The file that slice `k` was read from; of slices cut across files, the first.
+    pub fn file_of(&self, k: usize) -> &Path {
+        &self.block(k).0.path
+    }
+
     /// The number of slices `S`, at least 1.
     pub fn slices(&self) -> usize {
         self.blocks.iter().map(Block::slices).sum()
