@@ -3,6 +3,7 @@
 mod bad_input;
 mod card;
 mod extract;
+mod fixtures;
 mod lab;
 mod layers;
 mod polars;
