@@ -140,6 +140,42 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A split cannot have this name.
+    #[error(
+        "`{name}`: not a name for a split, expected 1 to 100 letters, digits, `-`, `_`, `.` or `+`, and no `.` in front\nhint: for instance `random-1` or `fold0`"
+    )]
+    SplitName {
+        /// The name.
+        name: String,
+    },
+    /// The cache has no split of this name.
+    #[error(
+        "`{path}`: the cache has no split `{name}`{}\nhint: make it with `extract split --name {name} --rule RULE`",
+        known_names(known)
+    )]
+    NoSplit {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A named split is not one of the cache's samples.
+    #[error("`{path}`: {what}\nhint: make the split again with `extract split`")]
+    SplitTable {
+        /// The split's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+fn known_names(known: &[String]) -> String {
+    match known.is_empty() {
+        true => ", it has none besides that of its extraction".to_owned(),
+        false => format!(", it has `{}`", known.join("`, `")),
+    }
 }
 
 fn disk_hint(source: &std::io::Error) -> &'static str {

@@ -10,6 +10,7 @@ mod meta;
 mod process;
 mod read;
 mod schema;
+mod splits;
 mod table_writer;
 mod write;
 
@@ -20,4 +21,5 @@ pub use meta::{
 };
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;
+pub use splits::{NamedSplit, write_split};
 pub use write::{CacheWriter, Position};

@@ -35,6 +35,10 @@ pub struct CacheMeta {
     pub has_masks: bool,
     /// Names of the values in masks, where known.
     pub mask_classes: Vec<MaskClass>,
+    /// The words of the rule that split the samples; `None` in caches of versions that kept none,
+    /// and split as the dataset's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Number of samples that the run covers.
     pub samples: u64,
     /// Hash over the list of samples with their labels and splits, and the source files' sizes.
@@ -211,7 +215,10 @@ impl CacheMeta {
             (Value::Object(cache), Value::Object(run)) => cache
                 .iter()
                 .filter(|(field, _)| !PROGRESS.contains(&field.as_str()))
-                .find_map(|(field, found)| difference(field, found, &run[field])),
+                .find_map(|(field, found)| {
+                    let expected = run.get(field).unwrap_or(&Value::Null);
+                    difference(field, found, expected)
+                }),
             _ => None,
         };
         match difference {

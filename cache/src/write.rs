@@ -356,7 +356,8 @@ fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {
     Ok(meta)
 }
 
-fn lock(dir: &Path) -> Result<File, Error> {
+/// Locks a cache for writing until the file is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(".lock");
     let file = File::create(&path).map_err(io_error(&path, "create"))?;
     match file.try_lock() {

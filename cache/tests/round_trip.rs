@@ -23,6 +23,7 @@ fn meta(task: Task, tokens: Tokens, has_masks: bool, shard_rows: u32) -> CacheMe
         classes: vec!["heart".to_string(), "lung, left".to_string()],
         has_masks,
         mask_classes: Vec::new(),
+        split: None,
         samples: 1,
         samples_sha256: "samples".to_string(),
         model: ModelMeta {

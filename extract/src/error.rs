@@ -573,6 +573,28 @@ pub enum Error {
         /// The name.
         id: String,
     },
+    /// Samples of a patient are in several splits.
+    #[error(
+        "patients in more than one split: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`"
+    )]
+    PatientOverlap {
+        /// How many.
+        count: usize,
+        /// Up to five of them, with their splits.
+        examples: String,
+    },
+    /// A rule cannot divide these samples.
+    #[error("`{rule}`: found {found}, expected {expected}\nhint: {hint}")]
+    Unsplittable {
+        /// The rule's words.
+        rule: String,
+        /// What there is.
+        found: String,
+        /// What the rule needs.
+        expected: String,
+        /// What to do.
+        hint: String,
+    },
 }
 
 impl Error {

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod dataset;
 pub mod error;
 mod fingerprint;
+pub mod lint;
 pub mod model;
 pub mod pipeline;
 pub mod prepare;

@@ -213,7 +213,7 @@ fn read_sample(
 }
 
 /// The error's text with paths relative to the dataset: a cache may be moved.
-fn reason(dataset: &Dataset, error: &Error) -> String {
+pub(crate) fn reason(dataset: &Dataset, error: &Error) -> String {
     let root = format!("{}/", dataset.root.display());
     error.to_string().replace(&root, "")
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cache::{Labels, Mask, SliceMeta};
 use ndarray::Array3;
+use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
@@ -113,6 +114,43 @@ impl PreparedSample<'_> {
             spacing_mm: self.image.spacing_mm(),
         };
         Ok(PreparedSlice { pixels, meta, mask })
+    }
+
+    /// The labels of all slices together: where they come from masks, a class is present if any
+    /// slice holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`slice`](Self::slice).
+    pub fn sample_labels(&self) -> Result<Labels, Error> {
+        let mut all = self.sample.labels.clone();
+        if !self.dataset.labels_from_mask {
+            return Ok(all);
+        }
+        for k in self.slices() {
+            if let (Labels::Multi(all), Labels::Multi(here)) =
+                (&mut all, self.labels(self.mask(k)?.as_ref()))
+            {
+                for (all, here) in all.iter_mut().zip(here) {
+                    *all = (*all).max(here);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// sha256 over the sizes and the stored pixels of all slices, in hex: equal for two names of
+    /// the same image.
+    pub fn pixels_sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for k in self.slices() {
+            for length in self.image.shape(k) {
+                hash.update((length as u64).to_le_bytes());
+            }
+            hash.update(self.image.bytes(k));
+        }
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The file of slice `k`, relative to the dataset's root.

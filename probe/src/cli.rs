@@ -47,6 +47,9 @@ struct Knn {
     /// Split to evaluate
     #[arg(long, default_value = "test")]
     eval: Eval,
+    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
     /// Print AUROC per class for every cache, not only for a single one
     #[arg(long)]
     per_class: bool,
@@ -181,6 +184,7 @@ impl Knn {
             exclude_self: self.exclude_self,
             train,
             eval,
+            split_name: self.split.clone(),
         })
     }
 

@@ -28,6 +28,8 @@ pub struct KnnOptions {
     pub train: Vec<Split>,
     /// The split to evaluate.
     pub eval: Split,
+    /// The name of the split of the samples; `None` for that of the extraction.
+    pub split_name: Option<String>,
 }
 
 /// A number of neighbours, evaluated.
@@ -50,7 +52,10 @@ pub struct Evaluation {
 /// [`Features::read`] and [`Features::part`] give.
 pub fn knn(reader: &CacheReader, options: &KnnOptions) -> Result<Vec<Evaluation>, Error> {
     let start = Instant::now();
-    let features = Features::read(reader, options.layer)?;
+    let named = options.split_name.as_deref();
+    let split_sha256 = named.map(|name| reader.named_split(name).map(|split| split.sha256));
+    let split_sha256 = split_sha256.transpose()?;
+    let features = Features::read(reader, options.layer, named)?;
     let (train, test) = (
         features.part(&options.train)?,
         features.part(&[options.eval])?,
@@ -61,6 +66,7 @@ pub fn knn(reader: &CacheReader, options: &KnnOptions) -> Result<Vec<Evaluation>
         options,
         train,
         test,
+        split_sha256,
         seconds: 0.0,
     };
     run.check_k()?;
@@ -78,6 +84,7 @@ struct Run<'a> {
     options: &'a KnnOptions,
     train: (Array2<f32>, Targets),
     test: (Array2<f32>, Targets),
+    split_sha256: Option<String>,
     seconds: f64,
 }
 
@@ -141,6 +148,8 @@ impl Run<'_> {
             probe: "knn".into(),
             params: self.params(k),
             split: self.options.eval.name().into(),
+            split_name: self.options.split_name.clone(),
+            split_sha256: self.split_sha256.clone(),
             n_train: self.train.0.nrows(),
             n_test: self.test.0.nrows(),
             metrics: metrics(&measured, &meta.classes),

@@ -32,19 +32,24 @@ pub struct Features {
 }
 
 impl Features {
-    /// Reads the CLS tokens of a layer (1 is the last block) with the labels.
+    /// Reads the CLS tokens of a layer (1 is the last block) with the labels, and the splits: those
+    /// of the extraction, or those that were named later.
     ///
     /// # Errors
     ///
     /// [`Error::Unlabelled`] if the dataset has no slice labels, [`Error::Label`] and
     /// [`Error::NotFinite`] if the cache holds what no cache should, and [`Error::Cache`] if it
     /// cannot be read.
-    pub fn read(reader: &CacheReader, layer: u32) -> Result<Features, Error> {
+    pub fn read(reader: &CacheReader, layer: u32, split: Option<&str>) -> Result<Features, Error> {
         let (path, meta) = (reader.dir(), reader.meta());
         if meta.task == Task::Unlabelled || meta.classes.is_empty() {
             return Err(Error::Unlabelled { path: path.into() });
         }
-        let (slices, x) = (reader.slices()?, reader.cls(layer)?);
+        let slices = match split {
+            Some(name) => reader.slices_with_split(name)?,
+            None => reader.slices()?,
+        };
+        let x = reader.cls(layer)?;
         Features::new(path, &slices, x, meta.task, meta.classes.len())
     }
 

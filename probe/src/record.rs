@@ -26,6 +26,12 @@ pub struct RunRecord {
     pub params: Map<String, Value>,
     /// The split that was evaluated.
     pub split: String,
+    /// The name of the split of the samples; absent for that of the extraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_name: Option<String>,
+    /// Hash of the named split's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_sha256: Option<String>,
     /// Slices fitted on.
     pub n_train: usize,
     /// Slices evaluated.
@@ -92,6 +98,8 @@ mod tests {
             probe: "knn".into(),
             params: Map::new(),
             split: "test".into(),
+            split_name: None,
+            split_sha256: None,
             n_train: 3,
             n_test: 2,
             metrics: Map::from_iter([("accuracy".into(), 0.5.into())]),
@@ -114,6 +122,7 @@ mod tests {
         let value: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(value["metrics"]["accuracy"], 0.5);
         assert!(value.get("peak_rss_bytes").is_none());
+        assert!(value.get("split_name").is_none());
     }
 
     #[test]

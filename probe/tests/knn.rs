@@ -27,6 +27,7 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         },
         has_masks: false,
         mask_classes: vec![],
+        split: None,
         samples: 30,
         samples_sha256: "0".repeat(64),
         model: ModelMeta {

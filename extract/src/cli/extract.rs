@@ -1,21 +1,19 @@
 //! `extract --model … --dataset …`: runs a backbone over a dataset.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, peak_rss_bytes};
-use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, TokensArg, open_dataset};
+use super::progress::Bar;
 use super::{Format, Status, eprint_line, print_line};
 use crate::backbone::{Backbone, BackboneOptions};
-use crate::dataset::{self, Dataset, DatasetCard, Recipe};
+use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
-use crate::pipeline::{self, Job, Outcome, Progress};
-use crate::preprocess::{Augment, Intensity, NonFinitePolicy, Preprocess, Rescale, Slicing, Views};
+use crate::pipeline::{self, Job, Outcome};
+use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Views};
 use crate::read::Reader;
-use crate::split::SplitRule;
+use crate::split::{self, Member, SplitRule};
 use crate::{fingerprint, project};
 
 /// Bytes of tensors in a shard, roughly: what a stop can lose.
@@ -24,157 +22,16 @@ const SHARD_BYTES: usize = 256 << 20;
 /// Most rows in a shard.
 const SHARD_ROWS: usize = 1024;
 
-/// Time between two lines of progress where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// What `extract` is told.
-#[derive(Debug, Args)]
-pub struct ExtractArgs {
-    /// The backbone: a card in onnx_models/
-    #[arg(long)]
-    pub model: String,
-    /// The dataset, or its card
-    #[command(flatten)]
-    pub dataset: DatasetArgs,
-    /// The dataset's name in the cache [default: the dataset's, or the folder's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Take the first N samples only
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
-    /// Where caches lie
-    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
-    pub cache: PathBuf,
-    /// Input size in pixels [default: the card's]
-    #[arg(long, value_name = "PIXELS")]
-    pub image_size: Option<u32>,
-    /// Tokens to keep: `cls` (and means of the patch tokens), or `all` (patch tokens too)
-    #[arg(long, default_value = "cls")]
-    pub tokens: TokensArg,
-    /// How many of the last blocks to keep
-    #[arg(long, default_value_t = 5)]
-    pub layers: u32,
-    /// The dataset's recipe: `study` or `radiology` for those built in [default: study]
-    #[arg(long, value_name = "NAME")]
-    pub recipe: Option<String>,
-    /// Intensities, instead of the recipe's: `minmax`, `window:LOW:HIGH`, `window:lung`,
-    /// `percentile:LOW:HIGH`, `voi`; with `:volume` per volume, else per slice
-    #[arg(long)]
-    pub intensity: Option<Intensity>,
-    /// How volumes are cut, instead of the recipe's: `stored-k-xy`, `axial`, `coronal`, …
-    #[arg(long)]
-    pub slicing: Option<Slicing>,
-    /// How intensities become 0 to 1, instead of the recipe's
-    #[arg(long)]
-    pub rescale: Option<Rescale>,
-    /// How samples are split, instead of the recipe's
-    #[arg(long, value_name = "RULE")]
-    pub split: Option<SplitRule>,
-    /// Let a patient be in two splits
-    #[arg(long)]
-    pub allow_patient_overlap: bool,
-    /// Augmented views of each slice to store beside the plain one
-    #[arg(long, value_name = "V", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
-    pub views: u16,
-    /// How views are drawn [default: by the dataset's task]
-    #[arg(long)]
-    pub augment: Option<Augment>,
-    /// What random draws begin with
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// NaN and infinite voxels: refuse the file, or set them to 0
-    #[arg(long, default_value = "error")]
-    pub non_finite: NonFiniteArg,
-    /// Slices in a run of the backbone
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub batch_size: u32,
-    /// Slices after which progress is saved [default: 1024, or fewer if tokens are large]
-    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub shard_rows: Option<u32>,
-    /// Threads [default: the number of cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// How the summary is printed
-    #[arg(long, default_value = "text")]
-    pub format: Format,
-}
-
-/// Which dataset, and where.
-#[derive(Debug, Args)]
-pub struct DatasetArgs {
-    /// The dataset: a name that `extract datasets` lists, or a TOML file that describes yours
-    #[arg(long)]
-    pub dataset: String,
-    /// Its folder; with `manifest`, or the table itself [default: that of the TOML file]
-    #[arg(long)]
-    pub root: Option<PathBuf>,
-    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
-    #[arg(long, value_delimiter = ',')]
-    pub label_columns: Vec<String>,
-    /// The channel of volumes with several: its number, its name, or `all`
-    #[arg(long)]
-    pub channel: Option<String>,
-}
-
-impl DatasetArgs {
-    /// The card, with what the command line adds to it, and the dataset that it describes.
-    pub(super) fn open(&self) -> anyhow::Result<(DatasetCard, Dataset)> {
-        let mut card = DatasetCard::find(&self.dataset)?;
-        let options = &mut card.options;
-        if !self.label_columns.is_empty() {
-            options.label_columns.clone_from(&self.label_columns);
-        }
-        if self.channel.is_some() {
-            options.channel.clone_from(&self.channel);
-        }
-        let root = match (&self.root, Path::new(&self.dataset).parent()) {
-            (Some(root), _) => root.clone(),
-            (None, Some(folder)) if self.dataset.ends_with(".toml") => {
-                let is_here = folder.as_os_str().is_empty();
-                if is_here {
-                    PathBuf::from(".")
-                } else {
-                    folder.into()
-                }
-            }
-            _ => anyhow::bail!(
-                "`{}`: where is it?\nhint: give the folder of the download as `--root`",
-                self.dataset
-            ),
-        };
-        let dataset = dataset::open(&card, &root)?;
-        Ok((card, dataset))
-    }
-}
-
-/// The choices of `--tokens`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum TokensArg {
-    /// CLS tokens and means of the patch tokens.
-    Cls,
-    /// Patch tokens too.
-    All,
-}
-
-/// The choices of `--non-finite`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum NonFiniteArg {
-    /// The file is refused.
-    Error,
-    /// Such voxels become 0.
-    Zero,
-}
-
 /// Extracts, and prints the summary.
 pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
     let card = ModelCard::read(&home, &args.model)?;
-    let (dataset, recipe) = dataset_and_recipe(args)?;
+    let (dataset, recipe, rule) = dataset_and_recipe(args)?;
     let threads = args.threads.map_or_else(cores, usize::from);
     let options = backbone_options(args, &card, threads);
     let recipe = preprocess(args, &dataset, &recipe, &card, options.image_size);
     let mut backbone = Backbone::load(&home, &card, options.clone())?;
-    let meta = describe(args, &card, &dataset, &recipe, &options, &backbone)?;
+    let meta = describe(args, &card, &dataset, &rule, &recipe, &options, &backbone)?;
     let dir = cache_dir(&args.cache, &meta)?;
     let writer = CacheWriter::open(&dir, meta)?;
     if writer.meta().complete {
@@ -195,15 +52,23 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     summarise(args, &dir, &outcome)
 }
 
-/// The dataset as split by the recipe, and the recipe with what the command line changes of it.
-fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe)> {
-    let (card, mut dataset) = args.dataset.open()?;
+/// The dataset as split by a rule, the recipe with what the command line changes of it, and the
+/// rule.
+fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, SplitRule)> {
+    let DatasetArgs {
+        dataset,
+        root,
+        layout,
+    } = &args.dataset;
+    let (card, mut dataset) = open_dataset(dataset, root.as_deref(), layout)?;
     let mut recipe = card.recipe(args.recipe.as_deref())?;
     recipe.intensity = args.intensity.unwrap_or(recipe.intensity);
     recipe.slicing = args.slicing.unwrap_or(recipe.slicing);
     recipe.rescale = args.rescale.unwrap_or(recipe.rescale);
-    recipe.split = args.split.clone().or(recipe.split);
     recipe.allow_patient_overlap |= args.allow_patient_overlap;
+    let rule = args.split.clone().or(recipe.split.clone());
+    let rule = rule.unwrap_or_default();
+    let warnings = split_checked(&mut dataset, &rule, recipe.allow_patient_overlap)?;
     if let Some(name) = &args.name {
         dataset.name.clone_from(name);
     }
@@ -211,10 +76,27 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe)> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         dataset.samples.truncate(limit);
     }
-    for warning in &dataset.warnings {
+    for warning in dataset.warnings.iter().chain(&warnings) {
         eprint_line(&format!("warning: {warning}"));
     }
-    Ok((dataset, recipe))
+    Ok((dataset, recipe, rule))
+}
+
+/// Splits the dataset by patient or not at all; gives what is worth a warning.
+fn split_checked(
+    dataset: &mut Dataset,
+    rule: &SplitRule,
+    allow_overlap: bool,
+) -> anyhow::Result<Vec<String>> {
+    let members = Member::of_samples(&dataset.samples);
+    let splits = split::assign(rule, &members, &[])?;
+    let overlaps = split::overlaps(&members, &splits);
+    let overlap = split::check_overlaps(&overlaps, allow_overlap)?;
+    for (sample, split) in dataset.samples.iter_mut().zip(splits) {
+        sample.split = split;
+    }
+    let unknown = split::unknown_patients(rule, &members);
+    Ok(overlap.into_iter().chain(unknown).collect())
 }
 
 fn cores() -> usize {
@@ -268,6 +150,7 @@ fn describe(
     args: &ExtractArgs,
     card: &ModelCard,
     dataset: &Dataset,
+    rule: &SplitRule,
     recipe: &Preprocess,
     options: &BackboneOptions,
     backbone: &Backbone,
@@ -280,6 +163,7 @@ fn describe(
         classes: dataset.classes.clone(),
         has_masks: pipeline::has_masks(dataset),
         mask_classes: dataset.mask_classes.clone(),
+        split: Some(rule.to_string()),
         samples: dataset.samples.len() as u64,
         samples_sha256: fingerprint::of_samples(dataset)?,
         model: backbone.meta().clone(),
@@ -326,75 +210,6 @@ fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
     }
     let model = format!("{}@{}", meta.model.name, meta.image_size);
     Ok(root.join(&meta.dataset).join(model))
-}
-
-/// Progress on stderr: a bar on a terminal, a line every few seconds elsewhere.
-struct Bar {
-    bar: ProgressBar,
-    started: Instant,
-    printed: Instant,
-    total: u64,
-    first: Option<u64>,
-}
-
-impl Bar {
-    fn new(total: u64, dir: &Path) -> Bar {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
-        let bar = ProgressBar::new(total);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        eprint_line(&format!("writing {}", dir.display()));
-        Bar {
-            bar,
-            started: Instant::now(),
-            printed: Instant::now(),
-            total,
-            first: None,
-        }
-    }
-
-    fn report(&mut self, progress: Progress) {
-        for reason in &progress.skipped {
-            self.bar
-                .suspend(|| eprint_line(&format!("warning: skipped {reason}")));
-        }
-        let text = self.describe(&progress);
-        self.bar.set_position(progress.samples);
-        self.bar.set_message(text.clone());
-        if !io::stderr().is_terminal() && self.printed.elapsed() >= LINE_EVERY {
-            self.printed = Instant::now();
-            let (done, total) = (progress.samples, self.total);
-            eprint_line(&format!("{done}/{total} samples {text}"));
-        }
-    }
-
-    /// Slices, slices/s and the time left, if the samples to come have as many slices.
-    fn describe(&mut self, progress: &Progress) -> String {
-        let first = *self.first.get_or_insert(progress.samples);
-        let seconds = self.started.elapsed().as_secs_f64();
-        let rate = progress.slices as f64 / seconds.max(1e-9);
-        let done = progress.samples - first;
-        let left = match done {
-            0 => "?".to_string(),
-            _ => {
-                let to_do = (self.total - progress.samples) as f64;
-                readable(Duration::from_secs_f64(seconds / done as f64 * to_do))
-            }
-        };
-        format!("| {} slices, {rate:.1}/s, {left} left", progress.slices)
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-fn readable(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
 }
 
 fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Result<Status> {

@@ -1,24 +1,108 @@
 //! The command line: the only place that prints.
 
+mod args;
+mod datasets;
 mod extract;
+mod progress;
+mod report;
+mod split;
 
 use std::io::{self, Write};
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-pub use self::extract::{DatasetArgs, ExtractArgs, NonFiniteArg, TokensArg};
+pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokensArg};
+pub use self::datasets::DatasetsArgs;
+pub use self::split::SplitArgs;
 
-/// Runs a frozen backbone once over a dataset of radiology images and caches its tokens.
+/// What the user asks for.
 ///
-/// The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on where it was
-/// when the same command is given again.
-#[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
-pub struct Cli {
-    /// What to extract.
-    #[command(flatten)]
-    pub extract: ExtractArgs,
+/// Written by hand since derived code would ask for `--model` even where a command is given.
+#[derive(Debug)]
+pub enum Cli {
+    /// `extract --model … --dataset …`.
+    Extract(Box<ExtractArgs>),
+    /// `extract datasets`.
+    Datasets(DatasetsArgs),
+    /// `extract split`.
+    Split(SplitArgs),
 }
+
+const ABOUT: &str =
+    "Runs a frozen backbone once over a dataset of radiology images and caches its tokens";
+
+const LONG_ABOUT: &str = "\
+Runs a frozen backbone once over a dataset of radiology images and caches its tokens.
+
+The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on where it was when \
+the same command is given again.";
+
+const EXAMPLES: &str = "\
+Examples:
+  extract datasets                                    what datasets there are
+  extract datasets amos --root data/amos22            is this download whole?
+  extract --model dinov2-s14 --dataset amos --root data/amos22
+  extract split --dataset amos --rule kfold:5:0 --name fold0";
+
+const DATASETS_ABOUT: &str =
+    "Lists the datasets that are built in, describes one, or checks a download of it";
+
+const DATASETS_LONG_ABOUT: &str = "\
+Lists the datasets that are built in, describes one, or checks a download of it.
+
+With --root, nothing is extracted and no model is needed. Ends with 0 if nothing is wrong, 1 if \
+something is, and 2 if the dataset cannot be opened.";
+
+const SPLIT_ABOUT: &str = "Splits the samples of finished caches in another way, under a name";
+
+const SPLIT_LONG_ABOUT: &str = "\
+Splits the samples of finished caches in another way, under a name.
+
+No image is read. The split is written beside the tokens of every cache of the dataset, and \
+`probe … --split NAME` uses it in place of the one with which they were extracted.";
+
+impl CommandFactory for Cli {
+    fn command() -> Command {
+        let described = |name: &'static str, about: &'static str, long: &'static str| {
+            Command::new(name).about(about).long_about(long)
+        };
+        let datasets = described("datasets", DATASETS_ABOUT, DATASETS_LONG_ABOUT);
+        let split = described("split", SPLIT_ABOUT, SPLIT_LONG_ABOUT);
+        let extract = described("extract", ABOUT, LONG_ABOUT)
+            .version(env!("CARGO_PKG_VERSION"))
+            .max_term_width(100)
+            .after_help(EXAMPLES)
+            .arg_required_else_help(true)
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true);
+        ExtractArgs::augment_args(extract)
+            .subcommand(DatasetsArgs::augment_args(datasets))
+            .subcommand(SplitArgs::augment_args(split))
+    }
+
+    fn command_for_update() -> Command {
+        Cli::command()
+    }
+}
+
+impl FromArgMatches for Cli {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+        match matches.subcommand() {
+            Some(("datasets", matches)) => {
+                DatasetsArgs::from_arg_matches(matches).map(Cli::Datasets)
+            }
+            Some(("split", matches)) => SplitArgs::from_arg_matches(matches).map(Cli::Split),
+            _ => ExtractArgs::from_arg_matches(matches).map(|args| Cli::Extract(Box::new(args))),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Cli::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Parser for Cli {}
 
 /// The choices of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,7 +128,11 @@ pub enum Status {
 ///
 /// Whatever keeps it from being done; the text has a hint what to do.
 pub fn run(cli: &Cli) -> anyhow::Result<Status> {
-    extract::run(&cli.extract)
+    match cli {
+        Cli::Extract(args) => extract::run(args),
+        Cli::Datasets(args) => datasets::run(args),
+        Cli::Split(args) => split::run(args),
+    }
 }
 
 /// A reader that went away (`extract … | head`) is no error.
@@ -57,4 +145,45 @@ fn print_line(text: &str) -> io::Result<()> {
 
 fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Columns with two spaces between them; those from `first_number` on are aligned to the right.
+fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(header.to_vec()).add_rows(rows);
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_need_no_model_and_extracting_does() {
+        let parse = |words: &str| Cli::try_parse_from(words.split_whitespace());
+        assert!(matches!(
+            parse("extract datasets").unwrap(),
+            Cli::Datasets(_)
+        ));
+        let split = parse("extract split --dataset a --rule none --name b").unwrap();
+        assert!(matches!(split, Cli::Split(_)));
+        let extract = parse("extract --model m --dataset d --split kfold:3:0").unwrap();
+        assert!(matches!(extract, Cli::Extract(_)));
+        let text = parse("extract --dataset d").unwrap_err().to_string();
+        assert!(text.contains("--model"), "{text}");
+        assert!(parse("extract --model m datasets").is_err());
+        assert_eq!(parse("extract").unwrap_err().exit_code(), 2);
+    }
 }

@@ -89,6 +89,9 @@ pub struct LayoutOptions {
     pub no_finding: bool,
     /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
     pub binary: bool,
+    /// Whether files that the dataset's lists name may be missing: their samples are left out, with
+    /// a warning.
+    pub allow_missing: bool,
 }
 
 /// What a label of -1 (uncertain) becomes.
@@ -143,10 +146,19 @@ impl DatasetCard {
 
     fn read(path: &Path) -> Result<DatasetCard, Error> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        toml::from_str(&text).map_err(|source| Error::Card {
+        let card = toml::from_str(&text).map_err(|source| Error::Card {
             path: path.to_path_buf(),
             source: Box::new(source),
-        })
+        });
+        let mut card: DatasetCard = card?;
+        for recipe in card.recipe.values_mut() {
+            // A table of splits is named relative to the card, as the data is.
+            if let (Some(SplitRule::File(table)), Some(folder)) = (&mut recipe.split, path.parent())
+            {
+                *table = folder.join(&table);
+            }
+        }
+        Ok(card)
     }
 
     /// The recipe of this name; without one, `study`, else `default`, else nothing is done.

@@ -4,7 +4,7 @@ mod card;
 mod files;
 mod folder;
 mod manifest;
-mod table;
+pub(crate) mod table;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;

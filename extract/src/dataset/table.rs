@@ -14,24 +14,24 @@ use parquet::errors::ParquetError;
 use crate::Error;
 
 /// A table in memory; all cells are trimmed text, blank where there is no value.
-pub(super) struct Table {
-    pub(super) path: PathBuf,
-    pub(super) headers: Vec<String>,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Table {
+    pub(crate) path: PathBuf,
+    pub(crate) headers: Vec<String>,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// One row of a table.
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Where it stands in the file, counted from 1 with the header.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// One cell per header.
-    pub(super) cells: Vec<String>,
+    pub(crate) cells: Vec<String>,
 }
 
 impl Table {
     /// Reads Parquet if the name ends with `.parquet`, else CSV (UTF-8, with or without a byte
     /// order mark, LF or CRLF).
-    pub(super) fn read(path: &Path) -> Result<Table, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Table, Error> {
         if path
             .extension()
             .is_some_and(|ext| ext.eq_ignore_ascii_case("parquet"))
@@ -47,7 +47,7 @@ impl Table {
     }
 
     /// The first column that has one of these names, in whatever case.
-    pub(super) fn column(&self, names: &[&str]) -> Option<usize> {
+    pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         let position = |name: &&str| {
             self.headers
                 .iter()
@@ -57,7 +57,7 @@ impl Table {
     }
 
     /// The same, if it must be there.
-    pub(super) fn required(&self, names: &[&str]) -> Result<usize, Error> {
+    pub(crate) fn required(&self, names: &[&str]) -> Result<usize, Error> {
         self.column(names).ok_or_else(|| Error::MissingColumn {
             path: self.path.clone(),
             column: names.join("` or `"),
@@ -66,7 +66,7 @@ impl Table {
     }
 
     /// An error about a cell.
-    pub(super) fn bad_cell(&self, row: &Row, column: usize, expected: impl Into<String>) -> Error {
+    pub(crate) fn bad_cell(&self, row: &Row, column: usize, expected: impl Into<String>) -> Error {
         Error::BadCell {
             path: self.path.clone(),
             line: row.line,

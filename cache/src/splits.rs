@@ -1,0 +1,276 @@
+//! Splits that were named after extraction: `splits/NAME.parquet`.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::meta::{io_error, sync_dir};
+use crate::write::lock;
+use crate::{CacheReader, Error, SliceMeta, Split, sha256_file};
+
+/// The folder of named splits in a cache.
+const FOLDER: &str = "splits";
+
+/// The key of the rule's words in a file's metadata.
+const RULE: &str = "rule";
+
+/// A split of a cache's samples beside that of its `slices` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedSplit {
+    /// The words of the rule that made it.
+    pub rule: String,
+    /// sha256 of its file, in hex.
+    pub sha256: String,
+    /// Each sample's split.
+    pub of: HashMap<String, Option<Split>>,
+}
+
+/// Writes, or replaces in one step, a named split of the finished cache `dir`.
+///
+/// # Errors
+///
+/// [`Error::SplitName`], [`Error::SplitTable`] if `splits` does not name each sample of the cache
+/// exactly once, [`Error::Locked`] if another process writes to the cache, [`Error::Io`], and what
+/// [`CacheReader::open`] gives.
+pub fn write_split(
+    dir: &Path,
+    name: &str,
+    rule: &str,
+    splits: &[(String, Option<Split>)],
+) -> Result<(), Error> {
+    let path = split_path(dir, name)?;
+    let samples = splits.iter().map(|(sample, _)| sample.as_str());
+    check_samples(&path, samples, &CacheReader::open(dir)?.slices()?)?;
+    let _lock = lock(dir)?;
+    let folder = dir.join(FOLDER);
+    fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
+    let part = path.with_extension("parquet.part");
+    let file = File::create(&part).map_err(io_error(&part, "create"))?;
+    let file = encode(file, rule, splits).map_err(|source| Error::Parquet {
+        path: part.clone(),
+        source,
+    })?;
+    file.sync_all().map_err(io_error(&part, "sync"))?;
+    fs::rename(&part, &path).map_err(io_error(&path, "rename"))?;
+    sync_dir(&folder)?;
+    sync_dir(dir)
+}
+
+impl CacheReader {
+    /// The names of the splits that were named after extraction, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn splits(&self) -> Result<Vec<String>, Error> {
+        let folder = self.dir().join(FOLDER);
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
+            let file = entry.map_err(io_error(&folder, "list"))?.file_name();
+            let name = file.to_str().and_then(|name| name.strip_suffix(".parquet"));
+            names.extend(name.filter(|name| is_plain(name)).map(str::to_owned));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// A split that was named after extraction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SplitName`], [`Error::NoSplit`], and [`Error::SplitTable`] if the file is not that
+    /// of a split; [`Error::Parquet`] and [`Error::Io`] if it cannot be read.
+    pub fn named_split(&self, name: &str) -> Result<NamedSplit, Error> {
+        let path = split_path(self.dir(), name)?;
+        if !path.is_file() {
+            return Err(Error::NoSplit {
+                path: self.dir().into(),
+                name: name.to_owned(),
+                known: self.splits()?,
+            });
+        }
+        let (rule, rows) = decode(&path)?;
+        let sha256 = sha256_file(&path)?;
+        let mut of = HashMap::with_capacity(rows.len());
+        for (sample, split) in rows {
+            if of.contains_key(&sample) {
+                return Err(wrong(
+                    &path,
+                    format!("the sample `{sample}` is named twice"),
+                ));
+            }
+            of.insert(sample, split);
+        }
+        Ok(NamedSplit { rule, sha256, of })
+    }
+
+    /// The rows of the `slices` table, with their splits replaced by those of a named split.
+    ///
+    /// # Errors
+    ///
+    /// As [`named_split`](Self::named_split) and [`slices`](Self::slices), and
+    /// [`Error::SplitTable`] if the split is not one of exactly this cache's samples.
+    pub fn slices_with_split(&self, name: &str) -> Result<Vec<SliceMeta>, Error> {
+        let split = self.named_split(name)?;
+        let mut slices = self.slices()?;
+        let path = split_path(self.dir(), name)?;
+        check_samples(&path, split.of.keys().map(String::as_str), &slices)?;
+        for slice in &mut slices {
+            slice.split = split.of.get(&slice.sample).copied().flatten();
+        }
+        Ok(slices)
+    }
+}
+
+fn split_path(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    match is_plain(name) {
+        true => Ok(dir.join(FOLDER).join(format!("{name}.parquet"))),
+        false => Err(Error::SplitName { name: name.into() }),
+    }
+}
+
+/// Whether the name is a file's in every system: letters, digits, `-`, `_`, `.` and `+`.
+fn is_plain(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_allowed)
+}
+
+/// Refuses names that are not exactly the cache's samples, each once.
+fn check_samples<'a>(
+    path: &Path,
+    named: impl Iterator<Item = &'a str>,
+    slices: &[SliceMeta],
+) -> Result<(), Error> {
+    let rows = slices.iter().map(|slice| (slice.sample.as_str(), false));
+    let mut seen: HashMap<&str, bool> = rows.collect();
+    for sample in named {
+        match seen.get_mut(sample) {
+            Some(seen) if !*seen => *seen = true,
+            Some(_) => return Err(wrong(path, format!("the sample `{sample}` is named twice"))),
+            None => return Err(wrong(path, format!("the cache has no sample `{sample}`"))),
+        }
+    }
+    let mut missing: Vec<&str> = seen
+        .iter()
+        .filter(|(_, is)| !**is)
+        .map(|(s, _)| *s)
+        .collect();
+    missing.sort_unstable();
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(wrong(
+            path,
+            format!(
+                "{} samples of the cache are not named, for instance `{first}`",
+                missing.len()
+            ),
+        )),
+    }
+}
+
+fn wrong(path: &Path, what: String) -> Error {
+    Error::SplitTable {
+        path: path.into(),
+        what,
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new("sample", DataType::Utf8, false),
+        Field::new("split", DataType::Utf8, true),
+    ]))
+}
+
+fn encode(
+    file: File,
+    rule: &str,
+    splits: &[(String, Option<Split>)],
+) -> Result<File, ParquetError> {
+    let samples = splits.iter().map(|(sample, _)| sample);
+    let names = splits.iter().map(|(_, split)| split.map(Split::name));
+    let rows = RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(StringArray::from_iter_values(samples)),
+            Arc::new(StringArray::from_iter(names)),
+        ],
+    )?;
+    let rule = KeyValue::new(RULE.to_owned(), rule.to_owned());
+    let properties = WriterProperties::builder()
+        .set_created_by("slicebank".into())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_key_value_metadata(Some(vec![rule]))
+        .build();
+    let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
+    writer.write(&rows)?;
+    writer.into_inner()
+}
+
+type Rows = Vec<(String, Option<Split>)>;
+
+/// The rule's words and the rows of a split's file.
+fn decode(path: &Path) -> Result<(String, Rows), Error> {
+    let parquet_error = |source| Error::Parquet {
+        path: path.into(),
+        source,
+    };
+    let file = File::open(path).map_err(io_error(path, "open"))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error)?;
+    if reader.schema().fields() != schema().fields() {
+        let found = reader.schema().fields();
+        let found: Vec<String> = found
+            .iter()
+            .map(|f| format!("{} {}", f.name(), f.data_type()))
+            .collect();
+        let what = format!(
+            "the columns are `{}`, expected `sample Utf8`, `split Utf8`",
+            found.join("`, `")
+        );
+        return Err(wrong(path, what));
+    }
+    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let rule = pairs.into_iter().flatten().find(|pair| pair.key == RULE);
+    let rule = rule.and_then(|pair| pair.value.clone()).unwrap_or_default();
+    let mut rows = Vec::new();
+    for batch in reader.build().map_err(parquet_error)? {
+        let batch = batch.map_err(|e| parquet_error(e.into()))?;
+        let (samples, splits) = (
+            batch.column(0).as_string::<i32>(),
+            batch.column(1).as_string::<i32>(),
+        );
+        for k in 0..batch.num_rows() {
+            rows.push((samples.value(k).to_owned(), split_of(path, splits, k)?));
+        }
+    }
+    Ok((rule, rows))
+}
+
+fn split_of(path: &Path, splits: &StringArray, k: usize) -> Result<Option<Split>, Error> {
+    if splits.is_null(k) {
+        return Ok(None);
+    }
+    let word = splits.value(k);
+    let known = [Split::Train, Split::Val, Split::Test];
+    let split = known.into_iter().find(|split| split.name() == word);
+    let unknown = || {
+        wrong(
+            path,
+            format!("`{word}` is no split, expected `train`, `val`, `test` or null"),
+        )
+    };
+    split.map(Some).ok_or_else(unknown)
+}

@@ -1,0 +1,251 @@
+//! Named splits: written beside a finished cache, and read in place of its own.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use cache::{
+    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Split, Task,
+    TokenBatch, Tokens, write_split,
+};
+use ndarray::Array2;
+use parquet::arrow::ArrowWriter;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// A cache of samples `s0`, `s1`, … with two slices each, all in train.
+struct Made(TempDir);
+
+impl Made {
+    fn new(samples: usize) -> Made {
+        let made = Made(TempDir::new().unwrap());
+        let mut writer = CacheWriter::open(&made.dir(), meta()).unwrap();
+        writer.append(&batch(samples)).unwrap();
+        writer.finish().unwrap();
+        made
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.0.path().join("data/model@28")
+    }
+
+    fn reader(&self) -> CacheReader {
+        CacheReader::open(&self.dir()).unwrap()
+    }
+
+    /// A file of the folder `splits` that another program wrote.
+    fn write_foreign(&self, name: &str, columns: Vec<(&str, ArrayRef, bool)>) {
+        fs::create_dir_all(self.dir().join("splits")).unwrap();
+        let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let file = File::create(self.dir().join(format!("splits/{name}.parquet"))).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+    }
+
+    #[track_caller]
+    fn refused(&self, name: &str, words: &[&str]) {
+        let text = self
+            .reader()
+            .slices_with_split(name)
+            .unwrap_err()
+            .to_string();
+        for word in words.iter().chain(&["hint:"]) {
+            assert!(text.contains(word), "no `{word}` in {text}");
+        }
+    }
+}
+
+fn meta() -> CacheMeta {
+    CacheMeta {
+        format_version: FORMAT_VERSION,
+        tool_version: "test".to_string(),
+        dataset: "data".to_string(),
+        task: Task::Unlabelled,
+        classes: Vec::new(),
+        has_masks: false,
+        mask_classes: Vec::new(),
+        split: Some("official".to_string()),
+        samples: 1,
+        samples_sha256: "samples".to_string(),
+        model: ModelMeta {
+            name: "model".to_string(),
+            sha256: "model".to_string(),
+        },
+        image_size: 28,
+        tokens: Tokens::Cls,
+        layers: 1,
+        width: 1,
+        grid: [1, 1],
+        dtype: "f16".to_string(),
+        preprocess: serde_json::json!({}),
+        provider: "cpu".to_string(),
+        precision: "fp32".to_string(),
+        batch_size: 1,
+        shard_rows: 3,
+        rows: 0,
+        shards: Vec::new(),
+        skipped: Vec::new(),
+        complete: false,
+    }
+}
+
+fn batch(samples: usize) -> TokenBatch {
+    let slice = |row: usize| SliceMeta {
+        sample: format!("s{}", row / 2),
+        image: "a.nii".to_string(),
+        patient: None,
+        slice: row as u32 % 2,
+        view: 0,
+        split: Some(Split::Train),
+        labels: Labels::Unlabelled,
+        height: 1,
+        width: 1,
+        spacing_mm: None,
+    };
+    TokenBatch {
+        slices: (0..2 * samples).map(slice).collect(),
+        cls: vec![Array2::zeros((2 * samples, 1))],
+        mean: vec![Array2::zeros((2 * samples, 1))],
+        patch: Vec::new(),
+        masks: Vec::new(),
+    }
+}
+
+fn named(splits: &[Option<Split>]) -> Vec<(String, Option<Split>)> {
+    let samples = splits.iter().enumerate();
+    samples
+        .map(|(k, split)| (format!("s{k}"), *split))
+        .collect()
+}
+
+#[test]
+fn a_split_that_is_written_again_is_replaced_and_the_default_stays() {
+    let made = Made::new(2);
+    assert_eq!(made.reader().splits().unwrap(), [""; 0]);
+    let write = |name: &str, rule: &str, splits: &[Option<Split>]| {
+        write_split(&made.dir(), name, rule, &named(splits)).unwrap();
+    };
+    write("b", "random:0.5:0:0.5", &[Some(Split::Val), None]);
+    write("a.1", "none", &[None, None]);
+    write("b", "kfold:3:0", &[Some(Split::Test), Some(Split::Train)]);
+    assert_eq!(made.reader().splits().unwrap(), ["a.1", "b"]);
+    let split = made.reader().named_split("b").unwrap();
+    assert_eq!(split.rule, "kfold:3:0");
+    assert_eq!(split.of["s0"], Some(Split::Test));
+    let path = made.dir().join("splits/b.parquet");
+    assert_eq!(split.sha256, cache::sha256_file(&path).unwrap());
+    let slices = made.reader().slices().unwrap();
+    assert!(slices.iter().all(|slice| slice.split == Some(Split::Train)));
+    made.reader().verify().unwrap();
+}
+
+#[test]
+fn a_list_that_is_not_the_cache_s_samples_is_not_written() {
+    let made = Made::new(2);
+    let refused = |splits: &[(&str, Option<Split>)], word: &str| {
+        let splits: Vec<_> = splits
+            .iter()
+            .map(|(s, split)| (s.to_string(), *split))
+            .collect();
+        let text = write_split(&made.dir(), "a", "none", &splits)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(word) && text.contains("hint:"), "{text}");
+    };
+    refused(
+        &[("s0", None)],
+        "1 samples of the cache are not named, for instance `s1`",
+    );
+    refused(
+        &[("s0", None), ("s1", None), ("s2", None)],
+        "no sample `s2`",
+    );
+    refused(
+        &[("s0", None), ("s1", None), ("s0", None)],
+        "`s0` is named twice",
+    );
+    assert!(!made.dir().join("splits").exists());
+}
+
+#[test]
+fn names_stay_inside_the_folder() {
+    let made = Made::new(1);
+    for name in ["", "../a", "a/b", ".hidden", "a b", &"x".repeat(101)] {
+        let written = write_split(&made.dir(), name, "none", &named(&[None]));
+        let text = written.unwrap_err().to_string();
+        assert!(text.contains("not a name for a split"), "{text}");
+        made.refused(name, &["not a name for a split"]);
+    }
+}
+
+#[test]
+fn a_split_that_is_not_there_is_answered_with_those_that_are() {
+    let made = Made::new(1);
+    made.refused("a", &["no split `a`", "none besides"]);
+    write_split(&made.dir(), "b", "none", &named(&[None])).unwrap();
+    made.refused("a", &["no split `a`", "`b`", "--name a"]);
+}
+
+#[test]
+fn a_foreign_file_is_checked() {
+    let made = Made::new(2);
+    let text = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let columns = |samples: &[&str], splits: &[&str]| {
+        vec![
+            ("sample", text(samples), false),
+            ("split", text(splits), true),
+        ]
+    };
+    made.write_foreign("good", columns(&["s1", "s0"], &["val", "test"]));
+    let slices = made.reader().slices_with_split("good").unwrap();
+    assert_eq!(slices[0].split, Some(Split::Test));
+    made.write_foreign("word", columns(&["s0", "s1"], &["Val", "test"]));
+    made.refused("word", &["splits/word.parquet", "`Val` is no split"]);
+    made.write_foreign("twice", columns(&["s0", "s0"], &["val", "test"]));
+    made.refused("twice", &["`s0` is named twice"]);
+    made.write_foreign("other", columns(&["s0", "s9"], &["val", "test"]));
+    made.refused("other", &["no sample `s9`"]);
+    made.write_foreign("short", columns(&["s0"], &["val"]));
+    made.refused("short", &["1 samples of the cache are not named"]);
+    let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let samples = text(&["s0", "s1"]);
+    made.write_foreign(
+        "type",
+        vec![("sample", samples, false), ("split", numbers, true)],
+    );
+    made.refused("type", &["`split Int32`"]);
+    fs::write(made.dir().join("splits/torn.parquet"), "PAR1").unwrap();
+    made.refused("torn", &["torn.parquet"]);
+}
+
+#[test]
+fn an_unfinished_cache_gets_no_split() {
+    let made = Made(TempDir::new().unwrap());
+    drop(CacheWriter::open(&made.dir(), meta()).unwrap());
+    let text = write_split(&made.dir(), "a", "none", &[])
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("not finished"), "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    #[test]
+    fn what_is_written_is_what_is_read(
+        splits in proptest::collection::vec(0usize..4, 1..20),
+        rule in ".{0,40}",
+    ) {
+        let known = [Some(Split::Train), Some(Split::Val), Some(Split::Test), None];
+        let splits: Vec<Option<Split>> = splits.into_iter().map(|k| known[k]).collect();
+        let made = Made::new(splits.len());
+        write_split(&made.dir(), "a", &rule, &named(&splits)).unwrap();
+        let slices = made.reader().slices_with_split("a").unwrap();
+        for (row, slice) in slices.iter().enumerate() {
+            prop_assert_eq!(slice.split, splits[row / 2]);
+        }
+        prop_assert_eq!(made.reader().named_split("a").unwrap().rule, rule);
+    }
+}

@@ -1,0 +1,167 @@
+//! What `extract` is told.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::Format;
+use crate::dataset::{self, Dataset, DatasetCard};
+use crate::preprocess::{Augment, Intensity, Rescale, Slicing};
+use crate::split::SplitRule;
+
+/// What `extract` is told.
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// The backbone: a card in onnx_models/
+    #[arg(long)]
+    pub model: String,
+    /// The dataset, or its card
+    #[command(flatten)]
+    pub dataset: DatasetArgs,
+    /// The dataset's name in the cache [default: the dataset's, or the folder's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Take the first N samples only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Where caches lie
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Input size in pixels [default: the card's]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<u32>,
+    /// Tokens to keep: `cls` (and means of the patch tokens), or `all` (patch tokens too)
+    #[arg(long, default_value = "cls")]
+    pub tokens: TokensArg,
+    /// How many of the last blocks to keep
+    #[arg(long, default_value_t = 5)]
+    pub layers: u32,
+    /// The dataset's recipe: `study` or `radiology` for those built in [default: study]
+    #[arg(long, help_heading = "Recipe", value_name = "NAME")]
+    pub recipe: Option<String>,
+    /// Intensities, instead of the recipe's: `minmax`, `window:LOW:HIGH`, `window:lung`,
+    /// `percentile:LOW:HIGH`, `voi`; with `:volume` per volume, else per slice
+    #[arg(long, help_heading = "Recipe")]
+    pub intensity: Option<Intensity>,
+    /// How volumes are cut, instead of the recipe's: `stored-k-xy`, `axial`, `coronal`, …
+    #[arg(long, help_heading = "Recipe")]
+    pub slicing: Option<Slicing>,
+    /// How intensities become 0 to 1, instead of the recipe's
+    #[arg(long, help_heading = "Recipe")]
+    pub rescale: Option<Rescale>,
+    /// How samples are split, instead of the recipe's: `official`, `official:val=0.1`,
+    /// `random:0.7:0.1:0.2:SEED`, `kfold:5:0:SEED`, `systematic:test=70,val=50`, `folds:0`,
+    /// `file:PATH`, `none`
+    #[arg(long, help_heading = "Recipe", value_name = "RULE")]
+    pub split: Option<SplitRule>,
+    /// Let a patient be in two splits
+    #[arg(long, help_heading = "Recipe")]
+    pub allow_patient_overlap: bool,
+    /// Augmented views of each slice to store beside the plain one
+    #[arg(long, help_heading = "Augmented views", value_name = "V", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub views: u16,
+    /// How views are drawn [default: by the dataset's task]
+    #[arg(long, help_heading = "Augmented views")]
+    pub augment: Option<Augment>,
+    /// What random draws begin with
+    #[arg(long, help_heading = "Augmented views", default_value_t = 0)]
+    pub seed: u64,
+    /// NaN and infinite voxels: refuse the file, or set them to 0
+    #[arg(long, help_heading = "Recipe", default_value = "error")]
+    pub non_finite: NonFiniteArg,
+    /// Slices in a run of the backbone
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch_size: u32,
+    /// Slices after which progress is saved [default: 1024, or fewer if tokens are large]
+    #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub shard_rows: Option<u32>,
+    /// Threads [default: the number of cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// How the summary is printed
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Which dataset, and where.
+#[derive(Debug, Args)]
+pub struct DatasetArgs {
+    /// The dataset: a name that `extract datasets` lists, or a TOML file that describes yours
+    #[arg(long)]
+    pub dataset: String,
+    /// Its folder; with `manifest`, or the table itself [default: that of the TOML file]
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// What its layout is told
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+}
+
+/// What a layout is told besides its card.
+#[derive(Debug, Default, Args)]
+pub struct LayoutArgs {
+    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
+    #[arg(long, value_delimiter = ',')]
+    pub label_columns: Vec<String>,
+    /// The channel of volumes with several: its number, its name, or `all`
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// Leave out samples whose files are missing, as after a partial download
+    #[arg(long)]
+    pub allow_missing: bool,
+}
+
+/// The card of a dataset, with what the command line adds to it, and the dataset that it describes.
+pub(super) fn open_dataset(
+    name: &str,
+    root: Option<&Path>,
+    layout: &LayoutArgs,
+) -> anyhow::Result<(DatasetCard, Dataset)> {
+    let mut card = DatasetCard::find(name)?;
+    let options = &mut card.options;
+    if !layout.label_columns.is_empty() {
+        options.label_columns.clone_from(&layout.label_columns);
+    }
+    if layout.channel.is_some() {
+        options.channel.clone_from(&layout.channel);
+    }
+    options.allow_missing |= layout.allow_missing;
+    let dataset = dataset::open(&card, &root_of(name, root)?)?;
+    Ok((card, dataset))
+}
+
+/// The folder that was given, else that of the TOML file.
+fn root_of(name: &str, root: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match (root, Path::new(name).parent()) {
+        (Some(root), _) => Ok(root.to_path_buf()),
+        (None, Some(folder)) if name.ends_with(".toml") => {
+            let is_here = folder.as_os_str().is_empty();
+            Ok(if is_here {
+                PathBuf::from(".")
+            } else {
+                folder.into()
+            })
+        }
+        _ => anyhow::bail!(
+            "`{name}`: where is it?\nhint: give the folder of the download as `--root`"
+        ),
+    }
+}
+
+/// The choices of `--tokens`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TokensArg {
+    /// CLS tokens and means of the patch tokens.
+    Cls,
+    /// Patch tokens too.
+    All,
+}
+
+/// The choices of `--non-finite`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum NonFiniteArg {
+    /// The file is refused.
+    Error,
+    /// Such voxels become 0.
+    Zero,
+}

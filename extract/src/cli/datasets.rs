@@ -1,0 +1,173 @@
+//! `extract datasets`: what is built in, and whether a download is whole.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::args::{LayoutArgs, open_dataset};
+use super::{Format, Status, print_line, report, table};
+use crate::dataset::{Dataset, DatasetCard, Recipe};
+use crate::lint::{self, Findings, Inspected, Inspection};
+use crate::split::{self, Member, SplitRule, spread};
+
+/// How many samples are read unless all are.
+const SPOT_CHECKS: usize = 20;
+
+/// What `extract datasets` is told.
+#[derive(Debug, Args)]
+pub struct DatasetsArgs {
+    /// Describe this dataset: one that is built in, or a TOML file
+    pub name: Option<String>,
+    /// Check the download in this folder
+    #[arg(long, value_name = "DIR", requires = "name")]
+    pub root: Option<PathBuf>,
+    /// Read every image rather than 20, and look for duplicates
+    #[arg(long, requires = "root")]
+    pub pixels: bool,
+    /// The recipe to check with [default: study]
+    #[arg(long, value_name = "NAME", requires = "root")]
+    pub recipe: Option<String>,
+    /// How samples are split, instead of the recipe's; see `extract --help`
+    #[arg(long, value_name = "RULE", requires = "root")]
+    pub split: Option<SplitRule>,
+    /// Let a patient be in two splits
+    #[arg(long, requires = "root")]
+    pub allow_patient_overlap: bool,
+    /// What the layout is told
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    /// What is printed: text, or one JSON object a line
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Lists the cards, shows one, or checks a download.
+pub(super) fn run(args: &DatasetsArgs) -> anyhow::Result<Status> {
+    match (&args.name, &args.root) {
+        (None, _) => list(args.format),
+        (Some(name), None) => show(name, args.format),
+        (Some(name), Some(root)) => check(args, name, root),
+    }
+}
+
+fn list(format: Format) -> anyhow::Result<Status> {
+    let cards = DatasetCard::built_in();
+    if format == Format::Json {
+        for card in &cards {
+            print_line(&summary(card)?.to_string())?;
+        }
+        return Ok(Status::Done);
+    }
+    let rows = cards.into_iter().map(|card| {
+        let DatasetCard {
+            name,
+            task,
+            modality,
+            licence,
+            size,
+            title,
+            ..
+        } = card;
+        vec![name, task, modality, licence, size, title]
+    });
+    let header = ["name", "task", "modality", "licence", "size", "title"];
+    print_line(&table(&header, rows.collect(), header.len()))?;
+    Ok(Status::Done)
+}
+
+/// A card as an object: what the list shows, and its recipes.
+fn summary(card: &DatasetCard) -> anyhow::Result<Value> {
+    let mut recipes = json!({});
+    for (name, recipe) in &card.recipe {
+        recipes[name] = json!({
+            "intensity": recipe.intensity,
+            "slicing": recipe.slicing,
+            "rescale": recipe.rescale,
+            "split": recipe.split.clone().unwrap_or_default(),
+            "allow_patient_overlap": recipe.allow_patient_overlap,
+        });
+    }
+    Ok(json!({
+        "name": card.name,
+        "task": card.task,
+        "modality": card.modality,
+        "licence": card.licence,
+        "size": card.size,
+        "title": card.title,
+        "source": card.source,
+        "layout": card.layout,
+        "classes": card.classes,
+        "mask_classes": card.mask_classes,
+        "tree": card.tree,
+        "recipes": recipes,
+    }))
+}
+
+fn show(name: &str, format: Format) -> anyhow::Result<Status> {
+    let card = DatasetCard::find(name)?;
+    match format {
+        Format::Json => print_line(&summary(&card)?.to_string())?,
+        Format::Text => print_line(&report::card(&card))?,
+    }
+    Ok(Status::Done)
+}
+
+fn check(args: &DatasetsArgs, name: &str, root: &Path) -> anyhow::Result<Status> {
+    let (card, mut dataset) = open_dataset(name, Some(root), &args.layout)?;
+    let recipe = card.recipe(args.recipe.as_deref())?;
+    let rule = args.split.clone().or(recipe.split.clone());
+    let rule = rule.unwrap_or_default();
+    let rule_error = split_if_possible(&mut dataset, &rule);
+    let inspection = Inspection {
+        rule,
+        rule_error,
+        overlap_allowed: args.allow_patient_overlap || recipe.allow_patient_overlap,
+        files: lint::files(&dataset),
+        inspected: inspect(&dataset, &recipe, args.pixels),
+    };
+    let findings = Findings::new(&dataset, inspection);
+    let problems = findings.problems();
+    match args.format {
+        Format::Text => print_line(&report::findings(&findings, &problems))?,
+        Format::Json => {
+            let mut line = serde_json::to_value(&findings)?;
+            line["problems"] = serde_json::to_value(&problems)?;
+            print_line(&line.to_string())?;
+        }
+    }
+    Ok(match problems.is_empty() {
+        true => Status::Done,
+        false => Status::Skipped,
+    })
+}
+
+/// Splits the dataset, or says why it cannot be: of a download that is not whole, the rest is still
+/// worth a look.
+fn split_if_possible(dataset: &mut Dataset, rule: &SplitRule) -> Option<String> {
+    let members = Member::of_samples(&dataset.samples);
+    match split::assign(rule, &members, &[]) {
+        Ok(splits) => {
+            let samples = dataset.samples.iter_mut().zip(splits);
+            samples.for_each(|(sample, split)| sample.split = split);
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Reads all samples, or 20 that are spread evenly.
+fn inspect(dataset: &Dataset, recipe: &Recipe, all: bool) -> Vec<Inspected> {
+    let count = dataset.samples.len();
+    let which = match all || count <= SPOT_CHECKS {
+        true => (0..count).collect(),
+        false => spread(count, SPOT_CHECKS),
+    };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left");
+    let bar = ProgressBar::new(which.len() as u64);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let inspected = lint::pixels(dataset, recipe, &which, &|| bar.inc(1));
+    bar.finish_and_clear();
+    inspected
+}

@@ -1,0 +1,82 @@
+//! How far a run is, on stderr.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::eprint_line;
+use crate::pipeline::Progress;
+
+/// Time between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Progress on stderr: a bar on a terminal, a line every few seconds elsewhere.
+pub(super) struct Bar {
+    bar: ProgressBar,
+    started: Instant,
+    printed: Instant,
+    total: u64,
+    first: Option<u64>,
+}
+
+impl Bar {
+    pub(super) fn new(total: u64, dir: &Path) -> Bar {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
+        let bar = ProgressBar::new(total);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        eprint_line(&format!("writing {}", dir.display()));
+        Bar {
+            bar,
+            started: Instant::now(),
+            printed: Instant::now(),
+            total,
+            first: None,
+        }
+    }
+
+    pub(super) fn report(&mut self, progress: Progress) {
+        for reason in &progress.skipped {
+            self.bar
+                .suspend(|| eprint_line(&format!("warning: skipped {reason}")));
+        }
+        let text = self.describe(&progress);
+        self.bar.set_position(progress.samples);
+        self.bar.set_message(text.clone());
+        if !io::stderr().is_terminal() && self.printed.elapsed() >= LINE_EVERY {
+            self.printed = Instant::now();
+            let (done, total) = (progress.samples, self.total);
+            eprint_line(&format!("{done}/{total} samples {text}"));
+        }
+    }
+
+    /// Slices, slices/s and the time left, if the samples to come have as many slices.
+    fn describe(&mut self, progress: &Progress) -> String {
+        let first = *self.first.get_or_insert(progress.samples);
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = progress.slices as f64 / seconds.max(1e-9);
+        let done = progress.samples - first;
+        let left = match done {
+            0 => "?".to_string(),
+            _ => {
+                let to_do = (self.total - progress.samples) as f64;
+                readable(Duration::from_secs_f64(seconds / done as f64 * to_do))
+            }
+        };
+        format!("| {} slices, {rate:.1}/s, {left} left", progress.slices)
+    }
+
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn readable(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}

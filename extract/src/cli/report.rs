@@ -1,0 +1,202 @@
+//! Cards and findings as text.
+
+use std::fmt::Write;
+
+use cache::{Split, Task};
+
+use super::table;
+use crate::dataset::DatasetCard;
+use crate::lint::{Findings, Problem, SPLITS};
+
+/// How many places a problem names.
+const PLACES: usize = 10;
+
+/// A card in full.
+pub(super) fn card(card: &DatasetCard) -> String {
+    let mut text = card.name.clone();
+    let facts = [
+        ("", &card.title),
+        ("task", &card.task),
+        ("modality", &card.modality),
+        ("licence", &card.licence),
+        ("size", &card.size),
+        ("source", &card.source),
+        ("layout", &card.layout),
+        ("classes", &card.classes.join(", ")),
+        ("in masks", &mask_classes(card)),
+    ];
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        match name.is_empty() {
+            true => text += &format!(": {value}\n\n"),
+            false => text += &format!("{name:<9} {value}\n"),
+        }
+    }
+    if !card.tree.is_empty() {
+        text += &format!(
+            "\nunpacked, it looks like this:\n{}",
+            indented(card.tree.trim_end())
+        );
+    }
+    if !card.recipe.is_empty() {
+        let rows = card.recipe.iter().map(|(name, recipe)| {
+            let split = recipe.split.clone().unwrap_or_default();
+            vec![
+                name.clone(),
+                recipe.intensity.to_string(),
+                recipe.slicing.to_string(),
+                word(&recipe.rescale),
+                split.to_string(),
+            ]
+        });
+        let header = ["recipe", "intensity", "slicing", "rescale", "split"];
+        text += &format!("\n{}\n", table(&header, rows.collect(), header.len()));
+    }
+    text.trim_end().to_owned()
+}
+
+fn mask_classes(card: &DatasetCard) -> String {
+    let classes = card.mask_classes.iter();
+    let classes = classes.map(|class| format!("{} {}", class.value, class.name));
+    classes.collect::<Vec<_>>().join(", ")
+}
+
+/// The word under which a setting is saved.
+fn word(setting: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(setting).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What was found in a download, what is missing, what looks wrong, and what to do.
+pub(super) fn findings(findings: &Findings, problems: &[Problem]) -> String {
+    let mut text = section("found", &found(findings));
+    let places = |is_lack: bool| {
+        let problems = problems.iter().filter(|problem| problem.is_lack == is_lack);
+        problems.map(problem).collect::<String>()
+    };
+    text += &section("missing", &places(true));
+    text += &section("looks wrong", &places(false));
+    text += &section("worth knowing", &notes(findings));
+    let hints = problems.iter().map(|problem| format!("{}\n", problem.hint));
+    text += &section("what to do", &hints.collect::<String>());
+    if problems.is_empty() {
+        text += "nothing is missing, and nothing looks wrong\n";
+    }
+    text.trim_end().to_owned()
+}
+
+fn section(title: &str, lines: &str) -> String {
+    match lines.is_empty() {
+        true => String::new(),
+        false => format!("{title}\n{}\n", indented(lines.trim_end())),
+    }
+}
+
+fn indented(lines: &str) -> String {
+    let lines = lines.lines().map(|line| format!("  {line}"));
+    lines
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+fn found(findings: &Findings) -> String {
+    let Findings {
+        dataset,
+        root,
+        samples,
+        patients,
+        ..
+    } = findings;
+    let mut text = format!("`{dataset}` in `{}`\n", root.display());
+    text += &format!("{samples} samples of {} files, ", findings.files.count);
+    text += &match findings.without_patient {
+        0 => format!("{patients} patients\n"),
+        unknown if unknown == *samples => "patients not known\n".to_owned(),
+        unknown => format!("{patients} patients, and {unknown} samples without one\n"),
+    };
+    text += &match findings.unreadable.len() {
+        0 => format!("{} samples read, all can be used", findings.read),
+        bad => format!("{} samples read, {bad} cannot be used", findings.read),
+    };
+    text += match findings.read < *samples {
+        true => " (`--pixels` reads all)\n\n",
+        false => "\n\n",
+    };
+    text += &format!("split by `{}`\n{}\n\n", findings.rule, splits(findings));
+    text += &classes(findings);
+    text
+}
+
+fn name_of(split: Option<Split>) -> &'static str {
+    split.map_or("none", Split::name)
+}
+
+fn splits(findings: &Findings) -> String {
+    let rows = findings.splits.iter().map(|count| {
+        let name = name_of(count.split).to_owned();
+        vec![name, count.samples.to_string(), count.patients.to_string()]
+    });
+    table(&["split", "samples", "patients"], rows.collect(), 1)
+}
+
+fn classes(findings: &Findings) -> String {
+    if findings.task == Task::Unlabelled {
+        return "no labels\n".to_owned();
+    }
+    let Some(classes) = &findings.classes else {
+        return "classes come from masks; `--pixels` counts them\n".to_owned();
+    };
+    let used = findings.splits.iter().map(|count| count.split);
+    let used: Vec<Option<Split>> = used.collect();
+    let mut header = vec!["class"];
+    header.extend(used.iter().map(|split| name_of(*split)));
+    let unlabelled = ("(no label)", findings.unlabelled);
+    let all = classes
+        .iter()
+        .map(|class| (class.class.as_str(), class.samples));
+    let has_unlabelled = SPLITS
+        .iter()
+        .any(|split| findings.unlabelled.of(*split) > 0);
+    let all = all.chain(has_unlabelled.then_some(unlabelled));
+    let rows = all.map(|(class, samples)| {
+        let mut row = vec![class.to_owned()];
+        row.extend(used.iter().map(|split| samples.of(*split).to_string()));
+        row
+    });
+    table(&header, rows.collect(), 1) + "\n"
+}
+
+fn problem(problem: &Problem) -> String {
+    let count = problem.places.len();
+    let mut text = format!("{}: {count}\n", problem.what);
+    for place in problem.places.iter().take(PLACES) {
+        let _ = writeln!(text, "  {}", place.replace('\n', "\n    "));
+    }
+    if count > PLACES {
+        let _ = writeln!(
+            text,
+            "  and {} more (`--format json` lists all)",
+            count - PLACES
+        );
+    }
+    text
+}
+
+/// What is no problem.
+fn notes(findings: &Findings) -> String {
+    let mut notes = findings.warnings.clone();
+    if findings.overlap_allowed && !findings.overlaps.is_empty() {
+        let count = findings.overlaps.len();
+        notes.push(format!(
+            "patients in more than one split, as allowed: {count}"
+        ));
+    }
+    let copies = findings.duplicates.iter().flatten().filter(|d| !d.leaks);
+    let copies: Vec<String> = copies.map(|d| d.samples.join(" = ")).collect();
+    if let Some(first) = copies.first() {
+        let count = copies.len();
+        notes.push(format!(
+            "images under two names in one split: {count}, for instance {first}"
+        ));
+    }
+    notes.iter().map(|note| note.clone() + "\n").collect()
+}

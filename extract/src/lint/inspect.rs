@@ -1,0 +1,126 @@
+//! Looking at the files of a dataset.
+
+use std::collections::HashSet;
+use std::fs;
+
+use cache::Labels;
+use rayon::iter::{ParallelBridge, ParallelIterator};
+use serde::Serialize;
+
+use crate::Error;
+use crate::dataset::{Dataset, Recipe, Sample};
+use crate::pipeline;
+use crate::prepare::{self, slashed};
+use crate::preprocess::{NonFinitePolicy, Preprocess, Resize};
+use crate::read::Reader;
+
+/// Height and width to which slices are brought in a check, in pixels.
+const CHECKED_SIZE: u32 = 224;
+
+/// The files that samples are read from, those of masks included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// How many.
+    pub count: usize,
+    /// Those that are not there.
+    pub missing: Vec<String>,
+    /// Those of 0 bytes.
+    pub empty: Vec<String>,
+}
+
+/// What came of reading a sample.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// Its place in the dataset.
+    pub sample: usize,
+    /// Its pixels, or why they cannot be used.
+    pub outcome: Result<Pixels, String>,
+}
+
+/// What is kept of a sample that was read.
+#[derive(Clone, Debug)]
+pub struct Pixels {
+    /// The labels of all its slices together.
+    pub labels: Labels,
+    /// sha256 over its pixels, in hex, if all samples are read.
+    pub sha256: Option<String>,
+}
+
+/// Looks for files that are missing or empty.
+pub fn files(dataset: &Dataset) -> Files {
+    let mut files = Files::default();
+    let mut seen = HashSet::new();
+    for file in dataset.samples.iter().flat_map(Sample::files) {
+        if !seen.insert(file) {
+            continue;
+        }
+        match fs::metadata(dataset.root.join(file)) {
+            Err(_) => files.missing.push(slashed(file)),
+            Ok(found) if found.is_file() && found.len() == 0 => files.empty.push(slashed(file)),
+            Ok(_) => {}
+        }
+    }
+    files.count = seen.len();
+    files
+}
+
+/// Reads and prepares some samples, in parallel; `done` is called after each.
+///
+/// Samples are begun in the order of `which`, since an archive is unpacked from front to back.
+pub fn pixels(
+    dataset: &Dataset,
+    recipe: &Recipe,
+    which: &[usize],
+    done: &(dyn Fn() + Sync),
+) -> Vec<Inspected> {
+    let with_hash = which.len() == dataset.samples.len();
+    let (reader, recipe) = (Reader::new(&dataset.root), preprocess(recipe));
+    let inspect = |&sample: &usize| {
+        let outcome = prepared(
+            &reader,
+            dataset,
+            &dataset.samples[sample],
+            &recipe,
+            with_hash,
+        );
+        done();
+        Inspected {
+            sample,
+            outcome: outcome.map_err(|error| pipeline::reason(dataset, &error)),
+        }
+    };
+    let mut all: Vec<Inspected> = which.iter().par_bridge().map(inspect).collect();
+    all.sort_by_key(|inspected| inspected.sample);
+    all
+}
+
+fn prepared(
+    reader: &Reader,
+    dataset: &Dataset,
+    sample: &Sample,
+    recipe: &Preprocess,
+    with_hash: bool,
+) -> Result<Pixels, Error> {
+    let opened = prepare::open(reader, dataset, sample, recipe)?;
+    let slices = opened.slices();
+    opened.slice(slices.start + slices.len() / 2, 0)?;
+    Ok(Pixels {
+        labels: opened.sample_labels()?,
+        sha256: with_hash.then(|| opened.pixels_sha256()),
+    })
+}
+
+/// The recipe for a model that there is not.
+fn preprocess(recipe: &Recipe) -> Preprocess {
+    Preprocess {
+        image_size: CHECKED_SIZE,
+        slicing: recipe.slicing,
+        intensity: recipe.intensity,
+        resize: Resize::default(),
+        rescale: recipe.rescale,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        non_finite: NonFinitePolicy::default(),
+        views: None,
+    }
+}

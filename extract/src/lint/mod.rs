@@ -1,0 +1,388 @@
+//! What a download holds, and what is wrong with it; neither needs a model.
+
+mod inspect;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use cache::{Labels, Split, Task};
+use serde::Serialize;
+
+pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
+use crate::dataset::Dataset;
+use crate::split::{Member, Overlap, SplitRule, overlaps, unknown_patients};
+
+/// What was found in a download.
+#[derive(Clone, Debug, Serialize)]
+pub struct Findings {
+    /// The dataset's name.
+    pub dataset: String,
+    /// The folder that paths are relative to.
+    pub root: PathBuf,
+    /// What is to be predicted.
+    pub task: Task,
+    /// The rule by which samples are split.
+    pub rule: SplitRule,
+    /// Why that rule cannot be used; the splits are then those of the dataset's own files.
+    pub rule_error: Option<String>,
+    /// How many samples there are.
+    pub samples: usize,
+    /// How many patients are known.
+    pub patients: usize,
+    /// Samples whose patient is not known.
+    pub without_patient: usize,
+    /// Samples and patients in each split that is not empty.
+    pub splits: Vec<SplitCount>,
+    /// Samples of each class; `None` if only masks could tell and not all were read.
+    pub classes: Option<Vec<ClassCount>>,
+    /// Samples of which no label is known.
+    pub unlabelled: PerSplit,
+    /// The files.
+    pub files: Files,
+    /// How many samples were read and prepared, or could not be.
+    pub read: usize,
+    /// Those that could not be.
+    pub unreadable: Vec<Unreadable>,
+    /// Patients in several splits.
+    pub overlaps: Vec<Overlap>,
+    /// Whether that is meant.
+    pub overlap_allowed: bool,
+    /// Samples with the same pixels; `None` if not all were read.
+    pub duplicates: Option<Vec<Duplicate>>,
+    /// What looks odd and is no error.
+    pub warnings: Vec<String>,
+}
+
+/// What is in a split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SplitCount {
+    /// The split, or `None`.
+    pub split: Option<Split>,
+    /// How many samples.
+    pub samples: usize,
+    /// How many patients.
+    pub patients: usize,
+}
+
+/// How many samples have a class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassCount {
+    /// The class.
+    pub class: String,
+    /// In each split.
+    pub samples: PerSplit,
+}
+
+/// A number for each split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PerSplit {
+    /// In train.
+    pub train: usize,
+    /// In val.
+    pub val: usize,
+    /// In test.
+    pub test: usize,
+    /// In no split.
+    pub none: usize,
+}
+
+/// A sample that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// The sample.
+    pub sample: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Samples with the same pixels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Duplicate {
+    /// The samples, at least two.
+    pub samples: Vec<String>,
+    /// Whether they are in several splits.
+    pub leaks: bool,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Whether something lacks, rather than looks wrong.
+    pub is_lack: bool,
+    /// What it is.
+    pub what: String,
+    /// All the places.
+    pub places: Vec<String>,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// What was looked at, and how.
+#[derive(Debug)]
+pub struct Inspection {
+    /// The rule that split the dataset.
+    pub rule: SplitRule,
+    /// Why that rule could not be used, if so.
+    pub rule_error: Option<String>,
+    /// Whether a patient may be in two splits.
+    pub overlap_allowed: bool,
+    /// The files.
+    pub files: Files,
+    /// The samples that were read, in order.
+    pub inspected: Vec<Inspected>,
+}
+
+/// All splits and none, in the order in which they are shown.
+pub const SPLITS: [Option<Split>; 4] = [
+    Some(Split::Train),
+    Some(Split::Val),
+    Some(Split::Test),
+    None,
+];
+
+impl PerSplit {
+    /// The number for one split, or for none.
+    pub fn of(&self, split: Option<Split>) -> usize {
+        match split {
+            Some(Split::Train) => self.train,
+            Some(Split::Val) => self.val,
+            Some(Split::Test) => self.test,
+            None => self.none,
+        }
+    }
+
+    fn add(&mut self, split: Option<Split>) {
+        *match split {
+            Some(Split::Train) => &mut self.train,
+            Some(Split::Val) => &mut self.val,
+            Some(Split::Test) => &mut self.test,
+            None => &mut self.none,
+        } += 1;
+    }
+}
+
+impl Findings {
+    /// Puts together what is known of a dataset whose samples have been split.
+    pub fn new(dataset: &Dataset, inspection: Inspection) -> Findings {
+        let Inspection {
+            rule,
+            rule_error,
+            overlap_allowed,
+            files,
+            inspected,
+        } = inspection;
+        let members = Member::of_samples(&dataset.samples);
+        let splits: Vec<Option<Split>> = dataset.samples.iter().map(|s| s.split).collect();
+        let patients: HashSet<&String> =
+            members.iter().filter_map(|m| m.patient.as_ref()).collect();
+        let (classes, unlabelled) = classes(dataset, &inspected);
+        let mut warnings = dataset.warnings.clone();
+        warnings.extend(unknown_patients(&rule, &members));
+        Findings {
+            dataset: dataset.name.clone(),
+            root: dataset.root.clone(),
+            task: dataset.task,
+            rule,
+            rule_error,
+            samples: members.len(),
+            patients: patients.len(),
+            without_patient: members.iter().filter(|m| m.patient.is_none()).count(),
+            splits: split_counts(&members, &splits),
+            classes,
+            unlabelled,
+            files,
+            read: inspected.len(),
+            unreadable: unreadable(dataset, &inspected),
+            overlaps: overlaps(&members, &splits),
+            overlap_allowed,
+            duplicates: duplicates(dataset, &inspected),
+            warnings,
+        }
+    }
+
+    /// What is not as it should be; empty if all is well.
+    pub fn problems(&self) -> Vec<Problem> {
+        let leaks = self.duplicates.iter().flatten().filter(|d| d.leaks);
+        let leaks: Vec<String> = leaks.map(|d| d.samples.join(" = ")).collect();
+        let unreadable = self.unreadable.iter();
+        let unreadable = unreadable.map(|u| format!("{}: {}", u.sample, u.reason));
+        let overlaps = self.overlaps.iter().filter(|_| !self.overlap_allowed);
+        let all = [
+            Problem {
+                is_lack: true,
+                what: "files that are not there".to_owned(),
+                places: self.files.missing.clone(),
+                hint: "download or copy the files that are missing",
+            },
+            Problem {
+                is_lack: true,
+                what: "files of 0 bytes".to_owned(),
+                places: self.files.empty.clone(),
+                hint: "download or copy the empty files again",
+            },
+            Problem {
+                is_lack: false,
+                what: "samples that cannot be used".to_owned(),
+                places: unreadable.collect(),
+                hint: "mend or replace the files that cannot be used; `extract` skips them",
+            },
+            Problem {
+                is_lack: false,
+                what: "a split that cannot be made".to_owned(),
+                places: self.rule_error.iter().cloned().collect(),
+                hint: "complete the download, or give another `--split`",
+            },
+            Problem {
+                is_lack: false,
+                what: "patients in more than one split".to_owned(),
+                places: overlaps.map(Overlap::to_string).collect(),
+                hint: "split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`",
+            },
+            Problem {
+                is_lack: false,
+                what: "images that are in more than one split under two names".to_owned(),
+                places: leaks,
+                hint: "keep one of each image, or keep copies together: `--split file:PATH`",
+            },
+            Problem {
+                is_lack: false,
+                what: "classes that a split lacks".to_owned(),
+                places: self.absent_classes(),
+                hint: "a class that train or test lacks cannot be learnt or measured: give another `--split`",
+            },
+        ];
+        let found = all.into_iter().filter(|problem| !problem.places.is_empty());
+        found.collect()
+    }
+
+    /// Classes of which train or test have labels but no sample, as `CLASS in SPLIT`.
+    fn absent_classes(&self) -> Vec<String> {
+        let labelled = |split: Split| {
+            let counted = self.splits.iter().find(|count| count.split == Some(split));
+            let samples = counted.map_or(0, |count| count.samples);
+            samples > self.unlabelled.of(Some(split))
+        };
+        let splits = [Split::Train, Split::Test].into_iter();
+        let splits: Vec<Split> = splits.filter(|split| labelled(*split)).collect();
+        let classes = self.classes.iter().flatten();
+        classes
+            .flat_map(|class| {
+                let absent = splits
+                    .iter()
+                    .filter(|split| class.samples.of(Some(**split)) == 0);
+                absent.map(|split| format!("{} in {}", class.class, split.name()))
+            })
+            .collect()
+    }
+}
+
+fn split_counts(members: &[Member], splits: &[Option<Split>]) -> Vec<SplitCount> {
+    let counts = SPLITS.map(|split| {
+        let pairs = members.iter().zip(splits);
+        let inside = pairs
+            .filter(|(_, of)| **of == split)
+            .map(|(member, _)| member);
+        let patients: HashSet<&String> =
+            inside.clone().filter_map(|m| m.patient.as_ref()).collect();
+        SplitCount {
+            split,
+            samples: inside.count(),
+            patients: patients.len(),
+        }
+    });
+    counts
+        .into_iter()
+        .filter(|count| count.samples > 0)
+        .collect()
+}
+
+/// Samples of each class, and those without any label.
+fn classes(dataset: &Dataset, inspected: &[Inspected]) -> (Option<Vec<ClassCount>>, PerSplit) {
+    let mut unlabelled = PerSplit::default();
+    if dataset.labels_from_mask && inspected.len() < dataset.samples.len() {
+        return (None, unlabelled);
+    }
+    let mut counts = vec![PerSplit::default(); dataset.classes.len()];
+    let mut count = |split: Option<Split>, labels: &Labels| {
+        let present = present(labels);
+        if present.is_none() {
+            unlabelled.add(split);
+        }
+        for class in present.into_iter().flatten() {
+            if let Some(count) = counts.get_mut(class) {
+                count.add(split);
+            }
+        }
+    };
+    match dataset.labels_from_mask {
+        true => inspected.iter().for_each(|inspected| {
+            if let Ok(pixels) = &inspected.outcome {
+                count(dataset.samples[inspected.sample].split, &pixels.labels);
+            }
+        }),
+        false => dataset
+            .samples
+            .iter()
+            .for_each(|s| count(s.split, &s.labels)),
+    }
+    let classes = dataset.classes.iter().cloned().zip(counts);
+    let classes = classes.map(|(class, samples)| ClassCount { class, samples });
+    (Some(classes.collect()), unlabelled)
+}
+
+/// The classes that labels name, or `None` if nothing is known.
+fn present(labels: &Labels) -> Option<Vec<usize>> {
+    match labels {
+        Labels::Unlabelled => None,
+        Labels::Single(class) => class.map(|class| vec![class as usize]),
+        Labels::Multi(states) if states.iter().all(Option::is_none) => None,
+        Labels::Multi(states) => {
+            let classes = (0..states.len()).filter(|class| states[*class] == Some(1));
+            Some(classes.collect())
+        }
+    }
+}
+
+fn unreadable(dataset: &Dataset, inspected: &[Inspected]) -> Vec<Unreadable> {
+    let failed = inspected.iter().filter_map(|inspected| {
+        let reason = inspected.outcome.as_ref().err()?.clone();
+        let sample = dataset.samples[inspected.sample].id.clone();
+        Some(Unreadable { sample, reason })
+    });
+    failed.collect()
+}
+
+/// Samples with equal pixels, in the order of the first of each.
+fn duplicates(dataset: &Dataset, inspected: &[Inspected]) -> Option<Vec<Duplicate>> {
+    if inspected.len() < dataset.samples.len() {
+        return None;
+    }
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut of_hash: HashMap<&str, usize> = HashMap::new();
+    for inspected in inspected {
+        let pixels = inspected.outcome.as_ref().ok();
+        let Some(hash) = pixels.and_then(|pixels| pixels.sha256.as_deref()) else {
+            continue;
+        };
+        match of_hash.get(hash) {
+            Some(group) => groups[*group].push(inspected.sample),
+            None => {
+                of_hash.insert(hash, groups.len());
+                groups.push(vec![inspected.sample]);
+            }
+        }
+    }
+    groups.retain(|group| group.len() > 1);
+    let duplicate = |group: Vec<usize>| {
+        let samples = || group.iter().map(|k| &dataset.samples[*k]);
+        let splits: HashSet<Split> = samples().filter_map(|sample| sample.split).collect();
+        Duplicate {
+            samples: samples().map(|sample| sample.id.clone()).collect(),
+            leaks: splits.len() > 1,
+        }
+    };
+    Some(groups.into_iter().map(duplicate).collect())
+}
+
+#[cfg(test)]
+mod tests;

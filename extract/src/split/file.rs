@@ -1,0 +1,136 @@
+//! Splits that a table says.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use cache::Split;
+
+use super::Member;
+use crate::Error;
+use crate::dataset::table::Table;
+
+/// How many samples a message names.
+const EXAMPLES: usize = 5;
+
+/// What a row names.
+#[derive(Clone, Copy, PartialEq)]
+enum Key {
+    Sample,
+    Image,
+    Patient,
+}
+
+impl Key {
+    /// The names under which a member may be in the table.
+    fn of(self, member: &Member) -> &[String] {
+        match self {
+            Key::Sample => std::slice::from_ref(&member.sample),
+            Key::Image => &member.images,
+            Key::Patient => member.patient.as_slice(),
+        }
+    }
+}
+
+/// The split of each member, by the table's column `sample`, else `image`, else `patient`.
+///
+/// # Errors
+///
+/// What [`Table::read`] gives, [`Error::MissingColumn`], [`Error::BadCell`] for a word that is no
+/// split and for a name that is there with another split already, and [`Error::Layout`] if members
+/// are not in the table or the table has what is neither a member's nor in `skipped`.
+pub(super) fn assign(
+    path: &Path,
+    members: &[Member],
+    skipped: &[&str],
+) -> Result<Vec<Option<Split>>, Error> {
+    let table = Table::read(path)?;
+    let (key, column) = key_column(&table)?;
+    let said = read_splits(&table, column)?;
+    let mut splits = Vec::with_capacity(members.len());
+    let (mut missing, mut used) = (Vec::new(), HashSet::new());
+    for member in members {
+        let names = key.of(member).iter().map(String::as_str);
+        let names: Vec<&str> = names.filter(|name| said.contains_key(name)).collect();
+        let found: HashSet<Option<Split>> = names.iter().map(|name| said[name]).collect();
+        used.extend(names);
+        match found.len() {
+            0 => missing.push(member.sample.as_str()),
+            1 => {}
+            _ => return Err(torn(path, member)),
+        }
+        splits.push(found.into_iter().next().flatten());
+    }
+    if !missing.is_empty() {
+        return Err(not_all(path, "does not name", &missing));
+    }
+    let is_known =
+        |name: &str| used.contains(name) || key == Key::Sample && skipped.contains(&name);
+    let names = table.rows.iter().map(|row| row.cells[column].as_str());
+    let unknown: Vec<&str> = names.filter(|name| !is_known(name)).collect();
+    // Of a skipped sample, neither image nor patient is known.
+    match unknown.is_empty() || key != Key::Sample && !skipped.is_empty() {
+        true => Ok(splits),
+        false => Err(not_all(path, "names, and the dataset lacks,", &unknown)),
+    }
+}
+
+fn key_column(table: &Table) -> Result<(Key, usize), Error> {
+    let keys = [
+        (Key::Sample, "sample"),
+        (Key::Image, "image"),
+        (Key::Patient, "patient"),
+    ];
+    for (key, name) in keys {
+        if let Some(column) = table.column(&[name]) {
+            return Ok((key, column));
+        }
+    }
+    table
+        .required(&keys.map(|(_, name)| name))
+        .map(|column| (Key::Sample, column))
+}
+
+/// The split of each name in a column; a blank is none.
+fn read_splits(table: &Table, key: usize) -> Result<HashMap<&str, Option<Split>>, Error> {
+    let column = table.required(&["split"])?;
+    let mut said = HashMap::new();
+    for row in &table.rows {
+        let split = match row.cells[column].as_str() {
+            "" => None,
+            word => Some(
+                Split::parse(word)
+                    .ok_or_else(|| table.bad_cell(row, column, "train, val, test or blank"))?,
+            ),
+        };
+        let before = said.insert(row.cells[key].as_str(), split);
+        if before.is_some_and(|before| before != split) {
+            return Err(table.bad_cell(row, key, "one that is in no other split above"));
+        }
+    }
+    Ok(said)
+}
+
+fn not_all(path: &Path, what: &str, names: &[&str]) -> Error {
+    let examples: Vec<&str> = names.iter().take(EXAMPLES).copied().collect();
+    Error::Layout {
+        path: path.to_path_buf(),
+        found: format!(
+            "that the table {what} {} samples, for instance `{}`",
+            names.len(),
+            examples.join("`, `")
+        ),
+        expected: "each sample of the dataset, and no other".to_owned(),
+        hint:
+            "compare it with the column `sample` of a cache's `slices`; a blank `split` is no split"
+                .to_owned(),
+    }
+}
+
+fn torn(path: &Path, member: &Member) -> Error {
+    Error::Layout {
+        path: path.to_path_buf(),
+        found: format!("images of the sample `{}` in several splits", member.sample),
+        expected: "all in the same".to_owned(),
+        hint: "name the sample instead of its images, in a column `sample`".to_owned(),
+    }
+}

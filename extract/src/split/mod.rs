@@ -1,0 +1,319 @@
+//! How samples are divided into train, val and test.
+//!
+//! A rule sees no pixels: [`assign`] works on a dataset's samples as well as on what a finished cache
+//! knows of them.
+
+mod draw;
+mod file;
+mod overlap;
+mod rule;
+
+use std::collections::{BTreeSet, HashMap};
+
+use cache::{SliceMeta, Split};
+
+pub(crate) use self::draw::spread;
+pub use self::overlap::{Overlap, check_overlaps, overlaps, unknown_patients};
+pub use self::rule::SplitRule;
+use crate::Error;
+use crate::dataset::Sample;
+use crate::prepare::slashed;
+
+/// What a rule sees of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// The sample's id.
+    pub sample: String,
+    /// The image files that it is read from, relative to the dataset's root, with `/` between
+    /// folders.
+    pub images: Vec<String>,
+    /// The patient, where known.
+    pub patient: Option<String>,
+    /// The split that the dataset's own files say.
+    pub official: Option<Split>,
+    /// The fold that the dataset's own files say.
+    pub fold: Option<u16>,
+}
+
+impl Member {
+    /// The samples of a dataset as a rule sees them, in their order.
+    pub fn of_samples(samples: &[Sample]) -> Vec<Member> {
+        let member = |sample: &Sample| Member {
+            sample: sample.id.clone(),
+            images: sample.image.files().iter().map(|f| slashed(f)).collect(),
+            patient: sample.patient.clone(),
+            official: sample.split,
+            fold: sample.fold,
+        };
+        samples.iter().map(member).collect()
+    }
+
+    /// The samples of a cache, in their order; `official` is what its `split` column says.
+    pub fn of_slices(slices: &[SliceMeta]) -> Vec<Member> {
+        let samples = slices.chunk_by(|a, b| a.sample == b.sample);
+        samples.map(Member::of_sample_slices).collect()
+    }
+
+    fn of_sample_slices(slices: &[SliceMeta]) -> Member {
+        let mut images: Vec<String> = slices.iter().map(|slice| slice.image.clone()).collect();
+        images.dedup();
+        Member {
+            sample: slices[0].sample.clone(),
+            images,
+            patient: slices[0].patient.clone(),
+            official: slices[0].split,
+            fold: None,
+        }
+    }
+}
+
+/// The split of each member.
+///
+/// `skipped` are ids of samples that are known and not among the members: the table of
+/// [`SplitRule::File`] may name them. No other rule reads a file.
+///
+/// # Errors
+///
+/// [`Error::Unsplittable`] if the rule asks for more than there is, or for official splits or folds
+/// that are not known; and for [`SplitRule::File`], if the table cannot be read, or does not say of
+/// every sample exactly once where it belongs.
+pub fn assign(
+    rule: &SplitRule,
+    members: &[Member],
+    skipped: &[&str],
+) -> Result<Vec<Option<Split>>, Error> {
+    let official = || members.iter().map(|member| member.official).collect();
+    let split = Splitting { rule, members };
+    match rule {
+        SplitRule::Official => Ok(official()),
+        SplitRule::OfficialLast(count) => split.official_last(*count, official()),
+        SplitRule::OfficialPart { part, seed } => split.official_part(*part, *seed, official()),
+        SplitRule::Systematic(picks) => split.systematic(picks),
+        SplitRule::Random { parts, seed } => split.random(*parts, *seed),
+        SplitRule::KFold { folds, fold, seed } => split.kfold(*folds, *fold, *seed),
+        SplitRule::Folds(fold) => split.official_folds(*fold),
+        SplitRule::File(path) => file::assign(path, members, skipped),
+        SplitRule::None => Ok(vec![None; members.len()]),
+    }
+}
+
+struct Splitting<'a> {
+    rule: &'a SplitRule,
+    members: &'a [Member],
+}
+
+impl Splitting<'_> {
+    fn official_last(
+        &self,
+        count: usize,
+        mut splits: Vec<Option<Split>>,
+    ) -> Result<Vec<Option<Split>>, Error> {
+        let train = self.train_without_val(&splits)?;
+        let rest = train.len().checked_sub(count).filter(|rest| *rest > 0);
+        let rest = rest.ok_or_else(|| {
+            let found = format!("{} official train samples", train.len());
+            self.too_few(found, count.saturating_add(1))
+        })?;
+        for &member in &train[rest..] {
+            splits[member] = Some(Split::Val);
+        }
+        Ok(splits)
+    }
+
+    fn official_part(
+        &self,
+        part: f64,
+        seed: u64,
+        mut splits: Vec<Option<Split>>,
+    ) -> Result<Vec<Option<Split>>, Error> {
+        let train = self.train_without_val(&splits)?;
+        let units = self.units(train.into_iter());
+        let count = share(part, units.len());
+        if count == 0 || count == units.len() {
+            let found = format!("{} in the official train split", self.counted(&units));
+            return Err(self.too_few(found, (1.0 / part.min(1.0 - part)).ceil() as usize));
+        }
+        for unit in &draw::shuffled(units.len(), seed)[..count] {
+            for &member in &units[*unit] {
+                splits[member] = Some(Split::Val);
+            }
+        }
+        Ok(splits)
+    }
+
+    /// The official train samples, in order.
+    fn train_without_val(&self, splits: &[Option<Split>]) -> Result<Vec<usize>, Error> {
+        let of = |wanted: Split| {
+            let members = (0..splits.len()).filter(|&k| splits[k] == Some(wanted));
+            members.collect::<Vec<_>>()
+        };
+        match of(Split::Val).len() {
+            0 => Ok(of(Split::Train)),
+            count => Err(self.unsplittable(
+                format!("{count} samples that are in val already"),
+                "official splits without val",
+                "use `official`, or list the splits in a table: `file:PATH`",
+            )),
+        }
+    }
+
+    fn systematic(&self, picks: &[(Split, usize)]) -> Result<Vec<Option<Split>>, Error> {
+        let units = self.units(0..self.members.len());
+        let counts = picks.iter().map(|(_, count)| *count);
+        let asked = counts.fold(0, usize::saturating_add);
+        let names_train = picks.iter().any(|(split, _)| *split == Split::Train);
+        let least = asked.saturating_add(usize::from(!names_train));
+        if units.len() < least {
+            return Err(self.too_few(self.counted(&units), least));
+        }
+        let mut left: Vec<usize> = (0..units.len()).collect();
+        let mut of_units = vec![(!names_train).then_some(Split::Train); units.len()];
+        for &(split, count) in picks {
+            let mut picked = spread(left.len(), count).into_iter().peekable();
+            let mut position = 0..;
+            left.retain(|&unit| {
+                let is_picked = position.next() == picked.peek().copied();
+                if is_picked {
+                    picked.next();
+                    of_units[unit] = Some(split);
+                }
+                !is_picked
+            });
+        }
+        Ok(self.spell_out(&units, |unit| of_units[unit]))
+    }
+
+    fn random(&self, parts: [f64; 3], seed: u64) -> Result<Vec<Option<Split>>, Error> {
+        let units = self.units(0..self.members.len());
+        let ends = [
+            share(parts[0], units.len()),
+            share(parts[0] + parts[1], units.len()),
+            units.len(),
+        ];
+        let sizes = [ends[0], ends[1] - ends[0], ends[2] - ends[1]];
+        if (0..3).any(|k| parts[k] > 0.0 && sizes[k] == 0) {
+            let smallest = parts.into_iter().filter(|part| *part > 0.0);
+            let smallest = smallest.fold(1.0, f64::min);
+            let least = (1.0 / smallest).ceil() as usize;
+            return Err(self.too_few(self.counted(&units), least.max(units.len() + 1)));
+        }
+        let order = draw::shuffled(units.len(), seed);
+        let mut of_units = vec![None; units.len()];
+        for (position, unit) in order.into_iter().enumerate() {
+            of_units[unit] = ends.iter().position(|end| position < *end);
+        }
+        Ok(self.spell_out(&units, |unit| Some(rule::ALL[of_units[unit]?])))
+    }
+
+    fn kfold(&self, folds: u16, fold: u16, seed: u64) -> Result<Vec<Option<Split>>, Error> {
+        let units = self.units(0..self.members.len());
+        let folds = usize::from(folds);
+        if units.len() < folds {
+            return Err(self.too_few(self.counted(&units), folds));
+        }
+        let mut of_units = vec![0; units.len()];
+        for (position, unit) in draw::shuffled(units.len(), seed).into_iter().enumerate() {
+            of_units[unit] = position % folds;
+        }
+        let test = usize::from(fold);
+        let val = (test + 1) % folds;
+        Ok(self.spell_out(&units, |unit| Some(by_fold(of_units[unit], test, val))))
+    }
+
+    fn official_folds(&self, fold: u16) -> Result<Vec<Option<Split>>, Error> {
+        let folds: BTreeSet<u16> = self.members.iter().filter_map(|m| m.fold).collect();
+        let known: Vec<String> = folds.iter().map(u16::to_string).collect();
+        if folds.len() < 3 || !folds.contains(&fold) {
+            let found = match folds.is_empty() {
+                true => "no official folds".to_owned(),
+                false => format!("the official folds {}", known.join(", ")),
+            };
+            return Err(self.unsplittable(
+                found,
+                &format!("at least 3, and {fold} among them"),
+                "divide by patient yourself: `kfold:FOLDS:FOLD`",
+            ));
+        }
+        let after = folds
+            .iter()
+            .find(|after| **after > fold)
+            .or(folds.first())
+            .copied();
+        let val = after.unwrap_or(fold);
+        let splits = self.members.iter().map(|member| member.fold);
+        Ok(splits.map(|of| Some(by_fold(of?, fold, val))).collect())
+    }
+
+    /// Members that belong together, in order of first appearance: those of a patient, or one
+    /// without a patient.
+    fn units(&self, members: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
+        let mut units: Vec<Vec<usize>> = Vec::new();
+        let mut of_patient: HashMap<&str, usize> = HashMap::new();
+        for member in members {
+            let next = units.len();
+            let unit = match &self.members[member].patient {
+                Some(patient) => *of_patient.entry(patient).or_insert(next),
+                None => next,
+            };
+            match units.get_mut(unit) {
+                Some(unit) => unit.push(member),
+                None => units.push(vec![member]),
+            }
+        }
+        units
+    }
+
+    fn spell_out(
+        &self,
+        units: &[Vec<usize>],
+        split: impl Fn(usize) -> Option<Split>,
+    ) -> Vec<Option<Split>> {
+        let mut splits = vec![None; self.members.len()];
+        for (k, unit) in units.iter().enumerate() {
+            unit.iter().for_each(|&member| splits[member] = split(k));
+        }
+        splits
+    }
+
+    fn counted(&self, units: &[Vec<usize>]) -> String {
+        let known = |unit: &&Vec<usize>| self.members[unit[0]].patient.is_some();
+        let patients = units.iter().filter(known).count();
+        match units.len() - patients {
+            0 => format!("{patients} patients"),
+            samples if patients == 0 => format!("{samples} samples"),
+            samples => format!("{patients} patients and {samples} samples without one"),
+        }
+    }
+
+    fn too_few(&self, found: String, least: usize) -> Error {
+        let hint = "ask for less, or see whether the download is whole: `extract datasets NAME --root DIR`";
+        self.unsplittable(found, &format!("at least {least}"), hint)
+    }
+
+    fn unsplittable(&self, found: String, expected: &str, hint: &str) -> Error {
+        Error::Unsplittable {
+            rule: self.rule.to_string(),
+            found,
+            expected: expected.to_owned(),
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+/// The nearest whole number to a part of `of`.
+fn share(part: f64, of: usize) -> usize {
+    ((part * of as f64).round_ties_even() as usize).min(of)
+}
+
+fn by_fold<T: PartialEq>(of: T, test: T, val: T) -> Split {
+    if of == test {
+        Split::Test
+    } else if of == val {
+        Split::Val
+    } else {
+        Split::Train
+    }
+}
+
+#[cfg(test)]
+mod tests;

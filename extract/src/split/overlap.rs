@@ -1,0 +1,88 @@
+//! Patients in several splits.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use cache::Split;
+use serde::Serialize;
+
+use super::{Member, SplitRule, rule};
+use crate::Error;
+
+/// How many patients a message names.
+const EXAMPLES: usize = 5;
+
+/// A patient of whom samples are in several splits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overlap {
+    /// The patient.
+    pub patient: String,
+    /// The splits, at least two.
+    pub splits: Vec<Split>,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let splits: Vec<&str> = self.splits.iter().map(|split| split.name()).collect();
+        write!(f, "`{}` in {}", self.patient, splits.join(" and "))
+    }
+}
+
+/// The patients in several splits, in order of first appearance; `splits` has one entry per member.
+pub fn overlaps(members: &[Member], splits: &[Option<Split>]) -> Vec<Overlap> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut found: HashMap<&str, [bool; 3]> = HashMap::new();
+    for (member, split) in members.iter().zip(splits) {
+        let (Some(patient), Some(split)) = (&member.patient, split) else {
+            continue;
+        };
+        let seen = found.entry(patient).or_insert_with(|| {
+            order.push(patient);
+            [false; 3]
+        });
+        seen[*split as usize] = true;
+    }
+    let overlap = |patient: &str| {
+        let splits = rule::ALL.into_iter().zip(found[patient]);
+        let splits = splits.filter(|(_, is_in)| *is_in);
+        Overlap {
+            patient: patient.to_owned(),
+            splits: splits.map(|(split, _)| split).collect(),
+        }
+    };
+    let all = order.into_iter().map(overlap);
+    all.filter(|overlap| overlap.splits.len() > 1).collect()
+}
+
+/// Refuses patients in several splits; if that is allowed, gives a warning if there are any.
+///
+/// # Errors
+///
+/// [`Error::PatientOverlap`].
+pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<String>, Error> {
+    let count = overlaps.len();
+    match (count, allowed) {
+        (0, _) => Ok(None),
+        (_, true) => Ok(Some(format!("patients in more than one split: {count}"))),
+        (_, false) => Err(Error::PatientOverlap {
+            count,
+            examples: overlaps
+                .iter()
+                .take(EXAMPLES)
+                .map(Overlap::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+/// A warning if a rule that divides by patient does not know the patients.
+pub fn unknown_patients(rule: &SplitRule, members: &[Member]) -> Option<String> {
+    let unknown = members.iter().filter(|m| m.patient.is_none()).count();
+    (rule.is_by_patient() && unknown > 0).then(|| {
+        let all = members.len();
+        format!(
+            "no patients are known of {unknown} of {all} samples: slices of one patient may be in two splits"
+        )
+    })
+}
