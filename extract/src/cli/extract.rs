@@ -114,6 +114,9 @@ pub struct DatasetArgs {
     /// The channel of volumes with several: its number, its name, or `all`
     #[arg(long)]
     pub channel: Option<String>,
+    /// Go on without files that the dataset should have; the number is told as a warning
+    #[arg(long)]
+    pub allow_missing: bool,
 }
 
 impl DatasetArgs {
@@ -127,6 +130,7 @@ impl DatasetArgs {
         if self.channel.is_some() {
             options.channel.clone_from(&self.channel);
         }
+        options.allow_missing |= self.allow_missing;
         let root = match (&self.root, Path::new(&self.dataset).parent()) {
             (Some(root), _) => root.clone(),
             (None, Some(folder)) if self.dataset.ends_with(".toml") => {

@@ -89,6 +89,9 @@ pub struct LayoutOptions {
     pub no_finding: bool,
     /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
     pub binary: bool,
+    /// `nih-chest-xray`, `chexpert`, `montgomery`, `sars-cov-2`: whether files that are missing, or
+    /// that no table names, are left out with a warning rather than refused.
+    pub allow_missing: bool,
 }
 
 /// What a label of -1 (uncertain) becomes.

@@ -2,8 +2,11 @@
 
 mod card;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod folder;
 mod manifest;
+mod missing;
 mod table;
 
 use std::cmp::Ordering;
@@ -172,9 +175,9 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     names.find(|name| !seen.insert(*name)).cloned()
 }
 
-/// The card's name; that of the folder if the card describes a layout only.
+/// The card's name; that of the folder if the card describes a layout only, and no one dataset.
 fn name_of(root: &Path, card: &DatasetCard) -> String {
-    if card.name != card.layout {
+    if card.name != card.layout || !card.source.is_empty() {
         return card.name.clone();
     }
     let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
