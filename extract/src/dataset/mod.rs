@@ -7,6 +7,7 @@ mod fixtures;
 mod folder;
 mod manifest;
 mod missing;
+mod nih_chest_xray;
 mod table;
 
 use std::cmp::Ordering;
@@ -137,6 +138,10 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         name: "manifest",
         open: manifest::open,
+    },
+    Layout {
+        name: "nih-chest-xray",
+        open: nih_chest_xray::open,
     },
 ];
 
