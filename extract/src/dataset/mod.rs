@@ -1,6 +1,7 @@
 //! Datasets: which files there are, and what is known of each before its pixels are read.
 
 mod card;
+mod chexpert;
 mod files;
 #[cfg(test)]
 mod fixtures;
@@ -131,6 +132,10 @@ pub struct Layout {
 
 /// Every layout that can be opened.
 pub const LAYOUTS: &[Layout] = &[
+    Layout {
+        name: "chexpert",
+        open: chexpert::open,
+    },
     Layout {
         name: "folder",
         open: folder::open,
