@@ -113,6 +113,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../datasets/chexpert.toml"),
     include_str!("../../datasets/folder.toml"),
     include_str!("../../datasets/manifest.toml"),
+    include_str!("../../datasets/montgomery.toml"),
     include_str!("../../datasets/nih-chest-xray.toml"),
 ];
 

@@ -8,6 +8,7 @@ mod fixtures;
 mod folder;
 mod manifest;
 mod missing;
+mod montgomery;
 mod nih_chest_xray;
 mod table;
 
@@ -143,6 +144,10 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         name: "manifest",
         open: manifest::open,
+    },
+    Layout {
+        name: "montgomery",
+        open: montgomery::open,
     },
     Layout {
         name: "nih-chest-xray",
