@@ -115,6 +115,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../datasets/manifest.toml"),
     include_str!("../../datasets/montgomery.toml"),
     include_str!("../../datasets/nih-chest-xray.toml"),
+    include_str!("../../datasets/sars-cov-2.toml"),
 ];
 
 impl DatasetCard {

@@ -10,6 +10,7 @@ mod manifest;
 mod missing;
 mod montgomery;
 mod nih_chest_xray;
+mod sars_cov_2;
 mod table;
 
 use std::cmp::Ordering;
@@ -152,6 +153,10 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         name: "nih-chest-xray",
         open: nih_chest_xray::open,
+    },
+    Layout {
+        name: "sars-cov-2",
+        open: sars_cov_2::open,
     },
 ];
 
