@@ -28,6 +28,7 @@ fn tokens_of_a_real_ct_equal_an_independent_computation() {
         .args(["--model", "dinov2-s14", "--dataset", "manifest", "--root"])
         .arg(&root)
         .args(["--intensity", "window:-1024:600", "--limit", "1"])
+        .arg("--allow-patient-overlap")
         .args(["--tokens", "all", "--cache"])
         .arg(lab.path("cache"));
     Run::of(&mut extract).expect(0);
