@@ -1,9 +1,13 @@
 //! Datasets: which files there are, and what is known of each before its pixels are read.
 
+mod amos;
+mod brain_tumor;
 mod card;
 mod files;
 mod folder;
 mod manifest;
+mod medmnist;
+mod nnunet;
 mod table;
 
 use std::cmp::Ordering;
@@ -86,7 +90,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A dataset without masks; [`open`] gives it its name.
+    /// A dataset without masks. [`open`] names it as the card is; if that describes a layout only,
+    /// as its layout did, or as the folder is.
     fn new(root: &Path, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Dataset {
         Dataset {
             name: String::new(),
@@ -128,12 +133,28 @@ pub struct Layout {
 /// Every layout that can be opened.
 pub const LAYOUTS: &[Layout] = &[
     Layout {
+        name: "amos",
+        open: amos::open,
+    },
+    Layout {
+        name: "brain-tumor",
+        open: brain_tumor::open,
+    },
+    Layout {
         name: "folder",
         open: folder::open,
     },
     Layout {
         name: "manifest",
         open: manifest::open,
+    },
+    Layout {
+        name: "medmnist",
+        open: medmnist::open,
+    },
+    Layout {
+        name: "nnunet",
+        open: nnunet::open,
     },
 ];
 
@@ -155,7 +176,11 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
             .join("`, `"),
     })?;
     let mut dataset = (layout.open)(root, card)?;
-    dataset.name = name_of(&dataset.root, card);
+    if card.name != card.layout {
+        dataset.name.clone_from(&card.name);
+    } else if dataset.name.is_empty() {
+        dataset.name = folder_name(&dataset.root);
+    }
     let path = || root.to_path_buf();
     if let Some(name) = first_twice(&dataset.classes) {
         return Err(Error::DuplicateClass { path: path(), name });
@@ -172,11 +197,7 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     names.find(|name| !seen.insert(*name)).cloned()
 }
 
-/// The card's name; that of the folder if the card describes a layout only.
-fn name_of(root: &Path, card: &DatasetCard) -> String {
-    if card.name != card.layout {
-        return card.name.clone();
-    }
+fn folder_name(root: &Path) -> String {
     let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
     files::name(&absolute)
 }
