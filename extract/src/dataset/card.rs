@@ -81,6 +81,12 @@ pub struct LayoutOptions {
     pub label_columns: Vec<String>,
     /// `nnunet`, `amos`: the channel to take, by number or name, or `all`.
     pub channel: Option<String>,
+    /// `nnunet`, `amos`: whether cases without a label map are listed.
+    pub unlabelled: bool,
+    /// `nnunet`: what the folder, or `name` in its `dataset.json`, may be called; anything if blank.
+    pub task_names: Vec<String>,
+    /// `amos`: `CT`, `MR` or `all`; CT if blank.
+    pub modality: Option<String>,
     /// `chexpert`: what a label of -1 becomes.
     pub uncertain: Uncertain,
     /// `chexpert`: the views to keep, of `AP`, `PA`, `LL`, `RL`; all frontal ones if empty.
@@ -110,11 +116,18 @@ pub enum Uncertain {
 }
 
 const BUILT_IN: &[&str] = &[
+    include_str!("../../datasets/amos.toml"),
+    include_str!("../../datasets/brain-tumor.toml"),
     include_str!("../../datasets/chexpert.toml"),
     include_str!("../../datasets/folder.toml"),
     include_str!("../../datasets/manifest.toml"),
+    include_str!("../../datasets/medmnist.toml"),
     include_str!("../../datasets/montgomery.toml"),
+    include_str!("../../datasets/msd-heart.toml"),
+    include_str!("../../datasets/msd-hippocampus.toml"),
+    include_str!("../../datasets/msd-spleen.toml"),
     include_str!("../../datasets/nih-chest-xray.toml"),
+    include_str!("../../datasets/nnunet.toml"),
     include_str!("../../datasets/sars-cov-2.toml"),
 ];
 

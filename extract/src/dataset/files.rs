@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -58,7 +58,7 @@ impl Tree {
             if entry.path_is_symlink() {
                 refuse_outside(entry.path(), &real)?;
             }
-            if is_folder && !is_nifti_folder(entry.path()) {
+            if is_folder && !is_nifti(entry.path()) {
                 continue;
             }
             if is_folder {
@@ -98,6 +98,16 @@ pub(super) fn name(path: &Path) -> String {
 /// Whether `name` ends like an image that can be read, in whatever case.
 pub(super) fn is_image(path: &Path) -> bool {
     super::image_extension(&name(path)).is_some()
+}
+
+/// The path without `.`, or `None` if it is absolute or has `..` in it.
+pub(super) fn inner_path(value: &str) -> Option<PathBuf> {
+    let parts = Path::new(value)
+        .components()
+        .filter(|part| *part != Component::CurDir);
+    parts
+        .map(|part| matches!(part, Component::Normal(_)).then_some(part))
+        .collect()
 }
 
 /// The folder that `is_it` recognises: `root`, or one at most three levels below it.
@@ -171,8 +181,9 @@ pub(super) fn is_junk_name(name: &str) -> bool {
     name.starts_with('.') || ["__MACOSX", "Thumbs.db", "desktop.ini"].contains(&name)
 }
 
-fn is_nifti_folder(folder: &Path) -> bool {
-    let name = name(folder).to_ascii_lowercase();
+/// Whether `path` is named like a NIfTI file, in whatever case.
+pub(super) fn is_nifti(path: &Path) -> bool {
+    let name = name(path).to_ascii_lowercase();
     name.ends_with(".nii") || name.ends_with(".nii.gz")
 }
 

@@ -1,5 +1,7 @@
 //! Datasets: which files there are, and what is known of each before its pixels are read.
 
+mod amos;
+mod brain_tumor;
 mod card;
 mod chexpert;
 mod files;
@@ -7,9 +9,11 @@ mod files;
 mod fixtures;
 mod folder;
 mod manifest;
+mod medmnist;
 mod missing;
 mod montgomery;
 mod nih_chest_xray;
+mod nnunet;
 mod sars_cov_2;
 pub(crate) mod table;
 
@@ -93,7 +97,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A dataset without masks; [`open`] gives it its name.
+    /// A dataset without masks. [`open`] names it as the card is; if that describes a layout only,
+    /// as its layout did, or as the folder is.
     fn new(root: &Path, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Dataset {
         Dataset {
             name: String::new(),
@@ -135,6 +140,14 @@ pub struct Layout {
 /// Every layout that can be opened.
 pub const LAYOUTS: &[Layout] = &[
     Layout {
+        name: "amos",
+        open: amos::open,
+    },
+    Layout {
+        name: "brain-tumor",
+        open: brain_tumor::open,
+    },
+    Layout {
         name: "chexpert",
         open: chexpert::open,
     },
@@ -147,12 +160,20 @@ pub const LAYOUTS: &[Layout] = &[
         open: manifest::open,
     },
     Layout {
+        name: "medmnist",
+        open: medmnist::open,
+    },
+    Layout {
         name: "montgomery",
         open: montgomery::open,
     },
     Layout {
         name: "nih-chest-xray",
         open: nih_chest_xray::open,
+    },
+    Layout {
+        name: "nnunet",
+        open: nnunet::open,
     },
     Layout {
         name: "sars-cov-2",
@@ -178,7 +199,13 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
             .join("`, `"),
     })?;
     let mut dataset = (layout.open)(root, card)?;
-    dataset.name = name_of(&dataset.root, card);
+    let describes_one = card.name != card.layout || !card.source.is_empty();
+    if card.name != card.layout || dataset.name.is_empty() {
+        dataset.name = match describes_one {
+            true => card.name.clone(),
+            false => folder_name(&dataset.root),
+        };
+    }
     let path = || root.to_path_buf();
     if let Some(name) = first_twice(&dataset.classes) {
         return Err(Error::DuplicateClass { path: path(), name });
@@ -195,11 +222,7 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     names.find(|name| !seen.insert(*name)).cloned()
 }
 
-/// The card's name; that of the folder if the card describes a layout only, and no one dataset.
-fn name_of(root: &Path, card: &DatasetCard) -> String {
-    if card.name != card.layout || !card.source.is_empty() {
-        return card.name.clone();
-    }
+fn folder_name(root: &Path) -> String {
     let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
     files::name(&absolute)
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use ndarray::Array;
 use zip::{CompressionMethod, ZipArchive};
@@ -18,6 +19,12 @@ use crate::Error;
 /// Images kept behind the newest one: readers do not ask in strict order.
 const KEPT: usize = 256;
 
+/// Bytes of them that are kept, unless one image alone is more.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// How many times longer than packed an array can be: deflate's limit.
+const MAX_RATIO: u64 = 1100;
+
 /// Longest header of an array that is read.
 const MAX_HEADER: usize = 1 << 16;
 
@@ -28,18 +35,29 @@ pub(crate) struct Header {
     pub(crate) shape: Vec<usize>,
 }
 
+impl Header {
+    /// Bytes of the whole array.
+    fn bytes(&self) -> u64 {
+        let sides = self.shape.iter();
+        sides.fold(1, |bytes, &side| bytes.saturating_mul(side as u64))
+    }
+}
+
 /// One array of an archive, unpacked as far as it was asked for.
 ///
 /// Entries are compressed, so there is no way to an image but through all before it. The newest
-/// few are kept, so that several readers can share one pass.
+/// few are kept, so that several readers can share one pass. The checksum is that of the whole
+/// entry, so only the last image can be refused for it.
 pub(crate) struct NpzArray {
     path: PathBuf,
     name: String,
     header: Header,
-    stream: Box<dyn Read + Send>,
+    stream: Entry,
     /// The index of the next image of the stream.
     next: usize,
     kept: VecDeque<Vec<u8>>,
+    /// Why no image can be read any more.
+    broken: Option<String>,
 }
 
 impl NpzArray {
@@ -49,8 +67,9 @@ impl NpzArray {
     ///
     /// [`Error::Damaged`] if there is no such array, or it is of another type or order.
     pub(crate) fn open(path: &Path, name: &str) -> Result<NpzArray, Error> {
-        let mut stream = entry(path, name)?;
+        let mut stream = Entry::open(path, name)?;
         let header = header(path, name, &mut stream)?;
+        stream.check_size(path, name, &header)?;
         Ok(NpzArray {
             path: path.to_path_buf(),
             name: name.to_owned(),
@@ -58,6 +77,7 @@ impl NpzArray {
             stream,
             next: 0,
             kept: VecDeque::new(),
+            broken: None,
         })
     }
 
@@ -76,7 +96,7 @@ impl NpzArray {
         }
         while self.next <= index {
             let bytes = self.read_next()?;
-            if self.kept.len() == KEPT {
+            if self.kept.len() == (KEPT_BYTES / bytes.len()).clamp(1, KEPT) {
                 self.kept.pop_front();
             }
             self.kept.push_back(bytes);
@@ -104,21 +124,46 @@ impl NpzArray {
     ///
     /// # Errors
     ///
-    /// As [`image`](Self::image).
+    /// As [`image`](Self::image), and [`Error::TooLarge`].
     pub(crate) fn all(mut self) -> Result<Vec<u8>, Error> {
-        let count = self.header.shape.iter().product();
-        read_exactly(&self.path, &mut self.stream, count)
+        let count = self.header.bytes();
+        if count > MAX_UNPACKED {
+            return Err(Error::TooLarge {
+                path: self.path,
+                found: format!("`{}` of the shape {:?}", self.name, self.header.shape),
+                limit: format!("{MAX_UNPACKED} bytes"),
+            });
+        }
+        self.read_exactly(count as usize, true)
     }
 
     fn read_next(&mut self) -> Result<Vec<u8>, Error> {
-        if self.next >= self.header.shape[0] {
-            return Err(damaged(
-                &self.path,
-                format!("`{}` has no image {}", self.name, self.next),
-            ));
+        let [images, sides @ ..] = &self.header.shape[..] else {
+            return Err(self.odd_shape());
+        };
+        if self.next >= *images {
+            let reason = format!("`{}` has no image {}", self.name, self.next);
+            return Err(damaged(&self.path, reason));
         }
-        let count = self.header.shape[1..].iter().product();
-        read_exactly(&self.path, &mut self.stream, count)
+        let is_last = self.next + 1 == *images;
+        self.read_exactly(sides.iter().product(), is_last)
+    }
+
+    /// Reads on; what follows a failure is lost, since it cannot be told where it begins.
+    fn read_exactly(&mut self, count: usize, is_last: bool) -> Result<Vec<u8>, Error> {
+        let read = match &self.broken {
+            Some(reason) => Err(reason.clone()),
+            None => self.stream.next_bytes(count).and_then(|bytes| {
+                if is_last {
+                    self.stream.finish()?;
+                }
+                Ok(bytes)
+            }),
+        };
+        read.map_err(|reason| {
+            self.broken = Some(reason.clone());
+            damaged(&self.path, format!("`{}`: {reason}", self.name))
+        })
     }
 
     fn odd_shape(&self) -> Error {
@@ -147,51 +192,94 @@ fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
     ZipArchive::new(file).map_err(|error| damaged(path, error))
 }
 
-/// The unpacked bytes of an entry, as a stream of its own.
-fn entry(path: &Path, name: &str) -> Result<Box<dyn Read + Send>, Error> {
-    let mut archive = archive(path)?;
-    let file = format!("{name}.npy");
-    let entry = archive
-        .by_name(&file)
-        .map_err(|error| damaged(path, error))?;
-    let (start, packed, method) = (
-        entry.data_start(),
-        entry.compressed_size(),
-        entry.compression(),
-    );
-    let start = start.ok_or_else(|| damaged(path, format!("`{file}` has no place")))?;
-    drop(entry);
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
-    let packed = BufReader::with_capacity(1 << 16, file).take(packed);
-    match method {
-        CompressionMethod::Stored => Ok(Box::new(packed)),
-        CompressionMethod::Deflated => Ok(Box::new(BufReader::new(DeflateDecoder::new(packed)))),
-        other => Err(damaged(
-            path,
-            format!("it is packed by {other}, expected deflate"),
-        )),
+/// An entry of an archive as a stream of its own: its unpacked bytes, summed up as they pass.
+struct Entry {
+    bytes: Box<dyn Read + Send>,
+    sum: Crc,
+    expected_sum: u32,
+    /// Bytes as the archive says, packed and unpacked.
+    packed: u64,
+    unpacked: u64,
+}
+
+impl Entry {
+    fn open(path: &Path, name: &str) -> Result<Entry, Error> {
+        let mut archive = archive(path)?;
+        let file_name = format!("{name}.npy");
+        let entry = archive
+            .by_name(&file_name)
+            .map_err(|error| damaged(path, format!("`{file_name}`: {error}")))?;
+        let (packed, unpacked) = (entry.compressed_size(), entry.size());
+        let (method, expected_sum) = (entry.compression(), entry.crc32());
+        let start = entry.data_start();
+        let start = start.ok_or_else(|| damaged(path, format!("`{file_name}` has no place")))?;
+        drop(entry);
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
+        let size = file.metadata().map_err(Error::io(path))?.len();
+        let bytes = BufReader::with_capacity(1 << 16, file).take(packed);
+        let bytes: Box<dyn Read + Send> = match method {
+            CompressionMethod::Stored => Box::new(bytes),
+            CompressionMethod::Deflated => Box::new(DeflateDecoder::new(bytes)),
+            other => {
+                let reason = format!("`{file_name}` is packed by {other}, expected deflate");
+                return Err(damaged(path, reason));
+            }
+        };
+        Ok(Entry {
+            bytes,
+            sum: Crc::new(),
+            expected_sum,
+            packed: packed.min(size),
+            unpacked,
+        })
+    }
+
+    /// Whether the array is as large as the entry, and can be; called when its header is read.
+    fn check_size(&self, path: &Path, name: &str, header: &Header) -> Result<(), Error> {
+        let found = u64::from(self.sum.amount()).saturating_add(header.bytes());
+        if found == self.unpacked && found <= self.packed.saturating_mul(MAX_RATIO) {
+            return Ok(());
+        }
+        let (shape, unpacked) = (&header.shape, self.unpacked);
+        let reason = format!(
+            "`{name}` says that its shape is {shape:?}, the archive that it has {unpacked} bytes, {} of them in the file",
+            self.packed
+        );
+        Err(damaged(path, reason))
+    }
+
+    /// The next `count` bytes.
+    fn next_bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        super::numbers(self, count).map_err(|short| match short.error.kind() {
+            io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+            _ => short.error.to_string(),
+        })
+    }
+
+    /// Checks that nothing is left, and the checksum.
+    fn finish(&mut self) -> Result<(), String> {
+        match self.read(&mut [0]) {
+            Ok(0) if self.sum.sum() == self.expected_sum => Ok(()),
+            Ok(0) => Err("its checksum is wrong, so any image in it may be".to_owned()),
+            Ok(_) => Err("it goes on after its last image".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Read for Entry {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
     }
 }
 
 /// Reads NumPy's header (format 1 to 3): a Python dictionary as text.
-fn header(path: &Path, name: &str, stream: &mut impl Read) -> Result<Header, Error> {
-    let start = read_exactly(path, stream, 8)?;
-    if start[..6] != *b"\x93NUMPY" {
-        return Err(damaged(path, format!("`{name}` is no NumPy array")));
-    }
-    let size = read_exactly(path, stream, if start[6] == 1 { 2 } else { 4 })?;
-    let size = size
-        .iter()
-        .rev()
-        .fold(0, |size, byte| size << 8 | usize::from(*byte));
-    if size > MAX_HEADER {
-        return Err(damaged(
-            path,
-            format!("`{name}` has a header of {size} bytes"),
-        ));
-    }
-    let text = String::from_utf8_lossy(&read_exactly(path, stream, size)?).into_owned();
+fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> {
+    let text =
+        header_text(stream).map_err(|reason| damaged(path, format!("`{name}`: {reason}")))?;
     let shape = shape(&text).filter(|shape| !shape.is_empty());
     let shape = shape.ok_or_else(|| damaged(path, format!("`{name}` has the header `{text}`")))?;
     let is_bytes = ["|u1", "|b1", "u1"]
@@ -204,17 +292,37 @@ fn header(path: &Path, name: &str, stream: &mut impl Read) -> Result<Header, Err
         );
         return Err(damaged(path, reason));
     }
-    let item = shape[1..]
+    let sides = &shape[1..];
+    if sides.contains(&0) {
+        return Err(damaged(path, format!("`{name}` has the shape {shape:?}")));
+    }
+    let item = sides
         .iter()
-        .fold(1, |item: usize, side| item.saturating_mul(*side));
-    if item as u64 > MAX_UNPACKED || shape[1..].iter().any(|&side| side > MAX_SIDE as usize) {
+        .fold(1u64, |n, &side| n.saturating_mul(side as u64));
+    if item > MAX_UNPACKED || sides.iter().any(|&side| side > MAX_SIDE as usize) {
         return Err(Error::TooLarge {
             path: path.to_path_buf(),
-            found: format!("images of the shape {:?}", &shape[1..]),
+            found: format!("images of the shape {sides:?}"),
             limit: format!("{MAX_SIDE} a side and {MAX_UNPACKED} bytes"),
         });
     }
     Ok(Header { shape })
+}
+
+fn header_text(stream: &mut Entry) -> Result<String, String> {
+    let start = stream.next_bytes(8)?;
+    if start[..6] != *b"\x93NUMPY" {
+        return Err("it is no NumPy array".to_owned());
+    }
+    let size = stream.next_bytes(if start[6] == 1 { 2 } else { 4 })?;
+    let size = size
+        .iter()
+        .rev()
+        .fold(0, |size, byte| size << 8 | usize::from(*byte));
+    if size > MAX_HEADER {
+        return Err(format!("it has a header of {size} bytes"));
+    }
+    Ok(String::from_utf8_lossy(&stream.next_bytes(size)?).into_owned())
 }
 
 /// The numbers between the brackets after `'shape':`.
@@ -226,16 +334,6 @@ fn shape(text: &str) -> Option<Vec<usize>> {
         .map(str::trim)
         .filter(|side| !side.is_empty());
     sides.map(|side| side.parse().ok()).collect()
-}
-
-fn read_exactly(path: &Path, stream: &mut impl Read, count: usize) -> Result<Vec<u8>, Error> {
-    super::numbers(stream, count).map_err(|short| {
-        let reason = match short.error.kind() {
-            io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
-            _ => short.error.to_string(),
-        };
-        damaged(path, reason)
-    })
 }
 
 fn damaged(path: &Path, reason: impl Display) -> Error {

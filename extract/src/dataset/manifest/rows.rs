@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split};
 
 use super::columns::{Columns, LabelSource};
 use crate::Error;
+use crate::dataset::files::inner_path;
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{Sample, id_of};
 use crate::read::{MaskPart, Source};
@@ -209,16 +210,6 @@ impl<'a> Lister<'a> {
         self.inside.insert(parent.to_path_buf(), inside);
         inside
     }
-}
-
-/// The path without `.`, or `None` if it is absolute or has `..` in it.
-fn inner_path(value: &str) -> Option<PathBuf> {
-    let parts = Path::new(value)
-        .components()
-        .filter(|part| *part != Component::CurDir);
-    parts
-        .map(|part| matches!(part, Component::Normal(_)).then_some(part))
-        .collect()
 }
 
 fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {

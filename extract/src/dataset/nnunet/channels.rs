@@ -1,0 +1,171 @@
+//! Which channel of a case is taken, and where it is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::cases::{Case, Images};
+use super::examples;
+use crate::Error;
+use crate::dataset::files::is_nifti;
+use crate::read::Source;
+
+/// The channels that are taken of each case.
+pub(super) struct Channels<'a> {
+    root: &'a Path,
+    /// Names by number; none if there are none known and no files are numbered.
+    names: &'a BTreeMap<u32, String>,
+    choice: Choice,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// None was asked for.
+    First,
+    One(u32),
+    All,
+}
+
+impl<'a> Channels<'a> {
+    /// `word` is a number, a name or `all`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is no such channel.
+    pub(super) fn choose(
+        root: &'a Path,
+        names: &'a BTreeMap<u32, String>,
+        word: Option<&str>,
+    ) -> Result<Channels<'a>, Error> {
+        let number = |word: &str| {
+            let named = names
+                .iter()
+                .find(|(_, name)| name.eq_ignore_ascii_case(word));
+            let number = word.parse().ok();
+            let number = number.filter(|n| names.is_empty() || names.contains_key(n));
+            number.or(named.map(|(number, _)| *number))
+        };
+        let choice = match word {
+            None => Choice::First,
+            Some("all") => Choice::All,
+            Some(word) => Choice::One(number(word).ok_or_else(|| unknown(root, names, word))?),
+        };
+        Ok(Channels {
+            root,
+            names,
+            choice,
+        })
+    }
+
+    /// The images to take of a case: the channel's number, if several are taken, and where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if a channel has no file, or one is asked for of a coloured image.
+    pub(super) fn of(&self, case: &Case) -> Result<Vec<(Option<u32>, Source)>, Error> {
+        match &case.images {
+            Images::Channels(files) if self.is_coloured(files) => self.coloured(case),
+            Images::Channels(files) => self.files(case, files),
+            Images::Whole(path) if is_nifti(path) => Ok(self.of_volume(path)),
+            Images::Whole(_) => self.coloured(case),
+        }
+    }
+
+    /// What to tell the user if the choice was left to the program.
+    pub(super) fn warning(&self, cases: &[Case]) -> Option<String> {
+        let coloured = |case: &Case| match &case.images {
+            Images::Channels(files) => self.is_coloured(files),
+            Images::Whole(path) => !is_nifti(path),
+        };
+        let several = self.names.len() > 1 && !cases.iter().all(coloured);
+        (several && self.choice == Choice::First).then(|| {
+            let names: Vec<&str> = self.names.values().map(String::as_str).collect();
+            format!(
+                "of the channels `{}`, only `{}` is taken; `--channel` takes another, or `all`",
+                names.join("`, `"),
+                names[0]
+            )
+        })
+    }
+
+    /// Whether one image in colours stands for three channels.
+    fn is_coloured(&self, files: &BTreeMap<u32, PathBuf>) -> bool {
+        self.names.len() == 3 && files.len() == 1 && files.get(&0).is_some_and(|f| !is_nifti(f))
+    }
+
+    fn coloured(&self, case: &Case) -> Result<Vec<(Option<u32>, Source)>, Error> {
+        let path = case.images.first();
+        match self.choice {
+            Choice::First | Choice::All => Ok(vec![(None, Source::File(path.to_path_buf()))]),
+            Choice::One(channel) => Err(Error::Layout {
+                path: self.root.join(path),
+                found: format!("a coloured image and the choice of channel {channel}"),
+                expected: "a file for each channel".to_owned(),
+                hint: "leave `--channel` out: all three colours are taken".to_owned(),
+            }),
+        }
+    }
+
+    fn files(
+        &self,
+        case: &Case,
+        files: &BTreeMap<u32, PathBuf>,
+    ) -> Result<Vec<(Option<u32>, Source)>, Error> {
+        let all = self.names.keys().copied();
+        let wanted: Vec<u32> = match self.choice {
+            Choice::All => all.collect(),
+            Choice::One(channel) => vec![channel],
+            Choice::First => all.take(1).collect(),
+        };
+        let several = wanted.len() > 1;
+        let source = |channel: u32| {
+            let file = files.get(&channel);
+            let file = file.ok_or_else(|| self.missing(case, channel, files))?;
+            Ok((several.then_some(channel), Source::File(file.clone())))
+        };
+        wanted.into_iter().map(source).collect()
+    }
+
+    /// Channels along the fourth axis of one file.
+    fn of_volume(&self, path: &Path) -> Vec<(Option<u32>, Source)> {
+        let channel = |number: u32| Source::Channel(path.to_path_buf(), number);
+        match (self.choice, self.names.len()) {
+            (Choice::One(number), _) => vec![(None, channel(number))],
+            (_, 0 | 1) => vec![(None, Source::File(path.to_path_buf()))],
+            (Choice::First, _) => {
+                let first = self.names.keys().next().copied().unwrap_or_default();
+                vec![(None, channel(first))]
+            }
+            (Choice::All, _) => {
+                let numbers = self.names.keys().copied();
+                numbers.map(|n| (Some(n), channel(n))).collect()
+            }
+        }
+    }
+
+    fn missing(&self, case: &Case, channel: u32, files: &BTreeMap<u32, PathBuf>) -> Error {
+        let found: Vec<String> = files.values().map(|f| f.display().to_string()).collect();
+        Error::Layout {
+            path: self.root.to_path_buf(),
+            found: format!("{} and no more of `{}`", examples(&found), case.id),
+            expected: format!("a file `{}_{channel:04}`", case.id),
+            hint: "unpack the download again, or choose another `--channel`".to_owned(),
+        }
+    }
+}
+
+fn unknown(root: &Path, names: &BTreeMap<u32, String>, word: &str) -> Error {
+    let known: Vec<String> = names
+        .iter()
+        .map(|(n, name)| format!("{n} (`{name}`)"))
+        .collect();
+    let known = match known.is_empty() {
+        true => "a number".to_owned(),
+        false => known.join(", "),
+    };
+    Error::Layout {
+        path: root.to_path_buf(),
+        found: format!("no channel `{word}`"),
+        expected: format!("{known} or `all`"),
+        hint: "correct `--channel`, or `channel` in the card".to_owned(),
+    }
+}
