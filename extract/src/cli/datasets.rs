@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::{LayoutArgs, open_dataset};
-use super::{Format, Status, print_line, report, table};
+use super::{Format, Status, print_line, report};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::lint::{self, Findings, Inspected, Inspection};
 use crate::split::{self, Member, SplitRule, spread};
@@ -60,20 +60,8 @@ fn list(format: Format) -> anyhow::Result<Status> {
         }
         return Ok(Status::Done);
     }
-    let rows = cards.into_iter().map(|card| {
-        let DatasetCard {
-            name,
-            task,
-            modality,
-            licence,
-            size,
-            title,
-            ..
-        } = card;
-        vec![name, task, modality, licence, size, title]
-    });
-    let header = ["name", "task", "modality", "licence", "size", "title"];
-    print_line(&table(&header, rows.collect(), header.len()))?;
+    let blocks: Vec<String> = cards.iter().map(report::entry).collect();
+    print_line(&blocks.join("\n\n"))?;
     Ok(Status::Done)
 }
 

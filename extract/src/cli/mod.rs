@@ -63,21 +63,24 @@ No image is read. The split is written beside the tokens of every cache of the d
 
 impl CommandFactory for Cli {
     fn command() -> Command {
-        let described = |name: &'static str, about: &'static str, long: &'static str| {
-            Command::new(name).about(about).long_about(long)
-        };
-        let datasets = described("datasets", DATASETS_ABOUT, DATASETS_LONG_ABOUT);
-        let split = described("split", SPLIT_ABOUT, SPLIT_LONG_ABOUT);
-        let extract = described("extract", ABOUT, LONG_ABOUT)
+        // Described last: arguments bring the description of their structure with them.
+        let datasets = DatasetsArgs::augment_args(Command::new("datasets"))
+            .about(DATASETS_ABOUT)
+            .long_about(DATASETS_LONG_ABOUT);
+        let split = SplitArgs::augment_args(Command::new("split"))
+            .about(SPLIT_ABOUT)
+            .long_about(SPLIT_LONG_ABOUT);
+        ExtractArgs::augment_args(Command::new("extract"))
+            .about(ABOUT)
+            .long_about(LONG_ABOUT)
             .version(env!("CARGO_PKG_VERSION"))
             .max_term_width(100)
             .after_help(EXAMPLES)
             .arg_required_else_help(true)
             .args_conflicts_with_subcommands(true)
-            .subcommand_negates_reqs(true);
-        ExtractArgs::augment_args(extract)
-            .subcommand(DatasetsArgs::augment_args(datasets))
-            .subcommand(SplitArgs::augment_args(split))
+            .subcommand_negates_reqs(true)
+            .subcommand(datasets)
+            .subcommand(split)
     }
 
     fn command_for_update() -> Command {

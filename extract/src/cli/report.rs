@@ -11,6 +11,23 @@ use crate::lint::{Findings, Problem, SPLITS};
 /// How many places a problem names.
 const PLACES: usize = 10;
 
+/// A card in a few lines.
+pub(super) fn entry(card: &DatasetCard) -> String {
+    let mut text = format!("{}: {}", card.name, card.title);
+    let facts = [&card.modality, &card.size, &card.licence];
+    let facts: Vec<&str> = facts
+        .map(String::as_str)
+        .into_iter()
+        .filter(|f| !f.is_empty())
+        .collect();
+    for line in [&card.task, &facts.join(" · "), &card.source] {
+        if !line.is_empty() {
+            text += &format!("\n  {line}");
+        }
+    }
+    text
+}
+
 /// A card in full.
 pub(super) fn card(card: &DatasetCard) -> String {
     let mut text = card.name.clone();
