@@ -1,6 +1,7 @@
 //! Datasets: which files there are, and what is known of each before its pixels are read.
 
 mod card;
+mod dicom;
 mod files;
 mod folder;
 mod manifest;
@@ -127,6 +128,10 @@ pub struct Layout {
 
 /// Every layout that can be opened.
 pub const LAYOUTS: &[Layout] = &[
+    Layout {
+        name: "dicom",
+        open: dicom::open,
+    },
     Layout {
         name: "folder",
         open: folder::open,
