@@ -42,7 +42,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The content is in none of the formats that can be read.
-    #[error("`{}`: the content is not PNG, JPEG or NIfTI-1, it starts with `{start}`\nhint: convert it to one of them", path.display())]
+    #[error("`{}`: the content is not PNG, JPEG, DICOM or NIfTI-1, it starts with `{start}`\nhint: convert it to one of them", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -592,6 +592,16 @@ pub enum Error {
         found: String,
         /// What the rule needs.
         expected: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A DICOM file of a kind that is not read.
+    #[error("`{}`: {found} is not supported\nhint: {hint}", path.display())]
+    UnsupportedDicom {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        found: String,
         /// What to do.
         hint: String,
     },

@@ -1,11 +1,13 @@
-//! Reading and preparing images gives what nibabel, PIL and PyTorch give; `scripts/golden.py` wrote
-//! their answers down.
+//! Reading and preparing images gives what nibabel, PIL, pydicom and PyTorch give; `scripts/golden.py`
+//! and `scripts/golden_dicom.py` wrote their answers down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use extract::preprocess::{Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing, View};
+use extract::preprocess::{
+    Bounds, Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing, View,
+};
 use extract::read::{self, Volume};
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 use serde_json::Value;
@@ -133,6 +135,25 @@ fn rasters_equal_pil() {
             (found - expected).iter().all(|d| d.abs() <= tolerance),
             "{case}"
         );
+    }
+}
+
+#[test]
+fn dicom_equals_pydicom() {
+    for case in cases("dicom.json") {
+        let (volume, values) = read_case(&case);
+        let tolerance = case["tolerance"].as_f64().unwrap() as f32;
+        assert_eq!(volume.slices(), values.shape()[0], "{case}");
+        for (k, expected) in values.axis_iter(Axis(0)).enumerate() {
+            let difference = largest_difference(&volume.plane(k), &expected.to_owned());
+            assert!(difference <= tolerance, "{case}: {difference}");
+            let ends: Option<[f32; 2]> =
+                serde_json::from_value(case["windows"][k].clone()).unwrap();
+            let window = ends.map(|[low, high]| Bounds { low, high });
+            assert_eq!(volume.window(k), window, "{case}");
+        }
+        let spacing: Option<[f32; 3]> = serde_json::from_value(case["spacing_mm"].clone()).unwrap();
+        assert_eq!(volume.spacing_mm(), spacing, "{case}");
     }
 }
 

@@ -75,9 +75,9 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LayoutOptions {
-    /// `manifest`: the table, relative to the card.
+    /// `manifest`: the table, relative to the card. `dicom`: a table of labels, relative to the root.
     pub manifest: Option<PathBuf>,
-    /// `manifest`: columns that each hold one class as 1, 0, -1 or blank.
+    /// `manifest`, `dicom`: columns that each hold one class as 1, 0, -1 or blank.
     pub label_columns: Vec<String>,
     /// `nnunet`, `amos`: the channel to take, by number or name, or `all`.
     pub channel: Option<String>,
@@ -119,6 +119,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../datasets/amos.toml"),
     include_str!("../../datasets/brain-tumor.toml"),
     include_str!("../../datasets/chexpert.toml"),
+    include_str!("../../datasets/dicom.toml"),
     include_str!("../../datasets/folder.toml"),
     include_str!("../../datasets/manifest.toml"),
     include_str!("../../datasets/medmnist.toml"),

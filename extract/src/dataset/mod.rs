@@ -4,6 +4,7 @@ mod amos;
 mod brain_tumor;
 mod card;
 mod chexpert;
+mod dicom;
 mod files;
 #[cfg(test)]
 mod fixtures;
@@ -150,6 +151,10 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         name: "chexpert",
         open: chexpert::open,
+    },
+    Layout {
+        name: "dicom",
+        open: dicom::open,
     },
     Layout {
         name: "folder",

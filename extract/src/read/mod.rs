@@ -1,5 +1,6 @@
 //! Reading image files: whatever the format, one [`Volume`] of slices.
 
+pub(crate) mod dicom;
 pub(crate) mod mat;
 mod nifti;
 pub(crate) mod npz;
@@ -82,7 +83,7 @@ impl Reader {
     }
 }
 
-/// Reads an image or a volume: PNG, JPEG or NIfTI-1, plain or gzipped.
+/// Reads an image or a volume: PNG, JPEG, DICOM, or NIfTI-1, plain or gzipped.
 ///
 /// The format is told by the content, so a plain NIfTI named `.nii.gz` is read as well. A folder
 /// named like a file, as some unpackers leave it (`scan.nii.gz/scan.nii`), stands for the one
@@ -104,6 +105,7 @@ fn file(path: &Path, channel: Option<u32>) -> Result<Volume, Error> {
     let start = first_bytes(&path)?;
     match Format::of(&start) {
         Some(Format::Raster(format)) => raster::read(&path, format),
+        Some(Format::Dicom) => dicom::read(&path),
         Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped, channel),
         None => Err(unreadable(path, &start)),
     }
@@ -111,6 +113,7 @@ fn file(path: &Path, channel: Option<u32>) -> Result<Volume, Error> {
 
 enum Format {
     Raster(image::ImageFormat),
+    Dicom,
     Nifti { gzipped: bool },
 }
 
@@ -120,6 +123,7 @@ impl Format {
             [0x89, b'P', b'N', b'G', ..] => Some(Format::Raster(image::ImageFormat::Png)),
             [0xff, 0xd8, 0xff, ..] => Some(Format::Raster(image::ImageFormat::Jpeg)),
             [0x1f, 0x8b, ..] => Some(Format::Nifti { gzipped: true }),
+            _ if dicom::is_dicom(start) => Some(Format::Dicom),
             _ => nifti::version(start).map(|_| Format::Nifti { gzipped: false }),
         }
     }

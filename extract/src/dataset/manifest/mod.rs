@@ -11,6 +11,7 @@ use cache::MaskClass;
 
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
+pub(super) use self::rows::parse_state;
 use super::table::{Table, read_mask_classes};
 use super::{Dataset, DatasetCard, natural_order};
 use crate::Error;

@@ -218,7 +218,8 @@ fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {
     (first <= last).then_some(first..=last)
 }
 
-fn parse_state(cell: &str) -> Option<i8> {
+/// Whether a class is present, as 1, 0 and -1, or words for the first two.
+pub(in crate::dataset) fn parse_state(cell: &str) -> Option<i8> {
     match cell.parse::<f32>() {
         Ok(1.0) => Some(1),
         Ok(0.0) => Some(0),

@@ -1,0 +1,227 @@
+//! Labels, from folders or from a table.
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use cache::{Labels, Task};
+
+use super::layers::Layers;
+use super::notes::Notes;
+use super::series::Entry;
+use crate::Error;
+use crate::dataset::manifest::parse_state;
+use crate::dataset::table::{Row, Table};
+use crate::dataset::{DatasetCard, natural_order};
+use crate::prepare::slashed;
+
+/// What a table may call its rows by.
+const KEYS: [(&str, Key); 4] = [
+    ("SeriesInstanceUID", |entry| entry.series.clone()),
+    ("StudyInstanceUID", |entry| entry.study.clone()),
+    ("PatientID", |entry| entry.patient.clone()),
+    ("path", |entry| Some(slashed(entry.path()))),
+];
+
+type Key = fn(&Entry) -> Option<String>;
+
+/// Gives labels to samples.
+pub(super) struct Labeller<'a> {
+    layers: &'a Layers<'a>,
+    table: Option<Keyed>,
+    classes: Vec<String>,
+}
+
+/// The labels in a table, by the key of its rows.
+struct Keyed {
+    key: Key,
+    labels: HashMap<String, Labels>,
+    used: HashSet<String>,
+    blank: Labels,
+}
+
+impl<'a> Labeller<'a> {
+    /// Reads the table that the card names, if it names one.
+    ///
+    /// # Errors
+    ///
+    /// What [`Table::read`] gives, [`Error::MissingColumn`] and [`Error::BadCell`].
+    pub(super) fn of(
+        root: &Path,
+        card: &DatasetCard,
+        layers: &'a Layers<'a>,
+    ) -> Result<Labeller<'a>, Error> {
+        let mut classes = layers.classes().to_vec();
+        let table = match &card.options.manifest {
+            Some(table) => {
+                let table = Table::read(&root.join(table))?;
+                Some(Keyed::of(
+                    &table,
+                    &card.options.label_columns,
+                    &mut classes,
+                )?)
+            }
+            None => None,
+        };
+        Ok(Labeller {
+            layers,
+            table,
+            classes,
+        })
+    }
+
+    pub(super) fn labels(&mut self, entry: &Entry, notes: &mut Notes) -> Labels {
+        let (labels, blank) = match &mut self.table {
+            Some(table) => (table.labels(entry), table.blank.clone()),
+            None if self.classes.is_empty() => return Labels::Unlabelled,
+            None => {
+                let class = self.layers.class(entry.path());
+                (
+                    class.map(|class| Labels::Single(Some(class))),
+                    Labels::Single(None),
+                )
+            }
+        };
+        labels.unwrap_or_else(|| {
+            notes.add("samples without a label", entry.id.as_str());
+            blank
+        })
+    }
+
+    /// What is to be predicted, and the names of the classes; notes what was not used.
+    pub(super) fn finish(self, notes: &mut Notes) -> (Task, Vec<String>) {
+        let task = match &self.table {
+            Some(table) => {
+                table.note_unused(notes);
+                match table.blank {
+                    Labels::Multi(_) => Task::MultiLabel,
+                    _ => Task::SingleLabel,
+                }
+            }
+            None if self.classes.is_empty() => Task::Unlabelled,
+            None => Task::SingleLabel,
+        };
+        (task, self.classes)
+    }
+}
+
+impl Keyed {
+    /// Labels come from `columns`, else from the column `label`, whose names are the classes
+    /// unless those are known.
+    fn of(table: &Table, columns: &[String], classes: &mut Vec<String>) -> Result<Keyed, Error> {
+        let names = KEYS.map(|(name, _)| name);
+        let column = table.required(&names)?;
+        let key = KEYS
+            .iter()
+            .find(|(name, _)| table.headers[column].eq_ignore_ascii_case(name));
+        let key = key.map_or(KEYS[0].1, |(_, key)| *key);
+        let source = LabelColumns::find(table, columns, classes)?;
+        let mut labels: HashMap<String, Labels> = HashMap::new();
+        for row in &table.rows {
+            let found = source.labels(table, row, classes)?;
+            match labels.entry(row.cells[column].clone()) {
+                Slot::Vacant(slot) => {
+                    slot.insert(found);
+                }
+                Slot::Occupied(slot) if *slot.get() == found => {}
+                Slot::Occupied(_) => {
+                    let expected = "the same labels in all lines that name it";
+                    return Err(table.bad_cell(row, column, expected));
+                }
+            }
+        }
+        Ok(Keyed {
+            key,
+            labels,
+            used: HashSet::new(),
+            blank: match columns.len() {
+                0 => Labels::Single(None),
+                count => Labels::Multi(vec![None; count]),
+            },
+        })
+    }
+
+    fn labels(&mut self, entry: &Entry) -> Option<Labels> {
+        let key = (self.key)(entry)?;
+        let labels = self.labels.get(&key).cloned();
+        self.used.insert(key);
+        labels
+    }
+
+    fn note_unused(&self, notes: &mut Notes) {
+        let unused = self.labels.keys().filter(|key| !self.used.contains(*key));
+        let unused: BTreeSet<&String> = unused.collect();
+        for key in unused {
+            notes.add("lines of the table without an image", key.as_str());
+        }
+    }
+}
+
+/// Where a table's labels are.
+enum LabelColumns {
+    /// The name of a class.
+    Single(usize),
+    /// For each class whether it is present.
+    Multi(Vec<usize>),
+}
+
+impl LabelColumns {
+    /// The columns `named`, or else `label`; fills in the classes.
+    fn find(
+        table: &Table,
+        named: &[String],
+        classes: &mut Vec<String>,
+    ) -> Result<LabelColumns, Error> {
+        if named.is_empty() {
+            let column = table.required(&["label", "class", "target"])?;
+            if classes.is_empty() {
+                *classes = names_in(table, column);
+            }
+            return Ok(LabelColumns::Single(column));
+        }
+        *classes = named.to_vec();
+        let columns = named.iter().map(|name| table.required(&[name.as_str()]));
+        columns.collect::<Result<_, _>>().map(LabelColumns::Multi)
+    }
+
+    fn labels(&self, table: &Table, row: &Row, classes: &[String]) -> Result<Labels, Error> {
+        match self {
+            LabelColumns::Single(column) => single(table, row, *column, classes),
+            LabelColumns::Multi(columns) => multi(table, row, columns),
+        }
+    }
+}
+
+fn names_in(table: &Table, column: usize) -> Vec<String> {
+    let cells = table.rows.iter().map(|row| row.cells[column].clone());
+    let names: BTreeSet<String> = cells.filter(|cell| !cell.is_empty()).collect();
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort_by(|a, b| natural_order(a, b));
+    names
+}
+
+fn single(table: &Table, row: &Row, column: usize, classes: &[String]) -> Result<Labels, Error> {
+    let cell = &row.cells[column];
+    let index = classes.iter().position(|class| class == cell);
+    match index.and_then(|index| u32::try_from(index).ok()) {
+        None if !cell.is_empty() => {
+            Err(table.bad_cell(row, column, "one of the classes in the card"))
+        }
+        index => Ok(Labels::Single(index)),
+    }
+}
+
+fn multi(table: &Table, row: &Row, columns: &[usize]) -> Result<Labels, Error> {
+    let state = |&column: &usize| match row.cells[column].as_str() {
+        "" => Ok(None),
+        cell => match parse_state(cell) {
+            None => Err(table.bad_cell(row, column, "1, 0, -1 or blank")),
+            state => Ok(state),
+        },
+    };
+    columns
+        .iter()
+        .map(state)
+        .collect::<Result<_, _>>()
+        .map(Labels::Multi)
+}

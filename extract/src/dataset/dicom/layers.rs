@@ -1,0 +1,67 @@
+//! Folders that mean splits and classes.
+
+use std::path::{Component, Path, PathBuf};
+
+use cache::Split;
+
+/// Which folders at the top of a path are a split and a class.
+pub(super) struct Layers<'a> {
+    has_splits: bool,
+    classes: &'a [String],
+}
+
+impl<'a> Layers<'a> {
+    /// There is a layer of splits if all files lie in folders that are called so.
+    pub(super) fn of<'p>(
+        files: impl Iterator<Item = &'p PathBuf>,
+        classes: &'a [String],
+    ) -> Layers<'a> {
+        let mut files = files.peekable();
+        let is_some = files.peek().is_some();
+        let in_split =
+            |file: &PathBuf| folder(file, 0).is_some_and(|name| Split::parse(&name).is_some());
+        Layers {
+            has_splits: is_some && files.all(in_split),
+            classes,
+        }
+    }
+
+    /// The names of the classes, in order; blank if folders mean none.
+    pub(super) fn classes(&self) -> &'a [String] {
+        self.classes
+    }
+
+    pub(super) fn split(&self, file: &Path) -> Option<Split> {
+        let name = folder(file, 0).filter(|_| self.has_splits);
+        Split::parse(&name?)
+    }
+
+    /// The index of the class, if the file lies in the folder of one.
+    pub(super) fn class(&self, file: &Path) -> Option<u32> {
+        let name = folder(file, usize::from(self.has_splits))?;
+        let index = self.classes.iter().position(|class| *class == name)?;
+        u32::try_from(index).ok()
+    }
+
+    /// The folders that are layers.
+    pub(super) fn in_front_of(&self, file: &Path) -> PathBuf {
+        file.components().take(self.depth(file)).collect()
+    }
+
+    /// The first folder below the layers, if the file does not lie directly in them.
+    pub(super) fn first_below(&self, file: &Path) -> Option<String> {
+        folder(file, self.depth(file))
+    }
+
+    fn depth(&self, file: &Path) -> usize {
+        usize::from(self.has_splits) + usize::from(self.class(file).is_some())
+    }
+}
+
+/// The name of the folder `depth` levels below the root that `file` lies in.
+fn folder(file: &Path, depth: usize) -> Option<String> {
+    match file.parent()?.components().nth(depth)? {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,115 @@
+//! DICOM files in folders: a sample for each series, or for each radiograph.
+
+mod labels;
+mod layers;
+mod notes;
+mod patients;
+mod series;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use self::labels::Labeller;
+use self::layers::Layers;
+use self::notes::Notes;
+use self::patients::Patients;
+use self::series::Entry;
+use super::files::{Tree, name};
+use super::{Dataset, DatasetCard, Sample};
+use crate::Error;
+use crate::prepare::slashed;
+use crate::read::dicom::{self, Header};
+
+/// A DICOM image among the files.
+struct Found {
+    path: PathBuf,
+    header: Header,
+}
+
+/// Lists the series under `root`, in the order of their ids.
+///
+/// Files are told by their content, whatever they are called; only what is in front of the pixels
+/// is read. Files of one patient, study and SeriesInstanceUID are one sample; its slices are
+/// ordered by where they lie in the patient. A radiograph and a file of several frames are a sample
+/// each. Labels are the names of folders, `CLASS/**` or `{train,val,test}/CLASS/**`, if the card
+/// has `classes`; with the option `manifest`, they are in that table.
+///
+/// # Errors
+///
+/// [`Error::Layout`] if there is no DICOM image, and what a table can lack.
+pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
+    let tree = Tree::walk(root)?;
+    let mut notes = Notes::default();
+    let (files, unreadable) = images(&tree, &mut notes);
+    let paths = files.iter().map(|file| &file.path).chain(&unreadable);
+    let layers = Layers::of(paths, &card.classes);
+    let mut groups: BTreeMap<_, Vec<Found>> = BTreeMap::new();
+    for file in files {
+        let key = (layers.in_front_of(&file.path), series::key(&file));
+        groups.entry(key).or_default().push(file);
+    }
+    let groups = groups.into_values();
+    let mut entries: Vec<Entry> = groups
+        .flat_map(|files| series::entries(files, &mut notes))
+        .collect();
+    // They become samples as well, so that reading them says what is wrong.
+    entries.extend(unreadable.into_iter().map(Entry::unreadable));
+    if entries.is_empty() {
+        return Err(no_images(root, tree.files.len()));
+    }
+    entries.sort_by(|a, b| a.id.cmp(&b.id));
+    let patients = Patients::of(&entries, &layers, &mut notes);
+    let mut labeller = Labeller::of(root, card, &layers)?;
+    let mut samples = Vec::with_capacity(entries.len());
+    for entry in entries {
+        samples.push(Sample {
+            patient: patients.patient(&entry, &layers),
+            split: layers.split(entry.path()),
+            labels: labeller.labels(&entry, &mut notes),
+            id: entry.id,
+            ..Sample::of_image(entry.image)
+        });
+    }
+    let (task, classes) = labeller.finish(&mut notes);
+    Ok(Dataset {
+        warnings: notes.into_warnings(),
+        ..Dataset::new(root, task, classes, samples)
+    })
+}
+
+/// The images among the files, and those that are DICOM and damaged.
+fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
+    let headers = tree.files.par_iter();
+    let headers: Vec<_> = headers
+        .map(|file| dicom::header(&tree.root.join(file)))
+        .collect();
+    let (mut images, mut unreadable) = (Vec::new(), Vec::new());
+    for (path, header) in tree.files.iter().zip(headers) {
+        let path = path.clone();
+        match header {
+            Ok(Some(header)) if header.is_image => images.push(Found { path, header }),
+            // A table of contents.
+            _ if name(&path).eq_ignore_ascii_case("DICOMDIR") => {}
+            Ok(Some(_)) => notes.add("DICOM files without pixels, left out", slashed(&path)),
+            Ok(None) => notes.add("files that are not DICOM, left out", slashed(&path)),
+            Err(Error::Io { .. }) => {
+                notes.add("files that cannot be opened, left out", slashed(&path));
+            }
+            Err(_) => unreadable.push(path),
+        }
+    }
+    (images, unreadable)
+}
+
+fn no_images(root: &Path, files: usize) -> Error {
+    Error::Layout {
+        path: root.to_path_buf(),
+        found: format!("{files} files and no DICOM image among them"),
+        expected: "DICOM files, in folders of any depth".to_owned(),
+        hint: "pass the folder that holds the series; unpack archives first".to_owned(),
+    }
+}

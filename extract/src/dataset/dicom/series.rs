@@ -1,0 +1,201 @@
+//! Which files are one sample, and in which order.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+
+use super::Found;
+use super::notes::Notes;
+use crate::dataset::{id_of, natural_order};
+use crate::prepare::slashed;
+use crate::read::Source;
+use crate::read::dicom::{Oddity, oddity};
+
+/// Modalities of which each file is an image of its own: radiographs, ultrasound, photographs.
+const FLAT: [&str; 15] = [
+    "CR", "DX", "MG", "US", "XA", "RF", "RG", "IO", "PX", "SC", "XC", "ES", "GM", "SM", "OP",
+];
+
+/// Modalities whose series are volumes even if no file says where it lies.
+const VOLUMES: [&str; 4] = ["CT", "MR", "PT", "NM"];
+
+/// What will be a sample.
+pub(super) struct Entry {
+    pub(super) id: String,
+    pub(super) image: Source,
+    pub(super) patient: Option<String>,
+    pub(super) study: Option<String>,
+    pub(super) series: Option<String>,
+}
+
+impl Entry {
+    /// A file that could not be understood.
+    pub(super) fn unreadable(path: PathBuf) -> Entry {
+        Entry {
+            id: id_of(&path),
+            image: Source::File(path),
+            patient: None,
+            study: None,
+            series: None,
+        }
+    }
+
+    /// Its first file.
+    pub(super) fn path(&self) -> &Path {
+        self.image.file()
+    }
+
+    fn single(file: Found) -> Entry {
+        Entry {
+            patient: file.header.patient,
+            study: file.header.study,
+            series: file.header.series,
+            ..Entry::unreadable(file.path)
+        }
+    }
+
+    /// Several files, in order; the id is their folder and the UID of the series.
+    fn stack(files: Vec<Found>) -> Entry {
+        let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+        let folder = slashed(&common_folder(&paths));
+        let uid = files.first().and_then(|file| file.header.series.clone());
+        let uid = uid.unwrap_or_default();
+        let id = match folder.rsplit('/').next() {
+            Some("") | None => uid,
+            // Some archives name the folder after the series.
+            Some(last) if last == uid => folder,
+            Some(_) => format!("{folder}/{uid}"),
+        };
+        let first = files.into_iter().next().map(Entry::single);
+        let entry = first.unwrap_or_else(|| Entry::unreadable(PathBuf::new()));
+        Entry {
+            id,
+            image: Source::Stack(paths),
+            ..entry
+        }
+    }
+}
+
+/// What files of one series have in common. UIDs alone would not do: some programs that make files
+/// anonymous write the same for all patients.
+pub(super) fn key(file: &Found) -> [Option<String>; 3] {
+    let header = &file.header;
+    [&header.patient, &header.study, &header.series].map(Clone::clone)
+}
+
+/// The samples that the files of a series make.
+pub(super) fn entries(files: Vec<Found>, notes: &mut Notes) -> Vec<Entry> {
+    let (mut singles, slices): (Vec<_>, Vec<_>) = files.into_iter().partition(is_single);
+    let (mut stack, others) = divided(slices, notes);
+    if stack.len() == 1 {
+        singles.append(&mut stack);
+    }
+    singles.extend(others);
+    let mut entries: Vec<Entry> = singles.into_iter().map(Entry::single).collect();
+    if !stack.is_empty() {
+        let depths = sort(&mut stack);
+        let entry = Entry::stack(stack);
+        note_order(&entry, depths.as_deref(), notes);
+        entries.push(entry);
+    }
+    entries
+}
+
+/// Whether a file is an image of its own, whatever else is in its series.
+fn is_single(file: &Found) -> bool {
+    file.header.series.is_none() || file.header.frames > 1 || is_of(file, &FLAT)
+}
+
+fn is_of(file: &Found, modalities: &[&str]) -> bool {
+    let modality = file.header.modality.as_deref();
+    modality.is_some_and(|modality| modalities.contains(&modality))
+}
+
+/// The slices that make a volume, and the others.
+fn divided(slices: Vec<Found>, notes: &mut Notes) -> (Vec<Found>, Vec<Found>) {
+    let is_placed = |file: &Found| file.header.placement.is_some();
+    let (placed, unplaced): (Vec<_>, Vec<_>) = slices.into_iter().partition(is_placed);
+    if placed.is_empty() && !unplaced.iter().any(|file| is_of(file, &VOLUMES)) {
+        return (Vec::new(), unplaced);
+    }
+    let (stack, mut others) = match placed.is_empty() {
+        true => (largest_alike(unplaced), Vec::new()),
+        false => (largest_alike(placed), unplaced),
+    };
+    let mut note = |what, files: &[Found]| {
+        files
+            .iter()
+            .for_each(|file| notes.add(what, slashed(&file.path)));
+    };
+    note(
+        "files without a position in a series that has them, taken one by one",
+        &others,
+    );
+    let (stack, unlike) = stack;
+    note(
+        "files of another size or direction than their series, taken one by one",
+        &unlike,
+    );
+    others.extend(unlike);
+    (stack, others)
+}
+
+/// The largest number of slices that are of one size and lie parallel, and the rest.
+fn largest_alike(files: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
+    let mut groups: Vec<Vec<Found>> = Vec::new();
+    for file in files {
+        match groups.iter_mut().find(|group| alike(&group[0], &file)) {
+            Some(group) => group.push(file),
+            None => groups.push(vec![file]),
+        }
+    }
+    // Of equals the first.
+    let largest = (0..groups.len()).rev().max_by_key(|&k| groups[k].len());
+    let largest = largest.map(|k| groups.remove(k)).unwrap_or_default();
+    (largest, groups.into_iter().flatten().collect())
+}
+
+fn alike(a: &Found, b: &Found) -> bool {
+    let parallel = match (&a.header.placement, &b.header.placement) {
+        (Some(a), Some(b)) => a.is_parallel_to(b),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    parallel && a.header.size == b.header.size
+}
+
+/// Orders slices by where they lie along their normal, else by InstanceNumber, else by name;
+/// returns the places in mm.
+fn sort(stack: &mut [Found]) -> Option<Vec<f64>> {
+    let first = stack.first()?.header.placement;
+    let depth = |file: &Found| Some(file.header.placement?.depth_along(&first?));
+    stack.sort_by(|a, b| {
+        let by_depth = match (depth(a), depth(b)) {
+            (Some(a), Some(b)) => a.total_cmp(&b),
+            _ => Ordering::Equal,
+        };
+        let by_number = by_depth.then(a.header.instance.cmp(&b.header.instance));
+        by_number.then_with(|| natural_order(&slashed(&a.path), &slashed(&b.path)))
+    });
+    stack.iter().map(depth).collect()
+}
+
+fn note_order(entry: &Entry, depths: Option<&[f64]>, notes: &mut Notes) {
+    let what = match depths.map(oddity) {
+        None => "series without positions, ordered by InstanceNumber and name",
+        Some(Some(Oddity::Duplicate)) => "series with several slices at one position",
+        Some(Some(Oddity::Gap)) => "series with uneven gaps between slices",
+        Some(None) => return,
+    };
+    notes.add(what, entry.id.as_str());
+}
+
+/// The deepest folder that all paths lie in.
+fn common_folder(paths: &[PathBuf]) -> PathBuf {
+    let mut folder = paths
+        .first()
+        .and_then(|path| path.parent())
+        .unwrap_or(Path::new(""));
+    while !paths.iter().all(|path| path.starts_with(folder)) {
+        folder = folder.parent().unwrap_or(Path::new(""));
+    }
+    folder.to_path_buf()
+}

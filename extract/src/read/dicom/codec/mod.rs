@@ -1,0 +1,193 @@
+//! Compressed frames.
+
+mod jpeg;
+mod jpeg2000;
+mod rle;
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use dicom_dictionary_std::uids;
+
+use super::MAX_RATIO;
+use super::file::BIG_ENDIAN;
+use super::layout::{Layout, Photometric};
+
+/// Frames up to this size are unpacked, however few bytes they are packed into.
+const ALWAYS_UNPACKED: u64 = 16 << 20;
+
+/// How frames are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    /// Not at all.
+    Native,
+    /// RLE Lossless.
+    Rle,
+    /// JPEG Baseline, Extended and Lossless.
+    Jpeg,
+    /// JPEG 2000, of high throughput or not.
+    Jpeg2000,
+}
+
+/// A frame out of a codec.
+pub(super) struct Decoded {
+    /// The samples, little-endian, each of the layout's width.
+    pub(super) bytes: Vec<u8>,
+    pub(super) planar: bool,
+    /// What the samples mean now.
+    pub(super) photometric: Photometric,
+    /// Whether values begin at the lowest bit of a sample.
+    pub(super) aligned: bool,
+}
+
+/// Why a frame could not be decoded.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Damaged(String),
+    /// The codec does not know this kind.
+    Unsupported(String),
+}
+
+impl Codec {
+    /// The codec of a transfer syntax that can be read; a blank one is not compressed.
+    pub(super) fn of(syntax: &str) -> Option<Codec> {
+        match syntax {
+            ""
+            | uids::IMPLICIT_VR_LITTLE_ENDIAN
+            | uids::EXPLICIT_VR_LITTLE_ENDIAN
+            | BIG_ENDIAN
+            | uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN => Some(Codec::Native),
+            uids::RLE_LOSSLESS => Some(Codec::Rle),
+            uids::JPEG_BASELINE8_BIT
+            | uids::JPEG_EXTENDED12_BIT
+            | uids::JPEG_LOSSLESS
+            | uids::JPEG_LOSSLESS_SV1 => Some(Codec::Jpeg),
+            uids::JPEG2000_LOSSLESS
+            | uids::JPEG2000
+            | uids::HTJ2K_LOSSLESS
+            | uids::HTJ2K_LOSSLESS_RPCL
+            | uids::HTJ2K => Some(Codec::Jpeg2000),
+            _ => None,
+        }
+    }
+
+    /// Decodes a frame.
+    pub(super) fn decode(self, layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
+        let size = (layout.pixels() * layout.samples * layout.width()) as u64;
+        if size > ALWAYS_UNPACKED.max(frame.len() as u64 * MAX_RATIO) {
+            let reason = format!("a frame of {size} bytes is packed into {}", frame.len());
+            return Err(Failure::Damaged(reason));
+        }
+        match self {
+            Codec::Native => Err(Failure::Damaged("its frames are in pieces".to_owned())),
+            Codec::Rle => rle::decode(layout, frame),
+            Codec::Jpeg => contained(|| jpeg::decode(layout, frame)),
+            Codec::Jpeg2000 => contained(|| jpeg2000::decode(layout, frame)),
+        }
+    }
+
+    /// Whether a piece of a compressed frame is its first.
+    fn begins(self, fragment: &[u8]) -> bool {
+        match self {
+            Codec::Jpeg => fragment.starts_with(&[0xff, 0xd8]),
+            Codec::Jpeg2000 => {
+                fragment.starts_with(&[0xff, 0x4f]) || fragment.starts_with(b"\0\0\0\x0cjP  ")
+            }
+            Codec::Native | Codec::Rle => true,
+        }
+    }
+}
+
+/// A mistake in a foreign decoder that a damaged frame brings to light ends the frame only, not the
+/// thread: these decoders index and compute unchecked in places.
+fn contained(decode: impl FnOnce() -> Result<Decoded, Failure>) -> Result<Decoded, Failure> {
+    let broken = |_| Err(Failure::Damaged("the decoder broke down".to_owned()));
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(broken)
+}
+
+/// The colours of a frame in which every pixel has its own.
+fn unshared(photometric: Photometric) -> Photometric {
+    match photometric {
+        Photometric::YbrFull422 => Photometric::YbrFull,
+        other => other,
+    }
+}
+
+/// The name of a transfer syntax that is known and cannot be read, else a blank.
+pub(super) fn name_of(syntax: &str) -> &'static str {
+    match syntax {
+        uids::JPEGLS_LOSSLESS => "JPEG-LS Lossless",
+        uids::JPEGLS_NEAR_LOSSLESS => "JPEG-LS Near-Lossless",
+        uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "JPEG 2000 Multi-component",
+        uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION | uids::JPEGXL => "JPEG XL",
+        uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => "Encapsulated Uncompressed",
+        uids::DEFLATED_IMAGE_FRAME_COMPRESSION => "Deflated Image Frame",
+        uids::JPIP_REFERENCED | uids::JPIPHTJ2K_REFERENCED => "JPIP Referenced",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.10") => "MPEG video",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.5") => "JPEG, retired",
+        _ if syntax.starts_with("1.2.840.10008.1.2.4.6") => "JPEG, retired",
+        _ => "",
+    }
+}
+
+/// The bytes of each of `count` frames. A frame may lie in several fragments: the offsets tell, or
+/// else how a fragment begins. `None` if that does not give as many frames.
+pub(super) fn frames<'a>(
+    codec: Codec,
+    fragments: &[&'a [u8]],
+    offsets: &[u64],
+    count: usize,
+) -> Option<Vec<Cow<'a, [u8]>>> {
+    if fragments.len() == count {
+        return Some(fragments.iter().map(|&fragment| fragment.into()).collect());
+    }
+    let mut frames: Vec<Cow<[u8]>> = Vec::new();
+    let mut offset = 0;
+    for &fragment in fragments {
+        let is_first = match offsets.len() == count {
+            _ if count == 1 => frames.is_empty(),
+            true => offsets.contains(&offset),
+            false => codec.begins(fragment),
+        };
+        match frames.last_mut() {
+            Some(frame) if !is_first => frame.to_mut().extend_from_slice(fragment),
+            _ => frames.push(fragment.into()),
+        }
+        // A tag and a length of 4 bytes each are in front of every fragment.
+        offset += fragment.len() as u64 + 8;
+    }
+    (frames.len() == count).then_some(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(
+        codec: Codec,
+        fragments: &[&[u8]],
+        offsets: &[u64],
+        count: usize,
+    ) -> Option<Vec<Vec<u8>>> {
+        let frames = frames(codec, fragments, offsets, count)?;
+        Some(frames.into_iter().map(Cow::into_owned).collect())
+    }
+
+    #[test]
+    fn fragments_are_joined_to_frames() {
+        let pieces: [&[u8]; 3] = [&[0xff, 0xd8, 1], &[2, 3], &[0xff, 0xd8, 4]];
+        let both = Some(vec![vec![0xff, 0xd8, 1, 2, 3], vec![0xff, 0xd8, 4]]);
+        assert_eq!(joined(Codec::Jpeg, &pieces, &[], 2), both);
+        assert_eq!(joined(Codec::Jpeg, &pieces, &[0, 21], 2), both);
+        assert_eq!(joined(Codec::Jpeg, &pieces, &[], 3).unwrap().len(), 3);
+        assert_eq!(joined(Codec::Jpeg, &pieces, &[], 1).unwrap()[0].len(), 8);
+        assert_eq!(joined(Codec::Jpeg, &pieces, &[], 4), None);
+        assert_eq!(joined(Codec::Jpeg, &[], &[], 1), None);
+    }
+
+    #[test]
+    fn a_panic_is_a_damaged_frame() {
+        let broken = contained(|| panic!("on purpose"));
+        assert!(matches!(broken, Err(Failure::Damaged(_))));
+    }
+}

@@ -1,0 +1,183 @@
+//! What the attributes say of one frame.
+
+use std::path::Path;
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::elements::DataSet;
+use super::file::damaged;
+use super::layout::{Layout, Photometric};
+use super::placement::Placement;
+use crate::Error;
+use crate::preprocess::Bounds;
+use crate::read::orient;
+use crate::read::volume::{Block, Geometry, Volume};
+use crate::read::voxels::Voxels;
+
+/// The attributes that hold for one frame: those of the file, and in "enhanced" files those of all
+/// frames and of this one.
+pub(super) struct Frame<'a> {
+    index: usize,
+    main: &'a DataSet<'a>,
+    own: Option<&'a DataSet<'a>>,
+    shared: Option<&'a DataSet<'a>>,
+}
+
+impl<'a> Frame<'a> {
+    /// Frame `index` of a file.
+    pub(super) fn of(main: &'a DataSet<'a>, index: usize) -> Frame<'a> {
+        let own = main.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+        let shared = main.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
+        Frame {
+            index,
+            main,
+            own: own.get(index),
+            shared: shared.first(),
+        }
+    }
+
+    /// Where the frame lies, if it or the file says it.
+    pub(super) fn placement(&self) -> Option<Placement> {
+        let position = self.holder(tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT);
+        let orientation = self.holder(
+            tags::PLANE_ORIENTATION_SEQUENCE,
+            tags::IMAGE_ORIENTATION_PATIENT,
+        );
+        Placement::new(
+            position.decimals_of(tags::IMAGE_POSITION_PATIENT)?,
+            orientation.decimals_of(tags::IMAGE_ORIENTATION_PATIENT)?,
+        )
+    }
+
+    /// Where the frame lies, if there are `count` of them: with one position for all, they follow
+    /// each other at the distance that the file names.
+    pub(super) fn placement_among(&self, count: usize) -> Option<Placement> {
+        let placement = self.placement()?;
+        let is_own = self
+            .own
+            .is_some_and(|own| !own.items(tags::PLANE_POSITION_SEQUENCE).is_empty());
+        if is_own || count == 1 {
+            return Some(placement);
+        }
+        let step = self.positive(tags::SPACING_BETWEEN_SLICES)?;
+        Some(placement.moved(step * self.index as f64))
+    }
+
+    /// The frame as a volume of one slice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if slope or intercept is no number.
+    pub(super) fn slice(
+        &self,
+        path: &Path,
+        layout: &Layout,
+        voxels: Voxels,
+        placement: Option<Placement>,
+    ) -> Result<Volume, Error> {
+        let is_grey = layout.samples == 1 && layout.photometric != Photometric::Palette;
+        let scale = self.scale(path)?.filter(|_| is_grey);
+        let window = self.window().filter(|_| is_grey);
+        let window = window.map(|window| match layout.photometric {
+            Photometric::Monochrome1 => inverted(window, scale, layout.inverse_sum()),
+            _ => window,
+        });
+        let block = Block {
+            path: path.to_path_buf(),
+            voxels,
+            scale,
+            window: window.map(|[low, high]| Bounds {
+                low: low as f32,
+                high: high as f32,
+            }),
+        };
+        Ok(self.located(Volume::of_block(block, Geometry::Unknown), placement))
+    }
+
+    /// The volume with the distances between its voxels, and how it lies.
+    fn located(&self, volume: Volume, placement: Option<Placement>) -> Volume {
+        let step = self.positive(tags::SPACING_BETWEEN_SLICES);
+        let step = step
+            .or_else(|| self.positive(tags::SLICE_THICKNESS))
+            .unwrap_or(1.0);
+        let spacing = self.spacing();
+        let [row, column] = spacing.unwrap_or([1.0; 2]);
+        let affine = placement.map(|placement| placement.affine([step, row, column]));
+        let geometry = match affine.filter(orient::usable) {
+            Some(affine) => Geometry::Known(affine),
+            None => Geometry::Unknown,
+        };
+        Volume {
+            spacing_mm: spacing.map(|[row, column]| [step, row, column].map(|mm| mm as f32)),
+            geometry,
+            ..volume
+        }
+    }
+
+    /// Slope and intercept, unless they change nothing; a slope of 0 stands for none.
+    fn scale(&self, path: &Path) -> Result<Option<(f64, f64)>, Error> {
+        let number = |tag, name: &str, default| {
+            let holder = self.holder(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tag);
+            let Some(text) = holder.text(tag) else {
+                return Ok(default);
+            };
+            let numbers = holder.decimals(tag).unwrap_or_default();
+            let wrong = || damaged(path, format!("{name} is `{text}`, expected a number"));
+            numbers.first().copied().ok_or_else(wrong)
+        };
+        let slope = number(tags::RESCALE_SLOPE, "RescaleSlope", 1.0)?;
+        let intercept = number(tags::RESCALE_INTERCEPT, "RescaleIntercept", 0.0)?;
+        let changes = slope != 0.0 && (slope, intercept) != (1.0, 0.0);
+        Ok(changes.then_some((slope, intercept)))
+    }
+
+    /// The ends of the first window, if they make sense: PS3.3 C.11.2.1.2.
+    fn window(&self) -> Option<[f64; 2]> {
+        let holder = self.holder(tags::FRAME_VOILUT_SEQUENCE, tags::WINDOW_CENTER);
+        let first = |tag| holder.decimals(tag)?.first().copied();
+        let (center, width) = (first(tags::WINDOW_CENTER)?, first(tags::WINDOW_WIDTH)?);
+        let is_exact = holder
+            .text(tags::VOILUT_FUNCTION)
+            .is_some_and(|name| name == "LINEAR_EXACT");
+        let (center, half) = match is_exact {
+            true => (center, width / 2.0),
+            false => (center - 0.5, (width - 1.0) / 2.0),
+        };
+        let (low, high) = (center - half, center + half);
+        (low < high && high - low < f64::from(f32::MAX)).then_some([low, high])
+    }
+
+    /// Distance between rows and between columns. Where a radiograph does not say what it is in the
+    /// patient, that at the detector.
+    fn spacing(&self) -> Option<[f64; 2]> {
+        let holder = self.holder(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING);
+        let spacing = holder.decimals_of::<2>(tags::PIXEL_SPACING);
+        let spacing = spacing.or_else(|| self.main.decimals_of(tags::IMAGER_PIXEL_SPACING));
+        spacing.filter(|spacing| spacing.iter().all(|mm| *mm > 0.0))
+    }
+
+    fn positive(&self, tag: Tag) -> Option<f64> {
+        let numbers = self
+            .holder(tags::PIXEL_MEASURES_SEQUENCE, tag)
+            .decimals(tag)?;
+        numbers.first().copied().filter(|number| *number > 0.0)
+    }
+
+    /// The attributes in which to look for `tag`: in the frame's own ones it lies in `sequence`.
+    fn holder(&self, sequence: Tag, tag: Tag) -> &'a DataSet<'a> {
+        let groups = [self.own, self.shared].into_iter().flatten();
+        let mut items = groups.filter_map(|group| group.items(sequence).first());
+        items
+            .find(|item| item.bytes(tag).is_some())
+            .unwrap_or(self.main)
+    }
+}
+
+/// The window of voxels that were inverted: with `v` and its inverse adding up to `sum`, a scaled
+/// value and its inverse add up to `slope * sum + 2 * intercept`.
+fn inverted([low, high]: [f64; 2], scale: Option<(f64, f64)>, sum: f64) -> [f64; 2] {
+    let (slope, intercept) = scale.unwrap_or((1.0, 0.0));
+    let sum = slope * sum + 2.0 * intercept;
+    [sum - high, sum - low]
+}

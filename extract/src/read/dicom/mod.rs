@@ -1,0 +1,272 @@
+//! DICOM images.
+
+mod codec;
+mod elements;
+mod file;
+mod frame;
+mod layout;
+#[cfg(test)]
+pub(crate) mod made;
+mod palette;
+mod pixels;
+mod placement;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use dicom_dictionary_std::tags;
+
+use self::codec::{Codec, Failure};
+use self::elements::{DataSet, PixelData};
+use self::file::{Opened, damaged};
+use self::frame::Frame;
+use self::layout::{Layout, Photometric};
+use self::pixels::Order;
+use super::SNIFFED_BYTES;
+use super::volume::{Geometry, Volume};
+use super::voxels::Voxels;
+use crate::Error;
+
+pub(super) use self::file::is_dicom;
+pub(crate) use self::placement::{Oddity, Placement, oddity};
+
+/// Most bytes of a file, and most bytes that its voxels may take.
+const MAX_BYTES: u64 = 8 << 30;
+
+/// How many times longer than the file its content can be: deflate's limit.
+const MAX_RATIO: u64 = 1100;
+
+/// What is known of a file before its pixels are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) patient: Option<String>,
+    pub(crate) study: Option<String>,
+    pub(crate) series: Option<String>,
+    pub(crate) modality: Option<String>,
+    pub(crate) instance: Option<i64>,
+    /// Whether it says that it is an image; its pixels may be missing.
+    pub(crate) is_image: bool,
+    /// How many frames; 1 where the file does not say it.
+    pub(crate) frames: u32,
+    /// Rows and columns.
+    pub(crate) size: [u16; 2],
+    /// Where the first frame lies in the patient.
+    pub(crate) placement: Option<Placement>,
+}
+
+/// Reads what is in front of the pixels; `None` if the file is not DICOM.
+///
+/// # Errors
+///
+/// [`Error::Io`], and [`Error::Damaged`] if the file is DICOM and its elements cannot be read.
+pub(crate) fn header(path: &Path) -> Result<Option<Header>, Error> {
+    if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        return Ok(None);
+    }
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(SNIFFED_BYTES).read_to_end(&mut start))
+        .map_err(Error::io(path))?;
+    if !is_dicom(&start) {
+        return Ok(None);
+    }
+    file::open(path, false, |opened| Ok(Some(header_of(&opened))))
+}
+
+fn header_of(opened: &Opened) -> Header {
+    let attributes = &opened.found.data_set;
+    let number = |tag| attributes.text(tag)?.parse().ok();
+    Header {
+        patient: attributes.text(tags::PATIENT_ID),
+        study: attributes.text(tags::STUDY_INSTANCE_UID),
+        series: attributes.text(tags::SERIES_INSTANCE_UID),
+        modality: attributes.text(tags::MODALITY),
+        instance: number(tags::INSTANCE_NUMBER),
+        is_image: opened.found.has_pixels || attributes.short(tags::ROWS).is_some(),
+        frames: number(tags::NUMBER_OF_FRAMES).map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        size: [tags::ROWS, tags::COLUMNS].map(|tag| attributes.short(tag).unwrap_or_default()),
+        placement: Frame::of(attributes, 0).placement(),
+    }
+}
+
+/// Reads the image in a DICOM file: each frame is a slice, in the order of the file.
+///
+/// Voxels are as stored, cut to the bits that BitsStored and HighBit name; what PixelPaddingValue
+/// names stays as well. MONOCHROME1 is inverted: `v` becomes `2^BitsStored - 1 - v`, or `-1 - v` if
+/// values are signed, in front of slope and intercept, and the window is turned round with them. YBR
+/// and palettes become RGB. Slope and intercept are kept for each frame, and the first window that the
+/// file names, in the units that they give; tables (Modality LUT, VOI LUT) are not used. If
+/// frames do not lie parallel and at even distances, it is not said how the patient lies.
+///
+/// # Errors
+///
+/// [`Error::UnsupportedDicom`] for a transfer syntax or a kind of pixel that is not read, or if there
+/// are no pixels; [`Error::Damaged`], [`Error::Truncated`], [`Error::TrailingData`] if attributes and
+/// pixels do not agree; [`Error::TooLarge`].
+pub(super) fn read(path: &Path) -> Result<Volume, Error> {
+    file::open(path, true, |opened| volume(path, &opened))
+}
+
+fn volume(path: &Path, opened: &Opened) -> Result<Volume, Error> {
+    let attributes = &opened.found.data_set;
+    let Some(pixels) = &opened.found.pixels else {
+        let modality = attributes.text(tags::MODALITY).unwrap_or_default();
+        let found = format!("a DICOM object without pixels (modality `{modality}`)");
+        return Err(unsupported(path, found, "leave it out, it is no image"));
+    };
+    let codec = Codec::of(&opened.syntax).ok_or_else(|| unknown_syntax(path, &opened.syntax))?;
+    let layout = Layout::of(path, attributes)?;
+    let voxels = match pixels {
+        PixelData::Native { bytes, words } => {
+            let big_endian = opened.encoding.big_endian;
+            // Samples of up to 8 bits were written two in a word.
+            let bytes = match big_endian && *words && layout.allocated <= 8 {
+                true => pixels::swapped(bytes).into(),
+                false => Cow::Borrowed(*bytes),
+            };
+            let order = Order {
+                big_endian,
+                aligned: false,
+            };
+            native(path, codec, &layout, &bytes, order)
+        }
+        PixelData::Fragments { offsets, fragments } => {
+            let frames = codec::frames(codec, fragments, offsets, layout.frames);
+            let frames = frames.ok_or_else(|| {
+                let (pieces, frames) = (fragments.len(), layout.frames);
+                let reason = format!("{pieces} fragments do not make {frames} frames");
+                damaged(path, reason)
+            })?;
+            let frames = frames.iter();
+            let frames = frames.map(|frame| decoded(path, codec, &layout, frame));
+            frames.collect()
+        }
+    }?;
+    assembled(path, attributes, &layout, voxels)
+}
+
+/// The frames of pixels that are not compressed.
+fn native(
+    path: &Path,
+    codec: Codec,
+    layout: &Layout,
+    bytes: &[u8],
+    order: Order,
+) -> Result<Vec<Voxels>, Error> {
+    if codec != Codec::Native {
+        let reason = "its pixels are not compressed, its transfer syntax says that they are";
+        return Err(damaged(path, reason));
+    }
+    let frame = pixels::stored_bytes(layout).ok_or_else(|| {
+        let found = "several frames of single bits that begin within a byte".to_owned();
+        unsupported(path, found, "convert them to 8 bits")
+    })?;
+    let expected = (frame * layout.frames) as u64;
+    let found = bytes.len() as u64;
+    // Less than a row may be padding; more, and the size of the image would be wrong.
+    let allowed = (frame / layout.rows).max(2) as u64 - 1;
+    let path = path.to_path_buf();
+    if found < expected {
+        return Err(Error::Truncated {
+            path,
+            expected,
+            found,
+        });
+    }
+    if found > expected + allowed {
+        return Err(Error::TrailingData {
+            path,
+            expected,
+            allowed,
+        });
+    }
+    let frames = bytes.chunks_exact(frame).take(layout.frames);
+    Ok(frames
+        .map(|bytes| pixels::voxels(layout, bytes, order))
+        .collect())
+}
+
+/// A frame of pixels that are compressed.
+fn decoded(path: &Path, codec: Codec, layout: &Layout, frame: &[u8]) -> Result<Voxels, Error> {
+    let decoded = codec
+        .decode(layout, frame)
+        .map_err(|failure| match failure {
+            Failure::Damaged(reason) => damaged(path, reason),
+            Failure::Unsupported(found) => unsupported(path, found, DECOMPRESS),
+        })?;
+    let layout = Layout {
+        planar: decoded.planar,
+        photometric: decoded.photometric,
+        ..*layout
+    };
+    let order = Order {
+        big_endian: false,
+        aligned: decoded.aligned,
+    };
+    Ok(pixels::voxels(&layout, &decoded.bytes, order))
+}
+
+/// The frames one on top of the other.
+fn assembled(
+    path: &Path,
+    attributes: &DataSet,
+    layout: &Layout,
+    voxels: Vec<Voxels>,
+) -> Result<Volume, Error> {
+    let count = voxels.len();
+    let mut slices = Vec::with_capacity(count);
+    let mut placements = Vec::with_capacity(count);
+    for (k, mut voxels) in voxels.into_iter().enumerate() {
+        if layout.photometric == Photometric::Palette {
+            voxels = palette::coloured(path, attributes, voxels)?;
+        }
+        let frame = Frame::of(attributes, k);
+        placements.push(frame.placement_among(count));
+        slices.push(frame.slice(path, layout, voxels, placements[k])?);
+    }
+    if !are_even(&placements) {
+        for slice in &mut slices {
+            slice.geometry = Geometry::Unknown;
+        }
+    }
+    Volume::stacked(slices)
+}
+
+fn are_even(placements: &[Option<Placement>]) -> bool {
+    let Some(Some(first)) = placements.first() else {
+        return false;
+    };
+    let depths = placements
+        .iter()
+        .map(|p| Some(p.as_ref()?.depth_along(first)));
+    let depths: Option<Vec<f64>> = depths.collect();
+    depths.is_some_and(|depths| oddity(&depths).is_none())
+}
+
+/// What to do about a transfer syntax that is not read.
+const DECOMPRESS: &str =
+    "convert it to Explicit VR Little Endian, for instance with `gdcmconv --raw`";
+
+fn unknown_syntax(path: &Path, syntax: &str) -> Error {
+    let name = match codec::name_of(syntax) {
+        "" => Cow::Borrowed("unknown"),
+        name => name.into(),
+    };
+    unsupported(
+        path,
+        format!("the transfer syntax {syntax} ({name})"),
+        DECOMPRESS,
+    )
+}
+
+fn unsupported(path: &Path, found: String, hint: &str) -> Error {
+    Error::UnsupportedDicom {
+        path: path.to_path_buf(),
+        found,
+        hint: hint.to_owned(),
+    }
+}
