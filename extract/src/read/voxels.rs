@@ -71,7 +71,7 @@ impl Voxels {
         with_array!(self, array => {
             let plane = array.index_axis(Axis(0), k);
             match scale {
-                None => standard(plane, |v| v.to_f32()),
+                None => standard(plane, Voxel::to_f32),
                 Some((slope, intercept)) => {
                     standard(plane, |v| (v.to_f64() * slope + intercept) as f32)
                 }

@@ -47,7 +47,7 @@ fn unpacked_size(packed: &[u8], layout: &Layout) -> Option<usize> {
 /// do not lie at whole numbers.
 fn unpack<T: Voxel>(packed: &[u8], size: usize, layout: &Layout, channel: u32) -> Option<Voxels> {
     let start = layout.start_of(channel) as usize;
-    if start % size_of::<T>() != 0 {
+    if !start.is_multiple_of(size_of::<T>()) {
         return None;
     }
     let mut values = vec![T::zeroed(); size.div_ceil(size_of::<T>())];
