@@ -205,10 +205,12 @@ impl PreparedSample<'_> {
         if !intensity.per_volume {
             return None;
         }
-        let planes = (0..self.image.slices()).flat_map(|k| self.image.plane(k));
-        let mut values = planes
-            .map(|v| if v.abs() < LARGEST { v } else { 0.0 })
-            .collect();
+        let mut values = Vec::new();
+        for k in 0..self.image.slices() {
+            let plane = self.image.plane(k);
+            let stored = plane.as_slice().unwrap_or_default().iter();
+            values.extend(stored.map(|v| if v.abs() < LARGEST { *v } else { 0.0 }));
+        }
         Some(intensity.bounds(&mut values, self.image.window(self.slices.start)))
     }
 

@@ -1,7 +1,7 @@
 //! Voxels in memory, in the file's own type.
 
 use bytemuck::Pod;
-use ndarray::{Array3, Array4, ArrayView3, Axis, Slice};
+use ndarray::{Array3, Array4, ArrayView2, ArrayView3, Axis, Slice, s};
 
 /// A number that a voxel may be stored as.
 pub(super) trait Voxel: Pod + PartialOrd {
@@ -71,7 +71,7 @@ impl Voxels {
         with_array!(self, array => {
             let plane = array.index_axis(Axis(0), k);
             match scale {
-                None => standard(plane, |v| v.to_f32()),
+                None => standard(plane, Voxel::to_f32),
                 Some((slope, intercept)) => {
                     standard(plane, |v| (v.to_f64() * slope + intercept) as f32)
                 }
@@ -118,14 +118,18 @@ impl Voxels {
         largest: f32,
         scale: Option<(f64, f64)>,
     ) -> usize {
-        if scale.is_none() && !matches!(self, Voxels::F32(_) | Voxels::F64(_)) {
+        let (slope, intercept) = scale.unwrap_or((1.0, 0.0));
+        let is_integer = !matches!(self, Voxels::F32(_) | Voxels::F64(_));
+        if is_integer && u64::MAX as f64 * slope.abs() + intercept.abs() < f64::from(largest) {
             return 0;
         }
-        let (slope, intercept) = scale.unwrap_or((1.0, 0.0));
+        let is_usable = |v: f64| ((v * slope + intercept) as f32).abs() < largest;
         with_array!(self, array => {
             let plane = array.index_axis(Axis(0), k);
-            let usable = |v: f64| ((v * slope + intercept) as f32).abs() < largest;
-            plane.iter().filter(|v| !usable(v.to_f64())).count()
+            match plane.as_slice_memory_order() {
+                Some(values) => values.iter().filter(|v| !is_usable(v.to_f64())).count(),
+                None => plane.iter().filter(|v| !is_usable(v.to_f64())).count(),
+            }
         })
     }
 
@@ -158,37 +162,109 @@ impl Voxels {
 }
 
 /// The plane converted, in standard layout.
-///
-/// Where columns are contiguous (NIfTI), blocks of rows and columns are converted at a time, so
-/// that neither side's cache lines are left after one value.
 fn standard<T: Copy, U: Copy + Default>(
     plane: ArrayView3<T>,
     mut convert: impl FnMut(T) -> U,
 ) -> Array3<U> {
-    const BLOCK: usize = 32;
     let (channels, height, width) = plane.dim();
-    if plane.is_standard_layout() {
-        let values = plane.iter().map(|v| convert(*v)).collect();
-        return Array3::from_shape_vec((channels, height, width), values)
-            .expect("one value per voxel");
-    }
-    let mut out = Array3::default((channels, height, width));
-    for (channel, mut out) in plane.outer_iter().zip(out.outer_iter_mut()) {
-        for top in (0..height).step_by(BLOCK) {
-            let rows = Slice::from(top..(top + BLOCK).min(height));
-            for left in (0..width).step_by(BLOCK) {
-                let columns = Slice::from(left..(left + BLOCK).min(width));
-                let block = channel.slice_axis(Axis(0), rows);
-                let block = block.slice_axis(Axis(1), columns);
-                let mut out = out.slice_axis_mut(Axis(0), rows);
-                let mut out = out.slice_axis_mut(Axis(1), columns);
-                for (row, mut out) in block.outer_iter().zip(out.outer_iter_mut()) {
-                    for (v, out) in row.iter().zip(out.iter_mut()) {
-                        *out = convert(*v);
-                    }
+    let values = match plane.as_slice() {
+        Some(stored) => stored.iter().map(|v| convert(*v)).collect(),
+        None => {
+            let mut values = vec![U::default(); plane.len()];
+            let planes = values.chunks_exact_mut((height * width).max(1));
+            for (channel, out) in plane.outer_iter().zip(planes) {
+                match channel.t().row(0).as_slice() {
+                    Some(_) => fill_columns(channel, out, &mut convert),
+                    None => fill_rows(channel, out, &mut convert),
                 }
+            }
+            values
+        }
+    };
+    Array3::from_shape_vec((channels, height, width), values).expect("one value per voxel")
+}
+
+/// Converts a channel `[H, W]` whose rows are contiguous, if any axis is, perhaps backwards.
+fn fill_rows<T: Copy, U>(channel: ArrayView2<T>, out: &mut [U], convert: &mut impl FnMut(T) -> U) {
+    for (row, out) in channel
+        .outer_iter()
+        .zip(out.chunks_exact_mut(channel.ncols()))
+    {
+        let backwards = row.slice_move(s![..;-1]);
+        match (row.to_slice(), backwards.to_slice()) {
+            (Some(row), _) => convert_into(out, row.iter(), convert),
+            (_, Some(row)) => convert_into(out, row.iter().rev(), convert),
+            _ => convert_into(out, row.iter(), convert),
+        }
+    }
+}
+
+fn convert_into<'a, T: Copy + 'a, U>(
+    out: &mut [U],
+    stored: impl Iterator<Item = &'a T>,
+    convert: &mut impl FnMut(T) -> U,
+) {
+    for (out, v) in out.iter_mut().zip(stored) {
+        *out = convert(*v);
+    }
+}
+
+/// Converts a channel `[H, W]` whose columns are contiguous (NIfTI as stored).
+///
+/// A few columns are converted side by side, so that neither side's cache lines are left after one
+/// value.
+fn fill_columns<T: Copy, U>(
+    channel: ArrayView2<T>,
+    out: &mut [U],
+    convert: &mut impl FnMut(T) -> U,
+) {
+    const STRIP: usize = 8;
+    let width = channel.ncols();
+    let columns: Vec<&[T]> = channel
+        .axis_iter(Axis(1))
+        .filter_map(|column| column.to_slice())
+        .collect();
+    for (strip, columns) in columns.chunks(STRIP).enumerate() {
+        for (row, out) in out.chunks_exact_mut(width).enumerate() {
+            for (out, column) in out[strip * STRIP..].iter_mut().zip(columns) {
+                *out = convert(column[row]);
             }
         }
     }
-    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plane_is_the_same_whatever_the_order_of_memory(
+            shape in [1usize..4, 1usize..3, 1usize..40, 1usize..40],
+            axes in Just([0, 1, 2, 3]).prop_shuffle(),
+            flipped in any::<[bool; 4]>(),
+        ) {
+            let count = shape.iter().product::<usize>();
+            let values = (0..count).map(|at| at as i32).collect();
+            let stored = Array4::from_shape_vec(shape, values).unwrap();
+            let voxels = Voxels::I32(stored).rearranged(axes, flipped);
+            let Voxels::I32(array) = &voxels else { unreachable!() };
+            for (k, expected) in array.outer_iter().enumerate() {
+                prop_assert_eq!(voxels.plane(k, None), expected.mapv(|v| v as f32));
+                let scaled = expected.mapv(|v| (f64::from(v) * 0.5 + 3.0) as f32);
+                prop_assert_eq!(voxels.plane(k, Some((0.5, 3.0))), scaled);
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_unusable_only_if_the_scale_makes_them_so() {
+        let voxels = Voxels::U16(Array4::from_shape_fn((1, 1, 2, 3), |at| at.3 as u16));
+        assert_eq!(voxels.count_unusable(0, 1e30, None), 0);
+        assert_eq!(voxels.count_unusable(0, 1e30, Some((1e31, 0.0))), 4);
+        let voxels = Voxels::F32(Array4::from_elem((1, 1, 2, 3), f32::NAN));
+        assert_eq!(voxels.count_unusable(0, 1e30, Some((1e-9, 0.0))), 6);
+    }
 }

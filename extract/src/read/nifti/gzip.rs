@@ -1,0 +1,99 @@
+//! Gzip: at once where the file is as it should be, else piece by piece.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use bytemuck::cast_slice_mut;
+use flate2::bufread::GzDecoder;
+use libdeflater::Decompressor;
+
+use super::{Layout, header, voxels_at, with_type};
+use crate::Error;
+use crate::read::volume::Volume;
+use crate::read::voxels::{Voxel, Voxels};
+
+/// How many times longer than its packed form gzip's content can be (1032 by its design).
+const MAX_RATIO: u64 = 1100;
+
+/// The volume in a gzip file whose size is the one that the header in it promises; `None` for
+/// everything odd, which is left to the slower reader, who says what is wrong.
+pub(super) fn read_at_once(path: &Path, channel: Option<u32>) -> Result<Option<Volume>, Error> {
+    let packed = fs::read(path).map_err(Error::io(path))?;
+    let Ok(header) = header::read(path, &mut GzDecoder::new(packed.as_slice())) else {
+        return Ok(None);
+    };
+    let Ok(layout) = Layout::of(path, &header) else {
+        return Ok(None);
+    };
+    let Some(size) = unpacked_size(&packed, &layout) else {
+        return Ok(None);
+    };
+    let channel = layout.channel(path, channel)?;
+    let voxels = with_type!(layout.kind, T => unpack::<T>(&packed, size, &layout, channel));
+    let volume = voxels.map(|voxels| super::volume(path, &header, voxels));
+    volume.transpose()
+}
+
+/// The size that the file's last bytes say, if header and packed size agree.
+fn unpacked_size(packed: &[u8], layout: &Layout) -> Option<usize> {
+    let size = u64::from(u32::from_le_bytes(*packed.last_chunk()?));
+    let is_expected = (layout.end()..=layout.end() + layout.allowed_after()).contains(&size);
+    let is_possible = size <= (packed.len() as u64).saturating_mul(MAX_RATIO);
+    (is_expected && is_possible).then_some(size as usize)
+}
+
+/// Unpacks the whole file to where the voxels are to stay; `None` if it is damaged, or its voxels
+/// do not lie at whole numbers.
+fn unpack<T: Voxel>(packed: &[u8], size: usize, layout: &Layout, channel: u32) -> Option<Voxels> {
+    let start = layout.start_of(channel) as usize;
+    if !start.is_multiple_of(size_of::<T>()) {
+        return None;
+    }
+    let mut values = vec![T::zeroed(); size.div_ceil(size_of::<T>())];
+    let bytes = &mut cast_slice_mut(&mut values)[..size];
+    if Decompressor::new().gzip_decompress(packed, bytes) != Ok(size) {
+        return None;
+    }
+    let start = start / size_of::<T>();
+    match layout.channels {
+        1 => Some(voxels_at(layout, values, start)),
+        // The other channels are not kept in memory.
+        _ => {
+            let channel = values[start..start + layout.voxels() as usize].to_vec();
+            Some(voxels_at(layout, channel, 0))
+        }
+    }
+}
+
+/// The members of a gzip file one after the other; what follows the last one is ignored.
+pub(super) struct GzipMembers(Option<GzDecoder<BufReader<File>>>);
+
+impl Read for GzipMembers {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            self.next_member()?;
+        }
+        Ok(0)
+    }
+}
+
+impl GzipMembers {
+    pub(super) fn new(file: BufReader<File>) -> GzipMembers {
+        GzipMembers(Some(GzDecoder::new(file)))
+    }
+
+    fn next_member(&mut self) -> io::Result<()> {
+        let Some(mut file) = self.0.take().map(GzDecoder::into_inner) else {
+            return Ok(());
+        };
+        if file.fill_buf()?.first() == Some(&0x1f) {
+            self.0 = Some(GzDecoder::new(file));
+        }
+        Ok(())
+    }
+}
