@@ -212,3 +212,130 @@ fn damaged(path: &Path, reason: impl Display) -> Error {
         reason: reason.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ndarray::Array3;
+
+    use super::*;
+
+    fn golden(file: &str) -> PathBuf {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/mat")).join(file)
+    }
+
+    /// What `scripts/golden_mat.py` writes: `20 i + j`.
+    fn numbered(height: usize, width: usize) -> Array3<f32> {
+        Array3::from_shape_fn((1, height, width), |(_, i, j)| (20 * i + j) as f32)
+    }
+
+    /// The error for this file's content, which must name it and have a hint.
+    fn refusal(bytes: &[u8], array: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7.mat");
+        fs::write(&path, bytes).unwrap();
+        let text = match MatFile::open(&path).and_then(|mat| mat.image(array)) {
+            Ok(_) => panic!("it was read"),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            text.contains("7.mat") && text.contains("\nhint: "),
+            "{text}"
+        );
+        text
+    }
+
+    /// Where the pages of chunk indexes of this level begin.
+    fn pages(bytes: &[u8], level: u8) -> Vec<usize> {
+        let is_page = |at: &usize| bytes[*at..].starts_with(&[b'T', b'R', b'E', b'E', 1, level]);
+        (0..bytes.len()).filter(is_page).collect()
+    }
+
+    #[test]
+    fn every_type_of_number_reads_as_itself() {
+        let path = golden("types.mat");
+        let mat = MatFile::open(&path).unwrap();
+        for name in ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"] {
+            for name in [name.to_owned(), format!("big_{name}")] {
+                assert_eq!(mat.image(&name).unwrap().plane(0), numbered(5, 7), "{name}");
+                assert_eq!(mat.numbers(&name).unwrap()[34], 86.0, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_layout_that_matlab_writes_is_read() {
+        let path = golden("layouts.mat");
+        let mat = MatFile::open(&path).unwrap();
+        for name in ["contiguous", "whole", "ragged", "two_levels"] {
+            let image = mat.image(&format!("cjdata/{name}")).unwrap();
+            assert_eq!(image.plane(0), numbered(12, 16), "{name}");
+        }
+        assert_eq!(mat.text("cjdata/PID").unwrap(), "MR020260B");
+        assert!(
+            !pages(&fs::read(&path).unwrap(), 1).is_empty(),
+            "an index of two levels"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_or_no_hdf5_is_told() {
+        let bytes = fs::read(golden("layouts.mat")).unwrap();
+        assert!(refusal(&bytes, "cjdata/label").contains("cjdata/label"));
+        assert!(refusal(&bytes, "cjdata").contains("not a dataset"));
+        assert!(refusal(b"", "a").contains("empty"));
+        assert!(refusal(b"MATLAB 5.0 MAT-file", "a").contains("version 7.3"));
+        assert!(refusal(&[b'x'; 5000], "a").contains("signature"));
+        let folder = tempfile::tempdir().unwrap();
+        let error = MatFile::open(folder.path()).err().unwrap();
+        assert!(matches!(error, Error::NotRegular { .. }));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_damaged() {
+        let bytes = fs::read(golden("layouts.mat")).unwrap();
+        for size in (1..bytes.len()).step_by(97) {
+            refusal(&bytes[..size], "cjdata/two_levels");
+        }
+    }
+
+    #[test]
+    fn a_chunk_larger_than_the_file_is_refused_before_memory_is_taken() {
+        let mut bytes = fs::read(golden("layouts.mat")).unwrap();
+        for page in pages(&bytes, 0) {
+            bytes[page + 24..][..4].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
+        }
+        assert!(refusal(&bytes, "cjdata/whole").contains("cannot hold"));
+    }
+
+    /// 40 pages, each of which names the next twice: 2^40 ways to the last.
+    #[test]
+    fn an_index_that_leads_to_the_same_page_again_and_again_ends() {
+        let mut bytes = fs::read(golden("layouts.mat")).unwrap();
+        let (key, pointer) = (32, 8);
+        let [root] = pages(&bytes, 1)[..] else {
+            panic!("one index of two levels");
+        };
+        let size = bytes.len();
+        let mut next = pages(&bytes, 0)[0] - 512;
+        for level in 1..=40 {
+            let mut page = vec![0; 24 + 2 * (key + pointer) + key];
+            page[..8].copy_from_slice(&[b'T', b'R', b'E', b'E', 1, level, 2, 0]);
+            page[8..24].fill(0xff);
+            for child in 0..2 {
+                let at = 24 + key + child * (key + pointer);
+                page[at..][..8].copy_from_slice(&(next as u64).to_le_bytes());
+            }
+            next = bytes.len() - 512;
+            bytes.extend(page);
+        }
+        bytes[root + 24 + key..][..8].copy_from_slice(&(next as u64).to_le_bytes());
+        let end = (bytes.len() as u64).to_le_bytes();
+        let place = bytes
+            .windows(8)
+            .position(|eight| eight == (size as u64).to_le_bytes());
+        bytes[place.unwrap()..][..8].copy_from_slice(&end);
+        assert!(refusal(&bytes, "cjdata/two_levels").contains("leads in circles"));
+    }
+}

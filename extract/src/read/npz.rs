@@ -342,3 +342,6 @@ fn damaged(path: &Path, reason: impl Display) -> Error {
         reason: reason.to_string(),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -53,7 +53,7 @@ impl Description {
     /// is used does not hold what it should.
     pub(in crate::dataset) fn read(root: &Path) -> Result<Description, Error> {
         let path = root.join(FILE);
-        if !path.is_file() {
+        if !path.exists() {
             return Ok(Description::default());
         }
         let json = Json {
@@ -84,7 +84,12 @@ pub(super) fn name_in(root: &Path) -> Option<String> {
 }
 
 fn fields(path: &Path) -> Result<Map<String, Value>, Error> {
-    let size = fs::metadata(path).map_err(Error::io(path))?.len();
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    let size = metadata.len();
+    if !metadata.is_file() {
+        let path = path.to_path_buf();
+        return Err(Error::NotRegular { path });
+    }
     if size > MAX_BYTES {
         return Err(Error::TooLarge {
             path: path.to_path_buf(),

@@ -1,0 +1,137 @@
+//! The classes of MedMNIST's archives.
+
+/// Classes in the order of their labels, by the name of the archive.
+pub(super) const CLASSES: &[(&str, &[&str])] = &[
+    ("adrenalmnist3d", &["normal", "hyperplasia"]),
+    (
+        "bloodmnist",
+        &[
+            "basophil",
+            "eosinophil",
+            "erythroblast",
+            "immature granulocytes",
+            "lymphocyte",
+            "monocyte",
+            "neutrophil",
+            "platelet",
+        ],
+    ),
+    ("breastmnist", &["malignant", "normal, benign"]),
+    (
+        "chestmnist",
+        &[
+            "atelectasis",
+            "cardiomegaly",
+            "effusion",
+            "infiltration",
+            "mass",
+            "nodule",
+            "pneumonia",
+            "pneumothorax",
+            "consolidation",
+            "edema",
+            "emphysema",
+            "fibrosis",
+            "pleural",
+            "hernia",
+        ],
+    ),
+    (
+        "dermamnist",
+        &[
+            "actinic keratoses and intraepithelial carcinoma",
+            "basal cell carcinoma",
+            "benign keratosis-like lesions",
+            "dermatofibroma",
+            "melanoma",
+            "melanocytic nevi",
+            "vascular lesions",
+        ],
+    ),
+    (
+        "fracturemnist3d",
+        &[
+            "buckle rib fracture",
+            "nondisplaced rib fracture",
+            "displaced rib fracture",
+        ],
+    ),
+    ("nodulemnist3d", &["benign", "malignant"]),
+    (
+        "octmnist",
+        &[
+            "choroidal neovascularization",
+            "diabetic macular edema",
+            "drusen",
+            "normal",
+        ],
+    ),
+    ("organamnist", ORGANS),
+    ("organcmnist", ORGANS),
+    ("organsmnist", ORGANS),
+    (
+        "organmnist3d",
+        &[
+            "liver",
+            "kidney-right",
+            "kidney-left",
+            "femur-right",
+            "femur-left",
+            "bladder",
+            "heart",
+            "lung-right",
+            "lung-left",
+            "spleen",
+            "pancreas",
+        ],
+    ),
+    (
+        "pathmnist",
+        &[
+            "adipose",
+            "background",
+            "debris",
+            "lymphocytes",
+            "mucus",
+            "smooth muscle",
+            "normal colon mucosa",
+            "cancer-associated stroma",
+            "colorectal adenocarcinoma epithelium",
+        ],
+    ),
+    ("pneumoniamnist", &["normal", "pneumonia"]),
+    ("retinamnist", &["0", "1", "2", "3", "4"]),
+    (
+        "synapsemnist3d",
+        &["inhibitory synapse", "excitatory synapse"],
+    ),
+    (
+        "tissuemnist",
+        &[
+            "collecting duct, connecting tubule",
+            "distal convoluted tubule",
+            "glomerular endothelial cells",
+            "interstitial endothelial cells",
+            "leukocytes",
+            "podocytes",
+            "proximal tubule segments",
+            "thick ascending limb",
+        ],
+    ),
+    ("vesselmnist3d", &["vessel", "aneurysm"]),
+];
+
+/// The classes of the three two-dimensional sets; the three-dimensional one has another order.
+const ORGANS: &[&str] = &[
+    "bladder",
+    "femur-left",
+    "femur-right",
+    "heart",
+    "kidney-left",
+    "kidney-right",
+    "liver",
+    "lung-left",
+    "lung-right",
+    "pancreas",
+    "spleen",
+];
