@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod card;
+mod datasets;
 mod extract;
 mod lab;
 mod layers;
@@ -9,3 +10,4 @@ mod polars;
 mod probe;
 mod python;
 mod resume;
+mod splits;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
 use crate::dataset::Dataset;
+use crate::prepare::slashed;
 use crate::split::{Member, Overlap, SplitRule, overlaps, unknown_patients};
 
 /// What was found in a download.
@@ -93,6 +94,8 @@ pub struct Unreadable {
     pub sample: String,
     /// Why.
     pub reason: String,
+    /// Whether that is since one of its files is missing or empty.
+    pub lacks_file: bool,
 }
 
 /// Samples with the same pixels.
@@ -190,9 +193,9 @@ impl Findings {
             splits: split_counts(&members, &splits),
             classes,
             unlabelled,
-            files,
             read: inspected.len(),
-            unreadable: unreadable(dataset, &inspected),
+            unreadable: unreadable(dataset, &inspected, &files),
+            files,
             overlaps: overlaps(&members, &splits),
             overlap_allowed,
             duplicates: duplicates(dataset, &inspected),
@@ -204,7 +207,7 @@ impl Findings {
     pub fn problems(&self) -> Vec<Problem> {
         let leaks = self.duplicates.iter().flatten().filter(|d| d.leaks);
         let leaks: Vec<String> = leaks.map(|d| d.samples.join(" = ")).collect();
-        let unreadable = self.unreadable.iter();
+        let unreadable = self.unreadable.iter().filter(|u| !u.lacks_file);
         let unreadable = unreadable.map(|u| format!("{}: {}", u.sample, u.reason));
         let overlaps = self.overlaps.iter().filter(|_| !self.overlap_allowed);
         let all = [
@@ -343,11 +346,17 @@ fn present(labels: &Labels) -> Option<Vec<usize>> {
     }
 }
 
-fn unreadable(dataset: &Dataset, inspected: &[Inspected]) -> Vec<Unreadable> {
+fn unreadable(dataset: &Dataset, inspected: &[Inspected], files: &Files) -> Vec<Unreadable> {
+    let lacking: HashSet<&String> = files.missing.iter().chain(&files.empty).collect();
     let failed = inspected.iter().filter_map(|inspected| {
         let reason = inspected.outcome.as_ref().err()?.clone();
-        let sample = dataset.samples[inspected.sample].id.clone();
-        Some(Unreadable { sample, reason })
+        let sample = &dataset.samples[inspected.sample];
+        let lacks_file = sample.files().any(|file| lacking.contains(&slashed(file)));
+        Some(Unreadable {
+            sample: sample.id.clone(),
+            reason,
+            lacks_file,
+        })
     });
     failed.collect()
 }
