@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, Luma};
+use ndarray::ArrayD;
 use tempfile::TempDir;
 
 /// A folder that is deleted at the end of the test.
@@ -155,6 +156,31 @@ pub fn program(name: &str) -> Command {
     command.current_dir(project());
     command.env_remove("SLICEBANK_CACHE");
     command
+}
+
+/// A script of the project, to be run in the tests' own Python.
+pub fn python(script: &str) -> Command {
+    let python = project().join(".venv-test/bin/python");
+    let what = ".venv-test is missing: run the tests with `scripts/test`, which makes it";
+    assert!(python.exists(), "{what}");
+    let mut command = Command::new(python);
+    command.arg(project().join("scripts").join(script));
+    command
+}
+
+/// A `.npy` file (version 1) of f64 in C order.
+pub fn npy(path: &Path) -> ArrayD<f64> {
+    let bytes = fs::read(path).unwrap();
+    let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..end]).unwrap();
+    let is_plain = header.contains("'<f8'") && header.contains("'fortran_order': False");
+    assert!(is_plain, "{header}");
+    let shape = header.split_once("'shape': (").unwrap().1;
+    let shape = shape.split_once(')').unwrap().0.split(',').map(str::trim);
+    let shape: Vec<usize> = shape.filter_map(|length| length.parse().ok()).collect();
+    let values = bytes[end..].as_chunks::<8>().0.iter();
+    let values = values.map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    ArrayD::from_shape_vec(shape, values).unwrap()
 }
 
 /// A NIfTI-1 file of f32 voxels `[x, y, z]`, x fastest, 1 x 2 x 3 mm.

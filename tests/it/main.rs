@@ -4,6 +4,7 @@ mod bad_input;
 mod card;
 mod datasets;
 mod extract;
+mod fixtures;
 mod lab;
 mod layers;
 mod polars;

@@ -1,18 +1,8 @@
 //! A cache is open: the readers of a notebook user agree on it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::lab::{Lab, Run, gzip, nifti, program, project, ramp};
-
-fn python(script: &str) -> Command {
-    let python = project().join(".venv-test/bin/python");
-    let what = ".venv-test is missing: run the tests with `scripts/test`, which makes it";
-    assert!(python.exists(), "{what}");
-    let mut command = Command::new(python);
-    command.arg(project().join("scripts").join(script));
-    command
-}
+use crate::lab::{Lab, Run, gzip, nifti, program, project, python, ramp};
 
 #[test]
 fn polars_pyarrow_and_duckdb_read_every_column() {

@@ -89,8 +89,8 @@ pub struct LayoutOptions {
     pub no_finding: bool,
     /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
     pub binary: bool,
-    /// Whether files that the dataset's lists name may be missing: their samples are left out, with
-    /// a warning.
+    /// `nih-chest-xray`, `chexpert`, `montgomery`, `sars-cov-2`: whether files that are missing, or
+    /// that no table names, are left out with a warning rather than refused.
     pub allow_missing: bool,
 }
 
@@ -110,8 +110,12 @@ pub enum Uncertain {
 }
 
 const BUILT_IN: &[&str] = &[
+    include_str!("../../datasets/chexpert.toml"),
     include_str!("../../datasets/folder.toml"),
     include_str!("../../datasets/manifest.toml"),
+    include_str!("../../datasets/montgomery.toml"),
+    include_str!("../../datasets/nih-chest-xray.toml"),
+    include_str!("../../datasets/sars-cov-2.toml"),
 ];
 
 impl DatasetCard {

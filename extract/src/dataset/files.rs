@@ -133,8 +133,16 @@ pub(super) fn find_root(
             false => format!("the folders `{}`", names.join("`, `")),
         },
         expected: expected.to_owned(),
-        hint: "pass the folder that the download was unpacked to".to_owned(),
+        hint: match parent_of(root).filter(|parent| is_it(parent)) {
+            Some(parent) => format!("pass the folder above it, `{}`", parent.display()),
+            None => "pass the folder that the download was unpacked to".to_owned(),
+        },
     })
+}
+
+fn parent_of(root: &Path) -> Option<PathBuf> {
+    let real = root.canonicalize().ok()?;
+    real.parent().map(Path::to_path_buf)
 }
 
 fn several(root: &Path, found: &[&PathBuf], expected: &str) -> Error {

@@ -1,9 +1,16 @@
 //! Datasets: which files there are, and what is known of each before its pixels are read.
 
 mod card;
+mod chexpert;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod folder;
 mod manifest;
+mod missing;
+mod montgomery;
+mod nih_chest_xray;
+mod sars_cov_2;
 pub(crate) mod table;
 
 use std::cmp::Ordering;
@@ -128,12 +135,28 @@ pub struct Layout {
 /// Every layout that can be opened.
 pub const LAYOUTS: &[Layout] = &[
     Layout {
+        name: "chexpert",
+        open: chexpert::open,
+    },
+    Layout {
         name: "folder",
         open: folder::open,
     },
     Layout {
         name: "manifest",
         open: manifest::open,
+    },
+    Layout {
+        name: "montgomery",
+        open: montgomery::open,
+    },
+    Layout {
+        name: "nih-chest-xray",
+        open: nih_chest_xray::open,
+    },
+    Layout {
+        name: "sars-cov-2",
+        open: sars_cov_2::open,
     },
 ];
 
@@ -172,9 +195,9 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     names.find(|name| !seen.insert(*name)).cloned()
 }
 
-/// The card's name; that of the folder if the card describes a layout only.
+/// The card's name; that of the folder if the card describes a layout only, and no one dataset.
 fn name_of(root: &Path, card: &DatasetCard) -> String {
-    if card.name != card.layout {
+    if card.name != card.layout || !card.source.is_empty() {
         return card.name.clone();
     }
     let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());

@@ -88,10 +88,11 @@ fn read_csv(path: &Path) -> Result<Table, Error> {
         .flexible(true)
         .from_reader(file);
     let headers = reader.headers().map_err(wrong)?;
-    let headers: Vec<String> = headers
+    let mut headers: Vec<String> = headers
         .iter()
         .map(|name| name.trim_start_matches('\u{feff}').to_owned())
         .collect();
+    drop_blank_ends(&mut headers, 0);
     let mut rows = Vec::new();
     for record in reader.records() {
         rows.push(csv_row(path, &record.map_err(wrong)?, headers.len())?);
@@ -103,13 +104,18 @@ fn read_csv(path: &Path) -> Result<Table, Error> {
     })
 }
 
-/// Blank fields beyond the last column are dropped: some programs end each line with a comma.
+/// Drops blank fields at the end while there are more than `least`: some programs end each line
+/// with a comma, some only the header or only the rows.
+fn drop_blank_ends(fields: &mut Vec<String>, least: usize) {
+    while fields.len() > least && fields.last().is_some_and(String::is_empty) {
+        fields.pop();
+    }
+}
+
 fn csv_row(path: &Path, record: &csv::StringRecord, expected: usize) -> Result<Row, Error> {
     let line = record.position().map_or(0, csv::Position::line) as usize;
     let mut cells: Vec<String> = record.iter().map(str::to_owned).collect();
-    while cells.len() > expected && cells.last().is_some_and(String::is_empty) {
-        cells.pop();
-    }
+    drop_blank_ends(&mut cells, expected);
     if cells.len() != expected {
         let (path, found) = (path.to_path_buf(), cells.len());
         return Err(Error::RaggedRow {

@@ -1,0 +1,113 @@
+//! Files that should be there and are not, and files that no table names.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::files::{is_image, name};
+use crate::Error;
+
+/// How many names a message gives.
+const EXAMPLES: usize = 5;
+
+/// A difference between what a dataset says it has and what lies in its folders.
+pub(super) struct Gap {
+    /// What is there, or is not.
+    pub(super) found: String,
+    /// What should be there.
+    pub(super) expected: String,
+    /// How to get it.
+    pub(super) hint: String,
+}
+
+impl Gap {
+    /// The difference between the lines of tables and the images in `files`: `absent` are named in
+    /// a line and not there, `unnamed` are there without a line. `None` if both are empty.
+    pub(super) fn of_tables(
+        tables: &[&Path],
+        absent: &[String],
+        unnamed: &[String],
+        files: &[PathBuf],
+    ) -> Option<Gap> {
+        let mut parts = Vec::new();
+        if !absent.is_empty() {
+            let (count, names) = (absent.len(), examples(absent));
+            parts.push(format!("no image for {count} lines ({names})"));
+        }
+        if !unnamed.is_empty() {
+            let (count, names) = (unnamed.len(), examples(unnamed));
+            parts.push(format!("{count} images without a line ({names})"));
+        }
+        let tables: Vec<String> = tables.iter().map(|table| name(table)).collect();
+        (!parts.is_empty()).then(|| Gap {
+            found: format!("{} in {}", parts.join(" and "), searched(files)),
+            expected: format!(
+                "an image for each line of `{}`, and a line for each image",
+                tables.join("`, `")
+            ),
+            hint: "unpack all of the download's archives, and pass the folder with both tables \
+                   and images"
+                .to_owned(),
+        })
+    }
+
+    /// A warning, if the user allows that something is missing and `left` samples, more than none,
+    /// remain.
+    ///
+    /// # Errors
+    ///
+    /// Else [`Error::Layout`].
+    pub(super) fn settle(
+        self,
+        root: &Path,
+        allow_missing: bool,
+        left: usize,
+    ) -> Result<String, Error> {
+        if allow_missing && left > 0 {
+            return Ok(format!(
+                "found {}, expected {}; going on without",
+                self.found, self.expected
+            ));
+        }
+        let hint = match left {
+            0 => self.hint,
+            _ => format!(
+                "{}; `--allow-missing` goes on without what is missing",
+                self.hint
+            ),
+        };
+        Err(Error::Layout {
+            path: root.to_path_buf(),
+            found: self.found,
+            expected: self.expected,
+            hint,
+        })
+    }
+}
+
+/// The first of some names.
+pub(super) fn examples(names: &[String]) -> String {
+    let first = &names[..names.len().min(EXAMPLES)];
+    let more = match names.len() > EXAMPLES {
+        true => ", …",
+        false => "",
+    };
+    format!("`{}`{more}", first.join("`, `"))
+}
+
+/// The folders directly below the root that hold images.
+fn searched(files: &[PathBuf]) -> String {
+    let images = files.iter().filter(|file| is_image(file));
+    let folders = images.filter_map(|image| match image.iter().count() {
+        0 | 1 => None,
+        _ => image.iter().next(),
+    });
+    let folders: BTreeSet<_> = folders.collect();
+    let folders: Vec<String> = folders
+        .into_iter()
+        .map(|folder| folder.to_string_lossy().into_owned())
+        .collect();
+    match folders.is_empty() {
+        true => "this folder, and none below it has images".to_owned(),
+        false => format!("the folders {}", examples(&folders)),
+    }
+}
