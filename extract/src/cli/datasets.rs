@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::{LayoutArgs, open_dataset};
-use super::{Format, Status, print_line, report, table};
+use super::{Format, Status, print_line, report, text_table};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::lint::{self, Findings, Inspected, Inspection};
 use crate::split::{self, Member, SplitRule, spread};
@@ -73,7 +73,7 @@ fn list(format: Format) -> anyhow::Result<Status> {
         vec![name, task, modality, licence, size, title]
     });
     let header = ["name", "task", "modality", "licence", "size", "title"];
-    print_line(&table(&header, rows.collect(), header.len()))?;
+    print_line(&text_table(&header, rows.collect()))?;
     Ok(Status::Done)
 }
 
@@ -153,7 +153,11 @@ fn split_if_possible(dataset: &mut Dataset, rule: &SplitRule) -> Option<String> 
             samples.for_each(|(sample, split)| sample.split = split);
             None
         }
-        Err(error) => Some(error.to_string()),
+        Err(error) => {
+            // Its hint is to run this very check.
+            let text = error.to_string();
+            text.lines().next().map(str::to_owned)
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokensA
 pub use self::datasets::DatasetsArgs;
 pub use self::split::SplitArgs;
 
+/// Longest line of a table of text, in characters.
+const TABLE_WIDTH: u16 = 120;
+
 /// What the user asks for.
 ///
 /// Written by hand since derived code would ask for `--model` even where a command is given.
@@ -151,16 +154,28 @@ fn eprint_line(text: &str) {
 
 /// Columns with two spaces between them; those from `first_number` on are aligned to the right.
 fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(header.to_vec()).add_rows(rows);
+    let mut table = columns(header, rows);
     for column in table.column_iter_mut().skip(first_number) {
         column.set_cell_alignment(comfy_table::CellAlignment::Right);
     }
+    table.trim_fmt()
+}
+
+/// The same for text, which is broken so that lines are at most [`TABLE_WIDTH`] long.
+fn text_table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = columns(header, rows);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    table.set_width(TABLE_WIDTH).trim_fmt()
+}
+
+fn columns(header: &[&str], rows: Vec<Vec<String>>) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(header.to_vec()).add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.trim_fmt()
+    table
 }
 
 #[cfg(test)]
