@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod card;
+mod datasets;
 mod extract;
 mod fixtures;
 mod lab;
@@ -10,3 +11,4 @@ mod polars;
 mod probe;
 mod python;
 mod resume;
+mod splits;

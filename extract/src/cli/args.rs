@@ -39,9 +39,10 @@ pub struct ExtractArgs {
     /// The dataset's recipe: `study` or `radiology` for those built in [default: study]
     #[arg(long, help_heading = "Recipe", value_name = "NAME")]
     pub recipe: Option<String>,
-    /// Intensities, instead of the recipe's: `minmax`, `window:LOW:HIGH`, `window:lung`,
-    /// `percentile:LOW:HIGH`, `voi`; with `:volume` per volume, else per slice
-    #[arg(long, help_heading = "Recipe")]
+    /// Intensities, instead of the recipe's: `minmax`, `window:LOW:HIGH`,
+    /// `window:lung`, `percentile:LOW:HIGH`, `voi`; with `:volume` per volume,
+    /// else per slice
+    #[arg(long, verbatim_doc_comment, help_heading = "Recipe")]
     pub intensity: Option<Intensity>,
     /// How volumes are cut, instead of the recipe's: `stored-k-xy`, `axial`, `coronal`, …
     #[arg(long, help_heading = "Recipe")]
@@ -49,10 +50,15 @@ pub struct ExtractArgs {
     /// How intensities become 0 to 1, instead of the recipe's
     #[arg(long, help_heading = "Recipe")]
     pub rescale: Option<Rescale>,
-    /// How samples are split, instead of the recipe's: `official`, `official:val=0.1`,
-    /// `random:0.7:0.1:0.2:SEED`, `kfold:5:0:SEED`, `systematic:test=70,val=50`, `folds:0`,
-    /// `file:PATH`, `none`
-    #[arg(long, help_heading = "Recipe", value_name = "RULE")]
+    /// How samples are split, instead of the recipe's: `official`,
+    /// `official:val=0.1:SEED`, `random:0.7:0.1:0.2:SEED`, `kfold:5:0:SEED`,
+    /// `systematic:test=70,val=50`, `folds:0`, `file:PATH`, `none`
+    #[arg(
+        long,
+        verbatim_doc_comment,
+        help_heading = "Recipe",
+        value_name = "RULE"
+    )]
     pub split: Option<SplitRule>,
     /// Let a patient be in two splits
     #[arg(long, help_heading = "Recipe")]

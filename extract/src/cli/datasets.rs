@@ -141,7 +141,11 @@ fn split_if_possible(dataset: &mut Dataset, rule: &SplitRule) -> Option<String> 
             samples.for_each(|(sample, split)| sample.split = split);
             None
         }
-        Err(error) => Some(error.to_string()),
+        Err(error) => {
+            // Its hint is to run this very check.
+            let text = error.to_string();
+            text.lines().next().map(str::to_owned)
+        }
     }
 }
 

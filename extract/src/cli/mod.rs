@@ -34,8 +34,8 @@ const ABOUT: &str =
 const LONG_ABOUT: &str = "\
 Runs a frozen backbone once over a dataset of radiology images and caches its tokens.
 
-The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on where it was when \
-the same command is given again.";
+The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on
+where it was when the same command is given again.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,42 +50,41 @@ const DATASETS_ABOUT: &str =
 const DATASETS_LONG_ABOUT: &str = "\
 Lists the datasets that are built in, describes one, or checks a download of it.
 
-With --root, nothing is extracted and no model is needed. Ends with 0 if nothing is wrong, 1 if \
-something is, and 2 if the dataset cannot be opened.";
+With --root, nothing is extracted and no model is needed. Ends with 0 if nothing
+is wrong, 1 if something is, and 2 if the dataset cannot be opened.";
 
 const SPLIT_ABOUT: &str = "Splits the samples of finished caches in another way, under a name";
 
 const SPLIT_LONG_ABOUT: &str = "\
 Splits the samples of finished caches in another way, under a name.
 
-No image is read. The split is written beside the tokens of every cache of the dataset, and \
-`probe … --split NAME` uses it in place of the one with which they were extracted.";
+No image is read. The split is written beside the tokens of every cache of the
+dataset, and `probe … --split NAME` uses it in place of the one with which they
+were extracted.";
 
 impl CommandFactory for Cli {
     fn command() -> Command {
-        // Described last: arguments bring the description of their structure with them.
-        let datasets = DatasetsArgs::augment_args(Command::new("datasets"))
-            .about(DATASETS_ABOUT)
-            .long_about(DATASETS_LONG_ABOUT);
-        let split = SplitArgs::augment_args(Command::new("split"))
-            .about(SPLIT_ABOUT)
-            .long_about(SPLIT_LONG_ABOUT);
-        ExtractArgs::augment_args(Command::new("extract"))
-            .about(ABOUT)
-            .long_about(LONG_ABOUT)
+        let datasets = DatasetsArgs::augment_args(Command::new("datasets"));
+        let split = SplitArgs::augment_args(Command::new("split"));
+        let extract = ExtractArgs::augment_args(Command::new("extract"));
+        described(extract, ABOUT, LONG_ABOUT)
             .version(env!("CARGO_PKG_VERSION"))
-            .max_term_width(100)
             .after_help(EXAMPLES)
             .arg_required_else_help(true)
             .args_conflicts_with_subcommands(true)
             .subcommand_negates_reqs(true)
-            .subcommand(datasets)
-            .subcommand(split)
+            .subcommand(described(datasets, DATASETS_ABOUT, DATASETS_LONG_ABOUT))
+            .subcommand(described(split, SPLIT_ABOUT, SPLIT_LONG_ABOUT))
     }
 
     fn command_for_update() -> Command {
         Cli::command()
     }
+}
+
+/// Arguments bring the text of their struct, which is not for users.
+fn described(command: Command, about: &'static str, long: &'static str) -> Command {
+    command.about(about).long_about(long)
 }
 
 impl FromArgMatches for Cli {

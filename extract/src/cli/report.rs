@@ -138,7 +138,11 @@ fn found(findings: &Findings) -> String {
         true => " (`--pixels` reads all)\n\n",
         false => "\n\n",
     };
-    text += &format!("split by `{}`\n{}\n\n", findings.rule, splits(findings));
+    text += &match findings.rule_error {
+        None => format!("split by `{}`\n", findings.rule),
+        Some(_) => format!("split as the files say, not by `{}`\n", findings.rule),
+    };
+    text += &format!("{}\n\n", splits(findings));
     text += &classes(findings);
     text
 }
@@ -148,11 +152,17 @@ fn name_of(split: Option<Split>) -> &'static str {
 }
 
 fn splits(findings: &Findings) -> String {
+    let columns = if findings.patients > 0 { 3 } else { 2 };
     let rows = findings.splits.iter().map(|count| {
         let name = name_of(count.split).to_owned();
-        vec![name, count.samples.to_string(), count.patients.to_string()]
+        let row = [name, count.samples.to_string(), count.patients.to_string()];
+        row.into_iter().take(columns).collect()
     });
-    table(&["split", "samples", "patients"], rows.collect(), 1)
+    table(
+        &["split", "samples", "patients"][..columns],
+        rows.collect(),
+        1,
+    )
 }
 
 fn classes(findings: &Findings) -> String {

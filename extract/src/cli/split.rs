@@ -20,9 +20,10 @@ pub struct SplitArgs {
     /// The dataset: its name in the cache, or `all`
     #[arg(long)]
     pub dataset: String,
-    /// How its samples are split: `random:0.7:0.1:0.2:SEED`, `kfold:5:0:SEED`,
-    /// `systematic:test=70,val=50`, `folds:0`, `official`, `official:val=0.1`, `file:PATH`, `none`
-    #[arg(long)]
+    /// How its samples are split: `random:0.7:0.1:0.2:SEED`,
+    /// `kfold:5:0:SEED`, `systematic:test=70,val=50`, `folds:0`, `official`,
+    /// `official:val=0.1:SEED`, `file:PATH`, `none`
+    #[arg(long, verbatim_doc_comment)]
     pub rule: SplitRule,
     /// The split's name; one of that name is replaced
     #[arg(long)]
@@ -33,9 +34,9 @@ pub struct SplitArgs {
     /// Only caches of this backbone
     #[arg(long)]
     pub model: Option<String>,
-    /// The download, to see official splits and folds that the cache does not keep; `--dataset` is
-    /// then its name or TOML file
-    #[arg(long, value_name = "DIR")]
+    /// The download, to see official splits and folds that the cache does
+    /// not keep; `--dataset` is then its name or TOML file
+    #[arg(long, verbatim_doc_comment, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Let a patient be in two splits
     #[arg(long)]

@@ -5,6 +5,8 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use cache::Split;
+
 use super::files::{find_root, name};
 use super::nnunet::{self, Case, Description};
 use super::{Dataset, DatasetCard};
@@ -15,8 +17,9 @@ use crate::Error;
 const CT: [RangeInclusive<u32>; 2] = [0..=499, 5000..=6899];
 
 /// Lists the scans of one modality (the option `modality`; CT unless it says `MR` or `all`) in
-/// `imagesTr`, `imagesVa` and, if they have label maps or the option `unlabelled` is set,
-/// `imagesTs`; all together in the order of the bytes of their names.
+/// `imagesTr`, `imagesVa` and, if the option `unlabelled` is set, `imagesTs`; all together in the
+/// order of the bytes of their names. The study divides the 300 scans of the first two, so test
+/// scans are left out even where somebody has their labels.
 ///
 /// Goes by the folders: the lists in `dataset.json` differ from release to release.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
@@ -27,7 +30,8 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     nnunet::list(&root, card, &description, |case| {
         let number = number(&case.id).ok_or_else(|| odd_name(&root, case))?;
         let is_ct = CT.iter().any(|numbers| numbers.contains(&number));
-        Ok(wanted.is_none_or(|ct| ct == is_ct))
+        let is_in = card.options.unlabelled || case.split != Split::Test;
+        Ok(is_in && wanted.is_none_or(|ct| ct == is_ct))
     })
 }
 
@@ -71,7 +75,7 @@ fn odd_name(root: &Path, case: &Case) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use cache::{Split, Task};
+    use cache::Task;
 
     use super::*;
     use crate::dataset::nnunet::tests::{dataset_json, tree};

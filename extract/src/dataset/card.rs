@@ -81,7 +81,7 @@ pub struct LayoutOptions {
     pub label_columns: Vec<String>,
     /// `nnunet`, `amos`: the channel to take, by number or name, or `all`.
     pub channel: Option<String>,
-    /// `nnunet`, `amos`: whether cases without a label map are listed.
+    /// `nnunet`: whether cases without a label map are listed. `amos`: whether `imagesTs` is.
     pub unlabelled: bool,
     /// `nnunet`: what the folder, or `name` in its `dataset.json`, may be called; anything if blank.
     pub task_names: Vec<String>,

@@ -1,6 +1,7 @@
 //! What a download holds, and what is wrong with it; neither needs a model.
 
 mod inspect;
+mod problems;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -9,7 +10,9 @@ use cache::{Labels, Split, Task};
 use serde::Serialize;
 
 pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
+pub use self::problems::Problem;
 use crate::dataset::Dataset;
+use crate::prepare::slashed;
 use crate::split::{Member, Overlap, SplitRule, overlaps, unknown_patients};
 
 /// What was found in a download.
@@ -93,6 +96,8 @@ pub struct Unreadable {
     pub sample: String,
     /// Why.
     pub reason: String,
+    /// Whether that is since one of its files is missing or empty.
+    pub lacks_file: bool,
 }
 
 /// Samples with the same pixels.
@@ -102,19 +107,6 @@ pub struct Duplicate {
     pub samples: Vec<String>,
     /// Whether they are in several splits.
     pub leaks: bool,
-}
-
-/// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Whether something lacks, rather than looks wrong.
-    pub is_lack: bool,
-    /// What it is.
-    pub what: String,
-    /// All the places.
-    pub places: Vec<String>,
-    /// What to do.
-    pub hint: &'static str,
 }
 
 /// What was looked at, and how.
@@ -190,89 +182,14 @@ impl Findings {
             splits: split_counts(&members, &splits),
             classes,
             unlabelled,
-            files,
             read: inspected.len(),
-            unreadable: unreadable(dataset, &inspected),
+            unreadable: unreadable(dataset, &inspected, &files),
+            files,
             overlaps: overlaps(&members, &splits),
             overlap_allowed,
             duplicates: duplicates(dataset, &inspected),
             warnings,
         }
-    }
-
-    /// What is not as it should be; empty if all is well.
-    pub fn problems(&self) -> Vec<Problem> {
-        let leaks = self.duplicates.iter().flatten().filter(|d| d.leaks);
-        let leaks: Vec<String> = leaks.map(|d| d.samples.join(" = ")).collect();
-        let unreadable = self.unreadable.iter();
-        let unreadable = unreadable.map(|u| format!("{}: {}", u.sample, u.reason));
-        let overlaps = self.overlaps.iter().filter(|_| !self.overlap_allowed);
-        let all = [
-            Problem {
-                is_lack: true,
-                what: "files that are not there".to_owned(),
-                places: self.files.missing.clone(),
-                hint: "download or copy the files that are missing",
-            },
-            Problem {
-                is_lack: true,
-                what: "files of 0 bytes".to_owned(),
-                places: self.files.empty.clone(),
-                hint: "download or copy the empty files again",
-            },
-            Problem {
-                is_lack: false,
-                what: "samples that cannot be used".to_owned(),
-                places: unreadable.collect(),
-                hint: "mend or replace the files that cannot be used; `extract` skips them",
-            },
-            Problem {
-                is_lack: false,
-                what: "a split that cannot be made".to_owned(),
-                places: self.rule_error.iter().cloned().collect(),
-                hint: "complete the download, or give another `--split`",
-            },
-            Problem {
-                is_lack: false,
-                what: "patients in more than one split".to_owned(),
-                places: overlaps.map(Overlap::to_string).collect(),
-                hint: "split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`",
-            },
-            Problem {
-                is_lack: false,
-                what: "images that are in more than one split under two names".to_owned(),
-                places: leaks,
-                hint: "keep one of each image, or keep copies together: `--split file:PATH`",
-            },
-            Problem {
-                is_lack: false,
-                what: "classes that a split lacks".to_owned(),
-                places: self.absent_classes(),
-                hint: "a class that train or test lacks cannot be learnt or measured: give another `--split`",
-            },
-        ];
-        let found = all.into_iter().filter(|problem| !problem.places.is_empty());
-        found.collect()
-    }
-
-    /// Classes of which train or test have labels but no sample, as `CLASS in SPLIT`.
-    fn absent_classes(&self) -> Vec<String> {
-        let labelled = |split: Split| {
-            let counted = self.splits.iter().find(|count| count.split == Some(split));
-            let samples = counted.map_or(0, |count| count.samples);
-            samples > self.unlabelled.of(Some(split))
-        };
-        let splits = [Split::Train, Split::Test].into_iter();
-        let splits: Vec<Split> = splits.filter(|split| labelled(*split)).collect();
-        let classes = self.classes.iter().flatten();
-        classes
-            .flat_map(|class| {
-                let absent = splits
-                    .iter()
-                    .filter(|split| class.samples.of(Some(**split)) == 0);
-                absent.map(|split| format!("{} in {}", class.class, split.name()))
-            })
-            .collect()
     }
 }
 
@@ -343,11 +260,17 @@ fn present(labels: &Labels) -> Option<Vec<usize>> {
     }
 }
 
-fn unreadable(dataset: &Dataset, inspected: &[Inspected]) -> Vec<Unreadable> {
+fn unreadable(dataset: &Dataset, inspected: &[Inspected], files: &Files) -> Vec<Unreadable> {
+    let lacking: HashSet<&String> = files.missing.iter().chain(&files.empty).collect();
     let failed = inspected.iter().filter_map(|inspected| {
         let reason = inspected.outcome.as_ref().err()?.clone();
-        let sample = dataset.samples[inspected.sample].id.clone();
-        Some(Unreadable { sample, reason })
+        let sample = &dataset.samples[inspected.sample];
+        let lacks_file = sample.files().any(|file| lacking.contains(&slashed(file)));
+        Some(Unreadable {
+            sample: sample.id.clone(),
+            reason,
+            lacks_file,
+        })
     });
     failed.collect()
 }

@@ -105,6 +105,7 @@ fn files_that_are_gone_or_empty_are_named() {
     assert_eq!(findings.files.count, 4);
     expect(&findings, "not there", &["2.png"]);
     expect(&findings, "0 bytes", &["3.png"]);
+    assert_eq!(findings.problems().len(), 2, "each file is told of once");
     assert_eq!(findings.unreadable.len(), 2);
     assert!(
         findings.unreadable[1]

@@ -134,3 +134,95 @@ fn torn(path: &Path, member: &Member) -> Error {
         hint: "name the sample instead of its images, in a column `sample`".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{member, samples};
+    use super::*;
+
+    /// A table in a folder of its own.
+    struct TableFile(tempfile::TempDir);
+
+    impl TableFile {
+        fn new(csv: &str) -> TableFile {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("splits.csv"), csv).unwrap();
+            TableFile(folder)
+        }
+
+        fn assign(
+            &self,
+            members: &[Member],
+            skipped: &[&str],
+        ) -> Result<Vec<Option<Split>>, Error> {
+            assign(&self.0.path().join("splits.csv"), members, skipped)
+        }
+
+        #[track_caller]
+        fn refused(&self, members: &[Member], words: &[&str]) {
+            let text = self.assign(members, &[]).unwrap_err().to_string();
+            for word in words.iter().chain(&["splits.csv", "hint:"]) {
+                assert!(text.contains(word), "no `{word}` in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_names_samples_images_or_patients() {
+        let members = [
+            member("a", Some("p"), None),
+            member("b", Some("p"), None),
+            member("c", Some("q"), None),
+        ];
+        let expected = [Some(Split::Test), Some(Split::Test), None];
+        for csv in [
+            "sample,split\nc,\na,test\nb,testing\n",
+            "split,Image\ntest,a.png\ntest,b.png\n,c.png\n",
+            "patient,split\np,test\nq,\np,test\n",
+        ] {
+            assert_eq!(TableFile::new(csv).assign(&members, &[]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_that_leaves_a_doubt_is_refused() {
+        let members = samples(["a", "b"].map(str::to_owned));
+        let refused = |csv: &str, words: &[&str]| TableFile::new(csv).refused(&members, words);
+        refused(
+            "sample,split\na,test\n",
+            &["does not name 1 samples", "`b`"],
+        );
+        let more = "sample,split\na,test\nb,val\nc,val\nd,val\n";
+        refused(
+            more,
+            &["names, and the dataset lacks, 2 samples", "`c`, `d`"],
+        );
+        refused("sample,split\na,test\nb,val\na,val\n", &["line 4", "`a`"]);
+        refused("sample,split\na,test\nb,tset\n", &["line 3", "`tset`"]);
+        refused("sample\na\n", &["`split`"]);
+        refused(
+            "name,split\na,test\n",
+            &["`sample` or `image` or `patient`"],
+        );
+        let by_patient = "patient,split\np,test\n";
+        refused(by_patient, &["does not name 2 samples"]);
+    }
+
+    #[test]
+    fn samples_that_were_skipped_may_be_in_a_table() {
+        let members = samples(["a".to_owned()]);
+        let table = TableFile::new("sample,split\na,test\nb,val\n");
+        assert_eq!(table.assign(&members, &["b"]).unwrap(), [Some(Split::Test)]);
+        assert!(table.assign(&members, &["c"]).is_err());
+    }
+
+    #[test]
+    fn images_of_a_series_must_agree() {
+        let mut members = samples(["a".to_owned()]);
+        members[0].images = vec!["1.dcm".to_owned(), "2.dcm".to_owned()];
+        let table = TableFile::new("image,split\n1.dcm,val\n2.dcm,val\n");
+        assert_eq!(table.assign(&members, &[]).unwrap(), [Some(Split::Val)]);
+        let torn = TableFile::new("image,split\n1.dcm,val\n2.dcm,test\n");
+        torn.refused(&members, &["`a`", "several splits"]);
+    }
+}

@@ -231,7 +231,7 @@ impl Splitting<'_> {
             return Err(self.unsplittable(
                 found,
                 &format!("at least 3, and {fold} among them"),
-                "divide by patient yourself: `kfold:FOLDS:FOLD`",
+                "divide by patient yourself: `kfold:FOLDS:FOLD`; for a cache, show the download: `--root DIR`",
             ));
         }
         let after = folds

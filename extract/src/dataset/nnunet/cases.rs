@@ -18,7 +18,7 @@ const MAX_CHANNELS: u32 = 32;
 #[derive(Debug)]
 pub(in crate::dataset) struct Case {
     pub(in crate::dataset) id: String,
-    pub(super) split: Split,
+    pub(in crate::dataset) split: Split,
     pub(super) images: Images,
     pub(super) label: Option<PathBuf>,
 }

@@ -1,0 +1,106 @@
+//! What is not as it should be in a download.
+
+use cache::Split;
+use serde::Serialize;
+
+use super::Findings;
+use crate::split::Overlap;
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Whether something lacks, rather than looks wrong.
+    pub is_lack: bool,
+    /// What it is.
+    pub what: String,
+    /// All the places.
+    pub places: Vec<String>,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+impl Findings {
+    /// What is not as it should be; empty if all is well.
+    pub fn problems(&self) -> Vec<Problem> {
+        let leaks = self.duplicates.iter().flatten().filter(|d| d.leaks);
+        let leaks: Vec<String> = leaks.map(|d| d.samples.join(" = ")).collect();
+        let unreadable = self.unreadable.iter().filter(|u| !u.lacks_file);
+        let unreadable = unreadable.map(|u| format!("{}: {}", u.sample, u.reason));
+        let overlaps = self.overlaps.iter().filter(|_| !self.overlap_allowed);
+        let all = [
+            lack(
+                "files that are not there",
+                self.files.missing.clone(),
+                "download or copy the files that are missing",
+            ),
+            lack(
+                "files of 0 bytes",
+                self.files.empty.clone(),
+                "download or copy the empty files again",
+            ),
+            wrong(
+                "samples that cannot be used",
+                unreadable.collect(),
+                "mend or replace the files that cannot be used; `extract` skips them",
+            ),
+            wrong(
+                "a split that cannot be made",
+                self.rule_error.iter().cloned().collect(),
+                "complete the download, or give another `--split`",
+            ),
+            wrong(
+                "patients in more than one split",
+                overlaps.map(Overlap::to_string).collect(),
+                "split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`",
+            ),
+            wrong(
+                "images that are in more than one split under two names",
+                leaks,
+                "keep one of each image, or keep copies together: `--split file:PATH`",
+            ),
+            wrong(
+                "classes that a split lacks",
+                self.absent_classes(),
+                "a class that train or test lacks cannot be learnt or measured: give another `--split`",
+            ),
+        ];
+        let found = all.into_iter().filter(|problem| !problem.places.is_empty());
+        found.collect()
+    }
+
+    /// Classes of which train or test have labels but no sample, as `CLASS in SPLIT`.
+    fn absent_classes(&self) -> Vec<String> {
+        let labelled = |split: Split| {
+            let counted = self.splits.iter().find(|count| count.split == Some(split));
+            let samples = counted.map_or(0, |count| count.samples);
+            samples > self.unlabelled.of(Some(split))
+        };
+        let splits = [Split::Train, Split::Test].into_iter();
+        let splits: Vec<Split> = splits.filter(|split| labelled(*split)).collect();
+        let classes = self.classes.iter().flatten();
+        classes
+            .flat_map(|class| {
+                let absent = splits
+                    .iter()
+                    .filter(|split| class.samples.of(Some(**split)) == 0);
+                absent.map(|split| format!("{} in {}", class.class, split.name()))
+            })
+            .collect()
+    }
+}
+
+fn lack(what: &str, places: Vec<String>, hint: &'static str) -> Problem {
+    Problem {
+        is_lack: true,
+        what: what.to_owned(),
+        places,
+        hint,
+    }
+}
+
+fn wrong(what: &str, places: Vec<String>, hint: &'static str) -> Problem {
+    Problem {
+        is_lack: false,
+        ..lack(what, places, hint)
+    }
+}
