@@ -14,6 +14,7 @@ import h5py
 import nibabel
 import numpy as np
 import pandas as pd
+import pydicom
 from PIL import Image
 
 
@@ -270,6 +271,20 @@ def medmnist(path):
 # A user's own.
 
 
+def series(root):
+    """Series by position; their patients have one name, so their folders tell them apart."""
+    samples = []
+    for pattern in ("patientA/CT_1/*.dcm", "patientA/CT_1/IMG*", "patientB/MR_oblique/*.dcm"):
+        heights = {}
+        for path in root.glob(pattern):
+            data = pydicom.dcmread(path)
+            along_row, along_column = np.array(data.ImageOrientationPatient).reshape(2, 3)
+            heights[path] = np.cross(along_row, along_column) @ data.ImagePositionPatient
+        files = [of_path(root, path) for path in sorted(heights, key=heights.get)]
+        samples.append({"files": files, "patient": pattern.split("/")[0]})
+    return {"classes": [], "samples": samples}
+
+
 def image_folder(root):
     samples = [
         {
@@ -359,6 +374,7 @@ DATASETS = {
     "medmnist/bloodmnist.npz": medmnist,
     "medmnist/chestmnist.npz": medmnist,
     "medmnist/organmnist3d.npz": medmnist,
+    "dicom_series": series,
     "generic/imagefolder": image_folder,
     "generic/manifest": manifest,
     "generic/manifest/multilabel.csv": joined_labels,
