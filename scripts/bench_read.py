@@ -2,9 +2,9 @@
 """Times reading and preparing images by this project and by what one would write in Python.
 
 Both decode a file, clip it, resize every slice to 224 pixels (bicubic), stretch it to 0..1 and
-normalise it; by turns, several rounds, on one core. Python reads with nibabel or Pillow, computes
-with NumPy and resizes with Pillow. Times are taken within the processes, so that starting them does
-not count. Needs Python 3.11 and requirements-test.txt, and the example:
+normalise it; by turns, several rounds, on one core. Python reads with nibabel, Pillow or pydicom,
+computes with NumPy and resizes with Pillow. Times are taken within the processes, so that starting
+them does not count. Needs Python 3.11 and requirements-test.txt, and the example:
 cargo build --release --workspace --examples
 """
 
@@ -22,9 +22,13 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import nibabel
 import numpy as np
+import pydicom
 from PIL import Image
+from pydicom.uid import RLELossless
 
 import wheels
+from fixtures import dicom
+from fixtures.folder import Folder
 
 SIZE = 224
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
@@ -105,6 +109,12 @@ def raster_planes(path):
     yield np.asarray(Image.open(path), np.float32)
 
 
+def dicom_planes(path):
+    data = pydicom.dcmread(path)
+    hu = data.pixel_array * np.float32(data.RescaleSlope) + np.float32(data.RescaleIntercept)
+    yield np.clip(hu, *WINDOW)
+
+
 # The files.
 
 
@@ -135,10 +145,25 @@ def write_xray(path, draw):
     Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
 
 
+def write_dicom(path, draw):
+    stored = (ct(draw, 1)[:, :, 0] + 1024).clip(0, 4095).astype(np.uint16)
+    scale = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    dicom.write(Folder(path.parent), path.name, stored, Modality="CT", BitsStored=12, **scale)
+
+
+def write_packed_dicom(path, draw):
+    write_dicom(path, draw)
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless, generate_instance_uid=False)
+    data.save_as(path)
+
+
 # Name, how many, how it is written and read, and the intensity rule.
 CASES = [
     ("ct.nii.gz", 1, write_ct, nifti_planes, "window:{}:{}".format(*WINDOW)),
     ("xray.png", 30, write_xray, raster_planes, "minmax"),
+    ("ct.dcm", 100, write_dicom, dicom_planes, "window:{}:{}".format(*WINDOW)),
+    ("ct-rle.dcm", 40, write_packed_dicom, dicom_planes, "window:{}:{}".format(*WINDOW)),
 ]
 
 

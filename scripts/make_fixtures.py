@@ -33,6 +33,7 @@ DATASETS = [
     own.own,
     rasters.rasters,
     rasters.mat_types,
+    dicom.dicom_kinds,
 ]
 
 

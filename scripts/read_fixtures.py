@@ -26,7 +26,7 @@ def main():
     answers = {
         "images": [saved.in_place_of_arrays(row) for row in images.all_images(root)],
         "datasets": {
-            name: saved.in_place_of_arrays(read(root / name))
+            name: saved.in_place_of_arrays(read(root / name.split("#")[0]))
             for name, read in labels.DATASETS.items()
         },
     }

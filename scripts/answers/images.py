@@ -142,15 +142,19 @@ def array_slices(image):
 
 
 def dicom(path):
-    yield {"stored": dicom_pixels(pydicom.dcmread(path))[None, None], "lossy": "rsna" in str(path)}
+    data = pydicom.dcmread(path)
+    yield {"stored": frames(data), "lossy": data.get("LossyImageCompression") == "01"}
 
 
-def dicom_pixels(data):
-    """`[H, W]` in the modality's units, bright where the patient is dense."""
+def frames(data):
+    """`[S, C, H, W]` in the modality's units, bright where the patient is dense."""
     values = data.pixel_array.astype(np.float64)
     if data.PhotometricInterpretation == "MONOCHROME1":
         values = 2**data.BitsStored - 1 - values
-    return values * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+    values = values * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+    if data.SamplesPerPixel == 3:
+        return np.moveaxis(values, 2, 0)[None]
+    return values.reshape(-1, 1, data.Rows, data.Columns)
 
 
 def dicom_series(root, folder):
@@ -161,7 +165,7 @@ def dicom_series(root, folder):
     normal = np.cross(along_row, along_column)
     place = {path: float(normal @ files[path].ImagePositionPatient) for path in files}
     paths = sorted(files, key=place.get)
-    stored = np.stack([dicom_pixels(files[path]) for path in paths])
+    stored = np.concatenate([frames(files[path]) for path in paths])
     step = float(np.median(np.diff(sorted(place.values()))))
     row_step, column_step = map(float, data.PixelSpacing)
     affine = np.eye(4)
@@ -169,10 +173,10 @@ def dicom_series(root, folder):
     affine[:3, 2] = normal * step
     affine[:3, 3] = files[paths[0]].ImagePositionPatient
     # DICOM counts to the left and to the back.
-    image = nibabel.Nifti1Image(stored.transpose(2, 1, 0), np.diag([-1, -1, 1, 1]) @ affine)
+    image = nibabel.Nifti1Image(stored[:, 0].transpose(2, 1, 0), np.diag([-1, -1, 1, 1]) @ affine)
     spacing = {"stored": [step, row_step, column_step]}
     names = [path.relative_to(root).as_posix() for path in paths]
-    row = {"kind": "dicom", "files": names, "stored": stored[:, None], "spacing_mm": spacing}
+    row = {"kind": "dicom", "files": names, "stored": stored, "spacing_mm": spacing}
     yield join(row, planes(nibabel.as_closest_canonical(image)))
 
 

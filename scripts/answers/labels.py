@@ -1,10 +1,10 @@
 """What each dataset's own tables and names say of its samples, by pandas and plain Python.
 
 Each function is given the folder of a dataset and returns its `classes` and its `samples`. A sample
-is `files` (relative to that folder, one unless it is a stack of slices), and as far as known
-`part` (channel, or array and index), `patient`, `split`, `label` (a class) or `states` (of each
-class), and `mask`, the label map `[S, H, W]` as stored. Samples without `label` and `states` are
-labelled by what their masks hold.
+is `files` (relative to that folder; one, unless it is a stack of slices) and as far as known `part`
+(channel, or array and index), `patient`, `split`, `fold`, `label` (a class), `states` (of each
+class) or `values` (the labels as numbers), and `mask`, the label map `[S, H, W]` as stored. Samples
+without any labels are labelled by what their masks hold.
 """
 
 import json
@@ -14,6 +14,7 @@ import h5py
 import nibabel
 import numpy as np
 import pandas as pd
+import pydicom
 from PIL import Image
 
 
@@ -21,18 +22,9 @@ def of_path(root, path):
     return path.relative_to(root).as_posix()
 
 
-def natural(name):
-    """Orders numbers in names by their value."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
 def nifti_mask(path):
     values = nibabel.load(path).get_fdata()
     return np.moveaxis(values, 2, 0)
-
-
-def is_junk(path):
-    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 # Chest radiographs.
@@ -43,8 +35,8 @@ NIH = (
 ).split()
 
 
-def nih(root):
-    """14 findings in alphabetical order; the lists are the official split."""
+def nih(root, classes=NIH):
+    """The findings in alphabetical order; the lists are the official split."""
     path = next(root.glob("Data_Entry_2017*.csv"))
     # The header has more commas than names: columns are taken by their place.
     table = pd.read_csv(path, skiprows=1, header=None, usecols=[0, 1, 3])
@@ -55,24 +47,28 @@ def nih(root):
     images = {path.name: path for path in root.rglob("*.png")}
     samples = []
     for row in table.itertuples():
-        found = set(row.findings.split("|")) - {"No Finding"}
-        assert found <= set(NIH)
+        found = set(row.findings.split("|"))
+        assert found <= {*NIH, "No Finding"}
         samples.append(
             {
                 "files": [of_path(root, images[row.file])],
                 "patient": str(row.patient),
                 "split": "train" if row.file in train_val else "test",
-                "states": {finding: int(finding in found) for finding in NIH},
+                "states": {finding: int(finding in found) for finding in classes},
             }
         )
-    return {"classes": NIH, "samples": samples}
+    return {"classes": classes, "samples": samples}
+
+
+def nih_with_no_finding(root):
+    return nih(root, sorted([*NIH, "No Finding"]))
 
 
 CHEXPERT = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
 
 
-def chexpert(root):
-    """Frontal views, the five findings of the competition, blank and uncertain both 0."""
+def chexpert(root, uncertain=0):
+    """Frontal views and the five findings of the competition; blank is 0, -1 is `uncertain`."""
     samples = []
     folders = {path.name: path for path in root.rglob("patient*") if path.is_dir()}
     for name, split in [("train.csv", "train"), ("valid.csv", "val"), ("test_labels.csv", "test")]:
@@ -81,20 +77,31 @@ def chexpert(root):
             # The test set's table does not say which views are frontal; the names do.
             is_frontal = rows.get("Frontal/Lateral", rows["Path"].str.contains("frontal"))
             rows = rows[is_frontal.isin(["Frontal", True])]
-            samples += [chexpert_sample(root, row, split, folders) for _, row in rows.iterrows()]
+            rows = rows.fillna(dict.fromkeys(CHEXPERT, 0))
+            for _, row in rows.iterrows():
+                states = {finding: int(row[finding]) for finding in CHEXPERT}
+                for finding, state in states.items():
+                    states[finding] = uncertain if state == -1 else state
+                samples.append(
+                    chexpert_sample(root, row["Path"], folders, split) | {"states": states}
+                )
     return {"classes": CHEXPERT, "samples": samples}
 
 
-def chexpert_sample(root, row, split, folders):
-    patient, rest = re.search(r"(patient\d{5})/(.*)", row["Path"]).groups()
+def chexpert_sample(root, name, folders, split):
+    """Where a table's path leads, which need not be on the disk as it is in the table."""
+    patient, rest = re.search(r"(patient\d{5})/(.*)", name).groups()
     path = folders[patient] / rest
     assert path.is_file()
-    return {
-        "files": [of_path(root, path)],
-        "patient": patient,
-        "split": split,
-        "states": {finding: int(row[finding] == 1) for finding in CHEXPERT},
-    }
+    return {"files": [of_path(root, path)], "patient": patient, "split": split}
+
+
+def chexpert_ones(root):
+    return chexpert(root, 1)
+
+
+def chexpert_ignored(root):
+    return chexpert(root, None)
 
 
 def montgomery(root):
@@ -116,53 +123,86 @@ def montgomery(root):
     return {"classes": ["left lung", "right lung"], "samples": samples}
 
 
+def merged_lungs(root):
+    """One mask for both lungs, of 0 and 255; some images have none."""
+    samples = []
+    for path in sorted((root / "CXR_png").glob("*.png")):
+        names = [path.name, f"{path.stem}_mask.png"]
+        masks = [root / "masks" / name for name in names if (root / "masks" / name).is_file()]
+        sample = {
+            "files": [of_path(root, path)],
+            "patient": "_".join(path.stem.split("_")[:2]),
+        }
+        if masks:
+            sample["mask"] = (np.asarray(Image.open(masks[0])) > 0)[None]
+        samples.append(sample)
+    return {"classes": ["lung"], "samples": samples}
+
+
 # CT slices as PNG.
 
 
-def sars_patient(root):
-    """A stack of slices per patient, in the order of their numbers."""
+def sars_patient(root, labels):
+    """A stack of slices per patient, in the order of their numbers; `labels` name the folders."""
     samples = []
     for folder in sorted(root.glob("*/Patient (*)")):
-        files = sorted((path for path in folder.glob("*.png")), key=lambda p: int(p.stem))
+        files = sorted(folder.glob("*.png"), key=lambda path: int(path.stem))
         group = folder.parent.name
         samples.append(
             {
                 "files": [of_path(root, path) for path in files],
                 "patient": f"{group}/{folder.name}",
-                "label": group,
+                "label": labels[group],
             }
         )
-    return {"classes": ["Covid", "Healthy", "Others"], "samples": samples}
+    return samples
+
+
+def sars_binary(root):
+    labels = {"Covid": "covid", "Healthy": "other", "Others": "other"}
+    return {"classes": ["other", "covid"], "samples": sars_patient(root, labels)}
+
+
+def sars_groups(root):
+    groups = ["Covid", "Healthy", "Others"]
+    return {"classes": groups, "samples": sars_patient(root, dict(zip(groups, groups)))}
 
 
 def sars_flat(root):
+    labels = {"COVID": "covid", "non-COVID": "other"}
     samples = [
-        {"files": [of_path(root, path)], "label": path.parent.name}
+        {"files": [of_path(root, path)], "label": labels[path.parent.name]}
         for path in sorted(root.glob("*/*.png"))
     ]
-    return {"classes": ["COVID", "non-COVID"], "samples": samples}
+    return {"classes": ["other", "covid"], "samples": samples}
 
 
 # Volumes.
 
 
-def amos(root):
+def amos(root, is_wanted=lambda number: number < 500):
     """The labelled CT scans; what has a number of 500 or more is an MR."""
     description = json.loads((root / "dataset.json").read_text())
     samples = []
     for key, split in [("training", "train"), ("validation", "val")]:
         for entry in description[key]:
-            number = int(re.search(r"amos_(\d+)", entry["image"]).group(1))
-            if number < 500:
+            case = re.search(r"amos_(\d+)", entry["image"])
+            if is_wanted(int(case.group(1))):
                 samples.append(
                     {
                         "files": [entry["image"].removeprefix("./")],
-                        "patient": str(number),
+                        "patient": case.group(),
                         "split": split,
                         "mask": nifti_mask(root / entry["label"]),
                     }
                 )
-    return {"classes": classes_of(description), "samples": samples}
+    # The file misspells one of them.
+    classes = [name.replace("arota", "aorta") for name in classes_of(description)]
+    return {"classes": classes, "samples": samples}
+
+
+def amos_mr(root):
+    return amos(root, lambda number: number >= 500)
 
 
 def classes_of(description):
@@ -182,62 +222,26 @@ def decathlon(root):
             sample = {
                 "files": [of_path(root, image)],
                 "patient": image.name.removesuffix(".nii.gz"),
+                "split": "train",
                 "mask": nifti_mask(label),
             }
             samples.append(sample | ({"part": str(channel)} if len(channels) > 1 else {}))
     return {"classes": classes_of(description), "samples": samples}
 
 
-BTCV = (
-    "spleen,right kidney,left kidney,gallbladder,esophagus,liver,stomach,aorta,"
-    "inferior vena cava,portal and splenic vein,pancreas,right adrenal gland,left adrenal gland"
-).split(",")
-
-
-def btcv(root):
-    samples = []
-    for path in sorted((root / "Training/img").glob("*.nii.gz")):
-        label = root / "Training/label" / path.name.replace("img", "label")
-        number = re.search(r"\d+", path.name).group()
-        sample = {"files": [of_path(root, path)], "patient": number, "mask": nifti_mask(label)}
-        samples.append(sample)
-    return {"classes": BTCV, "samples": samples}
-
-
-def totalsegmentator(root):
-    table = pd.read_csv(root / "meta.csv", sep=";", encoding="utf-8-sig")
-    organs = ["spleen", "kidney_right", "liver"]
-    samples = []
-    for row in table.itertuples():
-        folder = root / row.image_id
-        mask = 0
-        for value, organ in enumerate(organs, 1):
-            part = nifti_mask(folder / f"segmentations/{organ}.nii.gz")
-            mask = np.where(part > 0, value, mask)
-        samples.append(
-            {
-                "files": [f"{row.image_id}/ct.nii.gz"],
-                "patient": row.image_id,
-                "split": row.split,
-                "mask": mask,
-            }
-        )
-    return {"classes": organs, "samples": samples}
-
-
 # Arrays.
 
 
 def brain_tumor(root):
-    """One slice per file; `cvind.mat` tells the fold of each, in the order of their numbers."""
+    """One slice per file; `cvind.mat` tells the fold of files 1, 2, …, counted from 1."""
     files = [path for path in root.rglob("*.mat") if path.stem.isdigit()]
     files.sort(key=lambda path: int(path.stem))
     with h5py.File(root / "cvind.mat") as file:
         folds = file["cvind"][0].astype(int)
-    assert len(folds) == len(files) == 10
-    classes = ["meningioma", "glioma", "pituitary tumor"]
+    assert len(files) == 10
+    classes = ["meningioma", "glioma", "pituitary"]
     samples = []
-    for path, fold in zip(files, folds):
+    for path in files:
         with h5py.File(path) as file:
             group = file["cjdata"]
             samples.append(
@@ -246,29 +250,39 @@ def brain_tumor(root):
                     "part": "cjdata/image",
                     "patient": "".join(map(chr, group["PID"][:, 0])),
                     "label": classes[int(group["label"][0, 0]) - 1],
-                    "fold": int(fold) - 1,
+                    "fold": int(folds[int(path.stem) - 1]) - 1,
                     "mask": group["tumorMask"][()][None],
                 }
             )
     return {"classes": classes, "samples": samples}
 
 
-def medmnist(root):
-    """Labels as they are in the archives; the classes' names are not in them."""
-    answers = {}
-    for path in sorted(root.glob("*.npz")):
-        samples = []
-        with np.load(path) as arrays:
-            for split in ("train", "val", "test"):
-                for index, labels in enumerate(arrays[f"{split}_labels"]):
-                    part = f"{split}_images[{index}]"
-                    sample = {"files": [path.name], "part": part, "split": split}
-                    samples.append(sample | {"values": labels.tolist()})
-        answers[path.stem] = {"samples": samples}
-    return answers
+def medmnist(path):
+    """Labels as numbers; the classes' names are not in the archive."""
+    samples = []
+    with np.load(path) as arrays:
+        for split in ("train", "val", "test"):
+            for index, labels in enumerate(arrays[f"{split}_labels"]):
+                sample = {"files": [path.name], "part": f"{split}_images[{index}]", "split": split}
+                samples.append(sample | {"values": labels.tolist()})
+    return {"samples": samples}
 
 
 # A user's own.
+
+
+def series(root):
+    """Series by position; their patients have one name, so their folders tell them apart."""
+    samples = []
+    for pattern in ("patientA/CT_1/*.dcm", "patientA/CT_1/IMG*", "patientB/MR_oblique/*.dcm"):
+        heights = {}
+        for path in root.glob(pattern):
+            data = pydicom.dcmread(path)
+            along_row, along_column = np.array(data.ImageOrientationPatient).reshape(2, 3)
+            heights[path] = np.cross(along_row, along_column) @ data.ImagePositionPatient
+        files = [of_path(root, path) for path in sorted(heights, key=heights.get)]
+        samples.append({"files": files, "patient": pattern.split("/")[0]})
+    return {"classes": [], "samples": samples}
 
 
 def image_folder(root):
@@ -319,25 +333,50 @@ def joined_labels(path):
     return {"classes": classes, "samples": samples}
 
 
-# The folder of each fixture.
+def nnunet_channels(root):
+    """A file per channel, `CASE_0000` and so on; names of regions are no names of values."""
+    samples = []
+    for path in sorted((root / "imagesTr").iterdir()):
+        case, channel = re.fullmatch(r"(.*)_(\d{4})\.nii\.gz", path.name).groups()
+        samples.append(
+            {
+                "files": [of_path(root, path)],
+                "patient": case,
+                "split": "train",
+                "mask": nifti_mask(root / "labelsTr" / f"{case}.nii.gz"),
+            }
+        )
+    return {"samples": samples}
+
+
+# The folder of each fixture, and after `#` in which way it is read.
 DATASETS = {
     "nih_official": nih,
+    "nih_official#no-finding": nih_with_no_finding,
     "nih_kaggle": nih,
     "chexpert_small/CheXpert-v1.0-small": chexpert,
+    "chexpert_small/CheXpert-v1.0-small#ones": chexpert_ones,
+    "chexpert_small/CheXpert-v1.0-small#ignored": chexpert_ignored,
     "chexpert_full": chexpert,
     "montgomery/MontgomerySet": montgomery,
-    "sars_patient/New_Data_CoV2": sars_patient,
+    "montgomery_kaggle/Lung Segmentation": merged_lungs,
+    "sars_patient/New_Data_CoV2": sars_binary,
+    "sars_patient/New_Data_CoV2#groups": sars_groups,
     "sars_flat": sars_flat,
     "amos/amos22": amos,
+    "amos/amos22#mr": amos_mr,
     "msd/Task09_Spleen": decathlon,
     "msd/Task04_Hippocampus": decathlon,
     "msd/Task02_Heart": decathlon,
     "msd/Task01_BrainTumour": decathlon,
-    "btcv/RawData": btcv,
-    "totalseg/Totalsegmentator_dataset_v201": totalsegmentator,
     "brain_tumor": brain_tumor,
-    "medmnist": medmnist,
+    "medmnist/breastmnist_64.npz": medmnist,
+    "medmnist/bloodmnist.npz": medmnist,
+    "medmnist/chestmnist.npz": medmnist,
+    "medmnist/organmnist3d.npz": medmnist,
+    "dicom_series": series,
     "generic/imagefolder": image_folder,
     "generic/manifest": manifest,
     "generic/manifest/multilabel.csv": joined_labels,
+    "generic/nnunet/nnUNet_raw/Dataset123_Toy": nnunet_channels,
 }
