@@ -147,6 +147,22 @@ pub enum Error {
         /// The plane.
         slicing: Slicing,
     },
+    /// A label map lies in another way than its image.
+    #[error("`{}`: by its header, the mask lies in another way in the patient than its image `{}`\nhint: reorient the mask to the image; if only its header is wrong, give it the image's affine", path.display(), image.display())]
+    MaskOrientation {
+        /// The mask's file.
+        path: PathBuf,
+        /// The image's file.
+        image: PathBuf,
+    },
+    /// Ranges of stored slices are asked for of a volume that is cut in another plane.
+    #[error("`{}`: slices are counted as the file is stored, and it is cut as `{slicing}`\nhint: leave `slices` blank, or cut it as stored: `--slicing stored-k-xy`", path.display())]
+    SlicesOfAnotherPlane {
+        /// The image's file.
+        path: PathBuf,
+        /// The plane.
+        slicing: Slicing,
+    },
     /// Slices of a stack differ in size, or there is none.
     #[error("`{}`: the slices differ in size, and cannot be cut in another plane\nhint: cut them as stored: `--slicing stored-k-xy`", path.display())]
     UnevenStack {
@@ -222,26 +238,6 @@ pub enum Error {
         word: String,
         /// The windows that have a name.
         windows: String,
-    },
-    /// A word that is no slicing.
-    #[error(
-        "`{word}`: expected one of `{known}`\nhint: `stored-k-xy` cuts as the file is stored, `axial` reorients first"
-    )]
-    BadSlicing {
-        /// The word.
-        word: String,
-        /// The words there are.
-        known: String,
-    },
-    /// A word that is no kind of augmentation.
-    #[error(
-        "`{word}`: expected one of `{known}`\nhint: leave `--augment` out to take the one that suits the dataset"
-    )]
-    BadAugment {
-        /// The word.
-        word: String,
-        /// The words there are.
-        known: String,
     },
     /// A word that is no rule for splits.
     #[error(

@@ -8,26 +8,23 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
+use crate::read;
 
 /// sha256 over all samples: ids, paths, slices, patients, splits and labels, and the sizes of the
 /// files. The files' contents are not read.
-///
-/// # Errors
-///
-/// [`Error::Io`] if a file has no size, for instance since it was deleted meanwhile.
-pub(crate) fn of_samples(dataset: &Dataset) -> Result<String, Error> {
+pub(crate) fn of_samples(dataset: &Dataset) -> String {
     let mut hash = Sha256::new();
     for sample in &dataset.samples {
-        for field in fields(dataset, sample)? {
+        for field in fields(dataset, sample) {
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field.as_bytes());
         }
     }
     let digest = hash.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn fields(dataset: &Dataset, sample: &Sample) -> Result<Vec<String>, Error> {
+fn fields(dataset: &Dataset, sample: &Sample) -> Vec<String> {
     let slices = sample.slices.as_ref();
     let mut fields = vec![
         sample.id.clone(),
@@ -43,14 +40,18 @@ fn fields(dataset: &Dataset, sample: &Sample) -> Result<Vec<String>, Error> {
     }
     for file in sample.files() {
         fields.push(crate::prepare::slashed(file));
-        fields.push(size_text(&dataset.root.join(file))?);
+        fields.push(size_text(&dataset.root.join(file)));
     }
-    Ok(fields)
+    fields
 }
 
-fn size_text(file: &Path) -> Result<String, Error> {
-    let metadata = fs::metadata(file).map_err(Error::io(file))?;
-    Ok(metadata.len().to_string())
+/// The file's size; a file that is not there is skipped when it is to be read.
+fn size_text(file: &Path) -> String {
+    let metadata = read::file_behind(file).and_then(|file| {
+        let metadata = fs::metadata(&file);
+        metadata.map_err(Error::io(&file))
+    });
+    metadata.map_or("missing".to_owned(), |metadata| metadata.len().to_string())
 }
 
 fn label_text(labels: &Labels) -> String {

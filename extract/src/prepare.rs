@@ -9,8 +9,11 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
-use crate::preprocess::{Bounds, LARGEST, NonFinite, Preprocess, Range as Kept, View};
+use crate::preprocess::{Bounds, LARGEST, NonFinite, Preprocess, Range as Kept, Slicing, View};
 use crate::read::{Reader, Source, Volume};
+
+/// Most voxels among which percentiles of a volume are found: 4 GiB in memory.
+const MAX_SORTED: usize = 1 << 30;
 
 /// One slice ready for the backbone.
 #[derive(Debug)]
@@ -40,20 +43,30 @@ pub struct PreparedSample<'a> {
 ///
 /// # Errors
 ///
-/// What [`Reader::volume`] and [`Volume::cut`] give, [`Error::SliceRange`] if the sample asks for
-/// slices that the image does not have, [`Error::MaskShape`] if image and mask differ,
-/// [`Error::Constant`] if all pixels are equal, [`Error::NonFinite`] and [`Error::LabelValue`].
+/// What [`Reader::volume`] and [`Volume::cut`] give, [`Error::SliceRange`] and
+/// [`Error::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
+/// [`Error::MaskShape`] and [`Error::MaskOrientation`] if image and mask differ,
+/// [`Error::Constant`] if all pixels are equal, [`Error::TooLarge`], [`Error::NonFinite`] and
+/// [`Error::LabelValue`].
 pub fn open<'a>(
     reader: &Reader,
     dataset: &'a Dataset,
     sample: &'a Sample,
     recipe: &'a Preprocess,
 ) -> Result<PreparedSample<'a>, Error> {
-    let read = |source| reader.volume(source)?.cut(recipe.slicing);
-    let image = read(&sample.image)?;
-    let mask = sample.mask.iter();
-    let mask = mask.map(|part| Ok((read(&part.source)?, part.value)));
+    let image = reader.volume(&sample.image)?;
+    let mask = sample.mask.iter().map(|part| {
+        let mask = reader.volume(&part.source)?.placed_as(&image)?;
+        Ok((mask.cut(recipe.slicing)?, part.value))
+    });
     let mask = mask.collect::<Result<_, Error>>()?;
+    if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
+        return Err(Error::SlicesOfAnotherPlane {
+            path: image.path().to_path_buf(),
+            slicing: recipe.slicing,
+        });
+    }
+    let image = image.cut(recipe.slicing)?;
     let slices = slice_range(sample, &image)?;
     let mut opened = PreparedSample {
         dataset,
@@ -66,7 +79,7 @@ pub fn open<'a>(
     };
     opened.check_image()?;
     opened.check_mask()?;
-    opened.bounds = opened.volume_bounds();
+    opened.bounds = opened.volume_bounds()?;
     Ok(opened)
 }
 
@@ -184,7 +197,7 @@ impl PreparedSample<'_> {
         Ok(whole)
     }
 
-    /// The labels that a view of the slice keeps: those of the whole slice.
+    /// The labels; if they are those of masks, what this view's mask shows.
     fn labels(&self, mask: Option<&Mask>) -> Labels {
         match mask {
             Some(mask) if self.dataset.labels_from_mask => {
@@ -200,18 +213,32 @@ impl PreparedSample<'_> {
     }
 
     /// The range of intensities of the whole volume, if the recipe asks for that.
-    fn volume_bounds(&self) -> Option<Bounds> {
+    fn volume_bounds(&self) -> Result<Option<Bounds>, Error> {
         let intensity = self.recipe.intensity;
+        let image = &self.image;
+        let window = image.window(self.slices.start);
         if !intensity.per_volume {
-            return None;
+            return Ok(None);
         }
-        let mut values = Vec::new();
-        for k in 0..self.image.slices() {
-            let plane = self.image.plane(k);
+        if intensity.range == Kept::Voi && window.is_some() {
+            return Ok(window);
+        }
+        let sizes = (0..image.slices()).map(|k| image.shape(k).iter().product::<usize>());
+        let total = sizes.sum::<usize>();
+        if total > MAX_SORTED {
+            return Err(Error::TooLarge {
+                path: image.path().to_path_buf(),
+                found: format!("{total} voxels whose range is to be found"),
+                limit: format!("{MAX_SORTED}; leave `:volume` out of the intensity"),
+            });
+        }
+        let mut values = Vec::with_capacity(total);
+        for k in 0..image.slices() {
+            let plane = image.plane(k);
             let stored = plane.as_slice().unwrap_or_default().iter();
-            values.extend(stored.map(|v| if v.abs() < LARGEST { *v } else { 0.0 }));
+            values.extend(stored.filter(|value| value.abs() < LARGEST));
         }
-        Some(intensity.bounds(&mut values, self.image.window(self.slices.start)))
+        Ok(Some(intensity.bounds(&mut values, window)))
     }
 
     /// The window that the file names, if the recipe asks for that.

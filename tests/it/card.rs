@@ -92,6 +92,10 @@ fn views_are_rows_beside_the_plain_slice_with_their_own_masks() {
     assert_eq!(rows, expected);
     assert!(slices.iter().all(|s| s.split == Some(Split::Train)));
     assert_eq!(reader.meta().preprocess["views"]["augment"], "flip-rotate");
+    for (slice, mask) in slices.iter().zip(reader.masks(0).unwrap()) {
+        let shown = mask.unwrap().iter().any(|&value| value == 1);
+        assert_eq!(slice.labels, Labels::Multi(vec![Some(i8::from(shown))]));
+    }
     let masks = reader.masks(0).unwrap();
     let plain = masks[0].as_ref().unwrap();
     assert_eq!((plain[[0, 0]], plain[[8, 0]]), (1, 0));
@@ -115,4 +119,58 @@ fn a_run_with_views_that_was_stopped_ends_like_one_that_was_not() {
     std::fs::write(&meta, serde_json::to_vec_pretty(&json).unwrap()).unwrap();
     lab.extract("manifest", &csv, &options).expect(0);
     assert_eq!(crate::lab::snapshot(&lab.cache()), whole);
+}
+
+/// A NIfTI that says how the patient lies: its first axis runs to the right, or to the left.
+fn placed(shape: [i16; 3], voxels: &[f32], right: f32) -> Vec<u8> {
+    let mut bytes = nifti(shape, voxels);
+    bytes[254..256].copy_from_slice(&1_i16.to_le_bytes());
+    for (row, step) in [right, 2.0, 3.0].into_iter().enumerate() {
+        let at = 280 + 16 * row + 4 * row;
+        bytes[at..at + 4].copy_from_slice(&step.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_mask_lies_as_its_image_or_is_refused() {
+    let lab = Lab::new();
+    let shape = [4, 3, 2];
+    let mask: Vec<f32> = (0..24).map(|i| f32::from(u8::from(i % 4 == 0))).collect();
+    lab.write("a.nii", placed(shape, &ramp(shape), 1.0));
+    lab.write("m.nii", nifti(shape, &mask));
+    lab.write("classes.csv", "value,name\n1,organ\n");
+    let csv = lab.write("manifest.csv", "image,mask\na.nii,m.nii\n");
+    lab.extract("manifest", &csv, &["--slicing", "axial"])
+        .expect(0);
+    let masks = CacheReader::open(&lab.cache()).unwrap().masks(0).unwrap();
+    // Stored at the patient's left, and so shown on the right.
+    let shown = masks[0].as_ref().unwrap();
+    assert_eq!(shown.dim(), (3, 4));
+    assert!(
+        shown
+            .rows()
+            .into_iter()
+            .all(|row| row.to_vec() == [0, 0, 0, 1])
+    );
+
+    lab.write("m.nii", placed(shape, &mask, -1.0));
+    std::fs::remove_dir_all(lab.path("cache")).unwrap();
+    lab.extract("manifest", &csv, &[])
+        .expect_error(2, &["m.nii", "a.nii", "reorient the mask"]);
+}
+
+#[test]
+fn ranges_of_stored_slices_are_not_taken_for_those_of_another_plane() {
+    let lab = Lab::new();
+    let shape = [4, 3, 5];
+    lab.write("a.nii", placed(shape, &ramp(shape), 1.0));
+    let csv = lab.write("manifest.csv", "image,slices\na.nii,1-2\n");
+    lab.extract("manifest", &csv, &["--slicing", "axial"])
+        .expect_error(2, &["a.nii", "stored-k-xy"]);
+    std::fs::remove_dir_all(lab.path("cache")).unwrap();
+    lab.extract("manifest", &csv, &[]).expect(0);
+    let slices = CacheReader::open(&lab.cache()).unwrap().slices().unwrap();
+    assert_eq!(slices.iter().map(|s| s.slice).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(slices[0].patient.as_deref(), Some("a"));
 }

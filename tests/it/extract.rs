@@ -74,7 +74,10 @@ fn slices_of_a_volume_are_labelled_by_its_mask() {
     let csv = "id,image,mask,slices,split\n\
                a,ct.nii.gz,mask.nii,0-2,train\n\
                b,ct.nii.gz,mask.nii,3,test\n";
-    lab.extract("manifest", &lab.write("m.csv", csv), &[])
+    let csv = lab.write("m.csv", csv);
+    lab.extract("manifest", &csv, &[])
+        .expect_error(2, &["`ct` in train and test"]);
+    lab.extract("manifest", &csv, &["--allow-patient-overlap"])
         .expect(0);
     let reader = CacheReader::open(&lab.cache()).unwrap();
     let slices = reader.slices().unwrap();

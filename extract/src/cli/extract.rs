@@ -99,6 +99,18 @@ fn split_checked(
     Ok(overlap.into_iter().chain(unknown).collect())
 }
 
+/// The rule's words as a cache keeps them: a table by its name, since folders move. What it says of
+/// each sample is in the samples' hash.
+fn recorded(rule: &SplitRule) -> String {
+    match rule {
+        SplitRule::File(path) => {
+            let name = path.file_name().unwrap_or_default();
+            format!("file:{}", name.to_string_lossy())
+        }
+        rule => rule.to_string(),
+    }
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -163,9 +175,9 @@ fn describe(
         classes: dataset.classes.clone(),
         has_masks: pipeline::has_masks(dataset),
         mask_classes: dataset.mask_classes.clone(),
-        split: Some(rule.to_string()),
+        split: Some(recorded(rule)),
         samples: dataset.samples.len() as u64,
-        samples_sha256: fingerprint::of_samples(dataset)?,
+        samples_sha256: fingerprint::of_samples(dataset),
         model: backbone.meta().clone(),
         image_size: options.image_size,
         tokens: options.tokens,

@@ -1,6 +1,6 @@
 //! Which files lie under a root.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -32,6 +32,7 @@ impl Tree {
     pub(super) fn walk(root: &Path) -> Result<Tree, Error> {
         let real = root.canonicalize().map_err(Error::io(root))?;
         let mut files = Vec::new();
+        let mut linked = HashSet::new();
         let mut walk = WalkDir::new(root).follow_links(true).into_iter();
         while let Some(entry) = walk.next() {
             let entry = match entry {
@@ -56,7 +57,12 @@ impl Tree {
                 continue;
             }
             if entry.path_is_symlink() {
-                refuse_outside(entry.path(), &real)?;
+                let target = refuse_outside(entry.path(), &real)?;
+                // Links to links could otherwise stand for any number of files.
+                if is_folder && !linked.insert(target) {
+                    walk.skip_current_dir();
+                    continue;
+                }
             }
             if is_folder && !is_nifti(entry.path()) {
                 continue;
@@ -187,10 +193,11 @@ pub(super) fn is_nifti(path: &Path) -> bool {
     name.ends_with(".nii") || name.ends_with(".nii.gz")
 }
 
-fn refuse_outside(link: &Path, real_root: &Path) -> Result<(), Error> {
+/// Where the link leads.
+fn refuse_outside(link: &Path, real_root: &Path) -> Result<PathBuf, Error> {
     let target = link.canonicalize().map_err(Error::io(link))?;
     match target.starts_with(real_root) {
-        true => Ok(()),
+        true => Ok(target),
         false => Err(Error::LinkOutside {
             path: link.to_path_buf(),
             target,

@@ -27,9 +27,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if !card.classes.is_empty() {
         classes.clone_from(&card.classes);
     }
-    let mut samples = Vec::new();
+    let (mut samples, mut outside) = (Vec::new(), 0);
     for image in images {
         let Some(class) = layer(image, class_layer) else {
+            outside += 1;
             continue;
         };
         let index = classes.iter().position(|name| *name == class);
@@ -44,7 +45,12 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if samples.is_empty() {
         return Err(no_images(root));
     }
-    Ok(Dataset::new(root, Task::SingleLabel, classes, samples))
+    let warning =
+        (outside > 0).then(|| format!("{outside} images lie in no class folder, left out"));
+    Ok(Dataset {
+        warnings: warning.into_iter().collect(),
+        ..Dataset::new(root, Task::SingleLabel, classes, samples)
+    })
 }
 
 /// The name of the folder `depth` levels below the root that `file` lies in.
@@ -87,7 +93,7 @@ fn no_images(root: &Path) -> Error {
     Error::Layout {
         path: root.to_path_buf(),
         found: "no image in a class folder".to_owned(),
-        expected: "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named .png, .jpg, .jpeg, .nii or .nii.gz".to_owned(),
+        expected: "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named .png, .jpg, .jpeg, .nii, .nii.gz, .dcm or .dicom".to_owned(),
         hint: "pass the folder that holds the class folders; images without classes need `--dataset manifest`".to_owned(),
     }
 }

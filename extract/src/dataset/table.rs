@@ -32,6 +32,11 @@ impl Table {
     /// Reads Parquet if the name ends with `.parquet`, else CSV (UTF-8, with or without a byte
     /// order mark, LF or CRLF).
     pub(crate) fn read(path: &Path) -> Result<Table, Error> {
+        // A pipe would be waited for without end.
+        if !std::fs::metadata(path).map_err(Error::io(path))?.is_file() {
+            let path = path.to_path_buf();
+            return Err(Error::NotRegular { path });
+        }
         if path
             .extension()
             .is_some_and(|ext| ext.eq_ignore_ascii_case("parquet"))

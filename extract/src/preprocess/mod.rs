@@ -122,7 +122,7 @@ impl Preprocess {
         let channels = plane.len_of(Axis(0));
         assert!(channels == 1 || channels == 3, "{channels} channels");
         self.handle_non_finite(&mut plane)?;
-        let bounds = bounds.unwrap_or_else(|| self.bounds(&plane, None));
+        let bounds = bounds.unwrap_or_else(|| self.bounds(&plane));
         self.intensity.clip(&mut plane, bounds);
         let scaled: Vec<Option<Array2<f32>>> = plane
             .outer_iter()
@@ -141,15 +141,15 @@ impl Preprocess {
         Ok(Prepared { pixels, constant })
     }
 
-    /// The range of intensities in a slice of finite values; `window` is what the file names.
-    pub fn bounds(&self, plane: &Array3<f32>, window: Option<Bounds>) -> Bounds {
+    /// The range of intensities in a slice of finite values.
+    fn bounds(&self, plane: &Array3<f32>) -> Bounds {
         let is_needless = self.intensity.is_fixed()
             || self.intensity.range == Range::MinMax && self.rescale == Rescale::MinMaxPerChannel;
         let mut values = match is_needless {
             true => Vec::new(),
             false => plane.iter().copied().collect(),
         };
-        self.intensity.bounds(&mut values, window)
+        self.intensity.bounds(&mut values, None)
     }
 
     /// Whether `count` values of `total` that are not finite are too many.
@@ -184,7 +184,9 @@ impl Preprocess {
         view: &View,
     ) -> Option<Array2<f32>> {
         let channel = view.cropped(channel);
-        contrast(channel)?;
+        if self.rescale == Rescale::MinMaxPerChannel {
+            contrast(channel)?;
+        }
         let mut resized = resize::bicubic(channel, self.image_size as usize);
         if view.turns() {
             resized = view.turned(&resized, self.outside(bounds));

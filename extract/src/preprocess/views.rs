@@ -1,16 +1,12 @@
 //! Augmented views of a slice.
 
-use std::fmt;
-use std::str::FromStr;
-
 use cache::Mask;
+use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use crate::Error;
 
 /// Area of a crop, as a part of the slice's.
 const CROP_AREA: (f64, f64) = (0.75, 1.0);
@@ -35,68 +31,20 @@ pub struct Views {
     pub seed: u64,
 }
 
-/// How a view is drawn (P:data/transforms.py in the study's code).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// How a view is drawn (`data/transforms.py` in the study's code).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Augment {
-    /// `crop-flip`, for classification: a crop of 75 to 100% of the area whose sides are as 3:4 to
-    /// 4:3, and with probability 0.5 left and right exchanged.
+    /// For classification: a crop of 75 to 100% of the area whose sides are as 3:4 to 4:3, and with
+    /// probability 0.5 left and right exchanged.
     #[default]
     CropFlip,
-    /// `flip-rotate`, for segmentation: with probability 0.25 each, top and bottom and left and
-    /// right exchanged; then a turn by up to 90° either way.
+    /// For segmentation: with probability 0.25 each, top and bottom and left and right exchanged;
+    /// then a turn by up to 90° either way.
     FlipRotate,
-    /// `vertical-flips-rotate`, what the study's code does for segmentation: the same, but its
-    /// second flip exchanges top and bottom too.
+    /// What the study's code does for segmentation: the same, but its second flip exchanges top and
+    /// bottom too.
     VerticalFlipsRotate,
-}
-
-impl Augment {
-    const ALL: [Augment; 3] = [
-        Augment::CropFlip,
-        Augment::FlipRotate,
-        Augment::VerticalFlipsRotate,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Augment::CropFlip => "crop-flip",
-            Augment::FlipRotate => "flip-rotate",
-            Augment::VerticalFlipsRotate => "vertical-flips-rotate",
-        }
-    }
-}
-
-impl FromStr for Augment {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Augment, Error> {
-        let found = Augment::ALL.into_iter().find(|way| way.name() == word);
-        found.ok_or_else(|| Error::BadAugment {
-            word: word.to_owned(),
-            known: Augment::ALL.map(Augment::name).join("`, `"),
-        })
-    }
-}
-
-impl fmt::Display for Augment {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl TryFrom<String> for Augment {
-    type Error = Error;
-
-    fn try_from(word: String) -> Result<Augment, Error> {
-        word.parse()
-    }
-}
-
-impl From<Augment> for String {
-    fn from(way: Augment) -> String {
-        way.name().to_owned()
-    }
 }
 
 /// How one view differs from the plain slice: cropped, then flipped, then turned.
@@ -256,7 +204,7 @@ mod tests {
     fn views(augment: &str) -> Views {
         Views {
             count: 9,
-            augment: augment.parse().unwrap(),
+            augment: Augment::from_str(augment, false).unwrap(),
             seed: 7,
         }
     }

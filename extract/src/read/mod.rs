@@ -142,7 +142,8 @@ impl Format {
     }
 }
 
-fn file_behind(path: &Path) -> Result<PathBuf, Error> {
+/// The file itself; of a folder named like a file, the one NIfTI in it.
+pub(crate) fn file_behind(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }

@@ -10,6 +10,9 @@ pub(super) type Affine = [[f64; 4]; 3];
 /// How far the steps from row to row and column to column may differ in slices that are parallel.
 const PARALLEL_MM: f64 = 1e-3;
 
+/// How far a gap between slices may be from the mean gap, as a part of it.
+const UNEVEN: f64 = 0.1;
+
 /// The stored axes (0 slices, 1 rows, 2 columns) that become slices, rows and columns, and which
 /// of those then run backwards; `None` if the plane is one of the patient's and it is not known how
 /// he lies.
@@ -29,7 +32,7 @@ pub(super) fn axes(
         Slicing::Sagittal => ([0, 2, 1], [false, true, true]),
     };
     let affine = match geometry {
-        Geometry::Known(affine) => affine,
+        Geometry::Known(affine) | Geometry::Assumed(affine) => affine,
         Geometry::Transposed => return Some(([0, 2, 1], [false; 3])),
         Geometry::Unknown if slices == 1 => return Some(as_stored),
         Geometry::Unknown => return None,
@@ -42,6 +45,14 @@ pub(super) fn axes(
         flipped[k] = backwards[k] != is_reversed[world];
     }
     Some((stored, flipped))
+}
+
+/// Whether two images of one grid lie in the same way; true if one does not say it.
+pub(super) fn agree(a: &Geometry, b: &Geometry) -> bool {
+    match (a, b) {
+        (Geometry::Known(a), Geometry::Known(b)) => closest(a) == closest(b),
+        _ => true,
+    }
 }
 
 /// For right, anterior and superior: the column of the affine that is closest to it, each once, and
@@ -123,18 +134,19 @@ pub(super) fn usable(affine: &Affine) -> bool {
     finite && (0..3).all(has_length)
 }
 
-/// The geometry of slices one on top of the other: known if they lie parallel.
+/// The geometry of slices one on top of the other: known if they lie parallel and evenly spaced.
 pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geometry {
     let affine = |geometry: &Geometry| match geometry {
-        Geometry::Known(affine) => Some(*affine),
+        Geometry::Known(affine) | Geometry::Assumed(affine) => Some(*affine),
         _ => None,
     };
     let affines: Option<Vec<Affine>> = slices.map(affine).collect();
-    let Some([first, .., last]) = affines.as_deref() else {
-        let only = affines.and_then(|affines| affines.first().copied());
-        return only.map_or(Geometry::Unknown, Geometry::Known);
+    let affines = affines.unwrap_or_default();
+    let [first, .., last] = affines.as_slice() else {
+        let only = affines.first();
+        return only.map_or(Geometry::Unknown, |only| Geometry::Known(*only));
     };
-    let count = affines.as_ref().map_or(1, Vec::len) as f64;
+    let count = affines.len() as f64;
     let parallel = |other: &Affine| {
         let pairs = first.iter().zip(other);
         pairs
@@ -145,15 +157,29 @@ pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geomet
     for (row, (start, end)) in stack.iter_mut().zip(first.iter().zip(last)) {
         row[2] = (end[3] - start[3]) / (count - 1.0);
     }
-    match affines.iter().flatten().all(parallel) && usable(&stack) {
+    let even = affines.windows(2).all(|pair| {
+        let gap = |row: usize| pair[1][row][3] - pair[0][row][3] - stack[row][2];
+        (0..3).map(|row| gap(row).powi(2)).sum::<f64>().sqrt() < UNEVEN * step(&stack)
+    });
+    match even && affines.iter().all(parallel) && usable(&stack) {
         true => Geometry::Known(stack),
         false => Geometry::Unknown,
     }
 }
 
 /// Distance between slices in mm.
-pub(super) fn step(affine: &Affine) -> f64 {
-    affine.iter().map(|row| row[2] * row[2]).sum::<f64>().sqrt()
+fn step(affine: &Affine) -> f64 {
+    length(affine, 2)
+}
+
+/// Distance between slices, rows and columns in mm.
+pub(super) fn spacing(affine: &Affine) -> [f32; 3] {
+    [2, 0, 1].map(|column| length(affine, column) as f32)
+}
+
+fn length(affine: &Affine, column: usize) -> f64 {
+    let squares = affine.iter().map(|row| row[column] * row[column]);
+    squares.sum::<f64>().sqrt()
 }
 
 #[cfg(test)]
@@ -214,6 +240,8 @@ mod tests {
             affine[2][3] = z;
             affine
         };
+        let slices = [1.0, 3.5, 7.0].map(|z| Geometry::Known(slice(z)));
+        assert_eq!(of_stack(slices.iter()), Geometry::Unknown, "uneven");
         let slices = [1.0, 3.5, 6.0].map(|z| Geometry::Known(slice(z)));
         let Geometry::Known(stack) = of_stack(slices.iter()) else {
             panic!("the slices are parallel");

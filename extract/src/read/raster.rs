@@ -73,6 +73,14 @@ fn decode(path: &Path, format: ImageFormat) -> ImageResult<DynamicImage> {
 
 /// The decoder fills the missing rows of a JPEG with grey; its end marker tells.
 fn check_jpeg_end(path: &Path) -> Result<(), Error> {
+    let length = fs::metadata(path).map_err(Error::io(path))?.len();
+    if length > MAX_BYTES {
+        return Err(Error::TooLarge {
+            path: path.to_path_buf(),
+            found: format!("a JPEG of {length} bytes"),
+            limit: format!("{MAX_BYTES} bytes"),
+        });
+    }
     let bytes = fs::read(path).map_err(Error::io(path))?;
     let mut markers = bytes.windows(2);
     let scan = markers.rposition(|marker| marker == [0xff, 0xda]);

@@ -47,6 +47,8 @@ pub(super) enum Geometry {
     Unknown,
     /// Not known; a viewer shows rows as columns (MATLAB arrays in HDF5).
     Transposed,
+    /// What is assumed where a NIfTI does not say it.
+    Assumed(Affine),
     /// From the indices of row, column and slice to mm to the right, to anterior, to superior.
     Known(Affine),
 }
@@ -69,11 +71,9 @@ impl Volume {
     pub(super) fn stacked(volumes: Vec<Volume>) -> Result<Volume, Error> {
         let geometry = orient::of_stack(volumes.iter().map(|volume| &volume.geometry));
         let spacing_mm = volumes.first().and_then(|volume| volume.spacing_mm);
-        let spacing_mm = match (&geometry, spacing_mm) {
-            (Geometry::Known(affine), Some([_, row, column])) => {
-                Some([orient::step(affine) as f32, row, column])
-            }
-            (_, spacing_mm) => spacing_mm,
+        let spacing_mm = match &geometry {
+            Geometry::Known(affine) if volumes.len() > 1 => Some(orient::spacing(affine)),
+            _ => spacing_mm,
         };
         let blocks: Vec<Block> = volumes
             .into_iter()
@@ -187,6 +187,22 @@ impl Volume {
     pub fn bytes(&self, k: usize) -> Vec<u8> {
         let (block, k) = self.block(k);
         block.voxels.bytes(k)
+    }
+
+    /// This label map, placed as `image` is, slice on slice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MaskOrientation`] if both files say how the patient lies, and not in the same way.
+    pub fn placed_as(mut self, image: &Volume) -> Result<Volume, Error> {
+        if !orient::agree(&self.geometry, &image.geometry) {
+            return Err(Error::MaskOrientation {
+                path: self.path().to_path_buf(),
+                image: image.path().to_path_buf(),
+            });
+        }
+        self.geometry = image.geometry.clone();
+        Ok(self)
     }
 
     /// The same volume cut in another way; nothing is interpolated.

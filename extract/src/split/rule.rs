@@ -65,8 +65,7 @@ pub enum SplitRule {
 }
 
 impl SplitRule {
-    /// Whether patients that are not known can come to be in two splits: the rule divides by
-    /// patient.
+    /// Whether the rule divides by patient, so that it matters if patients are not known.
     pub fn is_by_patient(&self) -> bool {
         use SplitRule::{KFold, OfficialPart, Random, Systematic};
         matches!(

@@ -56,8 +56,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let mut entries: Vec<Entry> = groups
         .flat_map(|files| series::entries(files, &mut notes))
         .collect();
-    // They become samples as well, so that reading them says what is wrong.
-    entries.extend(unreadable.into_iter().map(Entry::unreadable));
+    series::take_in(&mut entries, unreadable);
     if entries.is_empty() {
         return Err(no_images(root, tree.files.len()));
     }
@@ -81,7 +80,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     })
 }
 
-/// The images among the files, and those that are DICOM and damaged.
+/// The images among the files, and those that are damaged, empty or cannot be opened.
 fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
     let headers = tree.files.par_iter();
     let headers: Vec<_> = headers
@@ -95,14 +94,17 @@ fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
             // A table of contents.
             _ if name(&path).eq_ignore_ascii_case("DICOMDIR") => {}
             Ok(Some(_)) => notes.add("DICOM files without pixels, left out", slashed(&path)),
-            Ok(None) => notes.add("files that are not DICOM, left out", slashed(&path)),
-            Err(Error::Io { .. }) => {
-                notes.add("files that cannot be opened, left out", slashed(&path));
+            Ok(None) if !is_empty(&tree.root.join(&path)) => {
+                notes.add("files that are not DICOM, left out", slashed(&path));
             }
-            Err(_) => unreadable.push(path),
+            Ok(None) | Err(_) => unreadable.push(path),
         }
     }
     (images, unreadable)
+}
+
+fn is_empty(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0)
 }
 
 fn no_images(root: &Path, files: usize) -> Error {

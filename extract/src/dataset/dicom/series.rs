@@ -100,6 +100,27 @@ pub(super) fn entries(files: Vec<Found>, notes: &mut Notes) -> Vec<Entry> {
     entries
 }
 
+/// Adds files that cannot be read, so that reading says what is wrong with them: to the series in
+/// their folder, which then is not whole; where there is none, or several, as samples of their own.
+pub(super) fn take_in(entries: &mut Vec<Entry>, unreadable: Vec<PathBuf>) {
+    for path in unreadable {
+        let is_beside = |entry: &&mut Entry| {
+            let is_stack = matches!(entry.image, Source::Stack(_));
+            is_stack && entry.path().parent() == path.parent()
+        };
+        let mut beside: Vec<&mut Entry> = entries.iter_mut().filter(is_beside).collect();
+        match &mut beside[..] {
+            [
+                Entry {
+                    image: Source::Stack(files),
+                    ..
+                },
+            ] => files.push(path),
+            _ => entries.push(Entry::unreadable(path)),
+        }
+    }
+}
+
 /// Whether a file is an image of its own, whatever else is in its series.
 fn is_single(file: &Found) -> bool {
     file.header.series.is_none() || file.header.frames > 1 || is_of(file, &FLAT)

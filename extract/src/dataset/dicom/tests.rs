@@ -290,19 +290,25 @@ fn labels_may_stand_in_a_table() {
 }
 
 #[test]
-fn damaged_files_become_samples_that_cannot_be_read() {
-    let root = root(vec![
-        ("a/1.dcm", Made::axial("1.2", 0.0)),
-        ("a/2.dcm", Made::axial("1.2", 1.0)),
-    ]);
-    let path = root.path().join("a/2.dcm");
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..400]).unwrap();
-    let dataset = listed(&root);
-    assert_eq!(ids(&dataset), ["a/1", "a/2"]);
-    let reader = Reader::new(root.path());
-    assert!(reader.volume(&dataset.samples[0].image).is_ok());
-    assert!(reader.volume(&dataset.samples[1].image).is_err());
+fn a_damaged_or_empty_slice_makes_its_whole_series_unreadable() {
+    for length in [400, 0] {
+        let root = root(vec![
+            ("a/1.dcm", Made::axial("1.2", 0.0)),
+            ("a/2.dcm", Made::axial("1.2", 1.0)),
+            ("a/3.dcm", Made::axial("1.2", 2.0)),
+            ("b/1.dcm", Made::axial("1.3", 0.0)),
+            ("b/2.dcm", Made::axial("1.3", 1.0)),
+        ]);
+        let path = root.path().join("a/2.dcm");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let dataset = listed(&root);
+        assert_eq!(ids(&dataset), ["a/1.2", "b/1.3"]);
+        let reader = Reader::new(root.path());
+        let error = reader.volume(&dataset.samples[0].image).unwrap_err();
+        assert!(error.to_string().contains("2.dcm"), "{error}");
+        assert!(reader.volume(&dataset.samples[1].image).is_ok());
+    }
 }
 
 #[test]

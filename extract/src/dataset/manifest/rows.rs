@@ -85,11 +85,13 @@ impl<'a> Lister<'a> {
             (None, Some(slices)) => format!("{}#{slices}", id_of(&image)),
             (None, None) => id_of(&image),
         };
+        let patient = cell(columns.patient).map(str::to_owned);
+        // Ranges of one volume are of one patient, whoever that is.
         Ok(Sample {
             id,
             mask: self.mask(row)?,
             slices: self.parsed(row, columns.slices, parse_slices, "`17` or `0-18`")?,
-            patient: cell(columns.patient).map(str::to_owned),
+            patient: patient.or_else(|| cell(columns.slices).map(|_| id_of(&image))),
             split: self.parsed(row, columns.split, Split::parse, "train, val or test")?,
             labels: self.labels(row)?,
             ..Sample::of_image(Source::File(image))

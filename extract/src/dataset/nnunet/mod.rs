@@ -102,6 +102,10 @@ pub(super) fn list(
         true => Dataset::of_masks(root, mask_classes(root, card, description)?, samples),
         false => Dataset::new(root, Task::Unlabelled, Vec::new(), samples),
     };
+    if card.options.task_names.is_empty() && card.source.is_empty() {
+        let warning = "each case is taken for a patient; if that is wrong, split with `file:PATH`";
+        warnings.push(warning.to_owned());
+    }
     Ok(Dataset {
         warnings,
         ..dataset

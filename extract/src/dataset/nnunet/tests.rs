@@ -180,7 +180,7 @@ fn differences_between_list_and_folders_are_told() {
     let dataset = opened(files, json, &DatasetCard::default()).unwrap();
     assert_eq!(ids(&dataset), ["a"]);
     assert_eq!(dataset.samples[0].mask[0].source, file("labelsTr/a.nii"));
-    assert_eq!(dataset.warnings.len(), 2);
+    assert_eq!(dataset.warnings.len(), 3);
     assert!(dataset.warnings[0].contains("`imagesTr/b.nii`"));
     assert!(dataset.warnings[1].contains("`labelsTr/b.nii`"));
     let text = refusal(&["imagesTr/b.nii"], json, &DatasetCard::default());
@@ -301,7 +301,7 @@ fn one_coloured_image_stands_for_three_channels() {
     let files = &["imagesTr/img_1_0000.png", "labelsTr/img_1.png"];
     for card in [DatasetCard::default(), with_channel("all")] {
         let dataset = opened(files, json, &card).unwrap();
-        assert_eq!((ids(&dataset), dataset.warnings.len()), (vec!["img_1"], 0));
+        assert_eq!((ids(&dataset), dataset.warnings.len()), (vec!["img_1"], 1));
         assert_eq!(dataset.samples[0].image, file("imagesTr/img_1_0000.png"));
     }
     let text = refusal(files, json, &with_channel("G"));

@@ -95,7 +95,10 @@ pub(super) fn open<T>(
             Err(trouble) => trouble,
         };
         match trouble {
-            Trouble::Short(end) if bytes.len() > before => wanted = length.min(end + CHUNK),
+            Trouble::Short(end) if bytes.len() > before => {
+                // Doubled, since what was read is parsed anew each time.
+                wanted = length.min((end + CHUNK).max(2 * bytes.len() as u64));
+            }
             Trouble::Short(_) => return Err(damaged(path, "it became shorter while it was read")),
             Trouble::Wrong(reason) => return Err(damaged(path, reason)),
         }
@@ -167,6 +170,9 @@ fn inflated(packed: &[u8]) -> Result<Vec<u8>, Trouble> {
         .take(limit)
         .read_to_end(&mut bytes);
     match read {
+        Ok(read) if read as u64 == limit => Err(Trouble::Wrong(format!(
+            "the deflated part unpacks to over {limit} bytes"
+        ))),
         Ok(_) => Ok(bytes),
         Err(error) => Err(Trouble::Wrong(format!("the deflated part: {error}"))),
     }

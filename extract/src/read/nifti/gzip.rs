@@ -13,12 +13,18 @@ use crate::Error;
 use crate::read::volume::Volume;
 use crate::read::voxels::{Voxel, Voxels};
 
+/// Longest file that is read into memory whole: 2 GiB.
+const MAX_PACKED: u64 = 2 << 30;
+
 /// How many times longer than its packed form gzip's content can be (1032 by its design).
 const MAX_RATIO: u64 = 1100;
 
 /// The volume in a gzip file whose size is the one that the header in it promises; `None` for
 /// everything odd, which is left to the slower reader, who says what is wrong.
 pub(super) fn read_at_once(path: &Path, channel: Option<u32>) -> Result<Option<Volume>, Error> {
+    if fs::metadata(path).map_err(Error::io(path))?.len() > MAX_PACKED {
+        return Ok(None);
+    }
     let packed = fs::read(path).map_err(Error::io(path))?;
     let Ok(header) = header::read(path, &mut GzDecoder::new(packed.as_slice())) else {
         return Ok(None);

@@ -101,21 +101,22 @@ pub(super) fn offset(path: &Path, header: &NiftiHeader) -> Result<u64, Error> {
 /// Where voxels lie in the patient: the sform if there is one, else the qform, else the axes as
 /// they are, with the first one to the left (as in nibabel).
 pub(super) fn geometry(header: &NiftiHeader) -> Geometry {
-    let affine = if header.sform_code > 0 {
-        [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from))
+    let geometry = if header.sform_code > 0 {
+        let rows = [header.srow_x, header.srow_y, header.srow_z];
+        Geometry::Known(rows.map(|row| row.map(f64::from)))
     } else if header.qform_code > 0 {
-        qform(header)
+        Geometry::Known(qform(header))
     } else {
         let [_, dx, dy, dz, ..] = header.pixdim.map(f64::from);
-        [
+        Geometry::Assumed([
             [-dx, 0.0, 0.0, 0.0],
             [0.0, dy, 0.0, 0.0],
             [0.0, 0.0, dz, 0.0],
-        ]
+        ])
     };
-    match orient::usable(&affine) {
-        true => Geometry::Known(affine),
-        false => Geometry::Unknown,
+    match &geometry {
+        Geometry::Known(affine) | Geometry::Assumed(affine) if orient::usable(affine) => geometry,
+        _ => Geometry::Unknown,
     }
 }
 
