@@ -1,7 +1,7 @@
 //! Small tables of text, from CSV or Parquet.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -12,6 +12,17 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 use crate::Error;
+use crate::read::contained;
+
+/// Most rows that are read of a Parquet file: few bytes can stand for many of them.
+const MAX_ROWS: i64 = 10_000_000;
+
+/// Most bytes that all cells of a Parquet file may take, and how many more for each of its own.
+const MAX_BYTES: u64 = 256 << 20;
+const MAX_RATIO: u64 = 1000;
+
+/// Rows of a Parquet file that are unpacked at a time.
+const BATCH_ROWS: usize = 256;
 
 /// A table in memory; all cells are trimmed text, blank where there is no value.
 pub(crate) struct Table {
@@ -33,7 +44,7 @@ impl Table {
     /// order mark, LF or CRLF).
     pub(crate) fn read(path: &Path) -> Result<Table, Error> {
         // A pipe would be waited for without end.
-        if !std::fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
             let path = path.to_path_buf();
             return Err(Error::NotRegular { path });
         }
@@ -42,7 +53,11 @@ impl Table {
             .is_some_and(|ext| ext.eq_ignore_ascii_case("parquet"))
         {
             let file = File::open(path).map_err(Error::io(path))?;
-            read_parquet(path, file).map_err(|source| Error::Parquet {
+            let read = contained(|| read_parquet(path, file)).unwrap_or_else(|| {
+                let reason = "the file is damaged, its parser broke down";
+                Err(ParquetError::General(reason.to_owned()))
+            });
+            read.map_err(|source| Error::Parquet {
                 path: path.to_path_buf(),
                 source,
             })
@@ -134,15 +149,30 @@ fn csv_row(path: &Path, record: &csv::StringRecord, expected: usize) -> Result<R
 }
 
 fn read_parquet(path: &Path, file: File) -> Result<Table, ParquetError> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let limit = file.metadata()?.len().saturating_mul(MAX_RATIO) + MAX_BYTES;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS);
+    let count = reader.metadata().file_metadata().num_rows();
+    if count > MAX_ROWS {
+        let reason = format!("it has {count} rows, at most {MAX_ROWS} are read");
+        return Err(ParquetError::General(reason));
+    }
     let fields = reader.schema().fields();
     let headers = fields
         .iter()
         .map(|field| field.name().trim().to_owned())
         .collect();
     let mut rows = Vec::new();
+    let mut bytes = 0;
     for batch in reader.build()? {
+        let start = rows.len();
         append_rows(&mut rows, &batch?)?;
+        let cells = rows[start..].iter().flat_map(|row: &Row| &row.cells);
+        let sizes = cells.map(|cell| size_of::<String>() + cell.len());
+        bytes += sizes.sum::<usize>() as u64;
+        if bytes > limit {
+            let reason = format!("its cells take over {limit} bytes");
+            return Err(ParquetError::General(reason));
+        }
     }
     Ok(Table {
         path: path.to_path_buf(),

@@ -162,6 +162,10 @@ impl<'a> MatFile<'a> {
             let reason = format!("`{name}` has the shape {shape:?}, expected rows and columns");
             return Err(damaged(self.path, reason));
         };
+        if height * width == 0 {
+            let reason = format!("`{name}` has the shape {shape:?}, and no pixels");
+            return Err(damaged(self.path, reason));
+        }
         let values = self.read(array)?;
         let array = Array::from_shape_vec((1, 1, height as usize, width as usize), values);
         array

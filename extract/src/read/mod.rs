@@ -15,6 +15,7 @@ use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -188,6 +189,12 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
         let start = start.collect::<Vec<_>>().join(" ");
         Error::UnknownFormat { path, start }
     }
+}
+
+/// What a foreign decoder gives; `None` if it panicked. A mistake in it that a damaged file brings to
+/// light ends that file only, not the thread: decoders index and compute unchecked in places.
+pub(crate) fn contained<T>(decode: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(decode)).ok()
 }
 
 /// How reading numbers ended too early.

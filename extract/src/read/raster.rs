@@ -4,18 +4,21 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
 
-use image::error::{ImageError, ImageResult};
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
-
+use image::error::ImageError;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::{Array, Axis};
 
-use super::MAX_SIDE;
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
+use super::{MAX_SIDE, contained};
 use crate::Error;
 
 /// Most memory that an unpacked image may take.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// How many times longer than the file an image can be: deflate makes at most 1032 bytes of one, and
+/// a bit of them can stand for three colours of a palette.
+const MAX_RATIO: u64 = 1032 * 24;
 
 /// Reads a PNG or JPEG as one slice.
 ///
@@ -25,7 +28,11 @@ pub(super) fn read(path: &Path, format: ImageFormat) -> Result<Volume, Error> {
     if format == ImageFormat::Jpeg {
         check_jpeg_end(path)?;
     }
-    let image = decode(path, format).map_err(|error| explain(path, error))?;
+    let image = contained(|| decode(path, format)).unwrap_or_else(|| {
+        let reason = "its decoder broke down".to_owned();
+        let path = path.to_path_buf();
+        Err(Error::Damaged { path, reason })
+    })?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     let color = image.color();
     let stored = usize::from(color.channel_count());
@@ -60,15 +67,35 @@ fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
     T::wrap(array.permuted_axes([0, 3, 1, 2]))
 }
 
-fn decode(path: &Path, format: ImageFormat) -> ImageResult<DynamicImage> {
-    let file = BufReader::new(File::open(path)?);
+fn decode(path: &Path, format: ImageFormat) -> Result<DynamicImage, Error> {
+    let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    reader.decode()
+    let decoder = reader
+        .into_decoder()
+        .map_err(|error| explain(path, error))?;
+    check_size(path, &decoder)?;
+    DynamicImage::from_decoder(decoder).map_err(|error| explain(path, error))
+}
+
+/// Refuses an image that is too large, or larger than so short a file can hold: memory for all of it
+/// is taken before the first pixel is unpacked.
+fn check_size(path: &Path, decoder: &impl ImageDecoder) -> Result<(), Error> {
+    let packed = fs::metadata(path).map_err(Error::io(path))?.len();
+    let limit = MAX_BYTES.min(packed.saturating_mul(MAX_RATIO));
+    if decoder.total_bytes() <= limit {
+        return Ok(());
+    }
+    let (width, height) = decoder.dimensions();
+    Err(Error::TooLarge {
+        path: path.to_path_buf(),
+        found: format!("{width} x {height} pixels, {} bytes", decoder.total_bytes()),
+        limit: format!("{MAX_SIDE} pixels a side and, for a file of this length, {limit} bytes"),
+    })
 }
 
 /// The decoder fills the missing rows of a JPEG with grey; its end marker tells.

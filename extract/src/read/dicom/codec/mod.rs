@@ -5,13 +5,13 @@ mod jpeg2000;
 mod rle;
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dicom_dictionary_std::uids;
 
 use super::MAX_RATIO;
 use super::file::BIG_ENDIAN;
 use super::layout::{Layout, Photometric};
+use crate::read::contained;
 
 /// Frames up to this size are unpacked, however few bytes they are packed into.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
@@ -81,8 +81,8 @@ impl Codec {
         match self {
             Codec::Native => Err(Failure::Damaged("its frames are in pieces".to_owned())),
             Codec::Rle => rle::decode(layout, frame),
-            Codec::Jpeg => contained(|| jpeg::decode(layout, frame)),
-            Codec::Jpeg2000 => contained(|| jpeg2000::decode(layout, frame)),
+            Codec::Jpeg => foreign(|| jpeg::decode(layout, frame)),
+            Codec::Jpeg2000 => foreign(|| jpeg2000::decode(layout, frame)),
         }
     }
 
@@ -98,11 +98,10 @@ impl Codec {
     }
 }
 
-/// A mistake in a foreign decoder that a damaged frame brings to light ends the frame only, not the
-/// thread: these decoders index and compute unchecked in places.
-fn contained(decode: impl FnOnce() -> Result<Decoded, Failure>) -> Result<Decoded, Failure> {
-    let broken = |_| Err(Failure::Damaged("the decoder broke down".to_owned()));
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(broken)
+/// What a decoder that may panic gives.
+fn foreign(decode: impl FnOnce() -> Result<Decoded, Failure>) -> Result<Decoded, Failure> {
+    let broken = || Err(Failure::Damaged("the decoder broke down".to_owned()));
+    contained(decode).unwrap_or_else(broken)
 }
 
 /// The colours of a frame in which every pixel has its own.
@@ -187,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_damaged_frame() {
-        let broken = contained(|| panic!("on purpose"));
+        let broken = foreign(|| panic!("on purpose"));
         assert!(matches!(broken, Err(Failure::Damaged(_))));
     }
 }

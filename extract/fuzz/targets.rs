@@ -1,0 +1,165 @@
+//! What is fuzzed: each target makes a file of some bytes and opens it as `extract` would.
+//!
+//! Whatever the bytes are, it must return: with an image or an error, in bounded time and memory.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+
+use extract::dataset::{self, DatasetCard};
+use extract::preprocess::Slicing;
+use extract::read::{Reader, Source};
+use extract::split::{self, Member, SplitRule};
+
+/// Makes a file of the bytes in the folder, and opens it.
+pub(crate) type Target = fn(&Path, &[u8]);
+
+/// The targets by name.
+pub(crate) const TARGETS: &[(&str, Target)] = &[
+    ("nifti", nifti),
+    ("raster", raster),
+    ("mat", mat),
+    ("npz", npz),
+    ("dicom", dicom),
+    ("table", table),
+    ("json", json),
+    ("card", card),
+];
+
+/// Runs a target in a folder that is deleted afterwards.
+///
+/// # Panics
+///
+/// If there is no such target, or no folder can be made; and if the reader does.
+pub(crate) fn run(name: &str, bytes: &[u8]) {
+    let found = TARGETS.iter().find(|(target, _)| *target == name);
+    let (_, target) = found.expect("the target is listed");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    target(folder.path(), bytes);
+}
+
+/// NIfTI-1, plain or gzipped.
+fn nifti(folder: &Path, bytes: &[u8]) {
+    let file = Source::File(write(folder, "image.nii.gz", bytes).into());
+    image(folder, &file);
+    for channel in [0, 1, u32::MAX] {
+        image(folder, &Source::Channel("image.nii.gz".into(), channel));
+    }
+}
+
+/// PNG and JPEG.
+fn raster(folder: &Path, bytes: &[u8]) {
+    image(
+        folder,
+        &Source::File(write(folder, "image.png", bytes).into()),
+    );
+}
+
+/// HDF5 as MATLAB writes it.
+fn mat(folder: &Path, bytes: &[u8]) {
+    let file = write(folder, "1.mat", bytes);
+    for array in ["image", "cjdata/image", "cjdata/tumorMask"] {
+        image(folder, &Source::Array(file.into(), array));
+    }
+    write(folder, "cvind.mat", bytes);
+    list("brain-tumor", folder);
+}
+
+/// Arrays of images in an archive.
+fn npz(folder: &Path, bytes: &[u8]) {
+    let file = write(folder, "breastmnist.npz", bytes);
+    for index in [0, 1, u32::MAX] {
+        image(
+            folder,
+            &Source::Item(file.into(), "train_images".to_owned(), index),
+        );
+    }
+    list("medmnist", folder);
+}
+
+/// DICOM, alone and as a slice of a series.
+fn dicom(folder: &Path, bytes: &[u8]) {
+    let files: [PathBuf; 2] = ["1.dcm", "2.dcm"].map(|name| write(folder, name, bytes).into());
+    image(folder, &Source::File(files[0].clone()));
+    image(folder, &Source::Stack(files.to_vec()));
+    list("dicom", folder);
+}
+
+/// Tables as CSV, or as Parquet if they begin like that, and lists of names.
+fn table(folder: &Path, bytes: &[u8]) {
+    let name = match bytes.starts_with(b"PAR1") {
+        true => "manifest.parquet",
+        false => "manifest.csv",
+    };
+    let path = folder.join(write(folder, name, bytes));
+    list("manifest", &path);
+    let rule: Result<SplitRule, _> = format!("file:{}", path.display()).parse();
+    let _ = black_box(rule.map(|rule| split::assign(&rule, &[] as &[Member], &[]).is_ok()));
+    for (card, names) in [
+        (
+            "manifest",
+            ["classes.txt", "classes.csv", "train_val_list.txt"],
+        ),
+        (
+            "nih-chest-xray",
+            ["Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt"],
+        ),
+        ("chexpert", ["train.csv", "valid.csv", "test_labels.csv"]),
+    ] {
+        for name in names {
+            write(folder, name, bytes);
+        }
+        list(card, folder);
+    }
+}
+
+/// `dataset.json`.
+fn json(folder: &Path, bytes: &[u8]) {
+    write(folder, "dataset.json", bytes);
+    for file in ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"] {
+        write(folder, file, b"");
+    }
+    list("nnunet", folder);
+    list("msd-spleen", folder);
+}
+
+/// Dataset cards.
+fn card(folder: &Path, bytes: &[u8]) {
+    let path = folder.join(write(folder, "mine.toml", bytes));
+    if let Ok(card) = DatasetCard::find(&path.to_string_lossy()) {
+        let _ = black_box(dataset::open(&card, folder).is_ok());
+        let _ = black_box(card.recipe(None).is_ok());
+    }
+}
+
+/// Writes a file and returns its name.
+fn write<'a>(folder: &Path, name: &'a str, bytes: &[u8]) -> &'a str {
+    let path = folder.join(name);
+    let parent = path.parent().unwrap_or(folder);
+    fs::create_dir_all(parent).expect("a temporary folder can be written to");
+    fs::write(path, bytes).expect("a temporary folder can be written to");
+    name
+}
+
+/// Reads an image and asks for all that `extract` asks for.
+fn image(folder: &Path, source: &Source) {
+    let Ok(volume) = Reader::new(folder).volume(source) else {
+        return;
+    };
+    black_box((volume.spacing_mm(), volume.is_constant(0..volume.slices())));
+    use Slicing::{Axial, Coronal, Sagittal, StoredIYz, StoredJXz, StoredKXy};
+    for slicing in [StoredKXy, StoredJXz, StoredIYz, Axial, Coronal, Sagittal] {
+        let Ok(cut) = volume.clone().cut(slicing) else {
+            continue;
+        };
+        for k in [0, cut.slices() - 1] {
+            black_box((cut.plane(k), cut.label_plane(k).is_ok(), cut.window(k)));
+            black_box(cut.count_unusable(k, 1e30));
+        }
+    }
+}
+
+fn list(card: &str, root: &Path) {
+    let card = DatasetCard::find(card).expect("it is built in");
+    let _ = black_box(dataset::open(&card, root).is_ok());
+}
