@@ -95,7 +95,7 @@ pub struct DatasetArgs {
     /// The dataset: a name that `extract datasets` lists, or a TOML file that describes yours
     #[arg(long)]
     pub dataset: String,
-    /// Its folder; with `manifest`, or the table itself [default: that of the TOML file]
+    /// Its folder, or for `manifest` the table itself [default: the TOML file's folder]
     #[arg(long)]
     pub root: Option<PathBuf>,
     /// What its layout is told
@@ -132,7 +132,9 @@ pub(super) fn open_dataset(
         options.channel.clone_from(&layout.channel);
     }
     options.allow_missing |= layout.allow_missing;
-    let dataset = dataset::open(&card, &root_of(name, root)?)?;
+    let mut dataset = dataset::open(&card, &root_of(name, root)?)?;
+    let incomplete = dataset::incomplete(&card, &dataset);
+    dataset.warnings.extend(incomplete);
     Ok((card, dataset))
 }
 

@@ -31,6 +31,9 @@ pub(super) fn entry(card: &DatasetCard) -> String {
 /// A card in full.
 pub(super) fn card(card: &DatasetCard) -> String {
     let mut text = card.name.clone();
+    if card.title.is_empty() {
+        text.push('\n');
+    }
     let facts = [
         ("", &card.title),
         ("task", &card.task),
@@ -44,7 +47,7 @@ pub(super) fn card(card: &DatasetCard) -> String {
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         match name.is_empty() {
-            true => text += &format!(": {value}\n\n"),
+            true => text += &format!(": {value}\n"),
             false => text += &format!("{name:<9} {value}\n"),
         }
     }

@@ -16,6 +16,9 @@ use crate::Error;
 /// MR.
 const CT: [RangeInclusive<u32>; 2] = [0..=499, 5000..=6899];
 
+/// CT scans that have labels.
+const LABELLED_CT: usize = 300;
+
 /// Lists the scans of one modality (the option `modality`; CT unless it says `MR` or `all`) in
 /// `imagesTr`, `imagesVa` and, if the option `unlabelled` is set, `imagesTs`; all together in the
 /// order of the bytes of their names. The study divides the 300 scans of the first two, so test
@@ -27,12 +30,20 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let root = find_root(root, expected, is_amos)?;
     let wanted = modality(&root, card)?;
     let description = Description::read(&root)?.without_lists();
-    nnunet::list(&root, card, &description, |case| {
+    let mut dataset = nnunet::list(&root, card, &description, |case| {
         let number = number(&case.id).ok_or_else(|| odd_name(&root, case))?;
         let is_ct = CT.iter().any(|numbers| numbers.contains(&number));
         let is_in = card.options.unlabelled || case.split != Split::Test;
         Ok(is_in && wanted.is_none_or(|ct| ct == is_ct))
-    })
+    })?;
+    let found = dataset.samples.len();
+    if wanted == Some(true) && found < LABELLED_CT {
+        let warning = format!(
+            "{found} CT scans of {LABELLED_CT}: the download is not complete, and rules split it differently"
+        );
+        dataset.warnings.push(warning);
+    }
+    Ok(dataset)
 }
 
 /// Whether CT is wanted; `None` if both are.
@@ -120,7 +131,7 @@ mod tests {
         assert_eq!(dataset.samples[1].patient.as_deref(), Some("amos_0008"));
         assert_eq!(
             (dataset.task, dataset.warnings.len()),
-            (Task::MultiLabel, 0)
+            (Task::MultiLabel, 1)
         );
         assert_eq!(dataset.classes.len(), 15);
         assert_eq!(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::files::read_text;
 use crate::Error;
 use crate::preprocess::{Intensity, Rescale, Slicing};
 use crate::split::SplitRule;
@@ -38,6 +39,9 @@ pub struct DatasetCard {
     /// Roughly how large the download is.
     #[serde(default)]
     pub size: String,
+    /// How many samples the whole dataset has, where that is known and does not depend on options.
+    #[serde(default)]
+    pub samples: Option<usize>,
     /// What the download looks like once it is unpacked.
     #[serde(default)]
     pub tree: String,
@@ -163,7 +167,7 @@ impl DatasetCard {
     }
 
     fn read(path: &Path) -> Result<DatasetCard, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = read_text(path)?;
         let card = toml::from_str(&text).map_err(|source| Error::Card {
             path: path.to_path_buf(),
             source: Box::new(source),
@@ -179,7 +183,8 @@ impl DatasetCard {
         Ok(card)
     }
 
-    /// The recipe of this name; without one, `study`, else `default`, else nothing is done.
+    /// The recipe of this name; without one, `study`, else `default`, else the only one there is.
+    /// A card without recipes has one that does nothing.
     ///
     /// # Errors
     ///
@@ -187,13 +192,17 @@ impl DatasetCard {
     pub fn recipe(&self, name: Option<&str>) -> Result<Recipe, Error> {
         let found = match name {
             Some(name) => self.recipe.get(name),
-            None => match ["study", "default"]
-                .iter()
-                .find_map(|name| self.recipe.get(*name))
-            {
-                Some(recipe) => Some(recipe),
-                None => return Ok(Recipe::default()),
-            },
+            None if self.recipe.is_empty() => return Ok(Recipe::default()),
+            None => {
+                let usual = ["study", "default"].iter();
+                let usual = usual.filter_map(|name| self.recipe.get(*name)).next();
+                let only = self
+                    .recipe
+                    .values()
+                    .next()
+                    .filter(|_| self.recipe.len() == 1);
+                usual.or(only)
+            }
         };
         found.cloned().ok_or_else(|| Error::UnknownRecipe {
             dataset: self.name.clone(),

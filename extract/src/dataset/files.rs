@@ -11,6 +11,9 @@ use crate::Error;
 /// How far below the folder that the user gave a dataset's own folder is looked for.
 const MAX_DEPTH: usize = 3;
 
+/// Longest list of names that is read: 256 MiB.
+const MAX_TEXT: u64 = 256 << 20;
+
 /// The files under a root, from one walk.
 ///
 /// Left out is what unpacking and browsing leave behind: names that begin with a dot, `__MACOSX`,
@@ -91,6 +94,27 @@ impl Tree {
         let files = self.files.iter();
         files.map(|file| (name(file), file)).collect()
     }
+}
+
+/// The text of a small file: a card, a list of names.
+///
+/// # Errors
+///
+/// [`Error::NotRegular`], [`Error::TooLarge`] and [`Error::Io`].
+pub(super) fn read_text(path: &Path) -> Result<String, Error> {
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    let path_buf = || path.to_path_buf();
+    if !metadata.is_file() {
+        return Err(Error::NotRegular { path: path_buf() });
+    }
+    if metadata.len() > MAX_TEXT {
+        return Err(Error::TooLarge {
+            path: path_buf(),
+            found: format!("{} bytes of text", metadata.len()),
+            limit: format!("{MAX_TEXT} bytes"),
+        });
+    }
+    fs::read_to_string(path).map_err(Error::io(path))
 }
 
 /// The file name, or a blank.
@@ -191,6 +215,19 @@ pub(super) fn is_junk_name(name: &str) -> bool {
 pub(super) fn is_nifti(path: &Path) -> bool {
     let name = name(path).to_ascii_lowercase();
     name.ends_with(".nii") || name.ends_with(".nii.gz")
+}
+
+/// The file `name` in the folder `root`, if it is there.
+///
+/// # Errors
+///
+/// [`Error::LinkOutside`] if it is a link that leads out of `root`.
+pub(super) fn file_in(root: &Path, name: &str) -> Result<Option<PathBuf>, Error> {
+    let path = root.join(name);
+    if path.is_symlink() {
+        refuse_outside(&path, &root.canonicalize().map_err(Error::io(root))?)?;
+    }
+    Ok(path.is_file().then_some(path))
 }
 
 /// Where the link leads.

@@ -129,6 +129,14 @@ impl Dataset {
     }
 }
 
+/// What to tell the user if the dataset has fewer samples than its card says the whole one has.
+pub(crate) fn incomplete(card: &DatasetCard, dataset: &Dataset) -> Option<String> {
+    let (found, whole) = (dataset.samples.len(), card.samples?);
+    (found < whole).then(|| {
+        format!("{found} samples of {whole}: this is not the whole dataset, and rules split it differently")
+    })
+}
+
 /// A layout of files that can be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -212,6 +220,19 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
         };
     }
     let path = || root.to_path_buf();
+    let mut values = HashSet::new();
+    let wrong = dataset
+        .mask_classes
+        .iter()
+        .find(|class| class.value == 0 || !values.insert(class.value));
+    if let Some(class) = wrong {
+        return Err(Error::Layout {
+            path: path(),
+            found: format!("the value {} for `{}` in masks", class.value, class.name),
+            expected: "values above 0 (the background), each once".to_owned(),
+            hint: "correct `mask_classes` in the card, or `classes.csv`".to_owned(),
+        });
+    }
     if let Some(name) = first_twice(&dataset.classes) {
         return Err(Error::DuplicateClass { path: path(), name });
     }

@@ -94,7 +94,7 @@ fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
             // A table of contents.
             _ if name(&path).eq_ignore_ascii_case("DICOMDIR") => {}
             Ok(Some(_)) => notes.add("DICOM files without pixels, left out", slashed(&path)),
-            Ok(None) if !is_empty(&tree.root.join(&path)) => {
+            Ok(None) if !is_broken(&tree.root.join(&path)) => {
                 notes.add("files that are not DICOM, left out", slashed(&path));
             }
             Ok(None) | Err(_) => unreadable.push(path),
@@ -103,8 +103,11 @@ fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
     (images, unreadable)
 }
 
-fn is_empty(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0)
+/// Whether a file that is not DICOM was meant to be: it is empty, or named like one.
+fn is_broken(file: &Path) -> bool {
+    let name = name(file).to_ascii_lowercase();
+    let is_empty = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0);
+    is_empty || name.ends_with(".dcm") || name.ends_with(".dicom")
 }
 
 fn no_images(root: &Path, files: usize) -> Error {

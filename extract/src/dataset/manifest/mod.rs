@@ -4,7 +4,6 @@ mod columns;
 mod rows;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use cache::MaskClass;
@@ -12,6 +11,7 @@ use cache::MaskClass;
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
 pub(super) use self::rows::parse_state;
+use super::files::{file_in, read_text};
 use super::table::{Table, read_mask_classes};
 use super::{Dataset, DatasetCard, natural_order};
 use crate::Error;
@@ -49,16 +49,17 @@ fn manifest_in(root: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
     if root.is_file() {
         return Ok(root.to_path_buf());
     }
-    let files = ["manifest.csv", "manifest.parquet"].map(|name| root.join(name));
-    files
-        .into_iter()
-        .find(|file| file.is_file())
-        .ok_or_else(|| Error::Layout {
-            path: root.to_path_buf(),
-            found: "no manifest".to_owned(),
-            expected: "`manifest.csv` or `manifest.parquet`".to_owned(),
-            hint: "pass the manifest itself or the folder it is in".to_owned(),
-        })
+    for name in ["manifest.csv", "manifest.parquet"] {
+        if let Some(file) = file_in(root, name)? {
+            return Ok(file);
+        }
+    }
+    Err(Error::Layout {
+        path: root.to_path_buf(),
+        found: "no manifest".to_owned(),
+        expected: "`manifest.csv` or `manifest.parquet`".to_owned(),
+        hint: "pass the manifest itself or the folder it is in".to_owned(),
+    })
 }
 
 fn no_rows(path: PathBuf) -> Error {
@@ -78,8 +79,7 @@ fn mask_classes(
     if !card.mask_classes.is_empty() {
         return Ok(card.mask_classes.clone());
     }
-    let path = folder.join("classes.csv");
-    if path.is_file() {
+    if let Some(path) = file_in(folder, "classes.csv")? {
         return read_mask_classes(&path);
     }
     if columns.labels == LabelSource::Mask {
@@ -107,11 +107,10 @@ fn classes(
         LabelSource::Columns(_) => Ok(card.options.label_columns.clone()),
         LabelSource::Mask => Ok(mask_classes.iter().map(|c| c.name.clone()).collect()),
         LabelSource::Single(column) | LabelSource::Joined(column) => {
-            let path = folder.join("classes.txt");
             if !card.classes.is_empty() {
                 return Ok(card.classes.clone());
             }
-            if path.is_file() {
+            if let Some(path) = file_in(folder, "classes.txt")? {
                 return read_class_names(&path);
             }
             let cells = table.rows.iter().map(|row| row.cells[*column].as_str());
@@ -124,7 +123,7 @@ fn classes(
 }
 
 fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {
-    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = read_text(path)?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     Ok(lines
         .filter(|line| !line.is_empty())

@@ -1,12 +1,12 @@
 //! The text files that say which images are for train and which for test.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::Path;
 
 use cache::Split;
 
 use super::super::Sample;
+use super::super::files::read_text;
 use super::super::missing::examples;
 use crate::Error;
 
@@ -53,7 +53,7 @@ impl Lists {
 
     fn append(&mut self, root: &Path, name: &str, split: Split) -> Result<(), Error> {
         let path = root.join(name);
-        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = read_text(&path)?;
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
         for line in lines.filter(|line| !line.is_empty()) {
             let image = line.rsplit('/').next().unwrap_or(line);
