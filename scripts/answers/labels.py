@@ -325,7 +325,7 @@ def joined_labels(path):
             "files": [row.image],
             "split": row.split,
             "states": {
-                name: int(name in row.label.split("|")) if row.label else None for name in classes
+                name: int(name in row.labels.split("|")) if row.labels else None for name in classes
             },
         }
         for row in table.itertuples()
@@ -377,6 +377,6 @@ DATASETS = {
     "dicom_series": series,
     "generic/imagefolder": image_folder,
     "generic/manifest": manifest,
-    "generic/manifest/multilabel.csv": joined_labels,
+    "generic/manifest/multilabels.csv": joined_labels,
     "generic/nnunet/nnUNet_raw/Dataset123_Toy": nnunet_channels,
 }

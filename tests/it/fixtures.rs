@@ -7,7 +7,7 @@ mod refusals;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use ndarray::ArrayD;
 use serde_json::Value;
@@ -23,19 +23,21 @@ struct Fixtures {
 impl Fixtures {
     /// Makes them, once for all tests of a run.
     fn get() -> &'static Fixtures {
-        static FIXTURES: OnceLock<Fixtures> = OnceLock::new();
-        FIXTURES.get_or_init(|| {
-            let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fixtures");
-            let _ = fs::remove_dir_all(&root);
-            for script in ["make_fixtures.py", "read_fixtures.py"] {
-                Run::of(python(script).arg(&root)).expect(0);
-            }
-            let expected = fs::read(root.join("expected.json")).unwrap();
-            Fixtures {
-                expected: serde_json::from_slice(&expected).unwrap(),
-                root,
-            }
-        })
+        static FIXTURES: LazyLock<Fixtures> = LazyLock::new(Fixtures::made);
+        &FIXTURES
+    }
+
+    fn made() -> Fixtures {
+        let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fixtures");
+        let _ = fs::remove_dir_all(&root);
+        for script in ["make_fixtures.py", "read_fixtures.py"] {
+            Run::of(python(script).arg(&root)).expect(0);
+        }
+        let expected = fs::read(root.join("expected.json")).unwrap();
+        Fixtures {
+            expected: serde_json::from_slice(&expected).unwrap(),
+            root,
+        }
     }
 
     /// The array that `name`, a value in `expected.json`, stands for.
