@@ -64,7 +64,8 @@ pub enum Error {
     },
     /// A cache exists that was made in another way.
     #[error(
-        "`{path}`: made with another `{field}`: the cache has {found}, this run has {expected}\nhint: repeat the run with the cache's value, give another --cache folder, or delete this one"
+        "`{path}`: made with another `{field}`: the cache has {found}, this run has {expected}\nhint: repeat the run with the cache's value, give another --cache folder, or delete this one{}",
+        of_splits(field)
     )]
     Mismatch {
         /// The cache's folder.
@@ -78,7 +79,7 @@ pub enum Error {
     },
     /// A cache exists that was made of other samples.
     #[error(
-        "`{path}`: made of other samples than this run's: files were added, removed or replaced, labels or splits changed, or `--limit` is another\nhint: give another --cache folder, or delete this one to make it anew"
+        "`{path}`: made of other samples than this run's: files were added, removed or replaced, labels or splits changed, or `--limit` is another\nhint: give another --cache folder, or delete this one to make it anew; a finished cache gets another split from `extract split`"
     )]
     OtherSamples {
         /// The cache's folder.
@@ -188,5 +189,12 @@ fn disk_hint(source: &std::io::Error) -> &'static str {
             "\nhint: make the folder writable, or give another one"
         }
         _ => "\nhint: look at the path, or give another one",
+    }
+}
+
+fn of_splits(field: &str) -> &'static str {
+    match field {
+        "split" => "; a finished cache gets another split from `extract split`",
+        _ => "",
     }
 }

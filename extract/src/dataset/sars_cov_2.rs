@@ -54,19 +54,27 @@ fn has_all(folder: &Path, wanted: &[&str]) -> bool {
 /// The classes with COVID last, if there are two.
 const BINARY: [&str; 2] = ["other", "covid"];
 
-/// The names of the classes: the card's, if they are as many as the options ask for.
+/// The names of the classes: the card's, which may differ in case only, since the folders decide
+/// which image is of which.
 fn classes(root: &Path, card: &DatasetCard) -> Result<Vec<String>, Error> {
     let names: &[&str] = match card.options.binary {
         true => &BINARY,
         false => &BY_PATIENT,
     };
-    match card.classes.len() {
-        0 => Ok(names.iter().map(|name| (*name).to_owned()).collect()),
-        count if count == names.len() => Ok(card.classes.clone()),
-        count => Err(Error::Layout {
+    let same = |given: &[String]| {
+        let mut pairs = given.iter().zip(names);
+        given.len() == names.len() && pairs.all(|(a, b)| a.eq_ignore_ascii_case(b))
+    };
+    match &card.classes[..] {
+        [] => Ok(names.iter().map(|name| (*name).to_owned()).collect()),
+        given if same(given) => Ok(given.to_vec()),
+        given => Err(Error::Layout {
             path: root.to_path_buf(),
-            found: format!("{count} `classes` in the dataset's card"),
-            expected: format!("{}, for instance `{}`", names.len(), names.join("`, `")),
+            found: format!(
+                "the `classes` `{}` in the dataset's card",
+                given.join("`, `")
+            ),
+            expected: format!("`{}`, in this order", names.join("`, `")),
             hint: "correct `classes` in the card; with `binary = true` among its options there \
                    are two, else three"
                 .to_owned(),

@@ -85,9 +85,12 @@ fn three_classes_are_told_apart_if_asked_for() {
     let two_names = listed(root.path(), |card| card.options.binary = false);
     let text = two_names.unwrap_err().to_string();
     assert!(
-        text.contains("found 2 `classes`") && text.contains("expected 3"),
+        text.contains("`other`, `covid`") && text.contains("in this order"),
         "{text}"
     );
+    // The folders decide; other names for them would be silently wrong.
+    let turned = listed(root.path(), |card| card.classes.reverse());
+    assert!(turned.unwrap_err().to_string().contains("`covid`, `other`"));
     let text = listed(by_slice().path(), three).unwrap_err().to_string();
     assert!(
         text.contains("`binary = true`") && text.contains("`Healthy`"),
