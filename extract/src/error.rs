@@ -604,6 +604,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The content of `path` is damaged.
+    pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Error {
+        Error::Damaged {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        }
+    }
+
     /// A closure for `map_err` that says which file the system failed to read.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();

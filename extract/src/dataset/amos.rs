@@ -89,10 +89,11 @@ mod tests {
     use cache::Task;
 
     use super::*;
-    use crate::dataset::nnunet::tests::{dataset_json, tree};
+    use crate::dataset::fixtures::empty;
+    use crate::dataset::nnunet::tests::dataset_json;
 
     fn fixture() -> tempfile::TempDir {
-        tree(&[
+        empty(&[
             "__MACOSX/amos22/imagesTr/._amos_0001.nii.gz",
             "amos22/readme.md",
             "amos22/imagesTr/amos_0001.nii.gz",

@@ -135,11 +135,11 @@ fn add_folds<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
 
     use hdf5_pure::{DatasetBuilder, FileBuilder};
 
     use super::*;
+    use crate::dataset::fixtures::folder;
 
     /// A file as MATLAB writes it: an array's columns are the image's rows.
     fn mat(fill: impl FnOnce(&mut FileBuilder)) -> Vec<u8> {
@@ -189,23 +189,13 @@ mod tests {
         })
     }
 
-    fn tree(files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (file, bytes) in files {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
-        root
-    }
-
     fn opened(root: &Path) -> Result<Dataset, Error> {
         open(root, &DatasetCard::find("brain-tumor").unwrap())
     }
 
     #[test]
     fn slices_are_sorted_by_number_and_know_patient_class_and_fold() {
-        let root = tree(&[
+        let root = folder(&[
             ("b_767-1532/767.mat", slice("MR020260B\0", 2.0)),
             ("b_1-766/10.mat", slice("100360", 1.0)),
             ("b_1-766/2.mat", slice("100360", 3.0)),
@@ -241,7 +231,7 @@ mod tests {
     #[test]
     fn image_and_mask_are_as_stored_and_axial_transposes_them() {
         use crate::preprocess::Slicing;
-        let root = tree(&[("1.mat", slice("1", 1.0)), ("cvind.mat", folds(&[1.0]))]);
+        let root = folder(&[("1.mat", slice("1", 1.0)), ("cvind.mat", folds(&[1.0]))]);
         let dataset = opened(root.path()).unwrap();
         let reader = crate::read::Reader::new(root.path());
         let sample = &dataset.samples[0];
@@ -261,7 +251,7 @@ mod tests {
     fn folds_may_be_absent_or_unreadable() {
         let old = b"MATLAB 5.0 MAT-file, Platform: PCWIN64".to_vec();
         for (name, bytes) in [("other.mat", old.clone()), ("cvind.mat", old)] {
-            let root = tree(&[("1.mat", slice("1", 1.0)), (name, bytes)]);
+            let root = folder(&[("1.mat", slice("1", 1.0)), (name, bytes)]);
             let dataset = opened(root.path()).unwrap();
             assert_eq!((dataset.samples.len(), dataset.samples[0].fold), (1, None));
             assert!(dataset.warnings[0].contains("folds are not known"));
@@ -280,7 +270,7 @@ mod tests {
             ("5.mat", slice(" ", 1.0), "blank `cjdata/PID`"),
         ];
         for (name, bytes, reason) in cases {
-            let text = opened(tree(&[(name, bytes)]).path())
+            let text = opened(folder(&[(name, bytes)]).path())
                 .unwrap_err()
                 .to_string();
             assert!(text.contains(name) && text.contains(reason), "{text}");
@@ -290,10 +280,10 @@ mod tests {
 
     #[test]
     fn two_files_of_one_number_and_no_file_at_all_are_refused() {
-        let root = tree(&[("a/1.mat", Vec::new()), ("b/01.mat", Vec::new())]);
+        let root = folder(&[("a/1.mat", Vec::new()), ("b/01.mat", Vec::new())]);
         let text = opened(root.path()).unwrap_err().to_string();
         assert!(text.contains("`a/1.mat` and `b/01.mat`"), "{text}");
-        let root = tree(&[("a/1.png", Vec::new()), ("cvind.mat", Vec::new())]);
+        let root = folder(&[("a/1.png", Vec::new()), ("cvind.mat", Vec::new())]);
         let text = opened(root.path()).unwrap_err().to_string();
         assert!(text.contains("no file named like `1.mat`"), "{text}");
     }

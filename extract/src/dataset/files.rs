@@ -117,6 +117,23 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(Error::io(path))
 }
 
+/// The name of the folder `depth` levels below the root that `file` lies in.
+pub(super) fn layer(file: &Path, depth: usize) -> Option<String> {
+    let folder = file.parent()?.components().nth(depth)?;
+    Some(name(folder.as_ref()))
+}
+
+/// The deepest folder that all files lie in.
+pub(super) fn common_folder<'a>(files: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let folders = files.map(|file| file.parent().unwrap_or(Path::new("")));
+    let common = folders.map(Path::to_path_buf).reduce(|common, folder| {
+        let pairs = common.components().zip(folder.components());
+        let equal = pairs.take_while(|(a, b)| a == b);
+        equal.map(|(a, _)| a).collect()
+    });
+    common.unwrap_or_default()
+}
+
 /// The file name, or a blank.
 pub(super) fn name(path: &Path) -> String {
     path.file_name()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
 
-use super::files::{Tree, is_image, name};
+use super::files::{Tree, is_image, layer};
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 use crate::read::Source;
@@ -53,12 +53,6 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     })
 }
 
-/// The name of the folder `depth` levels below the root that `file` lies in.
-fn layer(file: &Path, depth: usize) -> Option<String> {
-    let folder = file.parent()?.components().nth(depth)?;
-    Some(name(Path::new(&folder)))
-}
-
 /// Whether the folders are splits; folders of splits beside others, taken for classes, would be
 /// silently wrong.
 fn are_splits(root: &Path, folders: &BTreeSet<String>) -> Result<bool, Error> {
@@ -100,23 +94,12 @@ fn no_images(root: &Path) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-
-    fn tree(files: &[&str]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "x").unwrap();
-        }
-        root
-    }
+    use crate::dataset::fixtures::empty;
 
     fn opened(files: &[&str]) -> Result<Dataset, Error> {
         let card = DatasetCard::find("folder").unwrap();
-        super::super::open(&card, tree(files).path())
+        super::super::open(&card, empty(files).path())
     }
 
     #[test]
@@ -177,7 +160,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_link_to_a_parent_does_not_loop() {
-        let root = tree(&["a/b/1.png"]);
+        let root = empty(&["a/b/1.png"]);
         std::os::unix::fs::symlink(root.path().join("a"), root.path().join("a/b/again")).unwrap();
         let dataset = open(root.path(), &DatasetCard::default()).unwrap();
         assert_eq!(dataset.samples.len(), 1);

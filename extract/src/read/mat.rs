@@ -1,6 +1,5 @@
 //! Arrays in HDF5 files, as MATLAB 7.3 writes them.
 
-use std::fmt::Display;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -11,11 +10,8 @@ use ndarray::Array;
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_SIDE, MAX_UNPACKED};
+use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use crate::Error;
-
-/// How many times longer than the file its content can be: deflate's limit.
-const MAX_RATIO: u64 = 1100;
 
 /// How often the bytes of a file may be read before it is taken for one that leads in circles.
 const MAX_READS: u64 = 16;
@@ -37,7 +33,7 @@ impl<'a> MatFile<'a> {
     ///
     /// [`Error::OldMat`] for MATLAB files before 7.3, which are not HDF5, and [`Error::Damaged`].
     pub(crate) fn open(path: &'a Path) -> Result<MatFile<'a>, Error> {
-        let wrong = |error| damaged(path, error);
+        let wrong = |error| Error::damaged(path, error);
         let mut file = fs::File::open(path).map_err(Error::io(path))?;
         if !file.metadata().map_err(Error::io(path))?.is_file() {
             let path = path.to_path_buf();
@@ -49,7 +45,7 @@ impl<'a> MatFile<'a> {
             .read_to_end(&mut start)
             .map_err(Error::io(path))?;
         refuse_other(path, &start)?;
-        let source = ReadSeekSource::new(file).map_err(|error| damaged(path, error))?;
+        let source = ReadSeekSource::new(file).map_err(|error| Error::damaged(path, error))?;
         let bytes = source.len();
         let source = Metered {
             source,
@@ -67,7 +63,10 @@ impl<'a> MatFile<'a> {
     /// [`Error::Damaged`] if there is no such array or it cannot be read, [`Error::TooLarge`].
     pub(crate) fn image(&self, name: &str) -> Result<Volume, Error> {
         let array = self.array(name)?;
-        let voxels = match array.dtype().map_err(|error| damaged(self.path, error))? {
+        let voxels = match array
+            .dtype()
+            .map_err(|error| Error::damaged(self.path, error))?
+        {
             DType::U8 => self.plane::<u8>(name, &array),
             DType::I8 => self.plane::<i8>(name, &array),
             DType::U16 => self.plane::<u16>(name, &array),
@@ -80,7 +79,7 @@ impl<'a> MatFile<'a> {
             DType::F64 => self.plane::<f64>(name, &array),
             other => {
                 let reason = format!("`{name}` holds {other}, expected numbers");
-                Err(damaged(self.path, reason))
+                Err(Error::damaged(self.path, reason))
             }
         }?;
         let block = Block {
@@ -115,7 +114,7 @@ impl<'a> MatFile<'a> {
 
     /// The array, found to be of a size that the file can hold.
     fn array(&self, name: &str) -> Result<Dataset, Error> {
-        let wrong = |error| damaged(self.path, error);
+        let wrong = |error| Error::damaged(self.path, error);
         let array = self.file.dataset(name).map_err(wrong)?;
         let shape = array.shape().map_err(wrong)?;
         let chunk = array.chunk_shape().map_err(wrong)?.unwrap_or_default();
@@ -140,7 +139,9 @@ impl<'a> MatFile<'a> {
         if !array.is_chunked() {
             return Ok(());
         }
-        let chunks = array.chunks().map_err(|error| damaged(self.path, error))?;
+        let chunks = array
+            .chunks()
+            .map_err(|error| Error::damaged(self.path, error))?;
         let sides = shape.iter().zip(chunk);
         let most = sides.map(|(&side, &step)| side.div_ceil(step.max(1)));
         let is_inside = |chunk: &Chunk| {
@@ -149,7 +150,7 @@ impl<'a> MatFile<'a> {
         };
         match chunks.len() as u64 <= most.product() && chunks.iter().all(is_inside) {
             true => Ok(()),
-            false => Err(damaged(
+            false => Err(Error::damaged(
                 self.path,
                 "its index names chunks that it cannot hold",
             )),
@@ -157,24 +158,28 @@ impl<'a> MatFile<'a> {
     }
 
     fn plane<T: Voxel + H5Element>(&self, name: &str, array: &Dataset) -> Result<Voxels, Error> {
-        let shape = array.shape().map_err(|error| damaged(self.path, error))?;
+        let shape = array
+            .shape()
+            .map_err(|error| Error::damaged(self.path, error))?;
         let [height, width] = shape[..] else {
             let reason = format!("`{name}` has the shape {shape:?}, expected rows and columns");
-            return Err(damaged(self.path, reason));
+            return Err(Error::damaged(self.path, reason));
         };
         if height * width == 0 {
             let reason = format!("`{name}` has the shape {shape:?}, and no pixels");
-            return Err(damaged(self.path, reason));
+            return Err(Error::damaged(self.path, reason));
         }
         let values = self.read(array)?;
         let array = Array::from_shape_vec((1, 1, height as usize, width as usize), values);
         array
             .map(T::wrap)
-            .map_err(|_| damaged(self.path, format!("`{name}` is cut short")))
+            .map_err(|_| Error::damaged(self.path, format!("`{name}` is cut short")))
     }
 
     fn read<T: H5Element>(&self, array: &Dataset) -> Result<Vec<T>, Error> {
-        array.read::<T>().map_err(|error| damaged(self.path, error))
+        array
+            .read::<T>()
+            .map_err(|error| Error::damaged(self.path, error))
     }
 }
 
@@ -207,13 +212,6 @@ fn refuse_other(path: &Path, start: &[u8]) -> Result<(), Error> {
         [] => Err(Error::EmptyFile { path }),
         b"MATLAB 5.0" => Err(Error::OldMat { path }),
         _ => Ok(()),
-    }
-}
-
-fn damaged(path: &Path, reason: impl Display) -> Error {
-    Error::Damaged {
-        path: path.to_path_buf(),
-        reason: reason.to_string(),
     }
 }
 

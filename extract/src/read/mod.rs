@@ -32,6 +32,9 @@ const MAX_SIDE: u32 = 32_767;
 /// Most bytes that an image in one slice may unpack to.
 const MAX_UNPACKED: u64 = 1 << 30;
 
+/// How many times longer than packed its content can be: deflate makes at most 1032 bytes of one.
+const MAX_RATIO: u64 = 1032;
+
 /// Numbers read before memory for more is taken.
 const FIRST_NUMBERS: usize = 8 << 20;
 

@@ -1,7 +1,6 @@
 //! Arrays of images in `.npz` archives, read from front to back.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::Voxel;
-use super::{MAX_SIDE, MAX_UNPACKED};
+use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use crate::Error;
 
 /// Images kept behind the newest one: readers do not ask in strict order.
@@ -21,9 +20,6 @@ const KEPT: usize = 256;
 
 /// Bytes of them that are kept, unless one image alone is more.
 const KEPT_BYTES: usize = 64 << 20;
-
-/// How many times longer than packed an array can be: deflate's limit.
-const MAX_RATIO: u64 = 1100;
 
 /// Longest header of an array that is read.
 const MAX_HEADER: usize = 1 << 16;
@@ -143,7 +139,7 @@ impl NpzArray {
         };
         if self.next >= *images {
             let reason = format!("`{}` has no image {}", self.name, self.next);
-            return Err(damaged(&self.path, reason));
+            return Err(Error::damaged(&self.path, reason));
         }
         let is_last = self.next + 1 == *images;
         self.read_exactly(sides.iter().product(), is_last)
@@ -162,13 +158,13 @@ impl NpzArray {
         };
         read.map_err(|reason| {
             self.broken = Some(reason.clone());
-            damaged(&self.path, format!("`{}`: {reason}", self.name))
+            Error::damaged(&self.path, format!("`{}`: {reason}", self.name))
         })
     }
 
     fn odd_shape(&self) -> Error {
         let shape = &self.header.shape;
-        damaged(
+        Error::damaged(
             &self.path,
             format!("`{}` has the shape {shape:?}", self.name),
         )
@@ -189,7 +185,7 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, Error> {
 
 fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    ZipArchive::new(file).map_err(|error| damaged(path, error))
+    ZipArchive::new(file).map_err(|error| Error::damaged(path, error))
 }
 
 /// An entry of an archive as a stream of its own: its unpacked bytes, summed up as they pass.
@@ -208,11 +204,12 @@ impl Entry {
         let file_name = format!("{name}.npy");
         let entry = archive
             .by_name(&file_name)
-            .map_err(|error| damaged(path, format!("`{file_name}`: {error}")))?;
+            .map_err(|error| Error::damaged(path, format!("`{file_name}`: {error}")))?;
         let (packed, unpacked) = (entry.compressed_size(), entry.size());
         let (method, expected_sum) = (entry.compression(), entry.crc32());
         let start = entry.data_start();
-        let start = start.ok_or_else(|| damaged(path, format!("`{file_name}` has no place")))?;
+        let start =
+            start.ok_or_else(|| Error::damaged(path, format!("`{file_name}` has no place")))?;
         drop(entry);
         let mut file = File::open(path).map_err(Error::io(path))?;
         file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
@@ -223,7 +220,7 @@ impl Entry {
             CompressionMethod::Deflated => Box::new(DeflateDecoder::new(bytes)),
             other => {
                 let reason = format!("`{file_name}` is packed by {other}, expected deflate");
-                return Err(damaged(path, reason));
+                return Err(Error::damaged(path, reason));
             }
         };
         Ok(Entry {
@@ -246,7 +243,7 @@ impl Entry {
             "`{name}` says that its shape is {shape:?}, the archive that it has {unpacked} bytes, {} of them in the file",
             self.packed
         );
-        Err(damaged(path, reason))
+        Err(Error::damaged(path, reason))
     }
 
     /// The next `count` bytes.
@@ -278,10 +275,11 @@ impl Read for Entry {
 
 /// Reads NumPy's header (format 1 to 3): a Python dictionary as text.
 fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> {
-    let text =
-        header_text(stream).map_err(|reason| damaged(path, format!("`{name}`: {reason}")))?;
+    let text = header_text(stream)
+        .map_err(|reason| Error::damaged(path, format!("`{name}`: {reason}")))?;
     let shape = shape(&text).filter(|shape| !shape.is_empty());
-    let shape = shape.ok_or_else(|| damaged(path, format!("`{name}` has the header `{text}`")))?;
+    let shape =
+        shape.ok_or_else(|| Error::damaged(path, format!("`{name}` has the header `{text}`")))?;
     let is_bytes = ["|u1", "|b1", "u1"]
         .iter()
         .any(|kind| text.contains(&format!("'{kind}'")));
@@ -290,11 +288,14 @@ fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> 
             "`{name}` is `{}`, expected 8-bit numbers in C order",
             text.trim()
         );
-        return Err(damaged(path, reason));
+        return Err(Error::damaged(path, reason));
     }
     let sides = &shape[1..];
     if sides.contains(&0) {
-        return Err(damaged(path, format!("`{name}` has the shape {shape:?}")));
+        return Err(Error::damaged(
+            path,
+            format!("`{name}` has the shape {shape:?}"),
+        ));
     }
     let item = sides
         .iter()
@@ -334,13 +335,6 @@ fn shape(text: &str) -> Option<Vec<usize>> {
         .map(str::trim)
         .filter(|side| !side.is_empty());
     sides.map(|side| side.parse().ok()).collect()
-}
-
-fn damaged(path: &Path, reason: impl Display) -> Error {
-    Error::Damaged {
-        path: path.to_path_buf(),
-        reason: reason.to_string(),
-    }
 }
 
 #[cfg(test)]

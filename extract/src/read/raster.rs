@@ -10,15 +10,15 @@ use ndarray::{Array, Axis};
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_SIDE, contained};
+use super::{MAX_RATIO, MAX_SIDE, contained};
 use crate::Error;
 
 /// Most memory that an unpacked image may take.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// How many times longer than the file an image can be: deflate makes at most 1032 bytes of one, and
-/// a bit of them can stand for three colours of a palette.
-const MAX_RATIO: u64 = 1032 * 24;
+/// How many bytes of an image a byte in the file can stand for: a bit unpacked can be an index to
+/// three colours of a palette.
+const MAX_GROWTH: u64 = MAX_RATIO * 24;
 
 /// Reads a PNG or JPEG as one slice.
 ///
@@ -86,7 +86,7 @@ fn decode(path: &Path, format: ImageFormat) -> Result<DynamicImage, Error> {
 /// is taken before the first pixel is unpacked.
 fn check_size(path: &Path, decoder: &impl ImageDecoder) -> Result<(), Error> {
     let packed = fs::metadata(path).map_err(Error::io(path))?.len();
-    let limit = MAX_BYTES.min(packed.saturating_mul(MAX_RATIO));
+    let limit = MAX_BYTES.min(packed.saturating_mul(MAX_GROWTH));
     if decoder.total_bytes() <= limit {
         return Ok(());
     }

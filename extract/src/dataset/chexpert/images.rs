@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::dataset::files::{Tree, is_image};
+use crate::dataset::files::{Tree, common_folder, is_image};
 use crate::dataset::missing::examples;
 use crate::prepare::slashed;
 
@@ -98,15 +98,4 @@ pub(super) fn suffix(path: &str) -> Option<&str> {
             digits.iter().all(u8::is_ascii_digit) && suffix.as_bytes().get(PATIENT) == Some(&b'/');
         is_patient.then_some(suffix)
     })
-}
-
-/// The deepest folder that all files lie in.
-fn common_folder<'a>(files: impl Iterator<Item = &'a Path>) -> PathBuf {
-    let folders = files.map(|file| file.parent().unwrap_or(Path::new("")));
-    let common = folders.map(Path::to_path_buf).reduce(|common, folder| {
-        let pairs = common.components().zip(folder.components());
-        let equal = pairs.take_while(|(a, b)| a == b);
-        equal.map(|(a, _)| a).collect()
-    });
-    common.unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::dataset::fixtures::{folder, write};
+use crate::dataset::fixtures::{empty, folder, write};
 
 const HEADER: &str = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,\
                       Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,\
@@ -58,7 +58,7 @@ fn table(prefix: &str, lines: &[(&str, &str)]) -> String {
 const SMALL: &str = "CheXpert-v1.0-small";
 
 fn small(above: &str) -> tempfile::TempDir {
-    let root = folder(&[]);
+    let root = empty(&[]);
     let dataset = root.path().join(above);
     write(
         &dataset,
@@ -83,7 +83,7 @@ const BATCHES: &str = "chexpertchestxrays-u20210408/CheXpert-v1.0 batch";
 
 /// As downloaded whole: the tables' paths are nowhere on the disk.
 fn full() -> tempfile::TempDir {
-    let root = folder(&[]);
+    let root = empty(&[]);
     let first = format!("{BATCHES} 1 (validate & csv)");
     let path = |name: &str| format!("{first}/{name}");
     write(

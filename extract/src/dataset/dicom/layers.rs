@@ -1,8 +1,10 @@
 //! Folders that mean splits and classes.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use cache::Split;
+
+use crate::dataset::files::layer;
 
 /// Which folders at the top of a path are a split and a class.
 pub(super) struct Layers<'a> {
@@ -19,7 +21,7 @@ impl<'a> Layers<'a> {
         let mut files = files.peekable();
         let is_some = files.peek().is_some();
         let in_split =
-            |file: &PathBuf| folder(file, 0).is_some_and(|name| Split::parse(&name).is_some());
+            |file: &PathBuf| layer(file, 0).is_some_and(|name| Split::parse(&name).is_some());
         Layers {
             has_splits: is_some && files.all(in_split),
             classes,
@@ -32,13 +34,13 @@ impl<'a> Layers<'a> {
     }
 
     pub(super) fn split(&self, file: &Path) -> Option<Split> {
-        let name = folder(file, 0).filter(|_| self.has_splits);
+        let name = layer(file, 0).filter(|_| self.has_splits);
         Split::parse(&name?)
     }
 
     /// The index of the class, if the file lies in the folder of one.
     pub(super) fn class(&self, file: &Path) -> Option<u32> {
-        let name = folder(file, usize::from(self.has_splits))?;
+        let name = layer(file, usize::from(self.has_splits))?;
         let index = self.classes.iter().position(|class| *class == name)?;
         u32::try_from(index).ok()
     }
@@ -50,18 +52,10 @@ impl<'a> Layers<'a> {
 
     /// The first folder below the layers, if the file does not lie directly in them.
     pub(super) fn first_below(&self, file: &Path) -> Option<String> {
-        folder(file, self.depth(file))
+        layer(file, self.depth(file))
     }
 
     fn depth(&self, file: &Path) -> usize {
         usize::from(self.has_splits) + usize::from(self.class(file).is_some())
-    }
-}
-
-/// The name of the folder `depth` levels below the root that `file` lies in.
-fn folder(file: &Path, depth: usize) -> Option<String> {
-    match file.parent()?.components().nth(depth)? {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-        _ => None,
     }
 }

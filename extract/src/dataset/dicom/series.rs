@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Found;
 use super::notes::Notes;
+use crate::dataset::files::common_folder;
 use crate::dataset::{id_of, natural_order};
 use crate::prepare::slashed;
 use crate::read::Source;
@@ -56,7 +57,7 @@ impl Entry {
     /// Several files, in order; the id is their folder and the UID of the series.
     fn stack(files: Vec<Found>) -> Entry {
         let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-        let folder = slashed(&common_folder(&paths));
+        let folder = slashed(&common_folder(paths.iter().map(PathBuf::as_path)));
         let uid = files.first().and_then(|file| file.header.series.clone());
         let uid = uid.unwrap_or_default();
         let id = match folder.rsplit('/').next() {
@@ -207,16 +208,4 @@ fn note_order(entry: &Entry, depths: Option<&[f64]>, notes: &mut Notes) {
         Some(None) => return,
     };
     notes.add(what, entry.id.as_str());
-}
-
-/// The deepest folder that all paths lie in.
-fn common_folder(paths: &[PathBuf]) -> PathBuf {
-    let mut folder = paths
-        .first()
-        .and_then(|path| path.parent())
-        .unwrap_or(Path::new(""));
-    while !paths.iter().all(|path| path.starts_with(folder)) {
-        folder = folder.parent().unwrap_or(Path::new(""));
-    }
-    folder.to_path_buf()
 }

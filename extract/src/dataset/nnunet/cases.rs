@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use cache::Split;
 
 use super::json::{Description, Listed};
-use super::{PARTS, Part, examples};
+use super::{PARTS, Part};
 use crate::Error;
 use crate::dataset::files::{Tree, is_image, name};
 use crate::dataset::id_of;
+use crate::dataset::missing::examples;
 
 /// Channel numbers that are looked for.
 const MAX_CHANNELS: u32 = 32;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::cases::{Case, Images};
-use super::examples;
 use crate::Error;
 use crate::dataset::files::is_nifti;
+use crate::dataset::missing::examples;
 use crate::read::Source;
 
 /// The channels that are taken of each case.

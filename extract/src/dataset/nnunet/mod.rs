@@ -15,12 +15,10 @@ use self::cases::Finder;
 use self::channels::Channels;
 pub(super) use self::json::Description;
 use super::files::{Tree, find_root, name};
+use super::missing::examples;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 use crate::read::{MaskPart, Source};
-
-/// How many files a message names.
-const EXAMPLES: usize = 5;
 
 /// A part of a dataset: the ending of its folders, its key in `dataset.json`, its split.
 struct Part {
@@ -210,16 +208,6 @@ fn no_cases(root: &Path, unlabelled: usize) -> Error {
         },
         expected: "`imagesTr/CASE.nii.gz` or `imagesTr/CASE_0000.nii.gz`, and `labelsTr/CASE.nii.gz`; .nii, .png and .jpg will do too".to_owned(),
         hint: "pass the folder that holds `imagesTr`; for images without label maps, write a dataset card with `unlabelled = true` among its `[options]`".to_owned(),
-    }
-}
-
-/// Some of the names, and how many more there are.
-fn examples(names: &[String]) -> String {
-    let some = names.iter().take(EXAMPLES);
-    let some: Vec<String> = some.map(|name| format!("`{name}`")).collect();
-    match names.len() - some.len() {
-        0 => some.join(", "),
-        more => format!("{} and {more} more", some.join(", ")),
     }
 }
 

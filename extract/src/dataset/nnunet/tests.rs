@@ -3,16 +3,7 @@ use std::fs;
 use cache::Labels;
 
 use super::*;
-
-pub(in crate::dataset) fn tree(files: &[&str]) -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for file in files {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "x").unwrap();
-    }
-    root
-}
+use crate::dataset::fixtures::empty;
 
 pub(in crate::dataset) fn dataset_json(folder: &Path, text: &str) {
     fs::write(folder.join("dataset.json"), text).unwrap();
@@ -20,7 +11,7 @@ pub(in crate::dataset) fn dataset_json(folder: &Path, text: &str) {
 
 /// A dataset of these files with this `dataset.json`.
 fn opened(files: &[&str], json: &str, card: &DatasetCard) -> Result<Dataset, Error> {
-    let root = tree(files);
+    let root = empty(files);
     if !json.is_empty() {
         dataset_json(root.path(), json);
     }
@@ -77,7 +68,7 @@ const SPLEEN_JSON: &str = r#"{"name": "Spleen", "relase": "1.0", "modality": {"0
         {"image": "./imagesTr/spleen_10.nii.gz", "label": "./labelsTr/spleen_10.nii.gz"}]}"#;
 
 fn spleen() -> tempfile::TempDir {
-    let root = tree(SPLEEN);
+    let root = empty(SPLEEN);
     dataset_json(&root.path().join("Task09_Spleen"), SPLEEN_JSON);
     root
 }
@@ -123,7 +114,7 @@ fn another_task_is_refused_by_name() {
 
 #[test]
 fn without_dataset_json_the_folders_say_what_there_is() {
-    let root = tree(SPLEEN);
+    let root = empty(SPLEEN);
     let card = DatasetCard::find("msd-spleen").unwrap();
     assert_eq!(open(root.path(), &card).unwrap().samples.len(), 3);
     let text = open(root.path(), &DatasetCard::default())

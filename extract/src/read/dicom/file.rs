@@ -8,9 +8,10 @@ use std::path::Path;
 use dicom_dictionary_std::{tags, uids};
 use flate2::read::DeflateDecoder;
 
+use super::MAX_BYTES;
 use super::elements::{Elements, Encoding, Found, Trouble};
-use super::{MAX_BYTES, MAX_RATIO};
 use crate::Error;
+use crate::read::MAX_RATIO;
 
 /// How much is read at a time where the pixels are not wanted.
 const CHUNK: u64 = 64 << 10;
@@ -99,8 +100,10 @@ pub(super) fn open<T>(
                 // Doubled, since what was read is parsed anew each time.
                 wanted = length.min((end + CHUNK).max(2 * bytes.len() as u64));
             }
-            Trouble::Short(_) => return Err(damaged(path, "it became shorter while it was read")),
-            Trouble::Wrong(reason) => return Err(damaged(path, reason)),
+            Trouble::Short(_) => {
+                return Err(Error::damaged(path, "it became shorter while it was read"));
+            }
+            Trouble::Wrong(reason) => return Err(Error::damaged(path, reason)),
         }
     }
 }
@@ -183,12 +186,5 @@ fn too_large(path: &Path, found: u64) -> Error {
         path: path.to_path_buf(),
         found: format!("{found} bytes"),
         limit: format!("{MAX_BYTES} bytes"),
-    }
-}
-
-pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> Error {
-    Error::Damaged {
-        path: path.to_path_buf(),
-        reason: reason.into(),
     }
 }

@@ -6,7 +6,6 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::elements::DataSet;
-use super::file::damaged;
 use super::layout::{Layout, Photometric};
 use super::placement::Placement;
 use crate::Error;
@@ -123,7 +122,7 @@ impl<'a> Frame<'a> {
                 return Ok(default);
             };
             let numbers = holder.decimals(tag).unwrap_or_default();
-            let wrong = || damaged(path, format!("{name} is `{text}`, expected a number"));
+            let wrong = || Error::damaged(path, format!("{name} is `{text}`, expected a number"));
             numbers.first().copied().ok_or_else(wrong)
         };
         let slope = number(tags::RESCALE_SLOPE, "RescaleSlope", 1.0)?;

@@ -6,7 +6,6 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::elements::DataSet;
-use super::file::damaged;
 use super::{MAX_BYTES, unsupported};
 use crate::Error;
 use crate::read::{MAX_SIDE, MAX_UNPACKED};
@@ -111,7 +110,7 @@ impl Layout {
         let fits = self.stored >= 1 && self.high < self.allocated && self.stored <= self.high + 1;
         match fits {
             true => Ok(()),
-            false => Err(damaged(
+            false => Err(Error::damaged(
                 path,
                 format!(
                     "BitsAllocated is {}, BitsStored {}, HighBit {}",
@@ -129,7 +128,7 @@ impl Layout {
         };
         if self.samples != expected {
             let (samples, photometric) = (self.samples, self.photometric);
-            return Err(damaged(
+            return Err(Error::damaged(
                 path,
                 format!("SamplesPerPixel is {samples}, expected {expected} for {photometric:?}"),
             ));
@@ -152,7 +151,7 @@ impl Layout {
         } = *self;
         if frames == 0 || rows == 0 || columns == 0 {
             let reason = format!("{frames} frames of {rows} rows and {columns} columns");
-            return Err(damaged(path, reason));
+            return Err(Error::damaged(path, reason));
         }
         let width = self.width().max(1);
         let frame = (rows * columns * samples * width) as u64;
@@ -173,7 +172,7 @@ impl Layout {
 
 fn required<T>(path: &Path, name: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| {
-        damaged(
+        Error::damaged(
             path,
             format!("the DICOM attribute {name} is missing or wrong"),
         )

@@ -22,7 +22,7 @@ use dicom_dictionary_std::tags;
 
 use self::codec::{Codec, Failure};
 use self::elements::{DataSet, PixelData};
-use self::file::{Opened, damaged};
+use self::file::Opened;
 use self::frame::Frame;
 use self::layout::{Layout, Photometric};
 use self::pixels::Order;
@@ -36,9 +36,6 @@ pub(crate) use self::placement::{Oddity, Placement, oddity};
 
 /// Most bytes of a file, and most bytes that its voxels may take.
 const MAX_BYTES: u64 = 8 << 30;
-
-/// How many times longer than the file its content can be: deflate's limit.
-const MAX_RATIO: u64 = 1100;
 
 /// What is known of a file before its pixels are read.
 #[derive(Clone, Debug)]
@@ -139,7 +136,7 @@ fn volume(path: &Path, opened: &Opened) -> Result<Volume, Error> {
             let frames = frames.ok_or_else(|| {
                 let (pieces, frames) = (fragments.len(), layout.frames);
                 let reason = format!("{pieces} fragments do not make {frames} frames");
-                damaged(path, reason)
+                Error::damaged(path, reason)
             })?;
             let frames = frames.iter();
             let frames = frames.map(|frame| decoded(path, codec, &layout, frame));
@@ -159,7 +156,7 @@ fn native(
 ) -> Result<Vec<Voxels>, Error> {
     if codec != Codec::Native {
         let reason = "its pixels are not compressed, its transfer syntax says that they are";
-        return Err(damaged(path, reason));
+        return Err(Error::damaged(path, reason));
     }
     let frame = pixels::stored_bytes(layout).ok_or_else(|| {
         let found = "several frames of single bits that begin within a byte".to_owned();
@@ -195,7 +192,7 @@ fn decoded(path: &Path, codec: Codec, layout: &Layout, frame: &[u8]) -> Result<V
     let decoded = codec
         .decode(layout, frame)
         .map_err(|failure| match failure {
-            Failure::Damaged(reason) => damaged(path, reason),
+            Failure::Damaged(reason) => Error::damaged(path, reason),
             Failure::Unsupported(found) => unsupported(path, found, DECOMPRESS),
         })?;
     let layout = Layout {

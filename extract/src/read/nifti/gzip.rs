@@ -10,14 +10,12 @@ use libdeflater::Decompressor;
 
 use super::{Layout, header, voxels_at, with_type};
 use crate::Error;
+use crate::read::MAX_RATIO;
 use crate::read::volume::Volume;
 use crate::read::voxels::{Voxel, Voxels};
 
 /// Longest file that is read into memory whole: 2 GiB.
 const MAX_PACKED: u64 = 2 << 30;
-
-/// How many times longer than its packed form gzip's content can be (1032 by its design).
-const MAX_RATIO: u64 = 1100;
 
 /// The volume in a gzip file whose size is the one that the header in it promises; `None` for
 /// everything odd, which is left to the slower reader, who says what is wrong.

@@ -8,10 +8,9 @@ use std::borrow::Cow;
 
 use dicom_dictionary_std::uids;
 
-use super::MAX_RATIO;
 use super::file::BIG_ENDIAN;
 use super::layout::{Layout, Photometric};
-use crate::read::contained;
+use crate::read::{MAX_RATIO, contained};
 
 /// Frames up to this size are unpacked, however few bytes they are packed into.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
