@@ -92,6 +92,8 @@ pub type Mask = Array2<u16>;
 ///
 /// Each block has an array of its own, since each has a column of its own in the cache. Blocks are
 /// ordered oldest first: of `L` blocks, entry `i` is layer `L - i`, and layer 1 is the last block.
+/// Each block has its own `P` and `D`, and its own `D` of CLS tokens, as
+/// [`CacheMeta::shape`](crate::CacheMeta::shape) says.
 #[derive(Clone, Debug)]
 pub struct TokenBatch {
     /// `B` rows.

@@ -17,7 +17,8 @@ mod write;
 pub use batch::{Labels, Mask, SliceMeta, Split, Task, TokenBatch};
 pub use error::Error;
 pub use meta::{
-    CacheMeta, FORMAT_VERSION, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens, sha256_file,
+    CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
+    sha256_file,
 };
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;

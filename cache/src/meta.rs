@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::schema::Table;
 use crate::{Error, Task};
 
 /// The version of the format that this library writes and reads.
@@ -51,10 +53,14 @@ pub struct CacheMeta {
     pub tokens: Tokens,
     /// Number of blocks kept, `L`; layer 1 is the last block.
     pub layers: u32,
-    /// Width of a token, `D`.
+    /// Width of the last layer's CLS token, `D`.
     pub width: u32,
-    /// Rows and columns of the patch grid; `P` is their product.
+    /// Rows and columns of the last layer's patch grid; `P` is their product.
     pub grid: [u32; 2],
+    /// Each layer's shape, oldest first; empty where all tokens are of `width` and `grid`.
+    /// [`shape`](CacheMeta::shape) knows both cases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shapes: Vec<LayerShape>,
     /// Element type of all tensors: `f16`, little-endian.
     pub dtype: String,
     /// The whole recipe from voxels to the backbone's input.
@@ -84,6 +90,33 @@ pub struct ModelMeta {
     pub name: String,
     /// sha256 of the ONNX file, in hex.
     pub sha256: String,
+}
+
+/// The shape of one layer's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerShape {
+    /// Width of the CLS token.
+    pub cls: u32,
+    /// Width of patch tokens and of their mean.
+    pub patch: u32,
+    /// Rows and columns of the patch grid.
+    pub grid: [u32; 2],
+}
+
+impl LayerShape {
+    /// Number of patch tokens of a slice, `P`.
+    pub fn patches(&self) -> usize {
+        self.grid[0] as usize * self.grid[1] as usize
+    }
+
+    fn check(&self, dir: &Path) -> Result<(), Error> {
+        let [rows, columns] = self.grid.map(u64::from);
+        let patch = u64::from(self.patch);
+        let bytes = (2 * patch).saturating_mul(rows * columns);
+        check_size(dir, "width of a CLS token", self.cls.into(), 1..=1 << 20)?;
+        check_size(dir, "width of a patch token", patch, 1..=1 << 20)?;
+        check_size(dir, "bytes of patch tokens", bytes, 1..=i32::MAX as u64)
+    }
 }
 
 /// Which tokens a cache keeps.
@@ -133,9 +166,36 @@ pub struct Skipped {
 }
 
 impl CacheMeta {
-    /// Number of patch tokens of a slice, `P`.
-    pub fn patches(&self) -> usize {
-        self.grid[0] as usize * self.grid[1] as usize
+    /// The shape of a layer's tokens; layer 1 is the last block, `layers` the oldest.
+    pub fn shape(&self, layer: u32) -> LayerShape {
+        let own = self.shapes.iter().rev().zip(1..).find(|(_, k)| *k == layer);
+        own.map_or(self.plain_shape(), |(shape, _)| *shape)
+    }
+
+    /// That of every layer where `shapes` is empty.
+    fn plain_shape(&self) -> LayerShape {
+        LayerShape {
+            cls: self.width,
+            patch: self.width,
+            grid: self.grid,
+        }
+    }
+
+    /// Bytes of all tokens of a slice.
+    pub fn token_bytes(&self) -> usize {
+        let columns = Table::of(self).into_iter().flat_map(|table| {
+            let layers = 1..=self.layers;
+            layers.filter_map(move |layer| table.tensor_bytes(self.shape(layer)))
+        });
+        columns.sum()
+    }
+
+    /// The same description, without `shapes` that `width` and `grid` tell already.
+    pub(crate) fn without_plain_shapes(mut self) -> CacheMeta {
+        if self.shapes.iter().all(|shape| *shape == self.plain_shape()) {
+            self.shapes.clear();
+        }
+        self
     }
 
     /// Bytes in all finished shards.
@@ -167,26 +227,22 @@ impl CacheMeta {
 
     /// No size is believed that would make a reader allocate without bounds.
     fn check_sizes(&self, dir: &Path) -> Result<(), Error> {
-        let token = u64::from(self.width) * 2;
-        let patches = u64::from(self.grid[0]) * u64::from(self.grid[1]);
-        let limits = [
-            ("number of layers", u64::from(self.layers), 1024),
-            ("width of a token", u64::from(self.width), 1 << 20),
-            (
-                "bytes of patch tokens",
-                token.saturating_mul(patches),
-                i32::MAX as u64,
-            ),
-        ];
-        for (what, found, most) in limits {
-            if found == 0 || found > most {
-                return Err(Error::Shard {
-                    path: dir.join("meta.json"),
-                    what,
-                    found: found.to_string(),
-                    expected: format!("1 to {most}"),
-                });
-            }
+        let layers = u64::from(self.layers);
+        check_size(dir, "number of layers", layers, 1..=1024)?;
+        if !self.shapes.is_empty() {
+            let shapes = self.shapes.len() as u64;
+            check_size(dir, "number of shapes", shapes, layers..=layers)?;
+        }
+        (1..=self.layers).try_for_each(|layer| self.shape(layer).check(dir))?;
+        let (width, last) = (u64::from(self.width), self.shape(1));
+        check_size(dir, "the last shape's cls", last.cls.into(), width..=width)?;
+        for (found, expected) in last.grid.into_iter().zip(self.grid.map(u64::from)) {
+            check_size(
+                dir,
+                "the last shape's grid",
+                found.into(),
+                expected..=expected,
+            )?;
         }
         Ok(())
     }
@@ -236,7 +292,35 @@ impl CacheMeta {
     }
 }
 
+fn check_size(
+    dir: &Path,
+    what: &'static str,
+    found: u64,
+    allowed: RangeInclusive<u64>,
+) -> Result<(), Error> {
+    if allowed.contains(&found) {
+        return Ok(());
+    }
+    let (least, most) = allowed.into_inner();
+    Err(Error::Shard {
+        path: dir.join("meta.json"),
+        what,
+        found: found.to_string(),
+        expected: match least == most {
+            true => most.to_string(),
+            false => format!("{least} to {most}"),
+        },
+    })
+}
+
+/// The keys of `meta.json`, with the shapes of all layers.
 fn values(meta: &CacheMeta) -> Value {
+    let layers = (1..=meta.layers).rev();
+    let shapes = layers.map(|layer| meta.shape(layer)).collect();
+    let meta = CacheMeta {
+        shapes,
+        ..meta.clone()
+    };
     serde_json::to_value(meta).unwrap_or_default()
 }
 

@@ -114,7 +114,7 @@ impl CacheReader {
         Ok(rows)
     }
 
-    /// CLS tokens of a layer, `[N, D]`; layer 1 is the last block.
+    /// CLS tokens of a layer, `[N, D]`, `D` being the layer's; layer 1 is the last block.
     ///
     /// # Errors
     ///
@@ -140,8 +140,9 @@ impl CacheReader {
     /// otherwise as [`slices`](Self::slices).
     pub fn patch(&self, layer: u32, shard: usize) -> Result<Array3<f32>, Error> {
         let rows = self.shard_rows(shard)?;
-        let (patches, width) = (self.meta.patches(), self.meta.width as usize);
-        let mut out = Array3::zeros((rows, patches, width));
+        self.check_layer(Table::Patch, layer)?;
+        let shape = self.meta.shape(layer);
+        let mut out = Array3::zeros((rows, shape.patches(), shape.patch as usize));
         self.read_tensor(Table::Patch, layer, shard, standard(&mut out))?;
         Ok(out)
     }
@@ -195,11 +196,13 @@ impl CacheReader {
     }
 
     fn tokens(&self, table: Table, layer: u32) -> Result<Array2<f32>, Error> {
+        self.check_layer(table, layer)?;
         let rows = self.meta.shards.iter().map(|s| s.rows as usize).sum();
-        let mut out = Array2::zeros((rows, self.meta.width as usize));
+        let width = self.row_values(table, layer);
+        let mut out = Array2::zeros((rows, width));
         let mut rest = standard(&mut out);
         for (index, shard) in self.meta.shards.iter().enumerate() {
-            let (here, after) = rest.split_at_mut(shard.rows as usize * self.meta.width as usize);
+            let (here, after) = rest.split_at_mut(shard.rows as usize * width);
             self.read_tensor(table, layer, index, here)?;
             rest = after;
         }
@@ -213,6 +216,22 @@ impl CacheReader {
         shard: usize,
         mut out: &mut [f32],
     ) -> Result<(), Error> {
+        let values = self.row_values(table, layer);
+        for batch in self.batches(table, shard, &table.column(layer))? {
+            let batch = batch?;
+            let (here, after) = out.split_at_mut(batch.num_rows() * values);
+            schema::decode_tensors(batch.column(1), here);
+            out = after;
+        }
+        Ok(())
+    }
+
+    fn row_values(&self, table: Table, layer: u32) -> usize {
+        let values = table.tensor_values(self.meta.shape(layer));
+        values.unwrap_or_default()
+    }
+
+    fn check_layer(&self, table: Table, layer: u32) -> Result<(), Error> {
         self.check_table(table, "extract again with `--tokens all`")?;
         if layer == 0 || layer > self.meta.layers {
             return Err(Error::Missing {
@@ -220,13 +239,6 @@ impl CacheReader {
                 what: format!("no layer {layer}, the cache has 1 to {}", self.meta.layers),
                 hint: "layer 1 is the last block; extract again with more `--layers`",
             });
-        }
-        for batch in self.batches(table, shard, &table.column(layer))? {
-            let batch = batch?;
-            let values = table.tensor_bytes(&self.meta).unwrap_or_default() / 2;
-            let (here, after) = out.split_at_mut(batch.num_rows() * values);
-            schema::decode_tensors(batch.column(1), here);
-            out = after;
         }
         Ok(())
     }

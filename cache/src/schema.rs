@@ -18,7 +18,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, ArrayView2};
 
-use crate::{CacheMeta, Labels, Mask, SliceMeta, Split, Task, Tokens};
+use crate::{CacheMeta, Labels, LayerShape, Mask, SliceMeta, Split, Task, Tokens};
 
 /// The tables of a cache, a folder each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +53,21 @@ impl Table {
         tables
     }
 
-    /// Bytes that a row holds in a tensor column; `None` for the other tables.
-    pub(crate) fn tensor_bytes(self, meta: &CacheMeta) -> Option<usize> {
-        let token = meta.width as usize * size_of::<f16>();
+    /// Values that a row holds in the tensor column of a layer of this shape; `None` for the other
+    /// tables.
+    pub(crate) fn tensor_values(self, shape: LayerShape) -> Option<usize> {
         match self {
-            Table::Cls | Table::Mean => Some(token),
-            Table::Patch => Some(token * meta.patches()),
+            Table::Cls => Some(shape.cls as usize),
+            Table::Mean => Some(shape.patch as usize),
+            Table::Patch => Some(shape.patch as usize * shape.patches()),
             Table::Slices | Table::Mask => None,
         }
+    }
+
+    /// The same in bytes.
+    pub(crate) fn tensor_bytes(self, shape: LayerShape) -> Option<usize> {
+        self.tensor_values(shape)
+            .map(|values| values * size_of::<f16>())
     }
 
     pub(crate) fn schema(self, meta: &CacheMeta) -> SchemaRef {
@@ -69,13 +76,17 @@ impl Table {
             Table::Slices => fields.extend(slice_fields(meta)),
             Table::Mask => fields.push(Field::new("mask", DataType::Binary, true)),
             Table::Cls | Table::Mean | Table::Patch => {
-                let bytes = self.tensor_bytes(meta).unwrap_or_default();
-                let kind = DataType::FixedSizeBinary(i32::try_from(bytes).unwrap_or(i32::MAX));
-                let columns = (1..=meta.layers).rev().map(|layer| self.column(layer));
-                fields.extend(columns.map(|name| Field::new(name, kind.clone(), false)));
+                let layers = (1..=meta.layers).rev();
+                fields.extend(layers.map(|layer| self.tensor_field(layer, meta.shape(layer))));
             }
         }
         Arc::new(Schema::new(fields))
+    }
+
+    fn tensor_field(self, layer: u32, shape: LayerShape) -> Field {
+        let bytes = self.tensor_bytes(shape).unwrap_or_default();
+        let kind = DataType::FixedSizeBinary(i32::try_from(bytes).unwrap_or(i32::MAX));
+        Field::new(self.column(layer), kind, false)
     }
 
     /// The name of a tensor's column; layer 1 is the last block.
@@ -186,9 +197,9 @@ pub(crate) fn encode_tensors(
 ) -> Result<RecordBatch, ArrowError> {
     let rows = layers.first().map_or(0, ArrayView2::nrows);
     let mut columns = vec![row_numbers(first, rows)];
-    let bytes = table.tensor_bytes(meta).unwrap_or_default();
-    let bytes = i32::try_from(bytes).map_err(|e| ArrowError::ExternalError(e.into()))?;
     for layer in layers {
+        let bytes = layer.ncols() * size_of::<f16>();
+        let bytes = i32::try_from(bytes).map_err(|e| ArrowError::ExternalError(e.into()))?;
         let buffer = Buffer::from_vec(to_f16(*layer));
         columns.push(Arc::new(FixedSizeBinaryArray::try_new(
             bytes, buffer, None,

@@ -80,7 +80,8 @@ fn write_error(path: &Path, source: ParquetError) -> Error {
 fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
     let builder = WriterProperties::builder().set_created_by("slicebank".into());
     let zstd = Compression::ZSTD(ZstdLevel::default());
-    match table.tensor_bytes(meta) {
+    let columns = (1..=meta.layers).filter_map(|layer| table.tensor_bytes(meta.shape(layer)));
+    match columns.max() {
         Some(bytes) => builder
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)

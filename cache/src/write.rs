@@ -10,7 +10,7 @@ use ndarray::{Array2, Array3, ArrayView2, Axis, Slice};
 use crate::meta::{io_error, sync_dir};
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
-use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, SliceMeta, TokenBatch};
+use crate::{CacheMeta, CacheReader, Error, LayerShape, Shard, Skipped, SliceMeta, TokenBatch};
 
 /// Where a cache ends: the last slice in a finished shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ impl CacheWriter {
     /// Creates the cache `dir`, or opens it to go on.
     ///
     /// `run` describes the cache that is to be made; its progress (`rows`, `shards`, `skipped`,
-    /// `complete`) is ignored.
+    /// `complete`) is ignored. Its `shapes` may also be given where all layers are alike; the cache
+    /// then keeps none.
     ///
     /// # Errors
     ///
@@ -55,6 +56,7 @@ impl CacheWriter {
     pub fn open(dir: &Path, run: CacheMeta) -> Result<CacheWriter, Error> {
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
         let lock = lock(dir)?;
+        let run = run.without_plain_shapes();
         let meta = match CacheMeta::read(dir) {
             Ok(meta) => {
                 meta.check_same(&run, dir)?;
@@ -227,15 +229,22 @@ impl CacheWriter {
 
     fn check_shapes(&self, batch: &TokenBatch) -> Result<(), Error> {
         let (rows, meta) = (batch.slices.len(), &self.meta);
-        let (layers, width) = (meta.layers as usize, meta.width as usize);
-        let token = vec![vec![rows, width]; layers];
+        let layers: Vec<LayerShape> = (1..=meta.layers).rev().map(|k| meta.shape(k)).collect();
+        let shapes = |of: fn(&LayerShape) -> Vec<usize>| -> Vec<Vec<usize>> {
+            let shape = |layer| [vec![rows], of(layer)].concat();
+            layers.iter().map(shape).collect()
+        };
         let patch = match Table::of(meta).contains(&Table::Patch) {
-            true => vec![vec![rows, meta.patches(), width]; layers],
+            true => shapes(|layer| vec![layer.patches(), layer.patch as usize]),
             false => Vec::new(),
         };
         let masks = if meta.has_masks { rows } else { 0 };
-        self.same("cls shape", shapes2(&batch.cls), token.clone())?;
-        self.same("mean shape", shapes2(&batch.mean), token)?;
+        let (cls, mean) = (
+            shapes(|layer| vec![layer.cls as usize]),
+            shapes(|layer| vec![layer.patch as usize]),
+        );
+        self.same("cls shape", shapes2(&batch.cls), cls)?;
+        self.same("mean shape", shapes2(&batch.mean), mean)?;
         self.same("patch shape", shapes3(&batch.patch), patch)?;
         self.same("number of masks", batch.masks.len(), masks)
     }

@@ -39,6 +39,7 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         layers: 1,
         width: 2,
         grid: [2, 2],
+        shapes: vec![],
         dtype: "f16".into(),
         preprocess: Value::Null,
         provider: "cpu".into(),

@@ -1,11 +1,21 @@
 //! A cache is open: the readers of a notebook user agree on it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use cache::{CacheMeta, CacheReader, CacheWriter, LayerShape, TokenBatch};
+use ndarray::{Array2, Array3};
 
 use crate::lab::{Lab, Run, gzip, nifti, program, project, python, ramp};
 
 #[test]
 fn polars_pyarrow_and_duckdb_read_every_column() {
+    let lab = extracted();
+    Run::of(python("open_cache.py").arg(lab.cache())).expect(0);
+}
+
+/// A lab with a cache of patch tokens, masks and several shards.
+fn extracted() -> Lab {
     let lab = Lab::new();
     let shape = [6, 5, 4];
     lab.write("ct.nii.gz", gzip(&nifti(shape, &ramp(shape))));
@@ -16,7 +26,62 @@ fn polars_pyarrow_and_duckdb_read_every_column() {
     let options = ["--tokens", "all", "--shard-rows", "2", "--batch-size", "2"];
     lab.extract("manifest", &lab.write("m.csv", csv), &options)
         .expect(0);
-    Run::of(python("open_cache.py").arg(lab.cache())).expect(0);
+    lab
+}
+
+#[test]
+fn the_format_s_examples_read_caches_of_equal_and_of_unequal_layers() {
+    let lab = extracted();
+    examples_print(&lab, &lab.cache(), ["(5, 32)", "(2, 32)", "(2, 4, 4, 32)"]);
+    let uneven = lab.path("uneven");
+    write_uneven(&CacheReader::open(&lab.cache()).unwrap(), &uneven);
+    examples_print(&lab, &uneven, ["(5, 7)", "(2, 7)", "(2, 2, 3, 5)"]);
+}
+
+/// Runs the Python examples of the format's README on a cache; `shapes` are what they print.
+#[track_caller]
+fn examples_print(lab: &Lab, cache: &Path, shapes: [&str; 3]) {
+    let readme = fs::read_to_string(project().join("cache/README.md")).unwrap();
+    let blocks = readme.split("```python\n").skip(1);
+    let blocks: Vec<&str> = blocks.map(|b| b.split_once("```").unwrap().0).collect();
+    let named = "embeddings/chest-ct/dinov2-s14@224";
+    assert!(blocks.len() == 2 && blocks.iter().all(|block| block.contains(named)));
+    let code = blocks.concat().replace(named, cache.to_str().unwrap());
+    let run = Run::of(&mut python(
+        lab.write("examples.py", code).to_str().unwrap(),
+    ))
+    .expect(0);
+    for shape in shapes {
+        assert!(run.stdout.contains(shape), "no {shape} in {}", run.stdout);
+    }
+}
+
+/// A cache of the same slices, with two layers of different widths and grids.
+fn write_uneven(reader: &CacheReader, dir: &Path) {
+    let shape = |cls, patch, grid| LayerShape { cls, patch, grid };
+    let meta = CacheMeta {
+        layers: 2,
+        width: 7,
+        grid: [2, 3],
+        shapes: vec![shape(2, 2, [4, 4]), shape(7, 5, [2, 3])],
+        ..reader.meta().clone()
+    };
+    let slices = reader.slices().unwrap();
+    let tokens = |width| Array2::ones((slices.len(), width));
+    let patch = |patches, width| Array3::ones((slices.len(), patches, width));
+    let shards = 0..reader.meta().shards.len();
+    let mut writer = CacheWriter::open(dir, meta).unwrap();
+    let batch = TokenBatch {
+        cls: vec![tokens(2), tokens(7)],
+        mean: vec![tokens(2), tokens(5)],
+        patch: vec![patch(16, 2), patch(6, 5)],
+        masks: shards
+            .flat_map(|shard| reader.masks(shard).unwrap())
+            .collect(),
+        slices,
+    };
+    writer.append(&batch).unwrap();
+    writer.finish().unwrap();
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn describe(
         layers: options.layers,
         width: card.width,
         grid: card.grid(options.image_size)?,
+        shapes: Vec::new(),
         dtype: "f16".to_string(),
         preprocess: serde_json::to_value(recipe)?,
         provider: "cpu".to_string(),
@@ -201,12 +202,8 @@ fn describe(
 
 /// A multiple of the batch size: so a continued run cuts the same batches as one without a stop.
 fn shard_rows(args: &ExtractArgs, meta: &CacheMeta) -> u32 {
-    let tokens = match meta.tokens {
-        Tokens::Cls => 2,
-        Tokens::All => 2 + meta.patches(),
-    };
-    let row_bytes = tokens * meta.layers as usize * meta.width as usize * 2;
-    let fitting = u32::try_from((SHARD_BYTES / row_bytes.max(1)).clamp(1, SHARD_ROWS));
+    let fitting = SHARD_BYTES / meta.token_bytes().max(1);
+    let fitting = u32::try_from(fitting.clamp(1, SHARD_ROWS));
     let wanted = args.shard_rows.unwrap_or(fitting.unwrap_or(1));
     wanted.next_multiple_of(args.batch_size)
 }

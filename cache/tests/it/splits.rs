@@ -1,19 +1,17 @@
 //! Named splits: written beside a finished cache, and read in place of its own.
-#![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use cache::{
-    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Split, Task,
-    TokenBatch, Tokens, write_split,
-};
+use cache::{CacheReader, CacheWriter, Labels, SliceMeta, Split, TokenBatch, write_split};
 use ndarray::Array2;
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use tempfile::TempDir;
+
+use crate::made::plain;
 
 /// A cache of samples `s0`, `s1`, … with two slices each, all in train.
 struct Made(TempDir);
@@ -21,7 +19,7 @@ struct Made(TempDir);
 impl Made {
     fn new(samples: usize) -> Made {
         let made = Made(TempDir::new().unwrap());
-        let mut writer = CacheWriter::open(&made.dir(), meta()).unwrap();
+        let mut writer = CacheWriter::open(&made.dir(), plain()).unwrap();
         writer.append(&batch(samples)).unwrap();
         writer.finish().unwrap();
         made
@@ -55,40 +53,6 @@ impl Made {
         for word in words.iter().chain(&["hint:"]) {
             assert!(text.contains(word), "no `{word}` in {text}");
         }
-    }
-}
-
-fn meta() -> CacheMeta {
-    CacheMeta {
-        format_version: FORMAT_VERSION,
-        tool_version: "test".to_string(),
-        dataset: "data".to_string(),
-        task: Task::Unlabelled,
-        classes: Vec::new(),
-        has_masks: false,
-        mask_classes: Vec::new(),
-        split: Some("official".to_string()),
-        samples: 1,
-        samples_sha256: "samples".to_string(),
-        model: ModelMeta {
-            name: "model".to_string(),
-            sha256: "model".to_string(),
-        },
-        image_size: 28,
-        tokens: Tokens::Cls,
-        layers: 1,
-        width: 1,
-        grid: [1, 1],
-        dtype: "f16".to_string(),
-        preprocess: serde_json::json!({}),
-        provider: "cpu".to_string(),
-        precision: "fp32".to_string(),
-        batch_size: 1,
-        shard_rows: 3,
-        rows: 0,
-        shards: Vec::new(),
-        skipped: Vec::new(),
-        complete: false,
     }
 }
 
@@ -224,7 +188,7 @@ fn a_foreign_file_is_checked() {
 #[test]
 fn an_unfinished_cache_gets_no_split() {
     let made = Made(TempDir::new().unwrap());
-    drop(CacheWriter::open(&made.dir(), meta()).unwrap());
+    drop(CacheWriter::open(&made.dir(), plain()).unwrap());
     let text = write_split(&made.dir(), "a", "none", &[])
         .unwrap_err()
         .to_string();

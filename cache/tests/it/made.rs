@@ -1,0 +1,184 @@
+//! What the tests' caches are made of.
+
+use std::fs;
+use std::path::Path;
+
+use cache::{
+    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta, SliceMeta,
+    Split, Task, TokenBatch, Tokens,
+};
+use ndarray::{Array2, Array3, Axis, concatenate};
+
+pub(crate) const WIDTH: u32 = 3;
+
+/// One unlabelled layer of width 1 and a grid of one patch.
+pub(crate) fn plain() -> CacheMeta {
+    CacheMeta {
+        format_version: FORMAT_VERSION,
+        tool_version: "test".to_string(),
+        dataset: "data".to_string(),
+        task: Task::Unlabelled,
+        classes: Vec::new(),
+        has_masks: false,
+        mask_classes: Vec::new(),
+        split: None,
+        samples: 1,
+        samples_sha256: "samples".to_string(),
+        model: ModelMeta {
+            name: "model".to_string(),
+            sha256: "model".to_string(),
+        },
+        image_size: 28,
+        tokens: Tokens::Cls,
+        layers: 1,
+        width: 1,
+        grid: [1, 1],
+        shapes: Vec::new(),
+        dtype: "f16".to_string(),
+        preprocess: serde_json::json!({}),
+        provider: "cpu".to_string(),
+        precision: "fp32".to_string(),
+        batch_size: 1,
+        shard_rows: 3,
+        rows: 0,
+        shards: Vec::new(),
+        skipped: Vec::new(),
+        complete: false,
+    }
+}
+
+/// Two layers and two classes.
+pub(crate) fn meta(task: Task, tokens: Tokens, has_masks: bool, shard_rows: u32) -> CacheMeta {
+    CacheMeta {
+        task,
+        classes: vec!["heart".to_string(), "lung, left".to_string()],
+        has_masks,
+        tokens,
+        layers: 2,
+        width: WIDTH,
+        grid: [2, 2],
+        preprocess: serde_json::json!({"intensity": {"low": 1, "high": 2}}),
+        shard_rows,
+        ..plain()
+    }
+}
+
+/// `count` rows from row `first` on; every value is one that f16 keeps exactly.
+pub(crate) fn batch(meta: &CacheMeta, first: usize, count: usize) -> TokenBatch {
+    let rows = first..first + count;
+    let value = |row: usize, layer: usize, at: usize| (row * 7 + layer * 3 + at) as f32 / 8.0;
+    let shapes: Vec<LayerShape> = (1..=meta.layers).rev().map(|k| meta.shape(k)).collect();
+    let tokens = |kind: usize, width: fn(&LayerShape) -> u32| {
+        let layer = |(l, shape)| {
+            let shape = (count, width(shape) as usize);
+            Array2::from_shape_fn(shape, |(r, d)| value(first + r, l, d + kind))
+        };
+        shapes.iter().enumerate().map(layer).collect()
+    };
+    let patch = |l: usize| {
+        let width = shapes[l].patch as usize;
+        let shape = (count, shapes[l].patches(), width);
+        Array3::from_shape_fn(shape, |(r, p, d)| -value(first + r, l, p * width + d))
+    };
+    let layers = match meta.tokens {
+        Tokens::All => meta.layers as usize,
+        Tokens::Cls => 0,
+    };
+    TokenBatch {
+        slices: rows.clone().map(|row| slice(meta, row)).collect(),
+        cls: tokens(0, |shape| shape.cls),
+        mean: tokens(1, |shape| shape.patch),
+        patch: (0..layers).map(patch).collect(),
+        masks: rows.filter(|_| meta.has_masks).map(mask).collect(),
+    }
+}
+
+pub(crate) fn slice(meta: &CacheMeta, row: usize) -> SliceMeta {
+    SliceMeta {
+        sample: format!("sample {}", row / 3),
+        image: format!("a/{row}.png"),
+        patient: row.is_multiple_of(2).then(|| format!("p{row}")),
+        slice: (row % 3) as u32,
+        view: 0,
+        split: [
+            None,
+            Some(Split::Train),
+            Some(Split::Val),
+            Some(Split::Test),
+        ][row % 4],
+        labels: match meta.task {
+            Task::Unlabelled => Labels::Unlabelled,
+            Task::SingleLabel => Labels::Single([Some(0), Some(1), None][row % 3]),
+            Task::MultiLabel => Labels::Multi(vec![[Some(1), Some(-1), None][row % 3], Some(0)]),
+        },
+        height: 2 + row as u32 % 2,
+        width: 4,
+        spacing_mm: (row % 2 == 1).then_some([1.0, 0.5, 0.25]),
+    }
+}
+
+fn mask(row: usize) -> Option<Array2<u16>> {
+    let pixels = |(y, x)| (row * 300 + y * 4 + x) as u16;
+    (row % 3 != 1).then(|| Array2::from_shape_fn((2 + row % 2, 4), pixels))
+}
+
+pub(crate) fn assert_holds(dir: &Path, meta: &CacheMeta, rows: usize) {
+    let reader = CacheReader::open(dir).unwrap();
+    reader.verify().unwrap();
+    let all = batch(meta, 0, rows);
+    assert_eq!(reader.slices().unwrap(), all.slices);
+    let shards = reader.meta().shards.len();
+    for layer in 1..=meta.layers {
+        let at = (meta.layers - layer) as usize;
+        assert_eq!(reader.cls(layer).unwrap(), all.cls[at]);
+        assert_eq!(reader.mean(layer).unwrap(), all.mean[at]);
+        if meta.tokens == Tokens::All {
+            let parts: Vec<_> = (0..shards)
+                .map(|s| reader.patch(layer, s).unwrap())
+                .collect();
+            let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            assert_eq!(concatenate(Axis(0), &parts).unwrap(), all.patch[at]);
+        }
+    }
+    if meta.has_masks {
+        let masks = (0..shards).flat_map(|s| reader.masks(s).unwrap());
+        assert!(masks.eq(all.masks));
+    }
+}
+
+pub(crate) fn write(dir: &Path, meta: &CacheMeta, batches: &[usize]) {
+    let mut writer = CacheWriter::open(dir, meta.clone()).unwrap();
+    let mut first = 0;
+    for &count in batches {
+        writer.append(&batch(meta, first, count)).unwrap();
+        first += count;
+    }
+    writer.finish().unwrap();
+}
+
+pub(crate) fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((
+                path.to_string_lossy().into_owned(),
+                fs::read(&path).unwrap(),
+            )),
+        }
+    }
+    let prefix = format!("{}/", dir.display());
+    found
+        .iter_mut()
+        .for_each(|(name, _)| *name = name.replace(&prefix, ""));
+    found.sort();
+    found
+}
+
+pub(crate) fn small() -> (tempfile::TempDir, CacheMeta) {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(Task::SingleLabel, Tokens::Cls, false, 2);
+    write(dir.path(), &meta, &[5]);
+    (dir, meta)
+}

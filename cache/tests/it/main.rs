@@ -1,0 +1,8 @@
+//! Caches as a program writes and reads them.
+#![allow(clippy::unwrap_used)]
+
+mod made;
+mod refusals;
+mod round_trip;
+mod shapes;
+mod splits;

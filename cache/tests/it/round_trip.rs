@@ -1,0 +1,105 @@
+//! What is written is what is read, wherever a run stopped.
+
+use std::fs;
+use std::path::Path;
+
+use cache::{CacheReader, CacheWriter, Labels, Position, Skipped, Task, Tokens};
+use proptest::prelude::*;
+
+use crate::made::{assert_holds, batch, files, meta, slice, small, write};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn what_is_written_is_read(
+        batches in prop::collection::vec(1_usize..6, 1..6),
+        shard_rows in 1_u32..9,
+        task in prop::sample::select(vec![Task::Unlabelled, Task::SingleLabel, Task::MultiLabel]),
+        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All]),
+        has_masks: bool,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = meta(task, tokens, has_masks, shard_rows);
+        write(dir.path(), &meta, &batches);
+        assert_holds(dir.path(), &meta, batches.iter().sum());
+    }
+
+    #[test]
+    fn a_stopped_writer_goes_on_to_the_same_bytes(stop in 0_usize..20, shard_rows in 1_u32..9) {
+        let (whole, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let meta = meta(Task::MultiLabel, Tokens::All, true, shard_rows);
+        write(whole.path(), &meta, &[1; 20]);
+
+        let mut writer = CacheWriter::open(stopped.path(), meta.clone()).unwrap();
+        (0..stop).for_each(|row| writer.append(&batch(&meta, row, 1)).unwrap());
+        drop(writer);
+        let mut writer = CacheWriter::open(stopped.path(), meta.clone()).unwrap();
+        let done = stop - stop % shard_rows as usize;
+        prop_assert_eq!(writer.meta().rows, done as u64);
+        let last = done.checked_sub(1).map(|row| slice(&meta, row));
+        let position = last.map(|s| Position { sample: s.sample, slice: s.slice, view: s.view });
+        prop_assert_eq!(writer.position().unwrap(), position);
+        (done..20).for_each(|row| writer.append(&batch(&meta, row, 1)).unwrap());
+        writer.finish().unwrap();
+        prop_assert!(files(whole.path()) == files(stopped.path()));
+    }
+}
+
+#[test]
+fn a_file_of_the_user_s_own_is_left_alone() {
+    let (dir, meta) = small();
+    let [notes, part] = ["cls/notes.txt", "cls/00007.parquet.part"].map(|f| dir.path().join(f));
+    fs::write(&notes, "mine").unwrap();
+    fs::write(&part, "left by a stop").unwrap();
+    CacheWriter::open(dir.path(), meta).unwrap();
+    assert!(notes.exists() && !part.exists());
+}
+
+#[test]
+fn a_skipped_sample_is_noted_once_and_forgotten_when_it_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(Task::SingleLabel, Tokens::Cls, false, 2);
+    let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
+    for sample in ["sample 0", "other", "other"] {
+        let (sample, reason) = (sample.to_string(), "damaged".to_string());
+        writer.skip(Skipped { sample, reason });
+    }
+    writer.append(&batch(&meta, 0, 1)).unwrap();
+    let skipped = writer.finish().unwrap().skipped;
+    assert_eq!(skipped.len(), 1);
+    assert_eq!(skipped[0].sample, "other");
+}
+
+#[test]
+fn caches_are_found_two_folders_down() {
+    let (root, meta) = (tempfile::tempdir().unwrap(), small().1);
+    for name in ["b/m@28", "a/m@28"] {
+        write(&root.path().join(name), &meta, &[1]);
+    }
+    fs::create_dir_all(root.path().join("c/empty")).unwrap();
+    let found = CacheReader::find(root.path()).unwrap();
+    assert_eq!(
+        found,
+        [root.path().join("a/m@28"), root.path().join("b/m@28")]
+    );
+}
+
+/// A cache of format version 1, as `extract` wrote it from three images: it opens for ever.
+#[test]
+fn version_1_is_read() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
+    let reader = CacheReader::open(&golden).unwrap();
+    reader.verify().unwrap();
+    let meta = reader.meta();
+    assert_eq!((meta.rows, meta.layers, meta.width), (3, 2, 32));
+    let slices = reader.slices().unwrap();
+    assert_eq!(slices[2].image, "3.png");
+    assert_eq!(slices[1].labels, Labels::Multi(vec![Some(1), Some(0)]));
+    assert_eq!(reader.patch(1, 0).unwrap().dim(), (2, 16, 32));
+    assert_eq!(reader.masks(0).unwrap()[1].as_ref().unwrap()[[2, 3]], 1);
+    let norm = reader.cls(1).unwrap().mapv(|v| v * v).sum();
+    assert!((norm - NORM_V1).abs() < 1e-3, "{norm}");
+}
+
+const NORM_V1: f32 = 112.5392;
