@@ -217,7 +217,7 @@ def write(tiny):
     encoder = tiny.encoder(tiny.model)
     patch = next(m for m in encoder.modules() if isinstance(m, nn.Conv2d)).kernel_size[0]
     native_table = encoder.embeddings.position_embeddings.clone() if tiny.table else None
-    parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    parameters = count_parameters(encoder)
     golden = {}
     for grid, images in IMAGES.items():
         if tiny.table:
@@ -274,6 +274,17 @@ def blocks(encoder):
 
 
 # Cards.
+
+
+def count_parameters(encoder):
+    """Those that tokens depend on, and the last LayerNorm."""
+    unused = ("mask_token", "pooler", "head.")
+    named = encoder.named_parameters()
+    return sum(
+        values.numel()
+        for name, values in named
+        if not name.removeprefix("embeddings.").startswith(unused)
+    )
 
 
 def card(tiny, width, parameters, patch, weights):
