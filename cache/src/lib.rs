@@ -18,7 +18,7 @@ pub use batch::{Labels, Mask, SliceMeta, Split, Task, TokenBatch};
 pub use error::Error;
 pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
-    sha256_file,
+    sha256_bytes, sha256_file,
 };
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;

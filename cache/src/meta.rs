@@ -18,7 +18,14 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
-const PROGRESS: [&str; 5] = ["tool_version", "rows", "shards", "skipped", "complete"];
+const PROGRESS: [&str; 6] = [
+    "tool_version",
+    "parity",
+    "rows",
+    "shards",
+    "skipped",
+    "complete",
+];
 
 /// The content of `meta.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +52,10 @@ pub struct CacheMeta {
     pub samples: u64,
     /// Hash over the list of samples with their labels and splits, and the source files' sizes.
     pub samples_sha256: String,
+    /// The ONNX Runtime execution provider.
+    pub provider: String,
+    /// The precision of the computation.
+    pub precision: String,
     /// The backbone.
     pub model: ModelMeta,
     /// Input height and width of the backbone in pixels.
@@ -65,10 +76,10 @@ pub struct CacheMeta {
     pub dtype: String,
     /// The whole recipe from voxels to the backbone's input.
     pub preprocess: Value,
-    /// The ONNX Runtime execution provider.
-    pub provider: String,
-    /// The precision of the computation.
-    pub precision: String,
+    /// How far tokens were from those of the processor in f32 when the run began, if that was
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Value>,
     /// Slices in a run of the backbone.
     pub batch_size: u32,
     /// Rows in every shard but the last.
@@ -93,7 +104,7 @@ pub struct ModelMeta {
 }
 
 /// The shape of one layer's tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerShape {
     /// Width of the CLS token.
     pub cls: u32,
@@ -375,6 +386,11 @@ pub fn sha256_file(path: &Path) -> Result<String, Error> {
             n => hash.update(&buffer[..n]),
         }
     }
+}
+
+/// The sha256 of bytes, in hex.
+pub fn sha256_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

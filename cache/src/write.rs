@@ -126,6 +126,12 @@ impl CacheWriter {
         Ok(())
     }
 
+    /// Notes how far the run's tokens are from those of the reference; it is saved with the next
+    /// shard.
+    pub fn set_parity(&mut self, parity: serde_json::Value) {
+        self.meta.parity = Some(parity);
+    }
+
     /// Notes a sample that could not be read; it is saved with the next shard.
     pub fn skip(&mut self, skipped: Skipped) {
         if !self.meta.skipped.iter().any(|s| s.sample == skipped.sample) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::model::ModelError;
 use crate::preprocess::{NonFinite, Slicing};
 
 /// A failure of stage one; the text names the file and, on a line of its own, the fix.
@@ -413,38 +414,7 @@ pub enum Error {
         samples: u64,
     },
 
-    /// The project's folder cannot be found.
-    #[error(
-        "found no folder `onnx_models` in `$SLICEBANK_HOME`, or else in the current folder, the program's folder or above them\nhint: run from the project's folder, or set `SLICEBANK_HOME` to it"
-    )]
-    NoProject,
-    /// ONNX Runtime is not installed.
-    #[error(
-        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`"
-    )]
-    NoRuntime {
-        /// Where it was looked for.
-        searched: String,
-    },
-    /// ONNX Runtime cannot be loaded, or is too old.
-    #[error("`{}`: {source}\nhint: run `scripts/install_onnxruntime`, and unset `ORT_DYLIB_PATH` if it is set", path.display())]
-    RuntimeLoad {
-        /// The library.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// No model has this name.
-    #[error("`{name}`: no such model in `{}`, expected one of `{known}`\nhint: a model is a card `NAME.toml` in that folder", folder.display())]
-    UnknownModel {
-        /// The name asked for.
-        name: String,
-        /// The folder of cards.
-        folder: PathBuf,
-        /// The names there are.
-        known: String,
-    },
-    /// A model card cannot be understood.
+    /// A card cannot be understood.
     #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]
     Card {
         /// The card.
@@ -452,88 +422,9 @@ pub enum Error {
         /// What the parser says.
         source: Box<toml::de::Error>,
     },
-    /// A card's `name` is not that of its file.
-    #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", path.display())]
-    CardName {
-        /// The card.
-        path: PathBuf,
-        /// The name in it.
-        found: String,
-    },
-    /// Patches do not tile the input.
-    #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16)]
-    ImageSize {
-        /// The model.
-        model: String,
-        /// The size asked for.
-        found: u32,
-        /// Its patch size.
-        patch: u32,
-    },
-    /// More blocks are asked for than the export has.
-    #[error(
-        "`{model}`: {found} layers are asked for, the export has 1 to {most}\nhint: give `--layers` a number up to {most}"
-    )]
-    Layers {
-        /// The model.
-        model: String,
-        /// How many are asked for.
-        found: u32,
-        /// How many there are.
-        most: u32,
-    },
-    /// The model has not been exported for this input size.
-    #[error("`{}`: the model has not been exported for this size\nhint: run `scripts/export_onnx {name} --image-size {size}`", path.display())]
-    NoExport {
-        /// Where the export should be.
-        path: PathBuf,
-        /// The model.
-        name: String,
-        /// The input size.
-        size: u32,
-    },
-    /// The export is not the one that the card knows.
-    #[error("`{}`: the sha256 is `{found}`, the model card says `{expected}`\nhint: the file is damaged or another model; run `scripts/export_onnx {name} --image-size {size}` again", path.display())]
-    ModelHash {
-        /// The ONNX file.
-        path: PathBuf,
-        /// Its hash.
-        found: String,
-        /// The hash in the card.
-        expected: String,
-        /// The model.
-        name: String,
-        /// The input size.
-        size: u32,
-    },
-    /// ONNX Runtime cannot load the model.
-    #[error("`{}`: {source}\nhint: the file is damaged or no ONNX model; export it again", path.display())]
-    ModelLoad {
-        /// The ONNX file.
-        path: PathBuf,
-        /// What ONNX Runtime says.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The graph is not what its card says.
-    #[error("`{}`: the graph's `{name}` is {found}, expected {expected}\nhint: export the model again, or correct its card", path.display())]
-    ModelOutput {
-        /// The ONNX file.
-        path: PathBuf,
-        /// The input or output.
-        name: String,
-        /// What it is.
-        found: String,
-        /// What the card wants.
-        expected: String,
-    },
-    /// The backbone failed on a batch.
-    #[error("`{}`: {source}\nhint: if memory ran out, give a smaller `--batch-size` to a new cache", path.display())]
-    Run {
-        /// The ONNX file.
-        path: PathBuf,
-        /// What ONNX Runtime says.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// The model cannot be had or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The cache cannot be written.
     #[error(transparent)]
     Cache(#[from] cache::Error),

@@ -4,15 +4,16 @@ pub mod backbone;
 pub mod cli;
 pub mod dataset;
 pub mod error;
+pub mod export;
 mod fingerprint;
 pub mod lint;
 pub mod model;
+pub mod parity;
 pub mod pipeline;
 pub mod prepare;
 pub mod preprocess;
 pub mod project;
 pub mod read;
-pub mod runtime;
 pub mod split;
 
 pub use error::Error;

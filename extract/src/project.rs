@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use crate::model::ModelError;
 
 /// The folder that holds `onnx_models/` and `runtime/`.
 ///
@@ -11,20 +11,20 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::NoProject`] if there is none.
-pub fn find() -> Result<PathBuf, Error> {
+/// [`ModelError::NoProject`] if there is none.
+pub fn find() -> Result<PathBuf, ModelError> {
     if let Some(home) = std::env::var_os("SLICEBANK_HOME") {
         let home = PathBuf::from(home);
         return match home.join("onnx_models").is_dir() {
             true => Ok(home),
-            false => Err(Error::NoProject),
+            false => Err(ModelError::NoProject),
         };
     }
     let starts = [std::env::current_dir(), std::env::current_exe()];
     let mut starts = starts.into_iter().flatten();
     starts
         .find_map(|start| above(&start))
-        .ok_or(Error::NoProject)
+        .ok_or(ModelError::NoProject)
 }
 
 fn above(start: &Path) -> Option<PathBuf> {

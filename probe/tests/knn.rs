@@ -44,6 +44,7 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         preprocess: Value::Null,
         provider: "cpu".into(),
         precision: "fp32".into(),
+        parity: None,
         batch_size: 30,
         shard_rows: 16,
         rows: 0,

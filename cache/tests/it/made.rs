@@ -38,6 +38,7 @@ pub(crate) fn plain() -> CacheMeta {
         preprocess: serde_json::json!({}),
         provider: "cpu".to_string(),
         precision: "fp32".to_string(),
+        parity: None,
         batch_size: 1,
         shard_rows: 3,
         rows: 0,

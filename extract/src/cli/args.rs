@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::Format;
+use super::backbone::BackboneArgs;
 use crate::dataset::{self, Dataset, DatasetCard};
 use crate::preprocess::{Augment, Intensity, Rescale, Slicing};
 use crate::split::SplitRule;
@@ -12,9 +13,9 @@ use crate::split::SplitRule;
 /// What `extract` is told.
 #[derive(Debug, Args)]
 pub struct ExtractArgs {
-    /// The backbone: a card in onnx_models/
-    #[arg(long)]
-    pub model: String,
+    /// The backbone, and the device that computes
+    #[command(flatten)]
+    pub backbone: BackboneArgs,
     /// The dataset, or its card
     #[command(flatten)]
     pub dataset: DatasetArgs,
@@ -27,15 +28,6 @@ pub struct ExtractArgs {
     /// Where caches lie
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
-    /// Input size in pixels [default: the card's]
-    #[arg(long, value_name = "PIXELS")]
-    pub image_size: Option<u32>,
-    /// Tokens to keep: `cls` (and means of the patch tokens), or `all` (patch tokens too)
-    #[arg(long, default_value = "cls")]
-    pub tokens: TokensArg,
-    /// How many of the last blocks to keep
-    #[arg(long, default_value_t = 5)]
-    pub layers: u32,
     /// The dataset's recipe: `study` or `radiology` for those built in [default: study]
     #[arg(long, help_heading = "Recipe", value_name = "NAME")]
     pub recipe: Option<String>,
@@ -75,15 +67,9 @@ pub struct ExtractArgs {
     /// NaN and infinite voxels: refuse the file, or set them to 0
     #[arg(long, help_heading = "Recipe", default_value = "error")]
     pub non_finite: NonFiniteArg,
-    /// Slices in a run of the backbone
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub batch_size: u32,
     /// Slices after which progress is saved [default: 1024, or fewer if tokens are large]
     #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub shard_rows: Option<u32>,
-    /// Threads [default: the number of cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
     /// How the summary is printed
     #[arg(long, default_value = "text")]
     pub format: Format,
@@ -154,15 +140,6 @@ fn root_of(name: &str, root: Option<&Path>) -> anyhow::Result<PathBuf> {
             "`{name}`: where is it?\nhint: give the folder of the download as `--root`"
         ),
     }
-}
-
-/// The choices of `--tokens`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum TokensArg {
-    /// CLS tokens and means of the patch tokens.
-    Cls,
-    /// Patch tokens too.
-    All,
 }
 
 /// The choices of `--non-finite`.

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, peak_rss_bytes};
+use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, peak_rss_bytes};
 
-use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, TokensArg, open_dataset};
+use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
+use super::backbone::Gate;
 use super::progress::Bar;
 use super::{Format, Status, eprint_line, print_line};
-use crate::backbone::{Backbone, BackboneOptions};
+use crate::backbone::Backbone;
 use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
@@ -25,29 +26,38 @@ const SHARD_ROWS: usize = 1024;
 /// Extracts, and prints the summary.
 pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
-    let card = ModelCard::read(&home, &args.model)?;
+    let card = args.backbone.card(&home)?;
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;
-    let threads = args.threads.map_or_else(cores, usize::from);
-    let options = backbone_options(args, &card, threads);
-    let recipe = preprocess(args, &dataset, &recipe, &card, options.image_size);
-    let mut backbone = Backbone::load(&home, &card, options.clone())?;
-    let meta = describe(args, &card, &dataset, &rule, &recipe, &options, &backbone)?;
+    let recipe = preprocess(args, &dataset, &recipe, &card);
+    let mut opened = args.backbone.open(&home, &card)?;
+    let meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
     let dir = cache_dir(&args.cache, &meta)?;
-    let writer = CacheWriter::open(&dir, meta)?;
+    let mut writer = CacheWriter::open(&dir, meta)?;
     if writer.meta().complete {
         eprint_line(&format!("{}: already complete", dir.display()));
         let meta = writer.meta().clone();
         return summarise(args, &dir, &Outcome::of_finished(meta));
     }
+    let reader = Reader::new(&dataset.root);
+    let gate = Gate {
+        home: &home,
+        card: &card,
+        dataset: &dataset,
+        reader: &reader,
+        recipe: &recipe,
+    };
+    if let Some(parity) = args.backbone.pass(&gate, &mut opened)? {
+        writer.set_parity(serde_json::to_value(parity)?);
+    }
     let job = Job {
         dataset: &dataset,
-        reader: &Reader::new(&dataset.root),
+        reader: &reader,
         recipe: &recipe,
-        batch_size: args.batch_size as usize,
-        readers: threads,
+        batch_size: args.backbone.batch_size as usize,
+        readers: args.backbone.threads(),
     };
     let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
-    let outcome = pipeline::run(&job, &mut backbone, writer, &mut |p| bar.report(p))?;
+    let outcome = pipeline::run(&job, &mut opened.backbone, writer, &mut |p| bar.report(p))?;
     bar.finish();
     summarise(args, &dir, &outcome)
 }
@@ -111,28 +121,11 @@ fn recorded(rule: &SplitRule) -> String {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn backbone_options(args: &ExtractArgs, card: &ModelCard, threads: usize) -> BackboneOptions {
-    BackboneOptions {
-        image_size: args.image_size.unwrap_or(card.image_size),
-        layers: args.layers,
-        tokens: match args.tokens {
-            TokensArg::Cls => Tokens::Cls,
-            TokensArg::All => Tokens::All,
-        },
-        threads,
-    }
-}
-
 fn preprocess(
     args: &ExtractArgs,
     dataset: &Dataset,
     recipe: &Recipe,
     card: &ModelCard,
-    image_size: u32,
 ) -> Preprocess {
     let views = Views {
         count: args.views,
@@ -143,7 +136,7 @@ fn preprocess(
         seed: args.seed,
     };
     Preprocess {
-        image_size,
+        image_size: args.backbone.image_size(card),
         slicing: recipe.slicing,
         intensity: recipe.intensity,
         resize: Default::default(),
@@ -160,13 +153,14 @@ fn preprocess(
 
 fn describe(
     args: &ExtractArgs,
-    card: &ModelCard,
     dataset: &Dataset,
     rule: &SplitRule,
     recipe: &Preprocess,
-    options: &BackboneOptions,
     backbone: &Backbone,
 ) -> anyhow::Result<CacheMeta> {
+    let options = backbone.options();
+    let shapes = backbone.shapes().to_vec();
+    let last = shapes.last().copied().unwrap_or_default();
     let mut meta = CacheMeta {
         format_version: FORMAT_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_string(),
@@ -182,14 +176,15 @@ fn describe(
         image_size: options.image_size,
         tokens: options.tokens,
         layers: options.layers,
-        width: card.width,
-        grid: card.grid(options.image_size)?,
-        shapes: Vec::new(),
+        width: last.cls,
+        grid: last.grid,
+        shapes,
         dtype: "f16".to_string(),
         preprocess: serde_json::to_value(recipe)?,
-        provider: "cpu".to_string(),
-        precision: "fp32".to_string(),
-        batch_size: args.batch_size,
+        provider: options.device.provider.name().to_string(),
+        precision: options.device.precision.name().to_string(),
+        parity: None,
+        batch_size: args.backbone.batch_size,
         shard_rows: 0,
         rows: 0,
         shards: Vec::new(),
@@ -205,7 +200,7 @@ fn shard_rows(args: &ExtractArgs, meta: &CacheMeta) -> u32 {
     let fitting = SHARD_BYTES / meta.token_bytes().max(1);
     let fitting = u32::try_from(fitting.clamp(1, SHARD_ROWS));
     let wanted = args.shard_rows.unwrap_or(fitting.unwrap_or(1));
-    wanted.next_multiple_of(args.batch_size)
+    wanted.next_multiple_of(args.backbone.batch_size)
 }
 
 fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
@@ -238,6 +233,9 @@ fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Resul
             "seconds": seconds,
             "slices_per_second": rate,
             "inference_share": share,
+            "provider": meta.provider,
+            "precision": meta.precision,
+            "parity": meta.parity,
             "peak_rss_bytes": peak_rss_bytes(),
             "cache": dir,
         })

@@ -1,8 +1,10 @@
 //! The command line: the only place that prints.
 
 mod args;
+mod backbone;
 mod datasets;
 mod extract;
+mod models;
 mod progress;
 mod report;
 mod split;
@@ -11,8 +13,10 @@ use std::io::{self, Write};
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokensArg};
+pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
+pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
 pub use self::datasets::DatasetsArgs;
+pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::split::SplitArgs;
 
 /// What the user asks for.
@@ -22,6 +26,10 @@ pub use self::split::SplitArgs;
 pub enum Cli {
     /// `extract --model … --dataset …`.
     Extract(Box<ExtractArgs>),
+    /// `extract models`.
+    Models(ModelsArgs),
+    /// `extract export`.
+    Export(ExportArgs),
     /// `extract datasets`.
     Datasets(DatasetsArgs),
     /// `extract split`.
@@ -39,10 +47,22 @@ where it was when the same command is given again.";
 
 const EXAMPLES: &str = "\
 Examples:
+  extract models                                      what backbones there are
   extract datasets                                    what datasets there are
   extract datasets amos --root data/amos22            is this download whole?
   extract --model dinov2-s14 --dataset amos --root data/amos22
   extract split --dataset amos --rule kfold:5:0 --name fold0";
+
+const MODELS_ABOUT: &str =
+    "Lists the backbones that there are cards of, describes one, or checks its exports";
+
+const EXPORT_ABOUT: &str = "Gets a backbone's weights and writes its ONNX graph";
+
+const EXPORT_LONG_ABOUT: &str = "\
+Gets a backbone's weights and writes its ONNX graph to onnx_models/.
+
+Weights come from the places that the card names, or from --weights. `extract
+--model` does the same by itself when it needs a graph that is not there.";
 
 const DATASETS_ABOUT: &str =
     "Lists the datasets that are built in, describes one, or checks a download of it";
@@ -64,6 +84,8 @@ were extracted.";
 
 impl CommandFactory for Cli {
     fn command() -> Command {
+        let models = ModelsArgs::augment_args(Command::new("models"));
+        let export = ExportArgs::augment_args(Command::new("export"));
         let datasets = DatasetsArgs::augment_args(Command::new("datasets"));
         let split = SplitArgs::augment_args(Command::new("split"));
         let extract = ExtractArgs::augment_args(Command::new("extract"));
@@ -73,6 +95,8 @@ impl CommandFactory for Cli {
             .arg_required_else_help(true)
             .args_conflicts_with_subcommands(true)
             .subcommand_negates_reqs(true)
+            .subcommand(described(models, MODELS_ABOUT, MODELS_ABOUT))
+            .subcommand(described(export, EXPORT_ABOUT, EXPORT_LONG_ABOUT))
             .subcommand(described(datasets, DATASETS_ABOUT, DATASETS_LONG_ABOUT))
             .subcommand(described(split, SPLIT_ABOUT, SPLIT_LONG_ABOUT))
     }
@@ -90,6 +114,8 @@ fn described(command: Command, about: &'static str, long: &'static str) -> Comma
 impl FromArgMatches for Cli {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
         match matches.subcommand() {
+            Some(("models", matches)) => ModelsArgs::from_arg_matches(matches).map(Cli::Models),
+            Some(("export", matches)) => ExportArgs::from_arg_matches(matches).map(Cli::Export),
             Some(("datasets", matches)) => {
                 DatasetsArgs::from_arg_matches(matches).map(Cli::Datasets)
             }
@@ -132,6 +158,8 @@ pub enum Status {
 pub fn run(cli: &Cli) -> anyhow::Result<Status> {
     match cli {
         Cli::Extract(args) => extract::run(args),
+        Cli::Models(args) => models::run(args),
+        Cli::Export(args) => models::export(args),
         Cli::Datasets(args) => datasets::run(args),
         Cli::Split(args) => split::run(args),
     }

@@ -1,0 +1,145 @@
+//! Where and how precisely a backbone computes.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use ort::ep::{self, ExecutionProviderDispatch};
+
+use crate::export::Flavour;
+use crate::model::ModelError;
+
+/// An execution provider of ONNX Runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Provider {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU by CUDA and cuDNN.
+    Cuda,
+    /// An NVIDIA GPU by TensorRT, which first builds an engine for it.
+    Tensorrt,
+}
+
+impl Provider {
+    /// Its word on the command line and in caches.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Cpu => "cpu",
+            Provider::Cuda => "cuda",
+            Provider::Tensorrt => "tensorrt",
+        }
+    }
+
+    /// Whether it computes on a GPU.
+    pub fn is_gpu(self) -> bool {
+        self != Provider::Cpu
+    }
+}
+
+/// How precisely it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// f32 throughout.
+    Fp32,
+    /// Products in f16; sums of blocks and norms in f32.
+    Mixed16,
+    /// Matrices and inputs of products in 8-bit integers.
+    Int8,
+}
+
+impl Precision {
+    /// Its word on the command line and in caches.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Fp32 => "fp32",
+            Precision::Mixed16 => "mixed16",
+            Precision::Int8 => "int8",
+        }
+    }
+}
+
+/// A provider, which of its devices, and the precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The provider.
+    pub provider: Provider,
+    /// The number of the GPU.
+    pub index: u32,
+    /// The precision.
+    pub precision: Precision,
+}
+
+impl Device {
+    /// The processor, in f32: what all others are compared with.
+    pub const REFERENCE: Device = Device {
+        provider: Provider::Cpu,
+        index: 0,
+        precision: Precision::Fp32,
+    };
+
+    /// Whether it is that one.
+    pub fn is_reference(self) -> bool {
+        (self.provider, self.precision) == (Provider::Cpu, Precision::Fp32)
+    }
+
+    /// The form of a model's graph that it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Precision`] if the provider does not compute so.
+    pub fn flavour(self) -> Result<Flavour, ModelError> {
+        match (self.provider, self.precision) {
+            (Provider::Cpu | Provider::Cuda, Precision::Fp32) => Ok(Flavour::Fused),
+            (Provider::Tensorrt, Precision::Fp32) => Ok(Flavour::Plain),
+            (Provider::Cuda, Precision::Mixed16) => Ok(Flavour::FusedMixed16),
+            (Provider::Tensorrt, Precision::Mixed16) => Ok(Flavour::PlainMixed16),
+            (Provider::Cpu, Precision::Int8) => Ok(Flavour::Int8),
+            (provider, precision) => Err(ModelError::Precision {
+                provider: provider.name(),
+                precision: precision.name(),
+            }),
+        }
+    }
+
+    /// What ONNX Runtime is told. A provider that cannot run is an error: the default would be to
+    /// compute on the processor without a word.
+    pub(super) fn providers(
+        self,
+        batch_size: u32,
+        image_size: u32,
+        engines: &Path,
+    ) -> Vec<ExecutionProviderDispatch> {
+        let cuda = || {
+            ep::CUDA::default()
+                .with_device_id(self.index as i32)
+                .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
+                .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
+                .with_tf32(false)
+                .build()
+                .error_on_failure()
+        };
+        match self.provider {
+            Provider::Cpu => Vec::new(),
+            Provider::Cuda => vec![cuda()],
+            Provider::Tensorrt => {
+                let shape = |batch| format!("pixels:{batch}x3x{image_size}x{image_size}");
+                let tensorrt = ep::TensorRT::default()
+                    .with_device_id(self.index as i32)
+                    .with_engine_cache(true)
+                    .with_engine_cache_path(engines.display())
+                    .with_timing_cache(true)
+                    .with_timing_cache_path(engines.display())
+                    .with_profile_min_shapes(shape(1))
+                    .with_profile_opt_shapes(shape(batch_size))
+                    .with_profile_max_shapes(shape(batch_size))
+                    .build()
+                    .error_on_failure();
+                vec![tensorrt, cuda()]
+            }
+        }
+    }
+}
+
+/// Where TensorRT keeps the engines that it builds, in the project at `home`.
+pub(super) fn engines(home: &Path) -> PathBuf {
+    home.join("runtime").join("tensorrt-engines")
+}

@@ -1,0 +1,173 @@
+//! Finding and loading ONNX Runtime's shared library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
+
+use super::device::Provider;
+use crate::model::ModelError;
+
+/// ONNX Runtime, loaded: there is one in a process.
+pub struct Runtime {
+    pub(super) environment: Environment,
+    pub(super) home: PathBuf,
+    library: PathBuf,
+}
+
+impl Runtime {
+    /// Loads the library of the project at `home`; for a GPU, what its provider needs besides.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::NoRuntime`] if there is none, [`ModelError::RuntimeLoad`] if it is too old, or
+    /// one is loaded already.
+    pub fn load(home: &Path, for_gpu: bool) -> Result<Runtime, ModelError> {
+        let library = find(home, for_gpu)?;
+        if for_gpu {
+            preload_beside(&library);
+        }
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ModelError::RuntimeLoad {
+            path: library.clone(),
+            source,
+        };
+        let builder = ort::init_from(&library).map_err(|e| failed(Box::new(e)))?;
+        let environment = builder.with_telemetry(false).build();
+        let environment = environment.map_err(|e| failed(Box::new(e)))?;
+        Ok(Runtime {
+            environment,
+            home: home.to_path_buf(),
+            library,
+        })
+    }
+
+    /// Whether the library was built with a provider; that it can run is not certain then.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Provider`] if it was not.
+    pub fn has(&self, provider: Provider) -> Result<(), ModelError> {
+        let built = match provider {
+            Provider::Cpu => Ok(true),
+            Provider::Cuda => ep::CUDA::is_available(),
+            Provider::Tensorrt => ep::TensorRT::is_available(),
+        };
+        let library = self.library.display();
+        match built {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("`{library}` was built without it").into()),
+            Err(error) => Err(error.into()),
+        }
+        .map_err(
+            |source: Box<dyn std::error::Error + Send + Sync>| ModelError::Provider {
+                provider: provider.name(),
+                source,
+            },
+        )
+    }
+}
+
+/// The CUDA provider does not look for its libraries beside itself. One that cannot be loaded is
+/// reported when ONNX Runtime misses it.
+fn preload_beside(library: &Path) {
+    let Some(folder) = library.parent() else {
+        return;
+    };
+    for file in entries(folder) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains(".so") && !name.contains("onnxruntime") {
+            let _ = ort::util::preload_dylib(&file);
+        }
+    }
+}
+
+/// The file that `ORT_DYLIB_PATH` names, else a library in the project's `runtime/onnxruntime`,
+/// for a GPU first in `runtime/onnxruntime-gpu`, else one in the active Python environment
+/// (`VIRTUAL_ENV`, then `CONDA_PREFIX`).
+///
+/// # Errors
+///
+/// [`ModelError::NoRuntime`] if there is none in any of these places, or none where `ORT_DYLIB_PATH`
+/// points.
+fn find(home: &Path, for_gpu: bool) -> Result<PathBuf, ModelError> {
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return match path.is_file() {
+            true => Ok(path),
+            false => Err(ModelError::NoRuntime {
+                searched: format!("`ORT_DYLIB_PATH` = `{}`", path.display()),
+            }),
+        };
+    }
+    let runtime = home.join("runtime");
+    let mut folders = vec![runtime.join("onnxruntime")];
+    if for_gpu {
+        folders.insert(0, runtime.join("onnxruntime-gpu"));
+    }
+    let environments = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(std::env::var_os);
+    for environment in environments.into_iter().flatten() {
+        folders.extend(python_packages(Path::new(&environment)));
+    }
+    let found = folders.iter().find_map(|folder| library_in(folder));
+    found.ok_or_else(|| ModelError::NoRuntime {
+        searched: folders
+            .iter()
+            .map(|folder| format!("`{}`", folder.display()))
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
+}
+
+/// `lib/python*/site-packages/onnxruntime/capi` of an environment.
+fn python_packages(environment: &Path) -> Vec<PathBuf> {
+    let versions = entries(&environment.join("lib"));
+    let capi = |version: PathBuf| version.join("site-packages/onnxruntime/capi");
+    let mut folders: Vec<_> = versions.into_iter().map(capi).collect();
+    folders.retain(|folder| folder.is_dir());
+    folders
+}
+
+/// The shared library in a folder; wheels carry it under its full version only.
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    entries(folder).into_iter().rev().find(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libonnxruntime.so")
+            || (name.starts_with("libonnxruntime.") && name.ends_with(".dylib"))
+            || name == "onnxruntime.dll"
+    })
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wheel_s_versioned_library_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let capi = dir
+            .path()
+            .join("lib/python3.12/site-packages/onnxruntime/capi");
+        fs::create_dir_all(&capi).unwrap();
+        let library = capi.join("libonnxruntime.so.1.32.0");
+        fs::write(&library, "").unwrap();
+        fs::write(capi.join("libonnxruntime_providers_shared.so"), "").unwrap();
+        let folders = python_packages(dir.path());
+        assert_eq!(folders, std::slice::from_ref(&capi));
+        assert_eq!(library_in(&capi), Some(library));
+    }
+
+    #[test]
+    fn a_folder_without_a_library_gives_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("libonnxruntime_providers_shared.so"), "").unwrap();
+        assert_eq!(library_in(dir.path()), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Opening a graph with ONNX Runtime, and checking it against its card.
+
+use std::fs;
+use std::path::Path;
+
+use cache::{LayerShape, Tokens};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{TensorElementType, ValueType};
+
+use super::device::{self, Provider};
+use super::{BackboneOptions, INPUT, Runtime, load_error, wrong_output};
+use crate::export::Exported;
+use crate::model::{ModelCard, ModelError};
+
+/// Above this many parameters, matrices are not copied into the order that the processor likes best:
+/// the copy takes longer than it saves, and as much memory as the weights.
+const MOST_PREPACKED: u64 = 500_000_000;
+
+pub(super) fn open(
+    runtime: &Runtime,
+    card: &ModelCard,
+    exported: &Exported,
+    options: &BackboneOptions,
+) -> Result<Session, ModelError> {
+    let device = options.device;
+    let file = &exported.path;
+    let engines = device::engines(&runtime.home);
+    if device.provider == Provider::Tensorrt {
+        fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
+    }
+    let providers = device.providers(options.batch_size, options.image_size, &engines);
+    Session::builder(&runtime.environment)
+        .map_err(load_error(file))?
+        .with_execution_providers(providers)
+        .map_err(|source| ModelError::Provider {
+            provider: device.provider.name(),
+            source: Box::new(ort::Error::<()>::from(source)),
+        })?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(|e| load_error(file)(e.into()))?
+        .with_intra_threads(options.threads)
+        .map_err(|e| load_error(file)(e.into()))?
+        .with_prepacking(card.parameters <= MOST_PREPACKED)
+        .map_err(|e| load_error(file)(e.into()))?
+        .commit_from_file(file)
+        .map_err(load_error(file))
+}
+
+/// The names of the outputs that are asked for.
+pub(super) fn outputs(options: &BackboneOptions) -> Vec<String> {
+    let mut kinds = vec!["cls", "mean"];
+    if options.tokens == Tokens::All {
+        kinds.push("patch");
+    }
+    let layers = 1..=options.layers;
+    layers
+        .flat_map(|layer| kinds.iter().map(move |kind| format!("{kind}_{layer}")))
+        .collect()
+}
+
+/// The shape of each layer's tokens, oldest first, once all inputs and outputs are what they should
+/// be: f32 or f16, only their first axis of any length, widths and grids that agree with one another
+/// and, for the last block, with the card.
+pub(super) fn check(
+    session: &Session,
+    file: &Path,
+    card: &ModelCard,
+    options: &BackboneOptions,
+) -> Result<Vec<LayerShape>, ModelError> {
+    let size = i64::from(options.image_size);
+    let inputs = session.inputs().iter();
+    let inputs: Vec<_> = inputs.map(|input| (input.name(), input.dtype())).collect();
+    let pixels = [Some(3), Some(size), Some(size)];
+    tensor(file, INPUT, &inputs, &pixels)?;
+    let outputs = session.outputs().iter();
+    let outputs: Vec<_> = outputs
+        .map(|output| (output.name(), output.dtype()))
+        .collect();
+    let layers = (1..=options.layers).rev();
+    layers
+        .map(|layer| {
+            let last = layer == 1;
+            let width = Some(i64::from(card.width)).filter(|_| last);
+            let cls = tensor(file, &format!("cls_{layer}"), &outputs, &[width])?[0];
+            let mean = tensor(file, &format!("mean_{layer}"), &outputs, &[None])?[0];
+            let patch = format!("patch_{layer}");
+            let patches = tensor(file, &patch, &outputs, &[None, Some(mean)])?[0];
+            let side = patches.isqrt();
+            if side * side != patches {
+                let found = format!("{patches} patches");
+                return Err(wrong_output(file, &patch, &found, "a square grid of them"));
+            }
+            let [cls, patch, side] = [cls, mean, side].map(|n| u32::try_from(n).unwrap_or(0));
+            Ok(LayerShape {
+                cls,
+                patch,
+                grid: [side, side],
+            })
+        })
+        .collect()
+}
+
+/// The lengths of a graph's tensor but the first, which must be the batch's, `expected` where that
+/// says a length.
+fn tensor(
+    file: &Path,
+    name: &str,
+    values: &[(&str, &ValueType)],
+    expected: &[Option<i64>],
+) -> Result<Vec<i64>, ModelError> {
+    let axes = expected
+        .iter()
+        .map(|axis| axis.map_or("any".to_string(), |n| n.to_string()));
+    let wanted = format!("f32 [batch, {}]", axes.collect::<Vec<_>>().join(", "));
+    let found = values.iter().find(|value| value.0 == name);
+    match found.map(|value| value.1) {
+        None => Err(wrong_output(file, name, "missing", &wanted)),
+        Some(ValueType::Tensor { ty, shape, .. }) => {
+            let kind = match name == INPUT {
+                true => *ty == TensorElementType::Float32,
+                false => matches!(ty, TensorElementType::Float32 | TensorElementType::Float16),
+            };
+            let fits = kind
+                && shape.len() == expected.len() + 1
+                && shape[0] == -1
+                && shape[1..]
+                    .iter()
+                    .zip(expected)
+                    .all(|(&n, axis)| n > 0 && axis.is_none_or(|axis| axis == n));
+            match fits {
+                true => Ok(shape[1..].to_vec()),
+                false => {
+                    let shape: Vec<_> = shape.iter().map(i64::to_string).collect();
+                    let found = format!("{ty:?} [{}]", shape.join(", "));
+                    Err(wrong_output(file, name, &found, &wanted))
+                }
+            }
+        }
+        Some(other) => Err(wrong_output(file, name, &format!("{other:?}"), &wanted)),
+    }
+}

@@ -1,0 +1,243 @@
+//! Which backbone, on which device: from words to a backbone that has passed the parity gate.
+
+use std::path::{Path, PathBuf};
+
+use cache::Tokens;
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::eprint_line;
+use crate::backbone::{Backbone, BackboneOptions, Device, Precision, Provider, Runtime};
+use crate::dataset::Dataset;
+use crate::export::{self, Exported, Exporter, Flavour};
+use crate::model::{ModelCard, ModelError};
+use crate::parity::{self, Parity};
+use crate::preprocess::Preprocess;
+use crate::read::Reader;
+
+/// Which backbone, and how it is run.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["model", "onnx"])))]
+pub struct BackboneArgs {
+    /// The backbone: a card in onnx_models/, see `extract models`
+    #[arg(long)]
+    pub model: Option<String>,
+    /// A model of your own, instead: an ONNX file
+    #[arg(long, value_name = "FILE", requires = "card")]
+    pub onnx: Option<PathBuf>,
+    /// The card that describes it
+    #[arg(long, value_name = "FILE", requires = "onnx")]
+    pub card: Option<PathBuf>,
+    /// Input size in pixels [default: the card's]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<u32>,
+    /// Tokens to keep: `cls` (and means of the patch tokens), or `all` (patch tokens too)
+    #[arg(long, default_value = "cls")]
+    pub tokens: TokensArg,
+    /// How many of the last blocks to keep [default: 5, or as many as the model has]
+    #[arg(long)]
+    pub layers: Option<u32>,
+    /// What computes: `auto` takes a GPU if one can be used, by CUDA
+    #[arg(long, help_heading = "Device", default_value = "auto")]
+    pub provider: ProviderArg,
+    /// Which GPU
+    #[arg(long, help_heading = "Device", value_name = "N", default_value_t = 0)]
+    pub gpu: u32,
+    /// How precisely [default: `fp32` on `cpu`, `mixed16` on a GPU]
+    #[arg(long, help_heading = "Device")]
+    pub precision: Option<Precision>,
+    /// Smallest cosine between a token and that of `cpu` in `fp32` with which a run begins
+    #[arg(
+        long,
+        help_heading = "Device",
+        value_name = "COSINE",
+        default_value_t = 0.999
+    )]
+    pub parity_bound: f64,
+    /// Slices of the dataset that are compared so; 0 for none
+    #[arg(long, help_heading = "Device", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(..=1024))]
+    pub parity_slices: u32,
+    /// Slices in a run of the backbone
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch_size: u32,
+    /// Threads [default: the number of cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// The choices of `--tokens`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TokensArg {
+    /// CLS tokens and means of the patch tokens.
+    Cls,
+    /// Patch tokens too.
+    All,
+}
+
+/// The choices of `--provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProviderArg {
+    /// CUDA if it can be used, else the processor
+    Auto,
+    /// The processor
+    Cpu,
+    /// An NVIDIA GPU by CUDA and cuDNN
+    Cuda,
+    /// An NVIDIA GPU by TensorRT
+    Tensorrt,
+}
+
+impl ProviderArg {
+    /// What is tried, in this order.
+    fn candidates(self) -> &'static [Provider] {
+        match self {
+            ProviderArg::Auto => &[Provider::Cuda, Provider::Cpu],
+            ProviderArg::Cpu => &[Provider::Cpu],
+            ProviderArg::Cuda => &[Provider::Cuda],
+            ProviderArg::Tensorrt => &[Provider::Tensorrt],
+        }
+    }
+}
+
+impl BackboneArgs {
+    /// The card that is asked for.
+    pub(super) fn card(&self, home: &Path) -> Result<ModelCard, ModelError> {
+        let card = match (&self.card, &self.model) {
+            (Some(file), _) => ModelCard::read_file(file),
+            (None, name) => ModelCard::read(home, name.as_deref().unwrap_or_default()),
+        };
+        card?.with_layers(self.layers.filter(|_| self.onnx.is_none()))
+    }
+
+    pub(super) fn image_size(&self, card: &ModelCard) -> u32 {
+        self.image_size.unwrap_or(card.image_size)
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
+
+    /// The backbone on the first device that can run it.
+    pub(super) fn open(&self, home: &Path, card: &ModelCard) -> anyhow::Result<Opened> {
+        let runtime = Runtime::load(home, self.provider != ProviderArg::Cpu)?;
+        let mut failures = Vec::new();
+        for &provider in self.provider.candidates() {
+            let precision = match (provider.is_gpu(), &card.vit) {
+                (true, Some(_)) if self.onnx.is_none() => Precision::Mixed16,
+                _ => Precision::Fp32,
+            };
+            let device = Device {
+                provider,
+                index: self.gpu,
+                precision: self.precision.unwrap_or(precision),
+            };
+            match self.load(&runtime, home, card, device) {
+                Ok(backbone) => {
+                    report(device, &failures);
+                    return Ok(Opened { runtime, backbone });
+                }
+                Err(error @ ModelError::Provider { .. }) if self.provider == ProviderArg::Auto => {
+                    failures.push(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        anyhow::bail!("{}", failures.join("\n"))
+    }
+
+    fn load(
+        &self,
+        runtime: &Runtime,
+        home: &Path,
+        card: &ModelCard,
+        device: Device,
+    ) -> Result<Backbone, ModelError> {
+        runtime.has(device.provider)?;
+        let exported = self.exported(home, card, device.flavour()?)?;
+        Backbone::load(runtime, card, &exported, self.options(card, device))
+    }
+
+    fn exported(
+        &self,
+        home: &Path,
+        card: &ModelCard,
+        flavour: Flavour,
+    ) -> Result<Exported, ModelError> {
+        match &self.onnx {
+            Some(file) => export::exported(card, file),
+            None => {
+                let tell = &mut |line: &str| eprint_line(line);
+                Exporter { home, tell }.ensure(card, self.image_size(card), flavour)
+            }
+        }
+    }
+
+    fn options(&self, card: &ModelCard, device: Device) -> BackboneOptions {
+        BackboneOptions {
+            image_size: self.image_size(card),
+            layers: self.layers.unwrap_or(card.layers.min(5)),
+            tokens: match self.tokens {
+                TokensArg::Cls => Tokens::Cls,
+                TokensArg::All => Tokens::All,
+            },
+            threads: self.threads(),
+            batch_size: self.batch_size,
+            device,
+        }
+    }
+
+    /// Compares some of the dataset's slices on the processor in f32, by ONNX's own operators where
+    /// the graph is ours, with how they are going to be computed; `None` where that is the same.
+    pub(super) fn pass(&self, gate: &Gate, opened: &mut Opened) -> anyhow::Result<Option<Parity>> {
+        let ours = gate.card.vit.is_some() && self.onnx.is_none();
+        let is_reference = opened.backbone.options().device.is_reference();
+        if self.parity_slices == 0 || (is_reference && !ours) {
+            return Ok(None);
+        }
+        let count = self.parity_slices as usize;
+        let Some(pixels) = parity::slices(gate.dataset, gate.reader, gate.recipe, count) else {
+            return Ok(None);
+        };
+        let found = parity::tokens(&mut opened.backbone, &pixels)?;
+        let flavour = if ours { Flavour::Plain } else { Flavour::Fused };
+        let exported = self.exported(gate.home, gate.card, flavour)?;
+        let options = self.options(gate.card, Device::REFERENCE);
+        let mut reference = Backbone::load(&opened.runtime, gate.card, &exported, options)?;
+        let parity = Parity::of(&parity::tokens(&mut reference, &pixels)?, &found);
+        parity.check(self.parity_bound)?;
+        Ok(Some(parity))
+    }
+}
+
+/// What the parity gate compares on.
+pub(super) struct Gate<'a> {
+    pub(super) home: &'a Path,
+    pub(super) card: &'a ModelCard,
+    pub(super) dataset: &'a Dataset,
+    pub(super) reader: &'a Reader,
+    pub(super) recipe: &'a Preprocess,
+}
+
+/// A backbone and the runtime that it needs.
+pub(super) struct Opened {
+    runtime: Runtime,
+    pub(super) backbone: Backbone,
+}
+
+fn report(device: Device, failures: &[String]) {
+    let why = failures.iter().filter_map(|failure| failure.lines().next());
+    let why: Vec<&str> = why.collect();
+    let (provider, precision) = (device.provider.name(), device.precision.name());
+    match why.is_empty() {
+        true => eprint_line(&format!("computing on {provider} in {precision}")),
+        false => eprint_line(&format!(
+            "computing on {provider} in {precision} ({})",
+            why.join("; ")
+        )),
+    }
+    if device.precision == Precision::Int8 {
+        eprint_line(
+            "warning: 8-bit integers change tokens by several percent: compare results with `fp32` before you rely on them",
+        );
+    }
+}

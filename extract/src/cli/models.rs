@@ -1,0 +1,285 @@
+//! `extract models` and `extract export`: what backbones there are, and getting them.
+
+use std::path::{Path, PathBuf};
+
+use cache::{TokenBatch, Tokens};
+use clap::Args;
+use ndarray::Array4;
+use serde_json::{Value, json};
+
+use super::{Format, Status, eprint_line, print_line, table};
+use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
+use crate::export::{self, Exporter, Flavour};
+use crate::model::ModelCard;
+use crate::{parity, project};
+
+/// How far a number of a token may be off that on the card: other processors round otherwise.
+const MOST_OFF: f32 = 1e-3;
+
+/// What `extract models` is told.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// The model to describe
+    pub name: Option<String>,
+    /// Load its exports, and check them against the card and against one another
+    #[arg(long, requires = "name")]
+    pub check: bool,
+    /// How the list is printed
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// What `extract export` is told.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The model: a card in onnx_models/
+    pub name: String,
+    /// Input size in pixels [default: the card's]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<u32>,
+    /// Its weights, instead of those that the card names: .safetensors, or what
+    /// `scripts/convert_weights` takes (.bin, .pth)
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// The last blocks whose tokens the graph gives [default: the card's]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub layers: Option<u32>,
+    /// How the result is printed
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Lists the cards, shows one, or checks its exports.
+pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
+    let home = project::find()?;
+    match &args.name {
+        None => list(&home, args.format),
+        Some(name) => {
+            let card = ModelCard::read(&home, name)?;
+            match args.check {
+                true => check(&home, &card),
+                false => show(&home, &card, args.format),
+            }
+        }
+    }
+}
+
+/// Gets a model's weights and writes its graph.
+pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
+    let home = project::find()?;
+    let card = ModelCard::read(&home, &args.name)?.with_layers(args.layers)?;
+    let tell = &mut |line: &str| eprint_line(line);
+    let size = args.image_size.unwrap_or(card.image_size);
+    let mut exporter = Exporter { home: &home, tell };
+    let exported = exporter.export(&card, size, Flavour::Fused, args.weights.as_deref())?;
+    let text = match args.format {
+        Format::Text => format!("{}  {}", exported.meta.sha256, exported.path.display()),
+        Format::Json => json!({
+            "model": card.name,
+            "image_size": size,
+            "file": exported.path,
+            "sha256": exported.meta.sha256,
+        })
+        .to_string(),
+    };
+    print_line(&text)?;
+    Ok(Status::Done)
+}
+
+fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
+    let cards = ModelCard::all(home)?;
+    if format == Format::Json {
+        for card in &cards {
+            print_line(&summary(home, card)?.to_string())?;
+        }
+        return Ok(Status::Done);
+    }
+    let header = [
+        "model",
+        "licence",
+        "weights",
+        "parameters",
+        "width",
+        "patch",
+        "pixels",
+        "ready",
+    ];
+    let rows = cards.iter().map(|card| row(home, card)).collect();
+    print_line(&table(&header, rows, 3))?;
+    Ok(Status::Done)
+}
+
+fn row(home: &Path, card: &ModelCard) -> Vec<String> {
+    let sizes: Vec<String> = graphs(home, card)
+        .iter()
+        .map(|(size, _)| size.to_string())
+        .collect();
+    let ready = match (
+        sizes.is_empty(),
+        export::weights::file(home, card).is_file(),
+    ) {
+        (false, _) => sizes.join(", "),
+        (true, true) => "weights".to_string(),
+        (true, false) => "-".to_string(),
+    };
+    vec![
+        card.name.clone(),
+        card.licence.clone(),
+        card.access.clone(),
+        format!("{:.1} M", card.parameters as f64 / 1e6),
+        card.width.to_string(),
+        card.patch_size.to_string(),
+        card.image_size.to_string(),
+        ready,
+    ]
+}
+
+/// The graphs that are there, by input size.
+fn graphs(home: &Path, card: &ModelCard) -> Vec<(u32, PathBuf)> {
+    let folder = home.join("onnx_models");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut graphs: Vec<(u32, PathBuf)> = files
+        .filter_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            let rest = name.strip_prefix(&card.name)?.strip_prefix('@')?;
+            let size = rest.strip_suffix(".onnx")?.parse().ok()?;
+            Some((size, file.path()))
+        })
+        .collect();
+    graphs.sort();
+    graphs
+}
+
+/// A card as an object, with its graphs and their sha256.
+fn summary(home: &Path, card: &ModelCard) -> anyhow::Result<Value> {
+    let mut exports = Vec::new();
+    for (size, path) in graphs(home, card) {
+        let sha256 = export::exported(card, &path)?.meta.sha256;
+        exports.push(json!({"image_size": size, "file": path, "sha256": sha256}));
+    }
+    Ok(json!({
+        "name": card.name,
+        "title": card.title,
+        "parameters": card.parameters,
+        "width": card.width,
+        "depth": card.depth,
+        "heads": card.heads,
+        "patch_size": card.patch_size,
+        "native_size": card.native_size,
+        "image_size": card.image_size,
+        "layers": card.layers,
+        "mean": card.mean,
+        "std": card.std,
+        "licence": card.licence,
+        "access": card.access,
+        "page": card.page,
+        "notes": card.notes,
+        "source": card.source,
+        "exports": exports,
+    }))
+}
+
+fn show(home: &Path, card: &ModelCard, format: Format) -> anyhow::Result<Status> {
+    let summary = summary(home, card)?;
+    if format == Format::Json {
+        print_line(&summary.to_string())?;
+        return Ok(Status::Done);
+    }
+    let mut lines = vec![
+        format!("{}: {}", card.name, card.title),
+        format!("licence     {}", card.licence),
+        format!("weights     {}", card.access),
+    ];
+    lines.extend(card.page.iter().map(|page| format!("page        {page}")));
+    lines.extend(
+        card.notes
+            .iter()
+            .map(|notes| format!("notes       {notes}")),
+    );
+    lines.push(format!(
+        "encoder     {:.1} million parameters, {} blocks, {} heads, width {}",
+        card.parameters as f64 / 1e6,
+        card.depth,
+        card.heads,
+        card.width
+    ));
+    lines.push(format!(
+        "input       {} pixels (trained at {}), patches of {}",
+        card.image_size, card.native_size, card.patch_size
+    ));
+    for export in summary["exports"].as_array().into_iter().flatten() {
+        let text = |key: &str| export[key].as_str().unwrap_or_default();
+        lines.push(format!("exported    {}  {}", text("sha256"), text("file")));
+    }
+    print_line(&lines.join("\n"))?;
+    Ok(Status::Done)
+}
+
+/// Whether the graphs are what the card says, and give the tokens that it says.
+fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
+    let graphs = graphs(home, card);
+    if graphs.is_empty() {
+        anyhow::bail!(
+            "`{0}`: it has not been exported\nhint: run `extract export {0}`",
+            card.name
+        );
+    }
+    let runtime = Runtime::load(home, false)?;
+    let mut status = Status::Done;
+    for (size, path) in graphs {
+        let options = BackboneOptions {
+            image_size: size,
+            layers: card.layers,
+            tokens: Tokens::All,
+            threads: 0,
+            batch_size: 1,
+            device: Device::REFERENCE,
+        };
+        let exported = export::exported(card, &path)?;
+        let mut backbone = Backbone::load(&runtime, card, &exported, options)?;
+        let found = parity::tokens(&mut backbone, &pattern(size))?;
+        let path = path.display();
+        let reference = card
+            .reference
+            .iter()
+            .find(|reference| reference.image_size == size);
+        let line = match reference.map(|reference| off_by(&found, &reference.cls_1)) {
+            None => format!("{path}: as its card says; the card has no tokens to compare with"),
+            Some(off) if off <= MOST_OFF => {
+                format!("{path}: as its card says, tokens within {off:.1e}")
+            }
+            Some(off) => {
+                status = Status::Skipped;
+                format!(
+                    "{path}: its tokens are not the card's: they differ by up to {off:.1e}, expected {MOST_OFF:.0e}"
+                )
+            }
+        };
+        print_line(&line)?;
+    }
+    Ok(status)
+}
+
+/// The largest difference to the first numbers of a CLS token.
+fn off_by(found: &TokenBatch, expected: &[f32]) -> f32 {
+    let found = found
+        .cls
+        .last()
+        .map(|cls| cls.row(0).to_vec())
+        .unwrap_or_default();
+    let pairs = found.iter().zip(expected);
+    let off = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    if found.iter().any(|value| !value.is_finite()) {
+        f32::INFINITY
+    } else {
+        off
+    }
+}
+
+/// An image that is easily made anywhere: `sin(0.7 c + 0.05 y + 0.03 x)`, `[1, 3, S, S]`.
+fn pattern(size: u32) -> Array4<f32> {
+    let side = size as usize;
+    Array4::from_shape_fn((1, 3, side, side), |(_, c, y, x)| {
+        (0.7 * c as f64 + 0.05 * y as f64 + 0.03 * x as f64).sin() as f32
+    })
+}

@@ -1,0 +1,214 @@
+//! From a card and its weights to ONNX files.
+//!
+//! Graphs of vision transformers are built here and point into the checkpoint, which stays as it
+//! is; all others are made by a script in an environment of its own.
+
+mod checkpoint;
+pub mod flavour;
+mod graph;
+pub mod hub;
+pub mod names;
+mod onnx;
+pub mod positions;
+mod python;
+mod vit;
+pub mod weights;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cache::{ModelMeta, sha256_bytes, sha256_file};
+use prost::Message;
+
+use self::checkpoint::Checkpoint;
+pub use self::flavour::Flavour;
+use crate::model::{ModelCard, ModelError, VitCard};
+
+/// A model's graph for one input size.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// The ONNX file.
+    pub path: PathBuf,
+    /// The model's name, and a hash that any change of graph or weights changes.
+    pub meta: ModelMeta,
+}
+
+/// A project's models, and whom to tell of what takes long.
+pub struct Exporter<'a> {
+    /// The project's folder.
+    pub home: &'a Path,
+    /// Gets a line for each step.
+    pub tell: &'a mut dyn FnMut(&str),
+}
+
+impl Exporter<'_> {
+    /// The graph of `card` for inputs of `size` pixels: built from the weights that are there, or
+    /// else the file that is there, or else made after getting the weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`Exporter::export`].
+    pub fn ensure(
+        &mut self,
+        card: &ModelCard,
+        size: u32,
+        flavour: Flavour,
+    ) -> Result<Exported, ModelError> {
+        let path = file(self.home, card, size, flavour);
+        let weights = weights::file(self.home, card);
+        match &card.vit {
+            Some(vit) if weights.is_file() => write_vit(card, vit, &weights, size, flavour, &path),
+            _ if path.is_file() => exported(card, &path),
+            _ => self.export(card, size, flavour, None),
+        }
+    }
+
+    /// The graph of `card` for inputs of `size` pixels from its sources, or from `given` weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::ImageSize`], [`ModelError::Weights`] if the weights are not what the card says,
+    /// those of [`weights::get`], [`ModelError::Script`] if the script that makes it fails, and
+    /// [`ModelError::NoFlavour`] if it makes no such graph.
+    pub fn export(
+        &mut self,
+        card: &ModelCard,
+        size: u32,
+        flavour: Flavour,
+        given: Option<&Path>,
+    ) -> Result<Exported, ModelError> {
+        card.grid(size)?;
+        if card.vit.is_none() && flavour != Flavour::Fused {
+            return Err(ModelError::NoFlavour {
+                name: card.name.clone(),
+                flavour: flavour.name(),
+            });
+        }
+        let path = file(self.home, card, size, flavour);
+        let weights = weights::get(self.home, card, given, self.tell)?;
+        match &card.vit {
+            Some(vit) => write_vit(card, vit, &weights, size, flavour, &path),
+            None => self.by_script(card, &weights, size, &path),
+        }
+    }
+
+    fn by_script(
+        &mut self,
+        card: &ModelCard,
+        weights: &Path,
+        size: u32,
+        path: &Path,
+    ) -> Result<Exported, ModelError> {
+        let toml = self
+            .home
+            .join("onnx_models")
+            .join(format!("{}.toml", card.name));
+        let size = size.to_string();
+        let words = [
+            toml.as_os_str(),
+            "--weights".as_ref(),
+            weights.as_os_str(),
+            "--image-size".as_ref(),
+            size.as_ref(),
+            "--out".as_ref(),
+            path.as_os_str(),
+        ];
+        python::run(self.home, "export_model", &words, self.tell)?;
+        exported(card, path)
+    }
+}
+
+/// Where the graph of a model lies in the project at `home`.
+pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathBuf {
+    let kind = match flavour {
+        Flavour::Fused => String::new(),
+        flavour => format!(".{}", flavour.name()),
+    };
+    let file = format!("{}@{size}{kind}.onnx", card.name);
+    home.join("onnx_models").join(file)
+}
+
+/// A graph that is ready: `path`, and the files with weights that it points to.
+///
+/// # Errors
+///
+/// [`ModelError::Io`] if one of them cannot be read, [`ModelError::NotOnnx`], and
+/// [`ModelError::Outside`] if one does not lie beside the graph.
+pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
+    let bytes = fs::read(path).map_err(ModelError::io(path))?;
+    let mut hashes = sha256_bytes(&bytes);
+    let others = external_files(path, &bytes)?;
+    for other in &others {
+        hashes.push_str(&sha256_file(other)?);
+    }
+    let sha256 = match others.is_empty() {
+        true => hashes,
+        false => sha256_bytes(hashes.as_bytes()),
+    };
+    Ok(of(card, path, sha256))
+}
+
+fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
+    Exported {
+        path: path.to_path_buf(),
+        meta: ModelMeta {
+            name: card.name.clone(),
+            sha256,
+        },
+    }
+}
+
+/// The files beside `path` that its constants lie in, sorted.
+fn external_files(path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, ModelError> {
+    let model =
+        onnx::Outline::decode(bytes).map_err(|_| ModelError::NotOnnx { path: path.into() })?;
+    let constants = model.graph.iter().flat_map(|graph| &graph.initializer);
+    let entries = constants.flat_map(|constant| &constant.external_data);
+    let locations = entries.filter(|entry| entry.key == "location");
+    let mut names: Vec<&str> = locations.map(|entry| &*entry.value).collect();
+    names.sort_unstable();
+    names.dedup();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let beside = |name: &str| match Path::new(name).file_name() {
+        Some(file) if file == name => Ok(folder.join(name)),
+        _ => Err(ModelError::Outside {
+            path: path.into(),
+            location: name.to_string(),
+        }),
+    };
+    names.into_iter().map(beside).collect()
+}
+
+/// Writes the graph if the file is not the same already. Its hash is that of the graph alone, which
+/// holds the hash of the weights.
+fn write_vit(
+    card: &ModelCard,
+    vit: &VitCard,
+    weights: &Path,
+    size: u32,
+    flavour: Flavour,
+    path: &Path,
+) -> Result<Exported, ModelError> {
+    let landmark = format!("{}.weight", vit.tensors.names().patch);
+    let checkpoint = Checkpoint::open(weights, &landmark)?;
+    let about = [
+        ("slicebank.model", card.name.clone()),
+        ("slicebank.image_size", size.to_string()),
+        ("slicebank.weights_sha256", sha256_file(weights)?),
+    ];
+    let model = vit::build(card, vit, &checkpoint, size, flavour, &about)?;
+    let bytes = model.encode_to_vec();
+    if fs::read(path).ok().as_ref() != Some(&bytes) {
+        let part = partial(path);
+        fs::write(&part, &bytes).map_err(ModelError::io(&part))?;
+        fs::rename(&part, path).map_err(ModelError::io(path))?;
+    }
+    Ok(of(card, path, sha256_bytes(&bytes)))
+}
+
+/// The name of a file in the making, of this process alone.
+fn partial(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    PathBuf::from(name)
+}

@@ -1,0 +1,33 @@
+//! The scripts that do what needs a Python library, each in an environment that it makes.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::model::ModelError;
+
+/// Runs a script of the project at `home`.
+///
+/// # Errors
+///
+/// [`ModelError::Script`] if it cannot be started or fails; what it says goes to standard error.
+pub(super) fn run(
+    home: &Path,
+    script: &str,
+    words: &[&OsStr],
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), ModelError> {
+    let path = home.join("scripts").join(script);
+    tell(&format!("running {}", path.display()));
+    let mut command = Command::new(&path);
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let reason = match command.status() {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(ModelError::Script { path, reason })
+}

@@ -1,0 +1,263 @@
+//! The graph of a vision transformer (Dosovitskiy et al. 2021) over the weights of a checkpoint.
+//!
+//! One builder for the whole family: what differs between models is on the card ([`VitCard`]) or
+//! plain from the checkpoint (biases, LayerScale, a norm before the blocks, the MLP's width).
+//! Letters: `B` batch, `P` patches, `D` width, `N` tokens with CLS and registers. Between blocks
+//! tokens are rows `[B * N, D]`.
+
+mod block;
+mod linear;
+
+use ndarray::{Array2, Axis, concatenate, s};
+
+use super::checkpoint::{Checkpoint, Stretch};
+use super::flavour::Flavour;
+use super::graph::Graph;
+use super::names::Names;
+use super::onnx::{self, Attribute};
+use crate::model::ModelError;
+use crate::model::{Cls, ModelCard, VitCard};
+
+/// The graph of `card` for inputs of `size` pixels; `about` goes into its metadata.
+///
+/// Input `pixels`, f32 `[B, 3, size, size]`, normalised. Outputs for `K` in `1..=card.layers`, 1
+/// being the last block: `cls_K` and `mean_K`, `[B, D]`, and `patch_K`, `[B, P, D]`, row by row of
+/// the grid.
+///
+/// # Errors
+///
+/// [`ModelError::ImageSize`], and [`ModelError::Weights`] if the checkpoint is not what the card says.
+pub(super) fn build(
+    card: &ModelCard,
+    vit: &VitCard,
+    checkpoint: &Checkpoint,
+    size: u32,
+    flavour: Flavour,
+    about: &[(&str, String)],
+) -> Result<onnx::Model, ModelError> {
+    let location = checkpoint.path().file_name().unwrap_or_default();
+    let mut builder = Builder {
+        card,
+        vit,
+        names: vit.tensors.names(),
+        checkpoint,
+        grid: card.grid(size)?[0] as usize,
+        width: card.width as usize,
+        flavour,
+        graph: Graph::new(&location.to_string_lossy()),
+    };
+    builder.constants();
+    let mut rows = builder.embed()?;
+    for index in 0..card.depth {
+        rows = builder.block(index, &rows)?;
+        let layer = card.depth - index;
+        if layer <= card.layers {
+            builder.outputs(layer, &rows)?;
+        }
+    }
+    Ok(builder.graph.finish(&card.name, size, about))
+}
+
+struct Builder<'a> {
+    card: &'a ModelCard,
+    vit: &'a VitCard,
+    names: &'static Names,
+    checkpoint: &'a Checkpoint,
+    /// Patches along one side.
+    grid: usize,
+    width: usize,
+    flavour: Flavour,
+    graph: Graph,
+}
+
+impl Builder<'_> {
+    fn patches(&self) -> usize {
+        self.grid * self.grid
+    }
+
+    /// Tokens before the patches.
+    fn first_patch(&self) -> usize {
+        usize::from(self.names.cls.is_some()) + self.vit.registers as usize
+    }
+
+    fn tokens(&self) -> usize {
+        self.first_patch() + self.patches()
+    }
+
+    /// A tensor of the checkpoint as it is.
+    fn constant(&mut self, name: &str, stretch: &Stretch) -> String {
+        self.graph.weight(name, stretch, &stretch.shape)
+    }
+
+    /// What several blocks use.
+    fn constants(&mut self) {
+        let (n, d) = (self.tokens() as i64, self.width as i64);
+        let heads = i64::from(self.card.heads);
+        let graph = &mut self.graph;
+        graph.integers("first", &[], &[0]);
+        graph.integers("one", &[1], &[1]);
+        graph.integers("shape.rows", &[2], &[-1, d]);
+        graph.integers("shape.tokens", &[3], &[-1, n, d]);
+        if self.flavour.is_plain() {
+            graph.integers("shape.heads", &[4], &[-1, n, heads, d / heads]);
+        }
+        let (first, tokens) = (self.first_patch(), self.tokens());
+        self.graph.integers("patches.first", &[1], &[first as i64]);
+        self.graph.integers("patches.end", &[1], &[tokens as i64]);
+        let mut mean = vec![1.0 / self.patches() as f32; tokens];
+        mean[..first].fill(0.0);
+        self.graph.floats("patches.mean", &[1, tokens], &mean);
+    }
+
+    /// Pixels `[B, 3, S, S]` to rows `[B * N, D]`.
+    fn embed(&mut self) -> Result<String, ModelError> {
+        let (width, patch) = (self.width, self.card.patch_size as usize);
+        let name = self.names.patch;
+        let kernel = format!("{name}.weight");
+        let kernel = self.checkpoint.find(&kernel, &[width, 3, patch, patch])?;
+        let mut inputs = vec!["pixels".to_string(), self.constant("stem.weight", &kernel)];
+        let bias = format!("{name}.bias");
+        if self.checkpoint.has(&bias) {
+            let bias = self.checkpoint.find(&bias, &[width])?;
+            inputs.push(self.constant("stem.bias", &bias));
+        }
+        let patch = [patch as i64; 2];
+        let attributes = [
+            Attribute::ints("kernel_shape", &patch),
+            Attribute::ints("strides", &patch),
+        ];
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        self.graph.node("Conv", &inputs, "stem", attributes);
+        // 0 keeps the batch dimension, so that no shape is computed at run time.
+        let shape = [0, width as i64, self.patches() as i64];
+        self.graph.integers("stem.shape", &[3], &shape);
+        self.graph
+            .node("Reshape", &["stem", "stem.shape"], "stem.flat", []);
+        let turn = [Attribute::ints("perm", &[0, 2, 1])];
+        self.graph
+            .node("Transpose", &["stem.flat"], "stem.patches", turn);
+        let pads = [0, self.first_patch() as i64, 0, 0, 0, 0];
+        self.graph.integers("stem.pads", &[6], &pads);
+        self.graph
+            .node("Pad", &["stem.patches", "stem.pads"], "stem.padded", []);
+        let table = self.table()?;
+        let shape = [1, self.tokens(), width];
+        let table: Vec<f32> = table.iter().copied().collect();
+        self.graph.floats("table", &shape, &table);
+        self.graph
+            .node("Add", &["stem.padded", "table"], "stem.tokens", []);
+        self.graph
+            .node("Reshape", &["stem.tokens", "shape.rows"], "embedded", []);
+        match self.names.first_norm {
+            Some(norm) if self.checkpoint.has(&format!("{norm}.weight")) => {
+                self.norm(norm, "embedded", "embedded.norm")
+            }
+            _ => Ok("embedded".to_string()),
+        }
+    }
+
+    /// What is added to zeros and the patches: CLS token and its position, register tokens, which
+    /// have none, and positions, `[N, D]`.
+    fn table(&self) -> Result<Array2<f32>, ModelError> {
+        let Names {
+            cls,
+            registers,
+            positions,
+            ..
+        } = self.names;
+        let mut cls = self.rows(*cls, usize::from(cls.is_some()))?;
+        let registers = self.rows(*registers, self.vit.registers as usize)?;
+        let native = (self.card.native_size / self.card.patch_size) as usize;
+        let table = self.matrix(positions)?;
+        // timm's models with registers have added the CLS token's position to the token.
+        let with_cls = table.nrows() == native * native + cls.nrows();
+        let first = if with_cls { cls.nrows() } else { 0 };
+        self.expect_rows(positions, &table, first + native * native)?;
+        if with_cls {
+            cls += &table.slice(s![..first, ..]);
+        }
+        let shape = (native, native, self.width);
+        let patches = table.slice(s![first.., ..]).into_shape_with_order(shape);
+        let patches = patches.map_err(|e| self.wrong(e.to_string()))?;
+        let patches = self.vit.positions.resized(patches, self.grid);
+        let patches = patches.into_shape_with_order((self.patches(), self.width));
+        let patches = patches.map_err(|e| self.wrong(e.to_string()))?;
+        let parts = [cls.view(), registers.view(), patches.view()];
+        concatenate(Axis(0), &parts).map_err(|e| self.wrong(e.to_string()))
+    }
+
+    /// A tensor of `count` rows that a model may lack.
+    fn rows(&self, name: Option<&str>, count: usize) -> Result<Array2<f32>, ModelError> {
+        match name.filter(|name| self.checkpoint.has(name)) {
+            Some(name) => {
+                let rows = self.matrix(name)?;
+                self.expect_rows(name, &rows, count)?;
+                Ok(rows)
+            }
+            None if count == 0 => Ok(Array2::zeros((0, self.width))),
+            None => Err(self.wrong(format!("there is no tensor `{}`", name.unwrap_or_default()))),
+        }
+    }
+
+    fn expect_rows(
+        &self,
+        name: &str,
+        rows: &Array2<f32>,
+        expected: usize,
+    ) -> Result<(), ModelError> {
+        match rows.nrows() {
+            found if found == expected => Ok(()),
+            found => Err(self.wrong(format!("`{name}` has {found} rows, expected {expected}"))),
+        }
+    }
+
+    /// `cls_K`, `mean_K` and `patch_K` of the block `layer` from the end.
+    fn outputs(&mut self, layer: u32, rows: &str) -> Result<(), ModelError> {
+        let rows = match self.vit.final_norm {
+            true => self.norm(self.names.last_norm, rows, &format!("norm_{layer}"))?,
+            false => rows.to_string(),
+        };
+        let tokens = format!("tokens_{layer}");
+        self.graph
+            .node("Reshape", &[&rows, "shape.tokens"], &tokens, []);
+        let (cls, mean) = (format!("cls_{layer}"), format!("mean_{layer}"));
+        let row = format!("{mean}.row");
+        self.graph
+            .node("MatMul", &["patches.mean", &tokens], &row, []);
+        let width = [self.card.width];
+        match self.vit.cls {
+            Cls::Token => {
+                let axis = [Attribute::int("axis", 1)];
+                self.output("Gather", &[&tokens, "first"], &cls, axis, &width);
+            }
+            Cls::Mean => self.output("Squeeze", &[&row, "one"], &cls, [], &width),
+        }
+        self.output("Squeeze", &[&row, "one"], &mean, [], &width);
+        let bounds = [&*tokens, "patches.first", "patches.end", "one"];
+        let shape = [self.patches() as u32, self.card.width];
+        self.output("Slice", &bounds, &format!("patch_{layer}"), [], &shape);
+        Ok(())
+    }
+
+    /// A last node, whose result is an output `[batch, dims…]` in the type of products.
+    fn output<const N: usize>(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        name: &str,
+        attributes: [Attribute; N],
+        dims: &[u32],
+    ) {
+        match self.flavour.products() {
+            onnx::FLOAT => {
+                self.graph.node(op, inputs, name, attributes);
+            }
+            kind => {
+                let wide = format!("{name}.f32");
+                self.graph.node(op, inputs, &wide, attributes);
+                self.graph.cast(&wide, kind, name);
+            }
+        }
+        self.graph.output(name, self.flavour.products(), dims);
+    }
+}

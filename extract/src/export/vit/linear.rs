@@ -1,0 +1,219 @@
+//! Linear layers, norms and LayerScale: whatever takes its constants from the checkpoint.
+
+use ndarray::{Array1, Array2, ArrayD, Ix1, Ix2};
+
+use super::Builder;
+use crate::export::checkpoint::Stretch;
+use crate::export::flavour::Flavour;
+use crate::export::onnx::{self, Attribute};
+use crate::model::ModelError;
+
+/// Largest magnitude of a matrix' 8-bit integers: with 7 bits, sums of pairs of products of 8 and 7
+/// bits do not overflow the 16 bits that AVX2 has for them.
+const MOST: f32 = 63.0;
+
+/// The constants of a linear layer.
+pub(super) struct Layer {
+    /// `[outputs, inputs]`.
+    weight: Stretch,
+    /// `[outputs]`.
+    bias: Option<Stretch>,
+}
+
+impl Layer {
+    /// Part `index` of `count` equal ones of the outputs.
+    pub(super) fn part(&self, index: usize, count: usize) -> Layer {
+        Layer {
+            weight: self.weight.part(index, count),
+            bias: self.bias.as_ref().map(|bias| bias.part(index, count)),
+        }
+    }
+}
+
+impl Builder<'_> {
+    pub(super) fn wrong(&self, what: String) -> ModelError {
+        ModelError::weights(self.checkpoint.path(), what)
+    }
+
+    /// A tensor of `[rows, D]`, whatever axes of length 1 precede them.
+    pub(super) fn matrix(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+        let shape = self.checkpoint.shape(name).unwrap_or(&[]).to_vec();
+        let values = self.checkpoint.read(&self.checkpoint.find(name, &shape)?)?;
+        let rows = values.len() / self.width.max(1);
+        let wrong = || {
+            self.wrong(format!(
+                "tensor `{name}` is {shape:?}, expected [rows, {}]",
+                self.width
+            ))
+        };
+        match shape.last() {
+            Some(&last) if last == self.width => values
+                .into_shape_with_order((rows, self.width))
+                .map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The layer `name` from `inputs` to `outputs`.
+    pub(super) fn layer(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Layer, ModelError> {
+        let weight = self
+            .checkpoint
+            .find(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = format!("{name}.bias");
+        let bias = match self.checkpoint.has(&bias) {
+            true => Some(self.checkpoint.find(&bias, &[outputs])?),
+            false => None,
+        };
+        Ok(Layer { weight, bias })
+    }
+
+    /// The LayerScale of a block's attention (0) or MLP (1), if it has one.
+    pub(super) fn scale(&self, source: &str, which: usize) -> Result<Option<Stretch>, ModelError> {
+        let Some(names) = self.names.scales else {
+            return Ok(None);
+        };
+        let name = format!("{source}.{}", names[which]);
+        match self.checkpoint.has(&name) {
+            true => self.checkpoint.find(&name, &[self.width]).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// LayerNorm over the last axis, in f32.
+    pub(super) fn norm(
+        &mut self,
+        source: &str,
+        input: &str,
+        target: &str,
+    ) -> Result<String, ModelError> {
+        let mut inputs = vec![input.to_string()];
+        for part in ["weight", "bias"] {
+            let stretch = self
+                .checkpoint
+                .find(&format!("{source}.{part}"), &[self.width])?;
+            let name = format!("{target}.{part}");
+            inputs.push(self.constant(&name, &stretch));
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let epsilon = [
+            Attribute::int("axis", -1),
+            Attribute::float("epsilon", self.vit.epsilon),
+        ];
+        Ok(self
+            .graph
+            .node("LayerNormalization", &inputs, target, epsilon))
+    }
+
+    /// `scale * (W x + b)`. The constants are scaled by nodes without inputs, which are computed once,
+    /// when the graph is loaded.
+    pub(super) fn linear(
+        &mut self,
+        layer: &Layer,
+        scale: Option<&Stretch>,
+        input: &str,
+        target: &str,
+    ) -> Result<String, ModelError> {
+        if self.flavour == Flavour::Int8 {
+            return self.quantised(layer, scale, input, target);
+        }
+        let mut inputs = vec![input.to_string()];
+        let constants = std::iter::once(("weight", &layer.weight));
+        for (part, stretch) in constants.chain(layer.bias.iter().map(|bias| ("bias", bias))) {
+            let name = format!("{target}.{part}");
+            let constant = self.graph.weight(&name, stretch, &stretch.shape);
+            inputs.push(self.scaled(constant, stretch.shape.len(), scale, &name));
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        Ok(self
+            .graph
+            .node("Gemm", &inputs, target, [Attribute::int("transB", 1)]))
+    }
+
+    /// A constant `[outputs, …]` times `scale`, in the type of products.
+    fn scaled(
+        &mut self,
+        constant: String,
+        axes: usize,
+        scale: Option<&Stretch>,
+        name: &str,
+    ) -> String {
+        let constant = match scale {
+            None => constant,
+            Some(scale) => {
+                let mut shape = vec![1; axes];
+                shape[0] = self.width;
+                let factor = self.graph.weight(&format!("{name}.scale"), scale, &shape);
+                self.graph
+                    .node("Mul", &[&constant, &factor], &format!("{name}.scaled"), [])
+            }
+        };
+        self.product_type(constant)
+    }
+
+    /// `input` in the type of products.
+    pub(super) fn product_type(&mut self, input: String) -> String {
+        match self.flavour.products() {
+            onnx::FLOAT => input,
+            kind => self.graph.cast(&input, kind, &format!("{input}.cast")),
+        }
+    }
+
+    /// A number in the type of products.
+    pub(super) fn number(&mut self, name: &str, value: f32) -> String {
+        let number = self.graph.floats(name, &[], &[value]);
+        self.product_type(number)
+    }
+
+    /// The layer with a matrix of 8-bit integers, a scale per output, and an input that is quantised
+    /// when it is known.
+    fn quantised(
+        &mut self,
+        layer: &Layer,
+        scale: Option<&Stretch>,
+        input: &str,
+        target: &str,
+    ) -> Result<String, ModelError> {
+        let [outputs, inputs] = [layer.weight.shape[0], layer.weight.shape[1]];
+        let scale: Array1<f32> = match scale {
+            Some(scale) => self.values::<Ix1>(scale)?,
+            None => Array1::ones(outputs),
+        };
+        let weight = self.values::<Ix2>(&layer.weight)?;
+        let steps = weight.outer_iter().zip(&scale).map(|(row, scale)| {
+            let most = row.iter().fold(0f32, |most, w| most.max(w.abs()));
+            (most * scale.abs()).max(f32::MIN_POSITIVE) / MOST
+        });
+        let steps: Vec<f32> = steps.collect();
+        let columns = (0..inputs).flat_map(|i| (0..outputs).map(move |o| (o, i)));
+        let integers = columns.map(|(o, i)| (weight[[o, i]] * scale[o] / steps[o]).round() as i8);
+        let integers: Vec<i8> = integers.collect();
+        let (name, step) = (format!("{target}.weight"), format!("{target}.step"));
+        self.graph.bytes(&name, &[inputs, outputs], &integers);
+        self.graph.floats(&step, &[outputs], &steps);
+        let mut operands = vec![input, &name, &step];
+        let bias = format!("{target}.bias");
+        if let Some(stretch) = &layer.bias {
+            let values = self.values::<Ix1>(stretch)? * &scale;
+            self.graph.floats(&bias, &[outputs], &values.to_vec());
+            operands.extend(["", &bias]);
+        }
+        Ok(self
+            .graph
+            .runtime_node("DynamicQuantizeMatMul", &operands, target, []))
+    }
+
+    fn values<D: ndarray::Dimension>(
+        &self,
+        stretch: &Stretch,
+    ) -> Result<ndarray::Array<f32, D>, ModelError> {
+        let values: ArrayD<f32> = self.checkpoint.read(stretch)?;
+        values
+            .into_dimensionality()
+            .map_err(|e| self.wrong(e.to_string()))
+    }
+}

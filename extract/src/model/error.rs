@@ -1,0 +1,243 @@
+//! Everything that can go wrong with a model.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failure to get, export, load or run a model.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The system could not read or write a file.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The project's folder cannot be found.
+    #[error(
+        "found no folder `onnx_models` in `$SLICEBANK_HOME`, or else in the current folder, the program's folder or above them\nhint: run from the project's folder, or set `SLICEBANK_HOME` to it"
+    )]
+    NoProject,
+    /// ONNX Runtime is not installed.
+    #[error(
+        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`"
+    )]
+    NoRuntime {
+        /// Where it was looked for.
+        searched: String,
+    },
+    /// ONNX Runtime cannot be loaded, or is too old.
+    #[error("`{}`: {source}\nhint: run `scripts/install_onnxruntime`, and unset `ORT_DYLIB_PATH` if it is set", path.display())]
+    RuntimeLoad {
+        /// The library.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No model has this name.
+    #[error("`{name}`: no such model in `{}`, expected one of `{known}`\nhint: a model is a card `NAME.toml` in that folder", folder.display())]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The folder of cards.
+        folder: PathBuf,
+        /// The names there are.
+        known: String,
+    },
+    /// A model card cannot be understood.
+    #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]
+    Card {
+        /// The card.
+        path: PathBuf,
+        /// What the parser says.
+        source: Box<toml::de::Error>,
+    },
+    /// A card's `name` is not that of its file.
+    #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", path.display())]
+    CardName {
+        /// The card.
+        path: PathBuf,
+        /// The name in it.
+        found: String,
+    },
+    /// Patches do not tile the input.
+    #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16)]
+    ImageSize {
+        /// The model.
+        model: String,
+        /// The size asked for.
+        found: u32,
+        /// Its patch size.
+        patch: u32,
+    },
+    /// More blocks are asked for than the export has.
+    #[error(
+        "`{model}`: {found} layers are asked for, the export has 1 to {most}\nhint: give `--layers` a number up to {most}"
+    )]
+    Layers {
+        /// The model.
+        model: String,
+        /// How many are asked for.
+        found: u32,
+        /// How many there are.
+        most: u32,
+    },
+    /// ONNX Runtime cannot load the model.
+    #[error("`{}`: {source}\nhint: the file is damaged or no ONNX model; export it again", path.display())]
+    ModelLoad {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What ONNX Runtime says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The graph is not what its card says.
+    #[error("`{}`: the graph's `{name}` is {found}, expected {expected}\nhint: export the model again, or correct its card", path.display())]
+    ModelOutput {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The input or output.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What the card wants.
+        expected: String,
+    },
+    /// The backbone failed on a batch.
+    #[error("`{}`: {source}\nhint: if memory ran out, give a smaller `--batch-size` to a new cache", path.display())]
+    Run {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What ONNX Runtime says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A provider cannot run here.
+    #[error(
+        "the provider `{provider}` cannot run here: {source}\nhint: `scripts/install_onnxruntime --gpu` installs what GPUs need besides NVIDIA's driver; `--provider cpu` needs none of it"
+    )]
+    Provider {
+        /// The provider.
+        provider: &'static str,
+        /// What ONNX Runtime says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A provider does not compute so.
+    #[error(
+        "the provider `{provider}` does not compute in `{precision}`\nhint: `cpu` computes in `fp32` and `int8`, `cuda` and `tensorrt` in `fp32` and `mixed16`"
+    )]
+    Precision {
+        /// The provider.
+        provider: &'static str,
+        /// The precision asked for.
+        precision: &'static str,
+    },
+    /// The device gives other tokens than the processor in f32.
+    #[error(
+        "the parity gate: over {slices} slices, the smallest cosine of a token with that of the processor in fp32 is {cosine:.6}, expected at least {bound} (relative RMS without massive channels {relative_rms:.4})\nhint: choose another `--precision` or `--provider`, or, if that is near enough, a lower `--parity-bound`"
+    )]
+    Parity {
+        /// How many slices were compared.
+        slices: usize,
+        /// The smallest cosine.
+        cosine: f64,
+        /// The bound.
+        bound: f64,
+        /// The largest relative root mean square of the difference.
+        relative_rms: f64,
+    },
+    /// A file of weights is not what the card says.
+    #[error("`{}`: {what}\nhint: give the weights that the card describes as `--weights FILE`, or correct the card", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// None of the places that the card names has the weights.
+    #[error(
+        "`{name}`: its weights could not be had ({access}); tried in turn:{failures}\nhint: get them yourself, and give them to `extract export {name} --weights FILE`"
+    )]
+    NoWeights {
+        /// The model.
+        name: String,
+        /// What the card says of who may have them.
+        access: String,
+        /// A line for each place.
+        failures: String,
+    },
+    /// A file that a card names is not there.
+    #[error("`{}`: no such file", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is another one than was to be had.
+    #[error("`{}`: the sha256 is `{found}`, expected `{expected}`\nhint: the file is damaged or another one: get it again", path.display())]
+    WeightsHash {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The hash that was expected.
+        expected: String,
+    },
+    /// A download failed.
+    #[error("`{url}`: {what}")]
+    Download {
+        /// What was asked for.
+        url: String,
+        /// What went wrong.
+        what: String,
+    },
+    /// A script failed.
+    #[error("`{}`: {reason}\nhint: see what it says above; the script can be run by itself", path.display())]
+    Script {
+        /// The script.
+        path: PathBuf,
+        /// How it ended.
+        reason: String,
+    },
+    /// A model's graph is not to be had in this form.
+    #[error(
+        "`{name}`: there is no graph `{flavour}` of this model: only vision transformers that are built from a checkpoint have it\nhint: choose `--precision fp32` and the provider `cpu` or `cuda`"
+    )]
+    NoFlavour {
+        /// The model.
+        name: String,
+        /// The form.
+        flavour: &'static str,
+    },
+    /// A file is no ONNX model.
+    #[error("`{}`: the file is damaged or no ONNX model\nhint: export it again", path.display())]
+    NotOnnx {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A graph's weights lie elsewhere.
+    #[error("`{}`: its weights lie in `{location}`, expected a file beside it\nhint: put both into one folder, and export the model so that it names the file alone", path.display())]
+    Outside {
+        /// The graph.
+        path: PathBuf,
+        /// The file that it names.
+        location: String,
+    },
+    /// A file cannot be hashed.
+    #[error(transparent)]
+    Hash(#[from] cache::Error),
+}
+
+impl ModelError {
+    /// [`ModelError::Weights`].
+    pub(crate) fn weights(path: &Path, what: String) -> ModelError {
+        ModelError::Weights {
+            path: path.to_path_buf(),
+            what,
+        }
+    }
+
+    /// A closure for `map_err` that says which file the system failed on.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
+        let path = path.to_path_buf();
+        move |source| ModelError::Io { path, source }
+    }
+}

@@ -1,0 +1,213 @@
+//! The parity gate: does this device give the tokens that the processor gives in f32?
+
+use cache::TokenBatch;
+use ndarray::{Array4, ArrayView2, Axis, Dimension, concatenate};
+use serde::Serialize;
+
+use crate::backbone::{Backbone, SliceBatch};
+use crate::dataset::Dataset;
+use crate::model::ModelError;
+use crate::prepare;
+use crate::preprocess::Preprocess;
+use crate::read::Reader;
+
+/// A channel is massive if it is so many times as large as the median channel (root mean squares).
+/// Trained transformers have a few (Sun et al. 2024), and they hide from a cosine what happens to
+/// all the others.
+const MASSIVE: f64 = 10.0;
+
+/// How far the tokens of two computations are from one another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Parity {
+    /// How many slices were compared.
+    pub slices: usize,
+    /// The smallest cosine of two tokens.
+    pub cosine_min: f64,
+    /// Root mean square of the difference, relative to that of the reference, without massive
+    /// channels: the largest of all layers and kinds of tokens.
+    pub relative_rms: f64,
+    /// The most massive channels of a layer.
+    pub massive_channels: usize,
+}
+
+impl Parity {
+    /// Compares tokens of the same slices.
+    pub fn of(reference: &TokenBatch, found: &TokenBatch) -> Parity {
+        let mut parity = Parity {
+            slices: reference.cls.first().map_or(0, |cls| cls.len_of(Axis(0))),
+            cosine_min: 1.0,
+            relative_rms: 0.0,
+            massive_channels: 0,
+        };
+        parity.compare(&reference.cls, &found.cls);
+        parity.compare(&reference.mean, &found.mean);
+        parity.compare(&reference.patch, &found.patch);
+        parity
+    }
+
+    fn compare<D: Dimension>(
+        &mut self,
+        reference: &[ndarray::Array<f32, D>],
+        found: &[ndarray::Array<f32, D>],
+    ) {
+        for (reference, found) in reference.iter().zip(found) {
+            let width = reference.shape().last().copied().unwrap_or(1).max(1);
+            let rows = |array: &ndarray::Array<f32, D>| {
+                let values = array.iter().map(|&value| f64::from(value));
+                let values: Vec<f64> = values.collect();
+                ndarray::Array2::from_shape_vec((values.len() / width, width), values)
+            };
+            if let (Ok(reference), Ok(found)) = (rows(reference), rows(found)) {
+                self.add(reference.view(), found.view());
+            }
+        }
+    }
+
+    fn add(&mut self, reference: ArrayView2<'_, f64>, found: ArrayView2<'_, f64>) {
+        let rows = reference.outer_iter().zip(found.outer_iter());
+        let cosines = rows.map(|(a, b)| {
+            let cosine = a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt();
+            if cosine.is_nan() { -1.0 } else { cosine }
+        });
+        self.cosine_min = cosines.fold(self.cosine_min, f64::min);
+        let energy = |x: ArrayView2<'_, f64>| x.map_axis(Axis(0), |column| column.dot(&column));
+        let own = energy(reference);
+        let off = energy((&found - &reference).view());
+        let mut sorted = own.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let most = MASSIVE * MASSIVE * sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+        let plain = own.iter().zip(&off).filter(|(own, _)| **own <= most);
+        let (own_sum, off_sum) =
+            plain.fold((0.0, 0.0), |sums, (own, off)| (sums.0 + own, sums.1 + off));
+        let massive = own.iter().filter(|own| **own > most).count();
+        self.massive_channels = self.massive_channels.max(massive);
+        if own_sum > 0.0 {
+            self.relative_rms = self.relative_rms.max((off_sum / own_sum).sqrt());
+        }
+    }
+
+    /// Whether no cosine is below `bound`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Parity`] with the figures.
+    pub fn check(&self, bound: f64) -> Result<(), ModelError> {
+        match self.cosine_min >= bound {
+            true => Ok(()),
+            false => Err(ModelError::Parity {
+                slices: self.slices,
+                cosine: self.cosine_min,
+                bound,
+                relative_rms: self.relative_rms,
+            }),
+        }
+    }
+}
+
+/// Up to `count` slices to compare: the middle one of samples spread evenly over the dataset, those
+/// left out that cannot be read. `[count, 3, S, S]`, or `None` if none can.
+pub fn slices(
+    dataset: &Dataset,
+    reader: &Reader,
+    recipe: &Preprocess,
+    count: usize,
+) -> Option<Array4<f32>> {
+    let samples = dataset.samples.len();
+    let count = count.min(samples);
+    let middle = |k: usize| {
+        let sample = &dataset.samples[k * samples / count];
+        let sample = prepare::open(reader, dataset, sample, recipe).ok()?;
+        let slices = sample.slices();
+        let slice = sample.slice(slices.start + slices.len() / 2, 0).ok()?;
+        Some(slice.pixels.insert_axis(Axis(0)))
+    };
+    let pixels: Vec<_> = (0..count).filter_map(middle).collect();
+    let views: Vec<_> = pixels.iter().map(|pixels| pixels.view()).collect();
+    concatenate(Axis(0), &views).ok()
+}
+
+/// The tokens of slices, in batches as large as the backbone takes.
+///
+/// # Errors
+///
+/// What [`Backbone::embed`] gives.
+pub fn tokens(backbone: &mut Backbone, pixels: &Array4<f32>) -> Result<TokenBatch, ModelError> {
+    let batch = backbone.options().batch_size as usize;
+    let mut parts = Vec::new();
+    for pixels in pixels.axis_chunks_iter(Axis(0), batch) {
+        parts.push(backbone.embed(SliceBatch {
+            pixels: pixels.to_owned(),
+            slices: Vec::new(),
+            masks: Vec::new(),
+        })?);
+    }
+    Ok(joined(&parts))
+}
+
+fn joined(parts: &[TokenBatch]) -> TokenBatch {
+    TokenBatch {
+        cls: stacked(parts, |part| &part.cls),
+        mean: stacked(parts, |part| &part.mean),
+        patch: stacked(parts, |part| &part.patch),
+        slices: Vec::new(),
+        masks: Vec::new(),
+    }
+}
+
+/// The rows of all parts, layer by layer.
+fn stacked<D: ndarray::RemoveAxis>(
+    parts: &[TokenBatch],
+    layers: impl Fn(&TokenBatch) -> &Vec<ndarray::Array<f32, D>>,
+) -> Vec<ndarray::Array<f32, D>> {
+    let count = parts.first().map_or(0, |part| layers(part).len());
+    let layer = |index: usize| {
+        let views: Vec<_> = parts
+            .iter()
+            .map(|part| layers(part)[index].view())
+            .collect();
+        concatenate(Axis(0), &views).ok()
+    };
+    (0..count).filter_map(layer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    fn batch(cls: Array2<f32>) -> TokenBatch {
+        TokenBatch {
+            cls: vec![cls],
+            mean: Vec::new(),
+            patch: Vec::new(),
+            slices: Vec::new(),
+            masks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_massive_channel_hides_an_error_from_the_cosine_but_not_from_relative_rms() {
+        let mut reference = Array2::from_shape_fn((3, 64), |(r, c)| ((r + 3 * c) % 7) as f32 - 3.0);
+        let mut found = reference.mapv(|value| value * 1.5);
+        reference.column_mut(5).fill(1000.0);
+        found.column_mut(5).fill(1000.0);
+        let parity = Parity::of(&batch(reference), &batch(found));
+        assert_eq!((parity.slices, parity.massive_channels), (3, 1));
+        assert!(parity.cosine_min > 0.9998, "{parity:?}");
+        assert!((parity.relative_rms - 0.5).abs() < 1e-6, "{parity:?}");
+    }
+
+    #[test]
+    fn a_cosine_below_the_bound_or_nan_is_refused() {
+        let reference = batch(Array2::from_elem((2, 4), 1.0));
+        let mut wrong = Array2::from_elem((2, 4), 1.0);
+        wrong[[1, 2]] = -1.0;
+        let parity = Parity::of(&reference, &batch(wrong));
+        assert!((parity.cosine_min - 0.5).abs() < 1e-9);
+        parity.check(0.5).unwrap();
+        parity.check(0.51).unwrap_err();
+        let nan = Parity::of(&reference, &batch(Array2::from_elem((2, 4), f32::NAN)));
+        nan.check(0.0).unwrap_err();
+    }
+}

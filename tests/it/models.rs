@@ -1,0 +1,312 @@
+//! Getting, exporting, checking and running backbones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cache::{CacheMeta, sha256_file};
+
+use crate::hub::{Hub, Manners};
+use crate::lab::{Lab, Run, program, project};
+
+fn models() -> PathBuf {
+    project().join("onnx_models")
+}
+
+fn weights() -> PathBuf {
+    models().join("tiny-vit.safetensors")
+}
+
+/// A project folder with the card of the tiny model, whose source is `source`, and no weights.
+fn home(lab: &Lab, source: &str) -> PathBuf {
+    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
+    let (before, after) = card.split_once("[[source]]").unwrap();
+    let after = &after[after.find("[[reference]]").unwrap()..];
+    let card = format!("{before}[[source]]\n{source}\n{after}");
+    lab.write("home/onnx_models/tiny-vit.toml", card);
+    lab.path("home")
+}
+
+const HUB_SOURCE: &str =
+    "kind = 'hub'\nrepository = 'someone/tiny'\nfile = 'model.safetensors'\nrevision = 'main'";
+
+fn export(home: &Path) -> Command {
+    let mut command = program("extract");
+    command.args(["export", "tiny-vit"]);
+    command.env("SLICEBANK_HOME", home);
+    command.env("HF_HUB_CACHE", home.join("no-hub-cache"));
+    command.env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+    command
+}
+
+#[test]
+fn a_download_that_breaks_off_goes_on_and_becomes_a_graph() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    let hub = Hub::serve(fs::read(weights()).unwrap(), Manners::BreaksOffOnce);
+    Run::of(export(&home).env("HF_ENDPOINT", hub.address())).expect(0);
+    let asked = hub.asked();
+    assert!(asked[0].starts_with("HEAD /someone/tiny/resolve/main/model.safetensors"));
+    assert!(asked.last().unwrap().contains("bytes="), "{asked:?}");
+    let folder = home.join("onnx_models");
+    let [found, expected] = [folder.join("tiny-vit.safetensors"), weights()];
+    assert_eq!(
+        sha256_file(&found).unwrap(),
+        sha256_file(&expected).unwrap()
+    );
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|f| f.unwrap().file_name())
+        .collect();
+    files.sort();
+    assert_eq!(
+        files,
+        ["tiny-vit.safetensors", "tiny-vit.toml", "tiny-vit@56.onnx"]
+    );
+}
+
+#[test]
+fn a_download_with_another_hash_than_the_hub_s_is_refused_and_deleted() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    let hub = Hub::serve(fs::read(weights()).unwrap(), Manners::WrongHash);
+    Run::of(export(&home).env("HF_ENDPOINT", hub.address()))
+        .expect_error(2, &["sha256", "--weights"]);
+    assert_eq!(fs::read_dir(home.join("onnx_models")).unwrap().count(), 1);
+}
+
+#[test]
+fn gated_weights_and_a_hub_out_of_reach_are_errors_that_say_what_to_do() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    let hub = Hub::serve(Vec::new(), Manners::Gated);
+    Run::of(export(&home).env("HF_ENDPOINT", hub.address()))
+        .expect_error(2, &["401", "HF_TOKEN", "--weights"]);
+    Run::of(export(&home).env("HF_HUB_OFFLINE", "1"))
+        .expect_error(2, &["HF_HUB_OFFLINE", "--weights"]);
+}
+
+#[test]
+fn what_the_hub_s_own_clients_have_downloaded_is_used() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    lab.write("hub/models--someone--tiny/refs/main", "abc");
+    let file = "hub/models--someone--tiny/snapshots/abc/model.safetensors";
+    lab.write(file, fs::read(weights()).unwrap());
+    Run::of(
+        export(&home)
+            .env("HF_HUB_CACHE", lab.path("hub"))
+            .env("HF_HUB_OFFLINE", "1"),
+    )
+    .expect(0);
+}
+
+#[test]
+fn weights_that_the_card_does_not_describe_are_refused_by_tensor() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    let other = project().join("tests/golden/models/clip.safetensors");
+    let run = Run::of(export(&home).arg("--weights").arg(other));
+    run.expect_error(
+        2,
+        &[
+            "safetensors",
+            "embeddings.patch_embeddings.projection.weight",
+        ],
+    );
+    let card = home.join("onnx_models/tiny-vit.toml");
+    let text = fs::read_to_string(&card).unwrap();
+    fs::write(&card, text.replace("width = 32", "width = 64")).unwrap();
+    let run = Run::of(export(&home).arg("--weights").arg(weights()));
+    run.expect_error(2, &["[32, 3, 14, 14]", "[64, 3, 14, 14]"]);
+    fs::write(&card, text.replace("depth = 6", "depth = 7")).unwrap();
+    let run = Run::of(export(&home).arg("--weights").arg(weights()));
+    run.expect_error(2, &["encoder.layer.6.norm1.weight"]);
+    let cut = lab.write("cut.safetensors", &fs::read(weights()).unwrap()[..300_000]);
+    let run = Run::of(export(&home).arg("--weights").arg(cut));
+    run.expect_error(2, &["300000 bytes"]);
+}
+
+/// The tiny model as someone's own: a graph, its weights beside it, and a card elsewhere.
+fn own(lab: &Lab) -> [PathBuf; 2] {
+    Run::of(program("extract").args(["export", "tiny-vit"])).expect(0);
+    let graph = fs::read(models().join("tiny-vit@56.onnx")).unwrap();
+    lab.write("own/tiny-vit.safetensors", fs::read(weights()).unwrap());
+    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
+    let card = card.replace("name = \"tiny-vit\"", "name = \"mine\"");
+    [
+        lab.write("own/graph.onnx", graph),
+        lab.write("mine.toml", card),
+    ]
+}
+
+fn extract_own(lab: &Lab, [onnx, card]: &[PathBuf; 2], more: &[&str]) -> Run {
+    let mut command = program("extract");
+    command.arg("--onnx").arg(onnx).arg("--card").arg(card);
+    command
+        .args(["--name", "images", "--dataset", "manifest", "--root"])
+        .arg(lab.manifest(3));
+    Run::of(command.arg("--cache").arg(lab.path("cache")).args(more))
+}
+
+#[test]
+fn a_model_of_one_s_own_runs_and_its_weights_are_part_of_the_cache_s_identity() {
+    let lab = Lab::new();
+    let own = own(&lab);
+    extract_own(&lab, &own, &[]).expect(0);
+    lab.extract("manifest", &lab.path("images.csv"), &[])
+        .expect(0);
+    let cls = |model: &str| {
+        let reader = cache::CacheReader::open(&lab.path(&format!("cache/images/{model}@56")));
+        reader.unwrap().cls(1).unwrap()
+    };
+    assert_eq!(cls("mine"), cls("tiny-vit"));
+    let mut other = fs::read(weights()).unwrap();
+    let last = other.len() - 2;
+    other[last] ^= 1;
+    lab.write("own/tiny-vit.safetensors", other);
+    extract_own(&lab, &own, &[]).expect_error(2, &["mine@56", "model.sha256"]);
+}
+
+#[test]
+fn a_graph_that_is_not_what_its_card_says_is_an_error_that_names_the_output() {
+    let lab = Lab::new();
+    let own = own(&lab);
+    let card = fs::read_to_string(&own[1]).unwrap();
+    fs::write(&own[1], card.replace("width = 32", "width = 64")).unwrap();
+    extract_own(&lab, &own, &[]).expect_error(2, &["graph.onnx", "cls_1", "32", "64"]);
+    fs::write(&own[1], card.replace("layers = 5", "layers = 6")).unwrap();
+    extract_own(&lab, &own, &["--layers", "6"])
+        .expect_error(2, &["graph.onnx", "cls_6", "missing"]);
+    fs::write(&own[1], &card).unwrap();
+    extract_own(&lab, &own, &["--image-size", "70"])
+        .expect_error(2, &["graph.onnx", "pixels", "56", "70"]);
+    fs::remove_file(lab.path("own/tiny-vit.safetensors")).unwrap();
+    extract_own(&lab, &own, &[]).expect_error(2, &["tiny-vit.safetensors"]);
+    lab.write("own/graph.onnx", &fs::read(&own[0]).unwrap()[..1000]);
+    extract_own(&lab, &own, &[]).expect_error(2, &["graph.onnx", "no ONNX model"]);
+}
+
+#[test]
+fn more_blocks_than_a_card_s_default_can_be_kept_and_not_more_than_there_are() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(3);
+    lab.extract("manifest", &manifest, &["--layers", "6"])
+        .expect(0);
+    assert_eq!(CacheMeta::read(&lab.cache()).unwrap().layers, 6);
+    lab.extract("manifest", &manifest, &["--layers", "7"])
+        .expect_error(2, &["tiny-vit", "7 layers", "1 to 6"]);
+}
+
+#[test]
+fn a_provider_asked_for_by_name_is_never_replaced_by_another() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(3);
+    for provider in ["cuda", "tensorrt"] {
+        lab.extract("manifest", &manifest, &["--provider", provider])
+            .expect_error(2, &[provider, "cannot run here", "--provider cpu"]);
+    }
+    let run = lab
+        .extract("manifest", &manifest, &["--provider", "auto"])
+        .expect(0);
+    assert!(
+        run.stderr
+            .contains("computing on cpu in fp32 (the provider `cuda`"),
+        "{run:?}"
+    );
+    lab.extract(
+        "manifest",
+        &manifest,
+        &["--provider", "cpu", "--precision", "mixed16"],
+    )
+    .expect_error(2, &["cpu", "mixed16", "fp32"]);
+}
+
+#[test]
+fn the_parity_gate_s_figures_are_kept_and_a_run_below_its_bound_does_not_begin() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(9);
+    let int8 = ["--precision", "int8", "--parity-bound"];
+    let strict = [&int8[..], &["0.9999999"]].concat();
+    let run = lab.extract("manifest", &manifest, &strict);
+    run.expect_error(
+        2,
+        &["parity gate", "4 slices", "relative RMS", "--parity-bound"],
+    );
+    assert_eq!(CacheMeta::read(&lab.cache()).unwrap().rows, 0);
+    let run = lab
+        .extract("manifest", &manifest, &[&int8[..], &["0.9"]].concat())
+        .expect(0);
+    assert!(run.stderr.contains("warning: 8-bit integers"), "{run:?}");
+    let meta = CacheMeta::read(&lab.cache()).unwrap();
+    let parity = meta.parity.unwrap();
+    assert_eq!(
+        (&*meta.precision, parity["slices"].as_u64()),
+        ("int8", Some(4))
+    );
+    assert!(
+        (0.9..0.999_999_9).contains(&parity["cosine_min"].as_f64().unwrap()),
+        "{parity}"
+    );
+    assert!(parity["relative_rms"].as_f64().unwrap() > 1e-4, "{parity}");
+    lab.extract("manifest", &manifest, &[])
+        .expect_error(2, &["precision", "int8", "fp32"]);
+}
+
+#[test]
+fn cards_are_listed_with_what_is_ready_and_described() {
+    Run::of(program("extract").args(["export", "tiny-vit"])).expect(0);
+    let run = Run::of(program("extract").arg("models")).expect(0);
+    for word in [
+        "dinov2-g14",
+        "1136.5 M",
+        "openclip-h14",
+        "sam-l16",
+        "vgg19",
+        "tiny-vit",
+    ] {
+        assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
+    }
+    let run = Run::of(program("extract").args(["models", "--format", "json"])).expect(0);
+    let cards: Vec<serde_json::Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let tiny = cards
+        .iter()
+        .find(|card| card["name"] == "tiny-vit")
+        .unwrap();
+    let exported = tiny["exports"].as_array().unwrap();
+    assert!(
+        exported
+            .iter()
+            .any(|e| e["image_size"] == 56 && e["sha256"].as_str().unwrap().len() == 64)
+    );
+    let run = Run::of(program("extract").args(["models", "mae-l16"])).expect(0);
+    assert!(run.stdout.contains("CC-BY-NC"), "{}", run.stdout);
+}
+
+#[test]
+fn a_check_compares_tokens_with_those_of_the_original_implementation() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    Run::of(export(&home).arg("--weights").arg(weights())).expect(0);
+    let library = fs::read_dir(project().join("runtime/onnxruntime")).unwrap();
+    let mut library = library.map(|entry| entry.unwrap().path());
+    let library = library.find(|path| path.to_string_lossy().contains("onnxruntime.so."));
+    let check = || {
+        let mut command = program("extract");
+        command
+            .args(["models", "tiny-vit", "--check"])
+            .env("SLICEBANK_HOME", &home);
+        Run::of(command.env("ORT_DYLIB_PATH", library.as_ref().unwrap()))
+    };
+    let run = check().expect(0);
+    assert!(run.stdout.contains("tokens within"), "{}", run.stdout);
+    let card = home.join("onnx_models/tiny-vit.toml");
+    let text = fs::read_to_string(&card).unwrap();
+    fs::write(&card, text.replace("cls_1 = [", "cls_1 = [9.0, ")).unwrap();
+    let run = check().expect(1);
+    assert!(run.stdout.contains("not the card's"), "{}", run.stdout);
+}
