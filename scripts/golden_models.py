@@ -98,7 +98,7 @@ def dinov2_models():
     for positions, table in (("hub", hub_positions), ("timm", timm_positions)):
         keys, model = vit("dinov2", positions=positions), transformers.Dinov2Model(settings)
         yield Tiny(f"dinov2-{positions}", model, keys, table=table, weights="dinov2")
-    yield Tiny("dinov2-giant", transformers.Dinov2Model(swiglu), vit("dinov2", "swiglu", hidden=88))
+    yield Tiny("dinov2-giant", transformers.Dinov2Model(swiglu), vit("dinov2", "swiglu"))
     model = transformers.Dinov2WithRegistersModel(with_registers)
     yield Tiny("dinov2-reg", model, vit("dinov2", positions="timm", registers=4))
 
@@ -149,7 +149,7 @@ def siglip():
     """As in SigLIP's So400m, the hidden layer of a block is not four times as wide as a token."""
     vision = config(transformers.SiglipVisionConfig, 7, intermediate_size=120)
     model = transformers.SiglipModel(transformers.SiglipConfig(**towers(vision)))
-    keys = vit("siglip", "gelu-tanh", cls="mean", hidden=120)
+    keys = vit("siglip", "gelu-tanh", cls="mean")
     return Tiny("siglip", model, keys, attrgetter("vision_model"))
 
 

