@@ -17,6 +17,7 @@ mod nih_chest_xray;
 mod nnunet;
 mod sars_cov_2;
 pub(crate) mod table;
+mod unnamed;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use cache::{Labels, MaskClass, Split, Task};
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain};
+pub(crate) use self::unnamed::Unnamed;
 use crate::Error;
 use crate::read::{MaskPart, Source};
 
