@@ -37,6 +37,9 @@ const FINDINGS: [&str; 14] = [
 /// What the table says of an image without findings.
 const NO_FINDING: &str = "No Finding";
 
+/// Names of the table in copies of the dataset.
+const OTHER_TABLES: [&str; 2] = ["sample_labels.csv", "labels.csv"];
+
 const EXPECTED: &str = "`Data_Entry_2017_v2020.csv` (or `Data_Entry_2017.csv`, \
                         `sample_labels.csv`, `labels.csv`) with images below it, for instance \
                         `images/00000001_000.png` or `images_001/images/00000001_000.png`";
@@ -85,7 +88,7 @@ fn table_in(folder: &Path) -> Option<PathBuf> {
     });
     // `Data_Entry_2017.csv` sorts before `Data_Entry_2017_v2020.csv`.
     tables.max().or_else(|| {
-        let mut others = ["sample_labels.csv", "labels.csv"].into_iter();
+        let mut others = OTHER_TABLES.into_iter();
         let other = others.find(|name| has_images_column(folder, name));
         other.map(|name| folder.join(name))
     })
@@ -103,10 +106,9 @@ fn has_images_column(folder: &Path, name: &str) -> bool {
 
 /// Whether a path may be that of an image, of a table or of a list.
 fn is_needed(path: &Path) -> bool {
-    let is_text = path
-        .extension()
-        .is_some_and(|ext| ext == "csv" || ext == "txt");
-    is_text || is_image(path)
+    let name = name(path);
+    let is_table = name.starts_with("Data_Entry") || OTHER_TABLES.contains(&&*name);
+    is_table || name.ends_with("_list.txt") || is_image(path)
 }
 
 /// The card's classes, else all findings; `No Finding` at its alphabetical place if the option says

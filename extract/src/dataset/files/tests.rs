@@ -69,9 +69,11 @@ fn what_is_not_needed_is_left_out_with_a_warning() {
         let root = small(card);
         let outside = folder(&[("secret/patient00009/study1/view1_frontal.jpg", "x")]);
         symlink(outside.path().join("secret"), root.path().join("other")).unwrap();
+        symlink("/etc/hostname", root.path().join("LICENSE.txt")).unwrap();
         let dataset = opened(card, root.path()).unwrap();
         assert_eq!(dataset.samples.len(), 1);
-        let told = |w: &String| w.contains("not looked into") && w.contains("`other`");
+        let told =
+            |w: &String| w.contains("not looked into") && w.contains("`LICENSE.txt`, `other`");
         assert!(dataset.warnings.iter().any(told), "{:?}", dataset.warnings);
     }
 }
