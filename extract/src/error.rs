@@ -30,8 +30,8 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A failed download left a web page in the place of the image.
-    #[error("`{}`: the file is a web page, not an image\nhint: the download failed; open the file to see why, and download it again", path.display())]
+    /// A failed download left a web page in the place of the file.
+    #[error("`{}`: the file is a web page, not data\nhint: the download failed; open the file to see why, and download it again", path.display())]
     WebPage {
         /// The file.
         path: PathBuf,
@@ -332,7 +332,7 @@ pub enum Error {
         found: String,
     },
     /// A line of a CSV has more or fewer fields than the header.
-    #[error("`{}`: line {line}: found {found} fields, expected {expected}\nhint: put quotes around fields that hold commas", path.display())]
+    #[error("`{}`: line {line}: found {found} fields, expected {expected}\nhint: put quotes around fields that hold what separates them", path.display())]
     RaggedRow {
         /// The table.
         path: PathBuf,
@@ -366,16 +366,6 @@ pub enum Error {
         line: usize,
         /// The path in the cell.
         value: String,
-    },
-    /// A table names files that are not there.
-    #[error("`{}`: {count} files are missing, for instance `{examples}`\nhint: paths are relative to the folder of the manifest; copy the files there or delete their lines", path.display())]
-    MissingFiles {
-        /// The table.
-        path: PathBuf,
-        /// How many.
-        count: usize,
-        /// Up to five of them.
-        examples: String,
     },
     /// A sample asks for slices that its image does not have.
     #[error("`{}`: the slices `{found}` are asked for, the image has {slices} (0 to {})\nhint: correct the `slices` column", path.display(), slices - 1)]

@@ -14,7 +14,7 @@ use ndarray::{Array4, Axis};
 
 use crate::Error;
 use crate::backbone::{Backbone, SliceBatch};
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, Sample, Unnamed};
 use crate::prepare::{self, PreparedSlice};
 use crate::preprocess::Preprocess;
 use crate::read::Reader;
@@ -58,6 +58,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Time in which the backbone ran.
     pub inference: Duration,
+    /// What looked odd in the samples of this run and is no error, in words for the user.
+    pub warnings: Vec<String>,
 }
 
 impl Outcome {
@@ -68,6 +70,7 @@ impl Outcome {
             slices: 0,
             elapsed: Duration::ZERO,
             inference: Duration::ZERO,
+            warnings: Vec::new(),
         }
     }
 }
@@ -115,6 +118,7 @@ pub fn run(
         ..Progress::default()
     });
     let samples = &job.dataset.samples[first..];
+    let unnamed = Mutex::new(Unnamed::default());
     thread::scope(|scope| {
         let (line, queue) = sync_channel::<Line<'_>>(0);
         let (waiting, in_line) = sync_channel(job.readers);
@@ -124,7 +128,8 @@ pub fn run(
         scope.spawn(move || dispatch(samples, job.batch_size, &line, &waiting));
         for _ in 0..job.readers {
             let (queue, position) = (Arc::clone(&queue), position.as_ref());
-            scope.spawn(move || read_samples(job, &queue, position));
+            let unnamed = &unnamed;
+            scope.spawn(move || read_samples(job, &queue, position, unnamed));
         }
         drop(queue);
         scope.spawn(move || assemble(job, &in_line, &batches));
@@ -140,6 +145,7 @@ pub fn run(
             slices,
             elapsed: started.elapsed(),
             inference,
+            warnings: warning(&unnamed).into_iter().collect(),
         })
     })
 }
@@ -166,7 +172,16 @@ fn dispatch<'a>(
     }
 }
 
-fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Option<&Position>) {
+fn warning(unnamed: &Mutex<Unnamed>) -> Option<String> {
+    unnamed.lock().ok()?.warning()
+}
+
+fn read_samples(
+    job: &Job<'_>,
+    queue: &Mutex<Receiver<Line<'_>>>,
+    position: Option<&Position>,
+    unnamed: &Mutex<Unnamed>,
+) {
     loop {
         let next = queue.lock().map(|queue| queue.recv());
         let Ok(Ok((index, sample, slices))) = next else {
@@ -174,7 +189,7 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
         };
         let done = position.filter(|_| index == 0);
         let done = done.map(|p| (p.slice as usize, p.view));
-        if let Err(error) = read_sample(job, sample, done, &slices) {
+        if let Err(error) = read_sample(job, sample, done, &slices, unnamed) {
             let sample = sample.id.clone();
             let failed = match done {
                 None => Prepared::Skipped(Skipped {
@@ -198,8 +213,12 @@ fn read_sample(
     sample: &Sample,
     done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
+    unnamed: &Mutex<Unnamed>,
 ) -> Result<(), Error> {
     let opened = prepare::open(job.reader, job.dataset, sample, job.recipe)?;
+    if let Ok(mut unnamed) = unnamed.lock() {
+        unnamed.note(&sample.id, opened.unnamed());
+    }
     let rows = opened
         .slices()
         .flat_map(|k| opened.views().map(move |view| (k, view)));

@@ -36,6 +36,7 @@ pub struct PreparedSample<'a> {
     slices: Range<usize>,
     /// The range of intensities, if it is that of the whole volume.
     bounds: Option<Bounds>,
+    unnamed: Vec<u16>,
 }
 
 /// Reads a sample's files and checks every slice of it, so that a damaged sample gives no slices
@@ -76,9 +77,11 @@ pub fn open<'a>(
         mask,
         slices,
         bounds: None,
+        unnamed: Vec::new(),
     };
     opened.check_image()?;
-    opened.check_mask()?;
+    opened.check_mask_shapes()?;
+    opened.unnamed = opened.check_labels()?;
     opened.bounds = opened.volume_bounds()?;
     Ok(opened)
 }
@@ -87,6 +90,12 @@ impl PreparedSample<'_> {
     /// The positions of the slices along the slicing axis.
     pub fn slices(&self) -> Range<usize> {
         self.slices.clone()
+    }
+
+    /// The values in the label map that no class of the dataset is named for, in order; none if it
+    /// names no values.
+    pub(crate) fn unnamed(&self) -> &[u16] {
+        &self.unnamed
     }
 
     /// The views of each slice: 0, the plain one, and the augmented ones.
@@ -265,7 +274,7 @@ impl PreparedSample<'_> {
         })
     }
 
-    fn check_mask(&self) -> Result<(), Error> {
+    fn check_mask_shapes(&self) -> Result<(), Error> {
         let shape = |v: &Volume, k: usize| {
             let [_, height, width] = v.shape(k);
             [v.slices(), height, width]
@@ -282,10 +291,26 @@ impl PreparedSample<'_> {
                         expected,
                     });
                 }
-                mask.label_plane(k)?;
             }
         }
         Ok(())
+    }
+
+    /// Reads all labels; gives what [`unnamed`](Self::unnamed) does.
+    fn check_labels(&self) -> Result<Vec<u16>, Error> {
+        let mut held = vec![false; usize::from(u16::MAX) + 1];
+        for k in self.slices() {
+            for &value in self.mask(k)?.iter().flatten() {
+                held[usize::from(value)] = true;
+            }
+        }
+        let classes = &self.dataset.mask_classes;
+        let is_named = |value| value == 0 || classes.iter().any(|class| class.value == value);
+        let unnamed = (0..=u16::MAX).filter(|&value| held[usize::from(value)] && !is_named(value));
+        Ok(match classes.is_empty() {
+            true => Vec::new(),
+            false => unnamed.collect(),
+        })
     }
 
     fn non_finite(&self, slice: usize, source: NonFinite) -> Error {

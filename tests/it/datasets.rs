@@ -177,6 +177,57 @@ fn classes_of_masks_are_counted_from_the_pixels() {
 }
 
 #[test]
+fn values_in_masks_without_a_name_are_told_once() {
+    let lab = Lab::new();
+    let shape = [6, 5, 4];
+    let mut csv = String::from("image,mask,patient,split\n");
+    for i in 0..3 {
+        lab.write(&format!("{i}.nii"), nifti(shape, &ramp(shape)));
+        let mut mask = [0.0; 120];
+        (mask[119], mask[i]) = (1.0, [0.0, 7.0, 255.0][i]);
+        lab.write(&format!("m{i}.nii"), nifti(shape, &mask));
+        csv += &format!("{i}.nii,m{i}.nii,p{i},train\n");
+    }
+    lab.write("classes.csv", "value,name\n1,liver\n");
+    let manifest = lab.write("m.csv", csv);
+    let told = "masks of 2 samples (`1`, `2`) hold values that no class is named for: `7`, `255`";
+    says(&check("manifest", &manifest, &["--pixels"]), &[told]);
+    let run = lab.extract("manifest", &manifest, &[]).expect(0);
+    let warning = format!("warning: {told}\n");
+    assert_eq!(run.stderr.matches(&warning).count(), 1, "{run:?}");
+}
+
+#[test]
+fn names_as_long_as_a_file_are_refused_at_once() {
+    let lab = Lab::new();
+    lab.png("a.png", 0, 0);
+    let csv = lab.write(
+        "m.csv",
+        format!("image,label\na.png,{}\n", "x".repeat(16 << 20)),
+    );
+    let started = std::time::Instant::now();
+    let run = check("manifest", &csv, &[]).expect_error(2, &["m.csv", "line 2", "1000 characters"]);
+    assert!(started.elapsed().as_secs() < 10 && run.stderr.len() < 1000);
+}
+
+#[test]
+fn a_manifest_of_missing_files_goes_on_if_it_may() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(6);
+    std::fs::remove_file(lab.path("images/0001.png")).unwrap();
+    check("manifest", &manifest, &[])
+        .expect_error(2, &["images.csv", "`images/0001.png`", "`--allow-missing`"]);
+    let run = check("manifest", &manifest, &["--allow-missing"]);
+    says(
+        &run,
+        &[
+            "5 samples of 5 files",
+            "1 files missing (`images/0001.png`)",
+        ],
+    );
+}
+
+#[test]
 fn a_download_too_small_for_its_rule_is_described_all_the_same() {
     let lab = Lab::new();
     let rule = ["--split", "systematic:test=70,val=50"];

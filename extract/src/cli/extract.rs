@@ -59,6 +59,9 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
     let outcome = pipeline::run(&job, &mut opened.backbone, writer, &mut |p| bar.report(p))?;
     bar.finish();
+    for warning in &outcome.warnings {
+        eprint_line(&format!("warning: {warning}"));
+    }
     summarise(args, &dir, &outcome)
 }
 

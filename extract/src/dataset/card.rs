@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::files::read_text;
+use super::missing::examples;
 use crate::Error;
 use crate::preprocess::{Intensity, Rescale, Slicing};
 use crate::split::SplitRule;
@@ -99,8 +100,9 @@ pub struct LayoutOptions {
     pub no_finding: bool,
     /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
     pub binary: bool,
-    /// `nih-chest-xray`, `chexpert`, `montgomery`, `sars-cov-2`: whether files that are missing, or
-    /// that no table names, are left out with a warning rather than refused.
+    /// `manifest`, `nnunet` and the layouts of one dataset each: whether files that are missing, or
+    /// damaged (`brain-tumor`), or that no table names, are left out with a warning rather than
+    /// refused.
     pub allow_missing: bool,
 }
 
@@ -163,6 +165,35 @@ impl DatasetCard {
         found.ok_or_else(|| Error::UnknownDataset {
             name: word.to_owned(),
             known: known.join("`, `"),
+        })
+    }
+
+    /// The names of the classes: the card's, one for each of `known` and in their order, else
+    /// `known` itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if the card has fewer or more names, or one of `known` in another place.
+    pub(super) fn names_for(&self, root: &Path, known: &[&str]) -> Result<Vec<String>, Error> {
+        if self.classes.is_empty() {
+            return Ok(known.iter().map(|name| (*name).to_owned()).collect());
+        }
+        let place = |class: &String| known.iter().position(|k| k.eq_ignore_ascii_case(class));
+        let mut places = self.classes.iter().map(place).zip(0..);
+        let in_order = places.all(|(place, k)| place.is_none_or(|place| place == k));
+        if in_order && self.classes.len() == known.len() {
+            return Ok(self.classes.clone());
+        }
+        let (found, expected) = (self.classes.len(), known.len());
+        Err(Error::Layout {
+            path: root.to_path_buf(),
+            found: format!(
+                "the {found} `classes` {} in the dataset's card",
+                examples(&self.classes)
+            ),
+            expected: format!("{expected} names, for `{}`", known.join("`, `")),
+            hint: "give each class a name, in this order; without `classes`, these are the names"
+                .to_owned(),
         })
     }
 

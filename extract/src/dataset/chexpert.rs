@@ -11,11 +11,12 @@ use cache::{Labels, Split, Task};
 
 use self::images::Images;
 use self::tables::{Columns, TABLES, find_tables};
-use super::files::Tree;
+use super::files::{Tree, name};
 use super::missing::{Gap, examples};
 use super::table::{Row, Table};
 use super::{Dataset, DatasetCard, LayoutOptions, Sample, Uncertain, id_of};
 use crate::Error;
+use crate::prepare::slashed;
 use crate::read::Source;
 
 /// The findings of the competition, in their official order.
@@ -39,7 +40,7 @@ const VIEWS: [&str; 4] = ["AP", "PA", "LL", "RL"];
 /// too.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     check_views(root, &card.options)?;
-    let tree = Tree::walk(root)?;
+    let tree = Tree::walk_for(root, is_needed)?;
     let tables = find_tables(root, &tree)?;
     let names: Vec<&Path> = tables.iter().map(|(table, _)| table.as_path()).collect();
     let images = Images::of(&tree, &names);
@@ -61,9 +62,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
         lister.append(&mut samples, &table, &columns, *split)?;
     }
     let mut warnings = lister.warnings;
+    warnings.extend(tree.warning());
     warnings.extend(missing_splits(&tables));
     let unnamed = images.without(&lister.named);
-    if let Some(gap) = Gap::of_tables(&names, &lister.absent, &unnamed, &tree.files) {
+    if let Some(gap) = Gap::of_tables(&names, &lister.absent, &unnamed, &tree) {
         warnings.push(gap.settle(root, card.options.allow_missing, samples.len())?);
     }
     if samples.is_empty() {
@@ -73,6 +75,13 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
         warnings,
         ..Dataset::new(&images.root, Task::MultiLabel, classes, samples)
     })
+}
+
+/// Whether a path is one of a patient's, or may be a table's.
+fn is_needed(path: &Path) -> bool {
+    let mut tables = TABLES.iter().flat_map(|(_, names)| *names);
+    let is_table = tables.any(|table| *table == name(path));
+    is_table || images::suffix(&format!("{}/", slashed(path))).is_some()
 }
 
 fn missing_splits(tables: &[(PathBuf, Split)]) -> Vec<String> {

@@ -1,15 +1,20 @@
 //! Which files lie under a root.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::missing::examples;
 use crate::Error;
 
 /// How far below the folder that the user gave a dataset's own folder is looked for.
 const MAX_DEPTH: usize = 3;
+
+/// How much of a file is looked at to tell what it is.
+const SNIFFED_BYTES: u64 = 512;
 
 /// Longest list of names that is read: 256 MiB.
 const MAX_TEXT: u64 = 256 << 20;
@@ -23,63 +28,72 @@ pub(super) struct Tree {
     pub(super) root: PathBuf,
     /// Relative to the root, sorted by the bytes of their paths.
     pub(super) files: Vec<PathBuf>,
+    /// Folders that cannot be listed and links that lead out of the root, none of them needed;
+    /// relative to the root.
+    pub(super) left_out: Vec<String>,
+}
+
+/// What a walk makes of a path.
+enum Found {
+    File,
+    /// Its content is to be walked.
+    Folder,
+    Nothing,
 }
 
 impl Tree {
-    /// Walks `root`.
+    /// Walks `root`, all of which is needed.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if a folder cannot be listed, and [`Error::LinkOutside`] for a link that leads
     /// out of `root`.
     pub(super) fn walk(root: &Path) -> Result<Tree, Error> {
+        Tree::walk_for(root, |_| true)
+    }
+
+    /// Walks `root`, of which some paths, relative to it, are needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`walk`](Self::walk), for what is needed.
+    pub(super) fn walk_for(root: &Path, is_needed: impl Fn(&Path) -> bool) -> Result<Tree, Error> {
         let real = root.canonicalize().map_err(Error::io(root))?;
-        let mut files = Vec::new();
+        let (mut files, mut left_out) = (Vec::new(), Vec::new());
         let mut linked = HashSet::new();
         let mut walk = WalkDir::new(root).follow_links(true).into_iter();
         while let Some(entry) = walk.next() {
-            let entry = match entry {
-                // A link to one of its own parents.
-                Err(error) if error.loop_ancestor().is_some() => continue,
-                // A link to nowhere is listed, and then skipped like any file that cannot be read.
-                Err(error) if error.path().is_some_and(Path::is_symlink) => {
-                    let path = error.path().unwrap_or(root);
-                    files.push(path.strip_prefix(root).unwrap_or(path).to_path_buf());
-                    continue;
-                }
-                entry => entry.map_err(|error| walk_error(root, error))?,
+            let path = match &entry {
+                Ok(entry) => entry.path(),
+                Err(error) => error.path().unwrap_or(root),
             };
-            if entry.depth() == 0 {
-                continue;
-            }
-            let is_folder = entry.file_type().is_dir();
-            if is_junk(&entry) {
-                if is_folder {
-                    walk.skip_current_dir();
-                }
-                continue;
-            }
-            if entry.path_is_symlink() {
-                let target = refuse_outside(entry.path(), &real)?;
-                // Links to links could otherwise stand for any number of files.
-                if is_folder && !linked.insert(target) {
-                    walk.skip_current_dir();
-                    continue;
-                }
-            }
-            if is_folder && !is_nifti(entry.path()) {
-                continue;
+            let path = path.strip_prefix(root).unwrap_or(path).to_path_buf();
+            let is_folder = entry.as_ref().is_ok_and(|e| e.file_type().is_dir());
+            match look_at(root, &real, &path, entry, &mut linked) {
+                Ok(Found::Folder) => continue,
+                Ok(Found::File) => files.push(path),
+                Ok(Found::Nothing) => {}
+                Err(error) if path == Path::new("") || is_needed(&path) => return Err(error),
+                Err(_) => left_out.push(path.display().to_string()),
             }
             if is_folder {
                 walk.skip_current_dir();
             }
-            let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            files.push(path.to_path_buf());
         }
         files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+        left_out.sort();
         Ok(Tree {
             root: root.to_path_buf(),
             files,
+            left_out,
+        })
+    }
+
+    /// What to tell the user of [`left_out`](Self::left_out).
+    pub(super) fn warning(&self) -> Option<String> {
+        let (count, names) = (self.left_out.len(), examples(&self.left_out));
+        (count > 0).then(|| {
+            format!("not looked into, unreadable or leading out of the folder: {count} ({names})")
         })
     }
 
@@ -115,6 +129,43 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
         });
     }
     fs::read_to_string(path).map_err(Error::io(path))
+}
+
+/// The first bytes of a file, enough to tell what it is.
+///
+/// # Errors
+///
+/// [`Error::NotRegular`] and [`Error::Io`].
+pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut start = Vec::new();
+    // A pipe would be waited for without end.
+    if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        let path = path.to_path_buf();
+        return Err(Error::NotRegular { path });
+    }
+    let file = File::open(path).map_err(Error::io(path))?;
+    let read = file.take(SNIFFED_BYTES).read_to_end(&mut start);
+    read.map_err(Error::io(path))?;
+    Ok(start)
+}
+
+/// Refuses what a failed download leaves; `start` is how the file begins.
+///
+/// # Errors
+///
+/// [`Error::EmptyFile`] and [`Error::WebPage`].
+pub(super) fn refuse_failed_download(path: &Path, start: &[u8]) -> Result<(), Error> {
+    let path = path.to_path_buf();
+    let sniffed = &start[..start.len().min(SNIFFED_BYTES as usize)];
+    let text = String::from_utf8_lossy(sniffed).to_ascii_lowercase();
+    let is_page = |page| text.trim_start().starts_with(page);
+    if start.is_empty() {
+        Err(Error::EmptyFile { path })
+    } else if is_page("<!doctype") || is_page("<html") {
+        Err(Error::WebPage { path })
+    } else {
+        Ok(())
+    }
 }
 
 /// The name of the folder `depth` levels below the root that `file` lies in.
@@ -220,8 +271,36 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
     names.filter(|path| !is_junk_name(&name(path))).collect()
 }
 
-fn is_junk(entry: &DirEntry) -> bool {
-    is_junk_name(&entry.file_name().to_string_lossy())
+/// What there is at `path`, relative to the root; `linked` are the folders that links have led to.
+fn look_at(
+    root: &Path,
+    real_root: &Path,
+    path: &Path,
+    entry: walkdir::Result<DirEntry>,
+    linked: &mut HashSet<PathBuf>,
+) -> Result<Found, Error> {
+    if is_junk_name(&name(path)) {
+        return Ok(Found::Nothing);
+    }
+    let entry = match entry {
+        // A link to one of its own parents.
+        Err(error) if error.loop_ancestor().is_some() => return Ok(Found::Nothing),
+        // A link to nowhere is listed, and then skipped like any file that cannot be read.
+        Err(error) if error.path().is_some_and(Path::is_symlink) => return Ok(Found::File),
+        entry => entry.map_err(|error| walk_error(root, error))?,
+    };
+    let is_folder = entry.file_type().is_dir();
+    if entry.depth() > 0 && entry.path_is_symlink() {
+        let target = refuse_outside(entry.path(), real_root)?;
+        // Links to links could otherwise stand for any number of files.
+        if is_folder && !linked.insert(target) {
+            return Ok(Found::Nothing);
+        }
+    }
+    Ok(match entry.depth() == 0 || is_folder && !is_nifti(path) {
+        true => Found::Folder,
+        false => Found::File,
+    })
 }
 
 pub(super) fn is_junk_name(name: &str) -> bool {
@@ -241,10 +320,18 @@ pub(super) fn is_nifti(path: &Path) -> bool {
 /// [`Error::LinkOutside`] if it is a link that leads out of `root`.
 pub(super) fn file_in(root: &Path, name: &str) -> Result<Option<PathBuf>, Error> {
     let path = root.join(name);
-    if path.is_symlink() {
-        refuse_outside(&path, &root.canonicalize().map_err(Error::io(root))?)?;
-    }
+    refuse_link_out(root, &path)?;
     Ok(path.is_file().then_some(path))
+}
+
+/// # Errors
+///
+/// [`Error::LinkOutside`] if `path` is a link that leads out of `root`.
+pub(super) fn refuse_link_out(root: &Path, path: &Path) -> Result<(), Error> {
+    if path.is_symlink() {
+        refuse_outside(path, &root.canonicalize().map_err(Error::io(root))?)?;
+    }
+    Ok(())
 }
 
 /// Where the link leads.
@@ -266,3 +353,7 @@ fn walk_error(root: &Path, error: walkdir::Error) -> Error {
         source: error.into(),
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

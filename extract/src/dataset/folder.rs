@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use cache::{Labels, Split, Task};
 
 use super::files::{Tree, is_image, layer};
+use super::missing::examples;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
+use crate::prepare::slashed;
 use crate::read::Source;
 
 /// Lists the images under the class folders, sorted by the bytes of their paths.
@@ -27,10 +29,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if !card.classes.is_empty() {
         classes.clone_from(&card.classes);
     }
-    let (mut samples, mut outside) = (Vec::new(), 0);
+    let (mut samples, mut outside) = (Vec::new(), Vec::new());
     for image in images {
         let Some(class) = layer(image, class_layer) else {
-            outside += 1;
+            outside.push(slashed(image));
             continue;
         };
         let index = classes.iter().position(|name| *name == class);
@@ -45,12 +47,21 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if samples.is_empty() {
         return Err(no_images(root));
     }
-    let warning =
-        (outside > 0).then(|| format!("{outside} images lie in no class folder, left out"));
+    let others = tree.files.iter().filter(|file| !is_image(file));
+    let others: Vec<String> = others.map(|file| slashed(file)).collect();
+    let warnings = [
+        left_out("images that lie in no class folder", &outside),
+        left_out("files that are not named like images", &others),
+    ];
     Ok(Dataset {
-        warnings: warning.into_iter().collect(),
+        warnings: warnings.into_iter().flatten().collect(),
         ..Dataset::new(root, Task::SingleLabel, classes, samples)
     })
+}
+
+fn left_out(what: &str, files: &[String]) -> Option<String> {
+    let (count, names) = (files.len(), examples(files));
+    (count > 0).then(|| format!("left out, {what}: {count} ({names})"))
 }
 
 /// Whether the folders are splits; folders of splits beside others, taken for classes, would be
@@ -125,6 +136,29 @@ mod tests {
         assert_eq!(dataset.samples[2].labels, Labels::Single(Some(1)));
         let image = Source::File("normal/b c/1.nii.gz".into());
         assert_eq!(dataset.samples[1].image, image);
+    }
+
+    #[test]
+    fn files_that_are_not_taken_are_counted_and_named() {
+        let files = [
+            "a/1.png",
+            "a/2.tif",
+            "notes.txt",
+            "3.png",
+            "4.png",
+            "b/5.png",
+        ];
+        let warnings = opened(&files).unwrap().warnings;
+        assert_eq!(warnings.len(), 2);
+        assert!(
+            warnings[0].contains("no class folder: 2 (`3.png`, `4.png`)"),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings[1].contains(": 2 (`a/2.tif`, `notes.txt`)"),
+            "{warnings:?}"
+        );
+        assert_eq!(opened(&["a/1.png", "b/5.png"]).unwrap().warnings, [""; 0]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Files that should be there and are not, and files that no table names.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::files::{is_image, name};
+use super::files::{Tree, is_image, name};
 use crate::Error;
 
 /// How many names a message gives.
@@ -20,13 +20,13 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// The difference between the lines of tables and the images in `files`: `absent` are named in
+    /// The difference between the lines of tables and the images in `tree`: `absent` are named in
     /// a line and not there, `unnamed` are there without a line. `None` if both are empty.
     pub(super) fn of_tables(
         tables: &[&Path],
         absent: &[String],
         unnamed: &[String],
-        files: &[PathBuf],
+        tree: &Tree,
     ) -> Option<Gap> {
         let mut parts = Vec::new();
         if !absent.is_empty() {
@@ -39,7 +39,7 @@ impl Gap {
         }
         let tables: Vec<String> = tables.iter().map(|table| name(table)).collect();
         (!parts.is_empty()).then(|| Gap {
-            found: format!("{} in {}", parts.join(" and "), searched(files)),
+            found: format!("{} in {}", parts.join(" and "), searched(tree)),
             expected: format!(
                 "an image for each line of `{}`, and a line for each image",
                 tables.join("`, `")
@@ -94,9 +94,9 @@ pub(super) fn examples(names: &[String]) -> String {
     format!("`{}`{more}", first.join("`, `"))
 }
 
-/// The folders directly below the root that hold images.
-fn searched(files: &[PathBuf]) -> String {
-    let images = files.iter().filter(|file| is_image(file));
+/// The folders directly below the root that hold images, and what was not looked into.
+fn searched(tree: &Tree) -> String {
+    let images = tree.files.iter().filter(|file| is_image(file));
     let folders = images.filter_map(|image| match image.iter().count() {
         0 | 1 => None,
         _ => image.iter().next(),
@@ -106,8 +106,12 @@ fn searched(files: &[PathBuf]) -> String {
         .into_iter()
         .map(|folder| folder.to_string_lossy().into_owned())
         .collect();
-    match folders.is_empty() {
+    let mut text = match folders.is_empty() {
         true => "this folder, and none below it has images".to_owned(),
         false => format!("the folders {}", examples(&folders)),
+    };
+    if let Some(left_out) = tree.warning() {
+        text = format!("{text}; {left_out}");
     }
+    text
 }

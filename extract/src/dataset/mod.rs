@@ -17,6 +17,7 @@ mod nih_chest_xray;
 mod nnunet;
 mod sars_cov_2;
 pub(crate) mod table;
+mod unnamed;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use cache::{Labels, MaskClass, Split, Task};
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain};
+pub(crate) use self::unnamed::Unnamed;
 use crate::Error;
 use crate::read::{MaskPart, Source};
 
@@ -233,6 +235,9 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
             hint: "correct `mask_classes` in the card, or `classes.csv`".to_owned(),
         });
     }
+    refuse_long_names(root, &dataset.classes)?;
+    let in_masks = dataset.mask_classes.iter().map(|class| class.name.clone());
+    refuse_long_names(root, &in_masks.collect::<Vec<_>>())?;
     if let Some(name) = first_twice(&dataset.classes) {
         return Err(Error::DuplicateClass { path: path(), name });
     }
@@ -240,6 +245,19 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
         Some(id) => Err(Error::DuplicateId { path: path(), id }),
         None => Ok(dataset),
     }
+}
+
+/// Refuses names that are too long for classes; `path` is the file or folder that they are from.
+fn refuse_long_names(path: &Path, names: &[String]) -> Result<(), Error> {
+    let Some(name) = names.iter().find(|name| table::is_too_long(name)) else {
+        return Ok(());
+    };
+    Err(Error::Layout {
+        path: path.to_path_buf(),
+        found: format!("a class named `{}`", table::clipped(name)),
+        expected: format!("names of at most {} characters", table::MAX_NAME),
+        hint: "give the class a shorter name".to_owned(),
+    })
 }
 
 fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
@@ -315,6 +333,24 @@ mod tests {
         for name in ["a/b.c.nii.gz", "a/b.c.PNG", "a/b.c.nii", "a/b.c"] {
             assert_eq!(id_of(Path::new(name)), "a/b.c");
         }
+    }
+
+    #[test]
+    fn a_name_too_long_for_a_class_is_refused_wherever_it_is_from() {
+        let root = fixtures::empty(&["imagesTr/a.nii", "labelsTr/a.nii"]);
+        let class = |length| cache::MaskClass {
+            value: 1,
+            name: "x".repeat(length),
+        };
+        let mut card = DatasetCard::find("nnunet").unwrap();
+        card.mask_classes = vec![class(1000)];
+        assert!(open(&card, root.path()).is_ok());
+        card.mask_classes = vec![class(1001)];
+        let text = open(&card, root.path()).unwrap_err().to_string();
+        assert!(
+            text.contains("at most 1000 characters") && text.len() < 500,
+            "{text}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cache::{Labels, Split, Task};
 
 use self::lists::Lists;
-use super::files::{Tree, find_root, is_image, name};
+use super::files::{Tree, file_in, find_root, is_image, name};
 use super::missing::{Gap, examples};
 use super::table::{Row, Table};
 use super::{Dataset, DatasetCard, Sample, id_of, natural_order};
@@ -37,6 +37,9 @@ const FINDINGS: [&str; 14] = [
 /// What the table says of an image without findings.
 const NO_FINDING: &str = "No Finding";
 
+/// Names of the table in copies of the dataset.
+const OTHER_TABLES: [&str; 2] = ["sample_labels.csv", "labels.csv"];
+
 const EXPECTED: &str = "`Data_Entry_2017_v2020.csv` (or `Data_Entry_2017.csv`, \
                         `sample_labels.csv`, `labels.csv`) with images below it, for instance \
                         `images/00000001_000.png` or `images_001/images/00000001_000.png`";
@@ -49,10 +52,10 @@ const EXPECTED: &str = "`Data_Entry_2017_v2020.csv` (or `Data_Entry_2017.csv`, \
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let root = &find_root(root, EXPECTED, |folder| table_in(folder).is_some())?;
     let table = table_in(root).unwrap_or_else(|| root.join("Data_Entry_2017_v2020.csv"));
+    let tree = Tree::walk_for(root, is_needed)?;
     let table = Table::read(&table)?;
     let classes = classes(root, card)?;
     let lines = lines(&table, &classes)?;
-    let tree = Tree::walk(root)?;
     let lists = Lists::read(root)?;
     let images = tree.by_name();
     let (samples, absent) = samples(&lines, &images, &lists);
@@ -61,12 +64,13 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let unnamed = names(&tree, |image| !named.contains(name(image).as_str()));
     let doubles = names(&tree, |image| images.get(&name(image)) != Some(&image));
     let mut warnings = lists.warnings(&named, &samples);
+    warnings.extend(tree.warning());
     if !doubles.is_empty() {
         let (count, names) = (doubles.len(), examples(&doubles));
         let text = format!("{count} images have the name of another and are left out ({names})");
         warnings.push(text);
     }
-    if let Some(gap) = Gap::of_tables(&[&table.path], &absent, &unnamed, &tree.files) {
+    if let Some(gap) = Gap::of_tables(&[&table.path], &absent, &unnamed, &tree) {
         warnings.push(gap.settle(root, card.options.allow_missing, samples.len())?);
     }
     Ok(Dataset {
@@ -84,15 +88,27 @@ fn table_in(folder: &Path) -> Option<PathBuf> {
     });
     // `Data_Entry_2017.csv` sorts before `Data_Entry_2017_v2020.csv`.
     tables.max().or_else(|| {
-        let others = ["sample_labels.csv", "labels.csv"].map(|name| folder.join(name));
-        others.into_iter().find(|path| has_images_column(path))
+        let mut others = OTHER_TABLES.into_iter();
+        let other = others.find(|name| has_images_column(folder, name));
+        other.map(|name| folder.join(name))
     })
 }
 
-/// Whether it is a table of this dataset; `labels.csv` is a name that others use as well.
-fn has_images_column(path: &Path) -> bool {
-    let table = path.is_file().then(|| Table::read(path).ok()).flatten();
+/// Whether it is a table of this dataset; `labels.csv` is a name that others use as well. A link
+/// that leads out counts as one, for the walk to refuse it.
+fn has_images_column(folder: &Path, name: &str) -> bool {
+    let Ok(path) = file_in(folder, name) else {
+        return true;
+    };
+    let table = path.and_then(|path| Table::read(&path).ok());
     table.is_some_and(|table| table.column(&["Image Index"]).is_some())
+}
+
+/// Whether a path may be that of an image, of a table or of a list.
+fn is_needed(path: &Path) -> bool {
+    let name = name(path);
+    let is_table = name.starts_with("Data_Entry") || OTHER_TABLES.contains(&&*name);
+    is_table || name.ends_with("_list.txt") || is_image(path)
 }
 
 /// The card's classes, else all findings; `No Finding` at its alphabetical place if the option says

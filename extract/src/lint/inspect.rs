@@ -44,6 +44,8 @@ pub struct Pixels {
     pub labels: Labels,
     /// sha256 over its pixels, in hex, if all samples are read.
     pub sha256: Option<String>,
+    /// Values in its masks that no class is named for.
+    pub unnamed: Vec<u16>,
 }
 
 /// Looks for files that are missing or empty.
@@ -107,6 +109,7 @@ fn prepared(
     Ok(Pixels {
         labels: opened.sample_labels()?,
         sha256: with_hash.then(|| opened.pixels_sha256()),
+        unnamed: opened.unnamed().to_vec(),
     })
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
 pub use self::problems::Problem;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Unnamed};
 use crate::prepare::slashed;
 use crate::split::{Member, Overlap, SplitRule, overlaps, unknown_patients};
 
@@ -170,6 +170,7 @@ impl Findings {
         let (classes, unlabelled) = classes(dataset, &inspected);
         let mut warnings = dataset.warnings.clone();
         warnings.extend(unknown_patients(&rule, &members));
+        warnings.extend(unnamed(dataset, &inspected));
         Findings {
             dataset: dataset.name.clone(),
             root: dataset.root.clone(),
@@ -191,6 +192,17 @@ impl Findings {
             warnings,
         }
     }
+}
+
+/// What to tell of values in masks that no class is named for.
+fn unnamed(dataset: &Dataset, inspected: &[Inspected]) -> Option<String> {
+    let mut unnamed = Unnamed::default();
+    for inspected in inspected {
+        if let Ok(pixels) = &inspected.outcome {
+            unnamed.note(&dataset.samples[inspected.sample].id, &pixels.unnamed);
+        }
+    }
+    unnamed.warning()
 }
 
 fn split_counts(members: &[Member], splits: &[Option<Split>]) -> Vec<SplitCount> {

@@ -99,3 +99,23 @@ pub(super) fn suffix(path: &str) -> Option<&str> {
         is_patient.then_some(suffix)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_begin_at_the_patient() {
+        let long = "my patients/patient123456/patient00001/study1/a.jpg";
+        assert_eq!(suffix(long), Some("patient00001/study1/a.jpg"));
+        for path in [
+            "inpatient00001/a.jpg",
+            "patient00001",
+            "patient0001é/a.jpg",
+            "patient",
+            "",
+        ] {
+            assert_eq!(suffix(path), None, "{path}");
+        }
+    }
+}

@@ -194,7 +194,9 @@ impl LabelColumns {
 
 fn names_in(table: &Table, column: usize) -> Vec<String> {
     let cells = table.rows.iter().map(|row| row.cells[column].clone());
-    let names: BTreeSet<String> = cells.filter(|cell| !cell.is_empty()).collect();
+    // One with a bar in it is several, unless the card says that it is a name.
+    let names = cells.filter(|cell| !cell.is_empty() && !cell.contains('|'));
+    let names: BTreeSet<String> = names.collect();
     let mut names: Vec<String> = names.into_iter().collect();
     names.sort_by(|a, b| natural_order(a, b));
     names
@@ -202,8 +204,15 @@ fn names_in(table: &Table, column: usize) -> Vec<String> {
 
 fn single(table: &Table, row: &Row, column: usize, classes: &[String]) -> Result<Labels, Error> {
     let cell = &row.cells[column];
+    table.check_names(row, column, &[cell])?;
     let index = classes.iter().position(|class| class == cell);
     match index.and_then(|index| u32::try_from(index).ok()) {
+        None if cell.contains('|') => Err(table.several_classes(
+            row,
+            column,
+            "give each a column and name them in `label_columns`; if it is one, list it in \
+             `classes` of the card",
+        )),
         None if !cell.is_empty() => {
             Err(table.bad_cell(row, column, "one of the classes in the card"))
         }

@@ -272,6 +272,12 @@ fn labels_may_stand_in_a_table() {
         text.contains("line 3") && text.contains("the same labels"),
         "{text}"
     );
+    std::fs::write(&table, "PatientID,label\np2,tb\np1,tb|nodule\n").unwrap();
+    let text = open(root.path(), &card).unwrap_err().to_string();
+    assert!(
+        text.contains("`tb|nodule` as the label in line 3") && text.contains("`label_columns`"),
+        "{text}"
+    );
     card.options.label_columns = vec!["tb".into(), "nodule".into()];
     std::fs::write(&table, "SeriesInstanceUID,nodule,tb\n1.3,1,0\n1.2,,-1\n").unwrap();
     let dataset = open(root.path(), &card).unwrap();

@@ -12,15 +12,16 @@ use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
 pub(super) use self::rows::parse_state;
 use super::files::{file_in, read_text};
+use super::missing::{Gap, examples};
 use super::table::{Table, read_mask_classes};
-use super::{Dataset, DatasetCard, natural_order};
+use super::{Dataset, DatasetCard, natural_order, refuse_long_names};
 use crate::Error;
 
 /// Reads the manifest `root`, or `manifest.csv` or `manifest.parquet` in the folder `root`, and
-/// checks that every file is there.
+/// checks that every file is there; without those that are not, if `options.allow_missing` is set.
 ///
 /// Labels come from `options.label_columns`, else from the column `labels` (`a|b`), else from
-/// `label` (one class), else, if there is a column `mask`, from the masks.
+/// `label` (one class; with a bar in its name only if a list of the classes has it), else, if there is a column `mask`, from the masks.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let path = manifest_in(root, card.options.manifest.as_deref())?;
     let table = Table::read(&path)?;
@@ -34,9 +35,14 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     }
     let mask_classes = mask_classes(folder, &columns, card)?;
     let classes = classes(folder, &table, &columns, &mask_classes, card)?;
-    let samples = Lister::new(&table, &columns, &classes, folder)?.samples()?;
+    let (samples, missing) = Lister::new(&table, &columns, &classes, folder)?.samples()?;
+    let mut warnings = Vec::new();
+    if let Some(gap) = gap(&missing) {
+        warnings.push(gap.settle(&path, card.options.allow_missing, samples.len())?);
+    }
     Ok(Dataset {
         mask_classes,
+        warnings,
         labels_from_mask: columns.labels == LabelSource::Mask,
         ..Dataset::new(folder, columns.labels.task(), classes, samples)
     })
@@ -49,7 +55,7 @@ fn manifest_in(root: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
     if root.is_file() {
         return Ok(root.to_path_buf());
     }
-    for name in ["manifest.csv", "manifest.parquet"] {
+    for name in ["manifest.csv", "manifest.csv.gz", "manifest.parquet"] {
         if let Some(file) = file_in(root, name)? {
             return Ok(file);
         }
@@ -59,6 +65,18 @@ fn manifest_in(root: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
         found: "no manifest".to_owned(),
         expected: "`manifest.csv` or `manifest.parquet`".to_owned(),
         hint: "pass the manifest itself or the folder it is in".to_owned(),
+    })
+}
+
+/// The files that rows name and that are not there.
+fn gap(missing: &[String]) -> Option<Gap> {
+    let (count, names) = (missing.len(), examples(missing));
+    (count > 0).then(|| Gap {
+        found: format!("{count} files missing ({names})"),
+        expected: "every file that the manifest names".to_owned(),
+        hint: "paths are relative to the folder of the manifest; copy the files there or delete \
+               their lines"
+            .to_owned(),
     })
 }
 
@@ -114,7 +132,9 @@ fn classes(
                 return read_class_names(&path);
             }
             let cells = table.rows.iter().map(|row| row.cells[*column].as_str());
-            let names: BTreeSet<&str> = cells.flat_map(|cell| columns.labels.names(cell)).collect();
+            let names = cells.flat_map(|cell| columns.labels.names(cell));
+            // One with a bar in it is several, unless a list says that it is a name.
+            let names: BTreeSet<&str> = names.filter(|name| !name.contains('|')).collect();
             let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
             names.sort_by(|a, b| natural_order(a, b));
             Ok(names)
@@ -125,10 +145,10 @@ fn classes(
 fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {
     let text = read_text(path)?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    Ok(lines
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    let lines = lines.filter(|line| !line.is_empty());
+    let names: Vec<String> = lines.map(str::to_owned).collect();
+    refuse_long_names(path, &names)?;
+    Ok(names)
 }
 
 #[cfg(test)]

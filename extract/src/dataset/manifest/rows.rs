@@ -13,9 +13,6 @@ use crate::dataset::table::{Row, Table};
 use crate::dataset::{Sample, id_of};
 use crate::read::{MaskPart, Source};
 
-/// How many missing files a message names.
-const EXAMPLES: usize = 5;
-
 /// Turns rows into samples.
 pub(super) struct Lister<'a> {
     table: &'a Table,
@@ -53,19 +50,17 @@ impl<'a> Lister<'a> {
         })
     }
 
-    pub(super) fn samples(mut self) -> Result<Vec<Sample>, Error> {
-        let rows = self.table.rows.iter();
-        let samples = rows.map(|row| self.sample(row)).collect::<Result<_, _>>()?;
-        if self.missing.is_empty() {
-            return Ok(samples);
+    /// The rows of which all files are there, and the files that are not.
+    pub(super) fn samples(mut self) -> Result<(Vec<Sample>, Vec<String>), Error> {
+        let mut samples = Vec::with_capacity(self.table.rows.len());
+        for row in &self.table.rows {
+            let before = self.missing.len();
+            let sample = self.sample(row)?;
+            if self.missing.len() == before {
+                samples.push(sample);
+            }
         }
-        let count = self.missing.len();
-        self.missing.truncate(EXAMPLES);
-        Err(Error::MissingFiles {
-            path: self.table.path.clone(),
-            count,
-            examples: self.missing.join("`, `"),
-        })
+        Ok((samples, self.missing))
     }
 
     fn sample(&mut self, row: &Row) -> Result<Sample, Error> {
@@ -161,14 +156,22 @@ impl<'a> Lister<'a> {
     }
 
     fn named_classes(&self, row: &Row, column: usize) -> Result<Vec<usize>, Error> {
-        let names = self.columns.labels.names(&row.cells[column]).into_iter();
-        names
-            .map(|name| self.class_index.get(name).copied())
-            .collect::<Option<_>>()
-            .ok_or_else(|| {
-                self.table
-                    .bad_cell(row, column, "a class that `classes.txt` names")
-            })
+        let names = self.columns.labels.names(&row.cells[column]);
+        self.table.check_names(row, column, &names)?;
+        let classes = names.iter().map(|name| self.class_index.get(name).copied());
+        classes.collect::<Option<_>>().ok_or_else(|| {
+            match names.iter().any(|name| name.contains('|')) {
+                true => self.table.several_classes(
+                    row,
+                    column,
+                    "name the column `labels`; if it is one, list it in `classes.txt` beside the \
+                     manifest",
+                ),
+                false => self
+                    .table
+                    .bad_cell(row, column, "a class that `classes.txt` names"),
+            }
+        })
     }
 
     /// The file that a cell names, relative to the manifest's folder; `None` for a blank cell.

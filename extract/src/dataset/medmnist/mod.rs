@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cache::{Labels, Split, Task};
 
 use self::classes::CLASSES;
-use super::files::{Tree, name};
+use super::files::{Tree, first_bytes, name, refuse_failed_download};
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 use crate::read::Source;
@@ -31,17 +31,15 @@ struct LabelTable {
 /// test, each in the order of the archive.
 ///
 /// One label per image is a class, several are classes that are present (1) or absent (0). Ids are
-/// `train/00000` and on. Archives of other names have numbers for class names.
+/// `train/00000` and on. Archives of other names have numbers for class names, and
+/// the card may give the classes other names.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let path = archive_in(root)?;
     let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let tables = tables(&path)?;
     let width = tables[0].width;
-    let classes = match card.classes.is_empty() {
-        true => class_names(&path, &tables),
-        false => card.classes.clone(),
-    };
+    let classes = class_names(&path, &tables, card)?;
     let mut samples = Vec::new();
     for table in &tables {
         let split = table.split.name();
@@ -96,7 +94,7 @@ fn archive_in(root: &Path) -> Result<PathBuf, Error> {
 
 /// Reads the labels of all splits, which says how many images there are.
 fn tables(path: &Path) -> Result<Vec<LabelTable>, Error> {
-    let arrays = npz::names(path)?;
+    let arrays = names_in(path)?;
     let mut tables = Vec::new();
     for split in [Split::Train, Split::Val, Split::Test] {
         let images = format!("{}_images", split.name());
@@ -122,6 +120,21 @@ fn tables(path: &Path) -> Result<Vec<LabelTable>, Error> {
             "the same number for each image",
         )),
     }
+}
+
+/// The names of the arrays, if it is an archive.
+fn names_in(path: &Path) -> Result<Vec<String>, Error> {
+    let start = first_bytes(path)?;
+    refuse_failed_download(path, &start)?;
+    npz::names(path).map_err(|error| match error {
+        Error::Damaged { path, reason } if start.starts_with(b"PK") => {
+            Error::damaged(&path, format!("the download is not whole: {reason}"))
+        }
+        Error::Damaged { path, reason } => {
+            Error::damaged(&path, format!("it is no archive of arrays: {reason}"))
+        }
+        other => other,
+    })
 }
 
 fn table(path: &Path, split: Split, images: &str) -> Result<LabelTable, Error> {
@@ -159,20 +172,28 @@ fn table(path: &Path, split: Split, images: &str) -> Result<LabelTable, Error> {
     })
 }
 
-/// The classes that go with the name of the archive (`bloodmnist_64.npz`); else numbers.
-fn class_names(path: &Path, tables: &[LabelTable]) -> Vec<String> {
+/// The classes that go with the name of the archive (`bloodmnist_64.npz`), else numbers; under the
+/// names that the card has for them.
+fn class_names(
+    path: &Path,
+    tables: &[LabelTable],
+    card: &DatasetCard,
+) -> Result<Vec<String>, Error> {
     let file = name(path).to_ascii_lowercase();
     let flag = file.split(|c: char| !c.is_ascii_alphanumeric()).next();
     let known = CLASSES.iter().find(|(known, _)| Some(*known) == flag);
     if let Some((_, names)) = known {
-        return names.iter().map(|name| (*name).to_owned()).collect();
+        return card.names_for(path, names);
     }
     let largest = tables.iter().flat_map(|table| &table.values).max();
     let count = match tables[0].width {
-        1 => usize::from(largest.copied().unwrap_or_default()) + 1,
+        // A class of which there is no image has no number that tells of it.
+        1 => (usize::from(largest.copied().unwrap_or_default()) + 1).max(card.classes.len()),
         width => width,
     };
-    (0..count).map(|class| class.to_string()).collect()
+    let numbers: Vec<String> = (0..count).map(|class| class.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    card.names_for(path, &numbers)
 }
 
 /// The labels of an image; `None` if they do not fit the classes.
@@ -203,145 +224,4 @@ fn odd_label(path: &Path, split: &str, k: u32, values: &[u8], classes: &[String]
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::read::Reader;
-    use crate::read::npz::tests::{archive_of, npy};
-
-    /// An archive with 3, 2 and 1 images of these sides, and these labels for each split.
-    fn archive(sides: &[usize], labels: [(&[usize], &[u8]); 3]) -> Vec<u8> {
-        let mut files = Vec::new();
-        for ((split, count), (shape, values)) in [("train", 3), ("val", 2), ("test", 1)]
-            .into_iter()
-            .zip(labels)
-        {
-            let shape_of_images = [&[count], sides].concat();
-            let size: usize = shape_of_images.iter().product();
-            let pixels: Vec<u8> = (0..size).map(|k| (k * 7 + k / 9) as u8).collect();
-            files.push((format!("{split}_images"), npy(&shape_of_images, &pixels)));
-            files.push((format!("{split}_labels"), npy(shape, values)));
-        }
-        let files: Vec<_> = files.iter().map(|(n, f)| (n.as_str(), f.clone())).collect();
-        archive_of(&files)
-    }
-
-    fn binary() -> Vec<u8> {
-        let labels: [(&[usize], &[u8]); 3] =
-            [(&[3, 1], &[1, 0, 1]), (&[2, 1], &[0, 0]), (&[1, 1], &[1])];
-        archive(&[4, 5], labels)
-    }
-
-    fn folder(files: &[(&str, &[u8])]) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in files {
-            fs::write(folder.path().join(name), bytes).unwrap();
-        }
-        folder
-    }
-
-    fn opened(root: &Path) -> Result<Dataset, Error> {
-        crate::dataset::open(&DatasetCard::find("medmnist").unwrap(), root)
-    }
-
-    fn refusal(root: &Path) -> String {
-        let text = opened(root).unwrap_err().to_string();
-        assert!(text.contains("\nhint: "), "{text}");
-        text
-    }
-
-    #[test]
-    fn an_archive_or_the_folder_with_it_is_a_dataset_of_its_name() {
-        let folder = folder(&[("pneumoniamnist_64.npz", &binary()), ("._x.npz", b"x")]);
-        for root in [
-            folder.path().to_path_buf(),
-            folder.path().join("pneumoniamnist_64.npz"),
-        ] {
-            let dataset = opened(&root).unwrap();
-            assert_eq!(dataset.name, "pneumoniamnist_64");
-            assert_eq!(dataset.classes, ["normal", "pneumonia"]);
-            let found: Vec<_> = dataset
-                .samples
-                .iter()
-                .map(|s| (&*s.id, s.labels.clone()))
-                .collect();
-            let single = |class| Labels::Single(Some(class));
-            assert_eq!(found[0], ("train/00000", single(1)));
-            assert_eq!(found[4], ("val/00001", single(0)));
-            assert_eq!(found[5], ("test/00000", single(1)));
-            assert_eq!(dataset.samples[3].split, Some(Split::Val));
-            assert_eq!(
-                (dataset.warnings.len(), dataset.samples[0].patient.as_ref()),
-                (1, None)
-            );
-            let reader = Reader::new(&dataset.root);
-            let image = reader.volume(&dataset.samples[1].image).unwrap();
-            assert_eq!(image.plane(0)[[0, 0, 1]], 149.0);
-        }
-    }
-
-    #[test]
-    fn several_labels_are_states_of_all_classes() {
-        let mut states = [0; 14];
-        (states[1], states[13]) = (1, 1);
-        let three = [states, [0; 14], states].concat();
-        let two = [states, states].concat();
-        let labels: [(&[usize], &[u8]); 3] =
-            [(&[3, 14], &three), (&[2, 14], &two), (&[1, 14], &states)];
-        let root = folder(&[("chestmnist.npz", &archive(&[4, 5, 3], labels))]);
-        let dataset = opened(root.path()).unwrap();
-        assert_eq!(
-            (dataset.task, dataset.classes[13].as_str()),
-            (Task::MultiLabel, "hernia")
-        );
-        let expected = states.map(|state| Some(state as i8)).to_vec();
-        assert_eq!(dataset.samples[0].labels, Labels::Multi(expected));
-    }
-
-    #[test]
-    fn archives_of_other_names_have_numbers_for_classes() {
-        let labels: [(&[usize], &[u8]); 3] = [(&[3], &[1, 0, 4]), (&[2], &[0, 0]), (&[1], &[1])];
-        let root = folder(&[("mine.npz", &archive(&[2, 4, 5], labels))]);
-        let dataset = opened(root.path()).unwrap();
-        assert_eq!(dataset.classes, ["0", "1", "2", "3", "4"]);
-        let reader = Reader::new(&dataset.root);
-        assert_eq!(
-            reader.volume(&dataset.samples[5].image).unwrap().slices(),
-            2
-        );
-    }
-
-    #[test]
-    fn labels_that_do_not_fit_are_refused() {
-        let labels: [(&[usize], &[u8]); 3] =
-            [(&[3, 1], &[1, 0, 2]), (&[2, 1], &[0, 0]), (&[1, 1], &[1])];
-        let root = folder(&[("pneumoniamnist.npz", &archive(&[4, 5], labels))]);
-        let text = refusal(root.path());
-        assert!(
-            text.contains("image 2 in `train_labels`") && text.contains("`pneumonia`"),
-            "{text}"
-        );
-        let labels: [(&[usize], &[u8]); 3] =
-            [(&[2, 1], &[1, 0]), (&[2, 1], &[0, 0]), (&[1, 1], &[1])];
-        let root = folder(&[("pneumoniamnist.npz", &archive(&[4, 5], labels))]);
-        assert!(
-            refusal(root.path()).contains("train images of the shape [3, 4, 5], labels [2, 1]")
-        );
-        let labels: [(&[usize], &[u8]); 3] =
-            [(&[3, 1], &[1, 0, 0]), (&[2, 2], &[0; 4]), (&[1, 1], &[1])];
-        let root = folder(&[("pneumoniamnist.npz", &archive(&[4, 5], labels))]);
-        assert!(refusal(root.path()).contains("different numbers of labels"));
-    }
-
-    #[test]
-    fn no_archive_several_and_other_archives_are_refused() {
-        assert!(refusal(folder(&[("a.txt", b"x")]).path()).contains("no `.npz` file"));
-        let root = folder(&[("a.npz", b"x"), ("b.npz", b"x")]);
-        assert!(refusal(root.path()).contains("`a.npz`, `b.npz`"));
-        let root = folder(&[("a.npz", &archive_of(&[("x", npy(&[1, 2, 3], &[0; 6]))]))]);
-        assert!(refusal(root.path()).contains("the arrays `x`"));
-    }
-}
+mod tests;

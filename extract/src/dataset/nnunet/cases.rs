@@ -10,7 +10,7 @@ use super::{PARTS, Part};
 use crate::Error;
 use crate::dataset::files::{Tree, is_image, name};
 use crate::dataset::id_of;
-use crate::dataset::missing::examples;
+use crate::dataset::missing::{Gap, examples};
 
 /// Channel numbers that are looked for.
 const MAX_CHANNELS: u32 = 32;
@@ -106,8 +106,7 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if files are missing that are listed, or files of a case contradict one
-    /// another.
+    /// [`Error::Layout`] if files of a case contradict one another.
     pub(super) fn cases(&mut self, description: &Description) -> Result<Vec<Case>, Error> {
         let mut cases = Vec::new();
         for (part, list) in PARTS.iter().zip(&description.lists) {
@@ -121,15 +120,22 @@ impl<'a> Finder<'a> {
             self.compare(part, &found, &in_folder);
             cases.extend(found);
         }
-        if !self.missing.is_empty() {
-            return Err(missing(&self.tree.root, &self.missing));
-        }
         self.find_orphans(&cases);
         cases.sort_by_cached_key(|case| {
             let path = case.images.first();
             (name(path), path.to_path_buf())
         });
         Ok(cases)
+    }
+
+    /// The files that are listed and not there, which [`cases`](Self::cases) leaves out.
+    pub(super) fn gap(&self) -> Option<Gap> {
+        let (count, names) = (self.missing.len(), examples(&self.missing));
+        (count > 0).then(|| Gap {
+            found: format!("no file for {count} of its entries ({names})"),
+            expected: "every file that `dataset.json` lists".to_owned(),
+            hint: "unpack the download again, or delete the entries of these cases".to_owned(),
+        })
     }
 
     /// The cases of which there are images in the part's folder.
@@ -319,14 +325,5 @@ fn twice(root: &Path, one: &Path, other: &Path) -> Error {
         found: format!("`{}` and `{}`", one.display(), other.display()),
         expected: "one file for each image and each label map".to_owned(),
         hint: "move one of them away".to_owned(),
-    }
-}
-
-fn missing(root: &Path, missing: &[String]) -> Error {
-    Error::Layout {
-        path: root.join(super::json::FILE),
-        found: format!("no {}", examples(missing)),
-        expected: "every file that it lists".to_owned(),
-        hint: "unpack the download again, or delete the entries of these cases".to_owned(),
     }
 }

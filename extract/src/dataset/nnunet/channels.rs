@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cases::{Case, Images};
 use crate::Error;
 use crate::dataset::files::is_nifti;
-use crate::dataset::missing::examples;
+use crate::dataset::missing::{Gap, examples};
 use crate::read::Source;
 
 /// The channels that are taken of each case.
@@ -60,11 +60,11 @@ impl<'a> Channels<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if a channel has no file, or one is asked for of a coloured image.
+    /// [`Error::Layout`] if a channel is asked for of a coloured image.
     pub(super) fn of(&self, case: &Case) -> Result<Vec<(Option<u32>, Source)>, Error> {
         match &case.images {
             Images::Channels(files) if self.is_coloured(files) => self.coloured(case),
-            Images::Channels(files) => self.files(case, files),
+            Images::Channels(files) => Ok(self.files(files)),
             Images::Whole(path) if is_nifti(path) => Ok(self.of_volume(path)),
             Images::Whole(_) => self.coloured(case),
         }
@@ -105,24 +105,49 @@ impl<'a> Channels<'a> {
         }
     }
 
-    fn files(
-        &self,
-        case: &Case,
-        files: &BTreeMap<u32, PathBuf>,
-    ) -> Result<Vec<(Option<u32>, Source)>, Error> {
+    /// The cases that have a file for each channel that is taken, and the names of the files that
+    /// others lack.
+    pub(super) fn partition(&self, cases: Vec<Case>) -> (Vec<Case>, Vec<String>) {
+        let mut absent = Vec::new();
+        let (whole, _): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| {
+            let before = absent.len();
+            absent.extend(self.absent(case));
+            absent.len() == before
+        });
+        (whole, absent)
+    }
+
+    fn absent(&self, case: &Case) -> Vec<String> {
+        let Images::Channels(files) = &case.images else {
+            return Vec::new();
+        };
+        let wanted = self.wanted().into_iter();
+        let absent =
+            wanted.filter(|number| !self.is_coloured(files) && !files.contains_key(number));
+        let names = absent.map(|number| format!("{}_{number:04}", case.id));
+        names.collect()
+    }
+
+    /// The numbers of the channels that are taken.
+    fn wanted(&self) -> Vec<u32> {
         let all = self.names.keys().copied();
-        let wanted: Vec<u32> = match self.choice {
+        match self.choice {
             Choice::All => all.collect(),
             Choice::One(channel) => vec![channel],
             Choice::First => all.take(1).collect(),
-        };
+        }
+    }
+
+    fn files(&self, files: &BTreeMap<u32, PathBuf>) -> Vec<(Option<u32>, Source)> {
+        let wanted = self.wanted();
         let several = wanted.len() > 1;
-        let source = |channel: u32| {
-            let file = files.get(&channel);
-            let file = file.ok_or_else(|| self.missing(case, channel, files))?;
-            Ok((several.then_some(channel), Source::File(file.clone())))
-        };
-        wanted.into_iter().map(source).collect()
+        let there = wanted
+            .into_iter()
+            .filter_map(|number| Some((number, files.get(&number)?)));
+        let source = |file: &PathBuf| Source::File(file.clone());
+        there
+            .map(|(number, file)| (several.then_some(number), source(file)))
+            .collect()
     }
 
     /// Channels along the fourth axis of one file.
@@ -141,16 +166,16 @@ impl<'a> Channels<'a> {
             }
         }
     }
+}
 
-    fn missing(&self, case: &Case, channel: u32, files: &BTreeMap<u32, PathBuf>) -> Error {
-        let found: Vec<String> = files.values().map(|f| f.display().to_string()).collect();
-        Error::Layout {
-            path: self.root.to_path_buf(),
-            found: format!("{} and no more of `{}`", examples(&found), case.id),
-            expected: format!("a file `{}_{channel:04}`", case.id),
-            hint: "unpack the download again, or choose another `--channel`".to_owned(),
-        }
-    }
+/// The files of channels that are not there.
+pub(super) fn gap(absent: &[String]) -> Option<Gap> {
+    let (count, names) = (absent.len(), examples(absent));
+    (count > 0).then(|| Gap {
+        found: format!("no file for {count} channels of cases ({names})"),
+        expected: "a file for each channel that is taken".to_owned(),
+        hint: "unpack the download again, or choose another `--channel`".to_owned(),
+    })
 }
 
 fn unknown(root: &Path, names: &BTreeMap<u32, String>, word: &str) -> Error {

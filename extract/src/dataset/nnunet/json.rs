@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::PARTS;
 use crate::Error;
-use crate::dataset::files::inner_path;
+use crate::dataset::files::{inner_path, refuse_failed_download, refuse_link_out};
 use crate::dataset::image_extension;
 
 /// Its name in the dataset's folder.
@@ -49,7 +49,8 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if it is no JSON, [`Error::TooLarge`], and [`Error::Layout`] if a key that
+    /// [`Error::Damaged`], [`Error::EmptyFile`] or [`Error::WebPage`] if it is no JSON,
+    /// [`Error::LinkOutside`], [`Error::TooLarge`], and [`Error::Layout`] if a key that
     /// is used does not hold what it should.
     pub(in crate::dataset) fn read(root: &Path) -> Result<Description, Error> {
         let path = root.join(FILE);
@@ -57,7 +58,7 @@ impl Description {
             return Ok(Description::default());
         }
         let json = Json {
-            fields: fields(&path)?,
+            fields: fields(root)?,
             path,
         };
         json.check_ending()?;
@@ -79,11 +80,13 @@ impl Description {
 
 /// The key `name` of `dataset.json` in `root`; `None` if it cannot be read.
 pub(super) fn name_in(root: &Path) -> Option<String> {
-    let fields = fields(&root.join(FILE)).ok()?;
+    let fields = fields(root).ok()?;
     Some(fields.get("name")?.as_str()?.trim().to_owned())
 }
 
-fn fields(path: &Path) -> Result<Map<String, Value>, Error> {
+fn fields(root: &Path) -> Result<Map<String, Value>, Error> {
+    let path = &root.join(FILE);
+    refuse_link_out(root, path)?;
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
     let size = metadata.len();
     if !metadata.is_file() {
@@ -99,9 +102,10 @@ fn fields(path: &Path) -> Result<Map<String, Value>, Error> {
     }
     let text = fs::read(path).map_err(Error::io(path))?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-    serde_json::from_slice(text).map_err(|error| Error::Damaged {
-        path: path.to_path_buf(),
-        reason: format!("it is no JSON object: {error}"),
+    refuse_failed_download(path, text)?;
+    serde_json::from_slice(text).map_err(|error| match error.is_eof() {
+        true => Error::damaged(path, format!("the download is not whole: {error}")),
+        false => Error::damaged(path, format!("it is no JSON object: {error}")),
     })
 }
 

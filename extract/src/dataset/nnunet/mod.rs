@@ -58,7 +58,7 @@ impl Part {
 /// Decathlon, in the order of the bytes of their images' names.
 ///
 /// Labels are the values in the label maps; each case is a patient. Heeds the options `channel`,
-/// `unlabelled` and `task_names`.
+/// `unlabelled`, `task_names` and `allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let root = find(root, &card.options.task_names)?;
     let description = Description::read(&root)?;
@@ -84,6 +84,10 @@ pub(super) fn list(
     warnings.append(&mut finder.warnings);
     let is_taken = |case: &Case| case.label.is_some() || card.options.unlabelled;
     let (cases, without): (Vec<Case>, Vec<Case>) = kept.into_iter().partition(is_taken);
+    let allow_missing = card.options.allow_missing;
+    if let Some(gap) = finder.gap() {
+        warnings.push(gap.settle(&root.join(json::FILE), allow_missing, cases.len())?);
+    }
     warnings.extend(about_unlabelled(&without));
     if cases.is_empty() {
         return Err(no_cases(root, without.len()));
@@ -91,6 +95,10 @@ pub(super) fn list(
     let names = channel_names(description, &cases);
     let channels = Channels::choose(root, &names, card.options.channel.as_deref())?;
     warnings.extend(channels.warning(&cases));
+    let (cases, absent) = channels.partition(cases);
+    if let Some(gap) = channels::gap(&absent) {
+        warnings.push(gap.settle(root, allow_missing, cases.len())?);
+    }
     let mut samples = Vec::new();
     for case in &cases {
         let images = channels.of(case)?.into_iter();
@@ -169,9 +177,9 @@ fn find(root: &Path, names: &[String]) -> Result<PathBuf, Error> {
     let found = find_root(root, &expected, |folder| {
         is_dataset(folder) && is_named(folder)
     });
-    found.map_err(|error| match find_root(root, &expected, is_dataset) {
-        Ok(other) => wrong_task(&other, names),
-        Err(_) => error,
+    found.or_else(|error| match find_root(root, &expected, is_dataset) {
+        Ok(other) => Description::read(&other).and_then(|_| Err(wrong_task(&other, names))),
+        Err(_) => Err(error),
     })
 }
 
