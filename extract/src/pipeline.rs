@@ -174,7 +174,7 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
         };
         let done = position.filter(|_| index == 0);
         let done = done.map(|p| (p.slice as usize, p.view));
-        if let Err(error) = read_sample(job, sample, done, &slices) {
+        if let Err(error) = read_sample(job, index, sample, done, &slices) {
             let sample = sample.id.clone();
             let failed = match done {
                 None => Prepared::Skipped(Skipped {
@@ -195,11 +195,12 @@ fn read_samples(job: &Job<'_>, queue: &Mutex<Receiver<Line<'_>>>, position: Opti
 /// Sends the rows of a sample that come after slice and view `done`.
 fn read_sample(
     job: &Job<'_>,
+    index: usize,
     sample: &Sample,
     done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
 ) -> Result<(), Error> {
-    let opened = prepare::open(job.reader, job.dataset, sample, job.recipe)?;
+    let opened = prepare::open(job.reader, index, job.dataset, sample, job.recipe)?;
     let rows = opened
         .slices()
         .flat_map(|k| opened.views().map(move |view| (k, view)));
