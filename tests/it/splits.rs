@@ -226,7 +226,7 @@ fn official_splits_come_from_the_cache_only_where_it_keeps_them() {
     split(&again, &official).expect(0);
     let reader = CacheReader::open(&again.cache()).unwrap();
     assert_eq!(splits(&reader.slices().unwrap()).0, [6, 2, 4, 0]);
-    let named = reader.slices_with_split("official").unwrap();
+    let (named, _) = reader.slices_with_split("official").unwrap();
     assert_eq!(splits(&named).0, [8, 0, 4, 0]);
 }
 
@@ -249,7 +249,7 @@ fn official_splits_are_seen_in_the_download() {
         .arg("--cache")
         .arg(lab.path("cache"));
     Run::of(&mut command).expect(0);
-    let named = CacheReader::open(&lab.cache())
+    let (named, _) = CacheReader::open(&lab.cache())
         .unwrap()
         .slices_with_split("o")
         .unwrap();
