@@ -257,6 +257,42 @@ fn official_splits_are_seen_in_the_download() {
 }
 
 #[test]
+fn a_cache_of_another_name_is_split_after_its_download() {
+    let lab = Lab::new();
+    let text = std::fs::read_to_string(manifest(&lab)).unwrap();
+    let text = text.replace("label", "class");
+    let table = lab.write("other.csv", text.replace("left", "0").replace("right", "1"));
+    let columns = ["--label-columns", "class"];
+    let extracted = [&["--split", "kfold:3:0"], &columns[..]].concat();
+    lab.extract("manifest", &table, &extracted).expect(0);
+    let split = |more: &[&str]| {
+        let mut command = program("extract");
+        command.args([
+            "split",
+            "--rule",
+            "official",
+            "--name",
+            "o",
+            "--dataset",
+            "manifest",
+        ]);
+        command
+            .arg("--root")
+            .arg(&table)
+            .arg("--cache")
+            .arg(lab.path("cache"));
+        Run::of(command.args(columns).args(more))
+    };
+    split(&[]).expect_error(2, &["no cache of `", "--cache-name"]);
+    split(&["--cache-name", "images"]).expect(0);
+    let (named, _) = CacheReader::open(&lab.cache())
+        .unwrap()
+        .slices_with_split("o")
+        .unwrap();
+    assert_eq!(splits(&named).0, [8, 0, 4, 0]);
+}
+
+#[test]
 fn a_skipped_sample_does_not_spoil_a_table() {
     let lab = Lab::new();
     let manifest = manifest(&lab);
