@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
 
-use crate::meta::{io_error, sync_dir};
+use crate::meta::{hex, io_error, sync_dir};
 use crate::write::lock;
-use crate::{CacheReader, Error, SliceMeta, Split, sha256_file};
+use crate::{CacheReader, Error, SliceMeta, Split};
 
 /// The folder of named splits in a cache.
 const FOLDER: &str = "splits";
@@ -102,8 +104,9 @@ impl CacheReader {
                 known: self.splits()?,
             });
         }
-        let (rule, rows) = decode(&path)?;
-        let sha256 = sha256_file(&path)?;
+        let bytes = fs::read(&path).map_err(io_error(&path, "read"))?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let (rule, rows) = decode(&path, bytes)?;
         let mut of = HashMap::with_capacity(rows.len());
         for (sample, split) in rows {
             if of.contains_key(&sample) {
@@ -117,13 +120,14 @@ impl CacheReader {
         Ok(NamedSplit { rule, sha256, of })
     }
 
-    /// The rows of the `slices` table, with their splits replaced by those of a named split.
+    /// The rows of the `slices` table, with their splits replaced by those of a named split, and
+    /// that split.
     ///
     /// # Errors
     ///
     /// As [`named_split`](Self::named_split) and [`slices`](Self::slices), and
     /// [`Error::SplitTable`] if the split is not one of exactly this cache's samples.
-    pub fn slices_with_split(&self, name: &str) -> Result<Vec<SliceMeta>, Error> {
+    pub fn slices_with_split(&self, name: &str) -> Result<(Vec<SliceMeta>, NamedSplit), Error> {
         let split = self.named_split(name)?;
         let mut slices = self.slices()?;
         let path = split_path(self.dir(), name)?;
@@ -131,7 +135,7 @@ impl CacheReader {
         for slice in &mut slices {
             slice.split = split.of.get(&slice.sample).copied().flatten();
         }
-        Ok(slices)
+        Ok((slices, split))
     }
 }
 
@@ -223,13 +227,13 @@ fn encode(
 type Rows = Vec<(String, Option<Split>)>;
 
 /// The rule's words and the rows of a split's file.
-fn decode(path: &Path) -> Result<(String, Rows), Error> {
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<(String, Rows), Error> {
     let parquet_error = |source| Error::Parquet {
         path: path.into(),
         source,
     };
-    let file = File::open(path).map_err(io_error(path, "open"))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
+    let reader = reader.map_err(parquet_error)?;
     if reader.schema().fields() != schema().fields() {
         let found = reader.schema().fields();
         let found: Vec<String> = found

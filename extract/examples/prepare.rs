@@ -81,7 +81,7 @@ fn prepare_all(file: &Path, recipe: &Preprocess) -> Result<usize, Error> {
         warnings: Vec::new(),
     };
     let reader = Reader::new(&dataset.root);
-    let sample = prepare::open(&reader, &dataset, &dataset.samples[0], recipe)?;
+    let sample = prepare::open(&reader, 0, &dataset, &dataset.samples[0], recipe)?;
     for k in sample.slices() {
         std::hint::black_box(sample.slice(k, 0)?);
     }

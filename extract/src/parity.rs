@@ -108,15 +108,15 @@ impl Parity {
 /// left out that cannot be read. `[count, 3, S, S]`, or `None` if none can.
 pub fn slices(
     dataset: &Dataset,
-    reader: &Reader,
     recipe: &Preprocess,
     count: usize,
 ) -> Option<Array4<f32>> {
     let samples = dataset.samples.len();
     let count = count.min(samples);
+    let reader = Reader::new(&dataset.root);
     let middle = |k: usize| {
         let sample = &dataset.samples[k * samples / count];
-        let sample = prepare::open(reader, dataset, sample, recipe).ok()?;
+        let sample = prepare::open(&reader, k, dataset, sample, recipe).ok()?;
         let slices = sample.slices();
         let slice = sample.slice(slices.start + slices.len() / 2, 0).ok()?;
         Some(slice.pixels.insert_axis(Axis(0)))

@@ -189,7 +189,7 @@ fn read_samples(
         };
         let done = position.filter(|_| index == 0);
         let done = done.map(|p| (p.slice as usize, p.view));
-        if let Err(error) = read_sample(job, sample, done, &slices, unnamed) {
+        if let Err(error) = read_sample(job, index, sample, done, &slices, unnamed) {
             let sample = sample.id.clone();
             let failed = match done {
                 None => Prepared::Skipped(Skipped {
@@ -210,12 +210,13 @@ fn read_samples(
 /// Sends the rows of a sample that come after slice and view `done`.
 fn read_sample(
     job: &Job<'_>,
+    index: usize,
     sample: &Sample,
     done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
     unnamed: &Mutex<Unnamed>,
 ) -> Result<(), Error> {
-    let opened = prepare::open(job.reader, job.dataset, sample, job.recipe)?;
+    let opened = prepare::open(job.reader, index, job.dataset, sample, job.recipe)?;
     if let Ok(mut unnamed) = unnamed.lock() {
         unnamed.note(&sample.id, opened.unnamed());
     }

@@ -10,10 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
 use crate::preprocess::{Bounds, LARGEST, NonFinite, Preprocess, Range as Kept, Slicing, View};
-use crate::read::{Reader, Source, Volume};
-
-/// Most voxels among which percentiles of a volume are found: 4 GiB in memory.
-const MAX_SORTED: usize = 1 << 30;
+use crate::read::{Reader, Room, Source, Volume};
 
 /// One slice ready for the backbone.
 #[derive(Debug)]
@@ -37,10 +34,13 @@ pub struct PreparedSample<'a> {
     /// The range of intensities, if it is that of the whole volume.
     bounds: Option<Bounds>,
     unnamed: Vec<u16>,
+    /// Last, as what is in it is dropped before it.
+    room: Room<'a>,
 }
 
 /// Reads a sample's files and checks every slice of it, so that a damaged sample gives no slices
-/// at all rather than some.
+/// at all rather than some. `index` is its place among the samples that are read, from 0: each is
+/// given once, and none is left out.
 ///
 /// # Errors
 ///
@@ -50,14 +50,16 @@ pub struct PreparedSample<'a> {
 /// [`Error::Constant`] if all pixels are equal, [`Error::TooLarge`], [`Error::NonFinite`] and
 /// [`Error::LabelValue`].
 pub fn open<'a>(
-    reader: &Reader,
+    reader: &'a Reader,
+    index: usize,
     dataset: &'a Dataset,
     sample: &'a Sample,
     recipe: &'a Preprocess,
 ) -> Result<PreparedSample<'a>, Error> {
-    let image = reader.volume(&sample.image)?;
+    let room = reader.room(index);
+    let image = reader.volume_in(&room, &sample.image)?;
     let mask = sample.mask.iter().map(|part| {
-        let mask = reader.volume(&part.source)?.placed_as(&image)?;
+        let mask = reader.volume_in(&room, &part.source)?.placed_as(&image)?;
         Ok((mask.cut(recipe.slicing)?, part.value))
     });
     let mask = mask.collect::<Result<_, Error>>()?;
@@ -78,7 +80,9 @@ pub fn open<'a>(
         slices,
         bounds: None,
         unnamed: Vec::new(),
+        room,
     };
+    opened.take_plane()?;
     opened.check_image()?;
     opened.check_mask_shapes()?;
     opened.unnamed = opened.check_labels()?;
@@ -234,13 +238,9 @@ impl PreparedSample<'_> {
         }
         let sizes = (0..image.slices()).map(|k| image.shape(k).iter().product::<usize>());
         let total = sizes.sum::<usize>();
-        if total > MAX_SORTED {
-            return Err(Error::TooLarge {
-                path: image.path().to_path_buf(),
-                found: format!("{total} voxels whose range is to be found"),
-                limit: format!("{MAX_SORTED}; leave `:volume` out of the intensity"),
-            });
-        }
+        let (path, bytes) = (image.path(), (total * size_of::<f32>()) as u64);
+        let what = "the range of the volume's intensities (`:volume`)";
+        let _taken = self.room.take(path, what, bytes)?;
         let mut values = Vec::with_capacity(total);
         for k in 0..image.slices() {
             let plane = image.plane(k);
@@ -256,6 +256,16 @@ impl PreparedSample<'_> {
             Kept::Voi => self.image.window(k),
             _ => None,
         }
+    }
+
+    /// Takes memory for a slice that is decoded and one that is computed from it.
+    fn take_plane(&self) -> Result<(), Error> {
+        let image = &self.image;
+        let sizes = self.slices().map(|k| image.shape(k).iter().product());
+        let largest: usize = sizes.max().unwrap_or_default();
+        let bytes = (2 * largest * size_of::<f32>()) as u64;
+        self.room.take(image.path(), "a slice", bytes)?.keep();
+        Ok(())
     }
 
     fn check_image(&self) -> Result<(), Error> {

@@ -89,7 +89,7 @@ fn what_is_wrong_with_a_hostile_file_is_said() {
         error.to_string()
     };
     for (file, words) in [
-        ("nifti/huge.nii.gz", "bytes of voxels"),
+        ("nifti/huge.nii.gz", "bytes for voxels"),
         ("nifti/bomb.nii.gz", "more"),
         ("raster/huge.png", "for a file of this length"),
         ("raster/palette-odd.png", "its decoder broke down"),

@@ -53,13 +53,12 @@ pub struct Evaluation {
 pub fn knn(reader: &CacheReader, options: &KnnOptions) -> Result<Vec<Evaluation>, Error> {
     let start = Instant::now();
     let named = options.split_name.as_deref();
-    let split_sha256 = named.map(|name| reader.named_split(name).map(|split| split.sha256));
-    let split_sha256 = split_sha256.transpose()?;
-    let features = Features::read(reader, options.layer, named)?;
+    let mut features = Features::read(reader, options.layer, named)?;
     let (train, test) = (
         features.part(&options.train)?,
         features.part(&[options.eval])?,
     );
+    let split_sha256 = features.split_sha256.take();
     drop(features);
     let mut run = Run {
         reader,

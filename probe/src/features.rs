@@ -28,6 +28,8 @@ pub struct Features {
     pub targets: Targets,
     /// Splits of the `N` slices.
     pub splits: Vec<Option<Split>>,
+    /// sha256 of the file that these were read from, in hex; `None` for those of the extraction.
+    pub split_sha256: Option<String>,
     path: PathBuf,
 }
 
@@ -45,12 +47,18 @@ impl Features {
         if meta.task == Task::Unlabelled || meta.classes.is_empty() {
             return Err(Error::Unlabelled { path: path.into() });
         }
-        let slices = match split {
-            Some(name) => reader.slices_with_split(name)?,
-            None => reader.slices()?,
+        let (slices, named) = match split {
+            Some(name) => reader
+                .slices_with_split(name)
+                .map(|(s, of)| (s, Some(of)))?,
+            None => (reader.slices()?, None),
         };
         let x = reader.cls(layer)?;
-        Features::new(path, &slices, x, meta.task, meta.classes.len())
+        let features = Features::new(path, &slices, x, meta.task, meta.classes.len())?;
+        Ok(Features {
+            split_sha256: named.map(|split| split.sha256),
+            ..features
+        })
     }
 
     fn new(
@@ -73,6 +81,7 @@ impl Features {
             x,
             targets,
             splits,
+            split_sha256: None,
             path: path.into(),
         })
     }

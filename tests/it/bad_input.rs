@@ -66,6 +66,33 @@ fn a_header_that_lies_about_the_size_is_skipped() {
 }
 
 #[test]
+fn bombs_of_zeros_are_skipped_by_their_size_before_memory_is_taken() {
+    let lab = Lab::new();
+    lab.png("good.png", 0, 0);
+    let mut bomb = nifti([32_767, 32_767, 4], &[]);
+    bomb.resize(64 << 20, 0);
+    let bomb = gzip(&bomb);
+    let mut csv = "image\n".to_owned();
+    for k in 0..6 {
+        lab.write(&format!("bomb{k}.nii.gz"), &bomb);
+        csv += &format!("bomb{k}.nii.gz\n");
+    }
+    let csv = lab.write("m.csv", csv + "good.png\n");
+    let run = lab.extract("manifest", &csv, &["--threads", "4", "--format", "json"]);
+    let words = [
+        "bomb5.nii.gz",
+        "17178820624 bytes for voxels",
+        "8589934592 bytes a sample",
+        "split it",
+    ];
+    let run = run.expect_error(1, &words);
+    let summary: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(summary["skipped"].as_array().unwrap().len(), 6);
+    let held = summary["peak_rss_bytes"].as_u64().unwrap();
+    assert!(held < 1 << 30, "{held}");
+}
+
+#[test]
 fn a_header_that_hides_a_slice_is_skipped() {
     let lab = Lab::new();
     let shape = [20, 20, 4];

@@ -226,7 +226,7 @@ fn official_splits_come_from_the_cache_only_where_it_keeps_them() {
     split(&again, &official).expect(0);
     let reader = CacheReader::open(&again.cache()).unwrap();
     assert_eq!(splits(&reader.slices().unwrap()).0, [6, 2, 4, 0]);
-    let named = reader.slices_with_split("official").unwrap();
+    let (named, _) = reader.slices_with_split("official").unwrap();
     assert_eq!(splits(&named).0, [8, 0, 4, 0]);
 }
 
@@ -249,7 +249,43 @@ fn official_splits_are_seen_in_the_download() {
         .arg("--cache")
         .arg(lab.path("cache"));
     Run::of(&mut command).expect(0);
-    let named = CacheReader::open(&lab.cache())
+    let (named, _) = CacheReader::open(&lab.cache())
+        .unwrap()
+        .slices_with_split("o")
+        .unwrap();
+    assert_eq!(splits(&named).0, [8, 0, 4, 0]);
+}
+
+#[test]
+fn a_cache_of_another_name_is_split_after_its_download() {
+    let lab = Lab::new();
+    let text = std::fs::read_to_string(manifest(&lab)).unwrap();
+    let text = text.replace("label", "class");
+    let table = lab.write("other.csv", text.replace("left", "0").replace("right", "1"));
+    let columns = ["--label-columns", "class"];
+    let extracted = [&["--split", "kfold:3:0"], &columns[..]].concat();
+    lab.extract("manifest", &table, &extracted).expect(0);
+    let split = |more: &[&str]| {
+        let mut command = program("extract");
+        command.args([
+            "split",
+            "--rule",
+            "official",
+            "--name",
+            "o",
+            "--dataset",
+            "manifest",
+        ]);
+        command
+            .arg("--root")
+            .arg(&table)
+            .arg("--cache")
+            .arg(lab.path("cache"));
+        Run::of(command.args(columns).args(more))
+    };
+    split(&[]).expect_error(2, &["no cache of `", "--cache-name"]);
+    split(&["--cache-name", "images"]).expect(0);
+    let (named, _) = CacheReader::open(&lab.cache())
         .unwrap()
         .slices_with_split("o")
         .unwrap();

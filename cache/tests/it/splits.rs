@@ -164,7 +164,7 @@ fn a_foreign_file_is_checked() {
         ]
     };
     made.write_foreign("good", columns(&["s1", "s0"], &["val", "test"]));
-    let slices = made.reader().slices_with_split("good").unwrap();
+    let (slices, _) = made.reader().slices_with_split("good").unwrap();
     assert_eq!(slices[0].split, Some(Split::Test));
     made.write_foreign("word", columns(&["s0", "s1"], &["Val", "test"]));
     made.refused("word", &["splits/word.parquet", "`Val` is no split"]);
@@ -206,10 +206,11 @@ proptest! {
         let splits: Vec<Option<Split>> = splits.into_iter().map(|k| known[k]).collect();
         let made = Made::new(splits.len());
         write_split(&made.dir(), "a", &rule, &named(&splits)).unwrap();
-        let slices = made.reader().slices_with_split("a").unwrap();
+        let (slices, split) = made.reader().slices_with_split("a").unwrap();
         for (row, slice) in slices.iter().enumerate() {
             prop_assert_eq!(slice.split, splits[row / 2]);
         }
-        prop_assert_eq!(made.reader().named_split("a").unwrap().rule, rule);
+        prop_assert_eq!(&split.rule, &rule);
+        prop_assert_eq!(made.reader().named_split("a").unwrap(), split);
     }
 }

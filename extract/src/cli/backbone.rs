@@ -12,7 +12,6 @@ use crate::export::{self, Exported, Exporter, Flavour};
 use crate::model::{ModelCard, ModelError};
 use crate::parity::{self, Parity};
 use crate::preprocess::Preprocess;
-use crate::read::Reader;
 
 /// Which backbone, and how it is run.
 #[derive(Debug, Args)]
@@ -195,7 +194,7 @@ impl BackboneArgs {
             return Ok(None);
         }
         let count = self.parity_slices as usize;
-        let Some(pixels) = parity::slices(gate.dataset, gate.reader, gate.recipe, count) else {
+        let Some(pixels) = parity::slices(gate.dataset, gate.recipe, count) else {
             return Ok(None);
         };
         let found = parity::tokens(&mut opened.backbone, &pixels)?;
@@ -214,7 +213,6 @@ pub(super) struct Gate<'a> {
     pub(super) home: &'a Path,
     pub(super) card: &'a ModelCard,
     pub(super) dataset: &'a Dataset,
-    pub(super) reader: &'a Reader,
     pub(super) recipe: &'a Preprocess,
 }
 

@@ -38,12 +38,10 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         let meta = writer.meta().clone();
         return summarise(args, &dir, &Outcome::of_finished(meta));
     }
-    let reader = Reader::new(&dataset.root);
     let gate = Gate {
         home: &home,
         card: &card,
         dataset: &dataset,
-        reader: &reader,
         recipe: &recipe,
     };
     if let Some(parity) = args.backbone.pass(&gate, &mut opened)? {
@@ -51,7 +49,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     }
     let job = Job {
         dataset: &dataset,
-        reader: &reader,
+        reader: &Reader::new(&dataset.root),
         recipe: &recipe,
         batch_size: args.backbone.batch_size as usize,
         readers: args.backbone.threads(),
@@ -81,7 +79,12 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     recipe.allow_patient_overlap |= args.allow_patient_overlap;
     let rule = args.split.clone().or(recipe.split.clone());
     let rule = rule.unwrap_or_default();
-    let warnings = split_checked(&mut dataset, &rule, recipe.allow_patient_overlap)?;
+    warn(&dataset.warnings);
+    warn(&split_checked(
+        &mut dataset,
+        &rule,
+        recipe.allow_patient_overlap,
+    )?);
     if let Some(name) = &args.name {
         dataset.name.clone_from(name);
     }
@@ -89,10 +92,13 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         dataset.samples.truncate(limit);
     }
-    for warning in dataset.warnings.iter().chain(&warnings) {
+    Ok((dataset, recipe, rule))
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
         eprint_line(&format!("warning: {warning}"));
     }
-    Ok((dataset, recipe, rule))
 }
 
 /// Splits the dataset by patient or not at all; gives what is worth a warning.

@@ -38,6 +38,15 @@ pub struct SplitArgs {
     /// not keep; `--dataset` is then its name or TOML file
     #[arg(long, verbatim_doc_comment, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// The dataset's name in the cache, where `extract --name` gave it another
+    #[arg(long, value_name = "NAME", requires = "root")]
+    pub cache_name: Option<String>,
+    /// Columns of a manifest that each hold one class, as when extracting
+    #[arg(long, value_delimiter = ',', requires = "root")]
+    pub label_columns: Vec<String>,
+    /// The channel of volumes with several, as when extracting
+    #[arg(long, requires = "root")]
+    pub channel: Option<String>,
     /// Let a patient be in two splits
     #[arg(long)]
     pub allow_patient_overlap: bool,
@@ -66,13 +75,15 @@ struct Count {
 /// Writes the split to every cache that is asked for; those that cannot have it are left out.
 pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     let layout = LayoutArgs {
+        label_columns: args.label_columns.clone(),
+        channel: args.channel.clone(),
         allow_missing: true,
-        ..LayoutArgs::default()
     };
     let root = args.root.as_deref();
     let opened = root.map(|root| open_dataset(&args.dataset, Some(root), &layout));
     let opened = opened.transpose()?.map(|(_, dataset)| dataset);
     let dataset = opened.as_ref().map_or(&args.dataset, |opened| &opened.name);
+    let dataset = args.cache_name.as_ref().unwrap_or(dataset);
     let (mut written, mut failed): (Vec<Written>, Vec<Error>) = (Vec::new(), Vec::new());
     for dir in caches(args, dataset)? {
         match split_cache(args, &dir, opened.as_ref()) {
@@ -109,7 +120,7 @@ fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
     if caches.is_empty() {
         let model = args.model.as_deref().unwrap_or("*");
         anyhow::bail!(
-            "`{}`: no cache of `{dataset}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or name another folder with --cache",
+            "`{}`: no cache of `{dataset}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or name another folder with --cache; with --root, `--cache-name` is the name that `extract --name` gave",
             args.cache.display()
         );
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample};
 use crate::pipeline;
-use crate::prepare::{self, slashed};
+use crate::prepare::{self, PreparedSample, slashed};
 use crate::preprocess::{NonFinitePolicy, Preprocess, Resize};
 use crate::read::Reader;
 
@@ -77,33 +77,21 @@ pub fn pixels(
 ) -> Vec<Inspected> {
     let with_hash = which.len() == dataset.samples.len();
     let (reader, recipe) = (Reader::new(&dataset.root), preprocess(recipe));
-    let inspect = |&sample: &usize| {
-        let outcome = prepared(
-            &reader,
-            dataset,
-            &dataset.samples[sample],
-            &recipe,
-            with_hash,
-        );
+    let inspect = |(index, &sample): (usize, &usize)| {
+        let opened = prepare::open(&reader, index, dataset, &dataset.samples[sample], &recipe);
+        let outcome = opened.and_then(|opened| looked_at(&opened, with_hash));
         done();
         Inspected {
             sample,
             outcome: outcome.map_err(|error| pipeline::reason(dataset, &error)),
         }
     };
-    let mut all: Vec<Inspected> = which.iter().par_bridge().map(inspect).collect();
+    let mut all: Vec<Inspected> = which.iter().enumerate().par_bridge().map(inspect).collect();
     all.sort_by_key(|inspected| inspected.sample);
     all
 }
 
-fn prepared(
-    reader: &Reader,
-    dataset: &Dataset,
-    sample: &Sample,
-    recipe: &Preprocess,
-    with_hash: bool,
-) -> Result<Pixels, Error> {
-    let opened = prepare::open(reader, dataset, sample, recipe)?;
+fn looked_at(opened: &PreparedSample, with_hash: bool) -> Result<Pixels, Error> {
     let slices = opened.slices();
     opened.slice(slices.start + slices.len() / 2, 0)?;
     Ok(Pixels {

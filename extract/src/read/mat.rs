@@ -10,7 +10,7 @@ use ndarray::Array;
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
+use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED, Room};
 use crate::Error;
 
 /// How often the bytes of a file may be read before it is taken for one that leads in circles.
@@ -61,12 +61,15 @@ impl<'a> MatFile<'a> {
     /// # Errors
     ///
     /// [`Error::Damaged`] if there is no such array or it cannot be read, [`Error::TooLarge`].
-    pub(crate) fn image(&self, name: &str) -> Result<Volume, Error> {
+    pub(crate) fn image(&self, name: &str, room: &Room) -> Result<Volume, Error> {
         let array = self.array(name)?;
-        let voxels = match array
-            .dtype()
-            .map_err(|error| Error::damaged(self.path, error))?
-        {
+        let wrong = |error| Error::damaged(self.path, error);
+        let shape = array.shape().map_err(wrong)?;
+        let element = array.element_size().map_err(wrong)?;
+        // Twice, as it is unpacked to bytes and then made numbers.
+        let bytes = shape.iter().fold(2 * element, |bytes, side| bytes * side);
+        room.take(self.path, "pixels", bytes)?.keep();
+        let voxels = match array.dtype().map_err(wrong)? {
             DType::U8 => self.plane::<u8>(name, &array),
             DType::I8 => self.plane::<i8>(name, &array),
             DType::U16 => self.plane::<u16>(name, &array),
@@ -222,6 +225,7 @@ mod tests {
     use ndarray::Array3;
 
     use super::*;
+    use crate::read::room::Rooms;
 
     fn golden(file: &str) -> PathBuf {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/mat")).join(file)
@@ -237,7 +241,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("7.mat");
         fs::write(&path, bytes).unwrap();
-        let text = match MatFile::open(&path).and_then(|mat| mat.image(array)) {
+        let text = match MatFile::open(&path)
+            .and_then(|mat| mat.image(array, &Rooms::default().room(0)))
+        {
             Ok(_) => panic!("it was read"),
             Err(error) => error.to_string(),
         };
@@ -260,7 +266,8 @@ mod tests {
         let mat = MatFile::open(&path).unwrap();
         for name in ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"] {
             for name in [name.to_owned(), format!("big_{name}")] {
-                assert_eq!(mat.image(&name).unwrap().plane(0), numbered(5, 7), "{name}");
+                let image = mat.image(&name, &Rooms::default().room(0)).unwrap();
+                assert_eq!(image.plane(0), numbered(5, 7), "{name}");
                 assert_eq!(mat.numbers(&name).unwrap()[34], 86.0, "{name}");
             }
         }
@@ -271,7 +278,9 @@ mod tests {
         let path = golden("layouts.mat");
         let mat = MatFile::open(&path).unwrap();
         for name in ["contiguous", "whole", "ragged", "two_levels"] {
-            let image = mat.image(&format!("cjdata/{name}")).unwrap();
+            let image = mat
+                .image(&format!("cjdata/{name}"), &Rooms::default().room(0))
+                .unwrap();
             assert_eq!(image.plane(0), numbered(12, 16), "{name}");
         }
         assert_eq!(mat.text("cjdata/PID").unwrap(), "MR020260B");

@@ -6,6 +6,7 @@ mod nifti;
 pub(crate) mod npz;
 mod orient;
 mod raster;
+mod room;
 mod source;
 mod volume;
 mod voxels;
@@ -21,6 +22,8 @@ use std::sync::Mutex;
 
 use self::mat::MatFile;
 use self::npz::NpzArray;
+pub(crate) use self::room::Room;
+use self::room::Rooms;
 pub use self::source::{MaskPart, Source};
 pub use self::volume::Volume;
 
@@ -43,9 +46,11 @@ const SNIFFED_BYTES: u64 = 512;
 
 /// Reads the images of one dataset.
 ///
-/// It keeps what several images share: how far an archive has been unpacked.
+/// It keeps what several images share: how far an archive has been unpacked, and how much memory
+/// they take.
 pub struct Reader {
     root: PathBuf,
+    rooms: Rooms,
     archives: Mutex<HashMap<(PathBuf, String), NpzArray>>,
 }
 
@@ -55,28 +60,39 @@ impl Reader {
         keep_freed_memory();
         Reader {
             root: root.to_path_buf(),
+            rooms: Rooms::default(),
             archives: Mutex::default(),
         }
     }
 
-    /// Reads an image or a volume.
+    /// Reads an image or a volume by itself.
     ///
     /// # Errors
     ///
     /// As [`volume`].
     pub fn volume(&self, source: &Source) -> Result<Volume, Error> {
-        match source {
-            Source::File(path) => volume(&self.root.join(path)),
-            Source::Channel(path, channel) => file(&self.root.join(path), Some(*channel)),
-            Source::Array(path, name) => MatFile::open(&self.root.join(path))?.image(name),
-            Source::Stack(paths) => self.stack(paths),
-            Source::Item(path, name, index) => self.item(path, name, *index as usize),
-        }
+        self.volume_in(&Rooms::default().room(0), source)
     }
 
-    fn stack(&self, paths: &[PathBuf]) -> Result<Volume, Error> {
-        let volumes = paths.iter().map(|path| volume(&self.root.join(path)));
-        Volume::stacked(volumes.collect::<Result<_, _>>()?)
+    /// The memory of the sample that is begun as number `index`, from 0; each number is used once,
+    /// and none is left out.
+    pub(crate) fn room(&self, index: usize) -> Room<'_> {
+        self.rooms.room(index)
+    }
+
+    /// Reads an image or a volume of a sample.
+    pub(crate) fn volume_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
+        let read = |path: &PathBuf, channel| file(&self.root.join(path), channel, room);
+        match source {
+            Source::File(path) => read(path, None),
+            Source::Channel(path, channel) => read(path, Some(*channel)),
+            Source::Array(path, name) => MatFile::open(&self.root.join(path))?.image(name, room),
+            Source::Stack(paths) => {
+                let volumes = paths.iter().map(|path| read(path, None));
+                Volume::stacked(volumes.collect::<Result<_, _>>()?)
+            }
+            Source::Item(path, name, index) => self.item(path, name, *index as usize),
+        }
     }
 
     fn item(&self, path: &Path, name: &str, index: usize) -> Result<Volume, Error> {
@@ -111,19 +127,19 @@ fn keep_freed_memory() {
 /// A variant of [`Error`] that names the file: it cannot be opened, is empty, damaged, cut short,
 /// too large, in another format, or not an image at all.
 pub fn volume(path: &Path) -> Result<Volume, Error> {
-    file(path, None)
+    file(path, None, &Rooms::default().room(0))
 }
 
-fn file(path: &Path, channel: Option<u32>) -> Result<Volume, Error> {
+fn file(path: &Path, channel: Option<u32>, room: &Room) -> Result<Volume, Error> {
     let path = file_behind(path)?;
     if !fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
         return Err(Error::NotRegular { path });
     }
     let start = first_bytes(&path)?;
     match Format::of(&start) {
-        Some(Format::Raster(format)) => raster::read(&path, format),
-        Some(Format::Dicom) => dicom::read(&path),
-        Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped, channel),
+        Some(Format::Raster(format)) => raster::read(&path, format, room),
+        Some(Format::Dicom) => dicom::read(&path, room),
+        Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped, channel, room),
         None => Err(unreadable(path, &start)),
     }
 }

@@ -10,7 +10,7 @@ use ndarray::{Array, Axis};
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, contained};
+use super::{MAX_RATIO, MAX_SIDE, Room, contained};
 use crate::Error;
 
 /// Most memory that an unpacked image may take.
@@ -24,11 +24,11 @@ const MAX_GROWTH: u64 = MAX_RATIO * 24;
 ///
 /// Grey stays one channel, colour and palettes give three, alpha is dropped; 16-bit samples stay
 /// 16-bit, and 1-, 2- and 4-bit ones are spread over 0..=255.
-pub(super) fn read(path: &Path, format: ImageFormat) -> Result<Volume, Error> {
+pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volume, Error> {
     if format == ImageFormat::Jpeg {
         check_jpeg_end(path)?;
     }
-    let image = contained(|| decode(path, format)).unwrap_or_else(|| {
+    let image = contained(|| decode(path, format, room)).unwrap_or_else(|| {
         let reason = "its decoder broke down".to_owned();
         let path = path.to_path_buf();
         Err(Error::Damaged { path, reason })
@@ -67,7 +67,7 @@ fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
     T::wrap(array.permuted_axes([0, 3, 1, 2]))
 }
 
-fn decode(path: &Path, format: ImageFormat) -> Result<DynamicImage, Error> {
+fn decode(path: &Path, format: ImageFormat, room: &Room) -> Result<DynamicImage, Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::default();
@@ -79,6 +79,7 @@ fn decode(path: &Path, format: ImageFormat) -> Result<DynamicImage, Error> {
         .into_decoder()
         .map_err(|error| explain(path, error))?;
     check_size(path, &decoder)?;
+    room.take(path, "pixels", decoder.total_bytes())?.keep();
     DynamicImage::from_decoder(decoder).map_err(|error| explain(path, error))
 }
 

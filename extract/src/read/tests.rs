@@ -243,7 +243,7 @@ fn impossible_headers_are_refused_before_memory_is_taken() {
         );
     }
     let most = [3, 32_767, 32_767, 32_767, 1, 1, 1, 1];
-    assert!(refusal("a.nii.gz", &gzip(&header(most, 64))).contains("bytes of voxels"));
+    assert!(refusal("a.nii.gz", &gzip(&header(most, 64))).contains("bytes for voxels"));
     let much = [3, 1000, 1000, 4000, 1, 1, 1, 1];
     let text = refusal("a.nii.gz", &gzip(&header(much, 4)));
     assert!(

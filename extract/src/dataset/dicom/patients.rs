@@ -6,6 +6,9 @@ use super::layers::Layers;
 use super::notes::Notes;
 use super::series::Entry;
 
+/// Said of every sample where no two have another PatientID.
+const ONE_PATIENT: &str = "samples that all have one PatientID, and so are of one patient (if they are of several: list them for `--dataset manifest` with a column `patient`, or give `--allow-patient-overlap`)";
+
 /// What tells patients apart.
 pub(super) enum Patients {
     /// PatientID.
@@ -27,6 +30,11 @@ impl Patients {
             .filter_map(|entry| layers.first_below(entry.path()));
         let folders: BTreeSet<_> = folders.collect();
         if ids.len() > 1 || folders.len() < 2 {
+            if ids.len() == 1 && entries.len() > 1 {
+                entries
+                    .iter()
+                    .for_each(|entry| notes.add(ONE_PATIENT, &entry.id));
+            }
             return Patients::ByAttribute;
         }
         for folder in folders {

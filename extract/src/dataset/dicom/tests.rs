@@ -121,6 +121,23 @@ fn radiographs_and_files_of_several_frames_are_samples_each() {
 }
 
 #[test]
+fn one_patient_in_all_samples_is_told() {
+    let root = root(vec![
+        ("train/1.dcm", of(Made::axial("1.2", 0.0), "anonymous")),
+        ("test/2.dcm", of(Made::axial("1.3", 0.0), "anonymous")),
+    ]);
+    let warnings = listed(&root).warnings;
+    assert_eq!(warnings.len(), 1);
+    for word in [
+        "samples that all have one PatientID",
+        "): 2, for instance",
+        "--allow-patient-overlap",
+    ] {
+        assert!(warnings[0].contains(word), "no `{word}` in {warnings:?}");
+    }
+}
+
+#[test]
 fn localizers_are_split_off() {
     let turned =
         |made: Made| made.with_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "0\\1\\0\\0\\0\\-1");

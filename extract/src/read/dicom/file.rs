@@ -166,8 +166,12 @@ impl<'a> Body<'a> {
     }
 }
 
+/// Most bytes that a deflated file may unpack to, since it is unpacked for its header already:
+/// 256 MiB.
+const MAX_INFLATED: u64 = 256 << 20;
+
 fn inflated(packed: &[u8]) -> Result<Vec<u8>, Trouble> {
-    let limit = MAX_BYTES.min((packed.len() as u64).saturating_mul(MAX_RATIO));
+    let limit = MAX_INFLATED.min((packed.len() as u64).saturating_mul(MAX_RATIO));
     let mut bytes = Vec::new();
     let read = DeflateDecoder::new(packed)
         .take(limit)

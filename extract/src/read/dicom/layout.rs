@@ -6,7 +6,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::elements::DataSet;
-use super::{MAX_BYTES, unsupported};
+use super::unsupported;
 use crate::Error;
 use crate::read::{MAX_SIDE, MAX_UNPACKED};
 
@@ -93,6 +93,16 @@ impl Layout {
         self.allocated as usize / 8
     }
 
+    /// Bytes of all frames in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        let pixel = match self.photometric {
+            // Three colours of up to 16 bits.
+            Photometric::Palette => 6,
+            _ => self.samples * self.width().max(1),
+        };
+        ((self.pixels() * pixel) as u64).saturating_mul(self.frames as u64)
+    }
+
     /// The greatest value if the least is 0, and -1 if values are signed: what a value and its
     /// inverse add up to.
     pub(super) fn inverse_sum(&self) -> f64 {
@@ -155,15 +165,11 @@ impl Layout {
         }
         let width = self.width().max(1);
         let frame = (rows * columns * samples * width) as u64;
-        let total = frame.saturating_mul(frames as u64);
-        let is_large = rows.max(columns) > MAX_SIDE as usize || frame > MAX_UNPACKED;
-        if is_large || total > MAX_BYTES {
+        if rows.max(columns) > MAX_SIDE as usize || frame > MAX_UNPACKED {
             return Err(Error::TooLarge {
                 path: path.to_path_buf(),
                 found: format!("{frames} frames of {rows} rows and {columns} columns"),
-                limit: format!(
-                    "{MAX_SIDE} a side, {MAX_UNPACKED} bytes a frame, {MAX_BYTES} in all"
-                ),
+                limit: format!("{MAX_SIDE} a side and {MAX_UNPACKED} bytes a frame"),
             });
         }
         Ok(())

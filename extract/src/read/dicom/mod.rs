@@ -26,15 +26,15 @@ use self::file::Opened;
 use self::frame::Frame;
 use self::layout::{Layout, Photometric};
 use self::pixels::Order;
-use super::SNIFFED_BYTES;
 use super::volume::{Geometry, Volume};
 use super::voxels::Voxels;
+use super::{Room, SNIFFED_BYTES};
 use crate::Error;
 
 pub(super) use self::file::is_dicom;
 pub(crate) use self::placement::{Oddity, Placement, oddity};
 
-/// Most bytes of a file, and most bytes that its voxels may take.
+/// Most bytes of a file.
 const MAX_BYTES: u64 = 8 << 30;
 
 /// What is known of a file before its pixels are read.
@@ -104,11 +104,13 @@ fn header_of(opened: &Opened) -> Header {
 /// [`Error::UnsupportedDicom`] for a transfer syntax or a kind of pixel that is not read, or if there
 /// are no pixels; [`Error::Damaged`], [`Error::Truncated`], [`Error::TrailingData`] if attributes and
 /// pixels do not agree; [`Error::TooLarge`].
-pub(super) fn read(path: &Path) -> Result<Volume, Error> {
-    file::open(path, true, |opened| volume(path, &opened))
+pub(super) fn read(path: &Path, room: &Room) -> Result<Volume, Error> {
+    let length = fs::metadata(path).map_err(Error::io(path))?.len();
+    let _file = room.take(path, "the file", length)?;
+    file::open(path, true, |opened| volume(path, &opened, room))
 }
 
-fn volume(path: &Path, opened: &Opened) -> Result<Volume, Error> {
+fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
     let attributes = &opened.found.data_set;
     let Some(pixels) = &opened.found.pixels else {
         let modality = attributes.text(tags::MODALITY).unwrap_or_default();
@@ -117,6 +119,8 @@ fn volume(path: &Path, opened: &Opened) -> Result<Volume, Error> {
     };
     let codec = Codec::of(&opened.syntax).ok_or_else(|| unknown_syntax(path, &opened.syntax))?;
     let layout = Layout::of(path, attributes)?;
+    let what = format!("the pixels of {} frames", layout.frames);
+    room.take(path, &what, layout.bytes())?.keep();
     let voxels = match pixels {
         PixelData::Native { bytes, words } => {
             let big_endian = opened.encoding.big_endian;

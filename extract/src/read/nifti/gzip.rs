@@ -10,19 +10,25 @@ use libdeflater::Decompressor;
 
 use super::{Layout, header, voxels_at, with_type};
 use crate::Error;
-use crate::read::MAX_RATIO;
 use crate::read::volume::Volume;
 use crate::read::voxels::{Voxel, Voxels};
+use crate::read::{MAX_RATIO, Room};
 
 /// Longest file that is read into memory whole: 2 GiB.
 const MAX_PACKED: u64 = 2 << 30;
 
 /// The volume in a gzip file whose size is the one that the header in it promises; `None` for
 /// everything odd, which is left to the slower reader, who says what is wrong.
-pub(super) fn read_at_once(path: &Path, channel: Option<u32>) -> Result<Option<Volume>, Error> {
-    if fs::metadata(path).map_err(Error::io(path))?.len() > MAX_PACKED {
+pub(super) fn read_at_once(
+    path: &Path,
+    channel: Option<u32>,
+    room: &Room,
+) -> Result<Option<Volume>, Error> {
+    let length = fs::metadata(path).map_err(Error::io(path))?.len();
+    if length > MAX_PACKED {
         return Ok(None);
     }
+    let _packed = room.take(path, "the packed file", length)?;
     let packed = fs::read(path).map_err(Error::io(path))?;
     let Ok(header) = header::read(path, &mut GzDecoder::new(packed.as_slice())) else {
         return Ok(None);
@@ -34,9 +40,13 @@ pub(super) fn read_at_once(path: &Path, channel: Option<u32>) -> Result<Option<V
         return Ok(None);
     };
     let channel = layout.channel(path, channel)?;
+    let taken = room.take(path, "voxels", size as u64)?;
     let voxels = with_type!(layout.kind, T => unpack::<T>(&packed, size, &layout, channel));
-    let volume = voxels.map(|voxels| super::volume(path, &header, voxels));
-    volume.transpose()
+    let Some(voxels) = voxels else {
+        return Ok(None);
+    };
+    taken.keep();
+    super::volume(path, &header, voxels).map(Some)
 }
 
 /// The size that the file's last bytes say, if header and packed size agree.

@@ -11,13 +11,10 @@ use ndarray::{Array1, s};
 use nifti::{Endianness, NiftiHeader, NiftiType};
 
 use self::gzip::GzipMembers;
-use super::numbers;
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
+use super::{Room, numbers};
 use crate::Error;
-
-/// Most bytes of voxels that a volume may have: 8 GiB.
-const MAX_VOXEL_BYTES: u64 = 8 << 30;
 
 /// Bytes that may follow the voxels and are ignored: padding to whole blocks of a tape or disk.
 const PADDING: u64 = 511;
@@ -38,18 +35,28 @@ pub(super) fn version(start: &[u8]) -> Option<u8> {
 /// Reads a volume, and a gzipped one to its end, so that a wrong checksum is seen.
 ///
 /// `channel` picks one of several along the fourth axis; without it there may be only one.
-pub(super) fn read(path: &Path, gzipped: bool, channel: Option<u32>) -> Result<Volume, Error> {
+pub(super) fn read(
+    path: &Path,
+    gzipped: bool,
+    channel: Option<u32>,
+    room: &Room,
+) -> Result<Volume, Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     if !gzipped {
-        return read_from(path, file, channel);
+        return read_from(path, file, channel, room);
     }
-    match gzip::read_at_once(path, channel)? {
+    match gzip::read_at_once(path, channel, room)? {
         Some(volume) => Ok(volume),
-        None => read_from(path, GzipMembers::new(file), channel),
+        None => read_from(path, GzipMembers::new(file), channel, room),
     }
 }
 
-fn read_from(path: &Path, mut reader: impl Read, channel: Option<u32>) -> Result<Volume, Error> {
+fn read_from(
+    path: &Path,
+    mut reader: impl Read,
+    channel: Option<u32>,
+    room: &Room,
+) -> Result<Volume, Error> {
     let header = header::read(path, &mut reader)?;
     let layout = Layout::of(path, &header)?;
     let channel = layout.channel(path, channel)?;
@@ -58,6 +65,7 @@ fn read_from(path: &Path, mut reader: impl Read, channel: Option<u32>) -> Result
         &mut reader,
         layout.start_of(channel) - header::BYTES as u64,
     )?;
+    room.take(path, "voxels", layout.channel_bytes())?.keep();
     let voxels = with_type!(layout.kind, T => read_voxels::<T>(path, &layout, &mut reader))?;
     skip(
         path,
@@ -97,21 +105,13 @@ struct Layout {
 impl Layout {
     fn of(path: &Path, header: &NiftiHeader) -> Result<Layout, Error> {
         let (shape, channels) = header::shape(path, header)?;
-        let layout = Layout {
+        Ok(Layout {
             offset: header::offset(path, header)?,
             shape,
             channels,
             kind: Kind::of(path, header)?,
             is_swapped: header.endianness != Endianness::native(),
-        };
-        if layout.bytes() > MAX_VOXEL_BYTES {
-            return Err(Error::TooLarge {
-                path: path.to_path_buf(),
-                found: format!("{} bytes of voxels", layout.bytes()),
-                limit: format!("{MAX_VOXEL_BYTES}"),
-            });
-        }
-        Ok(layout)
+        })
     }
 
     /// Voxels of one channel.
