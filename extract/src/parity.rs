@@ -106,11 +106,7 @@ impl Parity {
 
 /// Up to `count` slices to compare: the middle one of samples spread evenly over the dataset, those
 /// left out that cannot be read. `[count, 3, S, S]`, or `None` if none can.
-pub fn slices(
-    dataset: &Dataset,
-    recipe: &Preprocess,
-    count: usize,
-) -> Option<Array4<f32>> {
+pub fn slices(dataset: &Dataset, recipe: &Preprocess, count: usize) -> Option<Array4<f32>> {
     let samples = dataset.samples.len();
     let count = count.min(samples);
     let reader = Reader::new(&dataset.root);
