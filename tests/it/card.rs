@@ -2,7 +2,7 @@
 
 use cache::{CacheReader, Labels, Split};
 
-use crate::lab::{Lab, Run, gzip, nifti, ramp};
+use crate::lab::{Lab, Run, gzip, nifti, project, ramp, runtime};
 
 /// Runs `extract` over a card beside the data.
 fn extract(lab: &Lab, card: &str, more: &[&str]) -> Run {
@@ -173,4 +173,32 @@ fn ranges_of_stored_slices_are_not_taken_for_those_of_another_plane() {
     let slices = CacheReader::open(&lab.cache()).unwrap().slices().unwrap();
     assert_eq!(slices.iter().map(|s| s.slice).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(slices[0].patient.as_deref(), Some("a"));
+}
+
+#[test]
+fn channels_are_normalised_by_the_model_s_statistics_or_by_imagenet_s_as_the_recipe_says() {
+    let lab = Lab::new();
+    let card = std::fs::read_to_string(project().join("onnx_models/tiny-vit.toml")).unwrap();
+    let start = card.find("mean = ").unwrap();
+    let end = card.find("licence = ").unwrap();
+    let own = "mean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n";
+    lab.write(
+        "home/onnx_models/tiny-vit.toml",
+        format!("{}{own}{}", &card[..start], &card[end..]),
+    );
+    let weights = std::fs::read(project().join("onnx_models/tiny-vit.safetensors")).unwrap();
+    lab.write("home/onnx_models/tiny-vit.safetensors", weights);
+    let manifest = lab.manifest(3);
+    let std = |more: &[&str]| {
+        let mut command = lab.extract_command("manifest", &manifest);
+        command
+            .env("SLICEBANK_HOME", lab.path("home"))
+            .env("ORT_DYLIB_PATH", runtime());
+        Run::of(command.args(more)).expect(0);
+        let meta = CacheReader::open(&lab.cache()).unwrap().meta().clone();
+        std::fs::remove_dir_all(lab.path("cache")).unwrap();
+        meta.preprocess["std"][0].as_f64().unwrap()
+    };
+    assert_eq!(std(&[]), 0.25);
+    assert!((std(&["--normalise", "imagenet"]) - 0.229).abs() < 1e-6);
 }

@@ -99,6 +99,14 @@ impl Lab {
     }
 }
 
+/// ONNX Runtime's library, for a project folder that has none.
+pub fn runtime() -> PathBuf {
+    let library = fs::read_dir(project().join("runtime/onnxruntime")).unwrap();
+    let mut library = library.map(|entry| entry.unwrap().path());
+    let library = library.find(|path| path.to_string_lossy().contains("onnxruntime.so."));
+    library.unwrap()
+}
+
 /// What a program printed, and how it ended.
 #[derive(Debug)]
 pub struct Run {

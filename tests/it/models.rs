@@ -7,7 +7,7 @@ use std::process::Command;
 use cache::{CacheMeta, sha256_file};
 
 use crate::hub::{Hub, Manners};
-use crate::lab::{Lab, Run, program, project};
+use crate::lab::{Lab, Run, program, project, runtime};
 
 fn models() -> PathBuf {
     project().join("onnx_models")
@@ -292,15 +292,12 @@ fn a_check_compares_tokens_with_those_of_the_original_implementation() {
     let lab = Lab::new();
     let home = home(&lab, HUB_SOURCE);
     Run::of(export(&home).arg("--weights").arg(weights())).expect(0);
-    let library = fs::read_dir(project().join("runtime/onnxruntime")).unwrap();
-    let mut library = library.map(|entry| entry.unwrap().path());
-    let library = library.find(|path| path.to_string_lossy().contains("onnxruntime.so."));
     let check = || {
         let mut command = program("extract");
         command
             .args(["models", "tiny-vit", "--check"])
             .env("SLICEBANK_HOME", &home);
-        Run::of(command.env("ORT_DYLIB_PATH", library.as_ref().unwrap()))
+        Run::of(command.env("ORT_DYLIB_PATH", runtime()))
     };
     let run = check().expect(0);
     assert!(run.stdout.contains("tokens within"), "{}", run.stdout);

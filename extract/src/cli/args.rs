@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::Format;
 use super::backbone::BackboneArgs;
 use crate::dataset::{self, Dataset, DatasetCard};
-use crate::preprocess::{Augment, Intensity, Rescale, Slicing};
+use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Slicing};
 use crate::split::SplitRule;
 
 /// What `extract` is told.
@@ -42,6 +42,9 @@ pub struct ExtractArgs {
     /// How intensities become 0 to 1, instead of the recipe's
     #[arg(long, help_heading = "Recipe")]
     pub rescale: Option<Rescale>,
+    /// How channels are normalised, instead of the recipe's
+    #[arg(long, help_heading = "Recipe")]
+    pub normalise: Option<Normalise>,
     /// How samples are split, instead of the recipe's: `official`,
     /// `official:val=0.1:SEED`, `random:0.7:0.1:0.2:SEED`, `kfold:5:0:SEED`,
     /// `systematic:test=70,val=50`, `folds:0`, `file:PATH`, `none`

@@ -73,6 +73,7 @@ fn summary(card: &DatasetCard) -> anyhow::Result<Value> {
             "intensity": recipe.intensity,
             "slicing": recipe.slicing,
             "rescale": recipe.rescale,
+            "normalise": recipe.normalise,
             "split": recipe.split.clone().unwrap_or_default(),
             "allow_patient_overlap": recipe.allow_patient_overlap,
         });

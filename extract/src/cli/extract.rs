@@ -76,6 +76,7 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     recipe.intensity = args.intensity.unwrap_or(recipe.intensity);
     recipe.slicing = args.slicing.unwrap_or(recipe.slicing);
     recipe.rescale = args.rescale.unwrap_or(recipe.rescale);
+    recipe.normalise = args.normalise.unwrap_or(recipe.normalise);
     recipe.allow_patient_overlap |= args.allow_patient_overlap;
     let rule = args.split.clone().or(recipe.split.clone());
     let rule = rule.unwrap_or_default();
@@ -144,14 +145,15 @@ fn preprocess(
         }),
         seed: args.seed,
     };
+    let (mean, std) = card.normalisation(recipe.normalise);
     Preprocess {
         image_size: args.backbone.image_size(card),
         slicing: recipe.slicing,
         intensity: recipe.intensity,
         resize: Default::default(),
         rescale: recipe.rescale,
-        mean: card.mean,
-        std: card.std,
+        mean,
+        std,
         non_finite: match args.non_finite {
             NonFiniteArg::Error => NonFinitePolicy::Error,
             NonFiniteArg::Zero => NonFinitePolicy::Zero,

@@ -65,10 +65,18 @@ pub(super) fn card(card: &DatasetCard) -> String {
                 recipe.intensity.to_string(),
                 recipe.slicing.to_string(),
                 word(&recipe.rescale),
+                word(&recipe.normalise),
                 split.to_string(),
             ]
         });
-        let header = ["recipe", "intensity", "slicing", "rescale", "split"];
+        let header = [
+            "recipe",
+            "intensity",
+            "slicing",
+            "rescale",
+            "normalise",
+            "split",
+        ];
         text += &format!("\n{}\n", table(&header, rows.collect(), header.len()));
     }
     text.trim_end().to_owned()

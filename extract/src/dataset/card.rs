@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::files::read_text;
 use super::missing::examples;
 use crate::Error;
-use crate::preprocess::{Intensity, Rescale, Slicing};
+use crate::preprocess::{Intensity, Normalise, Rescale, Slicing};
 use crate::split::SplitRule;
 
 /// A dataset as its TOML file describes it.
@@ -70,6 +70,8 @@ pub struct Recipe {
     pub slicing: Slicing,
     /// How intensities are brought to 0..=1.
     pub rescale: Rescale,
+    /// How channels are normalised.
+    pub normalise: Normalise,
     /// How samples are split; `None` for the splits in the dataset's own files.
     pub split: Option<SplitRule>,
     /// Whether a patient may be in two splits.

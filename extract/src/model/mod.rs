@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub use self::error::ModelError;
 use crate::export::names::Tensors;
 use crate::export::positions::Positions;
+use crate::preprocess::Normalise;
+
+/// Mean and standard deviation of the channels of ImageNet's images.
+const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 /// A model card, `onnx_models/NAME.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -206,6 +210,14 @@ impl ModelCard {
     pub fn all(home: &Path) -> Result<Vec<ModelCard>, ModelError> {
         let names = names(&home.join("onnx_models")).into_iter();
         names.map(|name| ModelCard::read(home, &name)).collect()
+    }
+
+    /// Mean and standard deviation of each input channel, `[3]` both.
+    pub fn normalisation(&self, normalise: Normalise) -> ([f32; 3], [f32; 3]) {
+        match normalise {
+            Normalise::Model => (self.mean, self.std),
+            Normalise::Imagenet => IMAGENET,
+        }
     }
 
     /// The card of a graph that gives at least so many of the last blocks, where the graph is built

@@ -68,6 +68,17 @@ pub enum Rescale {
     Bounds,
 }
 
+/// The mean and standard deviation by which channels are normalised once they are 0..=1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalise {
+    /// Those that the model was trained with.
+    #[default]
+    Model,
+    /// ImageNet's, whatever the model: so the study did with all of them.
+    Imagenet,
+}
+
 /// What is done about values that are NaN, infinite or beyond 1e30.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
