@@ -48,3 +48,62 @@ impl Buffers {
         session.run_binding(&self.binding)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cache::Tokens;
+    use ndarray::{Array4, s};
+
+    use crate::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
+    use crate::export::{Exporter, Flavour};
+    use crate::model::ModelCard;
+
+    fn batch(pixels: Array4<f32>) -> SliceBatch {
+        SliceBatch {
+            pixels,
+            slices: Vec::new(),
+            masks: Vec::new(),
+        }
+    }
+
+    /// In the processor's memory, since there may be no GPU.
+    #[test]
+    fn bound_buffers_give_the_same_tokens_also_for_a_batch_that_is_not_full() {
+        let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let card = ModelCard::read(home, "tiny-vit").unwrap();
+        let tell = &mut |_: &str| {};
+        let exported = Exporter { home, tell }
+            .ensure(&card, 56, Flavour::Fused)
+            .unwrap();
+        let runtime = Runtime::load(home, false).unwrap();
+        let options = BackboneOptions {
+            image_size: 56,
+            layers: 2,
+            tokens: Tokens::All,
+            threads: 1,
+            batch_size: 4,
+            device: Device::REFERENCE,
+        };
+        let load = || Backbone::load(&runtime, &card, &exported, options.clone()).unwrap();
+        let (mut plain, mut bound) = (load(), load());
+        bound.buffers = Some(super::Buffers::new(&bound.session, &options).unwrap());
+        let pixels = Array4::from_shape_fn((4, 3, 56, 56), |(b, c, y, x)| {
+            ((b * 7 + c * 5 + y * 3 + x) % 11) as f32 / 5.0 - 1.0
+        });
+        for rows in [4, 3] {
+            let pixels = pixels.slice(s![4 - rows.., .., .., ..]).to_owned();
+            let expected = plain.embed(batch(pixels.clone())).unwrap();
+            let found = bound.embed(batch(pixels)).unwrap();
+            assert_eq!(found.cls[0].nrows(), rows);
+            for (found, expected) in found.patch.iter().zip(&expected.patch) {
+                assert_eq!(found.dim(), expected.dim());
+                let off = (found - expected)
+                    .mapv(f32::abs)
+                    .fold(0.0, |a: f32, &b| a.max(b));
+                assert!(off < 1e-5, "{off}");
+            }
+        }
+    }
+}
