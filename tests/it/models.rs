@@ -150,7 +150,7 @@ fn extract_own(lab: &Lab, [onnx, card]: &[PathBuf; 2], more: &[&str]) -> Run {
 }
 
 #[test]
-fn a_model_of_one_s_own_runs_and_its_weights_are_part_of_the_cache_s_identity() {
+fn a_model_of_one_s_own_runs_and_its_weights_may_not_change() {
     let lab = Lab::new();
     let own = own(&lab);
     extract_own(&lab, &own, &[]).expect(0);
@@ -161,10 +161,23 @@ fn a_model_of_one_s_own_runs_and_its_weights_are_part_of_the_cache_s_identity() 
         reader.unwrap().cls(1).unwrap()
     };
     assert_eq!(cls("mine"), cls("tiny-vit"));
+    extract_own(&lab, &own, &["--precision", "int8"]).expect_error(2, &["mine", "int8", "fp32"]);
     let mut other = fs::read(weights()).unwrap();
     let last = other.len() - 2;
     other[last] ^= 1;
     lab.write("own/tiny-vit.safetensors", other);
+    extract_own(&lab, &own, &[]).expect_error(2, &["tiny-vit.safetensors", "sha256"]);
+}
+
+#[test]
+fn a_cache_made_by_another_model_is_refused() {
+    let lab = Lab::new();
+    let own = own(&lab);
+    extract_own(&lab, &own, &[]).expect(0);
+    let mut graph = fs::read(&own[0]).unwrap();
+    // Another field of the format, which changes nothing: `model_version`.
+    graph.extend([5 << 3, 7]);
+    fs::write(&own[0], graph).unwrap();
     extract_own(&lab, &own, &[]).expect_error(2, &["mine@56", "model.sha256"]);
 }
 

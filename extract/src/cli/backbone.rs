@@ -163,6 +163,10 @@ impl BackboneArgs {
         flavour: Flavour,
     ) -> Result<Exported, ModelError> {
         match &self.onnx {
+            Some(_) if flavour.is_converted() => Err(ModelError::NoFlavour {
+                name: card.name.clone(),
+                flavour: flavour.name(),
+            }),
             Some(file) => export::exported(card, file),
             None => {
                 let tell = &mut |line: &str| eprint_line(line);

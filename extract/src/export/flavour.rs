@@ -18,15 +18,6 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// All of them.
-    pub const ALL: [Flavour; 5] = [
-        Flavour::Plain,
-        Flavour::Fused,
-        Flavour::PlainMixed16,
-        Flavour::FusedMixed16,
-        Flavour::Int8,
-    ];
-
     /// What the files of this flavour have in their name.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +27,11 @@ impl Flavour {
             Flavour::FusedMixed16 => "fused-mixed16",
             Flavour::Int8 => "int8",
         }
+    }
+
+    /// Whether its numbers are not those of the weights.
+    pub fn is_converted(self) -> bool {
+        !matches!(self, Flavour::Plain | Flavour::Fused)
     }
 
     pub(super) fn is_plain(self) -> bool {

@@ -24,6 +24,9 @@ use self::checkpoint::Checkpoint;
 pub use self::flavour::Flavour;
 use crate::model::{ModelCard, ModelError, VitCard};
 
+/// The key in a graph's metadata under which the sha256 of its weights stands.
+const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
+
 /// A model's graph for one input size.
 #[derive(Clone, Debug)]
 pub struct Exported {
@@ -54,6 +57,7 @@ impl Exporter<'_> {
         size: u32,
         flavour: Flavour,
     ) -> Result<Exported, ModelError> {
+        let flavour = available(card, flavour)?;
         let path = file(self.home, card, size, flavour);
         let weights = weights::file(self.home, card);
         match &card.vit {
@@ -78,12 +82,7 @@ impl Exporter<'_> {
         given: Option<&Path>,
     ) -> Result<Exported, ModelError> {
         card.grid(size)?;
-        if card.vit.is_none() && flavour != Flavour::Fused {
-            return Err(ModelError::NoFlavour {
-                name: card.name.clone(),
-                flavour: flavour.name(),
-            });
-        }
+        let flavour = available(card, flavour)?;
         let path = file(self.home, card, size, flavour);
         let weights = weights::get(self.home, card, given, self.tell)?;
         match &card.vit {
@@ -118,6 +117,23 @@ impl Exporter<'_> {
     }
 }
 
+/// The form in which a graph is to be had: whatever others export has no operators of ONNX Runtime's
+/// and the numbers that it has.
+///
+/// # Errors
+///
+/// [`ModelError::NoFlavour`] if other numbers are asked for.
+pub fn available(card: &ModelCard, flavour: Flavour) -> Result<Flavour, ModelError> {
+    match (&card.vit, flavour) {
+        (Some(_), flavour) => Ok(flavour),
+        (None, flavour) if !flavour.is_converted() => Ok(Flavour::Fused),
+        (None, _) => Err(ModelError::NoFlavour {
+            name: card.name.clone(),
+            flavour: flavour.name(),
+        }),
+    }
+}
+
 /// Where the graph of a model lies in the project at `home`.
 pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathBuf {
     let kind = match flavour {
@@ -132,20 +148,33 @@ pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathB
 ///
 /// # Errors
 ///
-/// [`ModelError::Io`] if one of them cannot be read, [`ModelError::NotOnnx`], and
-/// [`ModelError::Outside`] if one does not lie beside the graph.
+/// [`ModelError::Io`] if one of them cannot be read, [`ModelError::NotOnnx`],
+/// [`ModelError::Outside`] if one does not lie beside the graph, and [`ModelError::WeightsHash`] if
+/// they are not those that the graph was built over.
 pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
     let bytes = fs::read(path).map_err(ModelError::io(path))?;
+    let outline = onnx::Outline::decode(&*bytes);
+    let outline = outline.map_err(|_| ModelError::NotOnnx { path: path.into() })?;
     let mut hashes = sha256_bytes(&bytes);
-    let others = external_files(path, &bytes)?;
-    for other in &others {
-        hashes.push_str(&sha256_file(other)?);
+    let built_over = outline
+        .metadata_props
+        .iter()
+        .find(|entry| entry.key == WEIGHTS_SHA256);
+    for file in external_files(path, &outline)? {
+        let found = sha256_file(&file)?;
+        match built_over.filter(|_| file.extension().is_some_and(|ext| ext == "safetensors")) {
+            Some(entry) if entry.value == found => {}
+            Some(entry) => {
+                return Err(ModelError::WeightsHash {
+                    path: file,
+                    found,
+                    expected: entry.value.clone(),
+                });
+            }
+            None => hashes = sha256_bytes(format!("{hashes}{found}").as_bytes()),
+        }
     }
-    let sha256 = match others.is_empty() {
-        true => hashes,
-        false => sha256_bytes(hashes.as_bytes()),
-    };
-    Ok(of(card, path, sha256))
+    Ok(of(card, path, hashes))
 }
 
 fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
@@ -159,10 +188,8 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
 }
 
 /// The files beside `path` that its constants lie in, sorted.
-fn external_files(path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, ModelError> {
-    let model =
-        onnx::Outline::decode(bytes).map_err(|_| ModelError::NotOnnx { path: path.into() })?;
-    let constants = model.graph.iter().flat_map(|graph| &graph.initializer);
+fn external_files(path: &Path, outline: &onnx::Outline) -> Result<Vec<PathBuf>, ModelError> {
+    let constants = outline.graph.iter().flat_map(|graph| &graph.initializer);
     let entries = constants.flat_map(|constant| &constant.external_data);
     let locations = entries.filter(|entry| entry.key == "location");
     let mut names: Vec<&str> = locations.map(|entry| &*entry.value).collect();
@@ -194,7 +221,7 @@ fn write_vit(
     let about = [
         ("slicebank.model", card.name.clone()),
         ("slicebank.image_size", size.to_string()),
-        ("slicebank.weights_sha256", sha256_file(weights)?),
+        (WEIGHTS_SHA256, sha256_file(weights)?),
     ];
     let model = vit::build(card, vit, &checkpoint, size, flavour, &about)?;
     let bytes = model.encode_to_vec();

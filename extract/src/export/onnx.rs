@@ -34,12 +34,16 @@ pub(super) struct Model {
     pub(super) metadata_props: Vec<Entry>,
 }
 
-/// Of a file only where its constants lie: nothing else is kept when it is read.
+/// Of a file only where its constants lie and what its writer says: nothing else is kept when it is
+/// read.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Outline {
     /// The computation.
     #[prost(message, optional, tag = "7")]
     pub(super) graph: Option<OutlineGraph>,
+    /// What its writer has to say.
+    #[prost(message, repeated, tag = "14")]
+    pub(super) metadata_props: Vec<Entry>,
 }
 
 /// Of a graph only its constants.
