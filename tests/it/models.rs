@@ -320,3 +320,68 @@ fn a_check_compares_tokens_with_those_of_the_original_implementation() {
     let run = check().expect(1);
     assert!(run.stdout.contains("not the card's"), "{}", run.stdout);
 }
+
+/// A network with two stages of other widths and grids, and a third width for the whole image.
+const TWO_STAGES: &str = r#"
+import sys
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+draw, nodes, constants, outputs = np.random.RandomState(0), [], [], []
+
+def constant(name, *shape):
+    constants.append(numpy_helper.from_array(draw.standard_normal(shape).astype("f"), name))
+    return name
+
+def whole(name, values):
+    constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    return name
+
+def node(op, inputs, output, **attributes):
+    nodes.append(helper.make_node(op, inputs, [output], **attributes))
+    return output
+
+def give(name, *shape):
+    outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape]))
+
+maps = "pixels"
+for layer, before, width, stride, side in ((2, 3, 8, 4, 14), (1, 8, 16, 2, 7)):
+    maps = node("Conv", [maps, constant(f"w{layer}", width, before, stride, stride)], f"map{layer}", strides=[stride] * 2)
+    rows = node("Reshape", [maps, whole(f"shape{layer}", [0, width, side * side])], f"rows{layer}")
+    node("Transpose", [rows], f"patch_{layer}", perm=[0, 2, 1])
+    node("ReduceMean", [f"patch_{layer}", whole(f"axis{layer}", [1])], f"mean_{layer}", keepdims=0)
+    give(f"patch_{layer}", side * side, width)
+    give(f"mean_{layer}", width)
+node("Identity", ["mean_2"], "cls_2")
+node("MatMul", ["mean_1", constant("head", 16, 24)], "cls_1")
+give("cls_2", 8)
+give("cls_1", 24)
+pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3, 56, 56])
+graph = helper.make_graph(nodes, "stages", [pixels], outputs, constants)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+open(sys.argv[1], "wb").write(model.SerializeToString())
+"#;
+
+#[test]
+fn layers_of_a_cnn_keep_their_own_widths_and_grids() {
+    let lab = Lab::new();
+    let onnx = lab.path("cnn.onnx");
+    let python = project().join(".venv-test/bin/python");
+    Run::of(Command::new(python).args(["-c", TWO_STAGES]).arg(&onnx)).expect(0);
+    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
+    let card = card[..card.find("[[source]]").unwrap()]
+        .replace("name = \"tiny-vit\"", "name = \"cnn\"")
+        .replace("width = 32", "width = 24")
+        .replace("patch_size = 14", "patch_size = 8")
+        .replace("layers = 5", "layers = 2");
+    let card = lab.write("cnn.toml", card);
+    extract_own(&lab, &[onnx, card], &["--tokens", "all"]).expect(0);
+    let reader = cache::CacheReader::open(&lab.path("cache/images/cnn@56")).unwrap();
+    let shapes = [1, 2].map(|layer| {
+        let shape = reader.meta().shape(layer);
+        (shape.cls, shape.patch, shape.grid)
+    });
+    assert_eq!(shapes, [(24, 16, [7, 7]), (8, 8, [14, 14])]);
+    assert_eq!(reader.cls(1).unwrap().dim(), (3, 24));
+    assert_eq!(reader.cls(2).unwrap(), reader.mean(2).unwrap());
+}
