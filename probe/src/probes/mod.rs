@@ -1,7 +1,8 @@
-//! Predictors without trained weights over frozen features.
+//! Predictors over frozen features.
 
 mod kernel;
 pub mod knn;
+pub mod linear;
 pub mod ml_knn;
 pub mod search;
 

@@ -1,0 +1,113 @@
+//! The losses that heads are trained with, and their gradients.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::features::Targets;
+
+/// What is minimised, by the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Cross entropy of the softmax over classes, the mean over examples.
+    CrossEntropy,
+    /// Cross entropy of the sigmoid of one output, the second class' of two; the mean over examples.
+    Binary,
+    /// Cross entropy of the sigmoid of each class.
+    MultiLabel(Reduction),
+}
+
+/// How the losses of examples and classes become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// The mean over both.
+    Mean,
+    /// The sum over examples of the mean over classes, as the study's code has it: a learning rate
+    /// then acts as one that is a batch size larger.
+    Sum,
+}
+
+impl Loss {
+    /// That of a task with `classes` classes.
+    pub fn of(targets: &Targets, classes: usize, reduction: Reduction) -> Loss {
+        match targets {
+            Targets::Single(_) if classes == 2 => Loss::Binary,
+            Targets::Single(_) => Loss::CrossEntropy,
+            Targets::Multi(_) => Loss::MultiLabel(reduction),
+        }
+    }
+
+    /// Number of outputs of a head, `O`.
+    pub fn outputs(self, classes: usize) -> usize {
+        match self {
+            Loss::Binary => 1,
+            Loss::CrossEntropy | Loss::MultiLabel(_) => classes,
+        }
+    }
+
+    /// Puts the gradient by the logits `[B, O]` of the examples `rows` in their place.
+    pub(super) fn gradient(
+        self,
+        logits: ArrayViewMut2<'_, f32>,
+        targets: &Targets,
+        rows: &[usize],
+    ) {
+        match (self, targets) {
+            (Loss::CrossEntropy, Targets::Single(labels)) => softmax(logits, labels, rows),
+            (Loss::Binary, Targets::Single(labels)) => {
+                let batch = rows.len() as f32;
+                sigmoid(logits, 1.0 / batch, |example, _| labels[rows[example]] == 1);
+            }
+            (Loss::MultiLabel(reduction), Targets::Multi(present)) => {
+                let (batch, classes) = logits.dim();
+                let scale = match reduction {
+                    Reduction::Mean => 1.0 / (batch * classes) as f32,
+                    Reduction::Sum => 1.0 / classes as f32,
+                };
+                sigmoid(logits, scale, |example, class| {
+                    present[[rows[example], class]]
+                });
+            }
+            (Loss::CrossEntropy | Loss::Binary, Targets::Multi(_))
+            | (Loss::MultiLabel(_), Targets::Single(_)) => {
+                unreachable!("a loss of another task than the targets'")
+            }
+        }
+    }
+}
+
+/// `(softmax(z) - y) / B`.
+fn softmax(mut logits: ArrayViewMut2<'_, f32>, labels: &[u32], rows: &[usize]) {
+    let scale = 1.0 / rows.len() as f32;
+    for (mut z, &row) in logits.outer_iter_mut().zip(rows) {
+        let most = z.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        z.mapv_inplace(|value| (value - most).exp());
+        let total = z.sum();
+        z.mapv_inplace(|value| value / total * scale);
+        z[labels[row] as usize] -= scale;
+    }
+}
+
+/// `(sigmoid(z) - y) * scale`.
+fn sigmoid(
+    mut logits: ArrayViewMut2<'_, f32>,
+    scale: f32,
+    is_present: impl Fn(usize, usize) -> bool,
+) {
+    for ((example, output), z) in logits.indexed_iter_mut() {
+        let target = f32::from(u8::from(is_present(example, output)));
+        *z = (1.0 / (1.0 + (-*z).exp()) - target) * scale;
+    }
+}
+
+/// Scores of all classes `[N, C]` out of logits `[N, O]`: a second class' output against its
+/// negative.
+pub(super) fn class_scores(logits: ArrayView2<'_, f32>, classes: usize) -> ndarray::Array2<f64> {
+    let (n, outputs) = logits.dim();
+    ndarray::Array2::from_shape_fn((n, classes), |(row, class)| {
+        let logit = |output: usize| f64::from(logits[[row, output]]);
+        match (outputs, class) {
+            (1, 0) => -logit(0),
+            (1, _) => logit(0),
+            _ => logit(class),
+        }
+    })
+}
