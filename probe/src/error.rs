@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// No labelled slice is in the splits asked for.
     #[error(
-        "`{path}`: no labelled slice is in `{wanted}`; labelled slices by split: {found}\nhint: a probe needs slices to fit and slices to test; give the dataset a split, or choose others with --train and --eval"
+        "`{path}`: no labelled slice is in `{wanted}`; labelled slices by split: {found}\nhint: a probe needs slices to fit and slices to test; give the dataset a split (`extract split`), or choose others with --train and --eval"
     )]
     EmptySplit {
         /// The cache's folder.
@@ -72,6 +72,24 @@ pub enum Error {
         train: usize,
         /// The largest possible number.
         most: usize,
+    },
+    /// No head of a grid can be chosen.
+    #[error(
+        "`{path}`: no head has an AUROC on `val`: no class has both positive and negative examples there, or all heads diverged\nhint: give the dataset another split (`extract split`), or smaller --lr"
+    )]
+    NoChoice {
+        /// The cache's folder.
+        path: PathBuf,
+    },
+    /// The chosen head's weights overflowed when it was trained anew.
+    #[error(
+        "`{path}`: weights overflowed at the learning rate {learning_rate}\nhint: leave it out of --lr"
+    )]
+    Diverged {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The learning rate.
+        learning_rate: f32,
     },
     /// A run record could not be written.
     #[error(

@@ -95,7 +95,7 @@ impl Features {
         let is_wanted = |&row: &usize| self.splits[row].is_some_and(|s| wanted.contains(&s));
         let rows: Vec<usize> = (0..self.splits.len()).filter(is_wanted).collect();
         if rows.is_empty() {
-            return Err(self.empty_split(wanted));
+            return Err(empty_split(&self.path, &self.splits, wanted));
         }
         let targets = match &self.targets {
             Targets::Single(labels) => Targets::Single(rows.iter().map(|&r| labels[r]).collect()),
@@ -103,17 +103,18 @@ impl Features {
         };
         Ok((self.x.select(Axis(0), &rows), targets))
     }
+}
 
-    fn empty_split(&self, wanted: &[Split]) -> Error {
-        let count = |split: Option<Split>| self.splits.iter().filter(|&&s| s == split).count();
-        let known = [Split::Train, Split::Val, Split::Test];
-        let known = known.map(|split| format!("{} in `{}`", count(Some(split)), split.name()));
-        let found = format!("{}, {} in none", known.join(", "), count(None));
-        Error::EmptySplit {
-            path: self.path.clone(),
-            wanted: join(wanted),
-            found,
-        }
+/// Says how many labelled examples there are in which split.
+pub(crate) fn empty_split(path: &Path, splits: &[Option<Split>], wanted: &[Split]) -> Error {
+    let count = |split: Option<Split>| splits.iter().filter(|&&s| s == split).count();
+    let known = [Split::Train, Split::Val, Split::Test];
+    let known = known.map(|split| format!("{} in `{}`", count(Some(split)), split.name()));
+    let found = format!("{}, {} in none", known.join(", "), count(None));
+    Error::EmptySplit {
+        path: path.into(),
+        wanted: join(wanted),
+        found,
     }
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn join(splits: &[Split]) -> String {
 }
 
 /// Whether nothing is known of the slice's classes.
-fn is_blank(labels: &Labels) -> bool {
+pub(crate) fn is_blank(labels: &Labels) -> bool {
     match labels {
         Labels::Unlabelled => true,
         Labels::Single(class) => class.is_none(),
@@ -150,7 +151,7 @@ fn check_finite(path: &Path, slices: &[SliceMeta], x: &Array2<f32>) -> Result<()
     Ok(())
 }
 
-fn targets(
+pub(crate) fn targets(
     path: &Path,
     slices: &[SliceMeta],
     rows: &[usize],

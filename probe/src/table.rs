@@ -9,7 +9,7 @@ pub fn summary(evaluations: &[Evaluation]) -> String {
     let header = [
         "dataset",
         "model@size",
-        "k",
+        "setting",
         "train",
         "test",
         "AUROC macro",
@@ -18,14 +18,14 @@ pub fn summary(evaluations: &[Evaluation]) -> String {
     ];
     let rows = evaluations.iter().map(
         |Evaluation {
-             k,
+             setting,
              measured,
              record,
          }| {
             vec![
                 record.dataset.clone(),
                 format!("{}@{}", record.model, record.image_size),
-                k.to_string(),
+                setting.clone(),
                 record.n_train.to_string(),
                 record.n_test.to_string(),
                 decimals(measured.auroc_macro),
@@ -34,7 +34,7 @@ pub fn summary(evaluations: &[Evaluation]) -> String {
             ]
         },
     );
-    render(header.map(String::from).to_vec(), rows, 2)
+    render(header.map(String::from).to_vec(), rows, 3)
 }
 
 /// One row per class and one column of AUROC per evaluation; all are of the same cache.
@@ -43,7 +43,7 @@ pub fn per_class(evaluations: &[Evaluation], names: &[String]) -> String {
         return String::new();
     };
     let mut header = vec!["class".to_owned(), "positives".to_owned()];
-    header.extend(evaluations.iter().map(|e| format!("AUROC k={}", e.k)));
+    header.extend(evaluations.iter().map(|e| format!("AUROC {}", e.setting)));
     let rows = first.measured.classes.iter().enumerate().map(|(i, class)| {
         let mut row = vec![names[class.class].clone(), class.positives.to_string()];
         row.extend(

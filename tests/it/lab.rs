@@ -87,9 +87,13 @@ impl Lab {
     }
 
     pub fn probe(&self, more: &[&str]) -> Run {
+        self.probe_with("knn", more)
+    }
+
+    pub fn probe_with(&self, probe: &str, more: &[&str]) -> Run {
         let mut command = program("probe");
         command
-            .arg("knn")
+            .arg(probe)
             .arg("--cache")
             .arg(self.path("cache"))
             .arg("--runs")

@@ -1,8 +1,8 @@
-//! What `probe knn` makes of a cache.
+//! What `probe` makes of a cache.
 
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, nifti};
 
 #[test]
 fn classes_that_look_different_are_told_apart_from_the_cache_alone() {
@@ -52,4 +52,101 @@ fn a_damaged_shard_is_named() {
     std::fs::write(&shard, &bytes[..bytes.len() - 9]).unwrap();
     lab.probe(&["--k", "3"])
         .expect_error(2, &["cls/00000.parquet", "size in bytes"]);
+}
+
+/// A manifest of images in three splits, `views` augmented views of each in the cache.
+fn three_splits(lab: &Lab, more: &[&str]) {
+    let mut csv = String::from("image,label,split\n");
+    for i in 0..60u32 {
+        lab.png(&format!("images/{i:04}.png"), i, i);
+        let (class, split) = (
+            ["left", "right"][i as usize % 2],
+            ["train", "val", "test"][i as usize / 20],
+        );
+        csv += &format!("images/{i:04}.png,{class},{split}\n");
+    }
+    lab.extract("manifest", &lab.write("images.csv", csv), more)
+        .expect(0);
+}
+
+#[test]
+fn a_linear_head_is_chosen_on_val_trained_anew_and_tested_and_the_same_again() {
+    let lab = Lab::new();
+    three_splits(&lab, &["--views", "2"]);
+    let grid = ["--epochs", "30", "--batch-size", "8", "--format", "json"];
+    let run = |more: &[&str]| -> Value {
+        let run = lab
+            .probe_with("linear", &[&grid[..], more].concat())
+            .expect(0);
+        assert_eq!(run.stdout.lines().count(), 1);
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let record = run(&[]);
+    assert_eq!(
+        (&record["n_train"], &record["n_test"]),
+        (&40.into(), &20.into())
+    );
+    assert_eq!(record["params"]["unit"], "slice");
+    assert!(
+        record["params"]["val_auroc_macro"].as_f64().unwrap() > 0.95,
+        "{record}"
+    );
+    assert!(
+        record["metrics"]["auroc_macro"].as_f64().unwrap() > 0.95,
+        "{record}"
+    );
+    let again = run(&["--threads", "1"]);
+    assert_eq!(again["metrics"], record["metrics"]);
+    assert_eq!(again["params"], record["params"]);
+    let one = run(&["--blocks", "1", "--lr", "0.01"]);
+    assert_eq!(one["params"]["blocks"], 1);
+}
+
+#[test]
+fn slices_of_a_sample_with_one_label_count_as_one_volume() {
+    let lab = Lab::new();
+    let mut csv = String::from("id,image,label,split\n");
+    for i in 0..24usize {
+        let bright =
+            |k: usize| if i % 2 == 0 { k % 7 } else { (k / 6) % 5 } as f32 + (i as f32) / 50.0;
+        let voxels: Vec<f32> = (0..6 * 6 * 4).map(bright).collect();
+        lab.write(&format!("{i}.nii"), nifti([6, 6, 4], &voxels));
+        csv += &format!(
+            "{i},{i}.nii,{},{}\n",
+            ["a", "b"][i % 2],
+            ["train", "val", "test"][i / 8]
+        );
+    }
+    lab.extract("manifest", &lab.write("m.csv", csv), &[])
+        .expect(0);
+    let run = lab
+        .probe_with("linear", &["--format", "json", "--batch-size", "4"])
+        .expect(0);
+    let record: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(record["params"]["unit"], "volume");
+    assert_eq!(
+        (&record["n_train"], &record["n_test"]),
+        (&16.into(), &8.into())
+    );
+    let run = lab
+        .probe_with("linear", &["--format", "json", "--unit", "slice"])
+        .expect(0);
+    let record: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(
+        (&record["n_train"], &record["n_test"]),
+        (&64.into(), &32.into())
+    );
+}
+
+#[test]
+fn a_linear_probe_without_a_validation_split_or_with_diverged_heads_is_refused() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(12), &[]).expect(0);
+    lab.probe_with("linear", &[])
+        .expect_error(2, &["no labelled slice is in `val`", "extract split"]);
+    let other = Lab::new();
+    three_splits(&other, &[]);
+    other
+        .probe_with("linear", &["--lr", "3e38", "--epochs", "30"])
+        .expect_error(2, &["diverged", "--lr"]);
 }

@@ -103,6 +103,14 @@ impl Head {
         }
     }
 
+    /// Whether no weight overflowed, as they do where the learning rate is too large.
+    pub fn is_finite(&self) -> bool {
+        self.weight
+            .iter()
+            .chain(&self.bias)
+            .all(|value| value.is_finite())
+    }
+
     /// The scores of `classes` classes `[N, C]` for `features` `[N, F]` of all columns: logits, and
     /// for two classes the second's and its negative.
     pub fn scores(

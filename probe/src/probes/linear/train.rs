@@ -68,7 +68,7 @@ fn gathered(features: ArrayView2<'_, f16>, rows: &[usize]) -> Array2<f32> {
     let mut batch = Array2::zeros((rows.len(), features.ncols()));
     for (mut target, &row) in batch.outer_iter_mut().zip(rows) {
         target.zip_mut_with(&features.row(row), |target, source| {
-            *target = source.to_f32()
+            *target = source.to_f32();
         });
     }
     batch

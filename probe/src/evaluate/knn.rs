@@ -1,4 +1,4 @@
-//! From a cache to run records.
+//! Nearest neighbours.
 
 use std::time::Instant;
 
@@ -6,9 +6,10 @@ use cache::{CacheReader, Split, Task};
 use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
+use super::{Evaluation, measure, metrics};
 use crate::Error;
 use crate::features::{Features, Targets, join};
-use crate::metrics::classify::{self, ClassAuroc, Classification};
+use crate::metrics::classify::Classification;
 use crate::probes::knn;
 use crate::probes::ml_knn::{self, MlKnn};
 use crate::record::{self, RunRecord};
@@ -30,17 +31,6 @@ pub struct KnnOptions {
     pub eval: Split,
     /// The name of the split of the samples; `None` for that of the extraction.
     pub split_name: Option<String>,
-}
-
-/// A number of neighbours, evaluated.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// Number of neighbours.
-    pub k: usize,
-    /// What came out.
-    pub measured: Classification,
-    /// The same as a record.
-    pub record: RunRecord,
 }
 
 /// Evaluates nearest neighbours on a cache: a softmax vote for single-label tasks, ML-kNN for
@@ -70,7 +60,10 @@ pub fn knn(reader: &CacheReader, options: &KnnOptions) -> Result<Vec<Evaluation>
     };
     run.check_k()?;
     let scores = run.scores();
-    let measured: Vec<Classification> = scores.iter().map(|s| run.measure(s)).collect();
+    let measured: Vec<Classification> = scores
+        .iter()
+        .map(|scores| measure(scores.view(), &run.test.1))
+        .collect();
     run.seconds = start.elapsed().as_secs_f64();
     let evaluations = options.ks.iter().zip(measured);
     Ok(evaluations
@@ -131,13 +124,6 @@ impl Run<'_> {
         }
     }
 
-    fn measure(&self, scores: &Array2<f64>) -> Classification {
-        match &self.test.1 {
-            Targets::Single(labels) => classify::single_label(scores.view(), labels),
-            Targets::Multi(targets) => classify::multi_label(scores.view(), targets.view()),
-        }
-    }
-
     fn evaluation(&self, k: usize, measured: Classification) -> Evaluation {
         let meta = self.reader.meta();
         let record = RunRecord {
@@ -159,7 +145,7 @@ impl Run<'_> {
             time: record::now(),
         };
         Evaluation {
-            k,
+            setting: format!("k={k}"),
             measured,
             record,
         }
@@ -186,24 +172,4 @@ impl Run<'_> {
             .flatten()
             .collect()
     }
-}
-
-fn metrics(measured: &Classification, names: &[String]) -> Map<String, Value> {
-    let mut metrics = Map::new();
-    if let Some(mean) = measured.auroc_macro {
-        metrics.insert("auroc_macro".into(), mean.into());
-    }
-    let auroc = |class: &ClassAuroc| Some((names[class.class].clone(), class.auroc?.into()));
-    let per_class: Map<String, Value> = measured.classes.iter().filter_map(auroc).collect();
-    metrics.insert("auroc_per_class".into(), per_class.into());
-    let undefined = measured
-        .classes
-        .iter()
-        .filter(|class| class.auroc.is_none());
-    let undefined: Vec<Value> = undefined.map(|c| names[c.class].clone().into()).collect();
-    if !undefined.is_empty() {
-        metrics.insert("auroc_undefined".into(), undefined.into());
-    }
-    metrics.insert("accuracy".into(), measured.accuracy.into());
-    metrics
 }

@@ -1,11 +1,16 @@
+use std::path::Path;
+
 use clap::Parser;
 
 use super::*;
+use crate::cli::{Cli, Command};
 
 fn parse(words: &str) -> Result<Knn, clap::Error> {
     let words = ["probe", "knn"].into_iter().chain(words.split_whitespace());
-    let Command::Knn(knn) = Cli::try_parse_from(words)?.command;
-    Ok(knn)
+    match Cli::try_parse_from(words)?.command {
+        Command::Knn(knn) => Ok(knn),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

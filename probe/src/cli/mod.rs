@@ -1,0 +1,196 @@
+//! The command line.
+
+mod knn;
+mod linear;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cache::CacheReader;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use self::knn::Knn;
+use self::linear::Linear;
+use crate::evaluate::Evaluation;
+use crate::{Error, table};
+
+/// Measures cached tokens on a CPU
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Classify by nearest neighbours: a softmax vote, or ML-kNN for multi-label datasets
+    Knn(Knn),
+    /// Classify by linear heads, of which a grid is trained and the best on `val` is taken
+    Linear(Linear),
+}
+
+/// Which caches to run on.
+#[derive(Debug, Args)]
+struct Caches {
+    /// Folder of caches
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SLICEBANK_CACHE",
+        default_value = "embeddings"
+    )]
+    cache: PathBuf,
+    /// Only this backbone
+    #[arg(long)]
+    model: Option<String>,
+    /// Only this dataset
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Only this input size in pixels
+    #[arg(long)]
+    image_size: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Folder to append run records to
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    /// Print AUROC per class for every cache, not only for a single one
+    #[arg(long)]
+    per_class: bool,
+    /// Threads [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// What to print: tables, or one run record a line
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// How a run ended that could be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was done.
+    Done,
+    /// Some caches were left out, with a warning each.
+    Skipped,
+    /// All caches were left out, with a warning each.
+    Nothing,
+}
+
+/// Carries out a command: data goes to `out`, messages to `messages`.
+///
+/// # Errors
+///
+/// If there is no cache to run on, a run record cannot be written, or printing fails.
+pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+    match cli.command {
+        Command::Knn(knn) => knn.run(out, messages),
+        Command::Linear(linear) => linear.run(out, messages),
+    }
+}
+
+/// Evaluates every cache that is asked for, records and prints what comes out; a cache that cannot be
+/// evaluated is left out with a warning.
+fn over_caches(
+    caches: &Caches,
+    output: &Output,
+    out: &mut impl Write,
+    messages: &mut impl Write,
+    evaluate: impl Fn(&CacheReader) -> Result<Vec<Evaluation>, Error> + Sync,
+) -> Result<Outcome> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(output.threads.map_or(0, usize::from));
+    let pool = pool.build().context("cannot start the threads")?;
+    let caches = caches.find()?;
+    let per_class = output.per_class || caches.len() == 1;
+    let (mut all, mut classes) = (Vec::new(), Vec::new());
+    let mut outcome = Outcome::Done;
+    for path in &caches {
+        let evaluated = CacheReader::open(path).map_err(Error::from);
+        let evaluated = evaluated.and_then(|reader| {
+            let evaluations = pool.install(|| evaluate(&reader))?;
+            Ok((evaluations, reader.meta().classes.clone()))
+        });
+        match evaluated {
+            Ok((evaluations, names)) => {
+                record(&evaluations, output, out)?;
+                classes.extend(per_class.then(|| table::per_class(&evaluations, &names)));
+                all.extend(evaluations);
+            }
+            Err(error) => {
+                writeln!(messages, "warning: {error}")?;
+                outcome = Outcome::Skipped;
+            }
+        }
+    }
+    if all.is_empty() {
+        return Ok(Outcome::Nothing);
+    }
+    if output.format == Format::Text {
+        print(out, &all, &classes)?;
+    }
+    Ok(outcome)
+}
+
+fn record(evaluations: &[Evaluation], output: &Output, out: &mut impl Write) -> Result<()> {
+    for evaluation in evaluations {
+        evaluation.record.append(&output.runs)?;
+        if output.format == Format::Json {
+            writeln!(out, "{}", evaluation.record.to_json())?;
+        }
+    }
+    Ok(())
+}
+
+fn print(out: &mut impl Write, all: &[Evaluation], classes: &[String]) -> Result<()> {
+    for table in classes {
+        writeln!(out, "{table}\n")?;
+    }
+    writeln!(out, "{}", table::summary(all))?;
+    Ok(())
+}
+
+impl Caches {
+    fn find(&self) -> Result<Vec<PathBuf>> {
+        let mut caches = CacheReader::find(&self.cache)?;
+        caches.retain(|path| self.wants(path));
+        if caches.is_empty() {
+            bail!(
+                "`{}`: no cache of {} here\nhint: run `extract` first, or name another folder with --cache",
+                self.cache.display(),
+                self.wanted()
+            );
+        }
+        Ok(caches)
+    }
+
+    fn wanted(&self) -> String {
+        let any = |word: &Option<String>| word.clone().unwrap_or_else(|| "*".into());
+        let size = any(&self.image_size.map(|size| size.to_string()));
+        format!("`{}/{}@{size}`", any(&self.dataset), any(&self.model))
+    }
+
+    /// Whether the folder `…/DATASET/MODEL@SIZE` is asked for.
+    fn wants(&self, path: &Path) -> bool {
+        let name = |path: Option<&Path>| Some(path?.file_name()?.to_string_lossy().into_owned());
+        let (Some(dataset), Some(folder)) = (name(path.parent()), name(Some(path))) else {
+            return false;
+        };
+        let (model, size) = folder.rsplit_once('@').unwrap_or((&folder, ""));
+        self.dataset
+            .as_ref()
+            .is_none_or(|wanted| *wanted == dataset)
+            && self.model.as_ref().is_none_or(|wanted| wanted == model)
+            && self
+                .image_size
+                .is_none_or(|wanted| wanted.to_string() == size)
+    }
+}
