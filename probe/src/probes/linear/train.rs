@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
@@ -46,11 +47,13 @@ pub fn train(
     for (step, rows) in batches.take(schedule.steps).enumerate() {
         let batch = gathered(data.features, &rows);
         forward(&mut groups, batch.view());
-        for group in &mut groups {
-            for logits in group.logits.axis_chunks_iter_mut(Axis(1), group.outputs) {
-                loss.gradient(logits, data.targets, &rows);
-            }
-        }
+        let heads = groups
+            .iter_mut()
+            .flat_map(|group| group.logits.axis_chunks_iter_mut(Axis(1), group.outputs));
+        let heads: Vec<_> = heads.collect();
+        heads
+            .into_par_iter()
+            .for_each(|logits| loss.gradient(logits, data.targets, &rows));
         backward(
             &mut groups,
             batch.view(),
@@ -66,11 +69,15 @@ pub fn train(
 /// Rows in f32, `[B, F]`.
 fn gathered(features: ArrayView2<'_, f16>, rows: &[usize]) -> Array2<f32> {
     let mut batch = Array2::zeros((rows.len(), features.ncols()));
-    for (mut target, &row) in batch.outer_iter_mut().zip(rows) {
-        target.zip_mut_with(&features.row(row), |target, source| {
-            *target = source.to_f32();
-        });
-    }
+    let targets = batch.outer_iter_mut().into_par_iter();
+    targets.zip(rows).for_each(|(mut target, &row)| {
+        let source = features.row(row);
+        match (source.as_slice(), target.as_slice_mut()) {
+            // Several at a time, which one by one cannot be.
+            (Some(source), Some(target)) => source.convert_to_f32_slice(target),
+            _ => target.zip_mut_with(&source, |target, source| *target = source.to_f32()),
+        }
+    });
     batch
 }
 
