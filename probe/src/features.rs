@@ -106,8 +106,7 @@ impl Features {
 
     fn empty_split(&self, wanted: &[Split]) -> Error {
         let count = |split: Option<Split>| self.splits.iter().filter(|&&s| s == split).count();
-        let known = [Split::Train, Split::Val, Split::Test];
-        let known = known.map(|split| format!("{} in `{}`", count(Some(split)), split.name()));
+        let known = Split::ALL.map(|split| format!("{} in `{}`", count(Some(split)), split.name()));
         let found = format!("{}, {} in none", known.join(", "), count(None));
         Error::EmptySplit {
             path: self.path.clone(),
