@@ -18,6 +18,7 @@ import onnxruntime
 import polars as pl
 from PIL import Image
 
+import caches
 import wheels
 
 LIMIT = 0.9999
@@ -48,7 +49,7 @@ def main():
         prepare(read_slice(root_of(arguments.root) / row["image"], row), meta["preprocess"])
         for row in slices.iter_rows(named=True)
     ]
-    stored = stored_tokens(cache, slices["row"], meta["width"])
+    stored = stored_tokens(cache, slices["row"], meta)
     computed = embed(arguments.onnx, np.stack(pixels), list(stored))
     least = {name: float(cosines(stored[name], computed[name]).min()) for name in stored}
     for name, cosine in least.items():
@@ -104,7 +105,7 @@ def choose(slices, count):
     return slices[rows.tolist()]
 
 
-def stored_tokens(cache, rows, width):
+def stored_tokens(cache, rows, meta):
     """Every token column of the chosen rows: its name and its tokens `[N, P, D]`, f64."""
     tokens = {}
     for table in TABLES:
@@ -116,7 +117,8 @@ def stored_tokens(cache, rows, width):
             raise wheels.Failed(f"{cache / table}: not the same rows as in `slices`")
         for name in frame.columns[1:]:
             values = np.frombuffer(b"".join(frame[name].to_list()), "<f2")
-            tokens[name] = values.reshape(len(rows), -1, width).astype(np.float64)
+            shape = caches.token_shape(meta, name)
+            tokens[name] = values.reshape(len(rows), *shape).astype(np.float64)
     return tokens
 
 
@@ -125,7 +127,6 @@ def stored_tokens(cache, rows, width):
 
 def read_slice(path, row):
     """The slice that a row of `slices` is about: `[C, H, W]`, f32."""
-    image = read_nifti(path) if path.name.endswith((".nii", ".nii.gz")) else read_raster(path)
     read = read_nifti if path.name.endswith((".nii", ".nii.gz")) else read_raster
     image = read(path)(row["slice"]).astype(np.float32)
     found, expected = image.shape[1:], (row["height"], row["width"])

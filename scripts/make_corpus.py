@@ -8,7 +8,7 @@ same files come out each time. Needs Python 3.11 and the packages in requirement
 import shutil
 
 import wheels
-from corpus import arrays, dicom, nifti, raster, text
+from corpus import arrays, dicom, model, nifti, raster, text
 
 CORPUS = wheels.ROOT / "extract" / "fuzz" / "corpus"
 TARGETS = {
@@ -20,6 +20,7 @@ TARGETS = {
     "table": text.tables,
     "json": text.jsons,
     "card": text.cards,
+    "checkpoint": model.files,
 }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+import caches
 import wheels
 
 TENSOR_TABLES = ("cls", "mean", "patch")
@@ -30,10 +31,10 @@ def main():
     meta = folder / "meta.json"
     if not meta.is_file():
         raise wheels.Failed(f"{meta}: no such file\nhint: pass a folder that `extract` wrote")
-    width = json.loads(meta.read_text(encoding="utf-8"))["width"]
+    meta = json.loads(meta.read_text(encoding="utf-8"))
     try:
         for table in TABLES:
-            check_table(folder / table, width)
+            check_table(folder / table, meta)
     except Disagreement as error:
         sys.exit(f"error: {error}")
 
@@ -44,22 +45,25 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def check_table(folder, width):
+def check_table(folder, meta):
     """Checks all shards of one table; a cache need not have every table, but slices and cls."""
     shards = sorted(folder.glob("*.parquet"))
     if not shards and folder.name in ("slices", "cls"):
         raise wheels.Failed(f"{folder}: found no Parquet file, expected at least one")
-    rows = sum(check_shard(shard, width) for shard in shards)
+    rows = sum(check_shard(shard, meta) for shard in shards)
     if shards:
         print(f"{folder.name}: {rows} rows in {len(shards)} shards, the same in all three readers")
 
 
-def check_shard(path, width):
+def check_shard(path, meta):
     """The number of rows of one file, once every value in it is found to be the same."""
     columns = pq.read_schema(path).names
     for column in columns:
         is_tensor = path.parent.name in TENSOR_TABLES and column != "row"
-        values = tensors(path, column, width) if is_tensor else plain(path, column)
+        if is_tensor:
+            values = tensors(path, column, caches.token_shape(meta, column))
+        else:
+            values = plain(path, column)
         agree(f"{path}: column `{column}`", values)
     return pq.read_metadata(path).num_rows
 
@@ -93,26 +97,27 @@ def plain(path, column):
     }
 
 
-def tensors(path, column, width):
-    """The column as arrays of f16, `[D]` or `[P, D]` a row, from each reader."""
+def tensors(path, column, shape):
+    """The column as arrays of f16, `shape` (`[P, D]`) a row, from each reader."""
     stored = pq.read_table(path, columns=[column])[column].combine_chunks()
     size = stored.type.byte_width // 2
-    if size == 0 or size % width:
-        raise Disagreement(f"{path}: column `{column}` has {size} values a row, width is {width}")
+    if size != np.prod(shape):
+        raise Disagreement(f"{path}: column `{column}` has {size} values a row, expected {shape}")
     frame = pl.read_parquet(path, columns=[column])
     floats = pl.col(column).bin.reinterpret(dtype=pl.Array(pl.Float16, size))
     return {
-        "pyarrow": tokens(stored.buffers()[1], stored.offset, len(stored), size, width),
-        "polars": frame.select(floats)[column].to_numpy().reshape(-1, size // width, width),
+        "pyarrow": tokens(stored.buffers()[1], stored.offset, len(stored), shape),
+        "polars": frame.select(floats)[column].to_numpy().reshape(-1, *shape),
         "duckdb": [
-            np.frombuffer(value, "<f2").reshape(-1, width) for value in duckdb_column(path, column)
+            np.frombuffer(value, "<f2").reshape(shape) for value in duckdb_column(path, column)
         ],
     }
 
 
-def tokens(buffer, offset, rows, size, width):
+def tokens(buffer, offset, rows, shape):
+    size = int(np.prod(shape))
     values = np.frombuffer(buffer, "<f2", rows * size, 2 * offset * size)
-    return values.reshape(rows, size // width, width)
+    return values.reshape(rows, *shape)
 
 
 def duckdb_column(path, column):

@@ -16,6 +16,9 @@ pub enum Split {
 }
 
 impl Split {
+    /// Every split, in the order in which they are shown.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Val, Split::Test];
+
     /// The name in files and messages: `train`, `val` or `test`.
     pub fn name(self) -> &'static str {
         match self {

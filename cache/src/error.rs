@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::counted;
+
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,7 +56,8 @@ pub enum Error {
     },
     /// `extract` was stopped before it had done all samples.
     #[error(
-        "`{path}`: the cache is not finished ({rows} slices so far)\nhint: run the same `extract` command again; it goes on where it stopped"
+        "`{path}`: the cache is not finished ({} so far)\nhint: run the same `extract` command again; it goes on where it stopped",
+        counted(*rows, "slice")
     )]
     Incomplete {
         /// The cache's folder.

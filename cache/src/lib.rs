@@ -5,6 +5,7 @@
 //! [`TokenBatch`]es and resumes after a stop; [`CacheReader`] opens a finished cache, validated.
 
 mod batch;
+mod count;
 mod error;
 mod meta;
 mod process;
@@ -15,6 +16,7 @@ mod table_writer;
 mod write;
 
 pub use batch::{Labels, Mask, SliceMeta, Split, Task, TokenBatch};
+pub use count::counted;
 pub use error::Error;
 pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::meta::{hex, io_error, sync_dir};
 use crate::write::lock;
-use crate::{CacheReader, Error, SliceMeta, Split};
+use crate::{CacheReader, Error, SliceMeta, Split, counted};
 
 /// The folder of named splits in a cache.
 const FOLDER: &str = "splits";
@@ -178,8 +178,8 @@ fn check_samples<'a>(
         Some(first) => Err(wrong(
             path,
             format!(
-                "{} samples of the cache are not named, for instance `{first}`",
-                missing.len()
+                "{} of the cache not named, for instance `{first}`",
+                counted(missing.len(), "sample")
             ),
         )),
     }

@@ -1,12 +1,14 @@
 //! What is fuzzed: each target makes a file of some bytes and opens it as `extract` would.
 //!
-//! Whatever the bytes are, it must return: with an image or an error, in bounded time and memory.
+//! Whatever the bytes are, it must return: with a result or an error, in bounded time and memory.
 
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use extract::dataset::{self, DatasetCard};
+use extract::export::{self, Exporter, Flavour};
+use extract::model::ModelCard;
 use extract::preprocess::Slicing;
 use extract::read::{Reader, Source};
 use extract::split::{self, Member, SplitRule};
@@ -24,6 +26,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("table", table),
     ("json", json),
     ("card", card),
+    ("checkpoint", checkpoint),
 ];
 
 /// Runs a target in a folder that is deleted afterwards.
@@ -85,11 +88,12 @@ fn dicom(folder: &Path, bytes: &[u8]) {
     list("dicom", folder);
 }
 
-/// Tables as CSV, or as Parquet if they begin like that, and lists of names.
+/// Tables as CSV, or as Parquet or gzipped CSV if they begin like that, and lists of names.
 fn table(folder: &Path, bytes: &[u8]) {
-    let name = match bytes.starts_with(b"PAR1") {
-        true => "manifest.parquet",
-        false => "manifest.csv",
+    let name = match bytes {
+        [b'P', b'A', b'R', b'1', ..] => "manifest.parquet",
+        [0x1f, 0x8b, ..] => "manifest.csv.gz",
+        _ => "manifest.csv",
     };
     let path = folder.join(write(folder, name, bytes));
     list("manifest", &path);
@@ -130,6 +134,23 @@ fn card(folder: &Path, bytes: &[u8]) {
         let _ = black_box(dataset::open(&card, folder).is_ok());
         let _ = black_box(card.recipe(None).is_ok());
     }
+}
+
+/// Weights in a safetensors file, and ONNX files.
+fn checkpoint(folder: &Path, bytes: &[u8]) {
+    let tiny = include_bytes!("../../onnx_models/tiny-vit.toml");
+    write(folder, "onnx_models/tiny-vit.toml", tiny);
+    write(folder, "onnx_models/tiny-vit.safetensors", bytes);
+    let card = ModelCard::read(folder, "tiny-vit").expect("the card is correct");
+    let mut exporter = Exporter {
+        home: folder,
+        tell: &mut |_| {},
+    };
+    for flavour in [Flavour::Fused, Flavour::Int8] {
+        let _ = black_box(exporter.ensure(&card, card.image_size, flavour).is_ok());
+    }
+    let graph = folder.join(write(folder, "onnx_models/other.onnx", bytes));
+    let _ = black_box(export::exported(&card, &graph).is_ok());
 }
 
 /// Writes a file and returns its name.

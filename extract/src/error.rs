@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cache::counted;
+
 use crate::model::ModelError;
 use crate::preprocess::{NonFinite, Slicing};
 
@@ -10,7 +12,7 @@ use crate::preprocess::{NonFinite, Slicing};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system could not read a file or a folder.
-    #[error("`{}`: {source}", path.display())]
+    #[error("`{}`: {source}{}", path.display(), io_hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -51,7 +53,7 @@ pub enum Error {
         start: String,
     },
     /// A folder stands where a file is expected, and no single NIfTI file lies in it.
-    #[error("`{}`: expected a file, found a folder with {found} NIfTI files\nhint: name the file itself", path.display())]
+    #[error("`{}`: expected a file, found a folder with {}\nhint: name the file itself", path.display(), counted(*found, "NIfTI file"))]
     FolderNotFile {
         /// The folder.
         path: PathBuf,
@@ -185,7 +187,7 @@ pub enum Error {
         datatype: i16,
     },
     /// The file ends before its last voxel.
-    #[error("`{}`: the header says {expected} bytes of voxels, the file holds {found}\nhint: download or copy it again", path.display())]
+    #[error("`{}`: the header says {} of voxels, the file holds {found}\nhint: download or copy it again", path.display(), counted(*expected, "byte"))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -195,7 +197,7 @@ pub enum Error {
         found: u64,
     },
     /// The file goes on long after its last voxel.
-    #[error("`{}`: the header says {expected} bytes of voxels, the file holds over {allowed} more\nhint: the header and the voxels do not belong together; download or copy it again", path.display())]
+    #[error("`{}`: the header says {} of voxels, the file holds over {allowed} more\nhint: the header and the voxels do not belong together; download or copy it again", path.display(), counted(*expected, "byte"))]
     TrailingData {
         /// The file.
         path: PathBuf,
@@ -332,7 +334,7 @@ pub enum Error {
         found: String,
     },
     /// A line of a CSV has more or fewer fields than the header.
-    #[error("`{}`: line {line}: found {found} fields, expected {expected}\nhint: put quotes around fields that hold what separates them", path.display())]
+    #[error("`{}`: line {line}: found {}, expected {expected}\nhint: put quotes around fields that hold what separates them", path.display(), counted(*found, "field"))]
     RaggedRow {
         /// The table.
         path: PathBuf,
@@ -397,7 +399,7 @@ pub enum Error {
     },
     /// None of a dataset's samples could be read.
     #[error(
-        "none of the {samples} samples could be read\nhint: the warnings above say why; correct that and run the same command again"
+        "no sample of {samples} could be read\nhint: the warnings above say why; correct that and run the same command again"
     )]
     NothingRead {
         /// How many there are.
@@ -484,6 +486,16 @@ pub enum Error {
     },
 }
 
+/// What to do where the system's words do not say it.
+fn io_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "\nhint: make it readable for the user who runs `extract`, or run it as one who may read it"
+        }
+        _ => "",
+    }
+}
+
 impl Error {
     /// The content of `path` is damaged.
     pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Error {
@@ -497,5 +509,20 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
         move |source| Error::Io { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_comes_with_a_hint() {
+        let error = Error::io(Path::new("a.nii"))(io::ErrorKind::PermissionDenied.into());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("`a.nii`: permission denied\nhint: "),
+            "{text}"
+        );
     }
 }

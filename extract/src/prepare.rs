@@ -8,9 +8,27 @@ use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::dataset::{Dataset, Sample};
-use crate::preprocess::{Bounds, LARGEST, NonFinite, Preprocess, Range as Kept, Slicing, View};
+use crate::dataset::{Dataset, Recipe, Sample};
+use crate::preprocess::{
+    Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Resize, Slicing, View,
+};
 use crate::read::{Reader, Room, Source, Volume};
+
+/// What a dataset's recipe does to slices for a model of `image_size` pixels that was trained with
+/// `mean` and `std` per channel; values that are not finite are refused, and there are no views.
+pub fn preprocess(recipe: &Recipe, image_size: u32, mean: [f32; 3], std: [f32; 3]) -> Preprocess {
+    Preprocess {
+        image_size,
+        slicing: recipe.slicing,
+        intensity: recipe.intensity,
+        resize: Resize::default(),
+        rescale: recipe.rescale,
+        mean,
+        std,
+        non_finite: NonFinitePolicy::default(),
+        views: None,
+    }
+}
 
 /// One slice ready for the backbone.
 #[derive(Debug)]
@@ -121,8 +139,8 @@ impl PreparedSample<'_> {
         };
         let plane = self.image.plane(k);
         let bounds = self.bounds.or_else(|| self.named_window(k));
-        let prepared = self.recipe.apply(plane, bounds, &transform);
-        let pixels = prepared.map_err(|e| self.non_finite(k, e))?.pixels;
+        let pixels = self.recipe.apply(plane, bounds, &transform);
+        let pixels = pixels.map_err(|e| self.non_finite(k, e))?;
         let mask = self.mask(k)?.map(|mask| match view {
             0 => mask,
             _ => transform.of_mask(&mask),

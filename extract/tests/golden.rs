@@ -1,5 +1,6 @@
-//! Reading and preparing images gives what nibabel, PIL, pydicom and PyTorch give; `scripts/golden.py`
-//! and `scripts/golden_dicom.py` wrote their answers down.
+//! Reading and preparing images gives what nibabel, PIL, pydicom, PyTorch and torchvision give;
+//! `scripts/golden.py`, `scripts/golden_dicom.py` and `scripts/golden_views.py` wrote their answers
+//! down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
@@ -9,7 +10,7 @@ use extract::preprocess::{
     Bounds, Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing, View,
 };
 use extract::read::{self, Volume};
-use ndarray::{Array3, ArrayD, Axis, Ix3};
+use ndarray::{Array3, ArrayD, Axis, Ix2, Ix3};
 use serde_json::Value;
 
 /// Interpolation sums four products of each axis in another order than PyTorch.
@@ -163,12 +164,36 @@ fn pixels_equal_pytorch() {
         let input = channels_first(npy(case["input"].as_str().unwrap()));
         let size = case["size"].as_u64().unwrap();
         let recipe = recipe(size, case["intensity"].as_str().unwrap());
-        let prepared = recipe.apply(input, None, &View::default()).unwrap();
-        let difference =
-            largest_difference(&prepared.pixels, &npy(case["output"].as_str().unwrap()));
+        let pixels = recipe.apply(input, None, &View::default()).unwrap();
+        let difference = largest_difference(&pixels, &npy(case["output"].as_str().unwrap()));
         assert!(difference < TOLERANCE, "{case}: {difference}");
-        let constant = case["name"].as_str().unwrap().starts_with("constant");
-        assert_eq!(prepared.constant, constant, "{case}");
+    }
+}
+
+fn view(case: &Value) -> View {
+    let view = &case["view"];
+    View {
+        crop: serde_json::from_value(view["crop"].clone()).unwrap(),
+        flip_rows: view["flip_rows"].as_bool().unwrap(),
+        flip_columns: view["flip_columns"].as_bool().unwrap(),
+        degrees: view["degrees"].as_f64().unwrap() as f32,
+    }
+}
+
+#[test]
+fn views_equal_torchvision() {
+    for case in cases("views.json") {
+        let [input, output] = ["input", "output"].map(|key| npy(case[key].as_str().unwrap()));
+        if case["is_mask"] == true {
+            let mask = input.into_dimensionality::<Ix2>().unwrap();
+            let moved = view(&case).of_mask(&mask.mapv(|label| label as u16));
+            assert_eq!(moved.mapv(f64::from).into_dyn(), output, "{case}");
+            continue;
+        }
+        let recipe = recipe(case["size"].as_u64().unwrap(), "minmax");
+        let pixels = recipe.apply(channels_first(input), None, &view(&case));
+        let difference = largest_difference(&pixels.unwrap(), &output);
+        assert!(difference < TOLERANCE, "{case}: {difference}");
     }
 }
 
@@ -177,8 +202,7 @@ fn a_radiograph_gives_the_pixels_that_the_model_was_given() {
     let plane = read::volume(&golden("tokens/xray.png")).unwrap().plane(0);
     let pixels = recipe(56, "minmax")
         .apply(plane, None, &View::default())
-        .unwrap()
-        .pixels;
+        .unwrap();
     let difference = largest_difference(&pixels, &npy("tokens/pixels.npy"));
     assert!(difference < TOLERANCE, "{difference}");
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cache::counted;
+
 /// An error of a probe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,7 +27,8 @@ pub enum Error {
     },
     /// A label does not fit the classes.
     #[error(
-        "`{path}`: row {row} (`{sample}`) has the label `{found}`, expected one that fits {classes} classes\nhint: the cache is damaged; extract it again"
+        "`{path}`: row {row} (`{sample}`) has the label `{found}`, expected one that fits {}\nhint: the cache is damaged; extract it again",
+        counted(*classes, "class")
     )]
     Label {
         /// The cache's folder.
@@ -61,7 +64,8 @@ pub enum Error {
     },
     /// More neighbours are asked for than there are.
     #[error(
-        "`{path}`: `--k {k}` exceeds the {train} train slices\nhint: give a --k of at most {most}"
+        "`{path}`: `--k {k}` exceeds the {}\nhint: give a --k of at most {most}",
+        counted(*train, "train slice")
     )]
     TooFewNeighbours {
         /// The cache's folder.

@@ -108,8 +108,7 @@ impl Features {
 /// Says how many labelled examples there are in which split.
 pub(crate) fn empty_split(path: &Path, splits: &[Option<Split>], wanted: &[Split]) -> Error {
     let count = |split: Option<Split>| splits.iter().filter(|&&s| s == split).count();
-    let known = [Split::Train, Split::Val, Split::Test];
-    let known = known.map(|split| format!("{} in `{}`", count(Some(split)), split.name()));
+    let known = Split::ALL.map(|split| format!("{} in `{}`", count(Some(split)), split.name()));
     let found = format!("{}, {} in none", known.join(", "), count(None));
     Error::EmptySplit {
         path: path.into(),

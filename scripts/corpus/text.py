@@ -1,5 +1,6 @@
 """Tables, JSON and TOML."""
 
+import gzip
 import io
 import json
 
@@ -7,7 +8,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from corpus.files import changed, cut
+from corpus.files import MB, changed, cut
 
 # Tables.
 
@@ -60,6 +61,16 @@ def tables():
     for k in range(8):
         at = int(noise.integers(4, len(small) - 12))
         files[f"noise-{k:02}.parquet"] = changed(small, (at, noise.bytes(4)))
+    packed = gzip.compress(text.encode(), mtime=0)
+    files |= {
+        "whole.csv.gz": packed,
+        "twice.csv.gz": packed + packed,
+        "tail.csv.gz": packed + b"tail",
+        "checksum.csv.gz": changed(packed, (len(packed) - 8, b"\0\0\0\0")),
+        "parquet.csv.gz": gzip.compress(small, mtime=0),
+        "long.csv.gz": gzip.compress(b"image\n" + bytes(4 * MB), mtime=0),
+    }
+    files |= cut("cut.csv.gz", packed, 2, 10, len(packed) - 4)
     return files | cut("cut.parquet", small, 4, 8, 200, len(small) - 1)
 
 

@@ -140,7 +140,7 @@ fn when_nothing_can_be_read_there_is_no_whole_cache() {
     lab.write("empty.png", "");
     let csv = lab.write("m.csv", "image\nempty.png\n");
     lab.extract("manifest", &csv, &[])
-        .expect_error(2, &["empty.png", "none of the 1 samples"]);
+        .expect_error(2, &["empty.png", "no sample of 1 could be read"]);
     assert!(CacheReader::open(&lab.cache()).is_err());
 }
 

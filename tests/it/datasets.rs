@@ -220,10 +220,7 @@ fn a_manifest_of_missing_files_goes_on_if_it_may() {
     let run = check("manifest", &manifest, &["--allow-missing"]);
     says(
         &run,
-        &[
-            "5 samples of 5 files",
-            "1 files missing (`images/0001.png`)",
-        ],
+        &["5 samples of 5 files", "1 file missing (`images/0001.png`)"],
     );
 }
 

@@ -30,6 +30,21 @@ fn extracted() -> Lab {
 }
 
 #[test]
+fn polars_pyarrow_and_duckdb_read_layers_of_unequal_shapes_and_no_others() {
+    let lab = extracted();
+    let uneven = lab.path("uneven");
+    write_uneven(&CacheReader::open(&lab.cache()).unwrap(), &uneven);
+    Run::of(python("open_cache.py").arg(&uneven)).expect(0);
+    let meta = fs::read_to_string(uneven.join("meta.json")).unwrap();
+    let mut meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
+    meta["shapes"][0]["patch"] = 3.into();
+    fs::write(uneven.join("meta.json"), meta.to_string()).unwrap();
+    let run = Run::of(python("open_cache.py").arg(&uneven)).expect(1);
+    let text = "column `mean_2` has 2 values a row, expected (1, 3)";
+    assert!(run.stderr.contains(text), "{run:#?}");
+}
+
+#[test]
 fn the_format_s_examples_read_caches_of_equal_and_of_unequal_layers() {
     let lab = extracted();
     examples_print(&lab, &lab.cache(), ["(5, 32)", "(2, 32)", "(2, 4, 4, 32)"]);

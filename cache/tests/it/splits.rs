@@ -121,7 +121,7 @@ fn a_list_that_is_not_the_cache_s_samples_is_not_written() {
     };
     refused(
         &[("s0", None)],
-        "1 samples of the cache are not named, for instance `s1`",
+        "1 sample of the cache not named, for instance `s1`",
     );
     refused(
         &[("s0", None), ("s1", None), ("s2", None)],
@@ -173,7 +173,7 @@ fn a_foreign_file_is_checked() {
     made.write_foreign("other", columns(&["s0", "s9"], &["val", "test"]));
     made.refused("other", &["no sample `s9`"]);
     made.write_foreign("short", columns(&["s0"], &["val"]));
-    made.refused("short", &["1 samples of the cache are not named"]);
+    made.refused("short", &["1 sample of the cache not named"]);
     let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
     let samples = text(&["s0", "s1"]);
     made.write_foreign(

@@ -10,7 +10,7 @@ use super::args::{LayoutArgs, open_dataset};
 use super::{Format, Status, print_line, report};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::lint::{self, Findings, Inspected, Inspection};
-use crate::split::{self, Member, SplitRule, spread};
+use crate::split::{self, SplitRule, spread};
 
 /// How many samples are read unless all are.
 const SPOT_CHECKS: usize = 20;
@@ -135,19 +135,10 @@ fn check(args: &DatasetsArgs, name: &str, root: &Path) -> anyhow::Result<Status>
 /// Splits the dataset, or says why it cannot be: of a download that is not whole, the rest is still
 /// worth a look.
 fn split_if_possible(dataset: &mut Dataset, rule: &SplitRule) -> Option<String> {
-    let members = Member::of_samples(&dataset.samples);
-    match split::assign(rule, &members, &[]) {
-        Ok(splits) => {
-            let samples = dataset.samples.iter_mut().zip(splits);
-            samples.for_each(|(sample, split)| sample.split = split);
-            None
-        }
-        Err(error) => {
-            // Its hint is to run this very check.
-            let text = error.to_string();
-            text.lines().next().map(str::to_owned)
-        }
-    }
+    let error = split::divide(&mut dataset.samples, rule).err()?;
+    // Its hint is to run this very check.
+    let text = error.to_string();
+    text.lines().next().map(str::to_owned)
 }
 
 /// Reads all samples, or 20 that are spread evenly.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, peak_rss_bytes};
+use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, counted, peak_rss_bytes};
 
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
 use super::backbone::Gate;
@@ -12,6 +12,7 @@ use crate::backbone::Backbone;
 use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
+use crate::prepare;
 use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Views};
 use crate::read::Reader;
 use crate::split::{self, Member, SplitRule};
@@ -108,13 +109,11 @@ fn split_checked(
     rule: &SplitRule,
     allow_overlap: bool,
 ) -> anyhow::Result<Vec<String>> {
+    split::divide(&mut dataset.samples, rule)?;
     let members = Member::of_samples(&dataset.samples);
-    let splits = split::assign(rule, &members, &[])?;
+    let splits: Vec<_> = dataset.samples.iter().map(|s| s.split).collect();
     let overlaps = split::overlaps(&members, &splits);
     let overlap = split::check_overlaps(&overlaps, allow_overlap)?;
-    for (sample, split) in dataset.samples.iter_mut().zip(splits) {
-        sample.split = split;
-    }
     let unknown = split::unknown_patients(rule, &members);
     Ok(overlap.into_iter().chain(unknown).collect())
 }
@@ -147,18 +146,12 @@ fn preprocess(
     };
     let (mean, std) = card.normalisation(recipe.normalise);
     Preprocess {
-        image_size: args.backbone.image_size(card),
-        slicing: recipe.slicing,
-        intensity: recipe.intensity,
-        resize: Default::default(),
-        rescale: recipe.rescale,
-        mean,
-        std,
         non_finite: match args.non_finite {
             NonFiniteArg::Error => NonFinitePolicy::Error,
             NonFiniteArg::Zero => NonFinitePolicy::Zero,
         },
         views: (args.views > 0).then_some(views),
+        ..prepare::preprocess(recipe, args.backbone.image_size(card), mean, std)
     }
 }
 
@@ -253,21 +246,24 @@ fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Resul
         .to_string(),
         Format::Text => {
             let mut lines = vec![format!(
-                "{}: {} slices of {} samples, {:.1} MB",
+                "{}: {} of {}, {:.1} MB",
                 dir.display(),
-                meta.rows,
-                meta.samples,
+                counted(meta.rows, "slice"),
+                counted(meta.samples, "sample"),
                 meta.bytes() as f64 / 1e6
             )];
             if outcome.slices > 0 {
                 lines.push(format!(
-                    "{} slices in {seconds:.1} s ({rate:.2}/s), {:.0}% of the time in the backbone",
-                    outcome.slices,
+                    "{} in {seconds:.1} s ({rate:.2}/s), {:.0}% of the time in the backbone",
+                    counted(outcome.slices, "slice"),
                     share * 100.0
                 ));
             }
             if !meta.skipped.is_empty() {
-                lines.push(format!("{} samples skipped:", meta.skipped.len()));
+                lines.push(format!(
+                    "{} skipped:",
+                    counted(meta.skipped.len(), "sample")
+                ));
             }
             let reasons = meta.skipped.iter();
             lines.extend(reasons.map(|s| format!("  {}", s.reason.replace('\n', "\n    "))));

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cache::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::eprint_line;
@@ -64,7 +65,10 @@ impl Bar {
                 readable(Duration::from_secs_f64(seconds / done as f64 * to_do))
             }
         };
-        format!("| {} slices, {rate:.1}/s, {left} left", progress.slices)
+        format!(
+            "| {}, {rate:.1}/s, {left} left",
+            counted(progress.slices, "slice")
+        )
     }
 
     pub(super) fn finish(&self) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use cache::{Split, Task};
+use cache::{Split, Task, counted};
 
 use super::table;
 use crate::dataset::DatasetCard;
@@ -135,15 +135,24 @@ fn found(findings: &Findings) -> String {
         ..
     } = findings;
     let mut text = format!("`{dataset}` in `{}`\n", root.display());
-    text += &format!("{samples} samples of {} files, ", findings.files.count);
+    text += &format!(
+        "{} of {}, ",
+        counted(*samples, "sample"),
+        counted(findings.files.count, "file")
+    );
     text += &match findings.without_patient {
-        0 => format!("{patients} patients\n"),
+        0 => counted(*patients, "patient") + "\n",
         unknown if unknown == *samples => "patients not known\n".to_owned(),
-        unknown => format!("{patients} patients, and {unknown} samples without one\n"),
+        unknown => format!(
+            "{}, and {} without one\n",
+            counted(*patients, "patient"),
+            counted(unknown, "sample")
+        ),
     };
+    text += &counted(findings.read, "sample");
     text += &match findings.unreadable.len() {
-        0 => format!("{} samples read, all can be used", findings.read),
-        bad => format!("{} samples read, {bad} cannot be used", findings.read),
+        0 => " read, all can be used".to_owned(),
+        bad => format!(" read, {bad} cannot be used"),
     };
     text += match findings.read < *samples {
         true => " (`--pixels` reads all)\n\n",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Task};
+use cache::{Labels, Task, counted};
 use rayon::prelude::*;
 
 use super::files::{Tree, name};
@@ -69,8 +69,8 @@ fn gap(broken: Vec<(String, Error)>) -> Option<Gap> {
         .unwrap_or((&text, "download the files again"));
     Some(Gap {
         found: format!(
-            "{} files that cannot be used ({}; {reason})",
-            names.len(),
+            "{} of no use ({}; {reason})",
+            counted(names.len(), "file"),
             examples(&names)
         ),
         expected: "only whole files of the dataset".to_owned(),
@@ -162,13 +162,14 @@ fn add_folds(tree: &Tree, samples: &mut [(u32, Sample)]) -> Option<String> {
         let fold = *folds.get(number.checked_sub(1)? as usize)?;
         (1..=5).find(|k| f64::from(*k) == fold).map(|k: u16| k - 1)
     };
-    let mut without = 0;
+    let mut without = 0_usize;
     for (number, sample) in samples {
         sample.fold = fold_of(*number);
         without += usize::from(sample.fold.is_none());
     }
     (without > 0).then(|| {
-        format!("`{FOLDS}` has no fold in 1..=5 for {without} of the files, which are in none")
+        let files = counted(without, "file");
+        format!("`{FOLDS}` has no fold in 1..=5 for {files}: in no fold")
     })
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use cache::counted;
+
 use super::files::{Tree, is_image, name};
 use crate::Error;
 
@@ -30,12 +32,12 @@ impl Gap {
     ) -> Option<Gap> {
         let mut parts = Vec::new();
         if !absent.is_empty() {
-            let (count, names) = (absent.len(), examples(absent));
-            parts.push(format!("no image for {count} lines ({names})"));
+            let (lines, names) = (counted(absent.len(), "line"), examples(absent));
+            parts.push(format!("no image for {lines} ({names})"));
         }
         if !unnamed.is_empty() {
-            let (count, names) = (unnamed.len(), examples(unnamed));
-            parts.push(format!("{count} images without a line ({names})"));
+            let (images, names) = (counted(unnamed.len(), "image"), examples(unnamed));
+            parts.push(format!("{images} without a line ({names})"));
         }
         let tables: Vec<String> = tables.iter().map(|table| name(table)).collect();
         (!parts.is_empty()).then(|| Gap {

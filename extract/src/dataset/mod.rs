@@ -135,7 +135,7 @@ impl Dataset {
 pub(crate) fn incomplete(card: &DatasetCard, dataset: &Dataset) -> Option<String> {
     let (found, whole) = (dataset.samples.len(), card.samples?);
     (found < whole).then(|| {
-        format!("{found} samples of {whole}: this is not the whole dataset, and rules split it differently")
+        format!("{found} of {whole} samples: this is not the whole dataset, and rules split it differently")
     })
 }
 

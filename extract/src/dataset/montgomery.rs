@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, MaskClass, Task};
+use cache::{Labels, MaskClass, Task, counted};
 
 use super::files::{Tree, find_root, is_image, name};
 use super::missing::{Gap, examples};
@@ -49,8 +49,8 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     } else if !unmasked.is_empty() {
         let (count, names) = (unmasked.len(), examples(&unmasked));
         warnings.push(format!(
-            "{count} of {} images have no mask ({names})",
-            images.len()
+            "no mask for {count} of {} ({names})",
+            counted(images.len(), "image")
         ));
     }
     let dataset = match card.classes.is_empty() {
@@ -211,12 +211,12 @@ impl Masks {
         let mut parts = Vec::new();
         let needs_all = matches!(self, Masks::Halves) || masked == 0;
         if !unmasked.is_empty() && needs_all {
-            let (count, names) = (unmasked.len(), examples(unmasked));
-            parts.push(format!("no whole mask for {count} images ({names})"));
+            let (images, names) = (counted(unmasked.len(), "image"), examples(unmasked));
+            parts.push(format!("no whole mask for {images} ({names})"));
         }
         if !orphans.is_empty() {
-            let (count, names) = (orphans.len(), examples(orphans));
-            parts.push(format!("no image for {count} masks ({names})"));
+            let (masks, names) = (counted(orphans.len(), "mask"), examples(orphans));
+            parts.push(format!("no image for {masks} ({names})"));
         }
         (!parts.is_empty()).then(|| Gap {
             found: parts.join(" and "),

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Split, Task};
+use cache::{Labels, Split, Task, counted};
 
 use self::lists::Lists;
 use super::files::{Tree, file_in, find_root, is_image, name};
@@ -67,8 +67,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     warnings.extend(tree.warning());
     if !doubles.is_empty() {
         let (count, names) = (doubles.len(), examples(&doubles));
-        let text = format!("{count} images have the name of another and are left out ({names})");
-        warnings.push(text);
+        let count = counted(count, "image");
+        warnings.push(format!(
+            "left out {count} with the name of another ({names})"
+        ));
     }
     if let Some(gap) = Gap::of_tables(&[&table.path], &absent, &unnamed, &tree) {
         warnings.push(gap.settle(root, card.options.allow_missing, samples.len())?);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Task};
+use cache::{Labels, Task, counted};
 
 use super::files::{Tree, find_root, is_image, is_junk_name, name};
 use super::missing::{Gap, examples};
@@ -111,7 +111,7 @@ fn by_patient(tree: &Tree, card: &DatasetCard) -> Result<Dataset, Error> {
     if !empty.is_empty() {
         let (count, names) = (empty.len(), examples(&empty));
         let gap = Gap {
-            found: format!("no image in the folders of {count} patients ({names})"),
+            found: format!("no image of {} ({names})", counted(count, "patient")),
             expected: "images in each".to_owned(),
             hint: "unpack the download again".to_owned(),
         };

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use cache::counted;
+
 use super::missing::examples;
 
 /// Such values, and the samples that hold them.
@@ -28,8 +30,8 @@ impl Unnamed {
         (count > 0).then(|| {
             let values = examples(&values);
             format!(
-                "masks of {count} samples ({samples_named}) hold values that no class is named \
-                 for: {values}"
+                "masks of {} ({samples_named}) hold values that no class is named for: {values}",
+                counted(count, "sample")
             )
         })
     }

@@ -11,7 +11,6 @@ use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample};
 use crate::pipeline;
 use crate::prepare::{self, PreparedSample, slashed};
-use crate::preprocess::{NonFinitePolicy, Preprocess, Resize};
 use crate::read::Reader;
 
 /// Height and width to which slices are brought in a check, in pixels.
@@ -76,7 +75,9 @@ pub fn pixels(
     done: &(dyn Fn() + Sync),
 ) -> Vec<Inspected> {
     let with_hash = which.len() == dataset.samples.len();
-    let (reader, recipe) = (Reader::new(&dataset.root), preprocess(recipe));
+    let reader = Reader::new(&dataset.root);
+    // For a model that there is not.
+    let recipe = prepare::preprocess(recipe, CHECKED_SIZE, [0.0; 3], [1.0; 3]);
     let inspect = |(index, &sample): (usize, &usize)| {
         let opened = prepare::open(&reader, index, dataset, &dataset.samples[sample], &recipe);
         let outcome = opened.and_then(|opened| looked_at(&opened, with_hash));
@@ -99,19 +100,4 @@ fn looked_at(opened: &PreparedSample, with_hash: bool) -> Result<Pixels, Error> 
         sha256: with_hash.then(|| opened.pixels_sha256()),
         unnamed: opened.unnamed().to_vec(),
     })
-}
-
-/// The recipe for a model that there is not.
-fn preprocess(recipe: &Recipe) -> Preprocess {
-    Preprocess {
-        image_size: CHECKED_SIZE,
-        slicing: recipe.slicing,
-        intensity: recipe.intensity,
-        resize: Resize::default(),
-        rescale: recipe.rescale,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-        non_finite: NonFinitePolicy::default(),
-        views: None,
-    }
 }

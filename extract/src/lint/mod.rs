@@ -125,12 +125,10 @@ pub struct Inspection {
 }
 
 /// All splits and none, in the order in which they are shown.
-pub const SPLITS: [Option<Split>; 4] = [
-    Some(Split::Train),
-    Some(Split::Val),
-    Some(Split::Test),
-    None,
-];
+pub const SPLITS: [Option<Split>; 4] = {
+    let [train, val, test] = Split::ALL;
+    [Some(train), Some(val), Some(test), None]
+};
 
 impl PerSplit {
     /// The number for one split, or for none.

@@ -5,6 +5,7 @@ mod resize;
 mod slicing;
 mod views;
 
+use cache::counted;
 use clap::ValueEnum;
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -90,19 +91,11 @@ pub enum NonFinitePolicy {
     Zero,
 }
 
-/// A slice ready for a model.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// `[3, S, S]`; a grey slice gives three copies, normalised each with its own mean and std.
-    pub pixels: Array3<f32>,
-    /// Whether every channel had one value only; such a channel is 0 before normalisation.
-    pub constant: bool,
-}
-
 /// A slice holds values that are NaN, infinite or beyond 1e30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{count} of {total} values are not finite\nhint: `--non-finite zero` sets such values to 0"
+    "not finite: {count} of {}\nhint: `--non-finite zero` sets such values to 0",
+    counted(*total, "value")
 )]
 pub struct NonFinite {
     /// How many.
@@ -113,7 +106,8 @@ pub struct NonFinite {
 
 impl Preprocess {
     /// Turns a slice `[1, H, W]` or `[3, H, W]`, `H` and `W` at least 1, into pixels `[3, S, S]`,
-    /// as `view` shows it. `bounds` is the range of intensities, if it is known already; else it is
+    /// as `view` shows it. A grey slice gives three copies, normalised each with its own mean and
+    /// std; a channel without contrast is 0 before that. `bounds` is the range of intensities, if it is known already; else it is
     /// found in the slice.
     ///
     /// # Errors
@@ -129,7 +123,7 @@ impl Preprocess {
         mut plane: Array3<f32>,
         bounds: Option<Bounds>,
         view: &View,
-    ) -> Result<Prepared, NonFinite> {
+    ) -> Result<Array3<f32>, NonFinite> {
         let channels = plane.len_of(Axis(0));
         assert!(channels == 1 || channels == 3, "{channels} channels");
         self.handle_non_finite(&mut plane)?;
@@ -148,8 +142,7 @@ impl Preprocess {
                 None => out.fill(-mean / std),
             }
         }
-        let constant = scaled.iter().all(Option::is_none);
-        Ok(Prepared { pixels, constant })
+        Ok(pixels)
     }
 
     /// The range of intensities in a slice of finite values.

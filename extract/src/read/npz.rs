@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use cache::counted;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use ndarray::Array;
@@ -240,7 +241,8 @@ impl Entry {
         }
         let (shape, unpacked) = (&header.shape, self.unpacked);
         let reason = format!(
-            "`{name}` says that its shape is {shape:?}, the archive that it has {unpacked} bytes, {} of them in the file",
+            "`{name}` says that its shape is {shape:?}, the archive that it has {}, {} of them in the file",
+            counted(unpacked, "byte"),
             self.packed
         );
         Err(Error::damaged(path, reason))
@@ -321,7 +323,7 @@ fn header_text(stream: &mut Entry) -> Result<String, String> {
         .rev()
         .fold(0, |size, byte| size << 8 | usize::from(*byte));
     if size > MAX_HEADER {
-        return Err(format!("it has a header of {size} bytes"));
+        return Err(format!("it has a header of {}", counted(size, "byte")));
     }
     Ok(String::from_utf8_lossy(&stream.next_bytes(size)?).into_owned())
 }

@@ -424,6 +424,6 @@ fn the_error_for_values_that_are_not_finite_names_file_and_option() {
         source,
     }
     .to_string();
-    let expected = "`a.nii`: slice 4: 2 of 9 values are not finite\nhint: `--non-finite zero`";
+    let expected = "`a.nii`: slice 4: not finite: 2 of 9 values\nhint: `--non-finite zero`";
     assert!(text.starts_with(expected), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use cache::Split;
+use cache::{Split, counted};
 
 use super::Member;
 use crate::Error;
@@ -115,8 +115,8 @@ fn not_all(path: &Path, what: &str, names: &[&str]) -> Error {
     Error::Layout {
         path: path.to_path_buf(),
         found: format!(
-            "that the table {what} {} samples, for instance `{}`",
-            names.len(),
+            "that the table {what} {}, for instance `{}`",
+            counted(names.len(), "sample"),
             examples.join("`, `")
         ),
         expected: "each sample of the dataset, and no other".to_owned(),
@@ -190,7 +190,7 @@ mod tests {
         let refused = |csv: &str, words: &[&str]| TableFile::new(csv).refused(&members, words);
         refused(
             "sample,split\na,test\n",
-            &["does not name 1 samples", "`b`"],
+            &["does not name 1 sample,", "`b`"],
         );
         let more = "sample,split\na,test\nb,val\nc,val\nd,val\n";
         refused(

@@ -10,7 +10,7 @@ mod rule;
 
 use std::collections::{BTreeSet, HashMap};
 
-use cache::{SliceMeta, Split};
+use cache::{SliceMeta, Split, counted};
 
 pub(crate) use self::draw::spread;
 pub use self::overlap::{Overlap, check_overlaps, overlaps, unknown_patients};
@@ -97,6 +97,19 @@ pub fn assign(
     }
 }
 
+/// Divides a dataset's samples by a rule; they stay as they are if that fails.
+///
+/// # Errors
+///
+/// As [`assign`].
+pub fn divide(samples: &mut [Sample], rule: &SplitRule) -> Result<(), Error> {
+    let splits = assign(rule, &Member::of_samples(samples), &[])?;
+    for (sample, split) in samples.iter_mut().zip(splits) {
+        sample.split = split;
+    }
+    Ok(())
+}
+
 struct Splitting<'a> {
     rule: &'a SplitRule,
     members: &'a [Member],
@@ -111,7 +124,7 @@ impl Splitting<'_> {
         let train = self.train_without_val(&splits)?;
         let rest = train.len().checked_sub(count).filter(|rest| *rest > 0);
         let rest = rest.ok_or_else(|| {
-            let found = format!("{} official train samples", train.len());
+            let found = counted(train.len(), "official train sample");
             self.too_few(found, count.saturating_add(1))
         })?;
         for &member in &train[rest..] {
@@ -150,7 +163,7 @@ impl Splitting<'_> {
         match of(Split::Val).len() {
             0 => Ok(of(Split::Train)),
             count => Err(self.unsplittable(
-                format!("{count} samples that are in val already"),
+                format!("{} in val already", counted(count, "sample")),
                 "official splits without val",
                 "use `official`, or list the splits in a table: `file:PATH`",
             )),
@@ -202,7 +215,7 @@ impl Splitting<'_> {
         for (position, unit) in order.into_iter().enumerate() {
             of_units[unit] = ends.iter().position(|end| position < *end);
         }
-        Ok(self.spell_out(&units, |unit| Some(rule::ALL[of_units[unit]?])))
+        Ok(self.spell_out(&units, |unit| Some(Split::ALL[of_units[unit]?])))
     }
 
     fn kfold(&self, folds: u16, fold: u16, seed: u64) -> Result<Vec<Option<Split>>, Error> {
@@ -278,10 +291,14 @@ impl Splitting<'_> {
     fn counted(&self, units: &[Vec<usize>]) -> String {
         let known = |unit: &&Vec<usize>| self.members[unit[0]].patient.is_some();
         let patients = units.iter().filter(known).count();
-        match units.len() - patients {
-            0 => format!("{patients} patients"),
-            samples if patients == 0 => format!("{samples} samples"),
-            samples => format!("{patients} patients and {samples} samples without one"),
+        let (samples, patients_counted) = (units.len() - patients, counted(patients, "patient"));
+        match samples {
+            0 => patients_counted,
+            _ if patients == 0 => counted(samples, "sample"),
+            _ => format!(
+                "{patients_counted} and {} without one",
+                counted(samples, "sample")
+            ),
         }
     }
 

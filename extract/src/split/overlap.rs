@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use cache::Split;
+use cache::{Split, counted};
 use serde::Serialize;
 
-use super::{Member, SplitRule, rule};
+use super::{Member, SplitRule};
 use crate::Error;
 
 /// How many patients a message names.
@@ -43,7 +43,7 @@ pub fn overlaps(members: &[Member], splits: &[Option<Split>]) -> Vec<Overlap> {
         seen[*split as usize] = true;
     }
     let overlap = |patient: &str| {
-        let splits = rule::ALL.into_iter().zip(found[patient]);
+        let splits = Split::ALL.into_iter().zip(found[patient]);
         let splits = splits.filter(|(_, is_in)| *is_in);
         Overlap {
             patient: patient.to_owned(),
@@ -80,9 +80,9 @@ pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<Stri
 pub fn unknown_patients(rule: &SplitRule, members: &[Member]) -> Option<String> {
     let unknown = members.iter().filter(|m| m.patient.is_none()).count();
     (rule.is_by_patient() && unknown > 0).then(|| {
-        let all = members.len();
+        let all = counted(members.len(), "sample");
         format!(
-            "no patients are known of {unknown} of {all} samples: slices of one patient may be in two splits"
+            "no patients are known of {unknown} of {all}: slices of one patient may be in two splits"
         )
     })
 }

@@ -141,7 +141,7 @@ fn systematic(rest: &str) -> Option<SplitRule> {
     let mut picks: Vec<(Split, usize)> = Vec::new();
     for pick in rest.split(',') {
         let (name, count) = pick.split_once('=')?;
-        let split = ALL.into_iter().find(|split| split.name() == name)?;
+        let split = Split::ALL.into_iter().find(|split| split.name() == name)?;
         let count = count.parse().ok().filter(|count| *count > 0)?;
         if picks.iter().any(|(taken, _)| *taken == split) {
             return None;
@@ -182,9 +182,6 @@ fn kfold(rest: &str) -> Option<SplitRule> {
     let (folds, fold) = (folds.parse().ok()?, fold.parse().ok()?);
     (folds >= FEWEST_FOLDS && fold < folds).then_some(SplitRule::KFold { folds, fold, seed })
 }
-
-/// Every split.
-pub(super) const ALL: [Split; 3] = [Split::Train, Split::Val, Split::Test];
 
 impl fmt::Display for SplitRule {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -77,7 +77,7 @@ impl Golden {
     fn expect(&self, rule: &str, ids: Vec<String>) -> [usize; 4] {
         let members = samples(ids);
         let splits = by(rule, &members).unwrap();
-        for split in rule::ALL {
+        for split in Split::ALL {
             let found = in_split(&members, &splits, Some(split));
             assert_eq!(found, self.list(split.name()), "{}", split.name());
         }
@@ -161,7 +161,7 @@ fn patients_with_images(count: usize, images: impl Fn(usize) -> usize) -> Vec<Me
 }
 
 fn patients_in(members: &[Member], splits: &[Option<Split>]) -> [HashSet<String>; 3] {
-    rule::ALL.map(|wanted| {
+    Split::ALL.map(|wanted| {
         let pairs = members.iter().zip(splits);
         let inside = pairs.filter(|(_, split)| **split == Some(wanted));
         inside
@@ -282,19 +282,15 @@ fn what_there_is_not_is_not_split() {
     );
     refused("official:val=0.5", &members, &["0 patients"]);
     let val = [member("a", None, Some(Split::Val))];
-    refused(
-        "official:val=0.5",
-        &val,
-        &["1 samples that are in val already"],
-    );
-    refused("kfold:3:0", &val, &["1 samples, expected"]);
+    refused("official:val=0.5", &val, &["1 sample in val already"]);
+    refused("kfold:3:0", &val, &["1 sample, expected"]);
 }
 
 #[test]
 fn a_patient_in_two_splits_is_refused_unless_allowed() {
     let of_patient = |k: usize| member(&k.to_string(), Some(&format!("p{}", k / 3)), None);
     let members: Vec<Member> = (0..90).map(of_patient).collect();
-    let splits: Vec<Option<Split>> = (0..90).map(|k| Some(rule::ALL[k % 2])).collect();
+    let splits: Vec<Option<Split>> = (0..90).map(|k| Some(Split::ALL[k % 2])).collect();
     let found = overlaps(&members, &splits);
     let text = check_overlaps(&found, false).unwrap_err().to_string();
     assert!(

@@ -86,7 +86,7 @@ fn slices_are_sorted_by_number_and_know_patient_class_and_fold() {
     ];
     assert_eq!(found, expected);
     assert_eq!(dataset.classes, ["meningioma", "glioma", "pituitary"]);
-    assert!(dataset.warnings[0].contains("for 2 of the files"));
+    assert!(dataset.warnings[0].contains("for 2 files"));
     assert_eq!(dataset.mask_classes[0].name, "tumor");
 }
 

@@ -4,6 +4,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use cache::counted;
+
 use crate::dataset::files::{Tree, common_folder, is_image};
 use crate::dataset::missing::examples;
 use crate::prepare::slashed;
@@ -80,9 +82,9 @@ impl Images {
             return Vec::new();
         }
         let (count, names) = (self.doubles.len(), examples(&self.doubles));
+        let images = counted(count, "image");
         vec![format!(
-            "{count} images are of a patient, study and view that another is of, and left out \
-             ({names})"
+            "left out {images} of a patient, study and view that another is of ({names})"
         )]
     }
 }

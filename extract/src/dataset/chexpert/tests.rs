@@ -245,7 +245,7 @@ fn labels_of_a_study_hold_for_all_its_images() {
     write(root.path(), "groundtruth.csv", more);
     let text = refusal(root.path(), |_| ());
     assert!(
-        text.contains("no image for 1 lines (`patient64742/study1`)"),
+        text.contains("no image for 1 line (`patient64742/study1`)"),
         "{text}"
     );
 }
@@ -311,8 +311,8 @@ fn only_kept_images_must_be_there() {
     );
     let text = refusal(root.path(), |_| ());
     for part in [
-        "no image for 1 lines (`patient00003/study1/view1_frontal.jpg`)",
-        "1 images without a line (`patient64741/study1/view1_frontal.jpg`)",
+        "no image for 1 line (`patient00003/study1/view1_frontal.jpg`)",
+        "1 image without a line (`patient64741/study1/view1_frontal.jpg`)",
         "`train.csv`, `valid.csv`",
         "`--allow-missing`",
     ] {
@@ -324,7 +324,7 @@ fn only_kept_images_must_be_there() {
         dataset
             .warnings
             .iter()
-            .any(|text| text.contains("no image for 1 lines"))
+            .any(|text| text.contains("no image for 1 line"))
     );
 }
 
@@ -340,7 +340,7 @@ fn two_copies_are_refused_and_two_images_of_a_view_told() {
     assert_eq!(dataset.samples.len(), 6);
     let image = "CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg";
     assert_eq!(dataset.samples[5].image, Source::File(image.into()));
-    assert!(dataset.warnings[0].contains("1 images are of a patient, study and view"));
+    assert!(dataset.warnings[0].contains("left out 1 image of a patient, study and view"));
     write(
         root.path(),
         "CheXpert-v1.0/train.csv",

@@ -11,6 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cache::counted;
 use rayon::prelude::*;
 
 use self::labels::Labeller;
@@ -113,7 +114,7 @@ fn is_broken(file: &Path) -> bool {
 fn no_images(root: &Path, files: usize) -> Error {
     Error::Layout {
         path: root.to_path_buf(),
-        found: format!("{files} files and no DICOM image among them"),
+        found: format!("{} and no DICOM image among them", counted(files, "file")),
         expected: "DICOM files, in folders of any depth".to_owned(),
         hint: "pass the folder that holds the series; unpack archives first".to_owned(),
     }

@@ -340,7 +340,7 @@ fn a_folder_without_dicom_says_so() {
     std::fs::write(root.path().join("1.png"), "x").unwrap();
     let text = open(root.path(), &card(&[])).unwrap_err().to_string();
     assert!(
-        text.contains("1 files and no DICOM image") && text.contains("hint:"),
+        text.contains("1 file and no DICOM image") && text.contains("hint:"),
         "{text}"
     );
 }

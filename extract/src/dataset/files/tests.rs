@@ -105,7 +105,7 @@ fn what_is_needed_and_leads_out_is_an_error_that_names_it() {
     symlink(outside.path(), root.path().join("train")).unwrap();
     let text = opened("chexpert", root.path()).unwrap_err().to_string();
     assert!(
-        text.contains("no image for 1 lines")
+        text.contains("no image for 1 line")
             && text.contains("not looked into")
             && text.contains("`train`"),
         "{text}"

@@ -6,7 +6,7 @@ mod rows;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use cache::MaskClass;
+use cache::{MaskClass, counted};
 
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
@@ -72,7 +72,7 @@ fn manifest_in(root: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
 fn gap(missing: &[String]) -> Option<Gap> {
     let (count, names) = (missing.len(), examples(missing));
     (count > 0).then(|| Gap {
-        found: format!("{count} files missing ({names})"),
+        found: format!("{} missing ({names})", counted(count, "file")),
         expected: "every file that the manifest names".to_owned(),
         hint: "paths are relative to the folder of the manifest; copy the files there or delete \
                their lines"

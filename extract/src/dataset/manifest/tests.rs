@@ -251,7 +251,7 @@ fn links_that_leave_the_folder_are_refused_and_others_are_followed() {
         Err(Error::OutsideRoot { .. })
     ));
     let text = open_with("broken.png").unwrap_err().to_string();
-    assert!(text.contains("1 files missing"), "{text}");
+    assert!(text.contains("1 file missing"), "{text}");
 }
 
 #[test]

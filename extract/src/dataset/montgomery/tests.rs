@@ -143,7 +143,7 @@ fn merged_masks_are_of_one_class_and_some_are_missing() {
     assert_eq!(dataset.samples[1].patient.as_deref(), Some("CHNCXR_0327"));
     assert_eq!(
         dataset.warnings,
-        ["1 of 3 images have no mask (`CHNCXR_0327_1.png`)"]
+        ["no mask for 1 of 3 images (`CHNCXR_0327_1.png`)"]
     );
 }
 
@@ -156,7 +156,7 @@ fn no_mask_at_all_is_refused() {
     let text = listed(root.path(), |card| card.options.allow_missing = true).unwrap_err();
     let text = text.to_string();
     assert!(
-        text.contains("no whole mask for 1 images") && text.contains("hint: unpack"),
+        text.contains("no whole mask for 1 image") && text.contains("hint: unpack"),
         "{text}"
     );
 }
@@ -169,7 +169,7 @@ fn half_a_mask_is_refused_or_left_out() {
     fs::remove_file(set.join("CXR_png/MCUCXR_0399_1.png")).unwrap();
     let text = listed(root.path(), |_| ()).unwrap_err().to_string();
     for part in [
-        "no whole mask for 1 images (`MCUCXR_0104_1.png`)",
+        "no whole mask for 1 image (`MCUCXR_0104_1.png`)",
         "no image for 2 masks (`ManualMask/leftMask/MCUCXR_0399_1.png`",
         "hint: unpack",
         "`--allow-missing`",

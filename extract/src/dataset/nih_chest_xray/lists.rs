@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use cache::Split;
+use cache::{Split, counted};
 
 use super::super::Sample;
 use super::super::files::read_text;
@@ -82,9 +82,9 @@ impl Lists {
         let unsplit = samples.iter().filter(|sample| sample.split.is_none());
         let unsplit: Vec<String> = unsplit.map(|sample| sample.id.clone()).collect();
         if !unsplit.is_empty() {
-            let (count, names) = (unsplit.len(), examples(&unsplit));
+            let (count, names) = (counted(unsplit.len(), "image"), examples(&unsplit));
             warnings.push(format!(
-                "{count} images are in no official split ({names}); the lists found: {}",
+                "in no official split: {count} ({names}); the lists found: {}",
                 match self.names.is_empty() {
                     true => format!("none, expected `{}` and `{}`", TRAIN_VAL.0, TEST.0),
                     false => format!("`{}`", self.names.join("`, `")),
@@ -98,11 +98,9 @@ impl Lists {
         let mut unknown: Vec<String> = unknown.cloned().collect();
         if !unknown.is_empty() {
             unknown.sort();
-            let (count, names) = (unknown.len(), examples(&unknown));
+            let (count, names) = (counted(unknown.len(), "image"), examples(&unknown));
             let lists = self.names.join("` and `");
-            warnings.push(format!(
-                "{count} images of `{lists}` are not in the table ({names})"
-            ));
+            warnings.push(format!("not in the table: {count} of `{lists}` ({names})"));
         }
         warnings
     }

@@ -270,7 +270,7 @@ fn missing_images_are_refused_or_reported() {
     for part in [
         "no image for 5 lines",
         "`00000013_000.png`",
-        "1 images without a line (`extra/plot.png`)",
+        "1 image without a line (`extra/plot.png`)",
         "in the folders `extra`, `images`",
         "`Data_Entry_2017.csv`",
         "hint: unpack all",
@@ -299,8 +299,8 @@ fn lists_that_do_not_fit_the_table_are_told() {
     let [unsplit, unknown] = &dataset.warnings[..] else {
         panic!("{:?}", dataset.warnings)
     };
-    assert!(unsplit.contains("1 images") && unsplit.contains("`00000001_000`"));
-    assert!(unknown.contains("1 images") && unknown.contains("`00000098_000.png`"));
+    assert!(unsplit.contains("1 image") && unsplit.contains("`00000001_000`"));
+    assert!(unknown.contains("1 image") && unknown.contains("`00000098_000.png`"));
     write(root.path(), "a/nih/test_list.txt", "00000002_000.png\n");
     let text = open(root.path(), &card()).unwrap_err().to_string();
     assert!(
@@ -337,7 +337,7 @@ fn tables_that_make_no_sense_are_refused() {
         ),
         (
             table("\n").replace("00000002_000.png", "../../../etc/passwd"),
-            "no image for 1 lines",
+            "no image for 1 line",
         ),
     ] {
         let root = official();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cache::counted;
+
 use super::cases::{Case, Images};
 use crate::Error;
 use crate::dataset::files::is_nifti;
@@ -172,7 +174,7 @@ impl<'a> Channels<'a> {
 pub(super) fn gap(absent: &[String]) -> Option<Gap> {
     let (count, names) = (absent.len(), examples(absent));
     (count > 0).then(|| Gap {
-        found: format!("no file for {count} channels of cases ({names})"),
+        found: format!("no file of {} ({names})", counted(count, "channel")),
         expected: "a file for each channel that is taken".to_owned(),
         hint: "unpack the download again, or choose another `--channel`".to_owned(),
     })

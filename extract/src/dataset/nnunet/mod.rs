@@ -8,7 +8,7 @@ mod json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cache::{MaskClass, Split, Task};
+use cache::{MaskClass, Split, Task, counted};
 
 pub(super) use self::cases::Case;
 use self::cases::Finder;
@@ -212,7 +212,7 @@ fn no_cases(root: &Path, unlabelled: usize) -> Error {
         path: root.to_path_buf(),
         found: match unlabelled {
             0 => "no images".to_owned(),
-            count => format!("{count} images and a label map for none"),
+            count => format!("{} and a label map for none", counted(count, "image")),
         },
         expected: "`imagesTr/CASE.nii.gz` or `imagesTr/CASE_0000.nii.gz`, and `labelsTr/CASE.nii.gz`; .nii, .png and .jpg will do too".to_owned(),
         hint: "pass the folder that holds `imagesTr`; for images without label maps, write a dataset card with `unlabelled = true` among its `[options]`".to_owned(),

@@ -126,7 +126,7 @@ fn what_does_not_fit_the_layout_is_explained() {
     let empty = by_patient();
     fs::create_dir(empty.path().join("New_Data_CoV2/Others/Patient (2)")).unwrap();
     let text = listed(empty.path(), |_| ()).unwrap_err().to_string();
-    let part = "no image in the folders of 1 patients (`Others/Patient (2)`)";
+    let part = "no image of 1 patient (`Others/Patient (2)`)";
     assert!(
         text.contains(part) && text.contains("`--allow-missing`"),
         "{text}"

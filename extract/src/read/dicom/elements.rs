@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use cache::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
@@ -222,8 +223,10 @@ impl<'a> Elements<'a> {
         let end = self.at as u64 + u64::from(count);
         if end > self.length {
             return Err(Trouble::Wrong(format!(
-                "a value of {count} bytes begins at byte {}, the file ends at {}",
-                self.at, self.length
+                "a value of {} begins at byte {}, the file ends at {}",
+                counted(count, "byte"),
+                self.at,
+                self.length
             )));
         }
         let bytes = self.bytes.get(self.at..end as usize);

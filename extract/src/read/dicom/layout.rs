@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cache::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
@@ -160,19 +161,27 @@ impl Layout {
             ..
         } = *self;
         if frames == 0 || rows == 0 || columns == 0 {
-            let reason = format!("{frames} frames of {rows} rows and {columns} columns");
-            return Err(Error::damaged(path, reason));
+            return Err(Error::damaged(path, self.sizes()));
         }
         let width = self.width().max(1);
         let frame = (rows * columns * samples * width) as u64;
         if rows.max(columns) > MAX_SIDE as usize || frame > MAX_UNPACKED {
             return Err(Error::TooLarge {
                 path: path.to_path_buf(),
-                found: format!("{frames} frames of {rows} rows and {columns} columns"),
+                found: self.sizes(),
                 limit: format!("{MAX_SIDE} a side and {MAX_UNPACKED} bytes a frame"),
             });
         }
         Ok(())
+    }
+
+    fn sizes(&self) -> String {
+        format!(
+            "{} of {} and {}",
+            counted(self.frames, "frame"),
+            counted(self.rows, "row"),
+            counted(self.columns, "column")
+        )
     }
 }
 

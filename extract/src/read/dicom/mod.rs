@@ -18,6 +18,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use cache::counted;
 use dicom_dictionary_std::tags;
 
 use self::codec::{Codec, Failure};
@@ -119,7 +120,7 @@ fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
     };
     let codec = Codec::of(&opened.syntax).ok_or_else(|| unknown_syntax(path, &opened.syntax))?;
     let layout = Layout::of(path, attributes)?;
-    let what = format!("the pixels of {} frames", layout.frames);
+    let what = format!("the pixels of {}", counted(layout.frames, "frame"));
     room.take(path, &what, layout.bytes())?.keep();
     let voxels = match pixels {
         PixelData::Native { bytes, words } => {
@@ -138,8 +139,8 @@ fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
         PixelData::Fragments { offsets, fragments } => {
             let frames = codec::frames(codec, fragments, offsets, layout.frames);
             let frames = frames.ok_or_else(|| {
-                let (pieces, frames) = (fragments.len(), layout.frames);
-                let reason = format!("{pieces} fragments do not make {frames} frames");
+                let frames = counted(layout.frames, "frame");
+                let reason = format!("{frames} in {}", counted(fragments.len(), "fragment"));
                 Error::damaged(path, reason)
             })?;
             let frames = frames.iter();

@@ -268,7 +268,7 @@ fn attributes_that_lie_or_are_missing_are_named() {
             six().with_short(tags::ROWS, 1),
             "6 bytes of voxels, the file holds over 5 more",
         ),
-        (six().with_short(tags::ROWS, 0), "1 frames of 0 rows"),
+        (six().with_short(tags::ROWS, 0), "1 frame of 0 rows"),
         (six().with_short(tags::ROWS, 65535), "65535 rows"),
         (
             six().with_short(tags::BITS_ALLOCATED, 64),
@@ -346,7 +346,7 @@ fn compressed_frames_that_lie_are_refused() {
     assert!(text.contains("[2, 9, 1], expected [2, 3, 1]"), "{text}");
     let two = six().with_fragments(uids::RLE_LOSSLESS, &[]);
     let text = refusal(&two.bytes());
-    assert!(text.contains("0 fragments do not make 1 frames"), "{text}");
+    assert!(text.contains("1 frame in 0 fragments"), "{text}");
 }
 
 #[test]

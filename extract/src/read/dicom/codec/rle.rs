@@ -1,5 +1,7 @@
 //! RLE Lossless: PackBits over the bytes of samples, the greatest byte first.
 
+use cache::counted;
+
 use super::{Decoded, Failure, Layout};
 
 /// Most segments of a frame.
@@ -15,7 +17,8 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
     let segments = segments(frame);
     let segments = segments.filter(|segments| width > 0 && segments.len() == expected);
     let segments = segments.ok_or_else(|| {
-        Failure::Damaged(format!("its RLE table does not name {expected} segments"))
+        let segments = counted(expected, "segment");
+        Failure::Damaged(format!("its RLE table does not name {segments}"))
     })?;
     let mut bytes = vec![0; pixels * expected];
     for (k, segment) in segments.into_iter().enumerate() {
@@ -24,7 +27,8 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
         let found = unpack(segment, plane.iter_mut().skip(byte).step_by(width));
         if found < pixels {
             return Err(Failure::Damaged(format!(
-                "RLE segment {k} holds {found} pixels, expected {pixels}"
+                "RLE segment {k} holds {}, expected {pixels}",
+                counted(found, "pixel")
             )));
         }
     }
