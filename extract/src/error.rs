@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cache::counted;
 
 use crate::model::ModelError;
-use crate::preprocess::{NonFinite, Slicing};
+use crate::read::ReadError;
 
 /// A failure of stage one; the text names the file and, on a line of its own, the fix.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,6 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-
     /// A pipe, a socket or a device stands where a file is expected.
     #[error("`{}`: not a regular file\nhint: copy what it gives to a file, and name that", path.display())]
     NotRegular {
@@ -38,39 +37,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The file is what macOS puts beside a copied file.
-    #[error("`{}`: the file is an AppleDouble resource fork, not an image\nhint: delete it; the image is the file of the same name without `._`", path.display())]
-    AppleDouble {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The content is in none of the formats that can be read.
-    #[error("`{}`: the content is not PNG, JPEG, DICOM or NIfTI-1, it starts with `{start}`\nhint: convert it to one of them", path.display())]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-        /// Its first bytes, in hexadecimal.
-        start: String,
-    },
-    /// A folder stands where a file is expected, and no single NIfTI file lies in it.
-    #[error("`{}`: expected a file, found a folder with {}\nhint: name the file itself", path.display(), counted(*found, "NIfTI file"))]
-    FolderNotFile {
-        /// The folder.
-        path: PathBuf,
-        /// How many `.nii` and `.nii.gz` files it holds.
-        found: usize,
-    },
     /// The content is damaged: a checksum is wrong, or a part is missing.
     #[error("`{}`: the file is damaged: {reason}\nhint: download or copy it again", path.display())]
     Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder says.
-        reason: String,
-    },
-    /// The decoder does not know this kind of PNG or JPEG.
-    #[error("`{}`: {reason}\nhint: convert it to an 8- or 16-bit PNG", path.display())]
-    UnsupportedRaster {
         /// The file.
         path: PathBuf,
         /// What the decoder says.
@@ -85,152 +54,6 @@ pub enum Error {
         found: String,
         /// The largest size that is read.
         limit: String,
-    },
-    /// Nothing in the unpacked content says NIfTI.
-    #[error("`{}`: the gzip file holds no NIfTI-1 image\nhint: if it is an archive, unpack it", path.display())]
-    NotNifti {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is a NIfTI-2.
-    #[error("`{}`: the file is NIfTI-2, expected NIfTI-1\nhint: convert it, for instance with `nibabel.Nifti1Image.from_image`", path.display())]
-    Nifti2 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The voxels lie in another file.
-    #[error("`{}`: the file is the header of a .hdr/.img pair, expected a single .nii file\nhint: convert the pair to one .nii.gz", path.display())]
-    NiftiPair {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A field of the NIfTI header cannot be true.
-    #[error("`{}`: the NIfTI header's `{field}` is `{value}`, expected {expected}\nhint: download or copy it again", path.display())]
-    BadHeader {
-        /// The file.
-        path: PathBuf,
-        /// The field, as the standard names it.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        expected: &'static str,
-    },
-    /// The volume has several channels, and none was chosen.
-    #[error("`{}`: the volume has {channels} channels along its fourth axis, expected three axes\nhint: choose one: `channel` among the `[options]` of a dataset card, or `--channel`", path.display())]
-    FourDimensional {
-        /// The file.
-        path: PathBuf,
-        /// How many.
-        channels: usize,
-    },
-    /// The volume does not have the channel that was chosen.
-    #[error("`{}`: channel {found} is asked for, the volume has {channels} (0 to {})\nhint: choose another channel", path.display(), channels - 1)]
-    NoChannel {
-        /// The file.
-        path: PathBuf,
-        /// The one asked for.
-        found: u32,
-        /// How many there are.
-        channels: usize,
-    },
-    /// The volume has more than four axes.
-    #[error("`{}`: the volume has the shape `{shape:?}`, expected three axes, or four of which the last are channels\nhint: split it into one file per volume, for instance with `nibabel.four_to_three`", path.display())]
-    FiveDimensional {
-        /// The file.
-        path: PathBuf,
-        /// The lengths of its axes.
-        shape: Vec<u16>,
-    },
-    /// A patient's plane is asked for of a file that does not say how the patient lies.
-    #[error("`{}`: `{slicing}` is asked for, the file does not say how the patient lies\nhint: cut it as stored: `--slicing stored-k-xy`", path.display())]
-    NoOrientation {
-        /// The file.
-        path: PathBuf,
-        /// The plane.
-        slicing: Slicing,
-    },
-    /// A label map lies in another way than its image.
-    #[error("`{}`: by its header, the mask lies in another way in the patient than its image `{}`\nhint: reorient the mask to the image; if only its header is wrong, give it the image's affine", path.display(), image.display())]
-    MaskOrientation {
-        /// The mask's file.
-        path: PathBuf,
-        /// The image's file.
-        image: PathBuf,
-    },
-    /// Ranges of stored slices are asked for of a volume that is cut in another plane.
-    #[error("`{}`: slices are counted as the file is stored, and it is cut as `{slicing}`\nhint: leave `slices` blank, or cut it as stored: `--slicing stored-k-xy`", path.display())]
-    SlicesOfAnotherPlane {
-        /// The image's file.
-        path: PathBuf,
-        /// The plane.
-        slicing: Slicing,
-    },
-    /// Slices of a stack differ in size, or there is none.
-    #[error("`{}`: the slices differ in size, and cannot be cut in another plane\nhint: cut them as stored: `--slicing stored-k-xy`", path.display())]
-    UnevenStack {
-        /// The first file.
-        path: PathBuf,
-    },
-    /// A MATLAB file of a version before 7.3.
-    #[error("`{}`: the file is a MATLAB 5 file, expected version 7.3 (HDF5)\nhint: in MATLAB, save it with `-v7.3`", path.display())]
-    OldMat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Voxels that are complex, coloured or wider than 64 bits.
-    #[error("`{}`: the NIfTI data type is `{datatype}`, expected an integer or a float of 8 to 64 bits\nhint: convert it to one value per voxel, for instance 16-bit integers", path.display())]
-    UnsupportedVoxels {
-        /// The file.
-        path: PathBuf,
-        /// The code in the header.
-        datatype: i16,
-    },
-    /// The file ends before its last voxel.
-    #[error("`{}`: the header says {} of voxels, the file holds {found}\nhint: download or copy it again", path.display(), counted(*expected, "byte"))]
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that the header asks for.
-        expected: u64,
-        /// Bytes that are there.
-        found: u64,
-    },
-    /// The file goes on long after its last voxel.
-    #[error("`{}`: the header says {} of voxels, the file holds over {allowed} more\nhint: the header and the voxels do not belong together; download or copy it again", path.display(), counted(*expected, "byte"))]
-    TrailingData {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that the header asks for.
-        expected: u64,
-        /// Bytes that may follow them.
-        allowed: u64,
-    },
-    /// A label map holds something that is not a label.
-    #[error("`{}`: slice {slice} holds the value `{value}`, expected whole numbers in 0..=65535\nhint: save the mask as integers, and resize masks by nearest neighbour only", path.display())]
-    LabelValue {
-        /// The mask's file.
-        path: PathBuf,
-        /// The slice, from 0.
-        slice: usize,
-        /// The first such value.
-        value: f64,
-    },
-    /// A label map is coloured.
-    #[error("`{}`: the mask is coloured, expected one number per pixel\nhint: save it as a grey PNG that holds the label numbers", path.display())]
-    LabelColours {
-        /// The mask's file.
-        path: PathBuf,
-    },
-    /// A slice holds values that cannot be computed with.
-    #[error("`{}`: slice {slice}: {source}", path.display())]
-    NonFinite {
-        /// The image's file.
-        path: PathBuf,
-        /// The slice, from 0.
-        slice: usize,
-        /// How many.
-        source: NonFinite,
     },
     /// A word that is no intensity rule.
     #[error(
@@ -272,7 +95,6 @@ pub enum Error {
         /// Where it leads.
         target: PathBuf,
     },
-
     /// No dataset has this name.
     #[error(
         "`{name}`: no such dataset, expected one of `{known}`\nhint: use `manifest` or `folder` for your own images, or name a TOML file that describes them; `extract datasets` lists what is built in"
@@ -369,34 +191,6 @@ pub enum Error {
         /// The path in the cell.
         value: String,
     },
-    /// A sample asks for slices that its image does not have.
-    #[error("`{}`: the slices `{found}` are asked for, the image has {slices} (0 to {})\nhint: correct the `slices` column", path.display(), slices - 1)]
-    SliceRange {
-        /// The image's file.
-        path: PathBuf,
-        /// The first and the last slice asked for.
-        found: String,
-        /// How many there are.
-        slices: usize,
-    },
-    /// A mask is not of its image's shape.
-    #[error("`{}`: the mask is {found:?} (slices, rows, columns), its image is {expected:?}\nhint: resample the mask to the image's grid, by nearest neighbour", path.display())]
-    MaskShape {
-        /// The mask's file.
-        path: PathBuf,
-        /// Its slices, rows and columns.
-        found: [usize; 3],
-        /// The image's.
-        expected: [usize; 3],
-    },
-    /// All pixels of an image are equal.
-    #[error("`{}`: all pixels are {value}, the image is blank\nhint: look at the file; if it is meant to be blank, leave it out", path.display())]
-    Constant {
-        /// The image's file.
-        path: PathBuf,
-        /// The one value.
-        value: f32,
-    },
     /// None of a dataset's samples could be read.
     #[error(
         "no sample of {samples} could be read\nhint: the warnings above say why; correct that and run the same command again"
@@ -405,7 +199,6 @@ pub enum Error {
         /// How many there are.
         samples: u64,
     },
-
     /// A card cannot be understood.
     #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]
     Card {
@@ -414,6 +207,9 @@ pub enum Error {
         /// What the parser says.
         source: Box<toml::de::Error>,
     },
+    /// An image cannot be read, or it and its mask cannot be used.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The model cannot be had or run.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -435,7 +231,6 @@ pub enum Error {
         "a part of the program broke down, the cache is not finished\nhint: this is a mistake in the program; please report it with the command and what it printed above"
     )]
     Broken,
-
     /// Two classes have the same name, and so would have the same column.
     #[error("`{}`: two classes have the name `{name}`\nhint: give each class its own name", path.display())]
     DuplicateClass {
@@ -471,16 +266,6 @@ pub enum Error {
         found: String,
         /// What the rule needs.
         expected: String,
-        /// What to do.
-        hint: String,
-    },
-    /// A DICOM file of a kind that is not read.
-    #[error("`{}`: {found} is not supported\nhint: {hint}", path.display())]
-    UnsupportedDicom {
-        /// The file.
-        path: PathBuf,
-        /// What is in it.
-        found: String,
         /// What to do.
         hint: String,
     },

@@ -12,6 +12,7 @@ use crate::dataset::{Dataset, Recipe, Sample};
 use crate::preprocess::{
     Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Resize, Slicing, View,
 };
+use crate::read::ReadError;
 use crate::read::{Reader, Room, Source, Volume};
 
 /// What a dataset's recipe does to slices for a model of `image_size` pixels that was trained with
@@ -62,11 +63,11 @@ pub struct PreparedSample<'a> {
 ///
 /// # Errors
 ///
-/// What [`Reader::volume`] and [`Volume::cut`] give, [`Error::SliceRange`] and
-/// [`Error::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
-/// [`Error::MaskShape`] and [`Error::MaskOrientation`] if image and mask differ,
-/// [`Error::Constant`] if all pixels are equal, [`Error::TooLarge`], [`Error::NonFinite`] and
-/// [`Error::LabelValue`].
+/// What [`Reader::volume`] and [`Volume::cut`] give, [`ReadError::SliceRange`] and
+/// [`ReadError::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
+/// [`ReadError::MaskShape`] and [`ReadError::MaskOrientation`] if image and mask differ,
+/// [`ReadError::Constant`] if all pixels are equal, [`Error::TooLarge`],
+/// [`ReadError::NonFinite`] and [`ReadError::LabelValue`].
 pub fn open<'a>(
     reader: &'a Reader,
     index: usize,
@@ -82,10 +83,11 @@ pub fn open<'a>(
     });
     let mask = mask.collect::<Result<_, Error>>()?;
     if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
-        return Err(Error::SlicesOfAnotherPlane {
+        return Err(ReadError::SlicesOfAnotherPlane {
             path: image.path().to_path_buf(),
             slicing: recipe.slicing,
-        });
+        }
+        .into());
     }
     let image = image.cut(recipe.slicing)?;
     let slices = slice_range(sample, &image)?;
@@ -289,10 +291,11 @@ impl PreparedSample<'_> {
     fn check_image(&self) -> Result<(), Error> {
         let image = &self.image;
         if image.is_constant(self.slices()) {
-            return Err(Error::Constant {
+            return Err(ReadError::Constant {
                 path: image.path().to_path_buf(),
                 value: image.plane(self.slices.start)[[0, 0, 0]],
-            });
+            }
+            .into());
         }
         self.slices().try_for_each(|k| {
             let total = image.shape(k).iter().product();
@@ -313,11 +316,12 @@ impl PreparedSample<'_> {
                 let (found, expected) = (shape(mask, k_found), shape(&self.image, k));
                 if found != expected {
                     let path = mask.path().to_path_buf();
-                    return Err(Error::MaskShape {
+                    return Err(ReadError::MaskShape {
                         path,
                         found,
                         expected,
-                    });
+                    }
+                    .into());
                 }
             }
         }
@@ -342,11 +346,12 @@ impl PreparedSample<'_> {
     }
 
     fn non_finite(&self, slice: usize, source: NonFinite) -> Error {
-        Error::NonFinite {
+        ReadError::NonFinite {
             path: self.image.path().to_path_buf(),
             slice,
             source,
         }
+        .into()
     }
 }
 
@@ -358,11 +363,12 @@ fn slice_range(sample: &Sample, image: &Volume) -> Result<Range<usize>, Error> {
     if last < image.slices() {
         return Ok(first..last + 1);
     }
-    Err(Error::SliceRange {
+    Err(ReadError::SliceRange {
         path: image.path().to_path_buf(),
         found: format!("{first}-{last}"),
         slices: image.slices(),
-    })
+    }
+    .into())
 }
 
 pub(crate) fn slashed(path: &Path) -> String {

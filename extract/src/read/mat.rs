@@ -12,6 +12,7 @@ use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
 use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED, Room};
 use crate::Error;
+use crate::read::ReadError;
 
 /// How often the bytes of a file may be read before it is taken for one that leads in circles.
 const MAX_READS: u64 = 16;
@@ -31,7 +32,8 @@ impl<'a> MatFile<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::OldMat`] for MATLAB files before 7.3, which are not HDF5, and [`Error::Damaged`].
+    /// [`ReadError::OldMat`] for MATLAB files before 7.3, which are not HDF5, and
+    /// [`Error::Damaged`].
     pub(crate) fn open(path: &'a Path) -> Result<MatFile<'a>, Error> {
         let wrong = |error| Error::damaged(path, error);
         let mut file = fs::File::open(path).map_err(Error::io(path))?;
@@ -213,7 +215,7 @@ fn refuse_other(path: &Path, start: &[u8]) -> Result<(), Error> {
     let path = path.to_path_buf();
     match start {
         [] => Err(Error::EmptyFile { path }),
-        b"MATLAB 5.0" => Err(Error::OldMat { path }),
+        b"MATLAB 5.0" => Err(ReadError::OldMat { path }.into()),
         _ => Ok(()),
     }
 }

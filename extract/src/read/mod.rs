@@ -1,6 +1,7 @@
 //! Reading image files: whatever the format, one [`Volume`] of slices.
 
 pub(crate) mod dicom;
+mod error;
 pub(crate) mod mat;
 mod nifti;
 pub(crate) mod npz;
@@ -20,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+pub use self::error::ReadError;
 use self::mat::MatFile;
 use self::npz::NpzArray;
 pub(crate) use self::room::Room;
@@ -175,10 +177,11 @@ pub(crate) fn file_behind(path: &Path) -> Result<PathBuf, Error> {
         .collect();
     match (files.pop(), files.len()) {
         (Some(file), 0) => Ok(file),
-        (last, others) => Err(Error::FolderNotFile {
+        (last, others) => Err(ReadError::FolderNotFile {
             path: path.to_path_buf(),
             found: others + usize::from(last.is_some()),
-        }),
+        }
+        .into()),
     }
 }
 
@@ -200,13 +203,13 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
     if start.is_empty() {
         Error::EmptyFile { path }
     } else if start.starts_with(&[0, 5, 0x16, 7]) {
-        Error::AppleDouble { path }
+        ReadError::AppleDouble { path }.into()
     } else if text.contains("<!doctype") || text.contains("<html") {
         Error::WebPage { path }
     } else {
         let start = start.iter().take(4).map(|byte| format!("{byte:02x}"));
         let start = start.collect::<Vec<_>>().join(" ");
-        Error::UnknownFormat { path, start }
+        ReadError::UnknownFormat { path, start }.into()
     }
 }
 

@@ -12,6 +12,7 @@ use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
 use super::{MAX_RATIO, MAX_SIDE, Room, contained};
 use crate::Error;
+use crate::read::ReadError;
 
 /// Most memory that an unpacked image may take.
 const MAX_BYTES: u64 = 1 << 30;
@@ -136,7 +137,7 @@ fn explain(path: &Path, error: ImageError) -> Error {
             found: reason,
             limit: format!("{MAX_SIDE} pixels a side and {MAX_BYTES} bytes"),
         },
-        ImageError::Unsupported(_) => Error::UnsupportedRaster { path, reason },
+        ImageError::Unsupported(_) => ReadError::UnsupportedRaster { path, reason }.into(),
         _ => Error::Damaged { path, reason },
     }
 }

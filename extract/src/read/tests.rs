@@ -418,7 +418,7 @@ fn a_mask_in_three_equal_channels_is_grey() {
 #[test]
 fn the_error_for_values_that_are_not_finite_names_file_and_option() {
     let source = crate::preprocess::NonFinite { count: 2, total: 9 };
-    let text = Error::NonFinite {
+    let text = ReadError::NonFinite {
         path: "a.nii".into(),
         slice: 4,
         source,

@@ -10,6 +10,7 @@ use super::orient::{self, Affine};
 use super::voxels::{Voxel, Voxels};
 use crate::Error;
 use crate::preprocess::{Bounds, Slicing};
+use crate::read::ReadError;
 
 /// How far a stored label may be from a whole number.
 const LABEL_TOLERANCE: f64 = 1e-3;
@@ -67,7 +68,7 @@ impl Volume {
     ///
     /// # Errors
     ///
-    /// [`Error::UnevenStack`] if there is none.
+    /// [`ReadError::UnevenStack`] if there is none.
     pub(super) fn stacked(volumes: Vec<Volume>) -> Result<Volume, Error> {
         let geometry = orient::of_stack(volumes.iter().map(|volume| &volume.geometry));
         let spacing_mm = volumes.first().and_then(|volume| volume.spacing_mm);
@@ -81,7 +82,7 @@ impl Volume {
             .collect();
         if blocks.is_empty() {
             let path = PathBuf::new();
-            return Err(Error::UnevenStack { path });
+            return Err(ReadError::UnevenStack { path }.into());
         }
         Ok(Volume {
             blocks,
@@ -164,12 +165,12 @@ impl Volume {
     ///
     /// # Errors
     ///
-    /// [`Error::LabelValue`] for a value that is no whole number in 0..=65535, and
-    /// [`Error::LabelColours`] for a coloured image.
+    /// [`ReadError::LabelValue`] for a value that is no whole number in 0..=65535, and
+    /// [`ReadError::LabelColours`] for a coloured image.
     pub fn label_plane(&self, k: usize) -> Result<Mask, Error> {
         let (block, inner) = self.block(k);
         let labels = block.voxels.labels(inner, block.scale, label);
-        let labels = labels.map_err(|value| Error::LabelValue {
+        let labels = labels.map_err(|value| ReadError::LabelValue {
             path: block.path.clone(),
             slice: k,
             value,
@@ -177,9 +178,10 @@ impl Volume {
         let first = labels.index_axis(Axis(0), 0);
         match labels.outer_iter().skip(1).all(|plane| plane == first) {
             true => Ok(first.to_owned()),
-            false => Err(Error::LabelColours {
+            false => Err(ReadError::LabelColours {
                 path: block.path.clone(),
-            }),
+            }
+            .into()),
         }
     }
 
@@ -193,13 +195,15 @@ impl Volume {
     ///
     /// # Errors
     ///
-    /// [`Error::MaskOrientation`] if both files say how the patient lies, and not in the same way.
+    /// [`ReadError::MaskOrientation`] if both files say how the patient lies, and not in the same
+    /// way.
     pub fn placed_as(mut self, image: &Volume) -> Result<Volume, Error> {
         if !orient::agree(&self.geometry, &image.geometry) {
-            return Err(Error::MaskOrientation {
+            return Err(ReadError::MaskOrientation {
                 path: self.path().to_path_buf(),
                 image: image.path().to_path_buf(),
-            });
+            }
+            .into());
         }
         self.geometry = image.geometry.clone();
         Ok(self)
@@ -209,13 +213,13 @@ impl Volume {
     ///
     /// # Errors
     ///
-    /// [`Error::NoOrientation`] for a patient's plane if the file does not say how the patient
-    /// lies, and [`Error::UnevenStack`] if slices differ in size.
+    /// [`ReadError::NoOrientation`] for a patient's plane if the file does not say how the patient
+    /// lies, and [`ReadError::UnevenStack`] if slices differ in size.
     pub fn cut(mut self, slicing: Slicing) -> Result<Volume, Error> {
         let is_flat = self.slices() == self.blocks.len() && self.slices() > 1;
         let Some((axes, flipped)) = orient::axes(slicing, &self.geometry, self.slices()) else {
             let path = self.path().to_path_buf();
-            return Err(Error::NoOrientation { path, slicing });
+            return Err(ReadError::NoOrientation { path, slicing }.into());
         };
         if axes == [0, 1, 2] && flipped == [false; 3] {
             return Ok(self);
@@ -249,7 +253,7 @@ impl Volume {
             .map(|b| b.voxels.scaled(b.scale))
             .collect();
         let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
-        let joined = concatenate(Axis(0), &views).map_err(|_| Error::UnevenStack {
+        let joined = concatenate(Axis(0), &views).map_err(|_| ReadError::UnevenStack {
             path: self.path().to_path_buf(),
         })?;
         let first = &self.blocks[0];

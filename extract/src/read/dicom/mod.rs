@@ -31,6 +31,7 @@ use super::volume::{Geometry, Volume};
 use super::voxels::Voxels;
 use super::{Room, SNIFFED_BYTES};
 use crate::Error;
+use crate::read::ReadError;
 
 pub(super) use self::file::is_dicom;
 pub(crate) use self::placement::{Oddity, Placement, oddity};
@@ -102,9 +103,9 @@ fn header_of(opened: &Opened) -> Header {
 ///
 /// # Errors
 ///
-/// [`Error::UnsupportedDicom`] for a transfer syntax or a kind of pixel that is not read, or if there
-/// are no pixels; [`Error::Damaged`], [`Error::Truncated`], [`Error::TrailingData`] if attributes and
-/// pixels do not agree; [`Error::TooLarge`].
+/// [`ReadError::UnsupportedDicom`] for a transfer syntax or a kind of pixel that is not read, or if
+/// there are no pixels; [`Error::Damaged`], [`ReadError::Truncated`], [`ReadError::TrailingData`] if
+/// attributes and pixels do not agree; [`Error::TooLarge`].
 pub(super) fn read(path: &Path, room: &Room) -> Result<Volume, Error> {
     let length = fs::metadata(path).map_err(Error::io(path))?.len();
     let _file = room.take(path, "the file", length)?;
@@ -173,18 +174,20 @@ fn native(
     let allowed = (frame / layout.rows).max(2) as u64 - 1;
     let path = path.to_path_buf();
     if found < expected {
-        return Err(Error::Truncated {
+        return Err(ReadError::Truncated {
             path,
             expected,
             found,
-        });
+        }
+        .into());
     }
     if found > expected + allowed {
-        return Err(Error::TrailingData {
+        return Err(ReadError::TrailingData {
             path,
             expected,
             allowed,
-        });
+        }
+        .into());
     }
     let frames = bytes.chunks_exact(frame).take(layout.frames);
     Ok(frames
@@ -266,9 +269,10 @@ fn unknown_syntax(path: &Path, syntax: &str) -> Error {
 }
 
 fn unsupported(path: &Path, found: String, hint: &str) -> Error {
-    Error::UnsupportedDicom {
+    ReadError::UnsupportedDicom {
         path: path.to_path_buf(),
         found,
         hint: hint.to_owned(),
     }
+    .into()
 }

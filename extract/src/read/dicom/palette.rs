@@ -40,7 +40,7 @@ struct Table {
 ///
 /// # Errors
 ///
-/// [`Error::UnsupportedDicom`] if a table is missing, segmented or too short.
+/// [`ReadError::UnsupportedDicom`] if a table is missing, segmented or too short.
 pub(super) fn coloured(
     path: &Path,
     attributes: &DataSet,

@@ -8,6 +8,7 @@ use nifti::NiftiHeader;
 use super::damaged;
 use crate::Error;
 use crate::read::MAX_SIDE;
+use crate::read::ReadError;
 use crate::read::orient::{self, Affine};
 use crate::read::volume::Geometry;
 
@@ -26,12 +27,14 @@ pub(super) fn read(path: &Path, reader: &mut impl Read) -> Result<NiftiHeader, E
     match super::version(&bytes) {
         Some(1) if bytes.len() == BYTES => parse(path, &bytes),
         Some(1) => Err(damaged(path, &io::ErrorKind::UnexpectedEof.into())),
-        Some(_) => Err(Error::Nifti2 {
+        Some(_) => Err(ReadError::Nifti2 {
             path: path.to_path_buf(),
-        }),
-        None => Err(Error::NotNifti {
+        }
+        .into()),
+        None => Err(ReadError::NotNifti {
             path: path.to_path_buf(),
-        }),
+        }
+        .into()),
     }
 }
 
@@ -42,9 +45,10 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<NiftiHeader, Error> {
             path: path.to_path_buf(),
             reason: error.to_string(),
         }),
-        b"ni1\0" => Err(Error::NiftiPair {
+        b"ni1\0" => Err(ReadError::NiftiPair {
             path: path.to_path_buf(),
-        }),
+        }
+        .into()),
         _ => {
             let value = magic.escape_ascii().to_string();
             Err(bad_header(path, "magic", value, "`n+1`"))
@@ -67,7 +71,7 @@ pub(super) fn shape(path: &Path, header: &NiftiHeader) -> Result<([usize; 3], us
     let channels = longer.next().copied().unwrap_or(1);
     if longer.next().is_some() {
         let (path, shape) = (path.to_path_buf(), axes.to_vec());
-        return Err(Error::FiveDimensional { path, shape });
+        return Err(ReadError::FiveDimensional { path, shape }.into());
     }
     let shape = [0, 1, 2].map(|axis| axes.get(axis).copied().unwrap_or(1).into());
     Ok((shape, channels.into()))
@@ -164,10 +168,11 @@ pub(super) fn spacing_mm(header: &NiftiHeader) -> Option<[f32; 3]> {
 }
 
 fn bad_header(path: &Path, field: &'static str, value: String, expected: &'static str) -> Error {
-    Error::BadHeader {
+    ReadError::BadHeader {
         path: path.to_path_buf(),
         field,
         value,
         expected,
     }
+    .into()
 }

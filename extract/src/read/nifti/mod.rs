@@ -15,6 +15,7 @@ use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
 use super::{Room, numbers};
 use crate::Error;
+use crate::read::ReadError;
 
 /// Bytes that may follow the voxels and are ignored: padding to whole blocks of a tape or disk.
 const PADDING: u64 = 511;
@@ -145,15 +146,17 @@ impl Layout {
 
     fn channel(&self, path: &Path, wanted: Option<u32>) -> Result<u32, Error> {
         match wanted {
-            None if self.channels > 1 => Err(Error::FourDimensional {
+            None if self.channels > 1 => Err(ReadError::FourDimensional {
                 path: path.to_path_buf(),
                 channels: self.channels,
-            }),
-            Some(channel) if channel as usize >= self.channels => Err(Error::NoChannel {
+            }
+            .into()),
+            Some(channel) if channel as usize >= self.channels => Err(ReadError::NoChannel {
                 path: path.to_path_buf(),
                 found: channel,
                 channels: self.channels,
-            }),
+            }
+            .into()),
             wanted => Ok(wanted.unwrap_or(0)),
         }
     }
@@ -187,10 +190,11 @@ impl Kind {
             Ok(NiftiType::Int64) => Ok(Kind::I64),
             Ok(NiftiType::Float32) => Ok(Kind::F32),
             Ok(NiftiType::Float64) => Ok(Kind::F64),
-            _ => Err(Error::UnsupportedVoxels {
+            _ => Err(ReadError::UnsupportedVoxels {
                 path: path.to_path_buf(),
                 datatype: header.datatype,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -229,11 +233,12 @@ fn read_voxels<T: Voxel>(
 ) -> Result<Voxels, Error> {
     let values: Vec<T> =
         numbers(reader, layout.voxels() as usize).map_err(|short| match short.error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::Truncated {
+            io::ErrorKind::UnexpectedEof => ReadError::Truncated {
                 path: path.to_path_buf(),
                 expected: layout.channel_bytes(),
                 found: short.found,
-            },
+            }
+            .into(),
             _ => damaged(path, &short.error),
         })?;
     Ok(voxels_at(layout, values, 0))
@@ -263,11 +268,12 @@ fn skip_rest(path: &Path, reader: &mut impl Read, layout: &Layout) -> Result<(),
     let allowed = layout.allowed_after();
     let rest = io::copy(&mut reader.take(allowed + 1), &mut io::sink());
     if rest.map_err(|error| damaged(path, &error))? > allowed {
-        return Err(Error::TrailingData {
+        return Err(ReadError::TrailingData {
             path: path.to_path_buf(),
             expected: layout.bytes(),
             allowed,
-        });
+        }
+        .into());
     }
     Ok(())
 }
