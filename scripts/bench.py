@@ -97,15 +97,9 @@ def measure(home, arguments, name, size, provider, precision):
     return (
         f"{found['slices_per_second']:.2f}",
         f"{found['inference_share']:.0%}",
-        *parity(first),
+        *bench_home.parity(first),
         f"{found['peak_rss_bytes'] / 1e6:.0f} MB",
     )
-
-
-def parity(summary):
-    """A model whose graph another tool made is the reference itself."""
-    found = summary["parity"]
-    return (f"{found['cosine_min']:.7f}", f"{found['relative_rms']:.1e}") if found else ("-", "-")
 
 
 if __name__ == "__main__":

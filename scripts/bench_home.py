@@ -72,6 +72,12 @@ def reason(stderr):
     return (errors or lines or ["it said nothing"])[-1]
 
 
+def parity(summary):
+    """The least cosine and the relative RMS as text; a graph of another tool is the reference."""
+    found = summary["parity"]
+    return (f"{found['cosine_min']:.7f}", f"{found['relative_rms']:.1e}") if found else ("-", "-")
+
+
 def default_extract():
     target = Path(os.environ.get("CARGO_TARGET_DIR", wheels.ROOT / "target"))
     return target / "release" / "extract"

@@ -42,7 +42,7 @@ def write(card, path):
             f"{card['name']}: found other tensors than Dinov2's\n"
             "hint: give a model that has them, for instance `dinov2-b14`"
         )
-    header, end = {}, 0
+    header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in shapes(card).items():
         begin, end = end, end + 4 * int(np.prod(shape))
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
