@@ -71,9 +71,7 @@ def main():
         (our_seconds, our_sum), (their_seconds, their_sum) = measure(ours + words), measure(theirs)
         ratios.append(their_seconds / our_seconds)
         drift = abs(our_sum - their_sum) / their_sum
-        print(
-            f"probe {our_seconds:.3f} s, faiss {their_seconds:.3f} s, checksums differ by {drift:.1e}"
-        )
+        print(f"probe {our_seconds:.3f} s, faiss {their_seconds:.3f} s, checksums differ by {drift:.1e}")
     print(f"faiss takes {statistics.median(ratios):.2f} times as long (median of {args.rounds})")
 
 
