@@ -74,7 +74,9 @@ def main():
         (seconds, products, _), (their_seconds,) = measure(ours + words), measure(theirs)
         ratios.append(their_seconds / seconds)
         bare.append(seconds / products)
-        print(f"probe {seconds:.3f} s, its products {products:.3f} s, PyTorch {their_seconds:.3f} s")
+        print(
+            f"probe {seconds:.3f} s, its products {products:.3f} s, PyTorch {their_seconds:.3f} s"
+        )
     print(f"PyTorch takes {statistics.median(ratios):.2f} times as long (median of {args.rounds})")
     print(f"probe takes {statistics.median(bare):.2f} times as long as its bare products")
 

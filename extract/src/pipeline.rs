@@ -101,7 +101,7 @@ type Line<'a> = (usize, &'a Sample, SyncSender<Prepared>);
 ///
 /// # Errors
 ///
-/// [`Error::Run`] if the backbone fails, [`Error::Cache`] if the cache cannot be written, and
+/// [`Error::Model`] if the backbone fails, [`Error::Cache`] if the cache cannot be written, and
 /// [`Error::NothingRead`] if no sample of the dataset could be read. What is in finished shards
 /// stays, and the next run goes on from there.
 pub fn run(
