@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample};
 use crate::preprocess::{
-    Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Resize, Slicing, View,
+    Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
 };
 use crate::read::ReadError;
 use crate::read::{Reader, Room, Source, Volume};
@@ -22,7 +22,7 @@ pub fn preprocess(recipe: &Recipe, image_size: u32, mean: [f32; 3], std: [f32; 3
         image_size,
         slicing: recipe.slicing,
         intensity: recipe.intensity,
-        resize: Resize::default(),
+        resize: recipe.resize,
         rescale: recipe.rescale,
         mean,
         std,

@@ -202,3 +202,19 @@ fn channels_are_normalised_by_the_model_s_statistics_or_by_imagenet_s_as_the_rec
     assert_eq!(std(&[]), 0.25);
     assert!((std(&["--normalise", "imagenet"]) - 0.229).abs() < 1e-6);
 }
+
+#[test]
+fn a_crop_is_refused_where_masks_or_views_would_not_lie_as_the_tokens() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(3);
+    let crop = ["--resize", "bicubic-squash-crop"];
+    lab.extract("manifest", &manifest, &crop).expect(0);
+    let meta = CacheReader::open(&lab.cache()).unwrap().meta().clone();
+    assert_eq!(meta.preprocess["resize"], "bicubic-squash-crop");
+    lab.extract(
+        "manifest",
+        &manifest,
+        &[&crop[..], &["--views", "1"]].concat(),
+    )
+    .expect_error(2, &["bicubic-squash-crop", "--views", "masks"]);
+}

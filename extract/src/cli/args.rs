@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::Format;
 use super::backbone::BackboneArgs;
 use crate::dataset::{self, Dataset, DatasetCard};
-use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Slicing};
+use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::split::SplitRule;
 
 /// What `extract` is told.
@@ -39,6 +39,9 @@ pub struct ExtractArgs {
     /// How volumes are cut, instead of the recipe's: `stored-k-xy`, `axial`, `coronal`, …
     #[arg(long, help_heading = "Recipe")]
     pub slicing: Option<Slicing>,
+    /// How slices are brought to the model's size, instead of the recipe's
+    #[arg(long, help_heading = "Recipe")]
+    pub resize: Option<Resize>,
     /// How intensities become 0 to 1, instead of the recipe's
     #[arg(long, help_heading = "Recipe")]
     pub rescale: Option<Rescale>,

@@ -72,6 +72,7 @@ fn summary(card: &DatasetCard) -> anyhow::Result<Value> {
         recipes[name] = json!({
             "intensity": recipe.intensity,
             "slicing": recipe.slicing,
+            "resize": recipe.resize,
             "rescale": recipe.rescale,
             "normalise": recipe.normalise,
             "split": recipe.split.clone().unwrap_or_default(),

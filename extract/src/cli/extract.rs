@@ -13,7 +13,7 @@ use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
 use crate::prepare;
-use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Views};
+use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Resize, Views};
 use crate::read::Reader;
 use crate::split::{self, Member, SplitRule};
 use crate::{fingerprint, project};
@@ -29,6 +29,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
     let card = args.backbone.card(&home)?;
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;
+    check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
     let mut opened = args.backbone.open(&home, &card)?;
     let meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
@@ -76,6 +77,7 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     let mut recipe = card.recipe(args.recipe.as_deref())?;
     recipe.intensity = args.intensity.unwrap_or(recipe.intensity);
     recipe.slicing = args.slicing.unwrap_or(recipe.slicing);
+    recipe.resize = args.resize.unwrap_or(recipe.resize);
     recipe.rescale = args.rescale.unwrap_or(recipe.rescale);
     recipe.normalise = args.normalise.unwrap_or(recipe.normalise);
     recipe.allow_patient_overlap |= args.allow_patient_overlap;
@@ -128,6 +130,17 @@ fn recorded(rule: &SplitRule) -> String {
         }
         rule => rule.to_string(),
     }
+}
+
+/// Masks and augmented views know nothing of a crop: tokens would lie elsewhere than they do.
+fn check_crop(dataset: &Dataset, recipe: &Recipe, views: u16) -> anyhow::Result<()> {
+    if recipe.resize == Resize::BicubicSquashCrop && (views > 0 || pipeline::has_masks(dataset)) {
+        anyhow::bail!(
+            "`{}`: the resizing `bicubic-squash-crop` is for datasets without masks, and without `--views`\nhint: give `--resize bicubic-squash`",
+            dataset.name
+        );
+    }
+    Ok(())
 }
 
 fn preprocess(

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::files::read_text;
 use super::missing::examples;
 use crate::Error;
-use crate::preprocess::{Intensity, Normalise, Rescale, Slicing};
+use crate::preprocess::{Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::split::SplitRule;
 
 /// A dataset as its TOML file describes it.
@@ -68,6 +68,8 @@ pub struct Recipe {
     pub intensity: Intensity,
     /// How volumes are cut.
     pub slicing: Slicing,
+    /// How slices are brought to the model's size.
+    pub resize: Resize,
     /// How intensities are brought to 0..=1.
     pub rescale: Rescale,
     /// How channels are normalised.

@@ -7,7 +7,7 @@ mod views;
 
 use cache::counted;
 use clap::ValueEnum;
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 pub use intensity::{Bounds, Intensity, Range, WINDOWS};
@@ -48,12 +48,32 @@ pub struct Preprocess {
 }
 
 /// How slices are brought to the model's size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Resize {
     /// Bicubic (a = -0.75) without antialiasing, to a square whatever the aspect ratio.
     #[default]
-    #[serde(rename = "bicubic-squash")]
     BicubicSquash,
+    /// The same to 8/7 of the size (256 for 224), of which the middle is kept: as the study did for
+    /// nearest neighbours.
+    BicubicSquashCrop,
+}
+
+impl Resize {
+    /// The channel `[H, W]` as `[size, size]`.
+    fn apply(self, channel: ArrayView2<f32>, size: usize) -> Array2<f32> {
+        match self {
+            Resize::BicubicSquash => resize::bicubic(channel, size),
+            Resize::BicubicSquashCrop => {
+                let side = size * 8 / 7;
+                // As torchvision's `CenterCrop` rounds.
+                let first = ((side - size) as f64 / 2.0).round_ties_even() as usize;
+                let middle = first..first + size;
+                let squashed = resize::bicubic(channel, side);
+                squashed.slice(s![middle.clone(), middle]).to_owned()
+            }
+        }
+    }
 }
 
 /// How intensities are brought to 0..=1.
@@ -191,7 +211,7 @@ impl Preprocess {
         if self.rescale == Rescale::MinMaxPerChannel {
             contrast(channel)?;
         }
-        let mut resized = resize::bicubic(channel, self.image_size as usize);
+        let mut resized = self.resize.apply(channel, self.image_size as usize);
         if view.turns() {
             resized = view.turned(&resized, self.outside(bounds));
         }

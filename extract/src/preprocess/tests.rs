@@ -35,6 +35,18 @@ fn bounds_keep_equal_intensities_equal_from_slice_to_slice() {
     assert_eq!(bright[[0, 1, 1]], 1.0);
 }
 
+#[test]
+fn a_crop_is_the_middle_of_a_slice_resized_to_eight_sevenths() {
+    let mut recipe = recipe("window:0:100", NonFinitePolicy::Error);
+    (recipe.rescale, recipe.mean, recipe.std) = (Rescale::Bounds, [0.0; 3], [1.0; 3]);
+    let plane = Array3::from_shape_fn((1, 40, 30), |(_, y, x)| ((y * 7 + x * 13) % 101) as f32);
+    (recipe.image_size, recipe.resize) = (64, Resize::BicubicSquash);
+    let whole = applied(&recipe, plane.clone());
+    (recipe.image_size, recipe.resize) = (56, Resize::BicubicSquashCrop);
+    let middle = applied(&recipe, plane);
+    assert_eq!(middle, whole.slice(s![.., 4..60, 4..60]));
+}
+
 fn grey() -> Array3<f32> {
     array![[[10.0, 20.0], [30.0, 50.0]]]
 }
