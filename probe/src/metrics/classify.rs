@@ -2,6 +2,8 @@
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
 
+use super::ranked::{self, Example, Ranked};
+
 /// A class against the rest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassAuroc {
@@ -31,21 +33,14 @@ pub struct Classification {
 ///
 /// `scores` and `positives` are both `[N]`.
 pub fn auroc(scores: ArrayView1<f64>, positives: &[bool]) -> Option<f64> {
-    let mut examples: Vec<(f64, bool)> = scores
-        .iter()
-        .map(|&score| score + 0.0)
-        .zip(positives.iter().copied())
-        .collect();
-    examples.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut half_wins, mut below) = (0_u64, 0_u64);
-    for ties in examples.chunk_by(|a, b| a.0 == b.0) {
-        let positives = ties.iter().filter(|&&(_, positive)| positive).count() as u64;
-        let negatives = ties.len() as u64 - positives;
-        half_wins += positives * (2 * below + negatives);
-        below += negatives;
-    }
-    let pairs = (examples.len() as u64 - below) * below;
-    (pairs > 0).then(|| half_wins as f64 / (2 * pairs) as f64)
+    let cases = scores.iter().zip(positives).enumerate();
+    let example = |(case, (&score, &positive)): (usize, (&f64, &bool))| Example {
+        case: case as u32,
+        score,
+        positive,
+    };
+    let class = Ranked::new(0, cases.map(example).collect());
+    ranked::auroc(&class, &class.once())
 }
 
 /// Measures `scores [N, C]` against one class per example, `labels [N]`.
@@ -92,7 +87,7 @@ fn class_auroc(scores: ArrayView2<f64>, class: usize, positives: Vec<bool>) -> C
     }
 }
 
-fn first_highest(row: ArrayView1<f64>) -> usize {
+pub(super) fn first_highest(row: ArrayView1<f64>) -> usize {
     let higher = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
     (1..row.len()).fold(0, higher)
 }
