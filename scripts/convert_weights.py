@@ -50,7 +50,7 @@ def read(path):
 def write(tensors, path):
     """Writes `path` atomically; tensors that share memory get copies of their own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
         from safetensors.numpy import save_file
 

@@ -112,11 +112,15 @@ def trace(tokens, size):
 
 
 def write(model, path):
-    """Writes `path` atomically, and `path.data` before it if the weights are large."""
+    """Writes `path` atomically; `path.data` before it if the weights are large, as half of them
+    without a graph are nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = model.graph.initializers.values()
     large = sum(value.const_value.nbytes for value in values) > LARGE
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    if large:
+        # A stop must not leave the graph of before with the weights of now.
+        path.unlink(missing_ok=True)
     onnx_ir.save(model, partial, external_data=f"{path.name}.data" if large else None)
     os.replace(partial, path)
 

@@ -67,7 +67,12 @@ impl Parity {
         let rows = reference.outer_iter().zip(found.outer_iter());
         let cosines = rows.map(|(a, b)| {
             let cosine = a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt();
-            if cosine.is_nan() { -1.0 } else { cosine }
+            match cosine.is_nan() {
+                // Both zero, as tokens after a ReLU may be.
+                true if a == b => 1.0,
+                true => -1.0,
+                false => cosine,
+            }
         });
         self.cosine_min = cosines.fold(self.cosine_min, f64::min);
         let energy = |x: ArrayView2<'_, f64>| x.map_axis(Axis(0), |column| column.dot(&column));
@@ -82,7 +87,10 @@ impl Parity {
         let massive = own.iter().filter(|own| **own > most).count();
         self.massive_channels = self.massive_channels.max(massive);
         if own_sum > 0.0 {
-            self.relative_rms = self.relative_rms.max((off_sum / own_sum).sqrt());
+            let rms = (off_sum / own_sum).sqrt();
+            // A maximum would leave NaN out.
+            let rms = if rms.is_nan() { f64::INFINITY } else { rms };
+            self.relative_rms = self.relative_rms.max(rms);
         }
     }
 
@@ -120,6 +128,13 @@ pub fn slices(dataset: &Dataset, recipe: &Preprocess, count: usize) -> Option<Ar
     let pixels: Vec<_> = (0..count).filter_map(middle).collect();
     let views: Vec<_> = pixels.iter().map(|pixels| pixels.view()).collect();
     concatenate(Axis(0), &views).ok()
+}
+
+/// Whether no token holds NaN or infinity.
+pub fn is_finite(tokens: &TokenBatch) -> bool {
+    let finite = |value: &f32| value.is_finite();
+    let rows = tokens.cls.iter().chain(&tokens.mean);
+    rows.flatten().all(finite) && tokens.patch.iter().flatten().all(finite)
 }
 
 /// The tokens of slices, in batches as large as the backbone takes.
@@ -205,5 +220,9 @@ mod tests {
         parity.check(0.51).unwrap_err();
         let nan = Parity::of(&reference, &batch(Array2::from_elem((2, 4), f32::NAN)));
         nan.check(0.0).unwrap_err();
+        assert_eq!(nan.relative_rms, f64::INFINITY);
+        let zeros = batch(Array2::zeros((2, 4)));
+        Parity::of(&zeros, &zeros).check(1.0).unwrap();
+        Parity::of(&zeros, &reference).check(0.0).unwrap_err();
     }
 }

@@ -5,6 +5,7 @@ mod card;
 mod datasets;
 mod extract;
 mod fixtures;
+mod hostile_models;
 mod hub;
 mod lab;
 mod layers;

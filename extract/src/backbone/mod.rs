@@ -9,7 +9,7 @@ use std::path::Path;
 
 use cache::{LayerShape, Mask, ModelMeta, SliceMeta, TokenBatch, Tokens};
 use half::f16;
-use ndarray::{Array, Array4, Axis, Dimension, Slice};
+use ndarray::{Array, Array4, ArrayViewD, Axis, Dimension, Slice};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
 use ort::value::TensorRef;
 
@@ -119,6 +119,11 @@ impl Backbone {
     pub fn embed(&mut self, batch: SliceBatch) -> Result<TokenBatch, ModelError> {
         let failed = run_error(&self.exported.path);
         let pixels = batch.pixels.as_standard_layout();
+        let rows = pixels.len_of(Axis(0));
+        let computed = match &self.buffers {
+            Some(_) => self.options.batch_size as usize,
+            None => rows,
+        };
         let outputs = match &mut self.buffers {
             Some(buffers) => buffers.run(&mut self.session, pixels.view()),
             None => TensorRef::from_array_view(pixels.view()).and_then(|input| {
@@ -128,16 +133,19 @@ impl Backbone {
         };
         let outputs = Outputs {
             outputs: outputs.map_err(&failed)?,
-            rows: pixels.len_of(Axis(0)),
-            layers: self.options.layers,
+            rows,
+            computed,
+            shapes: &self.shapes,
             file: &self.exported.path,
         };
         Ok(TokenBatch {
-            cls: outputs.tokens("cls")?,
-            mean: outputs.tokens("mean")?,
+            cls: outputs.tokens("cls", |shape| vec![shape.cls])?,
+            mean: outputs.tokens("mean", |shape| vec![shape.patch])?,
             patch: match self.options.tokens {
                 Tokens::Cls => Vec::new(),
-                Tokens::All => outputs.tokens("patch")?,
+                Tokens::All => outputs.tokens("patch", |shape| {
+                    vec![shape.grid[0] * shape.grid[1], shape.patch]
+                })?,
             },
             slices: batch.slices,
             masks: batch.masks,
@@ -150,35 +158,55 @@ struct Outputs<'a> {
     outputs: SessionOutputs<'a>,
     /// Number of slices that were asked for.
     rows: usize,
-    layers: u32,
+    /// Number of slices that were computed: more where a batch was filled up.
+    computed: usize,
+    shapes: &'a [LayerShape],
     file: &'a Path,
 }
 
 impl Outputs<'_> {
-    /// The tokens of a kind, an array per layer, oldest first.
-    fn tokens<D: Dimension>(&self, kind: &str) -> Result<Vec<Array<f32, D>>, ModelError> {
-        let layers = (1..=self.layers).rev();
+    /// The tokens of a kind, an array per layer, oldest first, of `axes` after the batch.
+    fn tokens<D: Dimension>(
+        &self,
+        kind: &str,
+        axes: impl Fn(&LayerShape) -> Vec<u32>,
+    ) -> Result<Vec<Array<f32, D>>, ModelError> {
+        let layers = (1..=self.shapes.len()).rev().zip(self.shapes);
         layers
-            .map(|layer| self.array(&format!("{kind}_{layer}")))
+            .map(|(layer, shape)| self.array(&format!("{kind}_{layer}"), &axes(shape)))
             .collect()
     }
 
-    fn array<D: Dimension>(&self, name: &str) -> Result<Array<f32, D>, ModelError> {
+    fn array<D: Dimension>(&self, name: &str, axes: &[u32]) -> Result<Array<f32, D>, ModelError> {
         let missing = || wrong_output(self.file, name, "missing", "present");
         let value = self.outputs.get(name).ok_or_else(missing)?;
-        let rows = Slice::from(..self.rows);
         let array = match value.try_extract_array::<f32>() {
-            Ok(array) => array.slice_axis(Axis(0), rows).to_owned(),
+            Ok(array) => self.rows(name, array, axes)?.to_owned(),
             Err(_) => {
                 let array = value.try_extract_array::<f16>();
                 let array = array.map_err(run_error(self.file))?;
-                array.slice_axis(Axis(0), rows).mapv(f16::to_f32)
+                self.rows(name, array, axes)?.mapv(f16::to_f32)
             }
         };
-        let found = format!("{:?}", array.shape());
-        array
-            .into_dimensionality::<D>()
-            .map_err(|_| wrong_output(self.file, name, &found, "one axis more or less"))
+        let wrong = || wrong_output(self.file, name, "of other axes", "as it was declared");
+        array.into_dimensionality::<D>().map_err(|_| wrong())
+    }
+
+    /// The rows that were asked for. What a graph declares is not always what it computes.
+    fn rows<'v, T>(
+        &self,
+        name: &str,
+        mut array: ArrayViewD<'v, T>,
+        axes: &[u32],
+    ) -> Result<ArrayViewD<'v, T>, ModelError> {
+        let axes = axes.iter().map(|&n| n as usize);
+        let expected: Vec<usize> = std::iter::once(self.computed).chain(axes).collect();
+        if array.shape() != expected {
+            let [found, expected] = [array.shape(), &expected].map(|shape| format!("{shape:?}"));
+            return Err(wrong_output(self.file, name, &found, &expected));
+        }
+        array.slice_axis_inplace(Axis(0), Slice::from(..self.rows));
+        Ok(array)
     }
 }
 

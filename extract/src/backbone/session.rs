@@ -60,8 +60,8 @@ pub(super) fn outputs(options: &BackboneOptions) -> Vec<String> {
 }
 
 /// The shape of each layer's tokens, oldest first, once all inputs and outputs are what they should
-/// be: f32 or f16, only their first axis of any length, widths and grids that agree with one another
-/// and, for the last block, with the card.
+/// be: f32 or f16, only their first axis of any length, widths that agree with one another and, for
+/// the last block, widths and grid as the card says; grids are squares.
 pub(super) fn check(
     session: &Session,
     file: &Path,
@@ -69,6 +69,7 @@ pub(super) fn check(
     options: &BackboneOptions,
 ) -> Result<Vec<LayerShape>, ModelError> {
     let size = i64::from(options.image_size);
+    let grid = card.grid(options.image_size)?;
     let inputs = session.inputs().iter();
     let inputs: Vec<_> = inputs.map(|input| (input.name(), input.dtype())).collect();
     let pixels = [Some(3), Some(size), Some(size)];
@@ -90,6 +91,12 @@ pub(super) fn check(
             if side * side != patches {
                 let found = format!("{patches} patches");
                 return Err(wrong_output(file, &patch, &found, "a square grid of them"));
+            }
+            let expected = i64::from(grid[0]);
+            if last && side != expected {
+                let found = format!("a grid of {side} x {side} patches");
+                let expected = format!("{expected} x {expected}, as `patch_size` says");
+                return Err(wrong_output(file, &patch, &found, &expected));
             }
             let [cls, patch, side] = [cls, mean, side].map(|n| u32::try_from(n).unwrap_or(0));
             Ok(LayerShape {

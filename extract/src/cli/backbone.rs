@@ -49,7 +49,8 @@ pub struct BackboneArgs {
         long,
         help_heading = "Device",
         value_name = "COSINE",
-        default_value_t = 0.999
+        default_value_t = 0.999,
+        value_parser = cosine
     )]
     pub parity_bound: f64,
     /// Slices of the dataset that are compared so; 0 for none
@@ -135,7 +136,10 @@ impl BackboneArgs {
                     report(device, &failures);
                     return Ok(Opened { runtime, backbone });
                 }
-                Err(error @ ModelError::Provider { .. }) if self.provider == ProviderArg::Auto => {
+                // One that cannot run, or does not compute so, leaves it to the next.
+                Err(error @ (ModelError::Provider { .. } | ModelError::Precision { .. }))
+                    if self.provider == ProviderArg::Auto =>
+                {
                     failures.push(error.to_string());
                 }
                 Err(error) => return Err(error.into()),
@@ -199,6 +203,9 @@ impl BackboneArgs {
         }
         let count = self.parity_slices as usize;
         let Some(pixels) = parity::slices(gate.dataset, gate.recipe, count) else {
+            eprint_line(
+                "warning: the parity gate was left out: none of the samples that it takes can be read",
+            );
             return Ok(None);
         };
         let found = parity::tokens(&mut opened.backbone, &pixels)?;
@@ -206,9 +213,20 @@ impl BackboneArgs {
         let exported = self.exported(gate.home, gate.card, flavour)?;
         let options = self.options(gate.card, Device::REFERENCE);
         let mut reference = Backbone::load(&opened.runtime, gate.card, &exported, options)?;
-        let parity = Parity::of(&parity::tokens(&mut reference, &pixels)?, &found);
+        let expected = parity::tokens(&mut reference, &pixels)?;
+        if !parity::is_finite(&expected) {
+            return Err(ModelError::NotFinite(exported.path).into());
+        }
+        let parity = Parity::of(&expected, &found);
         parity.check(self.parity_bound)?;
         Ok(Some(parity))
+    }
+}
+
+fn cosine(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(bound) if (0.0..=1.0).contains(&bound) => Ok(bound),
+        _ => Err("expected a number in 0..=1".to_string()),
     }
 }
 

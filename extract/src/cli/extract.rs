@@ -34,10 +34,9 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let mut opened = args.backbone.open(&home, &card)?;
     let meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
     let dir = cache_dir(&args.cache, &meta)?;
-    let mut writer = CacheWriter::open(&dir, meta)?;
-    if writer.meta().complete {
+    if CacheMeta::read(&dir).is_ok_and(|meta| meta.complete) {
+        let meta = CacheWriter::open(&dir, meta)?.meta().clone();
         eprint_line(&format!("{}: already complete", dir.display()));
-        let meta = writer.meta().clone();
         return summarise(args, &dir, &Outcome::of_finished(meta));
     }
     let gate = Gate {
@@ -46,7 +45,10 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         dataset: &dataset,
         recipe: &recipe,
     };
-    if let Some(parity) = args.backbone.pass(&gate, &mut opened)? {
+    // Before there is a cache, which would keep another precision from being tried after a failure.
+    let parity = args.backbone.pass(&gate, &mut opened)?;
+    let mut writer = CacheWriter::open(&dir, meta)?;
+    if let Some(parity) = parity {
         writer.set_parity(serde_json::to_value(parity)?);
     }
     let job = Job {

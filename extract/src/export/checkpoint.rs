@@ -63,10 +63,12 @@ impl Checkpoint {
     /// `landmark` never or more than once.
     pub(super) fn open(path: &Path, landmark: &str) -> Result<Checkpoint, ModelError> {
         let (metadata, data) = read_header(path)?;
-        let end = data + metadata.data_len() as u64;
+        let end = data.checked_add(metadata.data_len() as u64);
         let found = std::fs::metadata(path).map_err(ModelError::io(path))?.len();
-        if found != end {
-            let what = format!("the file has {found} bytes, its header speaks of {end}");
+        if end != Some(found) {
+            let (before, after) = (data, metadata.data_len());
+            let what =
+                format!("the file has {found} bytes, its header speaks of {before} and {after}");
             return Err(ModelError::weights(path, what));
         }
         let prefix = prefix(&metadata, landmark).map_err(|what| ModelError::weights(path, what))?;
@@ -203,5 +205,34 @@ fn values(bytes: &[u8], dtype: i32) -> Vec<f32> {
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tensors up to the last byte that can be counted, by a header that is a byte longer than the
+    /// file has: where the data ends, counted modulo 2^64, is where the file does.
+    #[test]
+    fn tensors_that_end_beyond_what_can_be_counted_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let length = u64::MAX / 8;
+        let tensor = |index: u64| {
+            let first = index * length;
+            let length = if index < 8 { length } else { 7 };
+            let end = first + length;
+            format!(
+                r#""a{index}.w":{{"dtype":"U8","shape":[{length}],"data_offsets":[{first},{end}]}}"#
+            )
+        };
+        let header = (0..9).map(tensor).collect::<Vec<_>>().join(",");
+        let header = format!("{{{header}}}");
+        let mut file = (header.len() as u64 + 1).to_le_bytes().to_vec();
+        file.extend(header.as_bytes());
+        std::fs::write(&path, &file).unwrap();
+        let error = Checkpoint::open(&path, "w").unwrap_err().to_string();
+        assert!(error.contains("its header speaks of"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Downloads from the Hugging Face hub.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,8 +49,8 @@ impl HubFile<'_> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Download`] with what the hub says, [`ModelError::WeightsHash`] and
-    /// [`ModelError::Io`].
+    /// [`ModelError::Download`] with what the hub says, [`ModelError::Downloading`] if another process
+    /// does so now, [`ModelError::WeightsHash`] and [`ModelError::Io`].
     pub fn download(
         &self,
         folder: &Path,
@@ -58,7 +58,7 @@ impl HubFile<'_> {
     ) -> Result<PathBuf, ModelError> {
         let name = [self.repository, self.file].map(|part| part.replace('/', "--"));
         let target = folder.join(name.join("--"));
-        let part = super::partial(&target);
+        let part = folder.join(format!("{}.part", name.join("--")));
         let url = self.url();
         let failed = |what: String| ModelError::Download {
             url: url.clone(),
@@ -69,6 +69,14 @@ impl HubFile<'_> {
         }
         tell(&format!("downloading {url}"));
         let expected = sha256_at(&url).map_err(failed)?;
+        if expected.is_some() && target.is_file() && expected == Some(sha256_file(&target)?) {
+            return Ok(target);
+        }
+        let lock = locked(&part)?;
+        if expected.is_none() {
+            // Nothing would tell whether what is there is of the same file.
+            lock.set_len(0).map_err(ModelError::io(&part))?;
+        }
         transfer(&url, &part, tell)?;
         let found = sha256_file(&part)?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
@@ -97,6 +105,17 @@ impl HubFile<'_> {
             "{}/{repository}/resolve/{revision}/{file}",
             hub.trim_end_matches('/')
         )
+    }
+}
+
+/// The file `part`, which no other process downloads to as long as this is held.
+fn locked(part: &Path) -> Result<File, ModelError> {
+    let file = OpenOptions::new().create(true).append(true).open(part);
+    let file = file.map_err(ModelError::io(part))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ModelError::Downloading { path: part.into() }),
+        Err(TryLockError::Error(source)) => Err(ModelError::io(part)(source)),
     }
 }
 

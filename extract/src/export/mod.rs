@@ -9,6 +9,7 @@ mod graph;
 pub mod hub;
 pub mod names;
 mod onnx;
+mod outline;
 pub mod positions;
 mod python;
 mod vit;
@@ -22,6 +23,7 @@ use prost::Message;
 
 use self::checkpoint::Checkpoint;
 pub use self::flavour::Flavour;
+use self::outline::Outline;
 use crate::model::{ModelCard, ModelError, VitCard};
 
 /// The key in a graph's metadata under which the sha256 of its weights stands.
@@ -46,7 +48,8 @@ pub struct Exporter<'a> {
 
 impl Exporter<'_> {
     /// The graph of `card` for inputs of `size` pixels: built from the weights that are there, or
-    /// else the file that is there, or else made after getting the weights.
+    /// else the file that is there unless it was made of other weights than those, or else made
+    /// after getting the weights.
     ///
     /// # Errors
     ///
@@ -62,17 +65,18 @@ impl Exporter<'_> {
         let weights = weights::file(self.home, card);
         match &card.vit {
             Some(vit) if weights.is_file() => write_vit(card, vit, &weights, size, flavour, &path),
-            _ if path.is_file() => exported(card, &path),
+            _ if path.is_file() && !is_stale(&path, &weights)? => exported(card, &path),
             _ => self.export(card, size, flavour, None),
         }
     }
 
-    /// The graph of `card` for inputs of `size` pixels from its sources, or from `given` weights.
+    /// The graph of `card` for inputs of `size` pixels from `given` weights, else those that
+    /// are there, else those of its sources.
     ///
     /// # Errors
     ///
     /// [`ModelError::ImageSize`], [`ModelError::Weights`] if the weights are not what the card says,
-    /// those of [`weights::get`], [`ModelError::Script`] if the script that makes it fails, and
+    /// those of [`weights::Getter::get`], [`ModelError::Script`] if the script that makes it fails, and
     /// [`ModelError::NoFlavour`] if it makes no such graph.
     pub fn export(
         &mut self,
@@ -84,7 +88,17 @@ impl Exporter<'_> {
         card.grid(size)?;
         let flavour = available(card, flavour)?;
         let path = file(self.home, card, size, flavour);
-        let weights = weights::get(self.home, card, given, self.tell)?;
+        let fits = |weights: &Path| match &card.vit {
+            Some(vit) => built(card, vit, weights, size, Flavour::Fused, &[]).map(|_| ()),
+            None => Ok(()),
+        };
+        let mut getter = weights::Getter {
+            home: self.home,
+            card,
+            fits: &fits,
+            tell: self.tell,
+        };
+        let weights = getter.get(given)?;
         match &card.vit {
             Some(vit) => write_vit(card, vit, &weights, size, flavour, &path),
             None => self.by_script(card, &weights, size, &path),
@@ -148,33 +162,54 @@ pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathB
 ///
 /// # Errors
 ///
-/// [`ModelError::Io`] if one of them cannot be read, [`ModelError::NotOnnx`],
+/// [`ModelError::NoFile`] and [`ModelError::Io`] if one of them cannot be read, [`ModelError::NotOnnx`],
 /// [`ModelError::Outside`] if one does not lie beside the graph, and [`ModelError::WeightsHash`] if
 /// they are not those that the graph was built over.
 pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
-    let bytes = fs::read(path).map_err(ModelError::io(path))?;
-    let outline = onnx::Outline::decode(&*bytes);
-    let outline = outline.map_err(|_| ModelError::NotOnnx { path: path.into() })?;
+    let (bytes, outline) = read(path)?;
     let mut hashes = sha256_bytes(&bytes);
-    let built_over = outline
-        .metadata_props
-        .iter()
-        .find(|entry| entry.key == WEIGHTS_SHA256);
+    let built_over = outline.about(WEIGHTS_SHA256);
     for file in external_files(path, &outline)? {
+        if !file.is_file() {
+            return Err(ModelError::NoFile { path: file });
+        }
         let found = sha256_file(&file)?;
         match built_over.filter(|_| file.extension().is_some_and(|ext| ext == "safetensors")) {
-            Some(entry) if entry.value == found => {}
-            Some(entry) => {
+            Some(expected) if expected == found => {}
+            Some(expected) => {
                 return Err(ModelError::WeightsHash {
                     path: file,
                     found,
-                    expected: entry.value.clone(),
+                    expected: expected.to_string(),
                 });
             }
             None => hashes = sha256_bytes(format!("{hashes}{found}").as_bytes()),
         }
     }
     Ok(of(card, path, hashes))
+}
+
+/// A file's bytes, and what is to be known of them.
+fn read(path: &Path) -> Result<(Vec<u8>, Outline), ModelError> {
+    if !path.is_file() {
+        return Err(ModelError::NoFile { path: path.into() });
+    }
+    let bytes = fs::read(path).map_err(ModelError::io(path))?;
+    match Outline::decode(&*bytes) {
+        Ok(outline) => Ok((bytes, outline)),
+        Err(_) => Err(ModelError::NotOnnx { path: path.into() }),
+    }
+}
+
+/// Whether the graph `path` says that it was made of other weights than the file `weights`.
+fn is_stale(path: &Path, weights: &Path) -> Result<bool, ModelError> {
+    if !weights.is_file() {
+        return Ok(false);
+    }
+    match read(path)?.1.about(WEIGHTS_SHA256) {
+        Some(sha256) => Ok(sha256 != sha256_file(weights)?),
+        None => Ok(false),
+    }
 }
 
 fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
@@ -188,13 +223,7 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
 }
 
 /// The files beside `path` that its constants lie in, sorted.
-fn external_files(path: &Path, outline: &onnx::Outline) -> Result<Vec<PathBuf>, ModelError> {
-    let constants = outline.graph.iter().flat_map(|graph| &graph.initializer);
-    let entries = constants.flat_map(|constant| &constant.external_data);
-    let locations = entries.filter(|entry| entry.key == "location");
-    let mut names: Vec<&str> = locations.map(|entry| &*entry.value).collect();
-    names.sort_unstable();
-    names.dedup();
+fn external_files(path: &Path, outline: &Outline) -> Result<Vec<PathBuf>, ModelError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let beside = |name: &str| match Path::new(name).file_name() {
         Some(file) if file == name => Ok(folder.join(name)),
@@ -203,7 +232,7 @@ fn external_files(path: &Path, outline: &onnx::Outline) -> Result<Vec<PathBuf>, 
             location: name.to_string(),
         }),
     };
-    names.into_iter().map(beside).collect()
+    outline.locations().into_iter().map(beside).collect()
 }
 
 /// Writes the graph if the file is not the same already. Its hash is that of the graph alone, which
@@ -216,14 +245,12 @@ fn write_vit(
     flavour: Flavour,
     path: &Path,
 ) -> Result<Exported, ModelError> {
-    let landmark = format!("{}.weight", vit.tensors.names().patch);
-    let checkpoint = Checkpoint::open(weights, &landmark)?;
     let about = [
         ("slicebank.model", card.name.clone()),
         ("slicebank.image_size", size.to_string()),
         (WEIGHTS_SHA256, sha256_file(weights)?),
     ];
-    let model = vit::build(card, vit, &checkpoint, size, flavour, &about)?;
+    let model = built(card, vit, weights, size, flavour, &about)?;
     let bytes = model.encode_to_vec();
     if fs::read(path).ok().as_ref() != Some(&bytes) {
         let part = partial(path);
@@ -231,6 +258,20 @@ fn write_vit(
         fs::rename(&part, path).map_err(ModelError::io(path))?;
     }
     Ok(of(card, path, sha256_bytes(&bytes)))
+}
+
+/// The graph over a safetensors file.
+fn built(
+    card: &ModelCard,
+    vit: &VitCard,
+    weights: &Path,
+    size: u32,
+    flavour: Flavour,
+    about: &[(&str, String)],
+) -> Result<onnx::Model, ModelError> {
+    let landmark = format!("{}.weight", vit.tensors.names().patch);
+    let checkpoint = Checkpoint::open(weights, &landmark)?;
+    vit::build(card, vit, &checkpoint, size, flavour, about)
 }
 
 /// The name of a file in the making, of this process alone.

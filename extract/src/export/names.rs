@@ -46,6 +46,11 @@ pub(super) enum Attention {
 }
 
 impl Tensors {
+    /// Whether such checkpoints have a CLS token.
+    pub(crate) fn has_cls(self) -> bool {
+        self.names().cls.is_some()
+    }
+
     /// The names.
     pub(super) fn names(self) -> &'static Names {
         match self {

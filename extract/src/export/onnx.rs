@@ -34,34 +34,6 @@ pub(super) struct Model {
     pub(super) metadata_props: Vec<Entry>,
 }
 
-/// Of a file only where its constants lie and what its writer says: nothing else is kept when it is
-/// read.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Outline {
-    /// The computation.
-    #[prost(message, optional, tag = "7")]
-    pub(super) graph: Option<OutlineGraph>,
-    /// What its writer has to say.
-    #[prost(message, repeated, tag = "14")]
-    pub(super) metadata_props: Vec<Entry>,
-}
-
-/// Of a graph only its constants.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OutlineGraph {
-    /// Constants.
-    #[prost(message, repeated, tag = "5")]
-    pub(super) initializer: Vec<OutlineTensor>,
-}
-
-/// Of a constant only where it lies.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OutlineTensor {
-    /// `location`, `offset` and `length` of the stretch.
-    #[prost(message, repeated, tag = "13")]
-    pub(super) external_data: Vec<Entry>,
-}
-
 /// A set of operators.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Opset {

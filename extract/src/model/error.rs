@@ -53,6 +53,14 @@ pub enum ModelError {
         /// What the parser says.
         source: Box<toml::de::Error>,
     },
+    /// A card says what nothing can be computed with.
+    #[error("`{}`: {what}\nhint: correct the card; `onnx_models/README.md` says what its keys mean", path.display())]
+    CardNumber {
+        /// The card.
+        path: PathBuf,
+        /// The key, what it holds, and what was expected.
+        what: String,
+    },
     /// A card's `name` is not that of its file.
     #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", path.display())]
     CardName {
@@ -70,6 +78,18 @@ pub enum ModelError {
         found: u32,
         /// Its patch size.
         patch: u32,
+    },
+    /// The input would be too large.
+    #[error(
+        "`{model}`: the image size {found} is too large, expected at most {most}\nhint: give a smaller `--image-size`"
+    )]
+    TooLarge {
+        /// The model.
+        model: String,
+        /// The size asked for.
+        found: u32,
+        /// The largest there is.
+        most: u32,
     },
     /// More blocks are asked for than the export has.
     #[error(
@@ -145,6 +165,9 @@ pub enum ModelError {
         /// The largest relative root mean square of the difference.
         relative_rms: f64,
     },
+    /// The processor in f32 gives tokens that are no numbers.
+    #[error("`{}`: gives NaN or infinity on the processor in fp32\nhint: the weights are damaged, or not those that the card describes: give others to `extract export --weights FILE`", .0.display())]
+    NotFinite(PathBuf),
     /// A file of weights is not what the card says.
     #[error("`{}`: {what}\nhint: give the weights that the card describes as `--weights FILE`, or correct the card", path.display())]
     Weights {
@@ -152,6 +175,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// A file is of no format of weights.
+    #[error("`{}`: its name says no format of weights, expected one that ends with `.safetensors`, `.{known}`\nhint: give the file another name if it is one of these", path.display())]
+    WeightsKind {
+        /// The file.
+        path: PathBuf,
+        /// What can be converted.
+        known: String,
     },
     /// None of the places that the card names has the weights.
     #[error(
@@ -165,8 +196,8 @@ pub enum ModelError {
         /// A line for each place.
         failures: String,
     },
-    /// A file that a card names is not there.
-    #[error("`{}`: no such file", path.display())]
+    /// A file is not there, or is no regular one.
+    #[error("`{}`: no such file, or a folder or device\nhint: look at the path, or give another one", path.display())]
     NoFile {
         /// The file.
         path: PathBuf,
@@ -188,6 +219,12 @@ pub enum ModelError {
         url: String,
         /// What went wrong.
         what: String,
+    },
+    /// Another process downloads the same file.
+    #[error("`{}`: another process downloads this file\nhint: wait until it is done", path.display())]
+    Downloading {
+        /// What both would write.
+        path: PathBuf,
     },
     /// A script failed.
     #[error("`{}`: {reason}\nhint: see what it says above; the script can be run by itself", path.display())]

@@ -1,5 +1,6 @@
 //! Model cards: all that is known of a backbone stands in one TOML file.
 
+mod check;
 mod error;
 
 use std::path::{Path, PathBuf};
@@ -166,8 +167,8 @@ impl ModelCard {
     ///
     /// # Errors
     ///
-    /// [`ModelError::UnknownModel`] if there is no such card, [`ModelError::Card`] if it is not one,
-    /// and [`ModelError::CardName`] if it names another model.
+    /// [`ModelError::UnknownModel`] if there is no such card, those of [`ModelCard::read_file`], and
+    /// [`ModelError::CardName`] if it names another model.
     pub fn read(home: &Path, name: &str) -> Result<ModelCard, ModelError> {
         let folder = home.join("onnx_models");
         let known = names(&folder);
@@ -193,13 +194,21 @@ impl ModelCard {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Io`] and [`ModelError::Card`].
+    /// [`ModelError::Io`], [`ModelError::Card`] and [`ModelError::CardNumber`] if nothing can be
+    /// computed with what it says.
     pub fn read_file(path: &Path) -> Result<ModelCard, ModelError> {
         let text = std::fs::read_to_string(path).map_err(ModelError::io(path))?;
-        toml::from_str(&text).map_err(|source| ModelError::Card {
+        let card: ModelCard = toml::from_str(&text).map_err(|source| ModelError::Card {
             path: path.to_path_buf(),
             source: Box::new(source),
-        })
+        })?;
+        match card.fault() {
+            None => Ok(card),
+            Some(what) => Err(ModelError::CardNumber {
+                path: path.to_path_buf(),
+                what,
+            }),
+        }
     }
 
     /// All cards of the project at `home`, by name.
@@ -249,8 +258,15 @@ impl ModelCard {
     ///
     /// # Errors
     ///
-    /// [`ModelError::ImageSize`] if patches do not tile such an input.
+    /// [`ModelError::ImageSize`] if patches do not tile such an input, and [`ModelError::TooLarge`].
     pub fn grid(&self, image_size: u32) -> Result<[u32; 2], ModelError> {
+        if image_size > self.most_pixels() {
+            return Err(ModelError::TooLarge {
+                model: self.name.clone(),
+                found: image_size,
+                most: self.most_pixels(),
+            });
+        }
         if image_size == 0 || !image_size.is_multiple_of(self.patch_size) {
             return Err(ModelError::ImageSize {
                 model: self.name.clone(),

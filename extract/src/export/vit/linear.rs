@@ -184,6 +184,11 @@ impl Builder<'_> {
             None => Array1::ones(outputs),
         };
         let weight = self.values::<Ix2>(&layer.weight)?;
+        if weight.iter().any(|w| !w.is_finite()) {
+            let offset = layer.weight.offset;
+            let what = format!("the tensor at byte {offset} holds NaN or infinity");
+            return Err(self.wrong(what));
+        }
         let steps = weight.outer_iter().zip(&scale).map(|(row, scale)| {
             let most = row.iter().fold(0f32, |most, w| most.max(w.abs()));
             (most * scale.abs()).max(f32::MIN_POSITIVE) / MOST
