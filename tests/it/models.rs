@@ -87,21 +87,6 @@ fn gated_weights_and_a_hub_out_of_reach_are_errors_that_say_what_to_do() {
 }
 
 #[test]
-fn what_the_hub_s_own_clients_have_downloaded_is_used() {
-    let lab = Lab::new();
-    let home = home(&lab, HUB_SOURCE);
-    lab.write("hub/models--someone--tiny/refs/main", "abc");
-    let file = "hub/models--someone--tiny/snapshots/abc/model.safetensors";
-    lab.write(file, fs::read(weights()).unwrap());
-    Run::of(
-        export(&home)
-            .env("HF_HUB_CACHE", lab.path("hub"))
-            .env("HF_HUB_OFFLINE", "1"),
-    )
-    .expect(0);
-}
-
-#[test]
 fn weights_that_the_card_does_not_describe_are_refused_by_tensor() {
     let lab = Lab::new();
     let home = home(&lab, HUB_SOURCE);
