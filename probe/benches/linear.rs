@@ -8,8 +8,8 @@ use std::time::Instant;
 use half::f16;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, s};
-use probe::features::Targets;
 use probe::probes::linear::{Batches, Columns, Data, Head, Loss, Reduction, Schedule, grid, train};
+use probe::targets::Targets;
 use rayon::prelude::*;
 
 const RATES: [f32; 8] = [0.1, 0.01, 0.05, 0.001, 0.005, 0.0001, 0.0005, 0.00001];
@@ -35,7 +35,7 @@ fn main() {
         f16::from_f32(uniform(1, i * columns.width() + j) * 3.4)
     });
     let targets = Array2::from_shape_fn((examples, classes), |(i, j)| {
-        uniform(2, i * classes + j) > 0.4
+        Some(uniform(2, i * classes + j) > 0.4)
     });
     let targets = Targets::Multi(targets);
     let loss = Loss::MultiLabel(Reduction::Mean);

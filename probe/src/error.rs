@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use cache::counted;
 
+/// What another library says went wrong.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// An error of a probe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,6 +107,52 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
+    },
+    /// Scores or a head could not be written.
+    #[error("`{path}`: cannot write it: {source}\nhint: give a writable folder with --runs")]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Cause,
+    },
+    /// A file of scores or a head could not be read.
+    #[error("`{path}`: cannot read it: {source}\nhint: name a file that `probe` has written")]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Cause,
+    },
+    /// A head is for other features than a cache has.
+    #[error(
+        "`{path}`: found {found} features, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone"
+    )]
+    HeadWidth {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Features of the cache.
+        found: usize,
+        /// Features of the head.
+        expected: usize,
+    },
+    /// There is nothing to tell apart.
+    #[error(
+        "`{path}`: all training examples are of the class `{class}`, expected several classes\nhint: give the dataset another split (`extract split`)"
+    )]
+    OneClass {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A patient has several labels where one is to be predicted.
+    #[error(
+        "patient `{patient}`: has cases of different classes, expected one class per patient\nhint: leave out --per-patient"
+    )]
+    PatientLabels {
+        /// The patient.
+        patient: String,
     },
     /// There is nothing to measure.
     #[error(

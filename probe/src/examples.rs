@@ -1,23 +1,100 @@
-//! Examples with the tokens of several blocks, as heads are trained on them.
+//! Labelled examples with the tokens of some blocks, as probes see them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cache::{CacheReader, Labels, SliceMeta, Split, Task};
 use half::f16;
-use ndarray::{Array2, ArrayView2, Axis, s};
+use half::slice::HalfFloatSliceExt;
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::features::{Targets, empty_split, is_blank, targets};
+use crate::control::{self, Control};
 use crate::probes::linear::Columns;
+use crate::targets::{Targets, Uncertain, is_blank};
+
+/// Rows shorter than this are not stretched to length 1.
+const SHORTEST: f32 = 1e-12;
 
 /// What one example is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// A slice.
     Slice,
-    /// A sample: its features are the mean over its slices, as in the study.
+    /// A sample: its features are pooled over its slices.
     Volume,
+}
+
+/// How the features of a volume come from those of its slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// The mean, as in the study.
+    Mean,
+    /// The largest value of each feature.
+    Max,
+}
+
+/// Which tokens make up the features, in the order of their columns; layer 1 is the last block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Layers whose CLS tokens come first.
+    pub cls: Vec<u32>,
+    /// Layers whose means of patch tokens follow.
+    pub mean: Vec<u32>,
+}
+
+/// What is read of a cache, and how.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The features.
+    pub tokens: Tokens,
+    /// What an example is; found from the labels if `None`.
+    pub unit: Option<Unit>,
+    /// How slices become volumes.
+    pub pool: Pool,
+    /// The name of a split other than that of the extraction.
+    pub split: Option<String>,
+    /// What uncertain labels count as.
+    pub uncertain: Uncertain,
+    /// What is put in the place of features or labels, and what it is drawn from.
+    pub control: Option<(Control, u64)>,
+}
+
+/// What is known of an example besides features and targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The sample that it is, or was cut from.
+    pub sample: String,
+    /// The slice of the sample; `None` for a volume.
+    pub slice: Option<u32>,
+    /// The patient, where known.
+    pub patient: Option<String>,
+    /// The part of the dataset.
+    pub split: Option<Split>,
+}
+
+/// The labelled examples of a cache, `N`, with the features of their views, `R` rows.
+#[derive(Clone, Debug)]
+pub struct Examples {
+    /// `[R, F]`.
+    pub features: Array2<f16>,
+    /// What the columns are.
+    pub columns: Columns,
+    /// Of the `R` rows.
+    pub targets: Targets,
+    /// The rows of each example: the plain view, then the augmented ones.
+    pub rows: Vec<Vec<usize>>,
+    /// The `N` examples.
+    pub cases: Vec<Case>,
+    /// What an example is.
+    pub unit: Unit,
+    /// sha256 of the named split's file, in hex.
+    pub split_sha256: Option<String>,
+    path: PathBuf,
 }
 
 impl Unit {
@@ -43,72 +120,94 @@ impl Unit {
     }
 }
 
-/// The labelled examples of a cache, `N`, with the features of their views, `R` rows.
-#[derive(Clone, Debug)]
-pub struct Examples {
-    /// `[R, F]`.
-    pub features: Array2<f16>,
-    /// What the columns are.
-    pub columns: Columns,
-    /// Of the `R` rows.
-    pub targets: Targets,
-    /// The rows of each example: the plain view, then the augmented ones.
-    pub rows: Vec<Vec<usize>>,
-    /// Splits of the `N` examples.
-    pub splits: Vec<Option<Split>>,
-    /// What an example is.
-    pub unit: Unit,
-    /// sha256 of the named split's file, in hex.
-    pub split_sha256: Option<String>,
-    path: PathBuf,
+impl Pool {
+    /// The word for it in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pool::Mean => "mean",
+            Pool::Max => "max",
+        }
+    }
+
+    fn rows(self, tokens: ArrayView2<'_, f32>, rows: &[usize]) -> Array1<f32> {
+        let mut pooled = tokens.row(rows[0]).to_owned();
+        for &row in &rows[1..] {
+            match self {
+                Pool::Mean => pooled += &tokens.row(row),
+                Pool::Max => pooled.zip_mut_with(&tokens.row(row), |a, &b| *a = a.max(b)),
+            }
+        }
+        if self == Pool::Mean && rows.len() > 1 {
+            pooled /= rows.len() as f32;
+        }
+        pooled
+    }
+}
+
+impl Tokens {
+    /// The CLS tokens of the last `blocks` blocks, oldest first, and the last one's mean patch token.
+    pub fn last_blocks(blocks: u32) -> Tokens {
+        Tokens {
+            cls: (1..=blocks).rev().collect(),
+            mean: vec![1],
+        }
+    }
+}
+
+impl Case {
+    /// What is independent of other cases: the patient, or the sample where no patient is known.
+    pub fn cluster(&self) -> &str {
+        self.patient.as_deref().unwrap_or(&self.sample)
+    }
 }
 
 impl Examples {
-    /// Reads the CLS tokens of the last `blocks` blocks and the last one's mean patch token.
-    ///
-    /// `unit` is found from the labels if it is `None`; `split` names a split other than that of the
-    /// extraction.
+    /// Reads what is selected.
     ///
     /// # Errors
     ///
-    /// [`Error::Unlabelled`], [`Error::Label`], [`Error::NotFinite`], and [`Error::Cache`] if the
-    /// cache cannot be read or has fewer blocks.
-    pub fn read(
-        reader: &CacheReader,
-        blocks: u32,
-        unit: Option<Unit>,
-        split: Option<&str>,
-    ) -> Result<Examples, Error> {
+    /// [`Error::Unlabelled`] if the dataset has no slice labels, [`Error::Label`] and
+    /// [`Error::NotFinite`] if the cache holds what no cache should, and [`Error::Cache`] if it
+    /// cannot be read or has fewer blocks.
+    pub fn read(reader: &CacheReader, selection: &Selection) -> Result<Examples, Error> {
         let (path, meta) = (reader.dir(), reader.meta());
         if meta.task == Task::Unlabelled || meta.classes.is_empty() {
             return Err(Error::Unlabelled { path: path.into() });
         }
-        let (slices, split_sha256) = match split {
+        let (slices, split_sha256) = match &selection.split {
             Some(name) => reader
                 .slices_with_split(name)
                 .map(|(slices, of)| (slices, Some(of.sha256)))?,
             None => (reader.slices()?, None),
         };
-        let unit = unit.unwrap_or_else(|| Unit::of(&slices));
+        let unit = selection.unit.unwrap_or_else(|| Unit::of(&slices));
         let members = members(&slices, unit);
-        let (features, columns) = features(reader, blocks, &slices, &members)?;
+        let (features, columns) = match selection.control {
+            Some((Control::MetadataOnly, _)) => {
+                control::metadata(&slices, &members, &selection.tokens)
+            }
+            _ => features(reader, selection, &slices, &members)?,
+        };
         let firsts: Vec<usize> = members.iter().map(|rows| rows[0]).collect();
-        let targets = targets(path, &slices, &firsts, meta.task, meta.classes.len())?;
-        let mut examples: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let mut number: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
-        for (row, &first) in firsts.iter().enumerate() {
-            let slice = (unit == Unit::Slice).then_some(slices[first].slice);
-            let next = number.len();
-            let example = *number.entry((&slices[first].sample, slice)).or_insert(next);
-            examples.entry(example).or_default().push(row);
-        }
-        let mut rows: Vec<Vec<usize>> = examples.into_values().collect();
-        for rows in &mut rows {
-            rows.sort_by_key(|&row| slices[firsts[row]].view);
-        }
-        let splits = rows.iter().map(|rows| slices[firsts[rows[0]]].split);
-        Ok(Examples {
-            splits: splits.collect(),
+        let targets = Targets::of(
+            path,
+            (meta.task, meta.classes.len()),
+            &slices,
+            &firsts,
+            selection.uncertain,
+        )?;
+        let rows = views(&slices, &firsts, unit);
+        let case = |rows: &Vec<usize>| {
+            let slice = &slices[firsts[rows[0]]];
+            Case {
+                sample: slice.sample.clone(),
+                slice: (unit == Unit::Slice).then_some(slice.slice),
+                patient: slice.patient.clone(),
+                split: slice.split,
+            }
+        };
+        let mut examples = Examples {
+            cases: rows.iter().map(case).collect(),
             features,
             columns,
             targets,
@@ -116,7 +215,22 @@ impl Examples {
             unit,
             split_sha256,
             path: path.into(),
-        })
+        };
+        match selection.control {
+            Some((Control::ShuffledLabels, seed)) => control::shuffle_labels(&mut examples, seed),
+            Some((Control::RandomFeatures, seed)) => control::randomise(&mut examples, seed),
+            Some((Control::MetadataOnly, _)) | None => {}
+        }
+        Ok(examples)
+    }
+
+    /// The examples of some splits; none if there are none.
+    pub fn of(&self, wanted: &[Split]) -> Vec<usize> {
+        let is_wanted = |&example: &usize| {
+            let split = self.cases[example].split;
+            split.is_some_and(|split| wanted.contains(&split))
+        };
+        (0..self.cases.len()).filter(is_wanted).collect()
     }
 
     /// The examples of some splits.
@@ -125,12 +239,20 @@ impl Examples {
     ///
     /// [`Error::EmptySplit`] if there is none.
     pub fn part(&self, wanted: &[Split]) -> Result<Vec<usize>, Error> {
-        let is_wanted =
-            |&example: &usize| self.splits[example].is_some_and(|s| wanted.contains(&s));
-        let part: Vec<usize> = (0..self.splits.len()).filter(is_wanted).collect();
+        let part = self.of(wanted);
         match part.is_empty() {
-            true => Err(empty_split(&self.path, &self.splits, wanted)),
+            true => Err(self.empty_split(wanted)),
             false => Ok(part),
+        }
+    }
+
+    fn empty_split(&self, wanted: &[Split]) -> Error {
+        let count = |split| self.cases.iter().filter(|case| case.split == split).count();
+        let known = Split::ALL.map(|s| format!("{} in `{}`", count(Some(s)), s.name()));
+        Error::EmptySplit {
+            path: self.path.clone(),
+            wanted: join(wanted),
+            found: format!("{}, {} in none", known.join(", "), count(None)),
         }
     }
 
@@ -146,18 +268,47 @@ impl Examples {
         rows.collect()
     }
 
-    /// Features and targets of the plain views.
-    pub fn plain(&self, examples: &[usize]) -> (Array2<f16>, Targets) {
-        let rows: Vec<usize> = examples
-            .iter()
-            .map(|&example| self.rows[example][0])
-            .collect();
-        let targets = match &self.targets {
-            Targets::Single(labels) => Targets::Single(rows.iter().map(|&r| labels[r]).collect()),
-            Targets::Multi(present) => Targets::Multi(present.select(Axis(0), &rows)),
-        };
-        (self.features.select(Axis(0), &rows), targets)
+    fn plain_rows(&self, examples: &[usize]) -> Vec<usize> {
+        examples.iter().map(|&e| self.rows[e][0]).collect()
     }
+
+    /// Features of the plain views, `[N, F]`.
+    pub fn plain(&self, examples: &[usize]) -> Array2<f16> {
+        self.features.select(Axis(0), &self.plain_rows(examples))
+    }
+
+    /// Features of the plain views, `[N, F]`, every row of length 1.
+    pub fn normalised(&self, examples: &[usize]) -> Array2<f32> {
+        let mut x = Array2::zeros((examples.len(), self.features.ncols()));
+        let rows = x.outer_iter_mut().into_par_iter();
+        rows.zip(examples).for_each(|(mut row, &example)| {
+            let source = self.features.row(self.rows[example][0]);
+            match (source.as_slice(), row.as_slice_mut()) {
+                (Some(source), Some(row)) => source.convert_to_f32_slice(row),
+                _ => row.zip_mut_with(&source, |to, from| *to = from.to_f32()),
+            }
+            let squares = row.iter().map(|&value| f64::from(value) * f64::from(value));
+            let length = squares.sum::<f64>().sqrt() as f32;
+            row /= length.max(SHORTEST);
+        });
+        x
+    }
+
+    /// Targets of the plain views, `[N]` or `[N, C]`.
+    pub fn truth(&self, examples: &[usize]) -> Targets {
+        self.targets.select(&self.plain_rows(examples))
+    }
+
+    /// What is known of some examples.
+    pub fn cases(&self, examples: &[usize]) -> Vec<Case> {
+        examples.iter().map(|&e| self.cases[e].clone()).collect()
+    }
+}
+
+/// Names of splits with `+` between them.
+pub(crate) fn join(splits: &[Split]) -> String {
+    let names: Vec<_> = splits.iter().map(|split| split.name()).collect();
+    names.join("+")
 }
 
 /// The labelled slices that make up each row: one, or those of a sample with the same view.
@@ -170,10 +321,8 @@ fn members(slices: &[SliceMeta], unit: Unit) -> Vec<Vec<usize>> {
     let mut place: BTreeMap<(&str, u16), usize> = BTreeMap::new();
     for row in labelled {
         let next = members.len();
-        match *place
-            .entry((&slices[row].sample, slices[row].view))
-            .or_insert(next)
-        {
+        let key = (slices[row].sample.as_str(), slices[row].view);
+        match *place.entry(key).or_insert(next) {
             at if at == next => members.push(vec![row]),
             at => members[at].push(row),
         }
@@ -181,33 +330,57 @@ fn members(slices: &[SliceMeta], unit: Unit) -> Vec<Vec<usize>> {
     members
 }
 
-/// The rows' features `[R, F]`, a block's tokens at a time.
+/// The rows of each example, the plain view first; `firsts` are the first slices of the rows.
+fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<Vec<usize>> {
+    let mut examples: Vec<Vec<usize>> = Vec::new();
+    let mut number: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
+    for (row, &first) in firsts.iter().enumerate() {
+        let slice = (unit == Unit::Slice).then_some(slices[first].slice);
+        let next = examples.len();
+        match *number.entry((&slices[first].sample, slice)).or_insert(next) {
+            at if at == next => examples.push(vec![row]),
+            at => examples[at].push(row),
+        }
+    }
+    for rows in &mut examples {
+        rows.sort_by_key(|&row| slices[firsts[row]].view);
+    }
+    examples
+}
+
+/// The rows' features `[R, F]`, a token at a time.
 fn features(
     reader: &CacheReader,
-    blocks: u32,
+    selection: &Selection,
     slices: &[SliceMeta],
     members: &[Vec<usize>],
 ) -> Result<(Array2<f16>, Columns), Error> {
-    let shapes = (1..=blocks).rev().map(|layer| reader.meta().shape(layer));
+    let meta = reader.meta();
+    let tokens = &selection.tokens;
+    let most = tokens.cls.iter().chain(&tokens.mean).max();
+    if let Some(&layer) = most.filter(|&&layer| layer > meta.layers) {
+        reader.cls(layer)?;
+    }
+    let width = |layer: &u32| meta.shape(*layer);
     let columns = Columns {
-        cls: shapes.map(|shape| shape.cls as usize).collect(),
-        mean: reader.meta().shape(1).patch as usize,
+        cls: tokens.cls.iter().map(|l| width(l).cls as usize).collect(),
+        mean: tokens.mean.iter().map(|l| width(l).patch as usize).sum(),
     };
     let mut features = Array2::from_elem((members.len(), columns.width()), f16::ZERO);
     let mut first = 0;
-    for layer in (0..=blocks).rev() {
-        let tokens = match layer {
-            0 => reader.mean(1)?,
-            layer => reader.cls(layer)?,
+    let cls = tokens.cls.iter().map(|&layer| (layer, false));
+    let mean = tokens.mean.iter().map(|&layer| (layer, true));
+    for (layer, is_mean) in cls.chain(mean) {
+        let tokens = match is_mean {
+            true => reader.mean(layer)?,
+            false => reader.cls(layer)?,
         };
         let width = tokens.ncols();
         let mut target = features.slice_mut(s![.., first..first + width]);
         for (mut target, members) in target.outer_iter_mut().zip(members) {
-            let mean = mean(tokens.view(), members);
-            if let Some(&value) = mean
-                .iter()
-                .find(|value| !f16::from_f32(**value).is_finite())
-            {
+            let pooled = selection.pool.rows(tokens.view(), members);
+            let is_bad = |value: &&f32| !f16::from_f32(**value).is_finite();
+            if let Some(&value) = pooled.iter().find(is_bad) {
                 return Err(Error::NotFinite {
                     path: reader.dir().into(),
                     row: members[0],
@@ -215,20 +388,9 @@ fn features(
                     value,
                 });
             }
-            target.zip_mut_with(&mean, |target, &value| *target = f16::from_f32(value));
+            target.zip_mut_with(&pooled, |target, &value| *target = f16::from_f32(value));
         }
         first += width;
     }
     Ok((features, columns))
-}
-
-fn mean(tokens: ArrayView2<'_, f32>, rows: &[usize]) -> ndarray::Array1<f32> {
-    let mut sum = tokens.row(rows[0]).to_owned();
-    for &row in &rows[1..] {
-        sum += &tokens.row(row);
-    }
-    if rows.len() > 1 {
-        sum /= rows.len() as f32;
-    }
-    sum
 }

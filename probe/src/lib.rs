@@ -1,17 +1,23 @@
 //! Stage two: measures cached tokens on a CPU.
 //!
-//! [`evaluate`] goes from a cache to [run records](record::RunRecord) by way of
-//! [`features`] or [`examples`], [`probes`] and [`metrics`]; [`cli`] is the program around it.
+//! [`evaluate`] goes from a cache to [run records](record::RunRecord) by way of [`examples`],
+//! [`probes`] and [`metrics`], by the rules of a [`protocol`]; [`cli`] is the program around it.
 
 pub mod cli;
+pub mod control;
 pub mod error;
 pub mod evaluate;
 pub mod examples;
-pub mod features;
+pub mod head;
 pub mod metrics;
+mod output;
+pub mod predictions;
 pub mod probes;
+pub mod protocol;
+mod random;
 pub mod record;
 pub mod table;
+pub mod targets;
 
 pub use cli::run;
 pub use error::Error;

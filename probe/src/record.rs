@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::Error;
 
 /// One evaluation: a line of `RUNS/PROBE.jsonl`. Keys that do not apply are absent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The dataset's name.
     pub dataset: String,
@@ -22,27 +22,61 @@ pub struct RunRecord {
     pub image_size: u32,
     /// The probe's name.
     pub probe: String,
+    /// The rules: `paper` or `strict`.
+    pub protocol: String,
+    /// What sets it apart from others of the probe, for people: `k=20`.
+    pub setting: String,
     /// The probe's parameters.
     pub params: Map<String, Value>,
+    /// What was put in the place of features or labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
+    /// What everything random began with.
+    pub seed: u64,
     /// The split that was evaluated.
     pub split: String,
     /// The name of the split of the samples; absent for that of the extraction.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_name: Option<String>,
     /// Hash of the named split's file.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_sha256: Option<String>,
-    /// Slices fitted on.
+    /// Examples fitted on.
     pub n_train: usize,
-    /// Slices evaluated.
+    /// Examples evaluated.
     pub n_test: usize,
-    /// Measures by name.
+    /// Whether a patient's examples were measured as one.
+    pub per_patient: bool,
+    /// Whether this setting was chosen out of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<bool>,
+    /// The split that it was chosen on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_on: Option<String>,
+    /// Measures by name; means over draws where there are several.
     pub metrics: Map<String, Value>,
+    /// `[low, high]` of measures, and how they were found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ci: Option<Map<String, Value>>,
+    /// Standard deviations over draws, and each draw's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Map<String, Value>>,
+    /// What a reader must know of the figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The file of scores, relative to the folder of records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictions: Option<String>,
+    /// The file of the trained head, relative to the folder of records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// Time of reading, fitting and scoring in seconds; records from one search share it.
     pub seconds: f64,
     /// The most memory that the process has held, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
+    /// Equal for evaluations of equal settings on an equal cache.
+    pub key: String,
     /// Hash of the cache's `meta.json`.
     pub cache_sha256: String,
     /// Version of this program.
@@ -78,6 +112,22 @@ impl RunRecord {
     }
 }
 
+/// The records of a probe in a folder, in their order; none if there is no such file. Lines that other
+/// versions wrote are left out.
+///
+/// # Errors
+///
+/// [`Error::Record`] if the file cannot be read.
+pub fn read(folder: &Path, probe: &str) -> Result<Vec<RunRecord>, Error> {
+    let path = folder.join(format!("{probe}.jsonl"));
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|source| Error::Record { path, source })?,
+    };
+    let records = text.lines().map(serde_json::from_str::<RunRecord>);
+    Ok(records.filter_map(Result::ok).collect())
+}
+
 fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     if file.write(line)? < line.len() {
@@ -96,18 +146,38 @@ mod tests {
             model: "m".into(),
             image_size: 224,
             probe: "knn".into(),
+            protocol: "strict".into(),
+            setting: "k=1".into(),
             params: Map::new(),
+            control: None,
+            seed: 0,
             split: "test".into(),
             split_name: None,
             split_sha256: None,
             n_train: 3,
             n_test: 2,
+            per_patient: false,
+            chosen: None,
+            chosen_on: None,
             metrics: Map::from_iter([("accuracy".into(), 0.5.into())]),
+            ci: None,
+            spread: None,
+            warnings: Vec::new(),
+            predictions: None,
+            head: None,
             seconds: 0.1,
             peak_rss_bytes: None,
+            key: "k".into(),
             cache_sha256: "0".into(),
             tool_version: "1".into(),
             time: now(),
+        }
+    }
+
+    fn record_at(time: &str) -> RunRecord {
+        RunRecord {
+            time: time.into(),
+            ..record()
         }
     }
 
@@ -123,6 +193,15 @@ mod tests {
         assert_eq!(value["metrics"]["accuracy"], 0.5);
         assert!(value.get("peak_rss_bytes").is_none());
         assert!(value.get("split_name").is_none());
+        fs::write(
+            runs.join("knn.jsonl"),
+            text + "{\"of\": \"another version\"}\n",
+        )
+        .unwrap();
+        let found = read(&runs, "knn").unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].to_json(), record_at(&found[0].time).to_json());
+        assert!(read(&runs, "linear").unwrap().is_empty());
     }
 
     #[test]

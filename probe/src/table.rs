@@ -1,67 +1,108 @@
-//! Evaluations as tables for people.
+//! Records as tables for people.
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use serde_json::{Map, Value};
 
-use crate::evaluate::Evaluation;
+use crate::record::RunRecord;
 
-/// One row per evaluation.
-pub fn summary(evaluations: &[Evaluation]) -> String {
+/// One row per record.
+pub fn summary(records: &[RunRecord]) -> String {
     let header = [
         "dataset",
         "model@size",
+        "protocol",
         "setting",
         "train",
         "test",
         "AUROC macro",
+        "AP macro",
         "accuracy",
         "seconds",
     ];
-    let rows = evaluations.iter().map(
-        |Evaluation {
-             setting,
-             measured,
-             record,
-         }| {
-            vec![
-                record.dataset.clone(),
-                format!("{}@{}", record.model, record.image_size),
-                setting.clone(),
-                record.n_train.to_string(),
-                record.n_test.to_string(),
-                decimals(measured.auroc_macro),
-                decimals(Some(measured.accuracy)),
-                format!("{:.1}", record.seconds),
-            ]
-        },
-    );
-    render(header.map(String::from).to_vec(), rows, 3)
+    let rows = records.iter().map(|record| {
+        vec![
+            record.dataset.clone(),
+            format!("{}@{}", record.model, record.image_size),
+            record.protocol.clone(),
+            setting(record),
+            record.n_train.to_string(),
+            record.n_test.to_string(),
+            with_interval(record, "auroc_macro"),
+            with_interval(record, "average_precision_macro"),
+            with_interval(record, "accuracy"),
+            format!("{:.1}", record.seconds),
+        ]
+    });
+    render(header.map(String::from).to_vec(), rows, 4)
 }
 
-/// One row per class and one column of AUROC per evaluation; all are of the same cache.
-pub fn per_class(evaluations: &[Evaluation], names: &[String]) -> String {
-    let Some(first) = evaluations.first() else {
-        return String::new();
+/// The setting, and how it came to be.
+fn setting(record: &RunRecord) -> String {
+    let control = record.control.iter().map(|control| format!(" [{control}]"));
+    let chosen = record
+        .chosen_on
+        .iter()
+        .filter(|_| record.chosen == Some(true));
+    let chosen = chosen.map(|on| format!(" (best on {on})"));
+    let rest: String = control.chain(chosen).collect();
+    record.setting.clone() + &rest
+}
+
+/// A measure with its interval, or its standard deviation over draws.
+fn with_interval(record: &RunRecord, name: &str) -> String {
+    let value = number(&record.metrics, name);
+    let bounds = record.ci.as_ref().and_then(|ci| ci.get(name)?.as_array());
+    let deviation = record
+        .spread
+        .as_ref()
+        .and_then(|s| s.get(name)?.get("sd")?.as_f64());
+    match (bounds.map(Vec::as_slice), deviation) {
+        (Some([low, high]), _) => {
+            let [low, high] = [low, high].map(|bound| decimals(bound.as_f64(), 3));
+            format!("{} [{low}, {high}]", decimals(value, 4))
+        }
+        (_, Some(deviation)) => format!("{} ± {deviation:.4}", decimals(value, 4)),
+        _ => decimals(value, 4),
+    }
+}
+
+fn number(measures: &Map<String, Value>, name: &str) -> Option<f64> {
+    measures.get(name).and_then(Value::as_f64)
+}
+
+/// One row per class and one column of AUROC per record; all are of the same cache.
+pub fn per_class(records: &[RunRecord], names: &[String]) -> String {
+    let of_class = |record: &RunRecord, measure: &str, class: &str| {
+        record
+            .metrics
+            .get(measure)
+            .and_then(|map| map.get(class))
+            .cloned()
     };
     let mut header = vec!["class".to_owned(), "positives".to_owned()];
-    header.extend(evaluations.iter().map(|e| format!("AUROC {}", e.setting)));
-    let rows = first.measured.classes.iter().enumerate().map(|(i, class)| {
-        let mut row = vec![names[class.class].clone(), class.positives.to_string()];
-        row.extend(
-            evaluations
-                .iter()
-                .map(|e| decimals(e.measured.classes[i].auroc)),
-        );
-        row
+    header.extend(
+        records
+            .iter()
+            .map(|r| format!("AUROC {} {}", r.protocol, r.setting)),
+    );
+    let rows = names.iter().filter_map(|class| {
+        let positives = of_class(records.first()?, "positives", class)?;
+        let mut row = vec![class.clone(), positives.to_string()];
+        row.extend(records.iter().map(|record| {
+            let auroc = of_class(record, "auroc_per_class", class);
+            decimals(auroc.and_then(|value| value.as_f64()), 4)
+        }));
+        Some(row)
     });
     render(header, rows, 1)
 }
 
-fn decimals(value: Option<f64>) -> String {
-    value.map_or_else(|| "undefined".into(), |value| format!("{value:.4}"))
+fn decimals(value: Option<f64>, places: usize) -> String {
+    value.map_or_else(|| "undefined".into(), |value| format!("{value:.places$}"))
 }
 
 /// Columns from `first_number` on are aligned to the right.
-fn render(
+pub(crate) fn render(
     header: Vec<String>,
     rows: impl Iterator<Item = Vec<String>>,
     first_number: usize,

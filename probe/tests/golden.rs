@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use ndarray::Array2;
-use probe::metrics::classify::{Classification, multi_label, single_label};
+use probe::examples::Case;
+use probe::metrics::measures::{Measures, Scored};
+use probe::predictions::Predictions;
 use probe::probes::{knn, ml_knn::MlKnn};
+use probe::targets::Targets;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -57,7 +60,7 @@ fn assert_close(found: f64, expected: f64) {
 }
 
 impl Expected {
-    fn check(&self, scores: &[Array2<f64>], measure: impl Fn(&Array2<f64>) -> Classification) {
+    fn check(&self, scores: &[Array2<f64>], targets: &Targets) {
         assert_eq!(scores.len(), self.scores.len());
         for (i, scores) in scores.iter().enumerate() {
             let expected = matrix(&self.scores[i]);
@@ -66,14 +69,14 @@ impl Expected {
                 .iter()
                 .zip(&expected)
                 .for_each(|(&a, &b)| assert_close(a, b));
-            let measured = measure(scores);
-            assert_close(measured.accuracy, self.accuracy[i]);
-            self.check_auroc(i, &measured);
+            let (aurocs, measures) = measured(scores, targets);
+            let number = |name: &str| measures.values[name].as_f64().unwrap();
+            assert_close(number("accuracy"), self.accuracy[i]);
+            self.check_auroc(i, &aurocs, number("auroc_macro"));
         }
     }
 
-    fn check_auroc(&self, i: usize, measured: &Classification) {
-        let found: Vec<Option<f64>> = measured.classes.iter().map(|class| class.auroc).collect();
+    fn check_auroc(&self, i: usize, found: &[Option<f64>], macro_mean: f64) {
         assert_eq!(found.len(), self.auroc[i].len());
         for (found, expected) in found.iter().zip(&self.auroc[i]) {
             assert_eq!(found.is_some(), expected.is_some());
@@ -81,8 +84,28 @@ impl Expected {
         }
         let defined: Vec<f64> = self.auroc[i].iter().copied().flatten().collect();
         let mean = defined.iter().sum::<f64>() / defined.len() as f64;
-        assert_close(measured.auroc_macro.unwrap(), mean);
+        assert_close(macro_mean, mean);
     }
+}
+
+fn measured(scores: &Array2<f64>, targets: &Targets) -> (Vec<Option<f64>>, Measures) {
+    let case = |number: usize| Case {
+        sample: number.to_string(),
+        slice: None,
+        patient: None,
+        split: None,
+    };
+    let predictions = Predictions {
+        scores: scores.clone(),
+        targets: targets.clone(),
+        cases: (0..targets.len()).map(case).collect(),
+    };
+    let scored = Scored::new(&predictions).unwrap();
+    let names: Vec<String> = (0..scores.ncols()).map(|class| class.to_string()).collect();
+    let measures = scored
+        .measures(&names, &[], &scored.half(), None, None)
+        .unwrap();
+    (scored.auroc(), measures)
 }
 
 #[test]
@@ -97,7 +120,7 @@ fn softmax_votes_equal_the_reference() {
     } = golden().single_label;
     let (train, test) = (matrix(&train), matrix(&test));
     let scores = knn::scores(train.view(), &labels, 5, test.view(), &ks, 0.07);
-    expected.check(&scores, |scores| single_label(scores.view(), &test_labels));
+    expected.check(&scores, &Targets::Single(test_labels));
 }
 
 #[test]
@@ -109,8 +132,6 @@ fn ml_knn_equals_the_reference() {
     for (count_self, expected) in [(true, golden.with_self), (false, golden.without_self)] {
         let model = MlKnn::fit(train.view(), targets.view(), &golden.ks, count_self);
         let scores = model.scores(test.view());
-        expected.check(&scores, |scores| {
-            multi_label(scores.view(), test_targets.view())
-        });
+        expected.check(&scores, &Targets::Multi(test_targets.mapv(Some)));
     }
 }

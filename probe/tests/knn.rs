@@ -186,7 +186,7 @@ fn the_table_has_a_row_per_k_and_classes_for_a_single_cache() {
         "{}",
         ran.out
     );
-    assert!(ran.out.contains("AUROC k=5"));
+    assert!(ran.out.contains("AUROC strict k=5"));
 }
 
 #[test]

@@ -3,47 +3,57 @@
 use std::io::Write;
 use std::ops::RangeInclusive;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use cache::Split;
 use clap::{Args, ValueEnum};
 
-use super::{Caches, Outcome, Output, over_caches};
-use crate::evaluate::{self, KnnOptions};
+use super::over::Job;
+use super::settings::SettingsArgs;
+use super::{Caches, Outcome, Output};
+use crate::evaluate::{self, Features, KnnOptions, Probe};
 
 #[derive(Debug, Args)]
 pub(super) struct Knn {
     #[command(flatten)]
     caches: Caches,
-    /// Numbers of neighbours, all answered from one search
-    #[arg(long, value_delimiter = ',', default_value = "200", value_parser = neighbours)]
-    k: Vec<usize>,
-    /// Block whose CLS tokens are used, 1 for the last
+    #[command(flatten)]
+    knn: KnnArgs,
+    /// Split to evaluate
+    #[arg(long, default_value = "test")]
+    eval: Eval,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KnnArgs {
+    /// Numbers of neighbours, all answered from one search [default: 10,20,100,200, or the study's, as
+    /// far as there are training examples]
+    #[arg(long, value_delimiter = ',', value_parser = neighbours)]
+    k: Option<Vec<usize>>,
+    /// Tokens by which neighbours are near
+    #[arg(long, default_value = "cls")]
+    features: FeaturesArg,
+    /// Block whose tokens are used, 1 for the last
     #[arg(long, default_value_t = 1)]
     layer: u32,
     /// Temperature of the softmax vote
     #[arg(long, default_value_t = 0.07, value_parser = temperature)]
     temperature: f64,
-    /// Leave a training slice out of its own neighbours (ML-kNN)
-    #[arg(long)]
-    exclude_self: bool,
-    /// Splits to fit on [default: train+val, or train with --eval val]
-    #[arg(long)]
-    train: Option<Fit>,
-    /// Split to evaluate
-    #[arg(long, default_value = "test")]
-    eval: Eval,
-    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    #[command(flatten)]
-    output: Output,
+    /// ML-kNN: whether a training example is left out of its own neighbours [default: true, or false
+    /// with --protocol paper]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    exclude_self: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Fit {
-    Train,
-    #[value(name = "train+val")]
-    TrainVal,
+pub(super) enum FeaturesArg {
+    Cls,
+    MeanPatch,
+    #[value(name = "cls+mean-patch")]
+    Both,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,33 +64,36 @@ enum Eval {
 
 impl Knn {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let options = self.options()?;
-        over_caches(&self.caches, &self.output, out, messages, |reader| {
-            evaluate::knn(reader, &options)
-        })
-    }
-
-    fn options(&self) -> Result<KnnOptions> {
+        let probe = Probe::Knn(self.knn.options());
         let eval = match self.eval {
             Eval::Test => Split::Test,
             Eval::Val => Split::Val,
         };
-        let train = match (self.train, self.eval) {
-            (Some(Fit::TrainVal), Eval::Val) => {
-                bail!("`--train train+val` holds `--eval val`\nhint: give --train train")
-            }
-            (Some(Fit::TrainVal) | None, Eval::Test) => vec![Split::Train, Split::Val],
-            _ => vec![Split::Train],
+        let job = Job {
+            caches: &self.caches,
+            output: &self.output,
+            probe: probe.name(),
+            settings: self.settings.settings(eval)?,
+            key: &|reader, settings| settings.key(reader, &probe),
+            evaluate: |reader: &_, settings: &_| evaluate::evaluate(reader, &probe, settings),
         };
-        Ok(KnnOptions {
-            ks: distinct(&self.k),
+        job.run(out, messages)
+    }
+}
+
+impl KnnArgs {
+    pub(super) fn options(&self) -> KnnOptions {
+        KnnOptions {
+            ks: self.k.as_deref().map(distinct),
+            features: match self.features {
+                FeaturesArg::Cls => Features::Cls,
+                FeaturesArg::MeanPatch => Features::Mean,
+                FeaturesArg::Both => Features::Both,
+            },
             layer: self.layer,
             temperature: self.temperature,
             exclude_self: self.exclude_self,
-            train,
-            eval,
-            split_name: self.split.clone(),
-        })
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use anyhow::Result;
+use cache::Split;
 use clap::{Args, ValueEnum};
 
-use super::{Caches, Outcome, Output, over_caches};
-use crate::evaluate::{self, LinearOptions};
-use crate::examples::Unit;
+use super::over::Job;
+use super::settings::SettingsArgs;
+use super::{Caches, Outcome, Output};
+use crate::evaluate::{self, LinearOptions, Probe};
 use crate::probes::linear::Reduction;
 
 /// The study's learning rates (appendix B.2).
@@ -17,6 +19,16 @@ const LEARNING_RATES: &str = "0.1,0.01,0.05,0.001,0.005,0.0001,0.0005,0.00001";
 pub(super) struct Linear {
     #[command(flatten)]
     caches: Caches,
+    #[command(flatten)]
+    linear: LinearArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinearArgs {
     /// Learning rates of the grid, at the beginning; they fall along a cosine to 0
     #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = learning_rate)]
     lr: Vec<f32>,
@@ -32,21 +44,10 @@ pub(super) struct Linear {
     /// Momentum
     #[arg(long, default_value_t = 0.9, value_parser = momentum)]
     momentum: f32,
-    /// What weights and the order of examples are drawn from
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
     /// Multi-label data: the mean loss over a batch, or the sum as in the study's code, which acts as a
-    /// learning rate that is a batch size larger
-    #[arg(long, default_value = "mean")]
-    loss: LossArg,
-    /// What an example is [default: a volume where all slices of a sample have its labels, else a slice]
+    /// learning rate that is a batch size larger [default: mean, or sum with --protocol paper]
     #[arg(long)]
-    unit: Option<UnitArg>,
-    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    #[command(flatten)]
-    output: Output,
+    loss: Option<LossArg>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,38 +56,33 @@ enum LossArg {
     Sum,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum UnitArg {
-    Slice,
-    Volume,
-}
-
 impl Linear {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let options = self.options();
-        over_caches(&self.caches, &self.output, out, messages, |reader| {
-            let (evaluation, _) = evaluate::linear(reader, &options)?;
-            Ok(vec![evaluation])
-        })
+        let probe = Probe::Linear(self.linear.options());
+        let job = Job {
+            caches: &self.caches,
+            output: &self.output,
+            probe: probe.name(),
+            settings: self.settings.settings(Split::Test)?,
+            key: &|reader, settings| settings.key(reader, &probe),
+            evaluate: |reader: &_, settings: &_| evaluate::evaluate(reader, &probe, settings),
+        };
+        job.run(out, messages)
     }
+}
 
-    fn options(&self) -> LinearOptions {
+impl LinearArgs {
+    pub(super) fn options(&self) -> LinearOptions {
         LinearOptions {
             learning_rates: self.lr.clone(),
             blocks: self.blocks.clone(),
             epochs: self.epochs as usize,
             batch_size: self.batch_size as usize,
             momentum: self.momentum,
-            seed: self.seed,
-            reduction: match self.loss {
+            reduction: self.loss.map(|loss| match loss {
                 LossArg::Mean => Reduction::Mean,
                 LossArg::Sum => Reduction::Sum,
-            },
-            unit: self.unit.map(|unit| match unit {
-                UnitArg::Slice => Unit::Slice,
-                UnitArg::Volume => Unit::Volume,
             }),
-            split_name: self.split.clone(),
         }
     }
 }

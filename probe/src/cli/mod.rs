@@ -1,19 +1,21 @@
 //! The command line.
 
+mod few_shot;
 mod knn;
 mod linear;
+mod over;
+mod settings;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use cache::CacheReader;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::few_shot::FewShot;
 use self::knn::Knn;
 use self::linear::Linear;
-use crate::evaluate::Evaluation;
-use crate::{Error, table};
 
 /// Measures cached tokens on a CPU
 #[derive(Debug, Parser)]
@@ -25,10 +27,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Classify by nearest neighbours: a softmax vote, or ML-kNN for multi-label datasets
+    /// Classify by nearest neighbours: a vote, or ML-kNN for multi-label datasets
     Knn(Knn),
     /// Classify by linear heads, of which a grid is trained and the best on `val` is taken
     Linear(Linear),
+    /// Classify after fitting on few examples
+    FewShot(FewShot),
 }
 
 /// Which caches to run on.
@@ -58,6 +62,9 @@ struct Output {
     /// Folder to append run records to
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
+    /// Evaluate again what is recorded already
+    #[arg(long)]
+    force: bool,
     /// Print AUROC per class for every cache, not only for a single one
     #[arg(long)]
     per_class: bool,
@@ -95,67 +102,8 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
     match cli.command {
         Command::Knn(knn) => knn.run(out, messages),
         Command::Linear(linear) => linear.run(out, messages),
+        Command::FewShot(few_shot) => few_shot.run(out, messages),
     }
-}
-
-/// Evaluates every cache that is asked for, records and prints what comes out; a cache that cannot be
-/// evaluated is left out with a warning.
-fn over_caches(
-    caches: &Caches,
-    output: &Output,
-    out: &mut impl Write,
-    messages: &mut impl Write,
-    evaluate: impl Fn(&CacheReader) -> Result<Vec<Evaluation>, Error> + Sync,
-) -> Result<Outcome> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(output.threads.map_or(0, usize::from));
-    let pool = pool.build().context("cannot start the threads")?;
-    let caches = caches.find()?;
-    let per_class = output.per_class || caches.len() == 1;
-    let (mut all, mut classes) = (Vec::new(), Vec::new());
-    let mut outcome = Outcome::Done;
-    for path in &caches {
-        let evaluated = CacheReader::open(path).map_err(Error::from);
-        let evaluated = evaluated.and_then(|reader| {
-            let evaluations = pool.install(|| evaluate(&reader))?;
-            Ok((evaluations, reader.meta().classes.clone()))
-        });
-        match evaluated {
-            Ok((evaluations, names)) => {
-                record(&evaluations, output, out)?;
-                classes.extend(per_class.then(|| table::per_class(&evaluations, &names)));
-                all.extend(evaluations);
-            }
-            Err(error) => {
-                writeln!(messages, "warning: {error}")?;
-                outcome = Outcome::Skipped;
-            }
-        }
-    }
-    if all.is_empty() {
-        return Ok(Outcome::Nothing);
-    }
-    if output.format == Format::Text {
-        print(out, &all, &classes)?;
-    }
-    Ok(outcome)
-}
-
-fn record(evaluations: &[Evaluation], output: &Output, out: &mut impl Write) -> Result<()> {
-    for evaluation in evaluations {
-        evaluation.record.append(&output.runs)?;
-        if output.format == Format::Json {
-            writeln!(out, "{}", evaluation.record.to_json())?;
-        }
-    }
-    Ok(())
-}
-
-fn print(out: &mut impl Write, all: &[Evaluation], classes: &[String]) -> Result<()> {
-    for table in classes {
-        writeln!(out, "{table}\n")?;
-    }
-    writeln!(out, "{}", table::summary(all))?;
-    Ok(())
 }
 
 impl Caches {

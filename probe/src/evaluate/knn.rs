@@ -1,171 +1,217 @@
 //! Nearest neighbours.
 
-use std::time::Instant;
-
-use cache::{CacheReader, Split, Task};
+use cache::Split;
 use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluation, measure, metrics};
+use super::fitted::best;
+use super::{Choice, Fitted, Task};
 use crate::Error;
-use crate::features::{Features, Targets, join};
-use crate::metrics::classify::Classification;
+use crate::examples::{Tokens, join};
 use crate::probes::knn;
 use crate::probes::ml_knn::{self, MlKnn};
-use crate::record::{self, RunRecord};
+use crate::targets::Targets;
 
 /// How a nearest-neighbour probe is evaluated.
 #[derive(Clone, Debug)]
 pub struct KnnOptions {
-    /// Numbers of neighbours, each at least 1; all are answered from one search.
-    pub ks: Vec<usize>,
-    /// The block whose CLS tokens are used, 1 for the last.
+    /// Numbers of neighbours, each at least 1, all answered from one search; `None` for those of the
+    /// protocol that there are enough training examples for.
+    pub ks: Option<Vec<usize>>,
+    /// What neighbours are near by.
+    pub features: Features,
+    /// The block whose tokens are used, 1 for the last.
     pub layer: u32,
     /// Temperature of the vote; single-label tasks only.
     pub temperature: f64,
-    /// Leaves a training slice out of its own neighbours; multi-label tasks only.
-    pub exclude_self: bool,
-    /// Splits to fit on.
-    pub train: Vec<Split>,
-    /// The split to evaluate.
-    pub eval: Split,
-    /// The name of the split of the samples; `None` for that of the extraction.
-    pub split_name: Option<String>,
+    /// Whether a training example is left out of its own neighbours; multi-label tasks only; `None`
+    /// for what the protocol says.
+    pub exclude_self: Option<bool>,
 }
 
-/// Evaluates nearest neighbours on a cache: a softmax vote for single-label tasks, ML-kNN for
-/// multi-label ones. One evaluation per number of neighbours, in their order.
-///
-/// # Errors
-///
-/// [`Error::TooFewNeighbours`] if a number of neighbours exceeds the training slices, and what
-/// [`Features::read`] and [`Features::part`] give.
-pub fn knn(reader: &CacheReader, options: &KnnOptions) -> Result<Vec<Evaluation>, Error> {
-    let start = Instant::now();
-    let named = options.split_name.as_deref();
-    let mut features = Features::read(reader, options.layer, named)?;
-    let (train, test) = (
-        features.part(&options.train)?,
-        features.part(&[options.eval])?,
-    );
-    let split_sha256 = features.split_sha256.take();
-    drop(features);
-    let mut run = Run {
-        reader,
+/// Which tokens of a block are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Features {
+    /// The CLS token.
+    Cls,
+    /// The mean of the patch tokens.
+    Mean,
+    /// Both, one after the other.
+    Both,
+}
+
+impl Features {
+    pub(super) fn tokens(self, layer: u32) -> Tokens {
+        let on = |wanted: bool| if wanted { vec![layer] } else { Vec::new() };
+        Tokens {
+            cls: on(self != Features::Mean),
+            mean: on(self != Features::Cls),
+        }
+    }
+
+    /// The word for it in records and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Features::Cls => "cls",
+            Features::Mean => "mean-patch",
+            Features::Both => "cls+mean-patch",
+        }
+    }
+}
+
+/// A softmax vote for single-label tasks, ML-kNN for multi-label ones; a result per number of
+/// neighbours.
+pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, Error> {
+    let search = Search {
+        task,
         options,
-        train,
-        test,
-        split_sha256,
-        seconds: 0.0,
+        exclude_self: options
+            .exclude_self
+            .unwrap_or(!task.settings.protocol.counts_self()),
     };
-    run.check_k()?;
-    let scores = run.scores();
-    let measured: Vec<Classification> = scores
-        .iter()
-        .map(|scores| measure(scores.view(), &run.test.1))
-        .collect();
-    run.seconds = start.elapsed().as_secs_f64();
-    let evaluations = options.ks.iter().zip(measured);
-    Ok(evaluations
-        .map(|(&k, measured)| run.evaluation(k, measured))
-        .collect())
+    let ks = search.ks()?;
+    let on = match task.parts.is_few {
+        true => task.parts.chosen_on,
+        false => task.settings.protocol.neighbours_chosen_on(),
+    };
+    let on_val = match on == Split::Val && !task.parts.val.is_empty() {
+        true => Some(search.scored(&task.parts.train, &task.parts.val, &ks)?),
+        false => None,
+    };
+    let found = search.scores(&task.parts.fit, &task.parts.test, &ks);
+    let aurocs = match (&on_val, on) {
+        (Some(scored), _) => scored.iter().map(|s| s.auroc_macro(None)).collect(),
+        (None, Split::Test) => search.aurocs(&found)?,
+        (None, _) => Vec::new(),
+    };
+    let chosen = best(&aurocs).filter(|_| ks.len() > 1);
+    let results = ks.iter().zip(found).enumerate();
+    let results = results.map(|(index, (&k, scores))| Fitted {
+        setting: format!("k={k}"),
+        params: search.params(k, &ks),
+        scores,
+        thresholds: on_val
+            .as_ref()
+            .map(|scored| scored[index].best_thresholds()),
+        n_train: task.parts.fit.len(),
+        choice: chosen.map(|chosen| Choice {
+            is_chosen: chosen == index,
+            on,
+        }),
+        warnings: match chosen {
+            Some(_) if on == Split::Test => vec!["k chosen on test".into()],
+            _ => Vec::new(),
+        },
+        head: None,
+    });
+    Ok(results.collect())
 }
 
-struct Run<'a> {
-    reader: &'a CacheReader,
+struct Search<'a> {
+    task: &'a Task<'a>,
     options: &'a KnnOptions,
-    train: (Array2<f32>, Targets),
-    test: (Array2<f32>, Targets),
-    split_sha256: Option<String>,
-    seconds: f64,
+    exclude_self: bool,
 }
 
-impl Run<'_> {
+impl Search<'_> {
     fn is_multi_label(&self) -> bool {
-        self.reader.meta().task == Task::MultiLabel
+        matches!(self.task.examples.targets, Targets::Multi(_))
     }
 
-    fn check_k(&self) -> Result<(), Error> {
-        let train = self.train.0.nrows();
-        let most = train - usize::from(self.options.exclude_self && self.is_multi_label());
-        match self.options.ks.iter().copied().find(|&k| k > most) {
-            Some(k) => {
-                let path = self.reader.dir().into();
-                Err(Error::TooFewNeighbours {
-                    path,
-                    k,
-                    train,
-                    most,
-                })
-            }
-            None => Ok(()),
-        }
+    /// The most neighbours that `examples` training examples have.
+    fn most(&self, examples: usize) -> usize {
+        examples - usize::from(self.exclude_self && self.is_multi_label())
     }
 
-    fn scores(&self) -> Vec<Array2<f64>> {
-        let ((train, targets), (test, _), options) = (&self.train, &self.test, self.options);
-        let (train, test) = (train.view(), test.view());
-        match targets {
-            Targets::Single(labels) => {
-                let classes = self.reader.meta().classes.len();
-                knn::scores(
-                    train,
-                    labels,
-                    classes,
-                    test,
-                    &options.ks,
-                    options.temperature,
-                )
-            }
-            Targets::Multi(targets) => {
-                let count_self = !options.exclude_self;
-                MlKnn::fit(train, targets.view(), &options.ks, count_self).scores(test)
-            }
-        }
-    }
-
-    fn evaluation(&self, k: usize, measured: Classification) -> Evaluation {
-        let meta = self.reader.meta();
-        let record = RunRecord {
-            dataset: meta.dataset.clone(),
-            model: meta.model.name.clone(),
-            image_size: meta.image_size,
-            probe: "knn".into(),
-            params: self.params(k),
-            split: self.options.eval.name().into(),
-            split_name: self.options.split_name.clone(),
-            split_sha256: self.split_sha256.clone(),
-            n_train: self.train.0.nrows(),
-            n_test: self.test.0.nrows(),
-            metrics: metrics(&measured, &meta.classes),
-            seconds: self.seconds,
-            peak_rss_bytes: cache::peak_rss_bytes(),
-            cache_sha256: self.reader.sha256().into(),
-            tool_version: env!("CARGO_PKG_VERSION").into(),
-            time: record::now(),
+    fn ks(&self) -> Result<Vec<usize>, Error> {
+        let parts = &self.task.parts;
+        let most = self.most(parts.fit.len());
+        let too_few = |k| Error::TooFewNeighbours {
+            path: self.task.reader.dir().into(),
+            k,
+            train: parts.fit.len(),
+            most,
         };
-        Evaluation {
-            setting: format!("k={k}"),
-            measured,
-            record,
+        if most == 0 {
+            return Err(too_few(1));
+        }
+        let default = self.task.settings.protocol.neighbours();
+        let wanted = self.options.ks.as_deref();
+        let is_asked_for = wanted.is_some() && !parts.is_few;
+        let wanted = wanted.unwrap_or(default);
+        if let Some(&k) = wanted.iter().find(|&&k| k > most && is_asked_for) {
+            return Err(too_few(k));
+        }
+        let fitting: Vec<usize> = wanted.iter().copied().filter(|&k| k <= most).collect();
+        Ok(if fitting.is_empty() {
+            vec![most]
+        } else {
+            fitting
+        })
+    }
+
+    /// The scores of a part by neighbours in another, per number of neighbours.
+    fn scores(&self, train: &[usize], queries: &[usize], ks: &[usize]) -> Vec<Array2<f64>> {
+        let examples = self.task.examples;
+        let most = self.most(train.len());
+        let ks: Vec<usize> = ks.iter().map(|&k| k.min(most)).collect();
+        let (keys, queries) = (examples.normalised(train), examples.normalised(queries));
+        match examples.truth(train) {
+            Targets::Single(labels) => knn::scores(
+                keys.view(),
+                &labels,
+                self.task.classes(),
+                queries.view(),
+                &ks,
+                self.options.temperature,
+            ),
+            Targets::Multi(present) => {
+                let present = present.mapv(|state| state == Some(true));
+                MlKnn::fit(keys.view(), present.view(), &ks, !self.exclude_self)
+                    .scores(queries.view())
+            }
         }
     }
 
-    fn params(&self, k: usize) -> Map<String, Value> {
+    fn scored(
+        &self,
+        train: &[usize],
+        part: &[usize],
+        ks: &[usize],
+    ) -> Result<Vec<crate::metrics::measures::Scored>, Error> {
+        let found = self.scores(train, part, ks).into_iter();
+        found.map(|scores| self.task.scored(part, scores)).collect()
+    }
+
+    fn aurocs(&self, found: &[Array2<f64>]) -> Result<Vec<Option<f64>>, Error> {
+        let undefined = self.task.settings.protocol.undefined_auroc();
+        let auroc = |scores: &Array2<f64>| {
+            let scored = self.task.scored(&self.task.parts.test, scores.clone())?;
+            Ok(scored.auroc_macro(undefined))
+        };
+        found.iter().map(auroc).collect()
+    }
+
+    fn params(&self, k: usize, ks: &[usize]) -> Map<String, Value> {
         let options = self.options;
         let own = match self.is_multi_label() {
             true => json!({
                 "vote": "ml-knn",
                 "smoothing": ml_knn::SMOOTHING,
-                "exclude_self": options.exclude_self,
+                "exclude_self": self.exclude_self,
             }),
             false => json!({
                 "vote": "softmax",
                 "temperature": options.temperature,
-                "k_max": options.ks.iter().max(),
+                "k_max": ks.iter().max(),
             }),
         };
-        let all = json!({"k": k, "layer": options.layer, "train": join(&options.train)});
+        let all = json!({
+            "k": k,
+            "features": options.features.name(),
+            "layer": options.layer,
+            "train": join(&self.task.settings.fit),
+        });
         [all, own]
             .into_iter()
             .filter_map(|value| value.as_object().cloned())

@@ -1,18 +1,17 @@
-//! Linear probes.
+//! Linear heads.
 
-use std::time::Instant;
-
-use cache::{CacheReader, Split};
+use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluation, measure, metrics};
+use super::fitted::best;
+use super::{Choice, Fitted, Task, probabilities};
 use crate::Error;
-use crate::examples::{Examples, Unit};
-use crate::metrics::classify::Classification;
+use crate::examples::{Tokens, join};
+use crate::head::SavedHead;
+use crate::metrics::measures::Scored;
 use crate::probes::linear::{
     self, Batches, Data, Head, HeadOptions, Loss, Reduction, Schedule, train,
 };
-use crate::record::{self, RunRecord};
 
 /// How linear heads are trained and chosen.
 #[derive(Clone, Debug)]
@@ -27,160 +26,147 @@ pub struct LinearOptions {
     pub batch_size: usize,
     /// Momentum of the gradient descent.
     pub momentum: f32,
-    /// Where weights and the order of examples are drawn from.
-    pub seed: u64,
-    /// How a multi-label loss is reduced.
-    pub reduction: Reduction,
-    /// What an example is; found from the labels if `None`.
-    pub unit: Option<Unit>,
-    /// The name of the split of the samples; `None` for that of the extraction.
-    pub split_name: Option<String>,
+    /// How a multi-label loss is reduced; `None` for what the protocol says.
+    pub reduction: Option<Reduction>,
 }
 
-/// Trains the heads of the grid on `train`, chooses the one with the best macro AUROC on `val` (of
-/// equal ones the first), trains it anew on both, and evaluates it on `test`.
-///
-/// # Errors
-///
-/// [`Error::EmptySplit`] if one of the splits is empty, [`Error::NoChoice`] if no head has an AUROC
-/// on `val`, [`Error::Diverged`], and what [`Examples::read`] gives.
-pub fn linear(reader: &CacheReader, options: &LinearOptions) -> Result<(Evaluation, Head), Error> {
-    let start = Instant::now();
-    let blocks = options.blocks.iter().copied().max().unwrap_or(1);
-    let split = options.split_name.as_deref();
-    let examples = Examples::read(reader, blocks, options.unit, split)?;
+impl LinearOptions {
+    pub(super) fn tokens(&self) -> Tokens {
+        Tokens::last_blocks(self.blocks.iter().copied().max().unwrap_or(1))
+    }
+}
+
+/// Trains the heads of the grid on the first part, chooses the one with the best macro AUROC on the
+/// second (of equal ones the first), trains it anew on the third, and scores the last with it.
+pub(super) fn fit(task: &Task<'_>, options: &LinearOptions) -> Result<Fitted, Error> {
+    if task.parts.val.is_empty() {
+        task.examples.part(&[cache::Split::Val])?;
+    }
+    let reduction = options.reduction;
+    let reduction = reduction.unwrap_or(task.settings.protocol.reduction());
     let run = Run {
-        loss: Loss::of(
-            &examples.targets,
-            reader.meta().classes.len(),
-            options.reduction,
-        ),
-        reader,
+        loss: Loss::of(&task.examples.targets, task.classes(), reduction),
+        reduction,
+        task,
         options,
-        examples,
     };
-    let test = run.examples.part(&[Split::Test])?;
-    let (chosen, on_val) = run.choose()?;
-    let both = run.examples.part(&[Split::Train, Split::Val])?;
-    let head = run.train(vec![chosen], &both).remove(0);
-    let measured = run.measure(&head, &test);
+    let (fresh, trained, on_val) = run.choose()?;
+    let head = match task.parts.fit == task.parts.train {
+        true => trained,
+        false => run.train(vec![fresh], &task.parts.fit).remove(0),
+    };
     if !head.is_finite() {
         return Err(Error::Diverged {
-            path: reader.dir().into(),
+            path: task.reader.dir().into(),
             learning_rate: head.options.learning_rate,
         });
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let evaluation = run.evaluation(&head, &on_val, measured, [both.len(), test.len()], seconds);
-    Ok((evaluation, head))
+    Ok(run.fitted(&head, &on_val))
 }
 
 struct Run<'a> {
-    reader: &'a CacheReader,
+    task: &'a Task<'a>,
     options: &'a LinearOptions,
-    examples: Examples,
     loss: Loss,
+    reduction: Reduction,
 }
 
 impl Run<'_> {
-    fn classes(&self) -> usize {
-        self.reader.meta().classes.len()
-    }
-
     /// The grid's heads before training; one that is trained anew begins alike.
     fn grid(&self) -> Vec<Head> {
         let blocks: Vec<usize> = self.options.blocks.iter().map(|&n| n as usize).collect();
-        let outputs = self.loss.outputs(self.classes());
+        let outputs = self.loss.outputs(self.task.classes());
         let heads = linear::grid(&self.options.learning_rates, &blocks).into_iter();
+        let columns = &self.task.examples.columns;
         let new = |(stream, options): (usize, HeadOptions)| {
-            let features = self.examples.columns.range(options.inputs).len();
-            Head::new(options, features, outputs, self.options.seed, stream as u64)
+            let features = columns.range(options.inputs).len();
+            let seed = self.task.settings.seed;
+            Head::new(options, features, outputs, seed, stream as u64)
         };
         heads.enumerate().map(new).collect()
     }
 
     fn train(&self, heads: Vec<Head>, part: &[usize]) -> Vec<Head> {
-        let rows = self.examples.training_rows(part);
-        let batches = Batches::new(rows, self.options.batch_size, self.options.seed);
+        let examples = self.task.examples;
+        let rows = examples.training_rows(part);
+        let batches = Batches::new(rows, self.options.batch_size, self.task.settings.seed);
         let schedule = Schedule {
             steps: batches.steps(self.options.epochs),
             momentum: self.options.momentum,
         };
         let data = Data {
-            features: self.examples.features.view(),
-            columns: &self.examples.columns,
-            targets: &self.examples.targets,
+            features: examples.features.view(),
+            columns: &examples.columns,
+            targets: &examples.targets,
         };
         train(&data, self.loss, heads, schedule, batches)
     }
 
-    fn measure(&self, head: &Head, part: &[usize]) -> Classification {
-        let (features, targets) = self.examples.plain(part);
-        let scores = head.scores(features.view(), &self.examples.columns, self.classes());
-        measure(scores.view(), &targets)
+    fn scores(&self, head: &Head, part: &[usize]) -> Array2<f64> {
+        let examples = self.task.examples;
+        let logits = head.logits(examples.plain(part).view(), &examples.columns);
+        let by_sigmoid = self.task.settings.protocol.scores_by_sigmoid();
+        let classes = self.task.classes();
+        probabilities(logits.view(), &examples.targets, classes, by_sigmoid)
     }
 
-    /// The best head on `val`, as it was before training, and what it reached.
-    fn choose(&self) -> Result<(Head, Classification), Error> {
-        let (train, val) = (
-            self.examples.part(&[Split::Train])?,
-            self.examples.part(&[Split::Val])?,
-        );
+    /// The best head on the part to choose on: before training, after it, and what it reached.
+    fn choose(&self) -> Result<(Head, Head, Scored), Error> {
+        let parts = &self.task.parts;
         let fresh = self.grid();
-        let mut best: Option<(usize, f64, Classification)> = None;
-        for (index, head) in self.train(fresh.clone(), &train).iter().enumerate() {
-            let measured = self.measure(head, &val);
-            let auroc = measured.auroc_macro.filter(|_| head.is_finite());
-            if let Some(auroc) = auroc.filter(|auroc| best.as_ref().is_none_or(|b| *auroc > b.1)) {
-                best = Some((index, auroc, measured));
-            }
-        }
-        let (index, _, measured) = best.ok_or_else(|| Error::NoChoice {
-            path: self.reader.dir().into(),
-        })?;
-        Ok((fresh[index].clone(), measured))
+        let trained = self.train(fresh.clone(), &parts.train);
+        let finite = trained.iter().map(|head| match head.is_finite() {
+            true => self
+                .task
+                .scored(&parts.val, self.scores(head, &parts.val))
+                .map(Some),
+            false => Ok(None),
+        });
+        let scored = finite.collect::<Result<Vec<Option<Scored>>, Error>>()?;
+        let undefined = self.task.settings.protocol.undefined_auroc();
+        let auroc = |scored: &Option<Scored>| scored.as_ref()?.auroc_macro(undefined);
+        let aurocs: Vec<Option<f64>> = scored.iter().map(auroc).collect();
+        let chosen = best(&aurocs).and_then(|index| {
+            let scored = scored[index].clone()?;
+            Some((fresh[index].clone(), trained[index].clone(), scored))
+        });
+        chosen.ok_or_else(|| Error::NoChoice {
+            path: self.task.reader.dir().into(),
+        })
     }
 
-    fn evaluation(
-        &self,
-        head: &Head,
-        on_val: &Classification,
-        measured: Classification,
-        [n_train, n_test]: [usize; 2],
-        seconds: f64,
-    ) -> Evaluation {
-        let meta = self.reader.meta();
-        let record = RunRecord {
-            dataset: meta.dataset.clone(),
-            model: meta.model.name.clone(),
-            image_size: meta.image_size,
-            probe: "linear".into(),
-            params: self.params(head, on_val),
-            split: Split::Test.name().into(),
-            split_name: self.options.split_name.clone(),
-            split_sha256: self.examples.split_sha256.clone(),
-            n_train,
-            n_test,
-            metrics: metrics(&measured, &meta.classes),
-            seconds,
-            peak_rss_bytes: cache::peak_rss_bytes(),
-            cache_sha256: self.reader.sha256().into(),
-            tool_version: env!("CARGO_PKG_VERSION").into(),
-            time: record::now(),
-        };
-        let inputs = head.options.inputs;
+    fn fitted(&self, head: &Head, on_val: &Scored) -> Fitted {
+        let (task, inputs) = (self.task, head.options.inputs);
         let mean = if inputs.mean { "+mean" } else { "" };
-        Evaluation {
+        let on = task.parts.chosen_on;
+        let thresholds = on_val.best_thresholds();
+        Fitted {
             setting: format!(
                 "blocks={}{mean} lr={}",
                 inputs.blocks, head.options.learning_rate
             ),
-            measured,
-            record,
+            params: self.params(head, on_val),
+            scores: self.scores(head, &task.parts.test),
+            n_train: task.parts.fit.len(),
+            choice: Some(Choice {
+                is_chosen: true,
+                on,
+            }),
+            warnings: match on {
+                cache::Split::Test => vec!["the head chosen on test".into()],
+                _ => Vec::new(),
+            },
+            head: Some(SavedHead::of(
+                task,
+                inputs.tokens(),
+                &head.weight,
+                &head.bias,
+            )),
+            thresholds: Some(thresholds).filter(|_| on == cache::Split::Val),
         }
     }
 
-    fn params(&self, head: &Head, on_val: &Classification) -> Map<String, Value> {
+    fn params(&self, head: &Head, on_val: &Scored) -> Map<String, Value> {
         let options = self.options;
         let params = json!({
             "blocks": head.options.inputs.blocks,
@@ -188,17 +174,15 @@ impl Run<'_> {
             "learning_rate": head.options.learning_rate,
             "grid_learning_rates": options.learning_rates,
             "grid_blocks": options.blocks,
-            "val_auroc_macro": on_val.auroc_macro,
+            "val_auroc_macro": on_val.auroc_macro(self.task.settings.protocol.undefined_auroc()),
             "epochs": options.epochs,
             "batch_size": options.batch_size,
             "momentum": options.momentum,
-            "seed": options.seed,
-            "multi_label_loss": match options.reduction {
+            "multi_label_loss": match self.reduction {
                 Reduction::Mean => "mean",
                 Reduction::Sum => "sum",
             },
-            "unit": self.examples.unit.name(),
-            "train": "train+val",
+            "train": join(&self.task.settings.fit),
         });
         params.as_object().cloned().unwrap_or_default()
     }

@@ -1,50 +1,279 @@
 //! From a cache to run records.
+//!
+//! Every probe goes the same way: [`Examples`] are read, cut into [`Parts`], a [`Probe`] is fitted on
+//! them and scores the last part, and the scores are measured.
 
+mod few_shot;
+mod fitted;
 mod knn;
 mod linear;
+mod parts;
 
-use serde_json::{Map, Value};
+use std::time::Instant;
 
-pub use self::knn::{KnnOptions, knn};
-pub use self::linear::{LinearOptions, linear};
-use crate::features::Targets;
-use crate::metrics::classify::{self, ClassAuroc, Classification};
-use crate::record::RunRecord;
+use cache::{CacheReader, Split};
+
+pub use self::few_shot::{FewShot, few_shot};
+pub(crate) use self::fitted::{Choice, Fitted, probabilities};
+pub use self::knn::{Features, KnnOptions};
+pub use self::linear::LinearOptions;
+pub(crate) use self::parts::Parts;
+use crate::Error;
+use crate::control::Control;
+use crate::examples::{Examples, Pool, Selection, Tokens, Unit};
+use crate::head::SavedHead;
+use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
+use crate::predictions::Predictions;
+use crate::protocol::Protocol;
+use crate::record::{self, RunRecord};
+use crate::targets::Targets;
+
+/// A kind of probe with its own options.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// Nearest neighbours.
+    Knn(KnnOptions),
+    /// A grid of linear heads, trained by gradient descent.
+    Linear(LinearOptions),
+}
+
+/// What all probes have in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The rules.
+    pub protocol: Protocol,
+    /// What an example is; found from the labels if `None`.
+    pub unit: Option<Unit>,
+    /// How slices become volumes.
+    pub pool: Pool,
+    /// The name of the split of the samples; `None` for that of the extraction.
+    pub split_name: Option<String>,
+    /// Splits that the probe that is evaluated is fitted on.
+    pub fit: Vec<Split>,
+    /// The split to evaluate.
+    pub eval: Split,
+    /// What is put in the place of features or labels.
+    pub control: Option<Control>,
+    /// What everything random begins with.
+    pub seed: u64,
+    /// How intervals are found, if at all.
+    pub confidence: Option<Confidence>,
+    /// Whether a patient's cases are measured as one.
+    pub per_patient: bool,
+}
 
 /// One setting of a probe, evaluated.
 #[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// What sets it apart from others of the probe, for people: `k=20`.
-    pub setting: String,
+pub struct Evaluated {
     /// What came out.
-    pub measured: Classification,
-    /// The same as a record.
     pub record: RunRecord,
+    /// The scores behind it.
+    pub predictions: Predictions,
+    /// The head, if the probe has one.
+    pub head: Option<SavedHead>,
 }
 
-fn measure(scores: ndarray::ArrayView2<'_, f64>, targets: &Targets) -> Classification {
-    match targets {
-        Targets::Single(labels) => classify::single_label(scores, labels),
-        Targets::Multi(present) => classify::multi_label(scores, present.view()),
+/// Examples in their parts, for a probe to be fitted on.
+pub(crate) struct Task<'a> {
+    pub(crate) reader: &'a CacheReader,
+    pub(crate) settings: &'a Settings,
+    pub(crate) examples: &'a Examples,
+    pub(crate) parts: Parts,
+}
+
+impl Probe {
+    /// The word for it in records and on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Probe::Knn(_) => "knn",
+            Probe::Linear(_) => "linear",
+        }
+    }
+
+    fn tokens(&self) -> Tokens {
+        match self {
+            Probe::Knn(options) => options.features.tokens(options.layer),
+            Probe::Linear(options) => options.tokens(),
+        }
+    }
+
+    /// One result per setting that is reported.
+    fn fit(&self, task: &Task<'_>) -> Result<Vec<Fitted>, Error> {
+        match self {
+            Probe::Knn(options) => knn::fit(task, options),
+            Probe::Linear(options) => linear::fit(task, options).map(|fitted| vec![fitted]),
+        }
     }
 }
 
-fn metrics(measured: &Classification, names: &[String]) -> Map<String, Value> {
-    let mut metrics = Map::new();
-    if let Some(mean) = measured.auroc_macro {
-        metrics.insert("auroc_macro".into(), mean.into());
+impl Settings {
+    fn selection(&self, tokens: Tokens) -> Selection {
+        Selection {
+            tokens,
+            unit: self.unit,
+            pool: self.pool,
+            split: self.split_name.clone(),
+            uncertain: self.protocol.uncertain(),
+            control: self.control.map(|control| (control, self.seed)),
+        }
     }
-    let auroc = |class: &ClassAuroc| Some((names[class.class].clone(), class.auroc?.into()));
-    let per_class: Map<String, Value> = measured.classes.iter().filter_map(auroc).collect();
-    metrics.insert("auroc_per_class".into(), per_class.into());
-    let undefined = measured
-        .classes
-        .iter()
-        .filter(|class| class.auroc.is_none());
-    let undefined: Vec<Value> = undefined.map(|c| names[c.class].clone().into()).collect();
-    if !undefined.is_empty() {
-        metrics.insert("auroc_undefined".into(), undefined.into());
+
+    /// What tells a run from others: the same key, the same result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if the named split cannot be read.
+    pub fn key(&self, reader: &CacheReader, what: &impl std::fmt::Debug) -> Result<String, Error> {
+        let split = match &self.split_name {
+            Some(name) => reader.named_split(name)?.sha256,
+            None => String::new(),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let all = format!("{version} {} {split} {self:?} {what:?}", reader.sha256());
+        Ok(cache::sha256_bytes(all.as_bytes())[..16].into())
     }
-    metrics.insert("accuracy".into(), measured.accuracy.into());
-    metrics
+}
+
+/// Evaluates a probe on a cache: a result per setting that it reports, in their order.
+///
+/// # Errors
+///
+/// What [`Examples::read`] gives, [`Error::EmptySplit`] if a part is empty, [`Error::OneClass`], and
+/// what the probe's own options lead to.
+pub fn evaluate(
+    reader: &CacheReader,
+    probe: &Probe,
+    settings: &Settings,
+) -> Result<Vec<Evaluated>, Error> {
+    let start = Instant::now();
+    let examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
+    let parts = Parts::whole(&examples, settings)?;
+    let task = Task {
+        reader,
+        settings,
+        examples: &examples,
+        parts,
+    };
+    task.check()?;
+    let fitted = probe.fit(&task)?;
+    let key = settings.key(reader, probe)?;
+    let warnings = task.lint();
+    let measured = fitted.into_iter().map(|mut fitted| {
+        fitted.warnings.extend(warnings.iter().cloned());
+        let predictions = task.predictions(fitted.scores.clone())?;
+        let measures = task.measure(&predictions, &fitted, settings.confidence.as_ref())?;
+        let mut record = task.record(probe.name(), &key, &fitted, measures);
+        record.seconds = start.elapsed().as_secs_f64();
+        Ok(Evaluated {
+            record,
+            predictions,
+            head: fitted.head,
+        })
+    });
+    measured.collect()
+}
+
+impl Task<'_> {
+    pub(crate) fn classes(&self) -> usize {
+        self.names().len()
+    }
+
+    fn names(&self) -> &[String] {
+        &self.reader.meta().classes
+    }
+
+    /// Scores of the evaluated part, beside what is true of it.
+    fn predictions(&self, scores: ndarray::Array2<f64>) -> Result<Predictions, Error> {
+        let predictions = self.of(&self.parts.test, scores);
+        match self.settings.per_patient {
+            true => predictions.per_patient(),
+            false => Ok(predictions),
+        }
+    }
+
+    fn of(&self, part: &[usize], scores: ndarray::Array2<f64>) -> Predictions {
+        Predictions {
+            scores,
+            targets: self.examples.truth(part),
+            cases: self.examples.cases(part),
+        }
+    }
+
+    /// Checks the scores of a part.
+    pub(crate) fn scored(
+        &self,
+        part: &[usize],
+        scores: ndarray::Array2<f64>,
+    ) -> Result<Scored, Error> {
+        Scored::new(&self.of(part, scores))
+    }
+
+    fn measure(
+        &self,
+        predictions: &Predictions,
+        fitted: &Fitted,
+        confidence: Option<&Confidence>,
+    ) -> Result<Measures, Error> {
+        let scored = Scored::new(predictions)?;
+        let half = scored.half();
+        let thresholds: &Thresholds = fitted.thresholds.as_ref().unwrap_or(&half);
+        let clusters: Vec<&str> = predictions
+            .cases
+            .iter()
+            .map(|case| case.cluster())
+            .collect();
+        let undefined = self.settings.protocol.undefined_auroc();
+        scored.measures(self.names(), &clusters, thresholds, undefined, confidence)
+    }
+
+    /// Refuses what no probe can learn from.
+    fn check(&self) -> Result<(), Error> {
+        if let Targets::Single(labels) = self.examples.truth(&self.parts.train) {
+            if labels.iter().all(|&label| label == labels[0]) {
+                return Err(Error::OneClass {
+                    path: self.reader.dir().into(),
+                    class: self.names()[labels[0] as usize].clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, probe: &str, key: &str, fitted: &Fitted, measures: Measures) -> RunRecord {
+        let (meta, settings) = (self.reader.meta(), self.settings);
+        let mut params = fitted.params.clone();
+        params.insert("unit".into(), self.examples.unit.name().into());
+        params.insert("pool".into(), settings.pool.name().into());
+        RunRecord {
+            dataset: meta.dataset.clone(),
+            model: meta.model.name.clone(),
+            image_size: meta.image_size,
+            probe: probe.into(),
+            protocol: settings.protocol.name().into(),
+            setting: fitted.setting.clone(),
+            params,
+            control: settings.control.map(|control| control.name().into()),
+            seed: settings.seed,
+            split: settings.eval.name().into(),
+            split_name: settings.split_name.clone(),
+            split_sha256: self.examples.split_sha256.clone(),
+            n_train: fitted.n_train,
+            n_test: self.parts.test.len(),
+            per_patient: settings.per_patient,
+            chosen: fitted.choice.map(|choice| choice.is_chosen),
+            chosen_on: fitted.choice.map(|choice| choice.on.name().into()),
+            metrics: measures.values,
+            ci: measures.ci,
+            spread: None,
+            warnings: fitted.warnings.clone(),
+            predictions: None,
+            head: None,
+            seconds: 0.0,
+            peak_rss_bytes: cache::peak_rss_bytes(),
+            key: key.into(),
+            cache_sha256: self.reader.sha256().into(),
+            tool_version: env!("CARGO_PKG_VERSION").into(),
+            time: record::now(),
+        }
+    }
 }

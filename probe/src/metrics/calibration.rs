@@ -4,9 +4,8 @@
 
 use ndarray::Axis;
 
-use super::classify::first_highest;
 use super::ranked::Ranked;
-use super::scored::{SingleLabel, Weights};
+use super::scored::{SingleLabel, Weights, first_highest};
 
 /// Bins of equal width between 0 and 1.
 const BINS: usize = 15;

@@ -7,10 +7,10 @@
 
 pub mod bootstrap;
 pub mod calibration;
-pub mod classify;
 pub mod confusion;
 pub mod delong;
 pub mod level;
 pub mod mcnemar;
+pub mod measures;
 pub mod ranked;
 pub mod scored;

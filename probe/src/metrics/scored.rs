@@ -1,8 +1,7 @@
 //! Scores and what is true of the cases, checked before anything is measured.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
-use super::classify::first_highest;
 use super::ranked::{Example, Ranked};
 use crate::Error;
 
@@ -146,6 +145,12 @@ fn ranked(scores: ArrayView2<f64>, class: usize, target: impl Fn(usize) -> Optio
         })
     };
     Ranked::new(class, (0..scores.nrows()).filter_map(example).collect())
+}
+
+/// The highest value's place, of equal values the first.
+pub(super) fn first_highest(row: ArrayView1<f64>) -> usize {
+    let higher = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
+    (1..row.len()).fold(0, higher)
 }
 
 #[cfg(test)]

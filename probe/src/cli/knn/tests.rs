@@ -15,7 +15,9 @@ fn parse(words: &str) -> Result<Knn, clap::Error> {
 
 #[test]
 fn k_is_given_as_a_list_or_again_and_again() {
-    assert_eq!(parse("--k 10,20 --k 200").unwrap().k, [10, 20, 200]);
+    let ks = |words| parse(words).unwrap().knn.options().ks;
+    assert_eq!(ks("--k 10,20 --k 200,10"), Some(vec![10, 20, 200]));
+    assert_eq!(ks(""), None);
     assert!(parse("--k 0").is_err());
     assert!(parse("--k 99999999999").is_err());
 }
@@ -28,11 +30,14 @@ fn temperatures_are_positive() {
 
 #[test]
 fn a_split_is_not_both_fitted_on_and_evaluated() {
-    let train = |words| parse(words).unwrap().options().map(|options| options.train);
-    assert_eq!(train("").unwrap(), [Split::Train, Split::Val]);
-    assert_eq!(train("--eval val").unwrap(), [Split::Train]);
-    assert_eq!(train("--train train").unwrap(), [Split::Train]);
-    assert!(train("--train train+val --eval val").is_err());
+    let fit = |words, eval| {
+        let settings = parse(words).unwrap().settings.settings(eval);
+        settings.map(|settings| settings[0].fit.clone())
+    };
+    assert_eq!(fit("", Split::Test).unwrap(), [Split::Train, Split::Val]);
+    assert_eq!(fit("", Split::Val).unwrap(), [Split::Train]);
+    assert_eq!(fit("--train train", Split::Test).unwrap(), [Split::Train]);
+    assert!(fit("--train train+val", Split::Val).is_err());
 }
 
 #[test]
@@ -60,4 +65,23 @@ fn nothing_to_run_on_is_an_error_with_a_hint() {
         text.contains("no cache of `*/m@*` here\nhint: run `extract` first"),
         "{text}"
     );
+}
+
+#[test]
+fn each_protocol_is_taken_once() {
+    let of = |words| {
+        parse(words)
+            .unwrap()
+            .settings
+            .settings(Split::Test)
+            .unwrap()
+    };
+    let names = |words| {
+        of(words)
+            .iter()
+            .map(|s| s.protocol.name())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(""), ["strict"]);
+    assert_eq!(names("--protocol paper,strict,paper"), ["paper", "strict"]);
 }

@@ -1,7 +1,9 @@
 //! Which examples come in which order.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::random;
 
 /// Batches of row numbers for ever: the examples in a new order in each epoch, batches across the
 /// borders of epochs so that all are full. In epoch `e` an example with `V` augmented views is
@@ -45,7 +47,7 @@ impl Batches {
         if self.next == self.order.len() {
             self.epoch += usize::from(!self.order.is_empty());
             self.order = (0..self.views.len()).collect();
-            shuffle(&mut self.order, &mut self.random);
+            random::shuffle(&mut self.order, &mut self.random);
             self.next = 0;
         }
         let views = &self.views[self.order[self.next]];
@@ -59,15 +61,6 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Vec<usize>> {
         Some((0..self.size).map(|_| self.row()).collect())
-    }
-}
-
-/// Fisher and Yates.
-fn shuffle(order: &mut [usize], random: &mut ChaCha8Rng) {
-    for last in (1..order.len()).rev() {
-        // The bias of a remainder of 64 bits is beyond notice.
-        let other = (random.next_u64() % (last as u64 + 1)) as usize;
-        order.swap(last, other);
     }
 }
 

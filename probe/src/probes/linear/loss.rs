@@ -1,8 +1,8 @@
 //! The losses that heads are trained with, and their gradients.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayViewMut2;
 
-use crate::features::Targets;
+use crate::targets::Targets;
 
 /// What is minimised, by the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Loss {
     CrossEntropy,
     /// Cross entropy of the sigmoid of one output, the second class' of two; the mean over examples.
     Binary,
-    /// Cross entropy of the sigmoid of each class.
+    /// Cross entropy of the sigmoid of each class; where a target is not known it is 0.
     MultiLabel(Reduction),
 }
 
@@ -54,7 +54,9 @@ impl Loss {
             (Loss::CrossEntropy, Targets::Single(labels)) => softmax(logits, labels, rows),
             (Loss::Binary, Targets::Single(labels)) => {
                 let batch = rows.len() as f32;
-                sigmoid(logits, 1.0 / batch, |example, _| labels[rows[example]] == 1);
+                sigmoid(logits, 1.0 / batch, |example, _| {
+                    Some(labels[rows[example]] == 1)
+                });
             }
             (Loss::MultiLabel(reduction), Targets::Multi(present)) => {
                 let (batch, classes) = logits.dim();
@@ -86,28 +88,16 @@ fn softmax(mut logits: ArrayViewMut2<'_, f32>, labels: &[u32], rows: &[usize]) {
     }
 }
 
-/// `(sigmoid(z) - y) * scale`.
+/// `(sigmoid(z) - y) * scale`, and 0 where `y` is not known.
 fn sigmoid(
     mut logits: ArrayViewMut2<'_, f32>,
     scale: f32,
-    is_present: impl Fn(usize, usize) -> bool,
+    target: impl Fn(usize, usize) -> Option<bool>,
 ) {
     for ((example, output), z) in logits.indexed_iter_mut() {
-        let target = f32::from(u8::from(is_present(example, output)));
-        *z = (1.0 / (1.0 + (-*z).exp()) - target) * scale;
+        *z = target(example, output).map_or(0.0, |target| {
+            let target = f32::from(u8::from(target));
+            (1.0 / (1.0 + (-*z).exp()) - target) * scale
+        });
     }
-}
-
-/// Scores of all classes `[N, C]` out of logits `[N, O]`: a second class' output against its
-/// negative.
-pub(super) fn class_scores(logits: ArrayView2<'_, f32>, classes: usize) -> ndarray::Array2<f64> {
-    let (n, outputs) = logits.dim();
-    ndarray::Array2::from_shape_fn((n, classes), |(row, class)| {
-        let logit = |output: usize| f64::from(logits[[row, output]]);
-        match (outputs, class) {
-            (1, 0) => -logit(0),
-            (1, _) => logit(0),
-            _ => logit(class),
-        }
-    })
 }

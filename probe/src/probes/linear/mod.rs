@@ -12,15 +12,17 @@ mod train;
 use std::ops::Range;
 
 use half::f16;
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
 pub use self::batches::Batches;
 pub use self::loss::{Loss, Reduction};
 pub use self::train::{Schedule, train};
-use crate::features::Targets;
+use crate::examples::Tokens;
+use crate::random;
+use crate::targets::Targets;
 
 /// Standard deviation of weights before training.
 const SPREAD: f64 = 0.01;
@@ -87,14 +89,10 @@ impl Head {
         seed: u64,
         stream: u64,
     ) -> Head {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(stream);
-        let mut uniform = || (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        // Box and Muller.
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
         let weight = Array2::from_shape_simple_fn((outputs, features), || {
-            let (radius, angle) = (1.0 - uniform(), uniform());
-            let normal = (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
-            (SPREAD * normal) as f32
+            (SPREAD * random::normal(&mut rng)) as f32
         });
         Head {
             options,
@@ -111,23 +109,36 @@ impl Head {
             .all(|value| value.is_finite())
     }
 
-    /// The scores of `classes` classes `[N, C]` for `features` `[N, F]` of all columns: logits, and
-    /// for two classes the second's and its negative.
-    pub fn scores(
-        &self,
-        features: ArrayView2<'_, f16>,
-        columns: &Columns,
-        classes: usize,
-    ) -> Array2<f64> {
+    /// Logits `[N, O]` for `features` `[N, F]` of all columns.
+    pub fn logits(&self, features: ArrayView2<'_, f16>, columns: &Columns) -> Array2<f32> {
         let seen = features.slice_move(s![.., columns.range(self.options.inputs)]);
-        let mut logits = Array2::zeros((seen.nrows(), self.bias.len()));
-        let chunks = logits.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
-        chunks
-            .zip(seen.axis_chunks_iter(Axis(0), CHUNK))
-            .for_each(|(mut logits, x)| {
-                logits.assign(&(x.mapv(f16::to_f32).dot(&self.weight.t()) + &self.bias));
-            });
-        loss::class_scores(logits.view(), classes)
+        logits(seen, self.weight.view(), self.bias.view())
+    }
+}
+
+/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`.
+pub fn logits(
+    features: ArrayView2<'_, f16>,
+    weight: ArrayView2<'_, f32>,
+    bias: ArrayView1<'_, f32>,
+) -> Array2<f32> {
+    let mut logits = Array2::zeros((features.nrows(), bias.len()));
+    let chunks = logits.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
+    chunks
+        .zip(features.axis_chunks_iter(Axis(0), CHUNK))
+        .for_each(|(mut logits, x)| {
+            logits.assign(&(x.mapv(f16::to_f32).dot(&weight.t()) + bias));
+        });
+    logits
+}
+
+impl Inputs {
+    /// The same as tokens of a cache.
+    pub fn tokens(self) -> Tokens {
+        Tokens {
+            cls: (1..=self.blocks as u32).rev().collect(),
+            mean: if self.mean { vec![1] } else { Vec::new() },
+        }
     }
 }
 

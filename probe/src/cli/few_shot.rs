@@ -1,0 +1,81 @@
+//! `probe few-shot`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use cache::Split;
+use clap::{Args, ValueEnum};
+
+use super::knn::KnnArgs;
+use super::linear::LinearArgs;
+use super::over::Job;
+use super::settings::SettingsArgs;
+use super::{Caches, Outcome, Output};
+use crate::evaluate::{self, Probe};
+
+#[derive(Debug, Args)]
+pub(super) struct FewShot {
+    #[command(flatten)]
+    caches: Caches,
+    /// What is fitted
+    #[arg(long, default_value = "linear")]
+    head: Head,
+    /// Numbers of patients (or samples) of each class; `all` for all
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,all", value_parser = shots)]
+    shots: Vec<Shots>,
+    /// Random draws of each number, of which the mean and the spread are reported
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repeats: u32,
+    #[command(flatten)]
+    knn: KnnArgs,
+    #[command(flatten)]
+    linear: LinearArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Head {
+    Knn,
+    Linear,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shots(Option<usize>);
+
+impl FewShot {
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let probe = match self.head {
+            Head::Knn => Probe::Knn(self.knn.options()),
+            Head::Linear => Probe::Linear(self.linear.options()),
+        };
+        let few = evaluate::FewShot {
+            shots: self.shots.iter().map(|shots| shots.0).collect(),
+            repeats: self.repeats as usize,
+        };
+        let job = Job {
+            caches: &self.caches,
+            output: &self.output,
+            probe: "few-shot",
+            settings: self.settings.settings(Split::Test)?,
+            key: &|reader, settings| settings.key(reader, &(&probe, &few)),
+            evaluate: |reader: &_, settings: &_| evaluate::few_shot(reader, &probe, settings, &few),
+        };
+        job.run(out, messages)
+    }
+}
+
+fn shots(word: &str) -> Result<Shots, String> {
+    if word == "all" {
+        return Ok(Shots(None));
+    }
+    let number = word
+        .parse()
+        .ok()
+        .filter(|number| (1..=1_000_000).contains(number));
+    let number: Result<usize, String> =
+        number.ok_or_else(|| "expected a whole number from 1 to 1000000, or `all`".into());
+    number.map(|number| Shots(Some(number)))
+}

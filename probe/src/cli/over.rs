@@ -1,0 +1,171 @@
+//! Running a probe over many caches.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cache::CacheReader;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Caches, Format, Outcome, Output};
+use crate::evaluate::{Evaluated, Settings};
+use crate::record::{self, RunRecord};
+use crate::{Error, table};
+
+/// A probe over the caches that are asked for, by the rules that are asked for.
+pub(super) struct Job<'a, E> {
+    pub(super) caches: &'a Caches,
+    pub(super) output: &'a Output,
+    /// Name of the probe, and of its file of records.
+    pub(super) probe: &'a str,
+    pub(super) settings: Vec<Settings>,
+    /// The key of an evaluation, and the evaluation itself.
+    pub(super) key: &'a (dyn Fn(&CacheReader, &Settings) -> Result<String, Error> + Sync),
+    pub(super) evaluate: E,
+}
+
+impl<E> Job<'_, E>
+where
+    E: Fn(&CacheReader, &Settings) -> Result<Vec<Evaluated>, Error> + Sync,
+{
+    /// Evaluates, records and prints. What is recorded already is only printed; a cache that cannot be
+    /// evaluated is left out with a warning.
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let threads = self.output.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.build().context("cannot start the threads")?;
+        let caches = self.caches.find()?;
+        let per_class = self.output.per_class || caches.len() == 1;
+        let known = match self.output.force {
+            true => Vec::new(),
+            false => record::read(&self.output.runs, self.probe)?,
+        };
+        let bar = bar(caches.len());
+        let (mut all, mut classes) = (Vec::new(), Vec::new());
+        let mut outcome = Outcome::Done;
+        for path in &caches {
+            bar.set_message(format!("{} {}", self.probe, path.display()));
+            let found = bar.suspend(|| self.cache(path, &known, &pool, messages))?;
+            match found {
+                Ok((records, names)) => {
+                    if self.output.format == Format::Json {
+                        bar.suspend(|| print_json(&records, out))?;
+                    }
+                    classes.extend(per_class.then(|| table::per_class(&records, &names)));
+                    all.extend(records);
+                }
+                Err(error) => {
+                    bar.suspend(|| writeln!(messages, "warning: {error}"))?;
+                    outcome = Outcome::Skipped;
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if all.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        if self.output.format == Format::Text {
+            print(out, &all, &classes)?;
+        }
+        Ok(outcome)
+    }
+
+    /// The records of one cache, and its classes. The outer error ends the run.
+    fn cache(
+        &self,
+        path: &Path,
+        known: &[RunRecord],
+        pool: &rayon::ThreadPool,
+        messages: &mut impl Write,
+    ) -> Result<Result<(Vec<RunRecord>, Vec<String>), Error>> {
+        let reader = match CacheReader::open(path) {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let names = &reader.meta().classes;
+        let mut records = Vec::new();
+        for settings in &self.settings {
+            let key = match (self.key)(&reader, settings) {
+                Ok(key) => key,
+                Err(error) => return Ok(Err(error)),
+            };
+            let before: Vec<_> = known.iter().filter(|r| r.key == key).cloned().collect();
+            if !before.is_empty() {
+                let what = format!("{} {}", self.probe, settings.protocol.name());
+                writeln!(
+                    messages,
+                    "`{}`: {what} is recorded already; --force evaluates it again",
+                    path.display()
+                )?;
+                records.extend(before);
+                continue;
+            }
+            match pool.install(|| (self.evaluate)(&reader, settings)) {
+                Ok(evaluated) => {
+                    for (number, evaluated) in evaluated.into_iter().enumerate() {
+                        let record = self.keep(evaluated, number, names)?;
+                        for warning in &record.warnings {
+                            let (path, setting) = (path.display(), &record.setting);
+                            writeln!(messages, "warning: `{path}`: {setting}: {warning}")?;
+                        }
+                        records.push(record);
+                    }
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok((records, names.clone())))
+    }
+
+    /// Writes scores, head and record, in this order.
+    fn keep(&self, evaluated: Evaluated, number: usize, names: &[String]) -> Result<RunRecord> {
+        let Evaluated {
+            mut record,
+            predictions,
+            head,
+        } = evaluated;
+        let runs: &PathBuf = &self.output.runs;
+        let name = format!("{}-{}-{number}", record.probe, record.key);
+        if record.spread.is_none() {
+            let file = format!("predictions/{name}.parquet");
+            predictions.write(&runs.join(&file), names)?;
+            record.predictions = Some(file);
+            if let Some(head) = head {
+                let file = format!("heads/{name}.safetensors");
+                head.write(&runs.join(&file))?;
+                record.head = Some(file);
+            }
+        }
+        record.append(runs)?;
+        Ok(record)
+    }
+}
+
+fn bar(caches: usize) -> ProgressBar {
+    let bar = match caches {
+        0 | 1 => ProgressBar::new_spinner(),
+        _ => ProgressBar::new(caches as u64),
+    };
+    let style = match caches {
+        0 | 1 => ProgressStyle::with_template("{spinner} {elapsed} {msg}"),
+        _ => ProgressStyle::with_template("{bar:30} {pos}/{len} caches, {elapsed} {msg}"),
+    };
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn print_json(records: &[RunRecord], out: &mut impl Write) -> std::io::Result<()> {
+    let mut lines = records.iter().map(RunRecord::to_json);
+    lines.try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn print(out: &mut impl Write, all: &[RunRecord], classes: &[String]) -> Result<()> {
+    for table in classes {
+        writeln!(out, "{table}\n")?;
+    }
+    writeln!(out, "{}", table::summary(all))?;
+    Ok(())
+}

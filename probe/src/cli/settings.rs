@@ -1,0 +1,136 @@
+//! Options that all probes have.
+
+use anyhow::{Result, bail};
+use cache::Split;
+use clap::{Args, ValueEnum};
+
+use crate::control::Control;
+use crate::evaluate::Settings;
+use crate::examples::{Pool, Unit};
+use crate::metrics::measures::Confidence;
+use crate::protocol::Protocol;
+
+#[derive(Debug, Args)]
+pub(super) struct SettingsArgs {
+    /// Rules: the study's with its traps, or honest ones; both with a comma between them
+    #[arg(long, value_delimiter = ',', default_value = "strict")]
+    protocol: Vec<ProtocolArg>,
+    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// What an example is [default: a volume where all slices of a sample have its labels, else a slice]
+    #[arg(long)]
+    unit: Option<UnitArg>,
+    /// How the features of slices become those of a volume
+    #[arg(long, default_value = "mean")]
+    pool: PoolArg,
+    /// Splits to fit on [default: train+val, or train with --eval val]
+    #[arg(long)]
+    train: Option<Fit>,
+    /// Put something meaningless in the place of labels or features
+    #[arg(long)]
+    control: Option<ControlArg>,
+    /// What everything random begins with
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Draws of the bootstrap over patients that gives intervals; 0 for none
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    bootstrap: u32,
+    /// Share of draws inside of an interval
+    #[arg(long, default_value_t = 0.95, value_parser = level)]
+    level: f64,
+    /// Measure a patient's cases as one: the mean of their scores
+    #[arg(long)]
+    per_patient: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProtocolArg {
+    Paper,
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum UnitArg {
+    Slice,
+    Volume,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PoolArg {
+    Mean,
+    Max,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Fit {
+    Train,
+    #[value(name = "train+val")]
+    TrainVal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ControlArg {
+    ShuffledLabels,
+    MetadataOnly,
+    RandomFeatures,
+}
+
+impl SettingsArgs {
+    /// One per protocol that is asked for.
+    pub(super) fn settings(&self, eval: Split) -> Result<Vec<Settings>> {
+        let fit = match (self.train, eval) {
+            (Some(Fit::TrainVal), Split::Val) => {
+                bail!("`--train train+val` holds `--eval val`\nhint: give --train train")
+            }
+            (Some(Fit::TrainVal) | None, Split::Test) => vec![Split::Train, Split::Val],
+            _ => vec![Split::Train],
+        };
+        let mut settings: Vec<Settings> = Vec::new();
+        for &protocol in &self.protocol {
+            let protocol = match protocol {
+                ProtocolArg::Paper => Protocol::Paper,
+                ProtocolArg::Strict => Protocol::Strict,
+            };
+            if settings.iter().all(|known| known.protocol != protocol) {
+                settings.push(self.of(protocol, eval, fit.clone()));
+            }
+        }
+        Ok(settings)
+    }
+
+    fn of(&self, protocol: Protocol, eval: Split, fit: Vec<Split>) -> Settings {
+        Settings {
+            protocol,
+            unit: self.unit.map(|unit| match unit {
+                UnitArg::Slice => Unit::Slice,
+                UnitArg::Volume => Unit::Volume,
+            }),
+            pool: match self.pool {
+                PoolArg::Mean => Pool::Mean,
+                PoolArg::Max => Pool::Max,
+            },
+            split_name: self.split.clone(),
+            fit,
+            eval,
+            control: self.control.map(|control| match control {
+                ControlArg::ShuffledLabels => Control::ShuffledLabels,
+                ControlArg::MetadataOnly => Control::MetadataOnly,
+                ControlArg::RandomFeatures => Control::RandomFeatures,
+            }),
+            seed: self.seed,
+            confidence: (self.bootstrap > 0).then_some(Confidence {
+                draws: self.bootstrap as usize,
+                level: self.level,
+                seed: self.seed,
+            }),
+            per_patient: self.per_patient,
+        }
+    }
+}
+
+fn level(word: &str) -> Result<f64, String> {
+    let value = word.parse().ok();
+    let value = value.filter(|value: &f64| 0.0 < *value && *value < 1.0);
+    value.ok_or_else(|| "expected a number between 0 and 1".into())
+}

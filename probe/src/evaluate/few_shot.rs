@@ -1,0 +1,273 @@
+//! Probes fitted on few examples.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use cache::{CacheReader, Split};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::{Map, Value, json};
+
+use super::{Evaluated, Fitted, Parts, Probe, Settings, Task};
+use crate::Error;
+use crate::examples::Examples;
+use crate::metrics::measures::Measures;
+use crate::random;
+use crate::targets::Targets;
+
+/// What the study's code calls the class of examples that are of no other.
+const NO_FINDING: &str = "No Finding";
+
+/// How few examples, and how often.
+#[derive(Clone, Debug)]
+pub struct FewShot {
+    /// Numbers of shots; `None` for all examples.
+    pub shots: Vec<Option<usize>>,
+    /// Draws of each number, where draws are random.
+    pub repeats: usize,
+}
+
+/// Evaluates a probe on few examples: a result per number of shots, the mean over its draws.
+///
+/// Under the strict protocol a draw takes, for each class, `shots` patients who have it (examples,
+/// where no patients are known) out of `train`, with all of their images; hyper-parameters are chosen
+/// on `val`. Under the study's there is one draw of [`study_draw`] out of `train` and `val`, and
+/// hyper-parameters are chosen on `test`, as its code does when no validation set is given.
+///
+/// # Errors
+///
+/// As [`evaluate`](super::evaluate), but that a draw may be of one class only.
+pub fn few_shot(
+    reader: &CacheReader,
+    probe: &Probe,
+    settings: &Settings,
+    few: &FewShot,
+) -> Result<Vec<Evaluated>, Error> {
+    let examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
+    let key = settings.key(reader, &(probe, few))?;
+    let of_shots = |&shots: &Option<usize>| {
+        let start = Instant::now();
+        let mut draws = Vec::new();
+        for repeat in 0..repeats(settings, few, shots) {
+            draws.push(draw(
+                reader,
+                probe,
+                settings,
+                &examples,
+                shots,
+                repeat as u64,
+            )?);
+        }
+        let mut evaluated = together(draws, shots, probe);
+        evaluated.record.key = key.clone();
+        evaluated.record.seconds = start.elapsed().as_secs_f64();
+        Ok(evaluated)
+    };
+    few.shots.iter().map(of_shots).collect()
+}
+
+fn repeats(settings: &Settings, few: &FewShot, shots: Option<usize>) -> usize {
+    match settings.protocol.one_draw() || shots.is_none() {
+        true => 1,
+        false => few.repeats,
+    }
+}
+
+fn draw(
+    reader: &CacheReader,
+    probe: &Probe,
+    settings: &Settings,
+    examples: &Examples,
+    shots: Option<usize>,
+    repeat: u64,
+) -> Result<Evaluated, Error> {
+    let settings = Settings {
+        seed: settings.seed.wrapping_add(repeat),
+        ..settings.clone()
+    };
+    let names = &reader.meta().classes;
+    let one_draw = settings.protocol.one_draw();
+    let test = examples.part(&[Split::Test])?;
+    let (train, val, chosen_on) = if one_draw {
+        let pool = examples.part(&[Split::Train, Split::Val])?;
+        let drawn = shots.map(|shots| study_draw(examples, &pool, names, shots));
+        (drawn.unwrap_or(pool), test.clone(), Split::Test)
+    } else {
+        let pool = examples.part(&[Split::Train])?;
+        let drawn =
+            shots.map(|shots| random_draw(examples, &pool, names.len(), shots, settings.seed));
+        (
+            drawn.unwrap_or(pool),
+            examples.of(&[Split::Val]),
+            Split::Val,
+        )
+    };
+    let parts = Parts {
+        fit: train.clone(),
+        train,
+        val,
+        test,
+        chosen_on,
+        is_few: true,
+    };
+    let task = Task {
+        reader,
+        settings: &settings,
+        examples,
+        parts,
+    };
+    let mut fitted = reported(probe.fit(&task)?);
+    fitted.warnings.extend(task.lint());
+    if task.check().is_err() {
+        fitted.warnings.push("a draw holds one class only".into());
+    }
+    let predictions = task.predictions(fitted.scores.clone())?;
+    let confidence = settings.confidence.as_ref();
+    let measures = task.measure(&predictions, &fitted, confidence.filter(|_| one_draw))?;
+    Ok(Evaluated {
+        record: task.record("few-shot", "", &fitted, measures),
+        predictions,
+        head: fitted.head,
+    })
+}
+
+/// The chosen one of several settings.
+fn reported(mut fitted: Vec<Fitted>) -> Fitted {
+    let is_chosen = |fitted: &Fitted| fitted.choice.is_some_and(|choice| choice.is_chosen);
+    let chosen = fitted.iter().position(is_chosen);
+    fitted.swap_remove(chosen.unwrap_or(0))
+}
+
+/// One result of several draws: means, and their standard deviations.
+fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &Probe) -> Evaluated {
+    let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
+    let settings: Vec<_> = draws.iter().map(|d| d.record.setting.clone()).collect();
+    let sizes: Vec<_> = draws.iter().map(|d| d.record.n_train).collect();
+    let warnings: BTreeSet<String> = draws
+        .iter()
+        .flat_map(|d| d.record.warnings.clone())
+        .collect();
+    let mut first = draws.swap_remove(0);
+    let record = &mut first.record;
+    let word = shots.map_or_else(|| "all".to_owned(), |shots| shots.to_string());
+    record.params.extend([
+        ("head".to_owned(), json!(probe.name())),
+        ("shots".to_owned(), json!(shots)),
+        ("draws".to_owned(), json!(all.len())),
+        ("train_per_draw".to_owned(), json!(sizes)),
+        ("setting_per_draw".to_owned(), json!(settings)),
+    ]);
+    record.setting = format!("{} shots={word}", probe.name());
+    record.warnings = warnings.into_iter().collect();
+    if all.len() > 1 {
+        let Measures { values, ci } = spread(&all);
+        (record.metrics, record.spread) = (values, ci);
+        record.chosen = None;
+    }
+    first
+}
+
+/// Means of the numbers that all draws have, and `[mean, standard deviation, draws...]` of each.
+fn spread(draws: &[Map<String, Value>]) -> Measures {
+    let (mut values, mut spread) = (Map::new(), Map::new());
+    for name in draws[0].keys() {
+        let found: Option<Vec<f64>> = draws.iter().map(|draw| draw.get(name)?.as_f64()).collect();
+        let Some(found) = found else { continue };
+        let mean = found.iter().sum::<f64>() / found.len() as f64;
+        let squares: f64 = found.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / (found.len() - 1) as f64).sqrt();
+        values.insert(name.clone(), mean.into());
+        spread.insert(name.clone(), json!({"sd": deviation, "draws": found}));
+    }
+    Measures {
+        values,
+        ci: Some(spread),
+    }
+}
+
+/// For each class, `shots` clusters that have it (patients, or samples), drawn at random, with all of
+/// their examples.
+fn random_draw(
+    examples: &Examples,
+    pool: &[usize],
+    classes: usize,
+    shots: usize,
+    seed: u64,
+) -> Vec<usize> {
+    let truth = examples.truth(pool);
+    let cluster = |index: usize| examples.cases[pool[index]].cluster();
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    for class in 0..classes {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(class as u64);
+        let has = (0..pool.len()).filter(|&index| truth.is(index, class) == Some(true));
+        let mut clusters: Vec<&str> = has
+            .map(cluster)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        random::shuffle(&mut clusters, &mut rng);
+        taken.extend(clusters.into_iter().take(shots));
+    }
+    let is_taken = |&index: &usize| taken.contains(cluster(index));
+    (0..pool.len())
+        .filter(is_taken)
+        .map(|index| pool[index])
+        .collect()
+}
+
+/// The study's draw: of multi-label data with patients, for each class in alphabetical order the
+/// first `shots` patients, sorted, all of whose images have it; one that is taken for a class already
+/// is left out and not replaced. Of other data, examples at equal distances.
+fn study_draw(examples: &Examples, pool: &[usize], names: &[String], shots: usize) -> Vec<usize> {
+    let truth = examples.truth(pool);
+    let has_patients = pool.iter().all(|&e| examples.cases[e].patient.is_some());
+    if matches!(truth, Targets::Single(_)) || !has_patients {
+        return equidistant(pool.len(), shots)
+            .into_iter()
+            .map(|at| pool[at])
+            .collect();
+    }
+    let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, &example) in pool.iter().enumerate() {
+        patients
+            .entry(examples.cases[example].cluster())
+            .or_default()
+            .push(index);
+    }
+    let has = |index: usize, class: usize| truth.is(index, class) == Some(true);
+    let has_none = |index: usize| (0..names.len()).all(|class| !has(index, class));
+    let mut classes: Vec<(&str, Option<usize>)> = vec![(NO_FINDING, None)];
+    classes.retain(|(name, _)| !names.iter().any(|known| known == name));
+    classes.extend(
+        names
+            .iter()
+            .enumerate()
+            .map(|(class, name)| (name.as_str(), Some(class))),
+    );
+    classes.sort_unstable();
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    for (_, class) in classes {
+        let of_class = |images: &Vec<usize>| match class {
+            Some(class) => images.iter().all(|&index| has(index, class)),
+            None => images.iter().all(|&index| has_none(index)),
+        };
+        let first = patients.iter().filter(|(_, images)| of_class(images));
+        taken.extend(first.map(|(&patient, _)| patient).take(shots));
+    }
+    let images = taken.iter().flat_map(|patient| &patients[patient]);
+    let mut drawn: Vec<usize> = images.map(|&index| pool[index]).collect();
+    drawn.sort_unstable();
+    drawn
+}
+
+/// `np.arange(0, n, n / shots).round()`: halves go to the even neighbour.
+fn equidistant(n: usize, shots: usize) -> Vec<usize> {
+    let shots = shots.min(n);
+    let step = n as f64 / shots as f64;
+    let at = |k: usize| ((k as f64 * step).round_ties_even() as usize).min(n - 1);
+    (0..shots).map(at).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Which examples a probe is fitted on, chosen on and evaluated on, and what is wrong with that.
+
+use std::collections::BTreeSet;
+
+use cache::{Split, counted};
+
+use super::{Settings, Task};
+use crate::Error;
+use crate::examples::Examples;
+
+/// Numbers of examples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Fitted on to choose.
+    pub(crate) train: Vec<usize>,
+    /// Chosen on; empty if there is nothing to choose on.
+    pub(crate) val: Vec<usize>,
+    /// Fitted on to be evaluated.
+    pub(crate) fit: Vec<usize>,
+    /// Evaluated.
+    pub(crate) test: Vec<usize>,
+    /// Where hyper-parameters are chosen.
+    pub(crate) chosen_on: Split,
+    /// Whether fitted parts are so small that options of whole ones may not fit.
+    pub(crate) is_few: bool,
+}
+
+impl Parts {
+    /// All examples of the splits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptySplit`] if there is nothing to fit or evaluate.
+    pub(crate) fn whole(examples: &Examples, settings: &Settings) -> Result<Parts, Error> {
+        Ok(Parts {
+            train: examples.part(&[Split::Train])?,
+            val: match settings.eval {
+                Split::Test => examples.of(&[Split::Val]),
+                Split::Train | Split::Val => Vec::new(),
+            },
+            fit: examples.part(&settings.fit)?,
+            test: examples.part(&[settings.eval])?,
+            chosen_on: Split::Val,
+            is_few: false,
+        })
+    }
+}
+
+impl Task<'_> {
+    /// What a reader of the figures must know of the parts.
+    pub(super) fn lint(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let of = |part: &[usize]| -> BTreeSet<String> {
+            let patients = part
+                .iter()
+                .map(|&e| self.examples.cases[e].cluster().to_owned());
+            patients.collect()
+        };
+        let mut fitted = of(&self.parts.fit);
+        fitted.extend(of(&self.parts.val));
+        let tested = of(&self.parts.test);
+        let both = fitted.intersection(&tested).count();
+        if both > 0 && self.parts.chosen_on == Split::Val {
+            let patients = counted(both, "patient");
+            warnings.push(format!(
+                "{patients} fitted on and evaluated too: figures are too good"
+            ));
+        }
+        if self.settings.confidence.is_some() && tested.len() == 1 {
+            warnings.push("one patient evaluated: no intervals".into());
+        }
+        let truth = self.examples.truth(&self.parts.fit);
+        let is_learnt = |class| (0..truth.len()).any(|e| truth.is(e, class) == Some(true));
+        let missing = (0..self.classes()).filter(|&class| !is_learnt(class));
+        let missing: Vec<_> = missing.map(|class| self.names()[class].as_str()).collect();
+        if !missing.is_empty() {
+            let missing = missing.join("`, `");
+            warnings.push(format!(
+                "nothing to learn `{missing}` from: no positive example"
+            ));
+        }
+        warnings
+    }
+}

@@ -1,0 +1,196 @@
+//! Trained linear heads as files, and what they say of other caches.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use cache::CacheReader;
+use ndarray::{Array1, Array2};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Cause, Error};
+use crate::evaluate::{Task, probabilities};
+use crate::examples::{Examples, Pool, Tokens, Unit};
+use crate::output::write_whole;
+use crate::probes::linear::logits;
+use crate::targets::Targets;
+
+/// The key of the file's metadata under which [`About`] stands.
+const KEY: &str = "slicebank";
+
+/// A trained head with all that is needed to apply it: `logits = weight x + bias`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedHead {
+    /// What it is for.
+    pub about: About,
+    /// `[O, F]`; one output for two exclusive classes, the second's.
+    pub weight: Array2<f32>,
+    /// `[O]`.
+    pub bias: Array1<f32>,
+}
+
+/// What a head is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// The backbone.
+    pub model: String,
+    /// Input height and width of the backbone in pixels.
+    pub image_size: u32,
+    /// The dataset that it was trained on.
+    pub dataset: String,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Whether a case is of exactly one class.
+    pub is_single_label: bool,
+    /// Whether probabilities of exclusive classes are sigmoids, not a softmax.
+    pub by_sigmoid: bool,
+    /// The features, in the order of the weight's columns.
+    pub tokens: Tokens,
+    /// What an example is.
+    pub unit: Unit,
+    /// How slices become volumes.
+    pub pool: Pool,
+}
+
+impl SavedHead {
+    pub(crate) fn of(
+        task: &Task<'_>,
+        tokens: Tokens,
+        weight: &Array2<f32>,
+        bias: &Array1<f32>,
+    ) -> SavedHead {
+        let meta = task.reader.meta();
+        SavedHead {
+            about: About {
+                model: meta.model.name.clone(),
+                image_size: meta.image_size,
+                dataset: meta.dataset.clone(),
+                classes: meta.classes.clone(),
+                is_single_label: matches!(task.examples.targets, Targets::Single(_)),
+                by_sigmoid: task.settings.protocol.scores_by_sigmoid(),
+                tokens,
+                unit: task.examples.unit,
+                pool: task.settings.pool,
+            },
+            weight: weight.clone(),
+            bias: bias.clone(),
+        }
+    }
+
+    /// Writes `weight` and `bias` in f32 as safetensors, and the rest as JSON into the metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Output`] if the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let failed = |source: Cause| Error::Output {
+            path: path.into(),
+            source,
+        };
+        let bytes = self.to_bytes().map_err(failed)?;
+        write_whole(path, &bytes).map_err(|error| failed(error.into()))
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, Cause> {
+        let bytes = |values: &mut dyn Iterator<Item = f32>| -> Vec<u8> {
+            values.flat_map(f32::to_le_bytes).collect()
+        };
+        let weight = bytes(&mut self.weight.iter().copied());
+        let bias = bytes(&mut self.bias.iter().copied());
+        let tensors = [
+            (
+                "weight",
+                TensorView::new(Dtype::F32, self.weight.shape().to_vec(), &weight)?,
+            ),
+            (
+                "bias",
+                TensorView::new(Dtype::F32, self.bias.shape().to_vec(), &bias)?,
+            ),
+        ];
+        let about = serde_json::to_string(&self.about)?;
+        let metadata = HashMap::from([(KEY.to_owned(), about)]);
+        Ok(safetensors::serialize(tensors, Some(metadata))?)
+    }
+
+    /// Reads what [`write`](SavedHead::write) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if there is no such file, or it is damaged or holds something else.
+    pub fn read(path: &Path) -> Result<SavedHead, Error> {
+        read(path).map_err(|source| Error::Input {
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// Probabilities `[N, C]` of a cache's examples.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HeadWidth`] if the cache's features are of another width.
+    pub fn scores(
+        &self,
+        reader: &CacheReader,
+        examples: &Examples,
+        part: &[usize],
+    ) -> Result<Array2<f64>, Error> {
+        let (found, expected) = (examples.columns.width(), self.weight.ncols());
+        if found != expected {
+            let path = reader.dir().into();
+            return Err(Error::HeadWidth {
+                path,
+                found,
+                expected,
+            });
+        }
+        let features = examples.plain(part);
+        let logits = logits(features.view(), self.weight.view(), self.bias.view());
+        let kind = match self.about.is_single_label {
+            true => Targets::Single(Vec::new()),
+            false => Targets::Multi(Array2::from_elem((0, 0), None)),
+        };
+        let classes = self.about.classes.len();
+        Ok(probabilities(
+            logits.view(),
+            &kind,
+            classes,
+            self.about.by_sigmoid,
+        ))
+    }
+}
+
+fn read(path: &Path) -> Result<SavedHead, Cause> {
+    let bytes = fs::read(path)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes)?;
+    let about = header.metadata().as_ref().and_then(|map| map.get(KEY));
+    let about: About = serde_json::from_str(about.ok_or("not a head that `probe` saved")?)?;
+    let tensors = SafeTensors::deserialize(&bytes)?;
+    let floats = |name: &str| -> Result<(Vec<usize>, Vec<f32>), Cause> {
+        let tensor = tensors.tensor(name)?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(format!("`{name}` is {:?}, expected F32", tensor.dtype()).into());
+        }
+        let values = tensor.data().chunks_exact(4);
+        let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        Ok((tensor.shape().to_vec(), values.collect()))
+    };
+    let ((shape, weight), (_, bias)) = (floats("weight")?, floats("bias")?);
+    let [outputs, features] = shape[..] else {
+        return Err("`weight` is no matrix".into());
+    };
+    let expected = match about.is_single_label && about.classes.len() == 2 {
+        true => 1,
+        false => about.classes.len(),
+    };
+    if outputs != expected || bias.len() != expected {
+        let found = bias.len();
+        return Err(format!("{outputs} x {found} outputs, expected {expected}").into());
+    }
+    Ok(SavedHead {
+        about,
+        weight: Array2::from_shape_vec((outputs, features), weight)?,
+        bias: Array1::from(bias),
+    })
+}

@@ -1,0 +1,337 @@
+//! All measures of some predictions.
+
+use serde_json::{Map, Value, json};
+
+use super::bootstrap::{Bootstrap, Sampled, SampledClasses};
+use super::calibration::{brier, calibration};
+use super::confusion::{Confusion, Matrix, best_f1_threshold};
+use super::level::{Interval, Level};
+use super::ranked::{Ranked, auroc, average_precision, mean_defined, per_class};
+use super::scored::{SingleLabel, Weights, multi_label};
+use crate::Error;
+use crate::predictions::Predictions;
+use crate::targets::Targets;
+
+/// Checked predictions: what measures are computed from.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// The whole table, where each case is of exactly one class.
+    pub single: Option<SingleLabel>,
+    /// Each class against the rest; only class 1 where a case is of one of two.
+    pub classes: Vec<Ranked>,
+    cases: usize,
+}
+
+/// Scores from which up classes are taken as present, one per entry of [`Scored::classes`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Where they come from: `0.5` or `val-f1`.
+    pub rule: &'static str,
+    /// The thresholds.
+    pub values: Vec<f64>,
+}
+
+/// How intervals are found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Confidence {
+    /// Draws of the bootstrap.
+    pub draws: usize,
+    /// The share of draws inside.
+    pub level: f64,
+    /// What draws begin with.
+    pub seed: u64,
+}
+
+/// Measures and intervals by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measures {
+    /// Numbers, or maps from classes to numbers.
+    pub values: Map<String, Value>,
+    /// `[low, high]` by the same names; `None` without a bootstrap.
+    pub ci: Option<Map<String, Value>>,
+}
+
+impl Scored {
+    /// Checks predictions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCases`], [`Error::ScoreShape`], [`Error::Score`] and [`Error::ScoreLabel`].
+    pub fn new(predictions: &Predictions) -> Result<Scored, Error> {
+        let scores = predictions.scores.view();
+        let cases = scores.nrows();
+        match &predictions.targets {
+            Targets::Single(labels) => {
+                let single = SingleLabel::new(scores, labels)?;
+                Ok(Scored {
+                    classes: single.classes(),
+                    single: Some(single),
+                    cases,
+                })
+            }
+            Targets::Multi(present) => Ok(Scored {
+                single: None,
+                classes: multi_label(scores, present.view())?,
+                cases,
+            }),
+        }
+    }
+
+    fn once(&self) -> Weights {
+        Weights::once(self.cases)
+    }
+
+    /// Area under the ROC curve of each class.
+    pub fn auroc(&self) -> Vec<Option<f64>> {
+        per_class(&self.classes, &self.once(), auroc)
+    }
+
+    /// The macro mean of [`auroc`](Self::auroc); a class whose AUROC is not defined counts as
+    /// `undefined`, or is left out.
+    pub fn auroc_macro(&self, undefined: Option<f64>) -> Option<f64> {
+        let mut found = self.auroc();
+        if found.iter().any(Option::is_some) {
+            found
+                .iter_mut()
+                .for_each(|value| *value = value.or(undefined));
+        }
+        mean_defined(&found)
+    }
+
+    /// The threshold of each class with the highest F1 here; 0.5 for a class without positive cases.
+    pub fn best_thresholds(&self) -> Thresholds {
+        let once = self.once();
+        let best = |class| best_f1_threshold(class, &once).unwrap_or(0.5);
+        Thresholds {
+            rule: "val-f1",
+            values: self.classes.iter().map(best).collect(),
+        }
+    }
+
+    /// 0.5 for every class.
+    pub fn half(&self) -> Thresholds {
+        Thresholds {
+            rule: "0.5",
+            values: vec![0.5; self.classes.len()],
+        }
+    }
+
+    /// The answers of each class: where there are more than two, of which a case is of one, by the
+    /// highest score, else by thresholds.
+    fn answers(&self, thresholds: &Thresholds) -> Vec<Confusion> {
+        match &self.single {
+            Some(single) if self.classes.len() > 1 => Matrix::new(single, &self.once()).classes(),
+            _ => self.at(&thresholds.values),
+        }
+    }
+
+    fn at(&self, thresholds: &[f64]) -> Vec<Confusion> {
+        let once = self.once();
+        let pairs = self.classes.iter().zip(thresholds);
+        pairs
+            .map(|(class, &at)| Confusion::at(at, class, &once))
+            .collect()
+    }
+
+    /// Single-label: the share of cases whose class has the highest score. Multi-label: the share of
+    /// right answers over all cases and classes, when scores from 0.5 up are taken as present.
+    fn accuracy(&self, weights: &Weights) -> Option<f64> {
+        match &self.single {
+            Some(single) => Matrix::new(single, weights).accuracy(),
+            None => {
+                let at = |class| Confusion::at(0.5, class, weights);
+                self.classes.iter().map(at).sum::<Confusion>().accuracy()
+            }
+        }
+    }
+
+    fn balanced_accuracy(&self, answers: &[Confusion]) -> Option<f64> {
+        match &self.single {
+            Some(single) => Matrix::new(single, &self.once()).balanced_accuracy(),
+            None => mean_defined(&map(answers, Confusion::balanced_accuracy)),
+        }
+    }
+
+    /// Brier score and expected calibration error: of the whole table where a case is of one of more
+    /// than two classes, else the mean over classes.
+    fn calibration(&self) -> [Option<f64>; 2] {
+        let once = self.once();
+        match &self.single {
+            Some(single) if self.classes.len() > 1 => [
+                single.brier(&once),
+                single.calibration(&once).map(|c| c.expected),
+            ],
+            _ => [
+                mean_defined(&per_class(&self.classes, &once, brier)),
+                mean_defined(&per_class(&self.classes, &once, |class, weights| {
+                    Some(calibration(class, weights)?.expected)
+                })),
+            ],
+        }
+    }
+
+    /// All measures. `names` are those of all `C` classes, `clusters` what each case belongs to that
+    /// is drawn as one, `undefined` as in [`auroc_macro`](Self::auroc_macro).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Level`] and [`Error::Draws`]. Where there is only one cluster there are no intervals.
+    pub fn measures(
+        &self,
+        names: &[String],
+        clusters: &[&str],
+        thresholds: &Thresholds,
+        undefined: Option<f64>,
+        confidence: Option<&Confidence>,
+    ) -> Result<Measures, Error> {
+        let table = Named {
+            names,
+            classes: &self.classes,
+        };
+        let ci = match confidence {
+            Some(confidence) => self.intervals(&table, clusters, undefined, confidence)?,
+            None => None,
+        };
+        Ok(Measures {
+            values: self.values(&table, thresholds, undefined),
+            ci,
+        })
+    }
+
+    fn values(
+        &self,
+        table: &Named<'_>,
+        thresholds: &Thresholds,
+        undefined: Option<f64>,
+    ) -> Map<String, Value> {
+        let once = self.once();
+        let aurocs = self.auroc();
+        let precisions = per_class(&self.classes, &once, average_precision);
+        let answers = self.answers(thresholds);
+        let [brier, expected] = self.calibration();
+        let micro = match self.classes.len() {
+            1 => None,
+            _ => auroc(&Ranked::pooled(&self.classes), &once),
+        };
+        let f1 = map(&answers, Confusion::f1);
+        let numbers = [
+            ("auroc_macro", self.auroc_macro(undefined)),
+            ("auroc_micro", micro),
+            ("average_precision_macro", mean_defined(&precisions)),
+            ("accuracy", self.accuracy(&once)),
+            ("balanced_accuracy", self.balanced_accuracy(&answers)),
+            ("f1_macro", mean_defined(&f1)),
+            ("brier", brier),
+            ("ece", expected),
+        ];
+        let mut values = Map::new();
+        for (name, value) in numbers {
+            values.extend(value.map(|value| (name.to_owned(), value.into())));
+        }
+        let undefined = self
+            .classes
+            .iter()
+            .zip(&aurocs)
+            .filter(|(_, auroc)| auroc.is_none());
+        let undefined: Vec<&str> = undefined.map(|(class, _)| table.name(class)).collect();
+        if !undefined.is_empty() {
+            values.insert("auroc_undefined".into(), json!(undefined));
+        }
+        let positives = self.classes.iter().map(|class| class.totals(&once)[0]);
+        values.insert("positives".into(), table.map(positives.map(Some)));
+        let of_classes = [
+            ("auroc_per_class", aurocs),
+            ("average_precision_per_class", precisions),
+            ("f1_per_class", f1),
+            (
+                "sensitivity_per_class",
+                map(&answers, Confusion::sensitivity),
+            ),
+            (
+                "specificity_per_class",
+                map(&answers, Confusion::specificity),
+            ),
+        ];
+        for (name, found) in of_classes {
+            values.insert(name.into(), table.map(found.into_iter()));
+        }
+        if self.single.is_none() || self.classes.len() == 1 {
+            let at = table.map(thresholds.values.iter().copied().map(Some));
+            values.insert("threshold_rule".into(), thresholds.rule.into());
+            values.insert("thresholds".into(), at);
+        }
+        values
+    }
+
+    fn intervals(
+        &self,
+        table: &Named<'_>,
+        clusters: &[&str],
+        undefined: Option<f64>,
+        confidence: &Confidence,
+    ) -> Result<Option<Map<String, Value>>, Error> {
+        let level = Level::new(confidence.level)?;
+        let bootstrap = match Bootstrap::new(clusters, confidence.draws, confidence.seed) {
+            Err(Error::TooFewPatients { .. }) => return Ok(None),
+            made => made?,
+        };
+        let sampled = |measure: fn(&Ranked, &Weights) -> Option<f64>| {
+            bootstrap.intervals(level, &self.classes, measure)
+        };
+        let (aurocs, precisions) = (sampled(auroc), sampled(average_precision));
+        let accuracy = bootstrap.interval(level, |weights| self.accuracy(weights));
+        let share = match undefined {
+            Some(_) => self.auroc().iter().flatten().count() as f64 / self.classes.len() as f64,
+            None => 1.0,
+        };
+        let all = [
+            ("auroc_macro", scaled(&aurocs.mean, share)),
+            ("average_precision_macro", scaled(&precisions.mean, 1.0)),
+            ("accuracy", scaled(&accuracy, 1.0)),
+        ];
+        let mut ci = Map::from_iter([
+            ("level".to_owned(), json!(confidence.level)),
+            ("method".to_owned(), json!("bootstrap of patients")),
+            ("draws".to_owned(), json!(confidence.draws)),
+            ("seed".to_owned(), json!(confidence.seed)),
+        ]);
+        for (name, bounds) in all {
+            ci.extend(bounds.map(|bounds| (name.to_owned(), json!(bounds))));
+        }
+        let per_class = |found: &SampledClasses| {
+            table.map(found.classes.iter().map(|class| scaled(class, 1.0)))
+        };
+        ci.insert("auroc_per_class".into(), per_class(&aurocs));
+        ci.insert("average_precision_per_class".into(), per_class(&precisions));
+        Ok(Some(ci))
+    }
+}
+
+/// Classes with their names.
+struct Named<'a> {
+    names: &'a [String],
+    classes: &'a [Ranked],
+}
+
+impl Named<'_> {
+    fn name(&self, class: &Ranked) -> &str {
+        &self.names[class.class()]
+    }
+
+    /// A map from names to values, without the classes that have none.
+    fn map<T: Into<Value>>(&self, values: impl Iterator<Item = Option<T>>) -> Value {
+        let pairs = self.classes.iter().zip(values);
+        let named =
+            pairs.filter_map(|(class, value)| Some((self.name(class).to_owned(), value?.into())));
+        Value::Object(named.collect())
+    }
+}
+
+fn map(answers: &[Confusion], measure: fn(&Confusion) -> Option<f64>) -> Vec<Option<f64>> {
+    answers.iter().map(measure).collect()
+}
+
+fn scaled(sampled: &Sampled, factor: f64) -> Option<Vec<f64>> {
+    let bounds = |interval: Interval| vec![interval.low * factor, interval.high * factor];
+    sampled.interval.map(bounds)
+}

@@ -1,0 +1,234 @@
+//! Scores of cases beside what is true of them, in memory and as Parquet.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, UInt32Array,
+};
+use arrow::datatypes::{Float64Type, UInt32Type};
+use arrow::record_batch::RecordBatch;
+use ndarray::{Array2, Axis};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::error::{Cause, Error};
+use crate::examples::Case;
+use crate::output::write_whole;
+use crate::targets::Targets;
+
+/// Scores of `N` cases for `C` classes, and what is true of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// `[N, C]`, higher for more probable classes.
+    pub scores: Array2<f64>,
+    /// Of the `N` cases.
+    pub targets: Targets,
+    /// What is known of the `N` cases besides.
+    pub cases: Vec<Case>,
+}
+
+impl Predictions {
+    /// A case per patient: scores are the means over the patient's cases; a class is present if it is
+    /// in one of them, not known if it is known in none. A case without a patient stands for itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PatientLabels`] if a patient's cases are of different classes out of which one is to
+    /// be predicted.
+    pub fn per_patient(&self) -> Result<Predictions, Error> {
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, case) in self.cases.iter().enumerate() {
+            patients.entry(case.cluster()).or_default().push(index);
+        }
+        let groups: Vec<&Vec<usize>> = patients.values().collect();
+        let mut scores = Array2::zeros((groups.len(), self.scores.ncols()));
+        for (mut row, group) in scores.outer_iter_mut().zip(&groups) {
+            let mean = self.scores.select(Axis(0), group).mean_axis(Axis(0));
+            row.assign(&mean.unwrap_or_default());
+        }
+        let case = |group: &&Vec<usize>| Case {
+            slice: None,
+            ..self.cases[group[0]].clone()
+        };
+        Ok(Predictions {
+            scores,
+            targets: self.targets_of(&groups)?,
+            cases: groups.iter().map(case).collect(),
+        })
+    }
+
+    fn targets_of(&self, groups: &[&Vec<usize>]) -> Result<Targets, Error> {
+        match &self.targets {
+            Targets::Single(labels) => {
+                let label = |group: &&Vec<usize>| {
+                    let label = labels[group[0]];
+                    match group.iter().all(|&case| labels[case] == label) {
+                        true => Ok(label),
+                        false => Err(Error::PatientLabels {
+                            patient: self.cases[group[0]].cluster().into(),
+                        }),
+                    }
+                };
+                Ok(Targets::Single(
+                    groups.iter().map(label).collect::<Result<_, _>>()?,
+                ))
+            }
+            Targets::Multi(present) => {
+                let any = |(group, class): (usize, usize)| {
+                    let states = groups[group].iter().map(|&case| present[[case, class]]);
+                    states.max().flatten()
+                };
+                let shape = (groups.len(), present.ncols());
+                Ok(Targets::Multi(Array2::from_shape_fn(shape, any)))
+            }
+        }
+    }
+
+    /// Writes a row per case: `sample`, `slice`, `patient`, then `target/CLASS` and `score/CLASS` for
+    /// each of `names`. The file appears under its name only when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Output`] if it cannot be written.
+    pub fn write(&self, path: &Path, names: &[String]) -> Result<(), Error> {
+        let failed = |source: Cause| Error::Output {
+            path: path.into(),
+            source,
+        };
+        let bytes = self.to_bytes(names).map_err(failed)?;
+        write_whole(path, &bytes).map_err(|error| failed(error.into()))
+    }
+
+    fn to_bytes(&self, names: &[String]) -> Result<Vec<u8>, Cause> {
+        let batch = RecordBatch::try_from_iter_with_nullable(self.columns(names))?;
+        let compression = Compression::ZSTD(ZstdLevel::default());
+        let properties = WriterProperties::builder().set_compression(compression);
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
+        writer.write(&batch)?;
+        Ok(writer.into_inner()?)
+    }
+
+    fn columns(&self, names: &[String]) -> Vec<(String, ArrayRef, bool)> {
+        let samples = self.cases.iter().map(|case| Some(case.sample.as_str()));
+        let slices = self.cases.iter().map(|case| case.slice);
+        let patients = self.cases.iter().map(|case| case.patient.as_deref());
+        let mut columns: Vec<(String, ArrayRef, bool)> = vec![
+            (
+                "sample".into(),
+                Arc::new(StringArray::from_iter(samples)),
+                false,
+            ),
+            (
+                "slice".into(),
+                Arc::new(UInt32Array::from_iter(slices)),
+                true,
+            ),
+            (
+                "patient".into(),
+                Arc::new(StringArray::from_iter(patients)),
+                true,
+            ),
+        ];
+        for (class, name) in names.iter().enumerate() {
+            let states = (0..self.cases.len()).map(|case| self.targets.is(case, class));
+            let states = Arc::new(BooleanArray::from_iter(states));
+            columns.push((format!("target/{name}"), states, true));
+        }
+        for (class, name) in names.iter().enumerate() {
+            let scores = self.scores.column(class).to_vec();
+            let scores = Arc::new(Float64Array::from(scores));
+            columns.push((format!("score/{name}"), scores, false));
+        }
+        columns
+    }
+
+    /// Reads what [`write`](Predictions::write) wrote, and the classes' names; `is_single` says
+    /// whether each case is of exactly one class.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if there is no such file, or it is damaged.
+    pub fn read(path: &Path, is_single: bool) -> Result<(Predictions, Vec<String>), Error> {
+        read(path, is_single).map_err(|source| Error::Input {
+            path: path.into(),
+            source,
+        })
+    }
+}
+
+fn read(path: &Path, is_single: bool) -> Result<(Predictions, Vec<String>), Cause> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let schema = reader.schema().clone();
+    let batches = reader.build()?.collect::<Result<Vec<_>, _>>()?;
+    let batch = arrow::compute::concat_batches(&schema, &batches)?;
+    let column = |name: &str| -> Result<&ArrayRef, String> {
+        let column = batch.column_by_name(name);
+        column.ok_or_else(|| format!("the column `{name}` is missing"))
+    };
+    let wrong = |name: &str| format!("the column `{name}` is of another type");
+    let strings = |name: &str| {
+        column(name)?
+            .as_string_opt::<i32>()
+            .ok_or_else(|| wrong(name))
+    };
+    let (samples, patients) = (strings("sample")?, strings("patient")?);
+    let slices = column("slice")?.as_primitive_opt::<UInt32Type>();
+    let slices = slices.ok_or_else(|| wrong("slice"))?;
+    let fields = schema.fields().iter();
+    let names = fields.filter_map(|field| Some(field.name().strip_prefix("score/")?.to_owned()));
+    let names: Vec<String> = names.collect();
+    let shape = (batch.num_rows(), names.len());
+    let (mut scores, mut present) = (Array2::zeros(shape), Array2::from_elem(shape, None));
+    for (class, name) in names.iter().enumerate() {
+        let (score, target) = (format!("score/{name}"), format!("target/{name}"));
+        let values = column(&score)?.as_primitive_opt::<Float64Type>();
+        let values = values.ok_or_else(|| wrong(&score))?;
+        let states = column(&target)?
+            .as_boolean_opt()
+            .ok_or_else(|| wrong(&target))?;
+        for case in 0..shape.0 {
+            scores[[case, class]] = values.value(case);
+            present[[case, class]] = states.is_valid(case).then(|| states.value(case));
+        }
+    }
+    let some = |array: &StringArray, row| array.is_valid(row).then(|| array.value(row).to_owned());
+    let case = |row| Case {
+        sample: samples.value(row).to_owned(),
+        slice: slices.is_valid(row).then(|| slices.value(row)),
+        patient: some(patients, row),
+        split: None,
+    };
+    let targets = match is_single {
+        true => Targets::Single(only_classes(&present)?),
+        false => Targets::Multi(present),
+    };
+    let cases = (0..shape.0).map(case).collect();
+    Ok((
+        Predictions {
+            scores,
+            targets,
+            cases,
+        },
+        names,
+    ))
+}
+
+fn only_classes(present: &Array2<Option<bool>>) -> Result<Vec<u32>, String> {
+    let only = |(case, row): (usize, ndarray::ArrayView1<Option<bool>>)| {
+        let mut classes = row
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| **state == Some(true));
+        match (classes.next(), classes.next()) {
+            (Some((class, _)), None) => Ok(class as u32),
+            _ => Err(format!("row {case} is not of one class")),
+        }
+    };
+    present.rows().into_iter().enumerate().map(only).collect()
+}

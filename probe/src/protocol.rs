@@ -1,0 +1,82 @@
+//! Where the published protocol and an honest one differ: here and nowhere else.
+
+use cache::Split;
+
+use crate::probes::linear::Reduction;
+use crate::targets::Uncertain;
+
+/// A set of rules for evaluations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// What Baharoon et al. (arXiv 2312.02366) published, traps included.
+    Paper,
+    /// Hyper-parameters chosen on `val`, standard measures, no leaks.
+    Strict,
+}
+
+impl Protocol {
+    /// The word for it in records and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Paper => "paper",
+            Protocol::Strict => "strict",
+        }
+    }
+
+    /// What an uncertain label counts as.
+    pub fn uncertain(self) -> Uncertain {
+        match self {
+            Protocol::Paper => Uncertain::Absent,
+            Protocol::Strict => Uncertain::Unknown,
+        }
+    }
+
+    /// Numbers of neighbours where none are asked for: those of appendix B.2, or DINOv2's.
+    pub fn neighbours(self) -> &'static [usize] {
+        match self {
+            Protocol::Paper => &[100, 200, 400, 800, 1000],
+            Protocol::Strict => &[10, 20, 100, 200],
+        }
+    }
+
+    /// Where the number of neighbours is chosen: the study reports the best on `test`.
+    pub fn neighbours_chosen_on(self) -> Split {
+        match self {
+            Protocol::Paper => Split::Test,
+            Protocol::Strict => Split::Val,
+        }
+    }
+
+    /// Whether ML-kNN counts a training example among its own neighbours.
+    pub fn counts_self(self) -> bool {
+        self == Protocol::Paper
+    }
+
+    /// How the loss of multi-label heads is reduced.
+    pub fn reduction(self) -> Reduction {
+        match self {
+            Protocol::Paper => Reduction::Sum,
+            Protocol::Strict => Reduction::Mean,
+        }
+    }
+
+    /// Whether scores of exclusive classes are their own sigmoids, as the study's code has it, and not
+    /// a softmax.
+    pub fn scores_by_sigmoid(self) -> bool {
+        self == Protocol::Paper
+    }
+
+    /// What a class without positive or without negative cases counts as in a macro mean of AUROC:
+    /// torchmetrics takes 0; `None` leaves it out.
+    pub fn undefined_auroc(self) -> Option<f64> {
+        match self {
+            Protocol::Paper => Some(0.0),
+            Protocol::Strict => None,
+        }
+    }
+
+    /// Whether a few-shot run takes the study's one draw, and not repeated random ones.
+    pub fn one_draw(self) -> bool {
+        self == Protocol::Paper
+    }
+}

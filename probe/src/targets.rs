@@ -1,0 +1,203 @@
+//! What is true of examples.
+
+use std::path::Path;
+
+use cache::{Labels, SliceMeta, Task};
+use ndarray::{Array2, Axis};
+
+use crate::Error;
+
+/// What is true of `N` examples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// One class per example, `[N]`.
+    Single(Vec<u32>),
+    /// Each class present, absent, or not known, `[N, C]`.
+    Multi(Array2<Option<bool>>),
+}
+
+/// What an uncertain label (-1) of a class counts as. A blank one beside labels that are known counts
+/// as absent, as datasets mean it that list findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncertain {
+    /// The class is absent, as in the study ("U-Zeros").
+    Absent,
+    /// Nothing: the example is neither trained on nor measured for this class.
+    Unknown,
+}
+
+impl Targets {
+    /// Those of some slices of a cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Label`] if a label does not fit the classes, or is blank.
+    pub(crate) fn of(
+        path: &Path,
+        (task, classes): (Task, usize),
+        slices: &[SliceMeta],
+        rows: &[usize],
+        uncertain: Uncertain,
+    ) -> Result<Targets, Error> {
+        let misfit = |row: usize| Error::Label {
+            path: path.into(),
+            row,
+            sample: slices[row].sample.clone(),
+            found: format!("{:?}", slices[row].labels),
+            classes,
+        };
+        if task == Task::SingleLabel {
+            let label = |&row: &usize| match slices[row].labels {
+                Labels::Single(Some(label)) if (label as usize) < classes => Ok(label),
+                _ => Err(misfit(row)),
+            };
+            return Ok(Targets::Single(
+                rows.iter().map(label).collect::<Result<_, _>>()?,
+            ));
+        }
+        let mut present = Array2::from_elem((rows.len(), classes), None);
+        for (&row, mut present) in rows.iter().zip(present.rows_mut()) {
+            let Labels::Multi(labels) = &slices[row].labels else {
+                return Err(misfit(row));
+            };
+            if labels.len() != classes {
+                return Err(misfit(row));
+            }
+            let states = labels.iter().map(|&label| uncertain.state(label));
+            present
+                .iter_mut()
+                .zip(states)
+                .for_each(|(is, state)| *is = state);
+        }
+        Ok(Targets::Multi(present))
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        match self {
+            Targets::Single(labels) => labels.len(),
+            Targets::Multi(present) => present.nrows(),
+        }
+    }
+
+    /// Whether there are no examples.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those of some rows, in their order.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Targets {
+        match self {
+            Targets::Single(labels) => Targets::Single(rows.iter().map(|&r| labels[r]).collect()),
+            Targets::Multi(present) => Targets::Multi(present.select(Axis(0), rows)),
+        }
+    }
+
+    /// Whether an example is of a class; `None` where that is not known.
+    pub fn is(&self, example: usize, class: usize) -> Option<bool> {
+        match self {
+            Targets::Single(labels) => Some(labels[example] as usize == class),
+            Targets::Multi(present) => present[[example, class]],
+        }
+    }
+}
+
+impl Uncertain {
+    fn state(self, label: Option<i8>) -> Option<bool> {
+        match (label, self) {
+            (Some(1), _) => Some(true),
+            (Some(-1), Uncertain::Unknown) => None,
+            _ => Some(false),
+        }
+    }
+}
+
+/// Whether nothing is known of the slice's classes.
+pub(crate) fn is_blank(labels: &Labels) -> bool {
+    match labels {
+        Labels::Unlabelled => true,
+        Labels::Single(class) => class.is_none(),
+        Labels::Multi(states) => states.iter().all(Option::is_none),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn slice(labels: Labels) -> SliceMeta {
+        SliceMeta {
+            sample: "s".into(),
+            image: "s.png".into(),
+            patient: None,
+            slice: 0,
+            view: 0,
+            split: None,
+            labels,
+            height: 1,
+            width: 1,
+            spacing_mm: None,
+        }
+    }
+
+    fn of(task: Task, classes: usize, labels: Labels, rule: Uncertain) -> Result<Targets, Error> {
+        Targets::of(
+            Path::new("c"),
+            (task, classes),
+            &[slice(labels)],
+            &[0],
+            rule,
+        )
+    }
+
+    #[test]
+    fn uncertain_labels_count_as_absent_or_as_nothing_and_blank_ones_as_absent() {
+        let labels = || Labels::Multi(vec![Some(1), Some(0), Some(-1), None]);
+        let by = |rule| of(Task::MultiLabel, 4, labels(), rule).unwrap();
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(
+            by(Uncertain::Absent),
+            Targets::Multi(array![[yes, no, no, no]])
+        );
+        assert_eq!(
+            by(Uncertain::Unknown),
+            Targets::Multi(array![[yes, no, None, no]])
+        );
+    }
+
+    #[test]
+    fn labels_that_do_not_fit_the_classes_are_an_error() {
+        for labels in [
+            Labels::Single(Some(2)),
+            Labels::Single(None),
+            Labels::Unlabelled,
+        ] {
+            let found = of(Task::SingleLabel, 2, labels, Uncertain::Absent);
+            assert!(matches!(
+                found,
+                Err(Error::Label {
+                    row: 0,
+                    classes: 2,
+                    ..
+                })
+            ));
+        }
+        let few = of(
+            Task::MultiLabel,
+            2,
+            Labels::Multi(vec![Some(1)]),
+            Uncertain::Absent,
+        );
+        assert!(matches!(few, Err(Error::Label { .. })));
+    }
+
+    #[test]
+    fn a_slice_is_blank_if_nothing_is_known_of_any_class() {
+        assert!(is_blank(&Labels::Multi(vec![None, None])));
+        assert!(!is_blank(&Labels::Multi(vec![None, Some(0)])));
+        assert!(is_blank(&Labels::Single(None)));
+    }
+}
