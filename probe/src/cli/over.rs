@@ -1,5 +1,6 @@
 //! Running a probe over many caches.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,12 @@ use super::{Caches, Format, Outcome, Output};
 use crate::evaluate::{Evaluated, Settings};
 use crate::record::{self, RunRecord};
 use crate::{Error, table};
+
+/// What there is of a cache by one set of rules.
+enum Found {
+    Known(Vec<RunRecord>),
+    New(Vec<Evaluated>),
+}
 
 /// A probe over the caches that are asked for, by the rules that are asked for.
 pub(super) struct Job<'a, E> {
@@ -46,9 +53,9 @@ where
         let mut outcome = Outcome::Done;
         for path in &caches {
             bar.set_message(format!("{} {}", self.probe, path.display()));
-            let found = bar.suspend(|| self.cache(path, &known, &pool, messages))?;
-            match found {
-                Ok((records, names)) => {
+            match self.cache(path, &known, &pool) {
+                Ok((names, found)) => {
+                    let records = bar.suspend(|| self.keep_all(path, found, &names, messages))?;
                     if self.output.format == Format::Json {
                         bar.suspend(|| print_json(&records, out))?;
                     }
@@ -72,51 +79,56 @@ where
         Ok(outcome)
     }
 
-    /// The records of one cache, and its classes. The outer error ends the run.
+    /// The classes of a cache, and what is found by each of the rules.
     fn cache(
         &self,
         path: &Path,
         known: &[RunRecord],
         pool: &rayon::ThreadPool,
-        messages: &mut impl Write,
-    ) -> Result<Result<(Vec<RunRecord>, Vec<String>), Error>> {
-        let reader = match CacheReader::open(path) {
-            Ok(reader) => reader,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let names = &reader.meta().classes;
-        let mut records = Vec::new();
-        for settings in &self.settings {
-            let key = match (self.key)(&reader, settings) {
-                Ok(key) => key,
-                Err(error) => return Ok(Err(error)),
-            };
+    ) -> Result<(Vec<String>, Vec<Found>), Error> {
+        let reader = CacheReader::open(path)?;
+        let found = self.settings.iter().map(|settings| {
+            let key = (self.key)(&reader, settings)?;
             let before: Vec<_> = known.iter().filter(|r| r.key == key).cloned().collect();
-            if !before.is_empty() {
-                let what = format!("{} {}", self.probe, settings.protocol.name());
-                writeln!(
-                    messages,
-                    "`{}`: {what} is recorded already; --force evaluates it again",
-                    path.display()
-                )?;
-                records.extend(before);
-                continue;
-            }
-            match pool.install(|| (self.evaluate)(&reader, settings)) {
-                Ok(evaluated) => {
+            Ok(match before.is_empty() {
+                true => Found::New(pool.install(|| (self.evaluate)(&reader, settings))?),
+                false => Found::Known(before),
+            })
+        });
+        let found = found.collect::<Result<_, Error>>()?;
+        Ok((reader.meta().classes.clone(), found))
+    }
+
+    /// Keeps what is new, and tells what is not.
+    fn keep_all(
+        &self,
+        path: &Path,
+        found: Vec<Found>,
+        names: &[String],
+        messages: &mut impl Write,
+    ) -> Result<Vec<RunRecord>> {
+        let (mut records, path) = (Vec::new(), path.display());
+        for (found, settings) in found.into_iter().zip(&self.settings) {
+            let what = format!("{} {}", self.probe, settings.protocol.name());
+            match found {
+                Found::Known(before) => {
+                    let hint = "is recorded already; --force evaluates it again";
+                    writeln!(messages, "`{path}`: {what} {hint}")?;
+                    records.extend(before);
+                }
+                Found::New(evaluated) => {
+                    let first = records.len();
                     for (number, evaluated) in evaluated.into_iter().enumerate() {
-                        let record = self.keep(evaluated, number, names)?;
-                        for warning in &record.warnings {
-                            let (path, setting) = (path.display(), &record.setting);
-                            writeln!(messages, "warning: `{path}`: {setting}: {warning}")?;
-                        }
-                        records.push(record);
+                        records.push(self.keep(evaluated, number, names)?);
+                    }
+                    let warnings = records[first..].iter().flat_map(|record| &record.warnings);
+                    for warning in warnings.collect::<BTreeSet<_>>() {
+                        writeln!(messages, "warning: `{path}`: {what}: {warning}")?;
                     }
                 }
-                Err(error) => return Ok(Err(error)),
             }
         }
-        Ok(Ok((records, names.clone())))
+        Ok(records)
     }
 
     /// Writes scores, head and record, in this order.

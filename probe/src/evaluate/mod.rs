@@ -20,7 +20,7 @@ pub use self::linear::LinearOptions;
 pub(crate) use self::parts::Parts;
 use crate::Error;
 use crate::control::Control;
-use crate::examples::{Examples, Pool, Selection, Tokens, Unit};
+use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit};
 use crate::head::SavedHead;
 use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
 use crate::predictions::Predictions;
@@ -217,26 +217,22 @@ impl Task<'_> {
         let scored = Scored::new(predictions)?;
         let half = scored.half();
         let thresholds: &Thresholds = fitted.thresholds.as_ref().unwrap_or(&half);
-        let clusters: Vec<&str> = predictions
-            .cases
-            .iter()
-            .map(|case| case.cluster())
-            .collect();
+        let clusters: Vec<&str> = predictions.cases.iter().map(Case::cluster).collect();
         let undefined = self.settings.protocol.undefined_auroc();
         scored.measures(self.names(), &clusters, thresholds, undefined, confidence)
     }
 
     /// Refuses what no probe can learn from.
     fn check(&self) -> Result<(), Error> {
-        if let Targets::Single(labels) = self.examples.truth(&self.parts.train) {
-            if labels.iter().all(|&label| label == labels[0]) {
-                return Err(Error::OneClass {
+        match self.examples.truth(&self.parts.train) {
+            Targets::Single(labels) if labels.iter().all(|&label| label == labels[0]) => {
+                Err(Error::OneClass {
                     path: self.reader.dir().into(),
                     class: self.names()[labels[0] as usize].clone(),
-                });
+                })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn record(&self, probe: &str, key: &str, fitted: &Fitted, measures: Measures) -> RunRecord {

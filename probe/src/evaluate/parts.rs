@@ -73,11 +73,12 @@ impl Task<'_> {
         let is_learnt = |class| (0..truth.len()).any(|e| truth.is(e, class) == Some(true));
         let missing = (0..self.classes()).filter(|&class| !is_learnt(class));
         let missing: Vec<_> = missing.map(|class| self.names()[class].as_str()).collect();
-        if !missing.is_empty() {
-            let missing = missing.join("`, `");
-            warnings.push(format!(
-                "nothing to learn `{missing}` from: no positive example"
-            ));
+        if let [first, more @ ..] = &missing[..] {
+            let more = match more.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            warnings.push(format!("no positive example to learn `{first}`{more} from"));
         }
         warnings
     }
