@@ -124,6 +124,18 @@ pub enum Error {
         /// The cause.
         source: Cause,
     },
+    /// A head is for another backbone.
+    #[error(
+        "`{path}`: found the backbone `{found}`, expected `{expected}` as the head was trained on\nhint: apply it to a cache of that backbone"
+    )]
+    HeadModel {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The cache's backbone.
+        found: String,
+        /// The head's backbone.
+        expected: String,
+    },
     /// A head is for other features than a cache has.
     #[error(
         "`{path}`: found {found} features, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone"

@@ -60,6 +60,8 @@ pub struct Selection {
     pub split: Option<String>,
     /// What uncertain labels count as.
     pub uncertain: Uncertain,
+    /// Whether slices without labels are left out; else the targets are what is known of each class.
+    pub labelled: bool,
     /// What is put in the place of features or labels, and what it is drawn from.
     pub control: Option<(Control, u64)>,
 }
@@ -171,7 +173,8 @@ impl Examples {
     /// cannot be read or has fewer blocks.
     pub fn read(reader: &CacheReader, selection: &Selection) -> Result<Examples, Error> {
         let (path, meta) = (reader.dir(), reader.meta());
-        if meta.task == Task::Unlabelled || meta.classes.is_empty() {
+        let is_unlabelled = meta.task == Task::Unlabelled || meta.classes.is_empty();
+        if is_unlabelled && selection.labelled {
             return Err(Error::Unlabelled { path: path.into() });
         }
         let (slices, split_sha256) = match &selection.split {
@@ -181,7 +184,9 @@ impl Examples {
             None => (reader.slices()?, None),
         };
         let unit = selection.unit.unwrap_or_else(|| Unit::of(&slices));
-        let members = members(&slices, unit);
+        let used = |&row: &usize| !selection.labelled || !is_blank(&slices[row].labels);
+        let used: Vec<usize> = (0..slices.len()).filter(used).collect();
+        let members = members(&slices, &used, unit);
         let (features, columns) = match selection.control {
             Some((Control::MetadataOnly, _)) => {
                 control::metadata(&slices, &members, &selection.tokens)
@@ -189,13 +194,14 @@ impl Examples {
             _ => features(reader, selection, &slices, &members)?,
         };
         let firsts: Vec<usize> = members.iter().map(|rows| rows[0]).collect();
-        let targets = Targets::of(
-            path,
-            (meta.task, meta.classes.len()),
-            &slices,
-            &firsts,
-            selection.uncertain,
-        )?;
+        let classes = meta.classes.len();
+        let targets = match selection.labelled {
+            true => {
+                let kind = (meta.task, classes);
+                Targets::of(path, kind, &slices, &firsts, selection.uncertain)?
+            }
+            false => Targets::states(classes, &slices, &firsts),
+        };
         let rows = views(&slices, &firsts, unit);
         let case = |rows: &Vec<usize>| {
             let slice = &slices[firsts[rows[0]]];
@@ -311,15 +317,14 @@ pub(crate) fn join(splits: &[Split]) -> String {
     names.join("+")
 }
 
-/// The labelled slices that make up each row: one, or those of a sample with the same view.
-fn members(slices: &[SliceMeta], unit: Unit) -> Vec<Vec<usize>> {
-    let labelled = (0..slices.len()).filter(|&row| !is_blank(&slices[row].labels));
+/// Which of the slices `used` make up each row: one, or those of a sample with the same view.
+fn members(slices: &[SliceMeta], used: &[usize], unit: Unit) -> Vec<Vec<usize>> {
     if unit == Unit::Slice {
-        return labelled.map(|row| vec![row]).collect();
+        return used.iter().map(|&row| vec![row]).collect();
     }
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut place: BTreeMap<(&str, u16), usize> = BTreeMap::new();
-    for row in labelled {
+    for &row in used {
         let next = members.len();
         let key = (slices[row].sample.as_str(), slices[row].view);
         match *place.entry(key).or_insert(next) {

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Cause, Error};
 use crate::evaluate::{Task, probabilities};
 use crate::examples::{Examples, Pool, Tokens, Unit};
+use crate::metrics::measures::Thresholds;
 use crate::output::write_whole;
 use crate::probes::linear::logits;
+use crate::protocol::Protocol;
 use crate::targets::Targets;
 
 /// The key of the file's metadata under which [`About`] stands.
@@ -41,16 +43,19 @@ pub struct About {
     pub dataset: String,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// The rules that it was trained by.
+    pub protocol: Protocol,
     /// Whether a case is of exactly one class.
     pub is_single_label: bool,
-    /// Whether probabilities of exclusive classes are sigmoids, not a softmax.
-    pub by_sigmoid: bool,
     /// The features, in the order of the weight's columns.
     pub tokens: Tokens,
     /// What an example is.
     pub unit: Unit,
     /// How slices become volumes.
     pub pool: Pool,
+    /// Scores from which up classes are taken as present, chosen on `val`: one per class, and the
+    /// second's of two exclusive ones; `None` where there was nothing to choose on.
+    pub thresholds: Option<Vec<f64>>,
 }
 
 impl SavedHead {
@@ -59,6 +64,7 @@ impl SavedHead {
         tokens: Tokens,
         weight: &Array2<f32>,
         bias: &Array1<f32>,
+        thresholds: Option<&Thresholds>,
     ) -> SavedHead {
         let meta = task.reader.meta();
         SavedHead {
@@ -68,10 +74,11 @@ impl SavedHead {
                 dataset: meta.dataset.clone(),
                 classes: meta.classes.clone(),
                 is_single_label: matches!(task.examples.targets, Targets::Single(_)),
-                by_sigmoid: task.settings.protocol.scores_by_sigmoid(),
                 tokens,
                 unit: task.examples.unit,
                 pool: task.settings.pool,
+                protocol: task.settings.protocol,
+                thresholds: thresholds.map(|thresholds| thresholds.values.clone()),
             },
             weight: weight.clone(),
             bias: bias.clone(),
@@ -156,7 +163,7 @@ impl SavedHead {
             logits.view(),
             &kind,
             classes,
-            self.about.by_sigmoid,
+            self.about.protocol.scores_by_sigmoid(),
         ))
     }
 }

@@ -1,6 +1,6 @@
 //! Scores of cases beside what is true of them, in memory and as Parquet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,12 +14,17 @@ use ndarray::{Array2, Axis};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::error::{Cause, Error};
 use crate::examples::Case;
 use crate::output::write_whole;
 use crate::targets::Targets;
+
+/// The key of the file's metadata that says whether each case is of exactly one class.
+const TASK: &str = "slicebank.task";
+const SINGLE_LABEL: &str = "single-label";
 
 /// Scores of `N` cases for `C` classes, and what is true of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +112,13 @@ impl Predictions {
     fn to_bytes(&self, names: &[String]) -> Result<Vec<u8>, Cause> {
         let batch = RecordBatch::try_from_iter_with_nullable(self.columns(names))?;
         let compression = Compression::ZSTD(ZstdLevel::default());
-        let properties = WriterProperties::builder().set_compression(compression);
+        let kind = match self.targets {
+            Targets::Single(_) => SINGLE_LABEL,
+            Targets::Multi(_) => "multi-label",
+        };
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_key_value_metadata(Some(vec![KeyValue::new(TASK.to_owned(), kind.to_owned())]));
         let mut writer =
             ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
         writer.write(&batch)?;
@@ -148,23 +159,48 @@ impl Predictions {
         columns
     }
 
-    /// Reads what [`write`](Predictions::write) wrote, and the classes' names; `is_single` says
-    /// whether each case is of exactly one class.
+    /// The same in the order of `cases`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnlikeCases`] if a case is missing, or there are others.
+    pub fn in_order_of(&self, cases: &[Case]) -> Result<Predictions, Error> {
+        let key = |case: &Case| (case.sample.clone(), case.slice);
+        let places = self.cases.iter().enumerate();
+        let places: HashMap<_, usize> = places.map(|(at, case)| (key(case), at)).collect();
+        let order = cases.iter().map(|case| places.get(&key(case)).copied());
+        let order: Option<Vec<usize>> = order.collect();
+        match order.filter(|order| order.len() == self.cases.len()) {
+            Some(order) => Ok(Predictions {
+                scores: self.scores.select(Axis(0), &order),
+                targets: self.targets.select(&order),
+                cases: order.iter().map(|&at| self.cases[at].clone()).collect(),
+            }),
+            None => Err(Error::UnlikeCases),
+        }
+    }
+
+    /// Reads what [`write`](Predictions::write) wrote, and the classes' names.
     ///
     /// # Errors
     ///
     /// [`Error::Input`] if there is no such file, or it is damaged.
-    pub fn read(path: &Path, is_single: bool) -> Result<(Predictions, Vec<String>), Error> {
-        read(path, is_single).map_err(|source| Error::Input {
+    pub fn read(path: &Path) -> Result<(Predictions, Vec<String>), Error> {
+        read(path).map_err(|source| Error::Input {
             path: path.into(),
             source,
         })
     }
 }
 
-fn read(path: &Path, is_single: bool) -> Result<(Predictions, Vec<String>), Cause> {
+fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let schema = reader.schema().clone();
+    let metadata = reader.metadata().file_metadata().key_value_metadata();
+    let is_single = metadata
+        .into_iter()
+        .flatten()
+        .any(|pair| pair.key == TASK && pair.value.as_deref() == Some(SINGLE_LABEL));
     let batches = reader.build()?.collect::<Result<Vec<_>, _>>()?;
     let batch = arrow::compute::concat_batches(&schema, &batches)?;
     let column = |name: &str| -> Result<&ArrayRef, String> {
@@ -204,9 +240,12 @@ fn read(path: &Path, is_single: bool) -> Result<(Predictions, Vec<String>), Caus
         patient: some(patients, row),
         split: None,
     };
+    let states = Targets::Multi(present);
     let targets = match is_single {
-        true => Targets::Single(only_classes(&present)?),
-        false => Targets::Multi(present),
+        true => states
+            .exclusive()
+            .ok_or("a case is not of exactly one class")?,
+        false => states,
     };
     let cases = (0..shape.0).map(case).collect();
     Ok((
@@ -217,18 +256,4 @@ fn read(path: &Path, is_single: bool) -> Result<(Predictions, Vec<String>), Caus
         },
         names,
     ))
-}
-
-fn only_classes(present: &Array2<Option<bool>>) -> Result<Vec<u32>, String> {
-    let only = |(case, row): (usize, ndarray::ArrayView1<Option<bool>>)| {
-        let mut classes = row
-            .iter()
-            .enumerate()
-            .filter(|(_, state)| **state == Some(true));
-        match (classes.next(), classes.next()) {
-            (Some((class, _)), None) => Ok(class as u32),
-            _ => Err(format!("row {case} is not of one class")),
-        }
-    };
-    present.rows().into_iter().enumerate().map(only).collect()
 }

@@ -1,12 +1,14 @@
 //! Where the published protocol and an honest one differ: here and nowhere else.
 
 use cache::Split;
+use serde::{Deserialize, Serialize};
 
 use crate::probes::linear::Reduction;
 use crate::targets::Uncertain;
 
 /// A set of rules for evaluations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// What Baharoon et al. (arXiv 2312.02366) published, traps included.
     Paper,

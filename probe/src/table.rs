@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::{Map, Value};
 
+use crate::evaluate::Comparison;
 use crate::record::RunRecord;
 
 /// One row per record.
@@ -97,12 +98,62 @@ pub fn per_class(records: &[RunRecord], names: &[String]) -> String {
     render(header, rows, 1)
 }
 
+/// One row per pair of backbones.
+pub fn comparisons(found: &[Comparison]) -> String {
+    let header = [
+        "dataset",
+        "probe",
+        "protocol",
+        "first",
+        "second",
+        "cases",
+        "AUROC first",
+        "second",
+        "difference",
+        "p (bootstrap)",
+        "p (DeLong)",
+        "p (McNemar)",
+    ];
+    let rows = found.iter().map(|of| {
+        let [first, second] = [&of.first, &of.second].map(|[backbone, _]| backbone.clone());
+        let difference = match of.ci {
+            Some([low, high]) => {
+                format!("{} [{low:.3}, {high:.3}]", decimals(of.difference, 4))
+            }
+            None => decimals(of.difference, 4),
+        };
+        let delong = match of.p_delong.len() {
+            1 => of.p_delong.values().next().and_then(Value::as_f64),
+            _ => None,
+        };
+        vec![
+            of.dataset.clone(),
+            of.probe.clone(),
+            of.protocol.clone(),
+            first,
+            second,
+            of.cases.to_string(),
+            decimals(of.auroc_macro[0], 4),
+            decimals(of.auroc_macro[1], 4),
+            difference,
+            p_value(of.p_bootstrap),
+            p_value(delong),
+            p_value(of.p_mcnemar),
+        ]
+    });
+    render(header.map(String::from).to_vec(), rows, 5)
+}
+
+fn p_value(p: Option<f64>) -> String {
+    p.map_or_else(|| "-".into(), |p| format!("{p:.3}"))
+}
+
 fn decimals(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| "undefined".into(), |value| format!("{value:.places$}"))
 }
 
 /// Columns from `first_number` on are aligned to the right.
-pub(crate) fn render(
+fn render(
     header: Vec<String>,
     rows: impl Iterator<Item = Vec<String>>,
     first_number: usize,

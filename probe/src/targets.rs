@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cache::{Labels, SliceMeta, Task};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::Error;
 
@@ -70,6 +70,40 @@ impl Targets {
                 .for_each(|(is, state)| *is = state);
         }
         Ok(Targets::Multi(present))
+    }
+
+    /// What is known of some slices, labelled or not, each class for itself.
+    pub(crate) fn states(classes: usize, slices: &[SliceMeta], rows: &[usize]) -> Targets {
+        let state = |(row, class): (usize, usize)| match &slices[rows[row]].labels {
+            Labels::Unlabelled => None,
+            Labels::Single(label) => label.map(|label| label as usize == class),
+            Labels::Multi(states) => states
+                .get(class)
+                .and_then(|&label| label)
+                .and_then(|label| Uncertain::Unknown.state(Some(label))),
+        };
+        Targets::Multi(Array2::from_shape_fn((rows.len(), classes), state))
+    }
+
+    /// Nothing is known of `examples` examples and `classes` classes.
+    pub(crate) fn unknown(examples: usize, classes: usize) -> Targets {
+        Targets::Multi(Array2::from_elem((examples, classes), None))
+    }
+
+    /// The one class of each example; `None` unless each is of exactly one.
+    pub(crate) fn exclusive(&self) -> Option<Targets> {
+        let Targets::Multi(states) = self else {
+            return Some(self.clone());
+        };
+        let only = |row: ArrayView1<'_, Option<bool>>| {
+            let mut present = (0..row.len()).filter(|&class| row[class] == Some(true));
+            present
+                .next()
+                .filter(|_| present.next().is_none())
+                .map(|class| class as u32)
+        };
+        let labels = states.rows().into_iter().map(only);
+        labels.collect::<Option<_>>().map(Targets::Single)
     }
 
     /// Number of examples.

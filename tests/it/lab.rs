@@ -71,9 +71,14 @@ impl Lab {
     }
 
     pub fn extract_command(&self, dataset: &str, root: &Path) -> Command {
+        self.extract_as("images", dataset, root)
+    }
+
+    /// The command that writes a cache under the dataset's `name`.
+    pub fn extract_as(&self, name: &str, dataset: &str, root: &Path) -> Command {
         let mut command = program("extract");
         command
-            .args(["--model", "tiny-vit", "--name", "images"])
+            .args(["--model", "tiny-vit", "--name", name])
             .args(["--dataset", dataset, "--root"])
             .arg(root)
             .arg("--cache")
@@ -100,6 +105,13 @@ impl Lab {
             .arg(self.path("runs"))
             .args(more);
         Run::of(&mut command)
+    }
+
+    /// Backbones by the scores that [`probe_with`](Lab::probe_with) has kept.
+    pub fn compare(&self, more: &[&str]) -> Run {
+        let mut command = program("probe");
+        command.args(["compare", "--runs"]).arg(self.path("runs"));
+        Run::of(command.args(more))
     }
 }
 

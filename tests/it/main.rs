@@ -12,6 +12,7 @@ mod layers;
 mod models;
 mod polars;
 mod probe;
+mod protocols;
 mod python;
 mod resume;
 mod splits;

@@ -55,7 +55,7 @@ fn a_damaged_shard_is_named() {
 }
 
 /// A manifest of images in three splits, `views` augmented views of each in the cache.
-fn three_splits(lab: &Lab, more: &[&str]) {
+pub fn three_splits(lab: &Lab, more: &[&str]) {
     let mut csv = String::from("image,label,split\n");
     for i in 0..60u32 {
         lab.png(&format!("images/{i:04}.png"), i, i);
@@ -75,9 +75,8 @@ fn a_linear_head_is_chosen_on_val_trained_anew_and_tested_and_the_same_again() {
     three_splits(&lab, &["--views", "2"]);
     let grid = ["--epochs", "30", "--batch-size", "8", "--format", "json"];
     let run = |more: &[&str]| -> Value {
-        let run = lab
-            .probe_with("linear", &[&grid[..], more].concat())
-            .expect(0);
+        let words = [&grid[..], &["--force"], more].concat();
+        let run = lab.probe_with("linear", &words).expect(0);
         assert_eq!(run.stdout.lines().count(), 1);
         serde_json::from_str(&run.stdout).unwrap()
     };
@@ -98,6 +97,7 @@ fn a_linear_head_is_chosen_on_val_trained_anew_and_tested_and_the_same_again() {
     let again = run(&["--threads", "1"]);
     assert_eq!(again["metrics"], record["metrics"]);
     assert_eq!(again["params"], record["params"]);
+    assert_eq!(again["ci"], record["ci"]);
     let one = run(&["--blocks", "1", "--lr", "0.01"]);
     assert_eq!(one["params"]["blocks"], 1);
 }

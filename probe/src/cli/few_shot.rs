@@ -40,6 +40,8 @@ pub(super) struct FewShot {
 enum Head {
     Knn,
     Linear,
+    /// The nearest mean of a class's features
+    Centroid,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ impl FewShot {
         let probe = match self.head {
             Head::Knn => Probe::Knn(self.knn.options()),
             Head::Linear => Probe::Linear(self.linear.options()),
+            Head::Centroid => Probe::Centroid(self.knn.centroid()),
         };
         let few = evaluate::FewShot {
             shots: self.shots.iter().map(|shots| shots.0).collect(),

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::over::Job;
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, Features, KnnOptions, Probe};
+use crate::evaluate::{self, CentroidOptions, Features, KnnOptions, Probe};
 
 #[derive(Debug, Args)]
 pub(super) struct Knn {
@@ -82,14 +82,25 @@ impl Knn {
 }
 
 impl KnnArgs {
+    pub(super) fn centroid(&self) -> CentroidOptions {
+        CentroidOptions {
+            features: self.features(),
+            layer: self.layer,
+        }
+    }
+
+    fn features(&self) -> Features {
+        match self.features {
+            FeaturesArg::Cls => Features::Cls,
+            FeaturesArg::MeanPatch => Features::Mean,
+            FeaturesArg::Both => Features::Both,
+        }
+    }
+
     pub(super) fn options(&self) -> KnnOptions {
         KnnOptions {
             ks: self.k.as_deref().map(distinct),
-            features: match self.features {
-                FeaturesArg::Cls => Features::Cls,
-                FeaturesArg::MeanPatch => Features::Mean,
-                FeaturesArg::Both => Features::Both,
-            },
+            features: self.features(),
             layer: self.layer,
             temperature: self.temperature,
             exclude_self: self.exclude_self,

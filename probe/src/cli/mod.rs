@@ -1,9 +1,11 @@
 //! The command line.
 
+mod compare;
 mod few_shot;
 mod knn;
 mod linear;
 mod over;
+mod predict;
 mod settings;
 
 use std::io::Write;
@@ -13,9 +15,11 @@ use anyhow::{Result, bail};
 use cache::CacheReader;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::compare::Compare;
 use self::few_shot::FewShot;
 use self::knn::Knn;
 use self::linear::Linear;
+use self::predict::Predict;
 
 /// Measures cached tokens on a CPU
 #[derive(Debug, Parser)]
@@ -33,10 +37,14 @@ enum Command {
     Linear(Linear),
     /// Classify after fitting on few examples
     FewShot(FewShot),
+    /// Apply a saved head to other caches
+    Predict(Predict),
+    /// Test whether backbones differ on the same cases, from the scores that other commands have kept
+    Compare(Compare),
 }
 
 /// Which caches to run on.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Caches {
     /// Folder of caches
     #[arg(
@@ -103,6 +111,8 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Knn(knn) => knn.run(out, messages),
         Command::Linear(linear) => linear.run(out, messages),
         Command::FewShot(few_shot) => few_shot.run(out, messages),
+        Command::Predict(predict) => predict.run(out, messages),
+        Command::Compare(compare) => compare.run(out, messages),
     }
 }
 

@@ -30,18 +30,25 @@ pub(super) struct SettingsArgs {
     /// Put something meaningless in the place of labels or features
     #[arg(long)]
     control: Option<ControlArg>,
-    /// What everything random begins with
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    confidence: ConfidenceArgs,
+    /// Measure a patient's cases as one: the mean of their scores
+    #[arg(long)]
+    per_patient: bool,
+}
+
+/// How sure figures are.
+#[derive(Debug, Args)]
+pub(super) struct ConfidenceArgs {
     /// Draws of the bootstrap over patients that gives intervals; 0 for none
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     bootstrap: u32,
     /// Share of draws inside of an interval
     #[arg(long, default_value_t = 0.95, value_parser = level)]
     level: f64,
-    /// Measure a patient's cases as one: the mean of their scores
-    #[arg(long)]
-    per_patient: bool,
+    /// What everything random begins with
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,6 +81,16 @@ enum ControlArg {
     ShuffledLabels,
     MetadataOnly,
     RandomFeatures,
+}
+
+impl ConfidenceArgs {
+    pub(super) fn confidence(&self) -> Option<Confidence> {
+        (self.bootstrap > 0).then_some(Confidence {
+            draws: self.bootstrap as usize,
+            level: self.level,
+            seed: self.seed,
+        })
+    }
 }
 
 impl SettingsArgs {
@@ -118,12 +135,8 @@ impl SettingsArgs {
                 ControlArg::MetadataOnly => Control::MetadataOnly,
                 ControlArg::RandomFeatures => Control::RandomFeatures,
             }),
-            seed: self.seed,
-            confidence: (self.bootstrap > 0).then_some(Confidence {
-                draws: self.bootstrap as usize,
-                level: self.level,
-                seed: self.seed,
-            }),
+            seed: self.confidence.seed,
+            confidence: self.confidence.confidence(),
             per_patient: self.per_patient,
         }
     }

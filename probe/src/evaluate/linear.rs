@@ -1,5 +1,6 @@
 //! Linear heads.
 
+use cache::Split;
 use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
@@ -40,7 +41,7 @@ impl LinearOptions {
 /// second (of equal ones the first), trains it anew on the third, and scores the last with it.
 pub(super) fn fit(task: &Task<'_>, options: &LinearOptions) -> Result<Fitted, Error> {
     if task.parts.val.is_empty() {
-        task.examples.part(&[cache::Split::Val])?;
+        task.examples.part(&[Split::Val])?;
     }
     let reduction = options.reduction;
     let reduction = reduction.unwrap_or(task.settings.protocol.reduction());
@@ -139,7 +140,8 @@ impl Run<'_> {
         let (task, inputs) = (self.task, head.options.inputs);
         let mean = if inputs.mean { "+mean" } else { "" };
         let on = task.parts.chosen_on;
-        let thresholds = on_val.best_thresholds();
+        let thresholds = (on == Split::Val).then(|| on_val.best_thresholds());
+        let (weight, bias) = (&head.weight, &head.bias);
         Fitted {
             setting: format!(
                 "blocks={}{mean} lr={}",
@@ -153,16 +155,17 @@ impl Run<'_> {
                 on,
             }),
             warnings: match on {
-                cache::Split::Test => vec!["the head chosen on test".into()],
+                Split::Test => vec!["the head chosen on test".into()],
                 _ => Vec::new(),
             },
             head: Some(SavedHead::of(
                 task,
                 inputs.tokens(),
-                &head.weight,
-                &head.bias,
+                weight,
+                bias,
+                thresholds.as_ref(),
             )),
-            thresholds: Some(thresholds).filter(|_| on == cache::Split::Val),
+            thresholds,
         }
     }
 

@@ -3,21 +3,27 @@
 //! Every probe goes the same way: [`Examples`] are read, cut into [`Parts`], a [`Probe`] is fitted on
 //! them and scores the last part, and the scores are measured.
 
+mod centroid;
+mod compare;
 mod few_shot;
 mod fitted;
 mod knn;
 mod linear;
 mod parts;
+mod predict;
 
 use std::time::Instant;
 
 use cache::{CacheReader, Split};
 
+pub use self::centroid::CentroidOptions;
+pub use self::compare::{Comparison, compare, pairs};
 pub use self::few_shot::{FewShot, few_shot};
 pub(crate) use self::fitted::{Choice, Fitted, probabilities};
 pub use self::knn::{Features, KnnOptions};
 pub use self::linear::LinearOptions;
 pub(crate) use self::parts::Parts;
+pub use self::predict::predict;
 use crate::Error;
 use crate::control::Control;
 use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit};
@@ -35,6 +41,8 @@ pub enum Probe {
     Knn(KnnOptions),
     /// A grid of linear heads, trained by gradient descent.
     Linear(LinearOptions),
+    /// The nearest centroid.
+    Centroid(CentroidOptions),
 }
 
 /// What all probes have in common.
@@ -87,6 +95,7 @@ impl Probe {
         match self {
             Probe::Knn(_) => "knn",
             Probe::Linear(_) => "linear",
+            Probe::Centroid(_) => "centroid",
         }
     }
 
@@ -94,6 +103,7 @@ impl Probe {
         match self {
             Probe::Knn(options) => options.features.tokens(options.layer),
             Probe::Linear(options) => options.tokens(),
+            Probe::Centroid(options) => options.features.tokens(options.layer),
         }
     }
 
@@ -102,6 +112,7 @@ impl Probe {
         match self {
             Probe::Knn(options) => knn::fit(task, options),
             Probe::Linear(options) => linear::fit(task, options).map(|fitted| vec![fitted]),
+            Probe::Centroid(options) => Ok(vec![centroid::fit(task, options)]),
         }
     }
 }
@@ -114,6 +125,7 @@ impl Settings {
             pool: self.pool,
             split: self.split_name.clone(),
             uncertain: self.protocol.uncertain(),
+            labelled: true,
             control: self.control.map(|control| (control, self.seed)),
         }
     }

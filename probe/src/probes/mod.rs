@@ -1,5 +1,6 @@
 //! Predictors over frozen features.
 
+pub mod centroid;
 mod kernel;
 pub mod knn;
 pub mod linear;

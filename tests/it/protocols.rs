@@ -1,0 +1,243 @@
+//! What evaluations are made of: rules, choices, controls, few shots, kept scores and heads.
+
+use serde_json::Value;
+
+use crate::lab::{Lab, Run};
+use crate::probe::three_splits;
+
+const QUICK: [&str; 6] = ["--epochs", "20", "--batch-size", "8", "--format", "json"];
+
+fn records(run: &Run) -> Vec<Value> {
+    let lines = run.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn auroc(record: &Value) -> f64 {
+    record["metrics"]["auroc_macro"].as_f64().unwrap()
+}
+
+#[test]
+fn both_protocols_run_side_by_side_and_say_where_k_was_chosen() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let run = lab
+        .probe(&[
+            "--protocol",
+            "paper,strict",
+            "--k",
+            "3,10",
+            "--format",
+            "json",
+        ])
+        .expect(0);
+    let records = records(&run);
+    let of = |at: usize| {
+        (
+            records[at]["protocol"].as_str(),
+            records[at]["chosen_on"].as_str(),
+        )
+    };
+    assert_eq!(of(0), (Some("paper"), Some("test")));
+    assert_eq!(of(3), (Some("strict"), Some("val")));
+    for pair in records.chunks(2) {
+        let chosen = pair.iter().filter(|record| record["chosen"] == true);
+        assert_eq!(chosen.count(), 1);
+    }
+    assert!(
+        run.stderr.contains("paper: k chosen on test"),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("strict: k chosen"), "{}", run.stderr);
+    let interval = records[3]["ci"]["auroc_macro"].as_array().unwrap();
+    assert!(interval[0].as_f64().unwrap() <= auroc(&records[3]));
+    assert_eq!(records[3]["metrics"]["threshold_rule"], "val-f1");
+    assert_eq!(records[0]["metrics"]["threshold_rule"], "0.5");
+}
+
+#[test]
+fn what_is_recorded_is_not_evaluated_again_unless_forced() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let lines = || std::fs::read_to_string(lab.path("runs/knn.jsonl")).unwrap();
+    let first = lab.probe(&["--k", "3", "--format", "json"]).expect(0);
+    let again = lab.probe(&["--k", "3", "--format", "json"]).expect(0);
+    assert_eq!(again.stdout, first.stdout);
+    assert!(
+        again.stderr.contains("recorded already"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(lines().lines().count(), 1);
+    lab.probe(&["--k", "5"]).expect(0);
+    assert_eq!(lines().lines().count(), 2);
+    lab.probe(&["--k", "3", "--force"]).expect(0);
+    assert_eq!(lines().lines().count(), 3);
+}
+
+#[test]
+fn nothing_is_learnt_from_shuffled_labels_or_random_features() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let run = |more: &[&str]| {
+        records(
+            &lab.probe_with("linear", &[&QUICK[..], more].concat())
+                .expect(0),
+        )
+    };
+    let real = run(&[]);
+    assert!(auroc(&real[0]) > 0.95);
+    for control in ["shuffled-labels", "random-features", "metadata-only"] {
+        let found: Vec<f64> = ["1", "2", "3"]
+            .iter()
+            .map(|seed| {
+                let record = run(&["--control", control, "--seed", seed]).remove(0);
+                assert_eq!(record["control"], control);
+                auroc(&record)
+            })
+            .collect();
+        let mean = found.iter().sum::<f64>() / 3.0;
+        assert!((0.2..0.8).contains(&mean), "{control}: {found:?}");
+    }
+}
+
+#[test]
+fn few_shots_are_drawn_several_times_and_the_same_again() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    for head in ["linear", "knn", "centroid"] {
+        let few = [
+            "--head",
+            head,
+            "--shots",
+            "2,all",
+            "--repeats",
+            "3",
+            "--force",
+        ];
+        let run = || {
+            records(
+                &lab.probe_with("few-shot", &[&QUICK[..], &few].concat())
+                    .expect(0),
+            )
+        };
+        let found = run();
+        assert_eq!(
+            found[0]["params"]["train_per_draw"],
+            serde_json::json!([4, 4, 4])
+        );
+        let draws = found[0]["spread"]["auroc_macro"]["draws"]
+            .as_array()
+            .unwrap();
+        let mean = draws.iter().map(|draw| draw.as_f64().unwrap()).sum::<f64>() / 3.0;
+        assert!((mean - auroc(&found[0])).abs() < 1e-12);
+        assert_eq!(found[1]["n_train"], 20);
+        assert!(
+            found[1]["spread"].is_null() && auroc(&found[1]) > 0.9,
+            "{head}"
+        );
+        for (record, again) in found.iter().zip(run()) {
+            assert_eq!(record["metrics"], again["metrics"]);
+        }
+    }
+    let paper = ["--protocol", "paper", "--shots", "4", "--head", "centroid"];
+    let record = records(
+        &lab.probe_with("few-shot", &[&QUICK[..], &paper].concat())
+            .expect(0),
+    );
+    assert_eq!(record[0]["n_train"], 4);
+}
+
+#[test]
+fn a_saved_head_gives_the_same_scores_again_and_is_applied_to_other_data() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let trained = records(&lab.probe_with("linear", &QUICK).expect(0)).remove(0);
+    let head = lab.path("runs").join(trained["head"].as_str().unwrap());
+    let head = head.to_str().unwrap();
+    let predict = |more: &[&str]| {
+        let words = [&["--head", head, "--format", "json"], more].concat();
+        records(&lab.probe_with("predict", &words).expect(0)).remove(0)
+    };
+    let applied = predict(&["--eval", "test"]);
+    assert_eq!(applied["metrics"], trained["metrics"]);
+    assert_eq!(applied["ci"], trained["ci"]);
+    let mut csv = String::from("image\n");
+    for i in 0..5u32 {
+        lab.png(&format!("new/{i}.png"), i, 100 + i);
+        csv += &format!("new/{i}.png\n");
+    }
+    let table = lab.write("new.csv", csv);
+    Run::of(&mut lab.extract_as("new", "manifest", &table)).expect(0);
+    let unlabelled = predict(&["--dataset", "new"]);
+    assert_eq!(unlabelled["n_test"], 5);
+    assert!(unlabelled["metrics"].as_object().unwrap().is_empty());
+    let file = unlabelled["predictions"].as_str().unwrap();
+    assert!(lab.path("runs").join(file).is_file());
+    let broken = lab.write("broken.safetensors", "no head");
+    lab.probe_with("predict", &["--head", broken.to_str().unwrap()])
+        .expect_error(2, &["broken.safetensors", "hint"]);
+}
+
+#[test]
+fn backbones_are_compared_on_the_same_cases() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    lab.probe(&["--k", "5"]).expect(0);
+    lab.compare(&[]).expect_error(2, &["two backbones", "hint"]);
+    let again = std::fs::read_to_string(lab.path("images.csv")).unwrap();
+    lab.extract(
+        "manifest",
+        &lab.write("images.csv", again),
+        &["--image-size", "28"],
+    )
+    .expect(0);
+    lab.probe(&["--k", "5"]).expect(0);
+    let run = lab.compare(&["--format", "json"]).expect(0);
+    let found = records(&run).remove(0);
+    assert_eq!(found["cases"], 20);
+    let [first, second] = [0, 1].map(|i| found["auroc_macro"][i].as_f64().unwrap());
+    assert!((found["difference"].as_f64().unwrap() - (first - second)).abs() < 1e-12);
+    assert!(found["p_mcnemar"].as_f64().unwrap() <= 1.0);
+}
+
+#[test]
+fn a_patient_who_is_fitted_on_and_tested_is_told_of_and_one_class_alone_refused() {
+    let lab = Lab::new();
+    let mut csv = String::from("image,label,patient,split\n");
+    for i in 0..12u32 {
+        lab.png(&format!("images/{i:04}.png"), i, i);
+        let class = ["left", "right"][i as usize % 2];
+        let split = ["train", "test"][i as usize / 6];
+        csv += &format!("images/{i:04}.png,{class},p{},{split}\n", i % 6);
+    }
+    let overlapping = lab.write("images.csv", &csv);
+    lab.extract("manifest", &overlapping, &["--allow-patient-overlap"])
+        .expect(0);
+    let run = lab.probe(&["--k", "3"]).expect(0);
+    assert!(
+        run.stderr
+            .contains("6 patients fitted on and evaluated too"),
+        "{}",
+        run.stderr
+    );
+
+    let other = Lab::new();
+    let mut csv = String::from("image,label,split\n");
+    for i in 0..12u32 {
+        other.png(&format!("images/{i:04}.png"), i, i);
+        let (class, split) = match i {
+            0..6 => ("left", "train"),
+            _ => (["left", "right"][i as usize % 2], "test"),
+        };
+        csv += &format!("images/{i:04}.png,{class},{split}\n");
+    }
+    other
+        .extract("manifest", &other.write("images.csv", csv), &[])
+        .expect(0);
+    other
+        .probe(&["--k", "3"])
+        .expect_error(2, &["all training examples are of the class `left`"]);
+}
