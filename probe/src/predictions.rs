@@ -257,3 +257,87 @@ fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
         names,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn case(sample: &str, patient: Option<&str>) -> Case {
+        Case {
+            sample: sample.into(),
+            slice: Some(3),
+            patient: patient.map(Into::into),
+            split: None,
+        }
+    }
+
+    fn predictions(targets: Targets) -> Predictions {
+        Predictions {
+            scores: array![[0.1, 0.9], [0.4, 0.6], [0.8, 0.2]],
+            targets,
+            cases: vec![case("a", Some("p")), case("b", None), case("c", Some("p"))],
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_again_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["left".to_owned(), "right, upper".to_owned()];
+        let single = predictions(Targets::Single(vec![1, 0, 0]));
+        let multi = predictions(Targets::Multi(array![
+            [Some(true), None],
+            [Some(false), Some(true)],
+            [None, None]
+        ]));
+        for written in [single, multi] {
+            let path = folder.path().join("new/scores.parquet");
+            written.write(&path, &names).unwrap();
+            let (read, found) = Predictions::read(&path).unwrap();
+            assert_eq!((&read, &found[..]), (&written, &names[..]));
+            let mut turned = written.cases.clone();
+            turned.reverse();
+            let ordered = read.in_order_of(&turned).unwrap();
+            assert_eq!(ordered.scores.row(0), written.scores.row(2));
+            assert!(matches!(
+                read.in_order_of(&turned[1..]),
+                Err(Error::UnlikeCases)
+            ));
+        }
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("new"))
+                .unwrap()
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_table_of_scores_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.parquet");
+        std::fs::write(&path, "nothing").unwrap();
+        let text = Predictions::read(&path).unwrap_err().to_string();
+        assert!(text.contains("scores.parquet`: cannot read it"), "{text}");
+    }
+
+    #[test]
+    fn a_patient_has_the_mean_score_and_every_class_of_its_cases() {
+        let multi = predictions(Targets::Multi(array![
+            [Some(true), None],
+            [Some(false), Some(true)],
+            [Some(false), None]
+        ]));
+        let found = multi.per_patient().unwrap();
+        assert_eq!(
+            found.cases.iter().map(Case::cluster).collect::<Vec<_>>(),
+            ["b", "p"]
+        );
+        assert!((found.scores[[1, 0]] - 0.45).abs() < 1e-12);
+        let expected = array![[Some(false), Some(true)], [Some(true), None]];
+        assert_eq!(found.targets, Targets::Multi(expected));
+        let differing = predictions(Targets::Single(vec![1, 0, 0])).per_patient();
+        assert!(matches!(differing, Err(Error::PatientLabels { .. })));
+    }
+}

@@ -1,4 +1,41 @@
+use half::f16;
+use ndarray::Array2;
+
 use super::*;
+use crate::examples::{Case, Unit};
+use crate::probes::linear::Columns;
+
+/// One row per example, all of `train`; the features are row numbers.
+fn examples(patients: &[Option<&str>], targets: Targets) -> Examples {
+    let case = |(number, patient): (usize, &Option<&str>)| Case {
+        sample: format!("s{number}"),
+        slice: None,
+        patient: patient.map(Into::into),
+        split: Some(Split::Train),
+    };
+    let n = patients.len();
+    Examples::new(
+        Array2::from_shape_fn((n, 1), |(row, _)| f16::from_f32(row as f32)),
+        Columns {
+            cls: vec![1],
+            mean: 0,
+        },
+        targets,
+        patients.iter().enumerate().map(case).collect(),
+        Unit::Slice,
+    )
+}
+
+fn findings(states: &[[u8; 2]]) -> Targets {
+    let shape = (states.len(), 2);
+    Targets::Multi(Array2::from_shape_fn(shape, |(row, class)| {
+        Some(states[row][class] == 1)
+    }))
+}
+
+fn names() -> Vec<String> {
+    vec!["Edema".into(), "Mass".into()]
+}
 
 #[test]
 fn equidistant_samples_are_the_study_s() {
@@ -7,4 +44,67 @@ fn equidistant_samples_are_the_study_s() {
     assert_eq!(equidistant(92, 4), [0, 23, 46, 69]);
     assert_eq!(equidistant(92, 8), [0, 12, 23, 34, 46, 58, 69, 80]);
     assert_eq!(equidistant(3, 8), [0, 1, 2]);
+}
+
+#[test]
+fn the_study_takes_the_first_patients_all_of_whose_images_have_a_class() {
+    let patients = ["3", "1", "1", "2", "2", "4"].map(Some);
+    let states = [[1, 0], [1, 0], [0, 0], [1, 1], [1, 0], [0, 0]];
+    let examples = examples(&patients, findings(&states));
+    let pool: Vec<usize> = (0..6).collect();
+    // Edema: patient 2 (1 has an image without it); Mass: none (2 has an image without it); No
+    // Finding: patient 4.
+    assert_eq!(study_draw(&examples, &pool, &names(), 1), [3, 4, 5]);
+    // Edema: patients 2 and 3.
+    assert_eq!(study_draw(&examples, &pool, &names(), 2), [0, 3, 4, 5]);
+}
+
+#[test]
+fn a_patient_who_is_taken_for_a_class_is_not_replaced_in_another() {
+    let examples = examples(&["1", "2"].map(Some), findings(&[[1, 1], [0, 1]]));
+    assert_eq!(study_draw(&examples, &[0, 1], &names(), 1), [0]);
+}
+
+#[test]
+fn without_patients_or_with_exclusive_classes_the_study_takes_equal_distances() {
+    let examples = examples(&[None; 4], findings(&[[1, 0]; 4]));
+    assert_eq!(study_draw(&examples, &[0, 1, 2, 3], &names(), 2), [0, 2]);
+}
+
+#[test]
+fn random_draws_take_patients_of_each_class_with_all_images() {
+    let patients: Vec<String> = (0..40).map(|i| format!("p{}", i / 2)).collect();
+    let patients: Vec<Option<&str>> = patients.iter().map(|p| Some(p.as_str())).collect();
+    let labels = (0..40).map(|i| (i / 2 % 2) as u32).collect();
+    let examples = examples(&patients, Targets::Single(labels));
+    let pool: Vec<usize> = (0..40).collect();
+    let drawn = random_draw(&examples, &pool, 2, 3, 7);
+    assert_eq!(drawn.len(), 12);
+    assert!(drawn.chunks(2).all(|pair| pair[1] == pair[0] + 1));
+    assert_eq!(drawn, random_draw(&examples, &pool, 2, 3, 7));
+    assert_ne!(drawn, random_draw(&examples, &pool, 2, 3, 8));
+    assert_eq!(random_draw(&examples, &pool, 2, 100, 7), pool);
+}
+
+#[test]
+fn shuffled_labels_stay_within_what_is_fitted_on_and_views_stay_together() {
+    let mut examples = examples(&[None; 6], Targets::Single(vec![0, 1, 2, 3, 4, 5]));
+    examples.cases[5].split = Some(Split::Test);
+    examples.rows[0] = vec![0, 1];
+    crate::control::shuffle_labels(&mut examples, 3);
+    let Targets::Single(dealt) = &examples.targets else {
+        panic!("other targets");
+    };
+    assert_eq!((dealt[5], dealt[0]), (5, dealt[1]));
+    assert_ne!(dealt[..5], [0, 0, 2, 3, 4]);
+}
+
+#[test]
+fn means_and_deviations_are_of_the_measures_that_all_draws_have() {
+    let draw = |value: f64| Map::from_iter([("auroc_macro".to_owned(), json!(value))]);
+    let mut last = draw(3.0);
+    last.insert("brier".into(), json!(0.5));
+    let found = spread(&[draw(1.0), draw(2.0), last]);
+    assert_eq!(Value::Object(found.values), json!({"auroc_macro": 2.0}));
+    assert_eq!(found.ci.unwrap()["auroc_macro"]["sd"], 1.0);
 }
