@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use cache::{CacheReader, Split, Task};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use serde_json::{Map, Value, json};
 
 use super::{Evaluation, measure, metrics};
 use crate::Error;
 use crate::features::{Features, Targets, join};
 use crate::metrics::classify::Classification;
-use crate::probes::knn;
+use crate::probes::knn::{self, Classes, Vote};
 use crate::probes::ml_knn::{self, MlKnn};
+use crate::probes::search::Index;
 use crate::record::{self, RunRecord};
 
 /// How a nearest-neighbour probe is evaluated.
@@ -105,21 +106,19 @@ impl Run<'_> {
     fn scores(&self) -> Vec<Array2<f64>> {
         let ((train, targets), (test, _), options) = (&self.train, &self.test, self.options);
         let (train, test) = (train.view(), test.view());
+        let index = Index::new(train);
+        let search = |queries: ArrayView2<f32>, k| index.neighbours(queries, k);
         match targets {
             Targets::Single(labels) => {
                 let classes = self.reader.meta().classes.len();
-                knn::scores(
-                    train,
-                    labels,
-                    classes,
-                    test,
-                    &options.ks,
-                    options.temperature,
-                )
+                let classes = Classes::Single { labels, classes };
+                let temperature = options.temperature;
+                let vote = Vote::Softmax { temperature };
+                knn::scores(search, classes, test, &options.ks, vote)
             }
             Targets::Multi(targets) => {
-                let count_self = !options.exclude_self;
-                MlKnn::fit(train, targets.view(), &options.ks, count_self).scores(test)
+                let (ks, count_self) = (&options.ks, !options.exclude_self);
+                MlKnn::fit(search, train, targets.view(), ks, count_self).scores(test)
             }
         }
     }
