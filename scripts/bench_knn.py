@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Compares the time of an exact search with faiss-cpu's IndexFlatIP on the same data.
 
-Both run in turn, several rounds, each in a process of its own; the median of the rounds' ratios is
-printed. Needs numpy and faiss-cpu. Build first: cargo bench -p probe --bench knn --no-run
+Both run in turn, several rounds, each in a process of its own; for each size the median of the
+rounds' ratios is printed. Needs numpy and faiss-cpu. Build first: cargo bench -p probe --bench knn --no-run
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -50,29 +51,37 @@ def measure(command):
     return float(seconds), int(checksum)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in dict(keys=80000, queries=20000, width=384, k=20, threads=2).items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bench", help="the built bench; default: cargo bench")
-    parser.add_argument("--faiss-round", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    sizes = [args.keys, args.queries, args.width, args.k, args.threads]
-    if args.faiss_round:
-        return faiss_round(*sizes)
+def compare(ours, sizes, rounds):
     words = [str(size) for size in sizes]
-    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench knn --".split()
-    options = "--keys --queries --width --k --threads".split()
-    pairs = [word for pair in zip(options, words) for word in pair]
-    theirs = [sys.executable, __file__, "--faiss-round", *pairs]
-    ratios = []
-    for _ in range(args.rounds):
+    theirs = [sys.executable, __file__, "--faiss-round", *words]
+    ratios, drift = [], 0
+    for _ in range(rounds):
         (our_seconds, our_sum), (their_seconds, their_sum) = measure(ours + words), measure(theirs)
         ratios.append(their_seconds / our_seconds)
-        drift = abs(our_sum - their_sum) / their_sum
-        print(f"probe {our_seconds:.3f} s, faiss {their_seconds:.3f} s, checksums differ by {drift:.1e}")
-    print(f"faiss takes {statistics.median(ratios):.2f} times as long (median of {args.rounds})")
+        drift = max(drift, abs(our_sum - their_sum) / their_sum)
+    print(
+        f"{' '.join(words)}: probe {our_seconds:.3f} s, faiss {their_seconds:.3f} s in the last round; "
+        f"faiss takes {statistics.median(ratios):.2f} times as long (median of {rounds}); "
+        f"checksums differ by {drift:.1e}"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keys", type=int, nargs="+", default=[5000, 80000])
+    parser.add_argument("--queries", type=int, default=5000)
+    parser.add_argument("--width", type=int, nargs="+", default=[384, 1024])
+    parser.add_argument("--k", type=int, nargs="+", default=[20, 200])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bench", help="the built bench; default: cargo bench")
+    parser.add_argument("--faiss-round", type=int, nargs=5, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.faiss_round:
+        return faiss_round(*args.faiss_round)
+    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench knn --".split()
+    for keys, width, k in itertools.product(args.keys, args.width, args.k):
+        compare(ours, [keys, args.queries, width, k, args.threads], args.rounds)
 
 
 if __name__ == "__main__":

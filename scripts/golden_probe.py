@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes probe/golden/knn.json: random data with ties and what the probes must make of it.
 
-The votes are restated in NumPy from their definitions; AUROC and accuracy are scikit-learn's.
-Features are whole quarters, so that inner products are exact and many are equal.
+The softmax vote and ML-kNN are restated in NumPy from their definitions; the other votes, AUROC
+and accuracy are scikit-learn's. Features are whole quarters, so that inner products are exact and
+many are equal; for the votes of scikit-learn, which orders equals as it likes, they are random
+directions, of which some occur twice.
 Needs numpy and scikit-learn.
 """
 
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 TEMPERATURE = 0.07
 CLASSES = 5
@@ -103,9 +106,42 @@ def multi_label(rng):
     return result
 
 
+def directions(rng, rows, width=24):
+    values = rng.standard_normal((rows, width))
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    return values.astype(np.float32).astype(float)
+
+
+def votes(rng):
+    """Shares of the classes among the neighbours, with one and with several classes a row."""
+    train, ks = directions(rng, 90), [1, 4, 30]
+    test = np.concatenate([directions(rng, 30), train[:4]])
+    labels, targets = rng.integers(0, CLASSES, size=90), (rng.random((90, 3)) < 0.4).astype(int)
+    result = {
+        "train": train.tolist(),
+        "test": test.tolist(),
+        "labels": labels.tolist(),
+        "targets": targets.tolist(),
+        "ks": ks,
+    }
+    for name, weights in [("majority", "uniform"), ("distance", "distance")]:
+        for kind, model, known in [
+            ("single", KNeighborsClassifier, labels),
+            ("multi", KNeighborsRegressor, targets),
+        ]:
+            result[f"{name}_{kind}"] = []
+            for k in ks:
+                fitted = model(k, metric="cosine", algorithm="brute", weights=weights)
+                fitted.fit(train, known)
+                predict = getattr(fitted, "predict_proba", fitted.predict)
+                result[f"{name}_{kind}"].append(np.asarray(predict(test), dtype=float).tolist())
+    return result
+
+
 def main():
     rng = np.random.default_rng(7)
     golden = {"single_label": single_label(rng), "multi_label": multi_label(rng)}
+    golden["votes"] = votes(rng)
     path = Path(__file__).parent.parent / "probe" / "golden" / "knn.json"
     path.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 

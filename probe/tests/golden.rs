@@ -1,11 +1,13 @@
 //! Votes and measures against scikit-learn and a restatement in NumPy (scripts/golden_probe.py).
 #![allow(clippy::unwrap_used)]
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use probe::examples::Case;
 use probe::metrics::measures::{Measures, Scored};
 use probe::predictions::Predictions;
-use probe::probes::{knn, ml_knn::MlKnn};
+use probe::probes::knn::{self, Classes, Vote};
+use probe::probes::ml_knn::MlKnn;
+use probe::probes::search::neighbours;
 use probe::targets::Targets;
 use serde::Deserialize;
 
@@ -13,6 +15,20 @@ use serde::Deserialize;
 struct Golden {
     single_label: Single,
     multi_label: Multi,
+    votes: Votes,
+}
+
+#[derive(Deserialize)]
+struct Votes {
+    train: Vec<Vec<f32>>,
+    test: Vec<Vec<f32>>,
+    labels: Vec<u32>,
+    targets: Vec<Vec<u8>>,
+    ks: Vec<usize>,
+    majority_single: Vec<Vec<Vec<f64>>>,
+    majority_multi: Vec<Vec<Vec<f64>>>,
+    distance_single: Vec<Vec<Vec<f64>>>,
+    distance_multi: Vec<Vec<Vec<f64>>>,
 }
 
 #[derive(Deserialize)]
@@ -119,8 +135,38 @@ fn softmax_votes_equal_the_reference() {
         expected,
     } = golden().single_label;
     let (train, test) = (matrix(&train), matrix(&test));
-    let scores = knn::scores(train.view(), &labels, 5, test.view(), &ks, 0.07);
+    let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
+    let (labels, classes) = (labels.as_slice(), 5);
+    let classes = Classes::Single { labels, classes };
+    let vote = Vote::Softmax { temperature: 0.07 };
+    let scores = knn::scores(search, classes, test.view(), &ks, vote);
     expected.check(&scores, &Targets::Single(test_labels));
+}
+
+#[test]
+fn majority_and_distance_votes_equal_scikit_learn() {
+    let golden = golden().votes;
+    let (train, test) = (matrix(&golden.train), matrix(&golden.test));
+    let targets = matrix(&golden.targets).mapv(|target| target == 1);
+    let (labels, classes) = (golden.labels.as_slice(), 5);
+    let single = Classes::Single { labels, classes };
+    let multi = Classes::Multi(targets.view());
+    let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
+    for (vote, classes, expected) in [
+        (Vote::Majority, single, golden.majority_single),
+        (Vote::Majority, multi, golden.majority_multi),
+        (Vote::Distance, single, golden.distance_single),
+        (Vote::Distance, multi, golden.distance_multi),
+    ] {
+        let found = knn::scores(search, classes, test.view(), &golden.ks, vote);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            let expected = matrix(expected);
+            assert_eq!(found.dim(), expected.dim());
+            let pairs = found.iter().zip(&expected);
+            pairs.for_each(|(&a, &b)| assert_close(a, b));
+        }
+    }
 }
 
 #[test]
@@ -130,7 +176,8 @@ fn ml_knn_equals_the_reference() {
     let targets = matrix(&golden.targets).mapv(|target| target == 1);
     let test_targets = matrix(&golden.test_targets).mapv(|target| target == 1);
     for (count_self, expected) in [(true, golden.with_self), (false, golden.without_self)] {
-        let model = MlKnn::fit(train.view(), targets.view(), &golden.ks, count_self);
+        let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
+        let model = MlKnn::fit(search, train.view(), targets.view(), &golden.ks, count_self);
         let scores = model.scores(test.view());
         expected.check(&scores, &Targets::Multi(test_targets.mapv(Some)));
     }

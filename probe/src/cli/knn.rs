@@ -11,6 +11,7 @@ use super::over::Job;
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, CentroidOptions, Features, KnnOptions, Probe};
+use crate::probes::knn::Vote;
 
 #[derive(Debug, Args)]
 pub(super) struct Knn {
@@ -39,8 +40,11 @@ pub(super) struct KnnArgs {
     /// Block whose tokens are used, 1 for the last
     #[arg(long, default_value_t = 1)]
     layer: u32,
-    /// Temperature of the softmax vote
-    #[arg(long, default_value_t = 0.07, value_parser = temperature)]
+    /// How neighbours vote [default: softmax for single-label data, ML-kNN for multi-label data]
+    #[arg(long)]
+    vote: Option<VoteArg>,
+    /// Temperature of --vote softmax
+    #[arg(long, default_value_t = 0.07, requires = "vote", value_parser = temperature)]
     temperature: f64,
     /// ML-kNN: whether a training example is left out of its own neighbours [default: true, or false
     /// with --protocol paper]
@@ -54,6 +58,13 @@ pub(super) enum FeaturesArg {
     MeanPatch,
     #[value(name = "cls+mean-patch")]
     Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum VoteArg {
+    Softmax,
+    Majority,
+    Distance,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,6 +100,16 @@ impl KnnArgs {
         }
     }
 
+    fn vote(&self) -> Option<Vote> {
+        self.vote.map(|vote| match vote {
+            VoteArg::Softmax => Vote::Softmax {
+                temperature: self.temperature,
+            },
+            VoteArg::Majority => Vote::Majority,
+            VoteArg::Distance => Vote::Distance,
+        })
+    }
+
     fn features(&self) -> Features {
         match self.features {
             FeaturesArg::Cls => Features::Cls,
@@ -102,7 +123,7 @@ impl KnnArgs {
             ks: self.k.as_deref().map(distinct),
             features: self.features(),
             layer: self.layer,
-            temperature: self.temperature,
+            vote: self.vote(),
             exclude_self: self.exclude_self,
         }
     }

@@ -1,16 +1,20 @@
 //! Nearest neighbours.
 
 use cache::Split;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
 use super::{Choice, Fitted, Task};
 use crate::Error;
 use crate::examples::{Tokens, join};
-use crate::probes::knn;
+use crate::probes::knn::{self, Classes, Vote};
 use crate::probes::ml_knn::{self, MlKnn};
+use crate::probes::search::Index;
 use crate::targets::Targets;
+
+/// DINOv2's vote.
+const SOFTMAX: Vote = Vote::Softmax { temperature: 0.07 };
 
 /// How a nearest-neighbour probe is evaluated.
 #[derive(Clone, Debug)]
@@ -22,10 +26,11 @@ pub struct KnnOptions {
     pub features: Features,
     /// The block whose tokens are used, 1 for the last.
     pub layer: u32,
-    /// Temperature of the vote; single-label tasks only.
-    pub temperature: f64,
-    /// Whether a training example is left out of its own neighbours; multi-label tasks only; `None`
-    /// for what the protocol says.
+    /// How neighbours vote; `None` for a softmax vote of temperature 0.07 on single-label tasks and
+    /// ML-kNN on multi-label ones.
+    pub vote: Option<Vote>,
+    /// ML-kNN: whether a training example is left out of its own neighbours; `None` for what the
+    /// protocol says.
     pub exclude_self: Option<bool>,
 }
 
@@ -59,8 +64,7 @@ impl Features {
     }
 }
 
-/// A softmax vote for single-label tasks, ML-kNN for multi-label ones; a result per number of
-/// neighbours.
+/// A result per number of neighbours.
 pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, Error> {
     let search = Search {
         task,
@@ -114,13 +118,14 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn is_multi_label(&self) -> bool {
-        matches!(self.task.examples.targets, Targets::Multi(_))
+    fn is_ml_knn(&self) -> bool {
+        let is_multi_label = matches!(self.task.examples.targets, Targets::Multi(_));
+        is_multi_label && self.options.vote.is_none()
     }
 
     /// The most neighbours that `examples` training examples have.
     fn most(&self, examples: usize) -> usize {
-        examples - usize::from(self.exclude_self && self.is_multi_label())
+        examples - usize::from(self.exclude_self && self.is_ml_knn())
     }
 
     fn ks(&self) -> Result<Vec<usize>, Error> {
@@ -156,19 +161,25 @@ impl Search<'_> {
         let most = self.most(train.len());
         let ks: Vec<usize> = ks.iter().map(|&k| k.min(most)).collect();
         let (keys, queries) = (examples.normalised(train), examples.normalised(queries));
+        let (keys, queries) = (keys.view(), queries.view());
+        let index = Index::new(keys);
+        let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
         match examples.truth(train) {
-            Targets::Single(labels) => knn::scores(
-                keys.view(),
-                &labels,
-                self.task.classes(),
-                queries.view(),
-                &ks,
-                self.options.temperature,
-            ),
+            Targets::Single(labels) => {
+                let (labels, classes) = (labels.as_slice(), self.task.classes());
+                let classes = Classes::Single { labels, classes };
+                let vote = self.options.vote.unwrap_or(SOFTMAX);
+                knn::scores(search, classes, queries, &ks, vote)
+            }
             Targets::Multi(present) => {
                 let present = present.mapv(|state| state == Some(true));
-                MlKnn::fit(keys.view(), present.view(), &ks, !self.exclude_self)
-                    .scores(queries.view())
+                match self.options.vote {
+                    Some(vote) => {
+                        knn::scores(search, Classes::Multi(present.view()), queries, &ks, vote)
+                    }
+                    None => MlKnn::fit(search, keys, present.view(), &ks, !self.exclude_self)
+                        .scores(queries),
+                }
             }
         }
     }
@@ -194,17 +205,21 @@ impl Search<'_> {
 
     fn params(&self, k: usize, ks: &[usize]) -> Map<String, Value> {
         let options = self.options;
-        let own = match self.is_multi_label() {
-            true => json!({
+        let own = match options.vote {
+            None if self.is_ml_knn() => json!({
                 "vote": "ml-knn",
                 "smoothing": ml_knn::SMOOTHING,
                 "exclude_self": self.exclude_self,
             }),
-            false => json!({
-                "vote": "softmax",
-                "temperature": options.temperature,
-                "k_max": ks.iter().max(),
-            }),
+            vote => match vote.unwrap_or(SOFTMAX) {
+                Vote::Softmax { temperature } => json!({
+                    "vote": "softmax",
+                    "temperature": temperature,
+                    "k_max": ks.iter().max(),
+                }),
+                Vote::Majority => json!({"vote": "majority"}),
+                Vote::Distance => json!({"vote": "distance"}),
+            },
         };
         let all = json!({
             "k": k,

@@ -21,13 +21,11 @@ impl<const C: usize> AsMut<[f32]> for Lanes<C> {
     }
 }
 
-/// What a kernel fills in: similarities `[ROWS, C]`.
+/// Inner products `[ROWS, C]`, of as many dimensions as were added to it.
 pub(super) type Tile<const C: usize> = [[f32; C]; ROWS];
 
-/// A kernel: `queries [D, ROWS]`, `keys [D, C]`, a threshold per query; fills `tile` and returns a
-/// bit mask of the queries with a similarity above their threshold.
-pub(super) type Kernel<const C: usize> =
-    fn(&[[f32; ROWS]], &[Lanes<C>], &[f32; ROWS], &mut Tile<C>) -> u32;
+/// A kernel: adds to a tile the inner products of `queries [D, ROWS]` and `keys [D, C]`.
+pub(super) type Kernel<const C: usize> = fn(&[[f32; ROWS]], &[Lanes<C>], &mut Tile<C>);
 
 /// The kernels there are, by the number of keys in a tile.
 pub(super) enum Kernels {
@@ -56,10 +54,9 @@ pub(super) fn best() -> Kernels {
 fn products<const C: usize, const FUSED: bool>(
     queries: &[[f32; ROWS]],
     keys: &[Lanes<C>],
-    thresholds: &[f32; ROWS],
     tile: &mut Tile<C>,
-) -> u32 {
-    let mut sums = [[0.0_f32; C]; ROWS];
+) {
+    let mut sums = *tile;
     for (query, key) in queries.iter().zip(keys) {
         for (&a, sums) in query.iter().zip(&mut sums) {
             for (&b, sum) in key.0.iter().zip(sums) {
@@ -72,17 +69,15 @@ fn products<const C: usize, const FUSED: bool>(
         }
     }
     *tile = sums;
-    rows_above(tile, thresholds)
 }
 
-#[inline(always)]
-fn rows_above<const C: usize>(sums: &Tile<C>, thresholds: &[f32; ROWS]) -> u32 {
-    let mut mask = 0;
-    for (row, (sums, threshold)) in sums.iter().zip(thresholds).enumerate() {
-        let above: u32 = sums.iter().map(|sum| u32::from(sum > threshold)).sum();
-        mask |= u32::from(above > 0) << row;
-    }
-    mask
+/// Whether a value exceeds the threshold. Not inlined, since the compiler shuffles the rows of a tile
+/// into each other when it sees several.
+#[inline(never)]
+pub(super) fn exceeds<const C: usize>(values: &[f32; C], threshold: f32) -> bool {
+    values
+        .iter()
+        .fold(false, |any, &value| any | (value > threshold))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -91,42 +86,22 @@ mod x86 {
     use super::{Lanes, ROWS, Tile, products};
 
     #[target_feature(enable = "avx512f")]
-    fn avx512_products(
-        queries: &[[f32; ROWS]],
-        keys: &[Lanes<32>],
-        thresholds: &[f32; ROWS],
-        tile: &mut Tile<32>,
-    ) -> u32 {
-        products::<32, true>(queries, keys, thresholds, tile)
+    fn avx512_products(queries: &[[f32; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
+        products::<32, true>(queries, keys, tile)
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn avx2_products(
-        queries: &[[f32; ROWS]],
-        keys: &[Lanes<16>],
-        thresholds: &[f32; ROWS],
-        tile: &mut Tile<16>,
-    ) -> u32 {
-        products::<16, true>(queries, keys, thresholds, tile)
+    fn avx2_products(queries: &[[f32; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
+        products::<16, true>(queries, keys, tile)
     }
 
-    pub(super) fn avx512(
-        queries: &[[f32; ROWS]],
-        keys: &[Lanes<32>],
-        thresholds: &[f32; ROWS],
-        tile: &mut Tile<32>,
-    ) -> u32 {
+    pub(super) fn avx512(queries: &[[f32; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
         // SAFETY: `best` hands this function out only where the processor has AVX-512F.
-        unsafe { avx512_products(queries, keys, thresholds, tile) }
+        unsafe { avx512_products(queries, keys, tile) }
     }
 
-    pub(super) fn avx2(
-        queries: &[[f32; ROWS]],
-        keys: &[Lanes<16>],
-        thresholds: &[f32; ROWS],
-        tile: &mut Tile<16>,
-    ) -> u32 {
+    pub(super) fn avx2(queries: &[[f32; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
         // SAFETY: `best` hands this function out only where the processor has AVX2 and FMA.
-        unsafe { avx2_products(queries, keys, thresholds, tile) }
+        unsafe { avx2_products(queries, keys, tile) }
     }
 }

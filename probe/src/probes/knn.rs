@@ -1,53 +1,124 @@
-//! Weighted nearest-neighbour vote for single-label tasks, as in DINOv2's evaluation.
+//! Votes of the nearest neighbours.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
-use super::{CHUNK, search};
+use super::{CHUNK, search::Neighbours};
 
-/// Scores `[Q, C]` of the queries for every number of neighbours in `ks`, from one search.
+/// Distances up to this count as 0: single precision does not tell them apart.
+const SAME: f64 = 1e-6;
+
+/// How much a neighbour weighs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Vote {
+    /// `softmax(similarity / temperature)` over the largest `k`, as in DINOv2's evaluation.
+    Softmax {
+        /// Above 0.
+        temperature: f64,
+    },
+    /// 1, scikit-learn's `weights="uniform"`.
+    Majority,
+    /// `1 / (1 - similarity)`, scikit-learn's `weights="distance"` with the cosine distance. Where
+    /// neighbours have distance 0 (at most 1e-6), they weigh 1 and the others nothing.
+    Distance,
+}
+
+/// The classes of the `N` training rows.
+#[derive(Clone, Copy, Debug)]
+pub enum Classes<'a> {
+    /// One for each row.
+    Single {
+        /// Class of each row `[N]`, below `classes`.
+        labels: &'a [u32],
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Any number for each row: whether it has the class, `[N, C]`.
+    Multi(ArrayView2<'a, bool>),
+}
+
+/// Scores `[Q, C]` of `queries [Q, D]` for every number of neighbours in `ks`, from one search.
 ///
-/// `train` is `[N, D]` and `queries` `[Q, D]`, rows of length 1; `labels [N]` are below `classes`.
-/// Each of the `max(ks)` nearest training rows weighs `softmax(similarity / temperature)` over all
-/// of them, and the score of a class is the weight of its members among the first `k`; so only the
-/// scores of the largest `k` add up to 1. A `k` above `N` counts as `N`.
+/// `search(queries, k)` finds the `k` nearest training rows of some queries, or all where there are
+/// fewer. The score of a class is the share that its members have in the weight of the first `k`
+/// neighbours; of equal scores the lower class is the answer. With [`Vote::Softmax`] and one class a
+/// row, it is the share in the weight of the `max(ks)` neighbours, as in DINOv2; so only the scores
+/// of the largest `k` add up to 1.
 pub fn scores(
-    train: ArrayView2<f32>,
-    labels: &[u32],
-    classes: usize,
+    search: impl Fn(ArrayView2<f32>, usize) -> Neighbours,
+    classes: Classes,
     queries: ArrayView2<f32>,
     ks: &[usize],
-    temperature: f64,
+    vote: Vote,
 ) -> Vec<Array2<f64>> {
-    let index = search::Index::new(train);
     let most = ks.iter().copied().max().unwrap_or(0);
-    let mut scores = vec![Array2::zeros((queries.nrows(), classes)); ks.len()];
+    let mut scores = vec![Array2::zeros((queries.nrows(), classes.len())); ks.len()];
     for (chunk, queries) in queries.axis_chunks_iter(Axis(0), CHUNK).enumerate() {
-        let found = index.neighbours(queries, most);
-        for row in 0..queries.nrows() {
-            let weights = softmax(found.similarity.row(row), temperature);
-            for (&k, scores) in ks.iter().zip(&mut scores) {
-                let votes = found.index.row(row).into_iter().zip(&weights).take(k);
-                let votes = votes.map(|(&key, &weight)| (labels[key as usize], weight));
-                add_votes(votes, scores.row_mut(chunk * CHUNK + row));
-            }
+        let found = search(queries, most);
+        for (row, keys) in found.index.axis_iter(Axis(0)).enumerate() {
+            let weights = vote.weights(found.similarity.row(row));
+            classes.each_share(keys, &weights, vote, ks, |i, shares| {
+                scores[i].row_mut(chunk * CHUNK + row).assign(shares);
+            });
         }
     }
     scores
 }
 
-fn add_votes(votes: impl Iterator<Item = (u32, f64)>, mut scores: ArrayViewMut1<f64>) {
-    for (label, weight) in votes {
-        scores[label as usize] += weight;
+impl Classes<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Classes::Single { classes, .. } => *classes,
+            Classes::Multi(targets) => targets.ncols(),
+        }
+    }
+
+    /// Calls `visit(i, shares)` with the shares of the classes among the first `ks[i]` of `keys`.
+    fn each_share(
+        &self,
+        keys: ArrayView1<u32>,
+        weights: &[f64],
+        vote: Vote,
+        ks: &[usize],
+        mut visit: impl FnMut(usize, &Array1<f64>),
+    ) {
+        let whole = matches!((self, vote), (Classes::Single { .. }, Vote::Softmax { .. }));
+        let (mut sums, mut total) = (Array1::zeros(self.len()), 0.0);
+        for (place, (&key, &weight)) in keys.iter().zip(weights).enumerate() {
+            self.add(key as usize, weight, &mut sums);
+            total += weight;
+            let ends = |&(_, &k): &(usize, &usize)| k.min(keys.len()) == place + 1;
+            for (i, _) in ks.iter().enumerate().filter(ends) {
+                visit(i, &(&sums / if whole { 1.0 } else { total }));
+            }
+        }
+    }
+
+    fn add(&self, key: usize, weight: f64, sums: &mut Array1<f64>) {
+        match self {
+            Classes::Single { labels, .. } => sums[labels[key] as usize] += weight,
+            Classes::Multi(targets) => {
+                let members = sums.iter_mut().zip(targets.row(key)).filter(|(_, is)| **is);
+                members.for_each(|(sum, _)| *sum += weight);
+            }
+        }
     }
 }
 
-/// `similarity` is in falling order.
-fn softmax(similarity: ArrayView1<f32>, temperature: f64) -> Vec<f64> {
-    let largest = similarity.first().copied().unwrap_or(0.0);
-    let power = |&s: &f32| (f64::from(s - largest) / temperature).exp();
-    let powers: Vec<f64> = similarity.iter().map(power).collect();
-    let total: f64 = powers.iter().sum();
-    powers.into_iter().map(|power| power / total).collect()
+impl Vote {
+    /// `similarity [k]` is in falling order.
+    fn weights(self, similarity: ArrayView1<f32>) -> Vec<f64> {
+        let largest = similarity.first().copied().unwrap_or(0.0);
+        let distance = |s: f32| 1.0 - f64::from(s);
+        let weight = |&s: &f32| match self {
+            Vote::Softmax { temperature } => (f64::from(s - largest) / temperature).exp(),
+            Vote::Majority => 1.0,
+            Vote::Distance if distance(largest) <= SAME => f64::from(u8::from(distance(s) <= SAME)),
+            Vote::Distance => distance(s).recip(),
+        };
+        let weights: Vec<f64> = similarity.iter().map(weight).collect();
+        let total: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| weight / total).collect()
+    }
 }
 
 #[cfg(test)]
@@ -55,18 +126,20 @@ mod tests {
     use ndarray::array;
 
     use super::*;
+    use crate::probes::search::neighbours;
+
+    const SOFTMAX: Vote = Vote::Softmax { temperature: 0.5 };
+
+    fn three(classes: Classes, ks: &[usize], vote: Vote) -> Vec<Array2<f64>> {
+        let train = array![[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
+        let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
+        scores(search, classes, array![[1.0, 0.0]].view(), ks, vote)
+    }
 
     #[test]
-    fn weights_are_normalised_over_the_largest_k() {
-        let train = array![[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
-        let both = scores(
-            train.view(),
-            &[0, 1, 1],
-            2,
-            array![[1.0, 0.0]].view(),
-            &[1, 3],
-            0.5,
-        );
+    fn softmax_weights_are_normalised_over_the_largest_k() {
+        let labels = &[0, 1, 1];
+        let both = three(Classes::Single { labels, classes: 2 }, &[1, 3], SOFTMAX);
         let total = 1.0 + (-0.8_f64).exp() + (-2.0_f64).exp();
         assert!((both[0][[0, 0]] - 1.0 / total).abs() < 1e-6);
         assert_eq!(both[0][[0, 1]], 0.0);
@@ -74,16 +147,42 @@ mod tests {
     }
 
     #[test]
+    fn with_several_labels_a_score_is_the_share_among_the_first_k() {
+        let targets = array![[true, true], [true, false], [false, false]];
+        let found = three(Classes::Multi(targets.view()), &[1, 2, 3], SOFTMAX);
+        assert!(
+            (&found[0] - &array![[1.0, 1.0]])
+                .iter()
+                .all(|d| d.abs() < 1e-12)
+        );
+        let second = (-0.8_f64).exp();
+        assert!((found[1][[0, 1]] - 1.0 / (1.0 + second)).abs() < 1e-6);
+        assert!(found[2][[0, 0]] < 1.0);
+    }
+
+    #[test]
+    fn a_neighbour_at_distance_zero_takes_all() {
+        let labels = &[1, 0, 0];
+        let found = three(Classes::Single { labels, classes: 2 }, &[3], Vote::Distance);
+        assert_eq!(found[0], array![[0.0, 1.0]]);
+    }
+
+    #[test]
     fn chunks_of_queries_are_put_in_their_places() {
         let train = array![[1.0, 0.0], [0.0, 1.0]];
         let queries = Array2::from_shape_fn((CHUNK + 3, 2), |(i, j)| f32::from(i % 2 == j));
-        let found = &scores(train.view(), &[0, 1], 2, queries.view(), &[1], 0.07)[0];
+        let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
+        let classes = Classes::Single {
+            labels: &[0, 1],
+            classes: 2,
+        };
+        let found = &scores(search, classes, queries.view(), &[1], Vote::Majority)[0];
         assert!((0..CHUNK + 3).all(|i| found[[i, i % 2]] > 0.9));
     }
 
     #[test]
     fn tiny_temperatures_do_not_overflow() {
-        let weights = softmax(array![1.0_f32, 0.5].view(), 1e-9);
-        assert_eq!(weights, [1.0, 0.0]);
+        let vote = Vote::Softmax { temperature: 1e-9 };
+        assert_eq!(vote.weights(array![1.0_f32, 0.5].view()), [1.0, 0.0]);
     }
 }

@@ -2,14 +2,14 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
 
-use super::{CHUNK, search};
+use super::{CHUNK, search::Neighbours};
 
 /// The smoothing `s` of the prior and of the likelihoods.
 pub const SMOOTHING: f64 = 1.0;
 
 /// A fitted model for several numbers of neighbours at once.
-pub struct MlKnn<'a> {
-    index: search::Index,
+pub struct MlKnn<'a, S> {
+    search: S,
     targets: ArrayView2<'a, bool>,
     ks: &'a [usize],
     /// Per `k`: the probability of a class given its number of members among the neighbours,
@@ -17,22 +17,25 @@ pub struct MlKnn<'a> {
     posteriors: Vec<Array2<f64>>,
 }
 
-impl<'a> MlKnn<'a> {
+impl<'a, S: Fn(ArrayView2<f32>, usize) -> Neighbours> MlKnn<'a, S> {
     /// Fits on `train [N, D]`, rows of length 1, with `targets [N, C]`, for every number of
     /// neighbours in `ks`.
+    ///
+    /// `search(queries, k)` finds the `k` nearest training rows of some queries, or all where there
+    /// are fewer. The neighbours of a few thousand rows are in memory at a time.
     ///
     /// With `count_self` a training row is among its own neighbours, as a search of the training
     /// set in itself gives; without, it is left out, as in the paper.
     pub fn fit(
+        search: S,
         train: ArrayView2<f32>,
         targets: ArrayView2<'a, bool>,
         ks: &'a [usize],
         count_self: bool,
-    ) -> MlKnn<'a> {
+    ) -> Self {
         let posteriors = Vec::new();
-        let index = search::Index::new(train);
         let mut model = MlKnn {
-            index,
+            search,
             targets,
             ks,
             posteriors,
@@ -50,7 +53,7 @@ impl<'a> MlKnn<'a> {
         let shape = (queries.nrows(), self.targets.ncols());
         let mut scores = vec![Array2::zeros(shape); self.ks.len()];
         for (chunk, queries) in queries.axis_chunks_iter(Axis(0), CHUNK).enumerate() {
-            let found = self.index.neighbours(queries, self.most());
+            let found = (self.search)(queries, self.most());
             for (row, keys) in found.index.axis_iter(Axis(0)).enumerate() {
                 self.each_count(keys, |k, class, members| {
                     let probability = self.posteriors[k][[members, class]];
@@ -78,11 +81,8 @@ impl<'a> MlKnn<'a> {
         for (chunk, queries) in train.axis_chunks_iter(Axis(0), CHUNK).enumerate() {
             let first = chunk * CHUNK;
             let found = match count_self {
-                true => self.index.neighbours(queries, self.most()),
-                false => self
-                    .index
-                    .neighbours(queries, self.most() + 1)
-                    .without_self(first),
+                true => (self.search)(queries, self.most()),
+                false => (self.search)(queries, self.most() + 1).without_self(first),
             };
             for (row, keys) in found.index.axis_iter(Axis(0)).enumerate() {
                 self.each_count(keys, |k, class, members| {
@@ -167,12 +167,14 @@ mod tests {
     use ndarray::array;
 
     use super::*;
+    use crate::probes::search::neighbours;
 
     /// Two pairs of equal rows; the class holds the first pair.
     fn fit(count_self: bool) -> Vec<Array2<f64>> {
         let train = array![[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]];
         let targets = array![[true], [true], [false], [false]];
-        MlKnn::fit(train.view(), targets.view(), &[1, 3], count_self).posteriors
+        let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
+        MlKnn::fit(search, train.view(), targets.view(), &[1, 3], count_self).posteriors
     }
 
     #[test]

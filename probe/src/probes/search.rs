@@ -1,11 +1,18 @@
 //! Exact search for the most similar keys.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::kernel::{self, Kernel, Kernels, Lanes, ROWS};
+
+/// Dimensions of which a panel of keys stays in a core's first-level cache.
+const BLOCK: usize = 384;
+
+/// Dimensions that are packed together, so that what is written stays in the first-level cache.
+const PACKED: usize = 64;
 
 /// Bytes of packed queries that stay in a core's second-level cache.
 const TILE_BYTES: usize = 192 << 10;
@@ -103,9 +110,14 @@ impl<V: AsMut<[f32]> + Copy + Send + Sync> Packed<V> {
         panels.for_each(|(panel, values)| {
             let last = count.min((panel + 1) * lanes);
             let rows = rows.slice(s![panel * lanes..last, ..]);
-            for (lane, row) in rows.axis_iter(Axis(0)).enumerate() {
-                let targets = values.iter_mut().zip(row);
-                targets.for_each(|(value, &x)| value.as_mut()[lane] = x);
+            for (values, rows) in values
+                .chunks_mut(PACKED)
+                .zip(rows.axis_chunks_iter(Axis(1), PACKED))
+            {
+                for (lane, row) in rows.axis_iter(Axis(0)).enumerate() {
+                    let targets = values.iter_mut().zip(row);
+                    targets.for_each(|(value, &x)| value.as_mut()[lane] = x);
+                }
             }
         });
         Packed {
@@ -166,24 +178,32 @@ fn search_tile<const C: usize>(
     k: usize,
 ) -> Vec<Nearest> {
     let mut nearest: Vec<Nearest> = (0..queries.nrows()).map(|_| Nearest::new(k)).collect();
-    let mut thresholds = vec![[f32::NEG_INFINITY; ROWS]; queries.nrows().div_ceil(ROWS)];
     let queries = Packed::new(queries, [0.0; ROWS]);
-    let mut tile = [[0.0; C]; ROWS];
+    let mut tiles = vec![[[0.0; C]; ROWS]; nearest.len().div_ceil(ROWS)];
     for (first_key, key_panel) in keys.panels() {
+        tiles.fill([[0.0; C]; ROWS]);
+        for dimensions in blocks(keys.width) {
+            let key_block = &key_panel[dimensions.clone()];
+            for ((_, query_panel), tile) in queries.panels().zip(&mut tiles) {
+                kernel(&query_panel[dimensions.clone()], key_block, tile);
+            }
+        }
         let columns = C.min(keys.rows - first_key);
-        for ((first_query, query_panel), thresholds) in queries.panels().zip(&mut thresholds) {
-            let mut hits = kernel(query_panel, key_panel, thresholds, &mut tile);
-            while hits != 0 {
-                let row = hits.trailing_zeros() as usize;
-                hits &= hits - 1;
-                if let Some(nearest) = nearest.get_mut(first_query + row) {
-                    nearest.offer(&tile[row][..columns], first_key);
-                    thresholds[row] = nearest.threshold;
-                }
+        for (nearest, similarities) in nearest.iter_mut().zip(tiles.as_flattened()) {
+            if kernel::exceeds(similarities, nearest.threshold) {
+                nearest.offer(&similarities[..columns], first_key);
             }
         }
     }
     nearest
+}
+
+/// Runs of dimensions of nearly the same length, in order.
+fn blocks(width: usize) -> impl Iterator<Item = Range<usize>> {
+    let length = width.div_ceil(width.div_ceil(BLOCK).max(1)).max(1);
+    (0..width)
+        .step_by(length)
+        .map(move |start| start..width.min(start + length))
 }
 
 /// The `k` best keys of one query so far, and up to as many candidates again.
@@ -229,8 +249,11 @@ impl Nearest {
     }
 
     fn sorted(mut self) -> impl Iterator<Item = (u32, f32)> {
+        if self.candidates.len() > self.k {
+            self.shrink();
+        }
         self.candidates.sort_unstable_by_key(|&code| Reverse(code));
-        self.candidates.into_iter().take(self.k).map(decode)
+        self.candidates.into_iter().map(decode)
     }
 }
 

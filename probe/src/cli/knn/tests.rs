@@ -24,8 +24,15 @@ fn k_is_given_as_a_list_or_again_and_again() {
 
 #[test]
 fn temperatures_are_positive() {
-    assert!(parse("--temperature 0").is_err());
-    assert!(parse("--temperature nan").is_err());
+    assert!(parse("--vote softmax --temperature 0").is_err());
+    assert!(parse("--vote softmax --temperature nan").is_err());
+    assert!(parse("--temperature 0.1").is_err());
+    let vote = parse("--vote softmax --temperature 0.1")
+        .unwrap()
+        .knn
+        .options()
+        .vote;
+    assert_eq!(vote, Some(Vote::Softmax { temperature: 0.1 }));
 }
 
 #[test]

@@ -99,3 +99,13 @@ fn without_self_drops_the_own_key_or_the_last() {
     assert_eq!(rest.index, ndarray::array![[7, 5], [1, 2]]);
     assert_eq!(rest.similarity, ndarray::array![[0.9, 0.7], [0.6, 0.5]]);
 }
+
+#[test]
+fn wide_rows_are_summed_over_all_dimensions() {
+    for width in [BLOCK, BLOCK + 1, 1024] {
+        let whole = |seed| spread(40, width, seed).mapv(|x| (4.0 * x).round());
+        let (keys, queries) = (whole(1), whole(2));
+        let found = neighbours(keys.view(), queries.view(), 7);
+        assert_eq!(found, brute_force(&keys, &queries, 7));
+    }
+}
