@@ -69,10 +69,10 @@ def theirs(x, y, solver, tolerance, iterations):
     return seconds, fits
 
 
-def ours(folder, bench, threads, outputs, width, cs):
+def ours(folder, bench, solver, threads, outputs, width, cs):
     import numpy as np
 
-    words = [str(folder), str(threads), ",".join(map(repr, cs))]
+    words = [str(folder), solver, str(threads), ",".join(map(repr, cs))]
     run = subprocess.run(bench + words, check=True, capture_output=True, text=True)
     fits = np.fromfile(folder / "fits").reshape(len(cs), outputs, width + 1)
     return float(run.stdout.split()[-1]), [(fit[:, :-1], fit[:, -1]) for fit in fits]
@@ -91,7 +91,7 @@ def compare(args, examples, width, bench):
         y.tofile(folder / "y")
         (folder / "shape").write_text(f"{examples} {width} {args.classes}")
         shape = (args.threads, outputs, width)
-        rounds = [ours(folder, bench, *shape, CS) for _ in range(2)]
+        rounds = [ours(folder, bench, "lbfgs", *shape, CS) for _ in range(2)]
         seconds, fits = min(rounds, key=lambda found: found[0])
         found = losses(fits)
         print(f"{examples} x {width}, {args.classes} classes, {args.threads} threads")
@@ -108,6 +108,10 @@ def compare(args, examples, width, bench):
             )
             if excess < 1e-6:
                 break
+        if args.linfa:
+            alone = [ours(folder, bench, solver, *shape, [1.0]) for solver in ("lbfgs", "linfa")]
+            for solver, (seconds, fits) in zip(("probe", "linfa"), alone):
+                print(f"  C = 1 alone: {solver} {seconds:.2f} s, loss {losses(fits, [1.0])[0]:.6f}")
 
 
 def main():
@@ -118,6 +122,7 @@ def main():
     parser.add_argument("--sklearn", default="lbfgs", help="scikit-learn's solver")
     parser.add_argument("--iterations", type=int, default=1000, help="scikit-learn's max_iter")
     parser.add_argument("--tolerances", type=float, nargs="+", default=TOLERANCES)
+    parser.add_argument("--linfa", action="store_true", help="time linfa at one C too")
     parser.add_argument("--bench", help="the built bench; default: cargo bench")
     args = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -1,5 +1,5 @@
 //! Time of fitting a path of logistic regressions:
-//! `cargo bench -p probe --bench logreg -- FOLDER THREADS C,C`, where FOLDER holds what
+//! `cargo bench -p probe --bench logreg -- FOLDER SOLVER THREADS C,C`, where FOLDER holds what
 //! `scripts/bench_logreg.py` writes: `shape` (`N F C`), `x` (f16) and `y` (u8: labels, or `N C` of 0
 //! and 1 if `shape` ends with `multi`). Writes weights and bias of each C (f64) to `fits`, and prints
 //! the seconds.
@@ -17,8 +17,8 @@ fn main() {
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    let [folder, threads, cs] = &arguments[..] else {
-        println!("usage: logreg FOLDER THREADS C,C");
+    let [folder, solver, threads, cs] = &arguments[..] else {
+        println!("usage: logreg FOLDER SOLVER THREADS C,C");
         return;
     };
     let threads = threads.parse().unwrap();
@@ -47,7 +47,16 @@ fn main() {
     let cs: Vec<f64> = cs.split(',').map(|c| c.parse().unwrap()).collect();
     let features = x.view();
     let start = Instant::now();
-    let fits = fit(&Data { features, targets }, &cs, Solver::Lbfgs).unwrap();
+    let fits = fit(
+        &Data { features, targets },
+        &cs,
+        if solver == "linfa" {
+            Solver::Linfa
+        } else {
+            Solver::Lbfgs
+        },
+    )
+    .unwrap();
     println!("{:.3}", start.elapsed().as_secs_f64());
     std::fs::write(
         folder.join("fits"),

@@ -141,6 +141,14 @@ pub enum Error {
         "logistic regression: found examples of one class only, expected two classes, or a label that some have and others lack\nhint: fit on more slices, or give the dataset another split (`extract split`)"
     )]
     LogregOneClass,
+    /// linfa-logistic cannot fit this.
+    #[error("linfa: cannot fit at C = {c}: {reason}\nhint: leave out --solver linfa")]
+    Linfa {
+        /// The inverse of the penalty's strength.
+        c: f64,
+        /// What linfa says, or what it lacks.
+        reason: String,
+    },
     /// A run record could not be written.
     #[error(
         "`{path}`: cannot write a run record: {source}\nhint: give a writable folder with --runs"

@@ -255,3 +255,27 @@ fn data_without_a_minimum_are_errors() {
         assert!(matches!(error, Error::LogregPenalty { .. }));
     }
 }
+
+#[test]
+fn linfa_finds_the_same_minimum() {
+    let golden = golden();
+    for (name, case, _) in cases(&golden) {
+        let targets = match case.labels.is_empty() {
+            true => Targets::Multi(case.present.view()),
+            false => Targets::Single {
+                labels: &case.labels,
+                classes: case.classes,
+            },
+        };
+        let data = Data {
+            features: case.x.view(),
+            targets,
+        };
+        let ours = fit(&data, &[0.01], Solver::Lbfgs).unwrap();
+        let theirs = fit(&data, &[0.01], Solver::Linfa).unwrap();
+        assert!(
+            (ours[0].loss / theirs[0].loss - 1.0).abs() < TOLERANCE,
+            "{name}"
+        );
+    }
+}

@@ -12,6 +12,7 @@
 mod basis;
 mod cholesky;
 mod lbfgs;
+mod linfa;
 mod objective;
 mod path;
 mod task;
@@ -57,6 +58,9 @@ pub enum Solver {
     /// L-BFGS in coordinates in which the curvature is that of a ball, warm-started along the path.
     #[default]
     Lbfgs,
+    /// linfa-logistic: argmin's L-BFGS in f64, each penalty and problem by itself. It fails where its
+    /// line search does, and does not say whether it converged.
+    Linfa,
 }
 
 /// How outputs become probabilities.
@@ -143,7 +147,7 @@ fn sigmoid(logit: f64) -> f64 {
 ///
 /// [`Error::LogregTargets`], [`Error::LogregLabel`], [`Error::LogregFeature`] and
 /// [`Error::LogregPenalty`] for data and penalties that have no minimum; [`Error::LogregOneClass`]
-/// where there is nothing to tell apart.
+/// where there is nothing to tell apart; [`Error::Linfa`] where linfa cannot.
 pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
     check(data, cs)?;
     let task = Task::new(data.targets)?;
@@ -157,6 +161,7 @@ pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Erro
             let found = path::solve(objective, cs).into_iter();
             Ok(found.map(|(c, solved)| task.fit(c, &solved)).collect())
         }
+        Solver::Linfa => linfa::solve(x, &task, cs),
     }
 }
 
