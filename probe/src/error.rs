@@ -98,6 +98,60 @@ pub enum Error {
         /// The learning rate.
         learning_rate: f32,
     },
+    /// Features and targets of logistic regression differ in number.
+    #[error(
+        "logistic regression: found targets of {}, expected {expected} as there are rows of features\nhint: take both from the same slices",
+        counted(*found, "example")
+    )]
+    LogregTargets {
+        /// Rows of the targets.
+        found: usize,
+        /// Rows of the features.
+        expected: usize,
+    },
+    /// A label of logistic regression does not fit the classes.
+    #[error(
+        "logistic regression: row {row} has the label `{label}`, expected one below {classes}\nhint: the cache is damaged; extract it again"
+    )]
+    LogregLabel {
+        /// The row, from 0.
+        row: usize,
+        /// The label.
+        label: u32,
+        /// Classes of the dataset.
+        classes: usize,
+    },
+    /// A feature of logistic regression is NaN or infinite.
+    #[error(
+        "logistic regression: row {row} holds the feature `{value}`, expected finite numbers\nhint: the model overflowed on this image; extract again in fp32"
+    )]
+    LogregFeature {
+        /// The row, from 0.
+        row: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A `C` of logistic regression is no positive number.
+    #[error(
+        "logistic regression: found the C `{c}`, expected a finite number above 0\nhint: the study's C run from 1e-6 to 1e5"
+    )]
+    LogregPenalty {
+        /// The inverse of the penalty's strength.
+        c: f64,
+    },
+    /// There is nothing to tell apart.
+    #[error(
+        "logistic regression: found examples of one class only, expected two classes, or a label that some have and others lack\nhint: fit on more slices, or give the dataset another split (`extract split`)"
+    )]
+    LogregOneClass,
+    /// linfa-logistic cannot fit this.
+    #[error("linfa: cannot fit at C = {c}: {reason}\nhint: leave out --solver linfa")]
+    Linfa {
+        /// The inverse of the penalty's strength.
+        c: f64,
+        /// What linfa says, or what it lacks.
+        reason: String,
+    },
     /// A run record could not be written.
     #[error(
         "`{path}`: cannot write a run record: {source}\nhint: give a writable folder with --runs"

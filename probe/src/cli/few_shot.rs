@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::knn::KnnArgs;
 use super::linear::LinearArgs;
+use super::logreg::LogregArgs;
 use super::over::Job;
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
@@ -31,6 +32,8 @@ pub(super) struct FewShot {
     #[command(flatten)]
     linear: LinearArgs,
     #[command(flatten)]
+    logreg: LogregArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
     output: Output,
@@ -40,6 +43,7 @@ pub(super) struct FewShot {
 enum Head {
     Knn,
     Linear,
+    Logreg,
     /// The nearest mean of a class's features
     Centroid,
 }
@@ -52,6 +56,10 @@ impl FewShot {
         let probe = match self.head {
             Head::Knn => Probe::Knn(self.knn.options()),
             Head::Linear => Probe::Linear(self.linear.options()),
+            Head::Logreg => {
+                let (features, layer) = self.knn.tokens();
+                Probe::Logreg(self.logreg.options(features, layer))
+            }
             Head::Centroid => Probe::Centroid(self.knn.centroid()),
         };
         let few = evaluate::FewShot {

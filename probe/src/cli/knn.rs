@@ -95,7 +95,7 @@ impl Knn {
 impl KnnArgs {
     pub(super) fn centroid(&self) -> CentroidOptions {
         CentroidOptions {
-            features: self.features(),
+            features: self.features.into(),
             layer: self.layer,
         }
     }
@@ -110,21 +110,28 @@ impl KnnArgs {
         })
     }
 
-    fn features(&self) -> Features {
-        match self.features {
-            FeaturesArg::Cls => Features::Cls,
-            FeaturesArg::MeanPatch => Features::Mean,
-            FeaturesArg::Both => Features::Both,
-        }
+    /// Which tokens of which block.
+    pub(super) fn tokens(&self) -> (FeaturesArg, u32) {
+        (self.features, self.layer)
     }
 
     pub(super) fn options(&self) -> KnnOptions {
         KnnOptions {
             ks: self.k.as_deref().map(distinct),
-            features: self.features(),
+            features: self.features.into(),
             layer: self.layer,
             vote: self.vote(),
             exclude_self: self.exclude_self,
+        }
+    }
+}
+
+impl From<FeaturesArg> for Features {
+    fn from(word: FeaturesArg) -> Features {
+        match word {
+            FeaturesArg::Cls => Features::Cls,
+            FeaturesArg::MeanPatch => Features::Mean,
+            FeaturesArg::Both => Features::Both,
         }
     }
 }

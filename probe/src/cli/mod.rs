@@ -4,6 +4,7 @@ mod compare;
 mod few_shot;
 mod knn;
 mod linear;
+mod logreg;
 mod over;
 mod predict;
 mod settings;
@@ -19,6 +20,7 @@ use self::compare::Compare;
 use self::few_shot::FewShot;
 use self::knn::Knn;
 use self::linear::Linear;
+use self::logreg::Logreg;
 use self::predict::Predict;
 
 /// Measures cached tokens on a CPU
@@ -35,6 +37,8 @@ enum Command {
     Knn(Knn),
     /// Classify by linear heads, of which a grid is trained and the best on `val` is taken
     Linear(Linear),
+    /// Classify by logistic regression, the penalty with the best result on `val`
+    Logreg(Logreg),
     /// Classify after fitting on few examples
     FewShot(FewShot),
     /// Apply a saved head to other caches
@@ -110,6 +114,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
     match cli.command {
         Command::Knn(knn) => knn.run(out, messages),
         Command::Linear(linear) => linear.run(out, messages),
+        Command::Logreg(logreg) => logreg.run(out, messages),
         Command::FewShot(few_shot) => few_shot.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),

@@ -9,6 +9,7 @@ mod few_shot;
 mod fitted;
 mod knn;
 mod linear;
+mod logreg;
 mod parts;
 mod predict;
 
@@ -22,6 +23,7 @@ pub use self::few_shot::{FewShot, few_shot};
 pub(crate) use self::fitted::{Choice, Fitted, probabilities};
 pub use self::knn::{Features, KnnOptions};
 pub use self::linear::LinearOptions;
+pub use self::logreg::LogregOptions;
 pub(crate) use self::parts::Parts;
 pub use self::predict::predict;
 use crate::Error;
@@ -41,6 +43,8 @@ pub enum Probe {
     Knn(KnnOptions),
     /// A grid of linear heads, trained by gradient descent.
     Linear(LinearOptions),
+    /// Logistic regression with an L2 penalty.
+    Logreg(LogregOptions),
     /// The nearest centroid.
     Centroid(CentroidOptions),
 }
@@ -95,6 +99,7 @@ impl Probe {
         match self {
             Probe::Knn(_) => "knn",
             Probe::Linear(_) => "linear",
+            Probe::Logreg(_) => "logreg",
             Probe::Centroid(_) => "centroid",
         }
     }
@@ -103,6 +108,7 @@ impl Probe {
         match self {
             Probe::Knn(options) => options.features.tokens(options.layer),
             Probe::Linear(options) => options.tokens(),
+            Probe::Logreg(options) => options.features.tokens(options.layer),
             Probe::Centroid(options) => options.features.tokens(options.layer),
         }
     }
@@ -112,6 +118,7 @@ impl Probe {
         match self {
             Probe::Knn(options) => knn::fit(task, options),
             Probe::Linear(options) => linear::fit(task, options).map(|fitted| vec![fitted]),
+            Probe::Logreg(options) => logreg::fit(task, options).map(|fitted| vec![fitted]),
             Probe::Centroid(options) => Ok(vec![centroid::fit(task, options)]),
         }
     }

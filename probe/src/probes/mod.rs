@@ -4,8 +4,22 @@ pub mod centroid;
 mod kernel;
 pub mod knn;
 pub mod linear;
+pub mod logreg;
 pub mod ml_knn;
 pub mod search;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use ndarray::{ArrayView, ArrayViewMut, Dimension};
+
 /// Queries whose neighbours are in memory at a time.
 const CHUNK: usize = 4096;
+
+/// Values in f32, in their places.
+fn widen<D: Dimension>(source: ArrayView<'_, f16, D>, mut target: ArrayViewMut<'_, f32, D>) {
+    match (source.as_slice(), target.as_slice_mut()) {
+        // Several at a time, which one by one cannot be.
+        (Some(source), Some(target)) => source.convert_to_f32_slice(target),
+        _ => target.zip_mut_with(&source, |target, source| *target = source.to_f32()),
+    }
+}

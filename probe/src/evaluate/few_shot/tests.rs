@@ -88,15 +88,18 @@ fn random_draws_take_patients_of_each_class_with_all_images() {
 
 #[test]
 fn shuffled_labels_stay_within_what_is_fitted_on_and_views_stay_together() {
-    let mut examples = examples(&[None; 6], Targets::Single(vec![0, 1, 2, 3, 4, 5]));
+    let mut examples = examples(&[None; 6], Targets::Single(vec![0, 1, 2, 3, 4, 5, 0]));
     examples.cases[5].split = Some(Split::Test);
-    examples.rows[0] = vec![0, 1];
+    examples.rows[0] = vec![0, 6];
     crate::control::shuffle_labels(&mut examples, 3);
     let Targets::Single(dealt) = &examples.targets else {
         panic!("other targets");
     };
-    assert_eq!((dealt[5], dealt[0]), (5, dealt[1]));
-    assert_ne!(dealt[..5], [0, 0, 2, 3, 4]);
+    assert_eq!((dealt[5], dealt[6]), (5, dealt[0]));
+    assert_ne!(dealt[..5], [0, 1, 2, 3, 4]);
+    let mut sorted = dealt[..5].to_vec();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [0, 1, 2, 3, 4]);
 }
 
 #[test]

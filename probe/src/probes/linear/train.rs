@@ -7,11 +7,11 @@
 use std::ops::Range;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
 
+use super::super::widen;
 use super::{Columns, Data, Head, HeadOptions, Inputs, Loss};
 
 /// Features of a piece.
@@ -70,14 +70,9 @@ pub fn train(
 fn gathered(features: ArrayView2<'_, f16>, rows: &[usize]) -> Array2<f32> {
     let mut batch = Array2::zeros((rows.len(), features.ncols()));
     let targets = batch.outer_iter_mut().into_par_iter();
-    targets.zip(rows).for_each(|(mut target, &row)| {
-        let source = features.row(row);
-        match (source.as_slice(), target.as_slice_mut()) {
-            // Several at a time, which one by one cannot be.
-            (Some(source), Some(target)) => source.convert_to_f32_slice(target),
-            _ => target.zip_mut_with(&source, |target, source| *target = source.to_f32()),
-        }
-    });
+    targets
+        .zip(rows)
+        .for_each(|(target, &row)| widen(features.row(row), target));
     batch
 }
 

@@ -1,0 +1,91 @@
+//! `probe logreg`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use cache::Split;
+use clap::{Args, ValueEnum};
+
+use super::knn::FeaturesArg;
+use super::over::Job;
+use super::settings::SettingsArgs;
+use super::{Caches, Outcome, Output};
+use crate::evaluate::{self, LogregOptions, Probe};
+use crate::probes::logreg::Solver;
+
+/// Inverses of the penalty's strength in DINOv2's evaluation: 45 from 1e-6 to 1e5, at equal distances
+/// of their logarithms.
+const PENALTIES: usize = 45;
+
+#[derive(Debug, Args)]
+pub(super) struct Logreg {
+    #[command(flatten)]
+    caches: Caches,
+    #[command(flatten)]
+    logreg: LogregArgs,
+    /// Tokens that are seen
+    #[arg(long, default_value = "cls")]
+    features: FeaturesArg,
+    /// Block whose tokens are used, 1 for the last
+    #[arg(long, default_value_t = 1)]
+    layer: u32,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogregArgs {
+    /// Inverses of the penalty's strength [default: 45 from 1e-6 to 1e5]
+    #[arg(long = "C", value_name = "C", value_delimiter = ',', value_parser = penalty)]
+    cs: Option<Vec<f64>>,
+    /// Who minimises
+    #[arg(long, default_value = "lbfgs")]
+    solver: SolverArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SolverArg {
+    /// Our own, all penalties of the path together
+    Lbfgs,
+    /// linfa-logistic, much slower
+    Linfa,
+}
+
+impl Logreg {
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let probe = Probe::Logreg(self.logreg.options(self.features, self.layer));
+        let job = Job {
+            caches: &self.caches,
+            output: &self.output,
+            probe: probe.name(),
+            settings: self.settings.settings(Split::Test)?,
+            key: &|reader, settings| settings.key(reader, &probe),
+            evaluate: |reader: &_, settings: &_| evaluate::evaluate(reader, &probe, settings),
+        };
+        job.run(out, messages)
+    }
+}
+
+impl LogregArgs {
+    pub(super) fn options(&self, features: FeaturesArg, layer: u32) -> LogregOptions {
+        let exponent = |k: usize| -6.0 + 11.0 * k as f64 / (PENALTIES - 1) as f64;
+        let all = || (0..PENALTIES).map(|k| 10_f64.powf(exponent(k))).collect();
+        LogregOptions {
+            cs: self.cs.clone().unwrap_or_else(all),
+            features: features.into(),
+            layer,
+            solver: match self.solver {
+                SolverArg::Lbfgs => Solver::Lbfgs,
+                SolverArg::Linfa => Solver::Linfa,
+            },
+        }
+    }
+}
+
+fn penalty(word: &str) -> Result<f64, String> {
+    let value = word.parse().ok();
+    let value = value.filter(|value: &f64| value.is_finite() && *value > 0.0);
+    value.ok_or_else(|| "expected a number above 0".into())
+}

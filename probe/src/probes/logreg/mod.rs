@@ -1,0 +1,189 @@
+//! Logistic regression with an L2 penalty, for a whole path of penalties.
+//!
+//! What is minimised is scikit-learn's: the sum of the examples' cross entropies, plus `|W|² / (2 C)`
+//! without the bias. Two classes have one output and the sigmoid, more have the softmax, and several
+//! labels are a problem for each class, in which blank entries have no part. Letters: `N` examples,
+//! `F` features, `C` classes, `O` outputs (1 for two classes, else `C`), `P` problems, `K` columns of
+//! weights of a problem, `R` columns of weights in a product.
+//!
+//! A class of which a split has no example gets the probability 0, and one label that all examples
+//! have gets 1. An all blank label gets 0.5.
+
+mod basis;
+mod cholesky;
+mod lbfgs;
+mod linfa;
+mod objective;
+mod path;
+mod task;
+
+use half::f16;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
+use rayon::prelude::*;
+
+use self::objective::Objective;
+use self::task::Task;
+use super::widen;
+use crate::Error;
+
+/// Examples whose probabilities are computed at a time.
+const CHUNK: usize = 1024;
+
+/// What is fitted to.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a> {
+    /// `[N, F]`.
+    pub features: ArrayView2<'a, f16>,
+    /// Of the `N` rows.
+    pub targets: Targets<'a>,
+}
+
+/// What is known of `N` examples.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// One class per example.
+    Single {
+        /// `[N]`, below `classes`.
+        labels: &'a [u32],
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Classes present and absent `[N, C]`; a blank entry says nothing.
+    Multi(ArrayView2<'a, Option<bool>>),
+}
+
+/// Who minimises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Solver {
+    /// L-BFGS in coordinates in which the curvature is that of a ball, warm-started along the path.
+    #[default]
+    Lbfgs,
+    /// linfa-logistic: argmin's L-BFGS in f64, each penalty and problem by itself. It fails where its
+    /// line search does, and does not say whether it converged.
+    Linfa,
+}
+
+/// How outputs become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// One output, the second class'.
+    Binary,
+    Softmax,
+    Sigmoid,
+}
+
+/// A fitted model: `logits = weight x + bias`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// The inverse of the penalty's strength.
+    pub c: f64,
+    /// `[O, F]`.
+    pub weight: Array2<f64>,
+    /// `[O]`; infinite for classes that no or all examples have.
+    pub bias: Array1<f64>,
+    /// What was minimised, the sum over problems.
+    pub loss: f64,
+    /// The most evaluations of loss and gradient that a problem took.
+    pub evaluations: usize,
+    /// Whether the minimum was reached.
+    pub converged: bool,
+    link: Link,
+}
+
+impl Fit {
+    /// The probabilities of the classes `[N, C]` for `features` `[N, F]`.
+    pub fn probabilities(&self, features: ArrayView2<'_, f16>) -> Array2<f64> {
+        let weight = self.weight.t().mapv(|value| value as f32);
+        let classes = self.link.classes(self.bias.len());
+        let mut scores = Array2::zeros((features.nrows(), classes));
+        scores
+            .axis_chunks_iter_mut(Axis(0), CHUNK)
+            .into_par_iter()
+            .zip(features.axis_chunks_iter(Axis(0), CHUNK))
+            .for_each(|(mut scores, x)| {
+                let mut rows = Array2::zeros(x.dim());
+                widen(x, rows.view_mut());
+                let logits = rows.dot(&weight).mapv(f64::from) + &self.bias;
+                for (scores, logits) in scores.outer_iter_mut().zip(logits.outer_iter()) {
+                    self.link.fill(scores, logits);
+                }
+            });
+        scores
+    }
+}
+
+impl Link {
+    fn classes(self, outputs: usize) -> usize {
+        match self {
+            Link::Binary => 2,
+            Link::Softmax | Link::Sigmoid => outputs,
+        }
+    }
+
+    fn fill(self, mut scores: ArrayViewMut1<'_, f64>, logits: ArrayView1<'_, f64>) {
+        match self {
+            Link::Binary => {
+                scores[0] = sigmoid(-logits[0]);
+                scores[1] = sigmoid(logits[0]);
+            }
+            Link::Sigmoid => scores.assign(&logits.mapv(sigmoid)),
+            Link::Softmax => {
+                let most = logits.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+                scores.assign(&logits.mapv(|logit| (logit - most).exp()));
+                scores /= scores.sum();
+            }
+        }
+    }
+}
+
+fn sigmoid(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// Fits a model for each of `cs`, in their order. The result does not depend on the number of
+/// threads.
+///
+/// # Errors
+///
+/// [`Error::LogregTargets`], [`Error::LogregLabel`], [`Error::LogregFeature`] and
+/// [`Error::LogregPenalty`] for data and penalties that have no minimum; [`Error::LogregOneClass`]
+/// where there is nothing to tell apart; [`Error::Linfa`] where linfa cannot.
+pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
+    check(data, cs)?;
+    let task = Task::new(data.targets)?;
+    let x = data.features;
+    match solver {
+        Solver::Lbfgs => {
+            let objective = Objective {
+                x,
+                labels: &task.labels,
+            };
+            let found = path::solve(objective, cs).into_iter();
+            Ok(found.map(|(c, solved)| task.fit(c, &solved)).collect())
+        }
+        Solver::Linfa => linfa::solve(x, &task, cs),
+    }
+}
+
+fn check(data: &Data<'_>, cs: &[f64]) -> Result<(), Error> {
+    let found = match data.targets {
+        Targets::Single { labels, .. } => labels.len(),
+        Targets::Multi(present) => present.nrows(),
+    };
+    let expected = data.features.nrows();
+    if found != expected {
+        return Err(Error::LogregTargets { found, expected });
+    }
+    if let Some(&c) = cs.iter().find(|&&c| !(c.is_finite() && c > 0.0)) {
+        return Err(Error::LogregPenalty { c });
+    }
+    let rows: Vec<_> = data.features.outer_iter().collect();
+    let wrong = rows.par_iter().enumerate().find_map_first(|(row, values)| {
+        let value = values.iter().find(|value| !value.is_finite())?;
+        Some((row, value.to_f32()))
+    });
+    match wrong {
+        Some((row, value)) => Err(Error::LogregFeature { row, value }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Minimises for many `C`: some neighbours at the same time, from the last one's minimum.
+//!
+//! A single column of weights is limited by reading the features, so neighbours share the reading;
+//! they share the basis too, which costs as much as some passes.
+
+use ndarray::{Array1, Array2, Axis, concatenate, s};
+
+use super::basis::Basis;
+use super::lbfgs::{Lbfgs, State};
+use super::objective::{Objective, Point};
+
+/// Decrease to be expected at which a minimisation ends, relative to the loss.
+const TOLERANCE: f64 = 1e-8;
+/// Evaluations after which it is given up.
+const MOST: usize = 1000;
+/// Columns of weights in a product that `C`s are put together for.
+const COLUMNS: usize = 8;
+/// `C`s that are put together at least.
+const TOGETHER: usize = 4;
+/// Examples that a basis is made of, or as many as 4 times the features.
+const SAMPLE: usize = 8192;
+
+/// The minimum of a problem at a `C`.
+#[derive(Clone, Debug)]
+pub(super) struct Solution {
+    /// `[F, K]`.
+    pub(super) weight: Array2<f64>,
+    /// `[K]`.
+    pub(super) bias: Array1<f64>,
+    pub(super) loss: f64,
+    pub(super) evaluations: usize,
+    pub(super) converged: bool,
+}
+
+/// For each `C`, in the order of `cs`, the solutions of all problems.
+pub(super) fn solve(objective: Objective<'_>, cs: &[f64]) -> Vec<(f64, Vec<Solution>)> {
+    let mut order: Vec<usize> = (0..cs.len()).collect();
+    order.sort_by(|&a, &b| cs[a].total_cmp(&cs[b]));
+    let (problems, columns) = (objective.labels.problems(), objective.labels.columns());
+    let mut start = Point::zeros(objective.x.ncols(), problems * columns);
+    let mut found = Vec::with_capacity(cs.len());
+    for indices in order.chunks((COLUMNS / (problems * columns)).max(TOGETHER)) {
+        let neighbours: Vec<f64> = indices.iter().map(|&index| cs[index]).collect();
+        let solved = Block::new(objective, start, &neighbours).solve();
+        start = joined(&solved[solved.len() - problems..]);
+        let each = solved.chunks(problems).zip(indices);
+        found.extend(each.map(|(solved, &index)| (index, solved.to_vec())));
+    }
+    found.sort_by_key(|(index, _)| *index);
+    let each = found.into_iter();
+    each.map(|(index, solved)| (cs[index], solved)).collect()
+}
+
+/// The columns of all problems side by side.
+fn joined(solved: &[Solution]) -> Point {
+    let weights: Vec<_> = solved.iter().map(|solved| solved.weight.view()).collect();
+    let biases: Vec<_> = solved.iter().map(|solved| solved.bias.view()).collect();
+    Point {
+        weight: concatenate(Axis(1), &weights).unwrap_or_default(),
+        bias: concatenate(Axis(0), &biases).unwrap_or_default(),
+    }
+}
+
+/// Neighbouring `C`s with one basis.
+struct Block<'a> {
+    objective: Objective<'a>,
+    basis: Basis,
+    /// Where all begin: the columns of all problems.
+    start: Point,
+    /// Problems vary faster than `C`s.
+    runs: Vec<Run>,
+}
+
+/// A problem at a `C`.
+struct Run {
+    c: f64,
+    problem: usize,
+    minimiser: Lbfgs,
+}
+
+impl Run {
+    fn is_running(&self) -> bool {
+        self.minimiser.state() == State::Running && self.minimiser.evaluations() < MOST
+    }
+}
+
+impl<'a> Block<'a> {
+    fn new(objective: Objective<'a>, start: Point, cs: &[f64]) -> Block<'a> {
+        let rows = sample(objective.x.nrows(), SAMPLE.max(4 * objective.x.ncols()));
+        let curvature = objective.curvature(&start, &rows);
+        let ridge = cs.iter().map(|c| -c.ln()).sum::<f64>() / cs.len() as f64;
+        let mut block = Block {
+            basis: Basis::new(objective.x, &rows, &curvature, ridge.exp()),
+            objective,
+            start,
+            runs: Vec::new(),
+        };
+        block.begin(cs);
+        block
+    }
+
+    fn begin(&mut self, cs: &[f64]) {
+        let columns = self.objective.labels.columns();
+        let problems: Vec<usize> = (0..self.objective.labels.problems()).collect();
+        let sums = self.objective.evaluate(&self.start, &problems);
+        let pairs = cs
+            .iter()
+            .flat_map(|&c| problems.iter().map(move |&p| (c, p)));
+        let runs = pairs.map(|(c, problem)| {
+            let range = problem * columns..(problem + 1) * columns;
+            let weight = self.start.weight.slice(s![.., range.clone()]);
+            let gradient = Point {
+                weight: &sums.gradient.weight.slice(s![.., range.clone()]) + &weight / c,
+                bias: sums.gradient.bias.slice(s![range]).to_owned(),
+            };
+            let loss = sums.losses[problem] + penalty(weight.iter(), c);
+            let gradient = flat(self.basis.gradient(&gradient));
+            Run {
+                c,
+                problem,
+                minimiser: Lbfgs::new(loss, gradient, TOLERANCE),
+            }
+        });
+        self.runs = runs.collect();
+    }
+
+    fn solve(mut self) -> Vec<Solution> {
+        loop {
+            let running: Vec<usize> = (0..self.runs.len())
+                .filter(|&run| self.runs[run].is_running())
+                .collect();
+            if running.is_empty() {
+                break;
+            }
+            self.step(&running);
+        }
+        self.runs.iter().map(|run| self.solution(run)).collect()
+    }
+
+    /// Evaluates where the `running` ones ask, in one pass.
+    fn step(&mut self, running: &[usize]) {
+        let columns = self.objective.labels.columns();
+        let runs: Vec<&Run> = running.iter().map(|&run| &self.runs[run]).collect();
+        let trials: Vec<_> = runs.iter().map(|run| run.minimiser.trial()).collect();
+        let problems: Vec<usize> = runs.iter().map(|run| run.problem).collect();
+        let point = self.point(&trials, &problems);
+        let mut sums = self.objective.evaluate(&point, &problems);
+        for (k, run) in runs.iter().enumerate() {
+            let range = s![.., k * columns..(k + 1) * columns];
+            let weight = point.weight.slice(range);
+            sums.losses[k] += penalty(weight.iter(), run.c);
+            let mut gradient = sums.gradient.weight.slice_mut(range);
+            gradient.scaled_add(1.0 / run.c, &weight);
+        }
+        let gradients = self.basis.gradient(&sums.gradient);
+        let each = gradients.axis_chunks_iter(Axis(1), columns);
+        for ((&run, loss), gradient) in running.iter().zip(sums.losses).zip(each) {
+            self.runs[run]
+                .minimiser
+                .tell(loss, flat(gradient.to_owned()));
+        }
+    }
+
+    /// The weights of coordinates, one after another, of these problems.
+    fn point(&self, coordinates: &[&Array1<f64>], problems: &[usize]) -> Point {
+        let columns = self.objective.labels.columns();
+        let height = self.start.weight.nrows() + 1;
+        let shape = (height, columns * problems.len());
+        let side_by_side = Array2::from_shape_fn(shape, |(row, column)| {
+            coordinates[column / columns][row * columns + column % columns]
+        });
+        let mut point = self.basis.point(side_by_side.view());
+        for (k, problem) in problems.iter().enumerate() {
+            let to = k * columns..(k + 1) * columns;
+            let from = problem * columns..(problem + 1) * columns;
+            let mut weight = point.weight.slice_mut(s![.., to.clone()]);
+            weight += &self.start.weight.slice(s![.., from.clone()]);
+            let mut bias = point.bias.slice_mut(s![to]);
+            bias += &self.start.bias.slice(s![from]);
+        }
+        point
+    }
+
+    fn solution(&self, run: &Run) -> Solution {
+        let (coordinates, loss) = run.minimiser.best();
+        let point = self.point(&[coordinates], &[run.problem]);
+        Solution {
+            weight: point.weight,
+            bias: point.bias,
+            loss,
+            evaluations: run.minimiser.evaluations(),
+            converged: run.minimiser.state() == State::Converged,
+        }
+    }
+}
+
+pub(super) fn penalty<'a>(weights: impl Iterator<Item = &'a f64>, c: f64) -> f64 {
+    weights.map(|weight| weight * weight).sum::<f64>() / (2.0 * c)
+}
+
+fn flat(gradient: Array2<f64>) -> Array1<f64> {
+    gradient.iter().copied().collect()
+}
+
+/// At most twice `wanted` of the rows, evenly.
+fn sample(rows: usize, wanted: usize) -> Vec<usize> {
+    (0..rows).step_by((rows / wanted).max(1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample;
+
+    #[test]
+    fn a_sample_is_even_and_holds_all_rows_where_there_are_few() {
+        assert_eq!(sample(3, 5), [0, 1, 2]);
+        assert_eq!(sample(9, 5).len(), 9);
+        assert_eq!(sample(20, 5), [0, 4, 8, 12, 16]);
+    }
+}
