@@ -9,19 +9,16 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{TensorElementType, ValueType};
 
 use super::device::{self, Provider};
-use super::{BackboneOptions, INPUT, Runtime, load_error, wrong_output};
+use super::{BackboneOptions, INPUT, Runtime, load_error, plan, wrong_output};
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
-
-/// Above this many parameters, matrices are not copied into the order that the processor likes best:
-/// the copy takes longer than it saves, and as much memory as the weights.
-const MOST_PREPACKED: u64 = 500_000_000;
 
 pub(super) fn open(
     runtime: &Runtime,
     card: &ModelCard,
     exported: &Exported,
     options: &BackboneOptions,
+    threads: usize,
 ) -> Result<Session, ModelError> {
     let device = options.device;
     let file = &exported.path;
@@ -39,9 +36,9 @@ pub(super) fn open(
         })?
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(|e| load_error(file)(e.into()))?
-        .with_intra_threads(options.threads)
+        .with_intra_threads(threads)
         .map_err(|e| load_error(file)(e.into()))?
-        .with_prepacking(card.parameters <= MOST_PREPACKED)
+        .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
         .map_err(|e| load_error(file)(e.into()))?
         .commit_from_file(file)
         .map_err(load_error(file))
