@@ -5,8 +5,8 @@ use std::thread;
 use super::BackboneOptions;
 use crate::model::{ModelCard, ModelError};
 
-/// Patches of a run on the processor, about: with twice as many, products of matrices take a few
-/// percent longer, and with one image of 256 patches at a time they do too.
+/// Patches of a run on the processor, about. On one core ViT-S in f32 was 2 % slower with 1,024, 7 to
+/// 8 % with 2,048; with 256 it was within noise, but small models would pay more for each run.
 const PATCHES: u32 = 512;
 
 /// Parameters that all sessions hold together, at most, where there is more than one. Above this,
