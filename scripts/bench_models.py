@@ -5,13 +5,14 @@ All take the same model, batch size and threads, and take turns, several rounds;
 from round to round. PyTorch's models stay loaded between their turns and are given tensors that are
 ready in memory, of which they compute the last block's tokens. `extract` reads PNG files, prepares
 them, computes the tokens of five blocks and writes a cache; its speed is that of its own summary,
-which does not count loading. Needs Python 3.11 and requirements-models.txt, and built programs:
+which does not count loading. Needs Python 3.11, requirements-models.txt and g++, and built programs:
 cargo build --release --bins
 """
 
 import argparse
 import itertools
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,11 +52,18 @@ def parse_arguments():
     parser.add_argument(
         "--seconds", type=float, default=5, help="of a turn, about (default: %(default)s)"
     )
-    parser.add_argument("--compile", action="store_true", help="torch.compile too, which is slow")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="torch.compile too, which takes minutes before each comparison (default: yes)",
+    )
     parser.add_argument("--extract", type=Path, default=bench_home.default_extract())
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.compile and not shutil.which(os.environ.get("CXX", "g++")):
+        parser.error("torch.compile: found no `g++`; install it, or give --no-compile")
     if unknown := [name for name in arguments.models if width_of(name) not in TIMM]:
         parser.error(f"`{unknown[0]}`: expected a ViT-S/14 or ViT-B/14 of DINOv2")
     return arguments
@@ -120,7 +128,7 @@ class Extract:
         self.home, self.name, self.batch = home, name, arguments.batch_size
         self.words = ["--image-size", size, "--provider", "cpu", "--precision", precision]
         self.words += ["--batch-size", self.batch, "--threads", arguments.threads]
-        self.parity = bench_home.parity(self.run(self.batch, "--parity-bound=-2"))
+        self.parity = bench_home.parity(self.run(self.batch, "--parity-bound=0"))
 
     def turn(self, batches):
         return self.run(batches * self.batch, "--parity-slices", 0)["slices_per_second"]

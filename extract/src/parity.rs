@@ -137,48 +137,17 @@ pub fn is_finite(tokens: &TokenBatch) -> bool {
     rows.flatten().all(finite) && tokens.patch.iter().flatten().all(finite)
 }
 
-/// The tokens of slices, in batches as large as the backbone takes.
+/// The tokens of slices.
 ///
 /// # Errors
 ///
 /// What [`Backbone::embed`] gives.
 pub fn tokens(backbone: &mut Backbone, pixels: &Array4<f32>) -> Result<TokenBatch, ModelError> {
-    let batch = backbone.options().batch_size as usize;
-    let mut parts = Vec::new();
-    for pixels in pixels.axis_chunks_iter(Axis(0), batch) {
-        parts.push(backbone.embed(SliceBatch {
-            pixels: pixels.to_owned(),
-            slices: Vec::new(),
-            masks: Vec::new(),
-        })?);
-    }
-    Ok(joined(&parts))
-}
-
-fn joined(parts: &[TokenBatch]) -> TokenBatch {
-    TokenBatch {
-        cls: stacked(parts, |part| &part.cls),
-        mean: stacked(parts, |part| &part.mean),
-        patch: stacked(parts, |part| &part.patch),
+    backbone.embed(SliceBatch {
+        pixels: pixels.clone(),
         slices: Vec::new(),
         masks: Vec::new(),
-    }
-}
-
-/// The rows of all parts, layer by layer.
-fn stacked<D: ndarray::RemoveAxis>(
-    parts: &[TokenBatch],
-    layers: impl Fn(&TokenBatch) -> &Vec<ndarray::Array<f32, D>>,
-) -> Vec<ndarray::Array<f32, D>> {
-    let count = parts.first().map_or(0, |part| layers(part).len());
-    let layer = |index: usize| {
-        let views: Vec<_> = parts
-            .iter()
-            .map(|part| layers(part)[index].view())
-            .collect();
-        concatenate(Axis(0), &views).ok()
-    };
-    (0..count).filter_map(layer).collect()
+    })
 }
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ mod tests {
         };
         let load = || Backbone::load(&runtime, &card, &exported, options.clone()).unwrap();
         let (mut plain, mut bound) = (load(), load());
-        bound.buffers = Some(super::Buffers::new(&bound.session, &options).unwrap());
+        let runner = &mut bound.runners[0];
+        runner.buffers = Some(super::Buffers::new(&runner.session, &options).unwrap());
         let pixels = Array4::from_shape_fn((4, 3, 56, 56), |(b, c, y, x)| {
             ((b * 7 + c * 5 + y * 3 + x) % 11) as f32 / 5.0 - 1.0
         });

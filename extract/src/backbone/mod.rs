@@ -1,20 +1,24 @@
-//! The backbone: the one ONNX Runtime session. Nothing else in the program knows ONNX Runtime.
+//! The backbone: ONNX Runtime's sessions. Nothing else in the program knows ONNX Runtime.
 
 mod buffers;
 mod device;
+mod plan;
+mod runner;
 mod runtime;
 mod session;
 
+use std::iter;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
 
 use cache::{LayerShape, Mask, ModelMeta, SliceMeta, TokenBatch, Tokens};
-use half::f16;
-use ndarray::{Array, Array4, ArrayViewD, Axis, Dimension, Slice};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
-use ort::value::TensorRef;
+use ndarray::{Array, Array4, Axis, RemoveAxis, concatenate};
 
-use self::buffers::Buffers;
 pub use self::device::{Device, Precision, Provider};
+use self::plan::Plan;
+use self::runner::Runner;
 pub use self::runtime::Runtime;
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
@@ -42,9 +46,9 @@ pub struct BackboneOptions {
     pub layers: u32,
     /// Which tokens are kept.
     pub tokens: Tokens,
-    /// Threads of one run; 0 for as many as there are cores.
+    /// Threads; 0 for as many as there are cores.
     pub threads: usize,
-    /// Most slices of a run.
+    /// Slices of a batch.
     pub batch_size: u32,
     /// Where and how precisely it computes.
     pub device: Device,
@@ -52,12 +56,9 @@ pub struct BackboneOptions {
 
 /// A loaded backbone.
 pub struct Backbone {
-    session: Session,
-    /// What a GPU reads from and writes to; the processor takes arrays as they are.
-    buffers: Option<Buffers>,
-    outputs: RunOptions<HasSelectedOutputs>,
+    plan: Plan,
+    runners: Vec<Runner>,
     exported: Exported,
-    shapes: Vec<LayerShape>,
     options: BackboneOptions,
 }
 
@@ -76,21 +77,19 @@ impl Backbone {
         options: BackboneOptions,
     ) -> Result<Backbone, ModelError> {
         check_layers(card, &options)?;
-        let session = session::open(runtime, card, exported, &options)?;
-        let file = &exported.path;
-        let shapes = session::check(&session, file, card, &options)?;
-        let buffers = match options.device.provider.is_gpu() {
-            true => Some(Buffers::new(&session, &options).map_err(load_error(file))?),
-            false => None,
-        };
+        let plan = Plan::of(card, &options)?;
+        let open = |&threads: &usize| Runner::open(runtime, card, exported, &options, threads);
         Ok(Backbone {
-            outputs: selected(&options).map_err(load_error(file))?,
+            runners: in_parallel(plan.threads.iter(), open)?,
             exported: exported.clone(),
-            session,
-            buffers,
-            shapes,
+            plan,
             options,
         })
+    }
+
+    /// The graph.
+    pub fn exported(&self) -> &Exported {
+        &self.exported
     }
 
     /// Name and hash of the model, as a cache records them.
@@ -105,109 +104,73 @@ impl Backbone {
 
     /// The shape of each layer's tokens, oldest first.
     pub fn shapes(&self) -> &[LayerShape] {
-        &self.shapes
+        self.runners.first().map_or(&[], |runner| &runner.shapes)
     }
 
-    /// Embeds a batch of slices, at most as many as `batch_size` says.
+    /// Embeds a batch of slices, in parts that do not depend on the number of threads.
     ///
     /// `batch.pixels` is `[B, 3, S, S]`. The result's tokens are as in [`TokenBatch`]: without
     /// register tokens, oldest block first. Slices and masks pass through.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Run`] if the run fails (out of memory, wrong `S`).
+    /// [`ModelError::Run`] if a run fails (out of memory, wrong `S`).
     pub fn embed(&mut self, batch: SliceBatch) -> Result<TokenBatch, ModelError> {
-        let failed = run_error(&self.exported.path);
         let pixels = batch.pixels.as_standard_layout();
-        let rows = pixels.len_of(Axis(0));
-        let computed = match &self.buffers {
-            Some(_) => self.options.batch_size as usize,
-            None => rows,
+        let (file, options) = (&self.exported.path, &self.options);
+        let parts = pixels.axis_chunks_iter(Axis(0), self.plan.slices);
+        let parts = Mutex::new(parts.enumerate());
+        let next = || parts.lock().ok().and_then(|mut parts| parts.next());
+        let work = |runner: &mut Runner| {
+            let embed = |(index, pixels)| Ok((index, runner.tokens(pixels, file, options)?));
+            iter::from_fn(next)
+                .map(embed)
+                .collect::<Result<Vec<_>, _>>()
         };
-        let outputs = match &mut self.buffers {
-            Some(buffers) => buffers.run(&mut self.session, pixels.view()),
-            None => TensorRef::from_array_view(pixels.view()).and_then(|input| {
-                let inputs = ort::inputs![INPUT => input];
-                self.session.run_with_options(inputs, &self.outputs)
-            }),
-        };
-        let outputs = Outputs {
-            outputs: outputs.map_err(&failed)?,
-            rows,
-            computed,
-            shapes: &self.shapes,
-            file: &self.exported.path,
-        };
+        let done = in_parallel(self.runners.iter_mut(), work)?;
+        let mut done: Vec<(usize, TokenBatch)> = done.into_iter().flatten().collect();
+        done.sort_by_key(|part| part.0);
+        let parts: Vec<TokenBatch> = done.into_iter().map(|part| part.1).collect();
         Ok(TokenBatch {
-            cls: outputs.tokens("cls", |shape| vec![shape.cls])?,
-            mean: outputs.tokens("mean", |shape| vec![shape.patch])?,
-            patch: match self.options.tokens {
-                Tokens::Cls => Vec::new(),
-                Tokens::All => outputs.tokens("patch", |shape| {
-                    vec![shape.grid[0] * shape.grid[1], shape.patch]
-                })?,
-            },
+            cls: stacked(&parts, |part| &part.cls),
+            mean: stacked(&parts, |part| &part.mean),
+            patch: stacked(&parts, |part| &part.patch),
             slices: batch.slices,
             masks: batch.masks,
         })
     }
 }
 
-/// What a run gives.
-struct Outputs<'a> {
-    outputs: SessionOutputs<'a>,
-    /// Number of slices that were asked for.
-    rows: usize,
-    /// Number of slices that were computed: more where a batch was filled up.
-    computed: usize,
-    shapes: &'a [LayerShape],
-    file: &'a Path,
+/// What `work` makes of each item, on a thread for each but where there is one only.
+fn in_parallel<I: Send, T: Send>(
+    items: impl ExactSizeIterator<Item = I>,
+    work: impl Fn(I) -> Result<T, ModelError> + Sync,
+) -> Result<Vec<T>, ModelError> {
+    if items.len() == 1 {
+        return items.map(work).collect();
+    }
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items.map(|item| scope.spawn(move || work(item))).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    })
 }
 
-impl Outputs<'_> {
-    /// The tokens of a kind, an array per layer, oldest first, of `axes` after the batch.
-    fn tokens<D: Dimension>(
-        &self,
-        kind: &str,
-        axes: impl Fn(&LayerShape) -> Vec<u32>,
-    ) -> Result<Vec<Array<f32, D>>, ModelError> {
-        let layers = (1..=self.shapes.len()).rev().zip(self.shapes);
-        layers
-            .map(|(layer, shape)| self.array(&format!("{kind}_{layer}"), &axes(shape)))
-            .collect()
-    }
-
-    fn array<D: Dimension>(&self, name: &str, axes: &[u32]) -> Result<Array<f32, D>, ModelError> {
-        let missing = || wrong_output(self.file, name, "missing", "present");
-        let value = self.outputs.get(name).ok_or_else(missing)?;
-        let array = match value.try_extract_array::<f32>() {
-            Ok(array) => self.rows(name, array, axes)?.to_owned(),
-            Err(_) => {
-                let array = value.try_extract_array::<f16>();
-                let array = array.map_err(run_error(self.file))?;
-                self.rows(name, array, axes)?.mapv(f16::to_f32)
-            }
-        };
-        let wrong = || wrong_output(self.file, name, "of other axes", "as it was declared");
-        array.into_dimensionality::<D>().map_err(|_| wrong())
-    }
-
-    /// The rows that were asked for. What a graph declares is not always what it computes.
-    fn rows<'v, T>(
-        &self,
-        name: &str,
-        mut array: ArrayViewD<'v, T>,
-        axes: &[u32],
-    ) -> Result<ArrayViewD<'v, T>, ModelError> {
-        let axes = axes.iter().map(|&n| n as usize);
-        let expected: Vec<usize> = std::iter::once(self.computed).chain(axes).collect();
-        if array.shape() != expected {
-            let [found, expected] = [array.shape(), &expected].map(|shape| format!("{shape:?}"));
-            return Err(wrong_output(self.file, name, &found, &expected));
-        }
-        array.slice_axis_inplace(Axis(0), Slice::from(..self.rows));
-        Ok(array)
-    }
+/// The rows of all parts, layer by layer.
+fn stacked<D: RemoveAxis>(
+    parts: &[TokenBatch],
+    layers: impl Fn(&TokenBatch) -> &Vec<Array<f32, D>>,
+) -> Vec<Array<f32, D>> {
+    let count = parts.first().map_or(0, |part| layers(part).len());
+    let layer = |index: usize| {
+        let rows = parts.iter().map(|part| layers(part)[index].view());
+        concatenate(Axis(0), &rows.collect::<Vec<_>>()).ok()
+    };
+    (0..count).filter_map(layer).collect()
 }
 
 fn check_layers(card: &ModelCard, options: &BackboneOptions) -> Result<(), ModelError> {
@@ -219,12 +182,6 @@ fn check_layers(card: &ModelCard, options: &BackboneOptions) -> Result<(), Model
         found: options.layers,
         most: card.layers,
     })
-}
-
-fn selected(options: &BackboneOptions) -> ort::Result<RunOptions<HasSelectedOutputs>> {
-    let names = session::outputs(options).into_iter();
-    let selector = names.fold(OutputSelector::no_default(), OutputSelector::with);
-    Ok(RunOptions::new()?.with_outputs(selector))
 }
 
 fn wrong_output(file: &Path, name: &str, found: &str, expected: &str) -> ModelError {

@@ -9,19 +9,16 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{TensorElementType, ValueType};
 
 use super::device::{self, Provider};
-use super::{BackboneOptions, INPUT, Runtime, load_error, wrong_output};
+use super::{BackboneOptions, INPUT, Runtime, load_error, plan, wrong_output};
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
-
-/// Above this many parameters, matrices are not copied into the order that the processor likes best:
-/// the copy takes longer than it saves, and as much memory as the weights.
-const MOST_PREPACKED: u64 = 500_000_000;
 
 pub(super) fn open(
     runtime: &Runtime,
     card: &ModelCard,
     exported: &Exported,
     options: &BackboneOptions,
+    threads: usize,
 ) -> Result<Session, ModelError> {
     let device = options.device;
     let file = &exported.path;
@@ -35,16 +32,22 @@ pub(super) fn open(
         .with_execution_providers(providers)
         .map_err(|source| ModelError::Provider {
             provider: device.provider.name(),
-            source: Box::new(ort::Error::<()>::from(source)),
+            source: cause(&source.to_string()).into(),
         })?
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(|e| load_error(file)(e.into()))?
-        .with_intra_threads(options.threads)
+        .with_intra_threads(threads)
         .map_err(|e| load_error(file)(e.into()))?
-        .with_prepacking(card.parameters <= MOST_PREPACKED)
+        .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
         .map_err(|e| load_error(file)(e.into()))?
         .commit_from_file(file)
         .map_err(load_error(file))
+}
+
+/// What ONNX Runtime says without where in its source it says so.
+fn cause(text: &str) -> &str {
+    let cause = text.rsplit_once(" : FAIL : ");
+    cause.map_or(text, |(_, cause)| cause).trim()
 }
 
 /// The names of the outputs that are asked for.
@@ -145,5 +148,18 @@ fn tensor(
             }
         }
         Some(other) => Err(wrong_output(file, name, &format!("{other:?}"), &wanted)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn the_cause_of_a_failure_is_what_follows_its_place_in_the_source() {
+        let text =
+            "/onnxruntime_src/a.cc:2043 Get() [ONNXRuntimeError] : 1 : FAIL : no libcuda.so.1\n";
+        assert_eq!(cause(text), "no libcuda.so.1");
+        assert_eq!(cause("built without it"), "built without it");
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::Tokens;
+use cache::{TokenBatch, Tokens};
 use clap::{ArgGroup, Args, ValueEnum};
+use ndarray::Array4;
 
 use super::eprint_line;
 use crate::backbone::{Backbone, BackboneOptions, Device, Precision, Provider, Runtime};
@@ -56,7 +57,7 @@ pub struct BackboneArgs {
     /// Slices of the dataset that are compared so; 0 for none
     #[arg(long, help_heading = "Device", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(..=1024))]
     pub parity_slices: u32,
-    /// Slices in a run of the backbone
+    /// Slices in a batch
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub batch_size: u32,
     /// Threads [default: the number of cores]
@@ -195,31 +196,54 @@ impl BackboneArgs {
 
     /// Compares some of the dataset's slices on the processor in f32, by ONNX's own operators where
     /// the graph is ours, with how they are going to be computed; `None` where that is the same.
-    pub(super) fn pass(&self, gate: &Gate, opened: &mut Opened) -> anyhow::Result<Option<Parity>> {
+    /// Only one of the two is in memory at a time, so what was opened is opened again.
+    pub(super) fn pass(
+        &self,
+        gate: &Gate,
+        mut opened: Opened,
+    ) -> anyhow::Result<(Opened, Option<Parity>)> {
         let ours = gate.card.vit.is_some() && self.onnx.is_none();
         let is_reference = opened.backbone.options().device.is_reference();
         if self.parity_slices == 0 || (is_reference && !ours) {
-            return Ok(None);
+            return Ok((opened, None));
         }
         let count = self.parity_slices as usize;
         let Some(pixels) = parity::slices(gate.dataset, gate.recipe, count) else {
             eprint_line(
                 "warning: the parity gate was left out: none of the samples that it takes can be read",
             );
-            return Ok(None);
+            return Ok((opened, None));
         };
         let found = parity::tokens(&mut opened.backbone, &pixels)?;
-        let flavour = if ours { Flavour::Plain } else { Flavour::Fused };
-        let exported = self.exported(gate.home, gate.card, flavour)?;
-        let options = self.options(gate.card, Device::REFERENCE);
-        let mut reference = Backbone::load(&opened.runtime, gate.card, &exported, options)?;
-        let expected = parity::tokens(&mut reference, &pixels)?;
-        if !parity::is_finite(&expected) {
-            return Err(ModelError::NotFinite(exported.path).into());
-        }
+        let Opened { runtime, backbone } = opened;
+        let (exported, options) = (backbone.exported().clone(), backbone.options().clone());
+        drop(backbone);
+        let expected = self.reference(gate, &runtime, &pixels)?;
         let parity = Parity::of(&expected, &found);
         parity.check(self.parity_bound)?;
-        Ok(Some(parity))
+        let backbone = Backbone::load(&runtime, gate.card, &exported, options)?;
+        Ok((Opened { runtime, backbone }, Some(parity)))
+    }
+
+    /// The tokens of `pixels` on the processor in f32.
+    fn reference(
+        &self,
+        gate: &Gate,
+        runtime: &Runtime,
+        pixels: &Array4<f32>,
+    ) -> Result<TokenBatch, ModelError> {
+        let flavour = match self.onnx {
+            None if gate.card.vit.is_some() => Flavour::Plain,
+            _ => Flavour::Fused,
+        };
+        let exported = self.exported(gate.home, gate.card, flavour)?;
+        let options = self.options(gate.card, Device::REFERENCE);
+        let mut backbone = Backbone::load(runtime, gate.card, &exported, options)?;
+        let tokens = parity::tokens(&mut backbone, pixels)?;
+        match parity::is_finite(&tokens) {
+            true => Ok(tokens),
+            false => Err(ModelError::NotFinite(exported.path)),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;
     check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
-    let mut opened = args.backbone.open(&home, &card)?;
+    let opened = args.backbone.open(&home, &card)?;
     let meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
     let dir = cache_dir(&args.cache, &meta)?;
     if CacheMeta::read(&dir).is_ok_and(|meta| meta.complete) {
@@ -46,7 +46,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         recipe: &recipe,
     };
     // Before there is a cache, which would keep another precision from being tried after a failure.
-    let parity = args.backbone.pass(&gate, &mut opened)?;
+    let (mut opened, parity) = args.backbone.pass(&gate, opened)?;
     let mut writer = CacheWriter::open(&dir, meta)?;
     if let Some(parity) = parity {
         writer.set_parity(serde_json::to_value(parity)?);

@@ -133,7 +133,7 @@ pub enum ModelError {
     },
     /// A provider cannot run here.
     #[error(
-        "the provider `{provider}` cannot run here: {source}\nhint: `scripts/install_onnxruntime --gpu` installs what GPUs need besides NVIDIA's driver; `--provider cpu` needs none of it"
+        "the provider `{provider}` cannot run here: {source}\nhint: `libcuda` is NVIDIA's driver, `libnvinfer` and `libnvonnxparser` are TensorRT's; `scripts/install_onnxruntime --gpu` installs the rest; `--provider cpu` needs none of it"
     )]
     Provider {
         /// The provider.
