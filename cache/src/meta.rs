@@ -80,7 +80,7 @@ pub struct CacheMeta {
     /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<Value>,
-    /// Slices in a run of the backbone.
+    /// Slices in a batch, some or all of which are a run of the backbone.
     pub batch_size: u32,
     /// Rows in every shard but the last.
     pub shard_rows: u32,

@@ -30,7 +30,7 @@ pub struct Job<'a> {
     pub reader: &'a Reader,
     /// From voxels to pixels.
     pub recipe: &'a Preprocess,
-    /// Slices in a run of the backbone.
+    /// Slices in a batch.
     pub batch_size: usize,
     /// Threads that read and prepare samples.
     pub readers: usize,
