@@ -154,16 +154,30 @@ fn few_shots_are_drawn_several_times_and_the_same_again() {
 fn a_saved_head_gives_the_same_scores_again_and_is_applied_to_other_data() {
     let lab = Lab::new();
     three_splits(&lab, &[]);
-    let trained = records(&lab.probe_with("linear", &QUICK).expect(0)).remove(0);
-    let head = lab.path("runs").join(trained["head"].as_str().unwrap());
-    let head = head.to_str().unwrap();
-    let predict = |more: &[&str]| {
+    let predict = |head: &str, more: &[&str]| {
         let words = [&["--head", head, "--format", "json"], more].concat();
         records(&lab.probe_with("predict", &words).expect(0)).remove(0)
     };
-    let applied = predict(&["--eval", "test"]);
-    assert_eq!(applied["metrics"], trained["metrics"]);
-    assert_eq!(applied["ci"], trained["ci"]);
+    let mut heads = Vec::new();
+    for (probe, words) in [
+        ("linear", &QUICK[..]),
+        ("logreg", &["--C", "0.01,1", "--format", "json"]),
+    ] {
+        let trained = records(&lab.probe_with(probe, words).expect(0)).remove(0);
+        assert!(auroc(&trained) > 0.95, "{trained}");
+        assert_eq!(trained["chosen_on"], "val");
+        let head = lab.path("runs").join(trained["head"].as_str().unwrap());
+        let head = head.to_str().unwrap().to_owned();
+        let applied = predict(&head, &["--eval", "test"]);
+        for measure in ["auroc_macro", "f1_macro", "accuracy"] {
+            assert_eq!(applied["metrics"][measure], trained["metrics"][measure]);
+        }
+        let brier = [&applied, &trained].map(|r| r["metrics"]["brier"].as_f64().unwrap());
+        assert!((brier[0] - brier[1]).abs() < 1e-6, "{brier:?}");
+        assert_eq!(applied["ci"], trained["ci"]);
+        heads.push(head);
+    }
+    let head = &heads[0];
     let mut csv = String::from("image\n");
     for i in 0..5u32 {
         lab.png(&format!("new/{i}.png"), i, 100 + i);
@@ -171,7 +185,7 @@ fn a_saved_head_gives_the_same_scores_again_and_is_applied_to_other_data() {
     }
     let table = lab.write("new.csv", csv);
     Run::of(&mut lab.extract_as("new", "manifest", &table)).expect(0);
-    let unlabelled = predict(&["--dataset", "new"]);
+    let unlabelled = predict(head, &["--dataset", "new"]);
     assert_eq!(unlabelled["n_test"], 5);
     assert!(unlabelled["metrics"].as_object().unwrap().is_empty());
     let file = unlabelled["predictions"].as_str().unwrap();

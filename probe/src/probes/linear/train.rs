@@ -1,21 +1,22 @@
 //! Training all heads at the same time.
 //!
-//! Heads that see the same features share their matrix products: their outputs stand side by side.
-//! The products are cut along the features into pieces of a fixed size, which threads take, and the
-//! pieces' results are added in their order: so a result does not depend on the number of threads.
+//! The outputs of all heads stand side by side, in an order in which those that see a token are
+//! neighbours: so each token's features are multiplied once, with the weights of all heads that see
+//! them. The products are cut along the features into pieces of a fixed size, which threads take, and
+//! the pieces' results are added in their order: so a result does not depend on the number of threads.
 
 use std::ops::Range;
 
 use half::f16;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::super::widen;
-use super::{Columns, Data, Head, HeadOptions, Inputs, Loss};
+use super::{Columns, Data, Head, HeadOptions, Loss};
 
 /// Features of a piece.
-const PIECE: usize = 512;
+const PIECE: usize = 256;
 
 /// How long, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,27 +44,20 @@ pub fn train(
     schedule: Schedule,
     batches: impl Iterator<Item = Vec<usize>>,
 ) -> Vec<Head> {
-    let mut groups = Group::all(data.columns, heads);
+    let mut bench = Bench::new(data.columns, heads);
     for (step, rows) in batches.take(schedule.steps).enumerate() {
         let batch = gathered(data.features, &rows);
-        forward(&mut groups, batch.view());
-        let heads = groups
-            .iter_mut()
-            .flat_map(|group| group.logits.axis_chunks_iter_mut(Axis(1), group.outputs));
-        let heads: Vec<_> = heads.collect();
+        let mut logits = bench.forward(batch.view());
+        let heads: Vec<_> = logits
+            .axis_chunks_iter_mut(Axis(1), bench.outputs)
+            .collect();
         heads
             .into_par_iter()
             .for_each(|logits| loss.gradient(logits, data.targets, &rows));
-        backward(
-            &mut groups,
-            batch.view(),
-            schedule.factor(step),
-            schedule.momentum,
-        );
+        let factor = schedule.factor(step);
+        bench.backward(batch.view(), logits.view(), factor, schedule.momentum);
     }
-    let mut trained: Vec<(usize, Head)> = groups.iter().flat_map(Group::heads).collect();
-    trained.sort_by_key(|(index, _)| *index);
-    trained.into_iter().map(|(_, head)| head).collect()
+    bench.heads(data.columns)
 }
 
 /// Rows in f32, `[B, F]`.
@@ -76,137 +70,101 @@ fn gathered(features: ArrayView2<'_, f16>, rows: &[usize]) -> Array2<f32> {
     batch
 }
 
-/// Heads that see the same features, `H` of them.
-struct Group {
+/// All heads, `H` of them with `O` outputs each, side by side.
+struct Bench {
+    /// Each head's number among those that were given, in the order in which they stand here.
     heads: Vec<(usize, HeadOptions)>,
     outputs: usize,
     pieces: Vec<Piece>,
+    /// `[H * O]`.
     bias: Array1<f32>,
     bias_velocity: Array1<f32>,
-    /// `[B, H * O]`, and after the loss its gradient.
-    logits: Array2<f32>,
 }
 
-/// The weights of some of a group's features.
+/// Some features of a token, with the weights of the heads that see them.
 struct Piece {
-    /// First column in the matrix of features.
-    first: usize,
-    /// `[P, H * O]`.
+    /// Columns in the matrix of features.
+    features: Range<usize>,
+    /// Columns in the matrix of outputs.
+    outputs: Range<usize>,
+    /// `[P, outputs]`.
     weight: Array2<f32>,
     velocity: Array2<f32>,
-    /// This piece's part of the logits, `[B, H * O]`.
+    /// This piece's part of the logits, `[B, outputs]`.
     partial: Array2<f32>,
 }
 
-impl Group {
-    fn all(columns: &Columns, heads: Vec<Head>) -> Vec<Group> {
-        let mut groups: Vec<(Inputs, Vec<(usize, Head)>)> = Vec::new();
-        for (index, head) in heads.into_iter().enumerate() {
+impl Bench {
+    /// Heads without the mean token come first, from few blocks to many, then those with it, from many
+    /// to few: those that see a token are neighbours.
+    fn new(columns: &Columns, heads: Vec<Head>) -> Bench {
+        let mut heads: Vec<(usize, Head)> = heads.into_iter().enumerate().collect();
+        heads.sort_by_key(|(_, head)| {
             let inputs = head.options.inputs;
-            match groups.iter_mut().find(|(own, _)| *own == inputs) {
-                Some((_, heads)) => heads.push((index, head)),
-                None => groups.push((inputs, vec![(index, head)])),
-            }
-        }
-        let groups = groups.into_iter();
-        groups
-            .map(|(inputs, heads)| Group::new(columns.range(inputs), &heads))
-            .collect()
-    }
-
-    fn new(range: Range<usize>, heads: &[(usize, Head)]) -> Group {
-        let outputs = heads[0].1.bias.len();
-        let width = heads.len() * outputs;
-        let weights: Vec<_> = heads.iter().map(|(_, head)| head.weight.t()).collect();
-        let weight = concatenate(Axis(1), &weights).unwrap_or_default();
-        let pieces = weight.axis_chunks_iter(Axis(0), PIECE).enumerate();
-        let pieces = pieces.map(|(index, weight)| Piece {
-            first: range.start + index * PIECE,
-            weight: weight.as_standard_layout().into_owned(),
-            velocity: Array2::zeros(weight.dim()),
-            partial: Array2::zeros((0, width)),
+            let blocks = inputs.blocks as isize;
+            (inputs.mean, if inputs.mean { -blocks } else { blocks })
         });
-        Group {
+        let outputs = heads.first().map_or(0, |(_, head)| head.bias.len());
+        let bias: Array1<f32> = heads.iter().flat_map(|(_, h)| h.bias.to_vec()).collect();
+        let pieces = pieces(columns).filter_map(|features| {
+            let sees = |(_, head): &(usize, Head)| {
+                columns.range(head.options.inputs).start <= features.start
+                    && features.start < columns.range(head.options.inputs).end
+            };
+            let first = heads.iter().position(sees)?;
+            let last = heads.iter().rposition(sees)?;
+            let seeing = &heads[first..=last];
+            Some(Piece::new(columns, features, first * outputs, seeing))
+        });
+        Bench {
             pieces: pieces.collect(),
             heads: heads
                 .iter()
                 .map(|(index, head)| (*index, head.options))
                 .collect(),
             outputs,
-            bias: heads
-                .iter()
-                .flat_map(|(_, head)| head.bias.iter().copied())
-                .collect(),
-            bias_velocity: Array1::zeros(width),
-            logits: Array2::zeros((0, width)),
+            bias_velocity: Array1::zeros(bias.len()),
+            bias,
         }
     }
 
-    fn learning_rates(&self, factor: f32) -> Array1<f32> {
+    /// `logits = x W + b`, `[B, H * O]`.
+    fn forward(&mut self, batch: ArrayView2<'_, f32>) -> Array2<f32> {
+        self.pieces.par_iter_mut().for_each(|piece| {
+            let shape = (batch.nrows(), piece.outputs.len());
+            if piece.partial.dim() != shape {
+                piece.partial = Array2::zeros(shape);
+            }
+            let x = batch.slice(s![.., piece.features.clone()]);
+            general_mat_mul(1.0, &x, &piece.weight, 0.0, &mut piece.partial);
+        });
+        let mut logits = Array2::zeros((batch.nrows(), self.bias.len()));
+        logits += &self.bias;
+        for piece in &self.pieces {
+            let mut logits = logits.slice_mut(s![.., piece.outputs.clone()]);
+            logits += &piece.partial;
+        }
+        logits
+    }
+
+    /// `v = momentum * v + x' g`, `W -= rate * v`, of the gradient `g` `[B, H * O]`.
+    fn backward(
+        &mut self,
+        batch: ArrayView2<'_, f32>,
+        gradient: ArrayView2<'_, f32>,
+        factor: f32,
+        momentum: f32,
+    ) {
         let rates = self
             .heads
             .iter()
             .flat_map(|(_, head)| std::iter::repeat_n(head.learning_rate * factor, self.outputs));
-        rates.collect()
-    }
-
-    fn heads(&self) -> Vec<(usize, Head)> {
-        let weights: Vec<_> = self
-            .pieces
-            .iter()
-            .map(|piece| piece.weight.view())
-            .collect();
-        let weight = concatenate(Axis(0), &weights).unwrap_or_default();
-        let head = |(k, &(index, options)): (usize, &(usize, HeadOptions))| {
-            let columns = k * self.outputs..(k + 1) * self.outputs;
-            let weight = weight.slice(s![.., columns.clone()]);
-            let head = Head {
-                options,
-                weight: weight.t().as_standard_layout().into_owned(),
-                bias: self.bias.slice(s![columns]).to_owned(),
-            };
-            (index, head)
-        };
-        self.heads.iter().enumerate().map(head).collect()
-    }
-}
-
-impl Piece {
-    fn columns<'a>(&self, batch: ArrayView2<'a, f32>) -> ArrayView2<'a, f32> {
-        let end = self.first + self.weight.nrows();
-        batch.slice_move(s![.., self.first..end])
-    }
-}
-
-/// `logits = x W + b`.
-fn forward(groups: &mut [Group], batch: ArrayView2<'_, f32>) {
-    let pieces = groups.iter_mut().flat_map(|group| &mut group.pieces);
-    let pieces: Vec<&mut Piece> = pieces.collect();
-    pieces.into_par_iter().for_each(|piece| {
-        let shape = (batch.nrows(), piece.weight.ncols());
-        if piece.partial.dim() != shape {
-            piece.partial = Array2::zeros(shape);
-        }
-        let x = piece.columns(batch);
-        general_mat_mul(1.0, &x, &piece.weight, 0.0, &mut piece.partial);
-    });
-    for group in groups {
-        let shape = (batch.nrows(), group.bias.len());
-        group.logits = Array2::from_shape_fn(shape, |(_, output)| group.bias[output]);
-        for piece in &group.pieces {
-            group.logits += &piece.partial;
-        }
-    }
-}
-
-/// `v = momentum * v + x' g`, `W -= rate * v`, for all heads.
-fn backward(groups: &mut [Group], batch: ArrayView2<'_, f32>, factor: f32, momentum: f32) {
-    for group in groups {
-        let rates = group.learning_rates(factor);
-        let gradient = &group.logits;
-        group.pieces.par_iter_mut().for_each(|piece| {
-            let x = piece.columns(batch);
-            general_mat_mul(1.0, &x.t(), gradient, momentum, &mut piece.velocity);
+        let rates: Array1<f32> = rates.collect();
+        self.pieces.par_iter_mut().for_each(|piece| {
+            let x = batch.slice(s![.., piece.features.clone()]);
+            let gradient = gradient.slice(s![.., piece.outputs.clone()]);
+            general_mat_mul(1.0, &x.t(), &gradient, momentum, &mut piece.velocity);
+            let rates = rates.slice(s![piece.outputs.clone()]);
             let rows = piece
                 .weight
                 .outer_iter_mut()
@@ -215,10 +173,85 @@ fn backward(groups: &mut [Group], batch: ArrayView2<'_, f32>, factor: f32, momen
                 ndarray::azip!((w in &mut weight, &v in velocity, &rate in &rates) *w -= rate * v);
             }
         });
-        group.bias_velocity *= momentum;
-        group.bias_velocity += &gradient.sum_axis(Axis(0));
-        group
-            .bias
-            .scaled_add(-1.0, &(&rates * &group.bias_velocity));
+        self.bias_velocity *= momentum;
+        self.bias_velocity += &gradient.sum_axis(Axis(0));
+        self.bias.scaled_add(-1.0, &(&rates * &self.bias_velocity));
+    }
+
+    /// The heads in the order in which they were given.
+    fn heads(&self, columns: &Columns) -> Vec<Head> {
+        let mut heads: Vec<(usize, Head)> = self
+            .heads
+            .iter()
+            .enumerate()
+            .map(|(place, &(index, options))| {
+                let outputs = place * self.outputs..(place + 1) * self.outputs;
+                let head = Head {
+                    options,
+                    weight: self.weight(columns.range(options.inputs), outputs.clone()),
+                    bias: self.bias.slice(s![outputs]).to_owned(),
+                };
+                (index, head)
+            })
+            .collect();
+        heads.sort_by_key(|(index, _)| *index);
+        heads.into_iter().map(|(_, head)| head).collect()
+    }
+
+    /// `[O, F]` of the head whose outputs and features are given.
+    fn weight(&self, features: Range<usize>, outputs: Range<usize>) -> Array2<f32> {
+        let mut weight = Array2::zeros((outputs.len(), features.len()));
+        let is_seen = |piece: &&Piece| features.contains(&piece.features.start);
+        for piece in self.pieces.iter().filter(is_seen) {
+            let [start, end] =
+                [piece.features.start, piece.features.end].map(|f| f - features.start);
+            let [first, last] = [outputs.start, outputs.end].map(|o| o - piece.outputs.start);
+            let source = piece.weight.slice(s![.., first..last]);
+            weight.slice_mut(s![.., start..end]).assign(&source.t());
+        }
+        weight
+    }
+}
+
+/// Columns of features: those of each token, cut.
+fn pieces(columns: &Columns) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    let tokens = columns.cls.iter().chain([&columns.mean]).map(move |width| {
+        start += width;
+        start - width..start
+    });
+    tokens.flat_map(|token| {
+        let end = token.end;
+        token
+            .step_by(PIECE)
+            .map(move |start| start..end.min(start + PIECE))
+    })
+}
+
+impl Piece {
+    /// Of the heads that see the features, whose first output is `first`.
+    fn new(
+        columns: &Columns,
+        features: Range<usize>,
+        first: usize,
+        heads: &[(usize, Head)],
+    ) -> Piece {
+        let outputs: usize = heads.iter().map(|(_, head)| head.bias.len()).sum();
+        let mut weight = Array2::zeros((features.len(), outputs));
+        let mut place = 0;
+        for (_, head) in heads {
+            let start = features.start - columns.range(head.options.inputs).start;
+            let source = head.weight.slice(s![.., start..start + features.len()]);
+            let next = place + head.bias.len();
+            weight.slice_mut(s![.., place..next]).assign(&source.t());
+            place = next;
+        }
+        Piece {
+            features,
+            outputs: first..first + outputs,
+            velocity: Array2::zeros(weight.dim()),
+            weight,
+            partial: Array2::zeros((0, outputs)),
+        }
     }
 }
