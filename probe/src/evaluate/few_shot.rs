@@ -31,7 +31,7 @@ pub struct FewShot {
 ///
 /// Under the strict protocol a draw takes, for each class, `shots` patients who have it (examples,
 /// where no patients are known) out of `train`, with all of their images; hyper-parameters are chosen
-/// on `val`. Under the study's there is one draw of [`study_draw`] out of `train` and `val`, and
+/// on `val`. Under the study's there is one draw, as its code makes it, out of `train` and `val`, and
 /// hyper-parameters are chosen on `test`, as its code does when no validation set is given.
 ///
 /// # Errors

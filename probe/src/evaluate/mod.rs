@@ -1,6 +1,6 @@
 //! From a cache to run records.
 //!
-//! Every probe goes the same way: [`Examples`] are read, cut into [`Parts`], a [`Probe`] is fitted on
+//! Every probe goes the same way: [`Examples`] are read, cut into `Parts`, a [`Probe`] is fitted on
 //! them and scores the last part, and the scores are measured.
 
 mod centroid;

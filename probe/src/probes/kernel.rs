@@ -87,12 +87,12 @@ mod x86 {
 
     #[target_feature(enable = "avx512f")]
     fn avx512_products(queries: &[[f32; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
-        products::<32, true>(queries, keys, tile)
+        products::<32, true>(queries, keys, tile);
     }
 
     #[target_feature(enable = "avx2,fma")]
     fn avx2_products(queries: &[[f32; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
-        products::<16, true>(queries, keys, tile)
+        products::<16, true>(queries, keys, tile);
     }
 
     pub(super) fn avx512(queries: &[[f32; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
