@@ -94,10 +94,12 @@ fn sigmoid(
     scale: f32,
     target: impl Fn(usize, usize) -> Option<bool>,
 ) {
-    for ((example, output), z) in logits.indexed_iter_mut() {
-        *z = target(example, output).map_or(0.0, |target| {
-            let target = f32::from(u8::from(target));
-            (1.0 / (1.0 + (-*z).exp()) - target) * scale
-        });
+    for (example, mut row) in logits.outer_iter_mut().enumerate() {
+        for (output, z) in row.iter_mut().enumerate() {
+            *z = target(example, output).map_or(0.0, |target| {
+                let target = f32::from(u8::from(target));
+                (1.0 / (1.0 + (-*z).exp()) - target) * scale
+            });
+        }
     }
 }
