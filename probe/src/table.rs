@@ -37,15 +37,17 @@ pub fn summary(records: &[RunRecord]) -> String {
     render(header.map(String::from).to_vec(), rows, 4)
 }
 
-/// The setting, and how it came to be.
+/// The setting, the recall of an approximate search, and how it came to be.
 fn setting(record: &RunRecord) -> String {
+    let recall = record.params.get("recall").and_then(Value::as_f64);
+    let recall = recall.map(|recall| format!(" recall={recall:.3}"));
     let control = record.control.iter().map(|control| format!(" [{control}]"));
     let chosen = record
         .chosen_on
         .iter()
         .filter(|_| record.chosen == Some(true));
     let chosen = chosen.map(|on| format!(" (best on {on})"));
-    let rest: String = control.chain(chosen).collect();
+    let rest: String = recall.into_iter().chain(control).chain(chosen).collect();
     record.setting.clone() + &rest
 }
 

@@ -78,6 +78,33 @@ fn what_is_recorded_is_not_evaluated_again_unless_forced() {
 }
 
 #[test]
+fn an_approximate_search_tells_its_recall_and_finds_the_same_again() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let run = |more: &[&str]| {
+        let words = [&["--k", "5", "--format", "json", "--force"], more].concat();
+        records(&lab.probe(&words).expect(0)).remove(0)
+    };
+    let (exact, approximate) = (run(&[]), ["--index", "hnsw", "--ef", "50"]);
+    assert!(exact["params"].get("index").is_none());
+    let found = run(&approximate);
+    assert_eq!(found["params"]["index"], "hnsw");
+    assert_eq!(found["params"]["ef"], 50);
+    assert!(found["params"]["recall"].as_f64().unwrap() > 0.8);
+    assert!((auroc(&found) - auroc(&exact)).abs() < 0.1);
+    let again = run(&approximate);
+    for what in ["metrics", "ci", "params"] {
+        assert_eq!(found[what], again[what]);
+    }
+    let table = lab.probe(&["--k", "5", "--index", "hnsw"]).expect(0);
+    assert!(
+        table.stdout.contains("k=5 hnsw recall="),
+        "{}",
+        table.stdout
+    );
+}
+
+#[test]
 fn nothing_is_learnt_from_shuffled_labels_or_random_features() {
     let lab = Lab::new();
     three_splits(&lab, &[]);

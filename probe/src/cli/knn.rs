@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use super::over::Job;
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, CentroidOptions, Features, KnnOptions, Probe};
+use crate::evaluate::{self, CentroidOptions, Features, IndexKind, KnnOptions, Probe};
+use crate::probes::hnsw::HnswOptions;
 use crate::probes::knn::Vote;
 
 #[derive(Debug, Args)]
@@ -50,6 +51,13 @@ pub(super) struct KnnArgs {
     /// with --protocol paper]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     exclude_self: Option<bool>,
+    /// How neighbours are found: all of them, or most of them by following links, whose recall is
+    /// measured
+    #[arg(long, default_value = "exact")]
+    index: IndexArg,
+    /// Candidates that a search of --index hnsw keeps: more find more neighbours and take longer
+    #[arg(long, default_value_t = 200, requires = "index", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    ef: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +73,12 @@ enum VoteArg {
     Softmax,
     Majority,
     Distance,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IndexArg {
+    Exact,
+    Hnsw,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -110,6 +124,16 @@ impl KnnArgs {
         })
     }
 
+    fn index(&self) -> IndexKind {
+        match self.index {
+            IndexArg::Exact => IndexKind::Exact,
+            IndexArg::Hnsw => IndexKind::Hnsw(HnswOptions {
+                ef: self.ef as usize,
+                ..HnswOptions::default()
+            }),
+        }
+    }
+
     /// Which tokens of which block.
     pub(super) fn tokens(&self) -> (FeaturesArg, u32) {
         (self.features, self.layer)
@@ -122,6 +146,7 @@ impl KnnArgs {
             layer: self.layer,
             vote: self.vote(),
             exclude_self: self.exclude_self,
+            index: self.index(),
         }
     }
 }

@@ -1,20 +1,24 @@
 //! Nearest neighbours.
 
 use cache::Split;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
 use super::{Choice, Fitted, Task};
 use crate::Error;
 use crate::examples::{Tokens, join};
+use crate::probes::hnsw::{HnswIndex, HnswOptions};
 use crate::probes::knn::{self, Classes, Vote};
 use crate::probes::ml_knn::{self, MlKnn};
-use crate::probes::search::Index;
+use crate::probes::search::{Index, Neighbours};
 use crate::targets::Targets;
 
 /// DINOv2's vote.
 const SOFTMAX: Vote = Vote::Softmax { temperature: 0.07 };
+
+/// Queries on which the recall of an approximate search is measured, at most.
+const MEASURED: usize = 1000;
 
 /// How a nearest-neighbour probe is evaluated.
 #[derive(Clone, Debug)]
@@ -32,6 +36,17 @@ pub struct KnnOptions {
     /// ML-kNN: whether a training example is left out of its own neighbours; `None` for what the
     /// protocol says.
     pub exclude_self: Option<bool>,
+    /// How neighbours are found.
+    pub index: IndexKind,
+}
+
+/// How neighbours are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKind {
+    /// All of them, by exhaustive search.
+    Exact,
+    /// Most of them, by following links.
+    Hnsw(HnswOptions),
 }
 
 /// Which tokens of a block are used.
@@ -82,7 +97,7 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
         true => Some(search.scored(&task.parts.train, &task.parts.val, &ks)?),
         false => None,
     };
-    let found = search.scores(&task.parts.fit, &task.parts.test, &ks);
+    let (found, recall) = search.scores(&task.parts.fit, &task.parts.test, &ks);
     let aurocs = match (&on_val, on) {
         (Some(scored), _) => scored.iter().map(|s| s.auroc_macro(None)).collect(),
         (None, Split::Test) => search.aurocs(&found)?,
@@ -91,8 +106,11 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
     let chosen = best(&aurocs).filter(|_| ks.len() > 1);
     let results = ks.iter().zip(found).enumerate();
     let results = results.map(|(index, (&k, scores))| Fitted {
-        setting: format!("k={k}"),
-        params: search.params(k, &ks),
+        setting: match options.index {
+            IndexKind::Exact => format!("k={k}"),
+            IndexKind::Hnsw(_) => format!("k={k} hnsw"),
+        },
+        params: search.params(k, &ks, recall),
         scores,
         thresholds: on_val
             .as_ref()
@@ -155,29 +173,60 @@ impl Search<'_> {
         })
     }
 
-    /// The scores of a part by neighbours in another, per number of neighbours.
-    fn scores(&self, train: &[usize], queries: &[usize], ks: &[usize]) -> Vec<Array2<f64>> {
+    /// The scores of a part by neighbours in another, per number of neighbours, and the recall of the
+    /// search if it is not exact.
+    fn scores(
+        &self,
+        train: &[usize],
+        queries: &[usize],
+        ks: &[usize],
+    ) -> (Vec<Array2<f64>>, Option<f64>) {
         let examples = self.task.examples;
         let most = self.most(train.len());
         let ks: Vec<usize> = ks.iter().map(|&k| k.min(most)).collect();
         let (keys, queries) = (examples.normalised(train), examples.normalised(queries));
         let (keys, queries) = (keys.view(), queries.view());
-        let index = Index::new(keys);
-        let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
-        match examples.truth(train) {
+        match self.options.index {
+            IndexKind::Exact => {
+                let index = Index::new(keys);
+                let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
+                (self.votes(search, train, keys, queries, &ks), None)
+            }
+            IndexKind::Hnsw(options) => {
+                let index = HnswIndex::new(keys, options);
+                let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
+                let step = queries.nrows().div_ceil(MEASURED).max(1);
+                let most = ks.iter().copied().max().unwrap_or(0);
+                let recall = index.recall(queries.slice(s![..;step, ..]), most);
+                (self.votes(search, train, keys, queries, &ks), Some(recall))
+            }
+        }
+    }
+
+    /// The scores of `queries [Q, D]` by the neighbours that `search` finds in `keys [N, D]`, the
+    /// features of `train`.
+    fn votes(
+        &self,
+        search: impl Fn(ArrayView2<f32>, usize) -> Neighbours,
+        train: &[usize],
+        keys: ArrayView2<f32>,
+        queries: ArrayView2<f32>,
+        ks: &[usize],
+    ) -> Vec<Array2<f64>> {
+        match self.task.examples.truth(train) {
             Targets::Single(labels) => {
                 let (labels, classes) = (labels.as_slice(), self.task.classes());
                 let classes = Classes::Single { labels, classes };
                 let vote = self.options.vote.unwrap_or(SOFTMAX);
-                knn::scores(search, classes, queries, &ks, vote)
+                knn::scores(search, classes, queries, ks, vote)
             }
             Targets::Multi(present) => {
                 let present = present.mapv(|state| state == Some(true));
                 match self.options.vote {
                     Some(vote) => {
-                        knn::scores(search, Classes::Multi(present.view()), queries, &ks, vote)
+                        knn::scores(search, Classes::Multi(present.view()), queries, ks, vote)
                     }
-                    None => MlKnn::fit(search, keys, present.view(), &ks, !self.exclude_self)
+                    None => MlKnn::fit(search, keys, present.view(), ks, !self.exclude_self)
                         .scores(queries),
                 }
             }
@@ -190,7 +239,7 @@ impl Search<'_> {
         part: &[usize],
         ks: &[usize],
     ) -> Result<Vec<crate::metrics::measures::Scored>, Error> {
-        let found = self.scores(train, part, ks).into_iter();
+        let found = self.scores(train, part, ks).0.into_iter();
         found.map(|scores| self.task.scored(part, scores)).collect()
     }
 
@@ -203,7 +252,7 @@ impl Search<'_> {
         found.iter().map(auroc).collect()
     }
 
-    fn params(&self, k: usize, ks: &[usize]) -> Map<String, Value> {
+    fn params(&self, k: usize, ks: &[usize], recall: Option<f64>) -> Map<String, Value> {
         let options = self.options;
         let own = match options.vote {
             None if self.is_ml_knn() => json!({
@@ -227,7 +276,21 @@ impl Search<'_> {
             "layer": options.layer,
             "train": join(&self.task.settings.fit),
         });
-        [all, own]
+        let index = match options.index {
+            IndexKind::Exact => json!({}),
+            IndexKind::Hnsw(HnswOptions {
+                m,
+                ef_construction,
+                ef,
+            }) => json!({
+                "index": "hnsw",
+                "m": m,
+                "ef_construction": ef_construction,
+                "ef": ef,
+                "recall": recall,
+            }),
+        };
+        [all, own, index]
             .into_iter()
             .filter_map(|value| value.as_object().cloned())
             .flatten()

@@ -21,7 +21,7 @@ pub use self::centroid::CentroidOptions;
 pub use self::compare::{Comparison, compare, pairs};
 pub use self::few_shot::{FewShot, few_shot};
 pub(crate) use self::fitted::{Choice, Fitted, probabilities};
-pub use self::knn::{Features, KnnOptions};
+pub use self::knn::{Features, IndexKind, KnnOptions};
 pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
 pub(crate) use self::parts::Parts;

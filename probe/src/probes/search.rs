@@ -259,7 +259,7 @@ impl Nearest {
 
 /// A key and its similarity as an integer that grows with the similarity and, where that is equal,
 /// falls with the key.
-fn encode(similarity: f32, key: u32) -> u64 {
+pub(super) fn encode(similarity: f32, key: u32) -> u64 {
     let bits = (similarity + 0.0).to_bits(); // makes -0 equal to 0
     let ordered = if bits >> 31 == 0 {
         bits | 1 << 31
@@ -269,7 +269,7 @@ fn encode(similarity: f32, key: u32) -> u64 {
     u64::from(ordered) << 32 | u64::from(!key)
 }
 
-fn decode(code: u64) -> (u32, f32) {
+pub(super) fn decode(code: u64) -> (u32, f32) {
     let ordered = (code >> 32) as u32;
     let bits = if ordered >> 31 == 1 {
         ordered & !(1 << 31)

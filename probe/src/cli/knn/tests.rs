@@ -36,6 +36,20 @@ fn temperatures_are_positive() {
 }
 
 #[test]
+fn only_an_approximate_search_has_candidates() {
+    let index = |words| parse(words).map(|knn| knn.knn.options().index);
+    assert_eq!(index("").unwrap(), IndexKind::Exact);
+    let ef = |words| match index(words).unwrap() {
+        IndexKind::Hnsw(options) => options.ef,
+        IndexKind::Exact => 0,
+    };
+    assert_eq!(ef("--index hnsw"), 200);
+    assert_eq!(ef("--index hnsw --ef 50"), 50);
+    assert!(index("--ef 50").is_err());
+    assert!(index("--index hnsw --ef 0").is_err());
+}
+
+#[test]
 fn a_split_is_not_both_fitted_on_and_evaluated() {
     let fit = |words, eval| {
         let settings = parse(words).unwrap().settings.settings(eval);
