@@ -3,8 +3,11 @@
 //! Prints the seconds of training, the seconds of its matrix products alone, and a checksum.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod data;
+
 use std::time::Instant;
 
+use data::uniform;
 use half::f16;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, s};
@@ -16,9 +19,7 @@ const RATES: [f32; 8] = [0.1, 0.01, 0.05, 0.001, 0.005, 0.0001, 0.0005, 0.00001]
 const BATCH: usize = 128;
 
 fn main() {
-    let arguments: Vec<usize> = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let arguments = data::numbers();
     let [examples, width, classes, steps, threads] = arguments[..] else {
         println!("usage: linear EXAMPLES WIDTH CLASSES STEPS THREADS");
         return;
@@ -101,12 +102,4 @@ fn products(
         });
     }
     start.elapsed().as_secs_f64()
-}
-
-/// From -0.5 to 0.5.
-fn uniform(seed: u64, counter: usize) -> f32 {
-    let mut z = ((seed << 40) + counter as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32 - 0.5
 }

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use half::f16;
 use ndarray::Array2;
-use probe::probes::logreg::{Data, Fit, Solver, Targets, fit};
+use probe::probes::logreg::{Data, Fit, Solver, fit};
+use probe::targets::Targets;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -37,18 +38,19 @@ fn main() {
     let multi = shape
         .get(3)
         .map(|_| Array2::from_shape_vec((n, classes), present).unwrap());
-    let targets = match &multi {
-        Some(present) => Targets::Multi(present.view()),
-        None => Targets::Single {
-            labels: &labels,
-            classes,
-        },
+    let targets = match multi {
+        Some(present) => Targets::Multi(present),
+        None => Targets::Single(labels),
     };
     let cs: Vec<f64> = cs.split(',').map(|c| c.parse().unwrap()).collect();
     let features = x.view();
     let start = Instant::now();
     let fits = fit(
-        &Data { features, targets },
+        &Data {
+            features,
+            targets: &targets,
+            classes,
+        },
         &cs,
         if solver == "linfa" {
             Solver::Linfa

@@ -3,16 +3,17 @@
 //! Prints the seconds and the sum of the probabilities for each number of neighbours.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod data;
+
 use std::time::Instant;
 
+use data::unit_rows;
 use ndarray::{Array2, ArrayView2};
 use probe::probes::ml_knn::MlKnn;
 use probe::probes::search::Index;
 
 fn main() {
-    let arguments: Vec<usize> = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let arguments = data::numbers();
     let [keys, queries, width, classes, threads, ref ks @ ..] = arguments[..] else {
         println!("usage: ml_knn KEYS QUERIES WIDTH CLASSES THREADS K K ...");
         return;
@@ -40,24 +41,4 @@ fn main() {
 /// rows of width 1024. The same as in scripts/bench_ml_knn.py.
 fn labels(rows: &Array2<f32>, classes: usize) -> Array2<bool> {
     Array2::from_shape_fn((rows.nrows(), classes), |(i, c)| rows[[i, c]] > 0.02)
-}
-
-/// Rows of length 1 from the splitmix64 generator, the same as in scripts/bench_knn.py.
-fn unit_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
-    let mut matrix = Array2::from_shape_fn((rows, width), |(i, j)| {
-        let counter = (seed << 40) + (i * width + j) as u64;
-        (splitmix64(counter) >> 40) as f32 / (1 << 24) as f32 - 0.5
-    });
-    for mut row in matrix.rows_mut() {
-        let norm = row.dot(&row).sqrt();
-        row /= norm;
-    }
-    matrix
-}
-
-fn splitmix64(counter: u64) -> u64 {
-    let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -3,12 +3,15 @@
 //! `val`, a hundredth `test`; a patient has three rows. `scripts/bench_scale.py` runs probes on it.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod data;
+
 use std::path::Path;
 
 use cache::{
     CacheMeta, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Split, Task, TokenBatch,
     Tokens,
 };
+use data::uniform;
 use ndarray::Array2;
 use serde_json::Value;
 
@@ -112,14 +115,6 @@ fn tokens(first: usize, count: usize, width: usize, stream: usize) -> Array2<f32
     Array2::from_shape_fn((count, width), |(row, feature)| {
         let row = first + row;
         let moved = feature < CLASSES && has(row, feature);
-        2.0 * uniform(2 + stream, row * width + feature) + if moved { 0.5 } else { 0.0 }
+        2.0 * uniform(2 + stream as u64, row * width + feature) + if moved { 0.5 } else { 0.0 }
     })
-}
-
-/// From -0.5 to 0.5.
-fn uniform(seed: usize, counter: usize) -> f32 {
-    let mut z = (((seed as u64) << 40) + counter as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32 - 0.5
 }

@@ -1,18 +1,21 @@
 //! Labelled examples with the tokens of some blocks, as probes see them.
 
+mod read;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cache::{CacheReader, Labels, SliceMeta, Split, Task};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::read::{features, members, views};
 use crate::Error;
 use crate::control::{self, Control};
 use crate::probes::linear::Columns;
+use crate::probes::widen;
 use crate::targets::{Targets, Uncertain, is_blank};
 
 /// Rows shorter than this are not stretched to length 1.
@@ -309,11 +312,7 @@ impl Examples {
         let mut x = Array2::zeros((examples.len(), self.features.ncols()));
         let rows = x.outer_iter_mut().into_par_iter();
         rows.zip(examples).for_each(|(mut row, &example)| {
-            let source = self.features.row(self.rows[example][0]);
-            match (source.as_slice(), row.as_slice_mut()) {
-                (Some(source), Some(row)) => source.convert_to_f32_slice(row),
-                _ => row.zip_mut_with(&source, |to, from| *to = from.to_f32()),
-            }
+            widen(self.features.row(self.rows[example][0]), row.view_mut());
             let squares = row.iter().map(|&value| f64::from(value) * f64::from(value));
             let length = squares.sum::<f64>().sqrt() as f32;
             row /= length.max(SHORTEST);
@@ -338,186 +337,5 @@ pub(crate) fn join(splits: &[Split]) -> String {
     names.join("+")
 }
 
-/// Which of the slices `used` make up each row: one, or those of a sample with the same view.
-fn members(slices: &[SliceMeta], used: &[usize], unit: Unit) -> Vec<Vec<usize>> {
-    if unit == Unit::Slice {
-        return used.iter().map(|&row| vec![row]).collect();
-    }
-    let mut members: Vec<Vec<usize>> = Vec::new();
-    let mut place: BTreeMap<(&str, u16), usize> = BTreeMap::new();
-    for &row in used {
-        let next = members.len();
-        let key = (slices[row].sample.as_str(), slices[row].view);
-        match *place.entry(key).or_insert(next) {
-            at if at == next => members.push(vec![row]),
-            at => members[at].push(row),
-        }
-    }
-    members
-}
-
-/// The rows of each example, the plain view first; `firsts` are the first slices of the rows.
-fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<Vec<usize>> {
-    let mut examples: Vec<Vec<usize>> = Vec::new();
-    let mut number: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
-    for (row, &first) in firsts.iter().enumerate() {
-        let slice = (unit == Unit::Slice).then_some(slices[first].slice);
-        let next = examples.len();
-        match *number.entry((&slices[first].sample, slice)).or_insert(next) {
-            at if at == next => examples.push(vec![row]),
-            at => examples[at].push(row),
-        }
-    }
-    for rows in &mut examples {
-        rows.sort_by_key(|&row| slices[firsts[row]].view);
-    }
-    examples
-}
-
-/// The rows' features `[R, F]`, a token at a time.
-fn features(
-    reader: &CacheReader,
-    selection: &Selection,
-    slices: &[SliceMeta],
-    members: &[Vec<usize>],
-) -> Result<(Array2<f16>, Columns), Error> {
-    let meta = reader.meta();
-    let tokens = &selection.tokens;
-    let most = tokens.cls.iter().chain(&tokens.mean).max();
-    if let Some(&layer) = most.filter(|&&layer| layer > meta.layers) {
-        reader.cls(layer)?;
-    }
-    let width = |layer: &u32| meta.shape(*layer);
-    let columns = Columns {
-        cls: tokens.cls.iter().map(|l| width(l).cls as usize).collect(),
-        mean: tokens.mean.iter().map(|l| width(l).patch as usize).sum(),
-    };
-    let mut features = Array2::from_elem((members.len(), columns.width()), f16::ZERO);
-    let mut first = 0;
-    let cls = tokens.cls.iter().map(|&layer| (layer, false));
-    let mean = tokens.mean.iter().map(|&layer| (layer, true));
-    for (layer, is_mean) in cls.chain(mean) {
-        let tokens = match is_mean {
-            true => reader.mean(layer)?,
-            false => reader.cls(layer)?,
-        };
-        let width = tokens.ncols();
-        let mut target = features.slice_mut(s![.., first..first + width]);
-        for (mut target, members) in target.outer_iter_mut().zip(members) {
-            let pooled = selection.pool.rows(tokens.view(), members);
-            let is_bad = |value: &&f32| !f16::from_f32(**value).is_finite();
-            if let Some(&value) = pooled.iter().find(is_bad) {
-                return Err(Error::NotFinite {
-                    path: reader.dir().into(),
-                    row: members[0],
-                    sample: slices[members[0]].sample.clone(),
-                    value,
-                });
-            }
-            target.zip_mut_with(&pooled, |target, &value| *target = f16::from_f32(value));
-        }
-        first += width;
-    }
-    Ok((features, columns))
-}
-
 #[cfg(test)]
-mod tests {
-    use ndarray::array;
-
-    use super::*;
-
-    fn slice(sample: &str, number: u32, view: u16, label: u32) -> SliceMeta {
-        SliceMeta {
-            sample: sample.into(),
-            image: "i".into(),
-            patient: None,
-            slice: number,
-            view,
-            split: Some(Split::Val),
-            labels: Labels::Single(Some(label)),
-            height: 1,
-            width: 1,
-            spacing_mm: None,
-        }
-    }
-
-    #[test]
-    fn slices_with_the_labels_of_their_sample_make_volumes() {
-        let equal = [
-            slice("a", 0, 0, 1),
-            slice("a", 1, 0, 1),
-            slice("b", 0, 0, 0),
-        ];
-        assert_eq!(Unit::of(&equal), Unit::Volume);
-        let differing = [slice("a", 0, 0, 1), slice("a", 1, 0, 0)];
-        assert_eq!(Unit::of(&differing), Unit::Slice);
-        assert_eq!(
-            Unit::of(&[slice("a", 0, 0, 1), slice("b", 0, 0, 0)]),
-            Unit::Slice
-        );
-    }
-
-    #[test]
-    fn views_of_an_example_stand_together_the_plain_one_first() {
-        let slices = [
-            slice("a", 0, 1, 1),
-            slice("a", 0, 0, 1),
-            slice("a", 1, 0, 1),
-            slice("a", 1, 1, 1),
-        ];
-        let used = [0, 1, 2, 3];
-        let slice_rows = members(&slices, &used, Unit::Slice);
-        assert_eq!(slice_rows, [[0], [1], [2], [3]]);
-        assert_eq!(views(&slices, &used, Unit::Slice), [[1, 0], [2, 3]]);
-        let volume_rows = members(&slices, &used, Unit::Volume);
-        assert_eq!(volume_rows, [[0, 3], [1, 2]]);
-        assert_eq!(views(&slices, &[0, 1], Unit::Volume), [[1, 0]]);
-    }
-
-    #[test]
-    fn volumes_are_the_mean_or_the_largest_of_their_slices() {
-        let tokens = array![[1.0, -4.0], [9.0, 9.0], [3.0, -2.0]];
-        assert_eq!(Pool::Mean.rows(tokens.view(), &[0, 2]), array![2.0, -3.0]);
-        assert_eq!(Pool::Max.rows(tokens.view(), &[0, 2]), array![3.0, -2.0]);
-    }
-
-    fn two() -> Examples {
-        let case = |split| Case {
-            sample: "s".into(),
-            slice: None,
-            patient: None,
-            split,
-        };
-        let columns = Columns {
-            cls: vec![2],
-            mean: 0,
-        };
-        let features = array![[3.0, 4.0], [0.0, 0.0]].mapv(f16::from_f64);
-        let cases = vec![case(Some(Split::Val)), case(None)];
-        Examples::new(
-            features,
-            columns,
-            Targets::Single(vec![1, 0]),
-            cases,
-            Unit::Slice,
-        )
-    }
-
-    #[test]
-    fn normalised_rows_have_length_one_but_for_zeros() {
-        assert_eq!(two().normalised(&[1, 0]), array![[0.0, 0.0], [0.6, 0.8]]);
-    }
-
-    #[test]
-    fn an_empty_split_says_where_the_examples_are() {
-        assert_eq!(two().part(&[Split::Val]).unwrap(), [0]);
-        let text = two()
-            .part(&[Split::Train, Split::Test])
-            .unwrap_err()
-            .to_string();
-        assert!(text.contains("`train+test`"), "{text}");
-        let expected = "0 in `train`, 1 in `val`, 0 in `test`, 1 in none";
-        assert!(text.contains(expected), "{text}");
-    }
-}
+mod tests;

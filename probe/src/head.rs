@@ -1,22 +1,19 @@
 //! Trained linear heads as files, and what they say of other caches.
 
-use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use cache::CacheReader;
 use ndarray::{Array1, Array2};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Cause, Error};
-use crate::evaluate::{Task, probabilities};
+use crate::evaluate::Task;
 use crate::examples::{Examples, Pool, Tokens, Unit};
 use crate::metrics::measures::Thresholds;
-use crate::output::write_whole;
-use crate::probes::linear::logits;
+use crate::probes::linear::{logits, probabilities};
 use crate::protocol::Protocol;
 use crate::targets::Targets;
+use crate::tensors::{self, Tensor, Tensors};
 
 /// The key of the file's metadata under which [`About`] stands.
 const KEY: &str = "slicebank";
@@ -91,33 +88,17 @@ impl SavedHead {
     ///
     /// [`Error::Output`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let failed = |source: Cause| Error::Output {
-            path: path.into(),
-            source,
+        let tensor = |name: &str, shape: &[usize], values: Vec<f32>| Tensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            values,
         };
-        let bytes = self.to_bytes().map_err(failed)?;
-        write_whole(path, &bytes).map_err(|error| failed(error.into()))
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>, Cause> {
-        let bytes = |values: &mut dyn Iterator<Item = f32>| -> Vec<u8> {
-            values.flat_map(f32::to_le_bytes).collect()
-        };
-        let weight = bytes(&mut self.weight.iter().copied());
-        let bias = bytes(&mut self.bias.iter().copied());
-        let tensors = [
-            (
-                "weight",
-                TensorView::new(Dtype::F32, self.weight.shape().to_vec(), &weight)?,
-            ),
-            (
-                "bias",
-                TensorView::new(Dtype::F32, self.bias.shape().to_vec(), &bias)?,
-            ),
+        let (weight, bias) = (&self.weight, &self.bias);
+        let all = [
+            tensor("weight", weight.shape(), weight.iter().copied().collect()),
+            tensor("bias", bias.shape(), bias.to_vec()),
         ];
-        let about = serde_json::to_string(&self.about)?;
-        let metadata = HashMap::from([(KEY.to_owned(), about)]);
-        Ok(safetensors::serialize(tensors, Some(metadata))?)
+        tensors::write(path, KEY, &self.about, &all)
     }
 
     /// Reads what [`write`](SavedHead::write) wrote.
@@ -126,10 +107,14 @@ impl SavedHead {
     ///
     /// [`Error::Input`] if there is no such file, or it is damaged or holds something else.
     pub fn read(path: &Path) -> Result<SavedHead, Error> {
-        read(path).map_err(|source| Error::Input {
+        let failed = |source: Cause| Error::Input {
             path: path.into(),
             source,
-        })
+        };
+        let found = tensors::read(path, KEY)?;
+        let (about, mut tensors) =
+            found.ok_or_else(|| failed("not a head that `probe` saved".into()))?;
+        head(about, &mut tensors).map_err(failed)
     }
 
     /// Probabilities `[N, C]` of a cache's examples.
@@ -168,36 +153,22 @@ impl SavedHead {
     }
 }
 
-fn read(path: &Path) -> Result<SavedHead, Cause> {
-    let bytes = fs::read(path)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes)?;
-    let about = header.metadata().as_ref().and_then(|map| map.get(KEY));
-    let about: About = serde_json::from_str(about.ok_or("not a head that `probe` saved")?)?;
-    let tensors = SafeTensors::deserialize(&bytes)?;
-    let floats = |name: &str| -> Result<(Vec<usize>, Vec<f32>), Cause> {
-        let tensor = tensors.tensor(name)?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(format!("`{name}` is {:?}, expected F32", tensor.dtype()).into());
-        }
-        let values = tensor.data().chunks_exact(4);
-        let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        Ok((tensor.shape().to_vec(), values.collect()))
-    };
-    let ((shape, weight), (_, bias)) = (floats("weight")?, floats("bias")?);
-    let [outputs, features] = shape[..] else {
+fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
+    let (weight, bias) = (tensors.take("weight")?, tensors.take("bias")?);
+    let [outputs, features] = weight.shape[..] else {
         return Err("`weight` is no matrix".into());
     };
     let expected = match about.is_single_label && about.classes.len() == 2 {
         true => 1,
         false => about.classes.len(),
     };
-    if outputs != expected || bias.len() != expected {
-        let found = bias.len();
+    let found = bias.values.len();
+    if outputs != expected || found != expected {
         return Err(format!("{outputs} x {found} outputs, expected {expected}").into());
     }
     Ok(SavedHead {
         about,
-        weight: Array2::from_shape_vec((outputs, features), weight)?,
-        bias: Array1::from(bias),
+        weight: Array2::from_shape_vec((outputs, features), weight.values)?,
+        bias: Array1::from(bias.values),
     })
 }

@@ -6,35 +6,58 @@ use serde_json::{Map, Value};
 use crate::evaluate::Comparison;
 use crate::record::RunRecord;
 
+/// Columns of a table, each with the measures out of which it shows the first that a record has.
+type Columns = &'static [(&'static str, &'static [&'static str])];
+
+const CLASSIFICATION: Columns = &[
+    ("AUROC macro", &["auroc_macro"]),
+    ("AP macro", &["average_precision_macro"]),
+    ("accuracy", &["accuracy"]),
+];
+
+const SEGMENTATION: Columns = &[
+    ("Dice", &["dice_macro", "dice_pooled"]),
+    ("IoU", &["iou_macro"]),
+    ("HD95 mm", &["hd95_mm_macro"]),
+    ("Jaccard (foreground)", &["jaccard_pooled"]),
+    ("(Dice + Jaccard) / 2", &["dice_jaccard_mean"]),
+];
+
 /// One row per record.
 pub fn summary(records: &[RunRecord]) -> String {
-    let header = [
-        "dataset",
-        "model@size",
-        "protocol",
-        "setting",
-        "train",
-        "test",
-        "AUROC macro",
-        "AP macro",
-        "accuracy",
-        "seconds",
-    ];
+    let has_dice = |record: &RunRecord| first_of(record, SEGMENTATION[0].1).is_some();
+    let columns: Vec<_> = match records.iter().any(has_dice) {
+        true => SEGMENTATION
+            .iter()
+            .filter(|(_, names)| records.iter().any(|record| first_of(record, names).is_some()))
+            .collect(),
+        false => CLASSIFICATION.iter().collect(),
+    };
+    let known = ["dataset", "model@size", "protocol", "setting", "train", "test"];
+    let measured = columns.iter().map(|(header, _)| *header);
+    let header = known.into_iter().chain(measured).chain(["seconds"]);
     let rows = records.iter().map(|record| {
-        vec![
+        let mut row = vec![
             record.dataset.clone(),
             format!("{}@{}", record.model, record.image_size),
             record.protocol.clone(),
             setting(record),
             record.n_train.to_string(),
             record.n_test.to_string(),
-            with_interval(record, "auroc_macro"),
-            with_interval(record, "average_precision_macro"),
-            with_interval(record, "accuracy"),
-            format!("{:.1}", record.seconds),
-        ]
+        ];
+        row.extend(columns.iter().map(|(_, names)| match first_of(record, names) {
+            Some(name) => with_interval(record, name),
+            None => "-".into(),
+        }));
+        row.push(format!("{:.1}", record.seconds));
+        row
     });
-    render(header.map(String::from).to_vec(), rows, 4)
+    render(header.map(String::from).collect(), rows, 4)
+}
+
+fn first_of(record: &RunRecord, names: &[&'static str]) -> Option<&'static str> {
+    let mut names = names.iter();
+    names.find(|name| record.metrics.contains_key(**name)).copied()
 }
 
 /// The setting, the recall of an approximate search, and how it came to be.
@@ -73,31 +96,39 @@ fn number(measures: &Map<String, Value>, name: &str) -> Option<f64> {
     measures.get(name).and_then(Value::as_f64)
 }
 
-/// One row per class and one column of AUROC per record; all are of the same cache.
-pub fn per_class(records: &[RunRecord], names: &[String]) -> String {
-    let of_class = |record: &RunRecord, measure: &str, class: &str| {
-        record
-            .metrics
-            .get(measure)
-            .and_then(|map| map.get(class))
-            .cloned()
+/// Measures by class, and what a table calls them.
+const PER_CLASS: [(&str, &str); 3] = [
+    ("auroc_per_class", "AUROC"),
+    ("dice_per_class", "Dice"),
+    ("dice_pooled_per_class", "Dice"),
+];
+
+/// One row per class and one column of AUROC or Dice per record; all are of the same cache. `None`
+/// where no class was measured by itself.
+pub fn per_class(records: &[RunRecord]) -> Option<String> {
+    let measure = |record: &RunRecord| {
+        let mut known = PER_CLASS.iter();
+        let (name, header) = known.find(|(name, _)| record.metrics.contains_key(*name))?;
+        let classes = record.metrics.get(*name)?.as_object()?.clone();
+        let header = format!("{header} {} {}", record.protocol, record.setting);
+        Some((header, classes))
     };
-    let mut header = vec!["class".to_owned(), "positives".to_owned()];
-    header.extend(
-        records
-            .iter()
-            .map(|r| format!("AUROC {} {}", r.protocol, r.setting)),
-    );
-    let rows = names.iter().filter_map(|class| {
-        let positives = of_class(records.first()?, "positives", class)?;
-        let mut row = vec![class.clone(), positives.to_string()];
-        row.extend(records.iter().map(|record| {
-            let auroc = of_class(record, "auroc_per_class", class);
-            decimals(auroc.and_then(|value| value.as_f64()), 4)
+    let columns: Vec<(String, Map<String, Value>)> = records.iter().filter_map(measure).collect();
+    let (_, first) = columns.first()?;
+    let positives = records.iter().find_map(|r| r.metrics.get("positives"));
+    let mut header = vec!["class".to_owned()];
+    header.extend(positives.map(|_| "positives".to_owned()));
+    header.extend(columns.iter().map(|(header, _)| header.clone()));
+    let rows = first.keys().map(|class| {
+        let mut row = vec![class.clone()];
+        row.extend(positives.map(|counts| counts[class.as_str()].to_string()));
+        row.extend(columns.iter().map(|(_, values)| {
+            let value = values.get(class).and_then(Value::as_f64);
+            decimals(value, 4)
         }));
-        Some(row)
+        row
     });
-    render(header, rows, 1)
+    Some(render(header, rows, 1))
 }
 
 /// One row per pair of backbones.

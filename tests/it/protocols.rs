@@ -134,7 +134,12 @@ fn nothing_is_learnt_from_shuffled_labels_or_random_features() {
 fn few_shots_are_drawn_several_times_and_the_same_again() {
     let lab = Lab::new();
     three_splits(&lab, &[]);
-    for head in ["linear", "knn", "centroid"] {
+    for (head, quick) in [
+        ("linear", &QUICK[..]),
+        ("knn", &["--format", "json"]),
+        ("centroid", &["--format", "json"]),
+        ("logreg", &["--C", "0.01,1", "--format", "json"]),
+    ] {
         let few = [
             "--head",
             head,

@@ -49,7 +49,7 @@ enum Head {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shots(Option<usize>);
+pub(super) struct Shots(pub(super) Option<usize>);
 
 impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
@@ -70,15 +70,17 @@ impl FewShot {
             caches: &self.caches,
             output: &self.output,
             probe: "few-shot",
-            settings: self.settings.settings(Split::Test)?,
+            settings: self.settings.settings(Split::Test, &[]),
             key: &|reader, settings| settings.key(reader, &(&probe, &few)),
-            evaluate: |reader: &_, settings: &_| evaluate::few_shot(reader, &probe, settings, &few),
+            evaluate: |reader: &_, settings: &_, _: &_| {
+                evaluate::few_shot(reader, &probe, settings, &few)
+            },
         };
         job.run(out, messages)
     }
 }
 
-fn shots(word: &str) -> Result<Shots, String> {
+pub(super) fn shots(word: &str) -> Result<Shots, String> {
     if word == "all" {
         return Ok(Shots(None));
     }

@@ -7,10 +7,9 @@ use anyhow::Result;
 use cache::Split;
 use clap::{Args, ValueEnum};
 
-use super::over::Job;
-use super::settings::SettingsArgs;
-use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, CentroidOptions, Features, IndexKind, KnnOptions, Probe};
+use super::settings::{FitArgs, SettingsArgs};
+use super::{Caches, Outcome, Output, over};
+use crate::evaluate::{CentroidOptions, Features, IndexKind, KnnOptions, Probe};
 use crate::probes::hnsw::HnswOptions;
 use crate::probes::knn::Vote;
 
@@ -23,6 +22,8 @@ pub(super) struct Knn {
     /// Split to evaluate
     #[arg(long, default_value = "test")]
     eval: Eval,
+    #[command(flatten)]
+    fit: FitArgs,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -94,15 +95,8 @@ impl Knn {
             Eval::Test => Split::Test,
             Eval::Val => Split::Val,
         };
-        let job = Job {
-            caches: &self.caches,
-            output: &self.output,
-            probe: probe.name(),
-            settings: self.settings.settings(eval)?,
-            key: &|reader, settings| settings.key(reader, &probe),
-            evaluate: |reader: &_, settings: &_| evaluate::evaluate(reader, &probe, settings),
-        };
-        job.run(out, messages)
+        let settings = self.settings.whole(&self.fit, eval)?;
+        over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }
 

@@ -6,10 +6,9 @@ use anyhow::Result;
 use cache::Split;
 use clap::{Args, ValueEnum};
 
-use super::over::Job;
-use super::settings::SettingsArgs;
-use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, LinearOptions, Probe};
+use super::settings::{FitArgs, SettingsArgs};
+use super::{Caches, Outcome, Output, over};
+use crate::evaluate::{LinearOptions, Probe};
 use crate::probes::linear::Reduction;
 
 /// The study's learning rates (appendix B.2).
@@ -21,6 +20,8 @@ pub(super) struct Linear {
     caches: Caches,
     #[command(flatten)]
     linear: LinearArgs,
+    #[command(flatten)]
+    fit: FitArgs,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -59,15 +60,8 @@ enum LossArg {
 impl Linear {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let probe = Probe::Linear(self.linear.options());
-        let job = Job {
-            caches: &self.caches,
-            output: &self.output,
-            probe: probe.name(),
-            settings: self.settings.settings(Split::Test)?,
-            key: &|reader, settings| settings.key(reader, &probe),
-            evaluate: |reader: &_, settings: &_| evaluate::evaluate(reader, &probe, settings),
-        };
-        job.run(out, messages)
+        let settings = self.settings.whole(&self.fit, Split::Test)?;
+        over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }
 
@@ -87,7 +81,7 @@ impl LinearArgs {
     }
 }
 
-fn learning_rate(word: &str) -> Result<f32, String> {
+pub(super) fn learning_rate(word: &str) -> Result<f32, String> {
     let value = word
         .parse()
         .ok()

@@ -7,10 +7,9 @@ use cache::Split;
 use clap::{Args, ValueEnum};
 
 use super::knn::FeaturesArg;
-use super::over::Job;
-use super::settings::SettingsArgs;
-use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, LogregOptions, Probe};
+use super::settings::{FitArgs, SettingsArgs};
+use super::{Caches, Outcome, Output, over};
+use crate::evaluate::{LogregOptions, Probe};
 use crate::probes::logreg::Solver;
 
 /// Inverses of the penalty's strength in DINOv2's evaluation: 45 from 1e-6 to 1e5, at equal distances
@@ -29,6 +28,8 @@ pub(super) struct Logreg {
     /// Block whose tokens are used, 1 for the last
     #[arg(long, default_value_t = 1)]
     layer: u32,
+    #[command(flatten)]
+    fit: FitArgs,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -56,15 +57,8 @@ enum SolverArg {
 impl Logreg {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let probe = Probe::Logreg(self.logreg.options(self.features, self.layer));
-        let job = Job {
-            caches: &self.caches,
-            output: &self.output,
-            probe: probe.name(),
-            settings: self.settings.settings(Split::Test)?,
-            key: &|reader, settings| settings.key(reader, &probe),
-            evaluate: |reader: &_, settings: &_| evaluate::evaluate(reader, &probe, settings),
-        };
-        job.run(out, messages)
+        let settings = self.settings.whole(&self.fit, Split::Test)?;
+        over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }
 

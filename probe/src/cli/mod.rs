@@ -7,6 +7,7 @@ mod linear;
 mod logreg;
 mod over;
 mod predict;
+mod segment;
 mod settings;
 
 use std::io::Write;
@@ -22,6 +23,7 @@ use self::knn::Knn;
 use self::linear::Linear;
 use self::logreg::Logreg;
 use self::predict::Predict;
+use self::segment::Segment;
 
 /// Measures cached tokens on a CPU
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ enum Command {
     Logreg(Logreg),
     /// Classify after fitting on few examples
     FewShot(FewShot),
+    /// Segment by a decoder over patch tokens, of which several are trained and the best on `val` is taken
+    Segment(Segment),
     /// Apply a saved head to other caches
     Predict(Predict),
     /// Test whether backbones differ on the same cases, from the scores that other commands have kept
@@ -77,7 +81,7 @@ struct Output {
     /// Evaluate again what is recorded already
     #[arg(long)]
     force: bool,
-    /// Print AUROC per class for every cache, not only for a single one
+    /// Print a table by class for every cache, not only for a single one
     #[arg(long)]
     per_class: bool,
     /// Threads [default: one per core]
@@ -116,6 +120,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Linear(linear) => linear.run(out, messages),
         Command::Logreg(logreg) => logreg.run(out, messages),
         Command::FewShot(few_shot) => few_shot.run(out, messages),
+        Command::Segment(segment) => segment.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
     }

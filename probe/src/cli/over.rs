@@ -2,22 +2,38 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cache::CacheReader;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output};
-use crate::evaluate::{Evaluated, Settings};
+use crate::evaluate::{self, Evaluated, Probe, Settings};
 use crate::record::{self, RunRecord};
 use crate::{Error, table};
 
+/// Between lines of progress where no bar is drawn.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
 /// What there is of a cache by one set of rules.
-enum Found {
+enum Found<K> {
     Known(Vec<RunRecord>),
-    New(Vec<Evaluated>),
+    New(Vec<K>),
+}
+
+/// What came out of an evaluation.
+pub(super) trait Keep: Send {
+    /// Writes what is beside the record, then the record; `number` tells results of one key apart.
+    fn keep(self, runs: &Path, number: usize, names: &[String]) -> Result<RunRecord, Error>;
+}
+
+/// Tells how far an evaluation is: on a terminal beside the bar, elsewhere a line now and then.
+pub(super) struct Progress<'a> {
+    bar: &'a ProgressBar,
+    last: Mutex<Instant>,
 }
 
 /// A probe over the caches that are asked for, by the rules that are asked for.
@@ -32,9 +48,10 @@ pub(super) struct Job<'a, E> {
     pub(super) evaluate: E,
 }
 
-impl<E> Job<'_, E>
+impl<E, K> Job<'_, E>
 where
-    E: Fn(&CacheReader, &Settings) -> Result<Vec<Evaluated>, Error> + Sync,
+    E: Fn(&CacheReader, &Settings, &Progress<'_>) -> Result<Vec<K>, Error> + Sync,
+    K: Keep,
 {
     /// Evaluates, records and prints. What is recorded already is only printed; a cache that cannot be
     /// evaluated is left out with a warning.
@@ -53,13 +70,15 @@ where
         let mut outcome = Outcome::Done;
         for path in &caches {
             bar.set_message(format!("{} {}", self.probe, path.display()));
-            match self.cache(path, &known, &pool) {
+            match self.cache(path, &known, &pool, &bar) {
                 Ok((names, found)) => {
                     let records = bar.suspend(|| self.keep_all(path, found, &names, messages))?;
                     if self.output.format == Format::Json {
                         bar.suspend(|| print_json(&records, out))?;
                     }
-                    classes.extend(per_class.then(|| table::per_class(&records, &names)));
+                    if per_class {
+                        classes.extend(table::per_class(&records));
+                    }
                     all.extend(records);
                 }
                 Err(error) => {
@@ -85,13 +104,18 @@ where
         path: &Path,
         known: &[RunRecord],
         pool: &rayon::ThreadPool,
-    ) -> Result<(Vec<String>, Vec<Found>), Error> {
+        bar: &ProgressBar,
+    ) -> Result<(Vec<String>, Vec<Found<K>>), Error> {
+        let progress = Progress {
+            bar,
+            last: Mutex::new(Instant::now()),
+        };
         let reader = CacheReader::open(path)?;
         let found = self.settings.iter().map(|settings| {
             let key = (self.key)(&reader, settings)?;
             let before: Vec<_> = known.iter().filter(|r| r.key == key).cloned().collect();
             Ok(match before.is_empty() {
-                true => Found::New(pool.install(|| (self.evaluate)(&reader, settings))?),
+                true => Found::New(pool.install(|| (self.evaluate)(&reader, settings, &progress))?),
                 false => Found::Known(before),
             })
         });
@@ -103,7 +127,7 @@ where
     fn keep_all(
         &self,
         path: &Path,
-        found: Vec<Found>,
+        found: Vec<Found<K>>,
         names: &[String],
         messages: &mut impl Write,
     ) -> Result<Vec<RunRecord>> {
@@ -119,7 +143,7 @@ where
                 Found::New(evaluated) => {
                     let first = records.len();
                     for (number, evaluated) in evaluated.into_iter().enumerate() {
-                        records.push(self.keep(evaluated, number, names)?);
+                        records.push(evaluated.keep(&self.output.runs, number, names)?);
                     }
                     let warnings = records[first..].iter().flat_map(|record| &record.warnings);
                     for warning in warnings.collect::<BTreeSet<_>>() {
@@ -130,15 +154,15 @@ where
         }
         Ok(records)
     }
+}
 
-    /// Writes scores, head and record, in this order.
-    fn keep(&self, evaluated: Evaluated, number: usize, names: &[String]) -> Result<RunRecord> {
+impl Keep for Evaluated {
+    fn keep(self, runs: &Path, number: usize, names: &[String]) -> Result<RunRecord, Error> {
         let Evaluated {
             mut record,
             predictions,
             head,
-        } = evaluated;
-        let runs: &PathBuf = &self.output.runs;
+        } = self;
         let name = format!("{}-{}-{number}", record.probe, record.key);
         if record.spread.is_none() {
             let file = format!("predictions/{name}.parquet");
@@ -153,6 +177,40 @@ where
         record.append(runs)?;
         Ok(record)
     }
+}
+
+impl Progress<'_> {
+    pub(super) fn say(&self, text: &str) {
+        if !self.bar.is_hidden() {
+            return self.bar.set_message(text.to_owned());
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= BETWEEN_LINES {
+            *last = Instant::now();
+            // Whoever does not read messages misses this one.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Evaluates a probe on whole splits.
+pub(super) fn evaluate(
+    probe: &Probe,
+    settings: Vec<Settings>,
+    caches: &Caches,
+    output: &Output,
+    out: &mut impl Write,
+    messages: &mut impl Write,
+) -> Result<Outcome> {
+    let job = Job {
+        caches,
+        output,
+        probe: probe.name(),
+        settings,
+        key: &|reader, settings| settings.key(reader, probe),
+        evaluate: |reader: &_, settings: &_, _: &_| evaluate::evaluate(reader, probe, settings),
+    };
+    job.run(out, messages)
 }
 
 fn bar(caches: usize) -> ProgressBar {

@@ -59,7 +59,7 @@ impl Predict {
             probe: "predict",
             settings: vec![self.settings(&head)],
             key: &|reader, settings| settings.key(reader, &(&head, all)),
-            evaluate: |reader: &_, settings: &_| {
+            evaluate: |reader: &_, settings: &_, _: &_| {
                 evaluate::predict(reader, &head, &self.head, settings, all).map(|one| vec![one])
             },
         };

@@ -12,29 +12,41 @@ use crate::protocol::Protocol;
 
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
-    /// Rules: the study's with its traps, or honest ones; both with a comma between them
-    #[arg(long, value_delimiter = ',', default_value = "strict")]
-    protocol: Vec<ProtocolArg>,
-    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
+    #[command(flatten)]
+    rules: RulesArgs,
     /// What an example is [default: a volume where all slices of a sample have its labels, else a slice]
     #[arg(long)]
     unit: Option<UnitArg>,
     /// How the features of slices become those of a volume
     #[arg(long, default_value = "mean")]
     pool: PoolArg,
-    /// Splits to fit on [default: train+val, or train with --eval val]
-    #[arg(long)]
-    train: Option<Fit>,
     /// Put something meaningless in the place of labels or features
     #[arg(long)]
     control: Option<ControlArg>,
-    #[command(flatten)]
-    confidence: ConfidenceArgs,
     /// Measure a patient's cases as one: the mean of their scores
     #[arg(long)]
     per_patient: bool,
+}
+
+/// By what rules, and on which split.
+#[derive(Debug, Args)]
+pub(super) struct RulesArgs {
+    /// Rules: the study's with its traps, or honest ones; both with a comma between them
+    #[arg(long, value_delimiter = ',', default_value = "strict")]
+    protocol: Vec<ProtocolArg>,
+    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    #[command(flatten)]
+    confidence: ConfidenceArgs,
+}
+
+/// What is fitted on.
+#[derive(Debug, Args)]
+pub(super) struct FitArgs {
+    /// Splits to fit on [default: train+val, or train with --eval val]
+    #[arg(long)]
+    train: Option<Fit>,
 }
 
 /// How sure figures are.
@@ -93,32 +105,33 @@ impl ConfidenceArgs {
     }
 }
 
-impl SettingsArgs {
-    /// One per protocol that is asked for.
-    pub(super) fn settings(&self, eval: Split) -> Result<Vec<Settings>> {
-        let fit = match (self.train, eval) {
+impl FitArgs {
+    /// The splits to fit on, where `eval` is evaluated.
+    fn splits(&self, eval: Split) -> Result<Vec<Split>> {
+        match (self.train, eval) {
             (Some(Fit::TrainVal), Split::Val) => {
                 bail!("`--train train+val` holds `--eval val`\nhint: give --train train")
             }
-            (Some(Fit::TrainVal) | None, Split::Test) => vec![Split::Train, Split::Val],
-            _ => vec![Split::Train],
-        };
-        let mut settings: Vec<Settings> = Vec::new();
-        for &protocol in &self.protocol {
-            let protocol = match protocol {
-                ProtocolArg::Paper => Protocol::Paper,
-                ProtocolArg::Strict => Protocol::Strict,
-            };
-            if settings.iter().all(|known| known.protocol != protocol) {
-                settings.push(self.of(protocol, eval, fit.clone()));
-            }
+            (Some(Fit::TrainVal) | None, Split::Test) => Ok(vec![Split::Train, Split::Val]),
+            _ => Ok(vec![Split::Train]),
         }
-        Ok(settings)
+    }
+}
+
+impl SettingsArgs {
+    /// One per protocol that is asked for, of a probe that is fitted on whole splits.
+    pub(super) fn whole(&self, fit: &FitArgs, eval: Split) -> Result<Vec<Settings>> {
+        Ok(self.settings(eval, &fit.splits(eval)?))
     }
 
-    fn of(&self, protocol: Protocol, eval: Split, fit: Vec<Split>) -> Settings {
+    /// One per protocol that is asked for.
+    pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Vec<Settings> {
+        let settings = self.rules.settings(eval, fit).into_iter();
+        settings.map(|settings| self.of(settings)).collect()
+    }
+
+    fn of(&self, settings: Settings) -> Settings {
         Settings {
-            protocol,
             unit: self.unit.map(|unit| match unit {
                 UnitArg::Slice => Unit::Slice,
                 UnitArg::Volume => Unit::Volume,
@@ -127,17 +140,45 @@ impl SettingsArgs {
                 PoolArg::Mean => Pool::Mean,
                 PoolArg::Max => Pool::Max,
             },
-            split_name: self.split.clone(),
-            fit,
-            eval,
             control: self.control.map(|control| match control {
                 ControlArg::ShuffledLabels => Control::ShuffledLabels,
                 ControlArg::MetadataOnly => Control::MetadataOnly,
                 ControlArg::RandomFeatures => Control::RandomFeatures,
             }),
+            per_patient: self.per_patient,
+            ..settings
+        }
+    }
+}
+
+impl RulesArgs {
+    /// One per protocol that is asked for.
+    pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Vec<Settings> {
+        let mut settings: Vec<Settings> = Vec::new();
+        for &protocol in &self.protocol {
+            let protocol = match protocol {
+                ProtocolArg::Paper => Protocol::Paper,
+                ProtocolArg::Strict => Protocol::Strict,
+            };
+            if settings.iter().all(|known| known.protocol != protocol) {
+                settings.push(self.of(protocol, eval, fit.to_vec()));
+            }
+        }
+        settings
+    }
+
+    fn of(&self, protocol: Protocol, eval: Split, fit: Vec<Split>) -> Settings {
+        Settings {
+            protocol,
+            unit: None,
+            pool: Pool::Mean,
+            split_name: self.split.clone(),
+            fit,
+            eval,
+            control: None,
             seed: self.confidence.seed,
             confidence: self.confidence.confidence(),
-            per_patient: self.per_patient,
+            per_patient: false,
         }
     }
 }

@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use super::{Evaluated, Fitted, Parts, Probe, Settings, Task};
 use crate::Error;
 use crate::examples::Examples;
-use crate::metrics::measures::Measures;
 use crate::random;
 use crate::targets::Targets;
 
@@ -36,7 +35,8 @@ pub struct FewShot {
 ///
 /// # Errors
 ///
-/// As [`evaluate`](super::evaluate), but that a draw may be of one class only.
+/// As [`evaluate`](super::evaluate), but that a draw may be of one class only, from which logistic
+/// regression alone refuses to learn.
 pub fn few_shot(
     reader: &CacheReader,
     probe: &Probe,
@@ -88,12 +88,15 @@ fn draw(
     let names = &reader.meta().classes;
     let one_draw = settings.protocol.one_draw();
     let test = examples.part(&[Split::Test])?;
+    let fitted_on = match one_draw {
+        true => vec![Split::Train, Split::Val],
+        false => vec![Split::Train],
+    };
+    let pool = examples.part(&fitted_on)?;
     let (train, val, chosen_on) = if one_draw {
-        let pool = examples.part(&[Split::Train, Split::Val])?;
         let drawn = shots.map(|shots| study_draw(examples, &pool, names, shots));
         (drawn.unwrap_or(pool), test.clone(), Split::Test)
     } else {
-        let pool = examples.part(&[Split::Train])?;
         let drawn =
             shots.map(|shots| random_draw(examples, &pool, names.len(), shots, settings.seed));
         (
@@ -104,6 +107,7 @@ fn draw(
     };
     let parts = Parts {
         fit: train.clone(),
+        fitted_on,
         train,
         val,
         test,
@@ -160,29 +164,26 @@ fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &Probe) -> E
     record.setting = format!("{} shots={word}", probe.name());
     record.warnings = warnings.into_iter().collect();
     if all.len() > 1 {
-        let Measures { values, ci } = spread(&all);
-        (record.metrics, record.spread) = (values, ci);
+        let (means, deviations) = spread(&all);
+        (record.metrics, record.spread) = (means, Some(deviations));
         record.chosen = None;
     }
     first
 }
 
-/// Means of the numbers that all draws have, and `[mean, standard deviation, draws...]` of each.
-fn spread(draws: &[Map<String, Value>]) -> Measures {
-    let (mut values, mut spread) = (Map::new(), Map::new());
+/// Means of the numbers that all draws have, and their standard deviations with the draws' values.
+pub(crate) fn spread(draws: &[Map<String, Value>]) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut means, mut spread) = (Map::new(), Map::new());
     for name in draws[0].keys() {
         let found: Option<Vec<f64>> = draws.iter().map(|draw| draw.get(name)?.as_f64()).collect();
         let Some(found) = found else { continue };
         let mean = found.iter().sum::<f64>() / found.len() as f64;
         let squares: f64 = found.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (found.len() - 1) as f64).sqrt();
-        values.insert(name.clone(), mean.into());
+        means.insert(name.clone(), mean.into());
         spread.insert(name.clone(), json!({"sd": deviation, "draws": found}));
     }
-    Measures {
-        values,
-        ci: Some(spread),
-    }
+    (means, spread)
 }
 
 /// For each class, `shots` clusters that have it (patients, or samples), drawn at random, with all of
@@ -262,7 +263,7 @@ fn study_draw(examples: &Examples, pool: &[usize], names: &[String], shots: usiz
 }
 
 /// `np.arange(0, n, n / shots).round()`: halves go to the even neighbour.
-fn equidistant(n: usize, shots: usize) -> Vec<usize> {
+pub(crate) fn equidistant(n: usize, shots: usize) -> Vec<usize> {
     let shots = shots.min(n);
     let step = n as f64 / shots as f64;
     let at = |k: usize| ((k as f64 * step).round_ties_even() as usize).min(n - 1);

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::fitted::best;
 use super::{Choice, Fitted, Task};
 use crate::Error;
-use crate::examples::{Tokens, join};
+use crate::examples::Tokens;
+use crate::metrics::measures::Scored;
 use crate::probes::hnsw::{HnswIndex, HnswOptions};
 use crate::probes::knn::{self, Classes, Vote};
 use crate::probes::ml_knn::{self, MlKnn};
@@ -233,12 +234,7 @@ impl Search<'_> {
         }
     }
 
-    fn scored(
-        &self,
-        train: &[usize],
-        part: &[usize],
-        ks: &[usize],
-    ) -> Result<Vec<crate::metrics::measures::Scored>, Error> {
+    fn scored(&self, train: &[usize], part: &[usize], ks: &[usize]) -> Result<Vec<Scored>, Error> {
         let found = self.scores(train, part, ks).0.into_iter();
         found.map(|scores| self.task.scored(part, scores)).collect()
     }
@@ -274,7 +270,6 @@ impl Search<'_> {
             "k": k,
             "features": options.features.name(),
             "layer": options.layer,
-            "train": join(&self.task.settings.fit),
         });
         let index = match options.index {
             IndexKind::Exact => json!({}),

@@ -5,9 +5,9 @@ use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
-use super::{Choice, Fitted, Task, probabilities};
+use super::{Choice, Fitted, Task};
 use crate::Error;
-use crate::examples::{Tokens, join};
+use crate::examples::Tokens;
 use crate::head::SavedHead;
 use crate::metrics::measures::Scored;
 use crate::probes::linear::{
@@ -106,9 +106,7 @@ impl Run<'_> {
     fn scores(&self, head: &Head, part: &[usize]) -> Array2<f64> {
         let examples = self.task.examples;
         let logits = head.logits(examples.plain(part).view(), &examples.columns);
-        let by_sigmoid = self.task.settings.protocol.scores_by_sigmoid();
-        let classes = self.task.classes();
-        probabilities(logits.view(), &examples.targets, classes, by_sigmoid)
+        self.task.probabilities(logits.view())
     }
 
     /// The best head on the part to choose on: before training, after it, and what it reached.
@@ -185,7 +183,6 @@ impl Run<'_> {
                 Reduction::Mean => "mean",
                 Reduction::Sum => "sum",
             },
-            "train": join(&self.task.settings.fit),
         });
         params.as_object().cloned().unwrap_or_default()
     }

@@ -1,16 +1,17 @@
 //! Logistic regression.
 
 use cache::Split;
+use half::f16;
+use ndarray::{Array1, Array2, ArrayView2};
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
 use super::{Choice, Features, Fitted, Task};
 use crate::Error;
-use crate::examples::join;
 use crate::head::SavedHead;
 use crate::metrics::measures::Scored;
+use crate::probes::linear::logits;
 use crate::probes::logreg::{self, Data, Fit, Solver};
-use crate::targets::Targets;
 
 /// How logistic regression is fitted and chosen.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub(super) fn fit(task: &Task<'_>, options: &LogregOptions) -> Result<Fitted, Er
     let features = task.examples.plain(&parts.val);
     let scored = path
         .iter()
-        .map(|fit| task.scored(&parts.val, fit.probabilities(features.view())));
+        .map(|fit| task.scored(&parts.val, scores(task, fit, features.view())));
     let scored = scored.collect::<Result<Vec<Scored>, Error>>()?;
     let undefined = task.settings.protocol.undefined_auroc();
     let aurocs: Vec<_> = scored.iter().map(|s| s.auroc_macro(undefined)).collect();
@@ -49,7 +50,7 @@ pub(super) fn fit(task: &Task<'_>, options: &LogregOptions) -> Result<Fitted, Er
     };
     let on = parts.chosen_on;
     let thresholds = (on == Split::Val).then(|| scored[chosen].best_thresholds());
-    let (weight, bias) = (fit.weight.mapv(|w| w as f32), fit.bias.mapv(|b| b as f32));
+    let (weight, bias) = single(&fit);
     let tokens = options.features.tokens(options.layer);
     let mut warnings = Vec::new();
     if on == Split::Test {
@@ -60,8 +61,8 @@ pub(super) fn fit(task: &Task<'_>, options: &LogregOptions) -> Result<Fitted, Er
     }
     Ok(Fitted {
         setting: format!("C={:.3e}", fit.c),
-        params: params(options, &fit, aurocs[chosen], &join(&task.settings.fit)),
-        scores: fit.probabilities(task.examples.plain(&parts.test).view()),
+        params: params(options, &fit, aurocs[chosen]),
+        scores: scores(task, &fit, task.examples.plain(&parts.test).view()),
         n_train: parts.fit.len(),
         choice: Some(Choice {
             is_chosen: true,
@@ -80,28 +81,27 @@ pub(super) fn fit(task: &Task<'_>, options: &LogregOptions) -> Result<Fitted, Er
 }
 
 fn solved(task: &Task<'_>, part: &[usize], cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
-    let features = task.examples.plain(part);
-    let truth = task.examples.truth(part);
-    let targets = match &truth {
-        Targets::Single(labels) => logreg::Targets::Single {
-            labels,
-            classes: task.classes(),
-        },
-        Targets::Multi(present) => logreg::Targets::Multi(present.view()),
-    };
+    let (features, targets) = (task.examples.plain(part), task.examples.truth(part));
     let data = Data {
         features: features.view(),
-        targets,
+        targets: &targets,
+        classes: task.classes(),
     };
     logreg::fit(&data, cs, solver)
 }
 
-fn params(
-    options: &LogregOptions,
-    fit: &Fit,
-    on_val: Option<f64>,
-    train: &str,
-) -> Map<String, Value> {
+/// Weights and bias in f32, as they are saved.
+fn single(fit: &Fit) -> (Array2<f32>, Array1<f32>) {
+    (fit.weight.mapv(|w| w as f32), fit.bias.mapv(|b| b as f32))
+}
+
+fn scores(task: &Task<'_>, fit: &Fit, features: ArrayView2<'_, f16>) -> Array2<f64> {
+    let (weight, bias) = single(fit);
+    let logits = logits(features, weight.view(), bias.view());
+    task.probabilities(logits.view())
+}
+
+fn params(options: &LogregOptions, fit: &Fit, on_val: Option<f64>) -> Map<String, Value> {
     let params = json!({
         "C": fit.c,
         "grid_C": options.cs,
@@ -114,7 +114,6 @@ fn params(
         },
         "loss": fit.loss,
         "evaluations": fit.evaluations,
-        "train": train,
     });
     params.as_object().cloned().unwrap_or_default()
 }

@@ -16,11 +16,14 @@ mod predict;
 use std::time::Instant;
 
 use cache::{CacheReader, Split};
+use ndarray::{Array2, ArrayView2};
+use serde_json::{Map, Value};
 
 pub use self::centroid::CentroidOptions;
 pub use self::compare::{Comparison, compare, pairs};
 pub use self::few_shot::{FewShot, few_shot};
-pub(crate) use self::fitted::{Choice, Fitted, probabilities};
+pub(crate) use self::few_shot::{equidistant, spread};
+pub(crate) use self::fitted::{Choice, Fitted};
 pub use self::knn::{Features, IndexKind, KnnOptions};
 pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
@@ -28,10 +31,11 @@ pub(crate) use self::parts::Parts;
 pub use self::predict::predict;
 use crate::Error;
 use crate::control::Control;
-use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit};
+use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit, join};
 use crate::head::SavedHead;
 use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
 use crate::predictions::Predictions;
+use crate::probes::linear as linear_probes;
 use crate::protocol::Protocol;
 use crate::record::{self, RunRecord};
 use crate::targets::Targets;
@@ -202,7 +206,7 @@ impl Task<'_> {
     }
 
     /// Scores of the evaluated part, beside what is true of it.
-    fn predictions(&self, scores: ndarray::Array2<f64>) -> Result<Predictions, Error> {
+    fn predictions(&self, scores: Array2<f64>) -> Result<Predictions, Error> {
         let predictions = self.of(&self.parts.test, scores);
         match self.settings.per_patient {
             true => predictions.per_patient(),
@@ -210,7 +214,7 @@ impl Task<'_> {
         }
     }
 
-    fn of(&self, part: &[usize], scores: ndarray::Array2<f64>) -> Predictions {
+    fn of(&self, part: &[usize], scores: Array2<f64>) -> Predictions {
         Predictions {
             scores,
             targets: self.examples.truth(part),
@@ -218,12 +222,15 @@ impl Task<'_> {
         }
     }
 
+    /// Probabilities `[N, C]` out of logits `[N, O]`, by the rules of the protocol.
+    pub(crate) fn probabilities(&self, logits: ArrayView2<'_, f32>) -> Array2<f64> {
+        let by_sigmoid = self.settings.protocol.scores_by_sigmoid();
+        let targets = &self.examples.targets;
+        linear_probes::probabilities(logits, targets, self.classes(), by_sigmoid)
+    }
+
     /// Checks the scores of a part.
-    pub(crate) fn scored(
-        &self,
-        part: &[usize],
-        scores: ndarray::Array2<f64>,
-    ) -> Result<Scored, Error> {
+    pub(crate) fn scored(&self, part: &[usize], scores: Array2<f64>) -> Result<Scored, Error> {
         Scored::new(&self.of(part, scores))
     }
 
@@ -255,40 +262,76 @@ impl Task<'_> {
     }
 
     fn record(&self, probe: &str, key: &str, fitted: &Fitted, measures: Measures) -> RunRecord {
-        let (meta, settings) = (self.reader.meta(), self.settings);
         let mut params = fitted.params.clone();
-        params.insert("unit".into(), self.examples.unit.name().into());
-        params.insert("pool".into(), settings.pool.name().into());
+        params.insert("train".into(), join(&self.parts.fitted_on).into());
         RunRecord {
-            dataset: meta.dataset.clone(),
-            model: meta.model.name.clone(),
-            image_size: meta.image_size,
             probe: probe.into(),
-            protocol: settings.protocol.name().into(),
             setting: fitted.setting.clone(),
-            params,
-            control: settings.control.map(|control| control.name().into()),
-            seed: settings.seed,
-            split: settings.eval.name().into(),
-            split_name: settings.split_name.clone(),
-            split_sha256: self.examples.split_sha256.clone(),
+            params: with_examples(params, self.examples, self.settings.pool),
             n_train: fitted.n_train,
             n_test: self.parts.test.len(),
-            per_patient: settings.per_patient,
             chosen: fitted.choice.map(|choice| choice.is_chosen),
             chosen_on: fitted.choice.map(|choice| choice.on.name().into()),
             metrics: measures.values,
             ci: measures.ci,
-            spread: None,
             warnings: fitted.warnings.clone(),
-            predictions: None,
-            head: None,
-            seconds: 0.0,
-            peak_rss_bytes: cache::peak_rss_bytes(),
             key: key.into(),
-            cache_sha256: self.reader.sha256().into(),
-            tool_version: env!("CARGO_PKG_VERSION").into(),
-            time: record::now(),
+            ..blank(
+                self.reader,
+                self.settings,
+                self.examples.split_sha256.clone(),
+            )
         }
+    }
+}
+
+/// Parameters, and what the examples are.
+fn with_examples(
+    mut params: Map<String, Value>,
+    examples: &Examples,
+    pool: Pool,
+) -> Map<String, Value> {
+    params.insert("unit".into(), examples.unit.name().into());
+    params.insert("pool".into(), pool.name().into());
+    params
+}
+
+/// A record of what is known before anything is fitted.
+pub(crate) fn blank(
+    reader: &CacheReader,
+    settings: &Settings,
+    split_sha256: Option<String>,
+) -> RunRecord {
+    let meta = reader.meta();
+    RunRecord {
+        dataset: meta.dataset.clone(),
+        model: meta.model.name.clone(),
+        image_size: meta.image_size,
+        probe: String::new(),
+        protocol: settings.protocol.name().into(),
+        setting: String::new(),
+        params: Map::new(),
+        control: settings.control.map(|control| control.name().into()),
+        seed: settings.seed,
+        split: settings.eval.name().into(),
+        split_name: settings.split_name.clone(),
+        split_sha256,
+        n_train: 0,
+        n_test: 0,
+        per_patient: settings.per_patient,
+        chosen: None,
+        chosen_on: None,
+        metrics: Map::new(),
+        ci: None,
+        spread: None,
+        warnings: Vec::new(),
+        predictions: None,
+        head: None,
+        seconds: 0.0,
+        peak_rss_bytes: cache::peak_rss_bytes(),
+        key: String::new(),
+        cache_sha256: reader.sha256().into(),
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        time: record::now(),
     }
 }

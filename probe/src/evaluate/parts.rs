@@ -17,6 +17,8 @@ pub(crate) struct Parts {
     pub(crate) val: Vec<usize>,
     /// Fitted on to be evaluated.
     pub(crate) fit: Vec<usize>,
+    /// The splits that those are out of.
+    pub(crate) fitted_on: Vec<Split>,
     /// Evaluated.
     pub(crate) test: Vec<usize>,
     /// Where hyper-parameters are chosen.
@@ -39,6 +41,7 @@ impl Parts {
                 Split::Train | Split::Val => Vec::new(),
             },
             fit: examples.part(&settings.fit)?,
+            fitted_on: settings.fit.clone(),
             test: examples.part(&[settings.eval])?,
             chosen_on: Split::Val,
             is_few: false,

@@ -6,13 +6,13 @@ use std::time::Instant;
 use cache::CacheReader;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluated, Settings};
+use super::{Evaluated, Settings, blank, with_examples};
 use crate::Error;
 use crate::examples::{Case, Examples, Selection};
 use crate::head::{About, SavedHead};
 use crate::metrics::measures::{Measures, Scored, Thresholds};
 use crate::predictions::Predictions;
-use crate::record::{self, RunRecord};
+use crate::record::RunRecord;
 use crate::targets::{Targets, Uncertain};
 
 /// Applies a head out of `file` to the examples of a cache, labelled or not: to those of the split to
@@ -70,37 +70,21 @@ pub fn predict(
             ci: None,
         },
     };
-    let record = RunRecord {
-        dataset: meta.dataset.clone(),
-        model: meta.model.name.clone(),
-        image_size: meta.image_size,
+    let mut record = RunRecord {
         probe: "predict".into(),
-        protocol: about.protocol.name().into(),
         setting: format!("head of {}", about.dataset),
-        params: params(about, file),
-        control: None,
-        seed: settings.seed,
-        split: if all { "all" } else { settings.eval.name() }.into(),
-        split_name: settings.split_name.clone(),
-        split_sha256: examples.split_sha256.clone(),
-        n_train: 0,
+        params: with_examples(params(about, file), &examples, about.pool),
         n_test: part.len(),
-        per_patient: settings.per_patient,
-        chosen: None,
-        chosen_on: None,
         metrics: measures.values,
         ci: measures.ci,
-        spread: None,
-        warnings: warnings(has_classes, labelled.as_ref(), part.len()),
-        predictions: None,
-        head: None,
+        warnings: warnings(has_classes, labelled.as_ref(), predictions.cases.len()),
         seconds: start.elapsed().as_secs_f64(),
-        peak_rss_bytes: cache::peak_rss_bytes(),
         key: settings.key(reader, &(head, all))?,
-        cache_sha256: reader.sha256().into(),
-        tool_version: env!("CARGO_PKG_VERSION").into(),
-        time: record::now(),
+        ..blank(reader, settings, examples.split_sha256.clone())
     };
+    if all {
+        record.split = "all".into();
+    }
     Ok(Evaluated {
         record,
         predictions,
@@ -112,8 +96,6 @@ fn params(about: &About, file: &Path) -> Map<String, Value> {
     Map::from_iter([
         ("head".to_owned(), json!(file.display().to_string())),
         ("trained_on".to_owned(), json!(about.dataset)),
-        ("unit".to_owned(), json!(about.unit.name())),
-        ("pool".to_owned(), json!(about.pool.name())),
     ])
 }
 

@@ -17,7 +17,10 @@ use ndarray::{ArrayView, ArrayViewMut, Dimension};
 const CHUNK: usize = 4096;
 
 /// Values in f32, in their places.
-fn widen<D: Dimension>(source: ArrayView<'_, f16, D>, mut target: ArrayViewMut<'_, f32, D>) {
+pub(crate) fn widen<D: Dimension>(
+    source: ArrayView<'_, f16, D>,
+    mut target: ArrayViewMut<'_, f32, D>,
+) {
     match (source.as_slice(), target.as_slice_mut()) {
         // Several at a time, which one by one cannot be.
         (Some(source), Some(target)) => source.convert_to_f32_slice(target),

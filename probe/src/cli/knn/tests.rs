@@ -52,7 +52,8 @@ fn only_an_approximate_search_has_candidates() {
 #[test]
 fn a_split_is_not_both_fitted_on_and_evaluated() {
     let fit = |words, eval| {
-        let settings = parse(words).unwrap().settings.settings(eval);
+        let knn = parse(words).unwrap();
+        let settings = knn.settings.whole(&knn.fit, eval);
         settings.map(|settings| settings[0].fit.clone())
     };
     assert_eq!(fit("", Split::Test).unwrap(), [Split::Train, Split::Val]);
@@ -90,13 +91,7 @@ fn nothing_to_run_on_is_an_error_with_a_hint() {
 
 #[test]
 fn each_protocol_is_taken_once() {
-    let of = |words| {
-        parse(words)
-            .unwrap()
-            .settings
-            .settings(Split::Test)
-            .unwrap()
-    };
+    let of = |words| parse(words).unwrap().settings.settings(Split::Test, &[]);
     let names = |words| {
         of(words)
             .iter()

@@ -108,6 +108,6 @@ fn means_and_deviations_are_of_the_measures_that_all_draws_have() {
     let mut last = draw(3.0);
     last.insert("brier".into(), json!(0.5));
     let found = spread(&[draw(1.0), draw(2.0), last]);
-    assert_eq!(Value::Object(found.values), json!({"auroc_macro": 2.0}));
-    assert_eq!(found.ci.unwrap()["auroc_macro"]["sd"], 1.0);
+    assert_eq!(Value::Object(found.0), json!({"auroc_macro": 2.0}));
+    assert_eq!(found.1["auroc_macro"]["sd"], 1.0);
 }

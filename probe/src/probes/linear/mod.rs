@@ -132,6 +132,39 @@ pub fn logits(
     logits
 }
 
+/// Probabilities of `classes` classes `[N, C]` out of logits `[N, O]`: sigmoids of classes that are
+/// not exclusive, or of all if `by_sigmoid`; of two exclusive classes the sigmoid of the one logit and
+/// what it leaves; else a softmax.
+pub fn probabilities(
+    logits: ArrayView2<'_, f32>,
+    targets: &Targets,
+    classes: usize,
+    by_sigmoid: bool,
+) -> Array2<f64> {
+    let logits = logits.mapv(f64::from);
+    let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+    match targets {
+        Targets::Single(_) if logits.ncols() == 1 => {
+            Array2::from_shape_fn((logits.nrows(), classes), |(row, class)| {
+                let z = logits[[row, 0]];
+                sigmoid(if class == 0 { -z } else { z })
+            })
+        }
+        Targets::Single(_) if !by_sigmoid => softmax(logits),
+        Targets::Single(_) | Targets::Multi(_) => logits.mapv_into(sigmoid),
+    }
+}
+
+fn softmax(mut logits: Array2<f64>) -> Array2<f64> {
+    for mut row in logits.rows_mut() {
+        let most = row.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+        row.mapv_inplace(|z| (z - most).exp());
+        let total = row.sum();
+        row /= total;
+    }
+    logits
+}
+
 impl Inputs {
     /// The same as tokens of a cache.
     pub fn tokens(self) -> Tokens {

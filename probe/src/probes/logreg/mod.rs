@@ -18,38 +18,23 @@ mod path;
 mod task;
 
 use half::f16;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
+use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 
 use self::objective::Objective;
 use self::task::Task;
-use super::widen;
 use crate::Error;
-
-/// Examples whose probabilities are computed at a time.
-const CHUNK: usize = 1024;
+use crate::targets::Targets;
 
 /// What is fitted to.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
     /// `[N, F]`.
     pub features: ArrayView2<'a, f16>,
-    /// Of the `N` rows.
-    pub targets: Targets<'a>,
-}
-
-/// What is known of `N` examples.
-#[derive(Clone, Copy, Debug)]
-pub enum Targets<'a> {
-    /// One class per example.
-    Single {
-        /// `[N]`, below `classes`.
-        labels: &'a [u32],
-        /// Number of classes.
-        classes: usize,
-    },
-    /// Classes present and absent `[N, C]`; a blank entry says nothing.
-    Multi(ArrayView2<'a, Option<bool>>),
+    /// Of the `N` rows; what is not known has no part in the loss.
+    pub targets: &'a Targets,
+    /// Number of classes.
+    pub classes: usize,
 }
 
 /// Who minimises.
@@ -61,15 +46,6 @@ pub enum Solver {
     /// linfa-logistic: argmin's L-BFGS in f64, each penalty and problem by itself. It fails where its
     /// line search does, and does not say whether it converged.
     Linfa,
-}
-
-/// How outputs become probabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// One output, the second class'.
-    Binary,
-    Softmax,
-    Sigmoid,
 }
 
 /// A fitted model: `logits = weight x + bias`.
@@ -87,57 +63,6 @@ pub struct Fit {
     pub evaluations: usize,
     /// Whether the minimum was reached.
     pub converged: bool,
-    link: Link,
-}
-
-impl Fit {
-    /// The probabilities of the classes `[N, C]` for `features` `[N, F]`.
-    pub fn probabilities(&self, features: ArrayView2<'_, f16>) -> Array2<f64> {
-        let weight = self.weight.t().mapv(|value| value as f32);
-        let classes = self.link.classes(self.bias.len());
-        let mut scores = Array2::zeros((features.nrows(), classes));
-        scores
-            .axis_chunks_iter_mut(Axis(0), CHUNK)
-            .into_par_iter()
-            .zip(features.axis_chunks_iter(Axis(0), CHUNK))
-            .for_each(|(mut scores, x)| {
-                let mut rows = Array2::zeros(x.dim());
-                widen(x, rows.view_mut());
-                let logits = rows.dot(&weight).mapv(f64::from) + &self.bias;
-                for (scores, logits) in scores.outer_iter_mut().zip(logits.outer_iter()) {
-                    self.link.fill(scores, logits);
-                }
-            });
-        scores
-    }
-}
-
-impl Link {
-    fn classes(self, outputs: usize) -> usize {
-        match self {
-            Link::Binary => 2,
-            Link::Softmax | Link::Sigmoid => outputs,
-        }
-    }
-
-    fn fill(self, mut scores: ArrayViewMut1<'_, f64>, logits: ArrayView1<'_, f64>) {
-        match self {
-            Link::Binary => {
-                scores[0] = sigmoid(-logits[0]);
-                scores[1] = sigmoid(logits[0]);
-            }
-            Link::Sigmoid => scores.assign(&logits.mapv(sigmoid)),
-            Link::Softmax => {
-                let most = logits.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-                scores.assign(&logits.mapv(|logit| (logit - most).exp()));
-                scores /= scores.sum();
-            }
-        }
-    }
-}
-
-fn sigmoid(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
 }
 
 /// Fits a model for each of `cs`, in their order. The result does not depend on the number of
@@ -150,7 +75,7 @@ fn sigmoid(logit: f64) -> f64 {
 /// where there is nothing to tell apart; [`Error::Linfa`] where linfa cannot.
 pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
     check(data, cs)?;
-    let task = Task::new(data.targets)?;
+    let task = Task::new(data.targets, data.classes)?;
     let x = data.features;
     match solver {
         Solver::Lbfgs => {
@@ -166,11 +91,7 @@ pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Erro
 }
 
 fn check(data: &Data<'_>, cs: &[f64]) -> Result<(), Error> {
-    let found = match data.targets {
-        Targets::Single { labels, .. } => labels.len(),
-        Targets::Multi(present) => present.nrows(),
-    };
-    let expected = data.features.nrows();
+    let (found, expected) = (data.targets.len(), data.features.nrows());
     if found != expected {
         return Err(Error::LogregTargets { found, expected });
     }

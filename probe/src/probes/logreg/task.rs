@@ -2,9 +2,10 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
+use super::Fit;
 use super::path::Solution;
-use super::{Fit, Link, Targets};
 use crate::Error;
+use crate::targets::Targets;
 
 /// Targets as losses see them.
 #[derive(Debug)]
@@ -36,7 +37,6 @@ impl Labels {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) labels: Labels,
-    link: Link,
     /// `[O]`, where no column says otherwise.
     bias: Array1<f64>,
     rows: Vec<Row>,
@@ -51,10 +51,10 @@ struct Row {
 }
 
 impl Task {
-    pub(super) fn new(targets: Targets<'_>) -> Result<Task, Error> {
+    pub(super) fn new(targets: &Targets, classes: usize) -> Result<Task, Error> {
         let task = match targets {
-            Targets::Single { labels, classes } => Task::single(labels, classes)?,
-            Targets::Multi(present) => Task::multi(present),
+            Targets::Single(labels) => Task::single(labels, classes)?,
+            Targets::Multi(present) => Task::multi(present.view()),
         };
         match task.rows.is_empty() {
             true => Err(Error::LogregOneClass),
@@ -82,23 +82,22 @@ impl Task {
             column,
             factor,
         };
-        let (link, outputs, rows) = match present[..] {
+        let (outputs, rows) = match present[..] {
             [] | [_] => return Err(Error::LogregOneClass),
-            [_, _] if classes == 2 => (Link::Binary, 1, vec![row(0, 0, 1.0)]),
+            [_, _] if classes == 2 => (1, vec![row(0, 0, 1.0)]),
             // One output, as scikit-learn has, written as two.
             [first, second] => {
                 let rows = vec![row(first, 0, -0.5), row(second, 0, 0.5)];
-                (Link::Softmax, classes, rows)
+                (classes, rows)
             }
             _ => {
                 let rows = present.iter().enumerate();
                 let rows = rows.map(|(column, &class)| row(class, column, 1.0));
-                (Link::Softmax, classes, rows.collect())
+                (classes, rows.collect())
             }
         };
         Ok(Task {
             labels: Labels::of_classes(labels, &present),
-            link,
             bias: Array1::from_elem(outputs, f64::NEG_INFINITY),
             rows,
         })
@@ -119,7 +118,6 @@ impl Task {
         });
         Task {
             labels: Labels::Signs(signs),
-            link: Link::Sigmoid,
             rows: rows.collect(),
             bias,
         }
@@ -146,7 +144,6 @@ impl Task {
             loss: solved.iter().map(|solved| solved.loss).sum(),
             evaluations: solved.iter().map(|s| s.evaluations).max().unwrap_or(0),
             converged: solved.iter().all(|solved| solved.converged),
-            link: self.link,
         }
     }
 }

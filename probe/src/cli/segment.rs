@@ -1,0 +1,124 @@
+//! `probe segment`.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use cache::{CacheReader, Split};
+use clap::{Args, ValueEnum};
+
+use super::few_shot::{Shots, shots};
+use super::linear::learning_rate;
+use super::over::{Job, Keep, Progress};
+use super::settings::RulesArgs;
+use super::{Caches, Outcome, Output};
+use crate::Error;
+use crate::evaluate::Settings;
+use crate::nn::{Kind, Loss};
+use crate::record::RunRecord;
+use crate::segment::{self, Evaluated, Keeping, Options};
+
+/// The study's learning rates (appendix B.4).
+const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
+
+#[derive(Debug, Args)]
+pub(super) struct Segment {
+    #[command(flatten)]
+    caches: Caches,
+    /// What goes from tokens to classes of pixels: a 1 by 1 convolution of the last block, or a U-Net over
+    /// the last five
+    #[arg(long, default_value = "linear")]
+    decoder: DecoderArg,
+    /// Learning rates, at the beginning, of decoders that are trained at the same time; they fall along a
+    /// cosine to 0. A single one is not chosen, and trained on train and val at once
+    #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = learning_rate)]
+    lr: Vec<f32>,
+    /// Passes over the training slices and their stored views
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    epochs: u32,
+    /// Slices in a step
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_size: u32,
+    /// What is minimised: soft Dice, or its sum with the cross-entropy
+    #[arg(long, default_value = "dice")]
+    loss: LossArg,
+    /// Epochs without a better Dice on `val` after which training ends [default: trains for all]
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
+    patience: Option<u32>,
+    /// Numbers of patients (samples, where none are known) to learn from; `all` for all
+    #[arg(long, value_delimiter = ',', default_value = "all", value_parser = shots)]
+    shots: Vec<Shots>,
+    /// Random draws of each number, of which the mean and the spread are reported
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repeats: u32,
+    #[command(flatten)]
+    rules: RulesArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DecoderArg {
+    Linear,
+    Unet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LossArg {
+    Dice,
+    DiceCe,
+}
+
+impl Segment {
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let options = self.options();
+        let job = Job {
+            caches: &self.caches,
+            output: &self.output,
+            probe: "segment",
+            settings: self.rules.settings(Split::Test, &[]),
+            key: &|reader, settings| settings.key(reader, &options),
+            evaluate: |reader: &CacheReader, settings: &Settings, progress: &Progress<'_>| {
+                let keeping = Keeping {
+                    runs: &self.output.runs,
+                    force: self.output.force,
+                    say: &|text| progress.say(text),
+                };
+                segment::evaluate(reader, &options, settings, &keeping)
+            },
+        };
+        job.run(out, messages)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            decoder: match self.decoder {
+                DecoderArg::Linear => Kind::Linear,
+                DecoderArg::Unet => Kind::UNet,
+            },
+            learning_rates: self.lr.clone(),
+            epochs: self.epochs as usize,
+            batch_size: self.batch_size as usize,
+            loss: match self.loss {
+                LossArg::Dice => Loss::Dice,
+                LossArg::DiceCe => Loss::DiceCrossEntropy,
+            },
+            patience: self.patience.map(|epochs| epochs as usize),
+            shots: self.shots.iter().map(|shots| shots.0).collect(),
+            repeats: self.repeats as usize,
+        }
+    }
+}
+
+impl Keep for Evaluated {
+    fn keep(mut self, runs: &Path, number: usize, _: &[String]) -> Result<RunRecord, Error> {
+        let record = &mut self.record;
+        if record.spread.is_none() {
+            let file = format!("predictions/segment-{}-{number}.parquet", record.key);
+            segment::write_volumes(&self.volumes, &self.names, &runs.join(&file))?;
+            record.predictions = Some(file);
+        }
+        record.append(runs)?;
+        Ok(self.record)
+    }
+}

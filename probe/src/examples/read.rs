@@ -1,0 +1,94 @@
+//! Rows of features out of a cache.
+
+use std::collections::BTreeMap;
+
+use cache::{CacheReader, SliceMeta};
+use half::f16;
+use ndarray::{Array2, s};
+
+use super::{Selection, Unit};
+use crate::Error;
+use crate::probes::linear::Columns;
+
+/// Which of the slices `used` make up each row: one, or those of a sample with the same view.
+pub(super) fn members(slices: &[SliceMeta], used: &[usize], unit: Unit) -> Vec<Vec<usize>> {
+    if unit == Unit::Slice {
+        return used.iter().map(|&row| vec![row]).collect();
+    }
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    let mut place: BTreeMap<(&str, u16), usize> = BTreeMap::new();
+    for &row in used {
+        let next = members.len();
+        let key = (slices[row].sample.as_str(), slices[row].view);
+        match *place.entry(key).or_insert(next) {
+            at if at == next => members.push(vec![row]),
+            at => members[at].push(row),
+        }
+    }
+    members
+}
+
+/// The rows of each example, the plain view first; `firsts` are the first slices of the rows.
+pub(super) fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<Vec<usize>> {
+    let mut examples: Vec<Vec<usize>> = Vec::new();
+    let mut number: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
+    for (row, &first) in firsts.iter().enumerate() {
+        let slice = (unit == Unit::Slice).then_some(slices[first].slice);
+        let next = examples.len();
+        match *number.entry((&slices[first].sample, slice)).or_insert(next) {
+            at if at == next => examples.push(vec![row]),
+            at => examples[at].push(row),
+        }
+    }
+    for rows in &mut examples {
+        rows.sort_by_key(|&row| slices[firsts[row]].view);
+    }
+    examples
+}
+
+/// The rows' features `[R, F]`, a token at a time.
+pub(super) fn features(
+    reader: &CacheReader,
+    selection: &Selection,
+    slices: &[SliceMeta],
+    members: &[Vec<usize>],
+) -> Result<(Array2<f16>, Columns), Error> {
+    let meta = reader.meta();
+    let tokens = &selection.tokens;
+    let most = tokens.cls.iter().chain(&tokens.mean).max();
+    if let Some(&layer) = most.filter(|&&layer| layer > meta.layers) {
+        reader.cls(layer)?;
+    }
+    let width = |layer: &u32| meta.shape(*layer);
+    let columns = Columns {
+        cls: tokens.cls.iter().map(|l| width(l).cls as usize).collect(),
+        mean: tokens.mean.iter().map(|l| width(l).patch as usize).sum(),
+    };
+    let mut features = Array2::from_elem((members.len(), columns.width()), f16::ZERO);
+    let mut first = 0;
+    let cls = tokens.cls.iter().map(|&layer| (layer, false));
+    let mean = tokens.mean.iter().map(|&layer| (layer, true));
+    for (layer, is_mean) in cls.chain(mean) {
+        let tokens = match is_mean {
+            true => reader.mean(layer)?,
+            false => reader.cls(layer)?,
+        };
+        let width = tokens.ncols();
+        let mut target = features.slice_mut(s![.., first..first + width]);
+        for (mut target, members) in target.outer_iter_mut().zip(members) {
+            let pooled = selection.pool.rows(tokens.view(), members);
+            let is_bad = |value: &&f32| !f16::from_f32(**value).is_finite();
+            if let Some(&value) = pooled.iter().find(is_bad) {
+                return Err(Error::NotFinite {
+                    path: reader.dir().into(),
+                    row: members[0],
+                    sample: slices[members[0]].sample.clone(),
+                    value,
+                });
+            }
+            target.zip_mut_with(&pooled, |target, &value| *target = f16::from_f32(value));
+        }
+        first += width;
+    }
+    Ok((features, columns))
+}
