@@ -8,6 +8,7 @@ mod batch;
 mod count;
 mod error;
 mod meta;
+mod patches;
 mod process;
 mod read;
 mod schema;
@@ -22,6 +23,7 @@ pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
     sha256_bytes, sha256_file,
 };
+pub use patches::{Group, PatchReader};
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;
 pub use splits::{NamedSplit, write_split};

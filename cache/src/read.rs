@@ -14,6 +14,9 @@ use crate::schema::{self, Table};
 use crate::write::shard_file;
 use crate::{CacheMeta, Error, Mask, SliceMeta, sha256_file};
 
+/// Rows of tensors and masks that are decoded at once.
+const BATCH_ROWS: usize = 64;
+
 /// An opened cache.
 #[derive(Debug)]
 pub struct CacheReader {
@@ -147,31 +150,36 @@ impl CacheReader {
         Ok(out)
     }
 
-    /// The masks of one shard, each at its slice's height and width.
+    /// The masks of one shard, each at its slice's height and width, in parts.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] if the cache keeps no masks, [`Error::Shard`] if a mask has another size
-    /// than its slice; otherwise as [`slices`](Self::slices).
-    pub fn masks(&self, shard: usize) -> Result<Vec<Option<Mask>>, Error> {
+    /// [`Error::Missing`] if the cache keeps no masks or has no such shard, [`Error::Shard`] if a mask
+    /// has another size than its slice; otherwise as [`slices`](Self::slices).
+    pub fn masks(
+        &self,
+        shard: usize,
+    ) -> Result<impl Iterator<Item = Result<Vec<Option<Mask>>, Error>> + use<>, Error> {
         self.shard_rows(shard)?;
         self.check_table(Table::Mask, "extract a dataset that has masks")?;
         let slices = self.shard_slices(shard)?;
         let sizes: Vec<_> = slices.iter().map(|s| (s.height, s.width)).collect();
         let path = self.path(Table::Mask, shard);
-        let mut masks = Vec::with_capacity(sizes.len());
-        for batch in self.batches(Table::Mask, shard, "mask")? {
+        let mut first = 0;
+        let batches = self.batches(Table::Mask, shard, "mask")?;
+        Ok(batches.map(move |batch| {
             let batch = batch?;
-            let sizes = &sizes[masks.len()..];
+            let sizes = &sizes[first..];
             let decoded = schema::decode_masks(batch.column(1).as_binary(), sizes);
-            masks.extend(decoded.map_err(|row| Error::Shard {
+            let masks = decoded.map_err(|row| Error::Shard {
                 path: path.clone(),
                 what: "size of a mask",
-                found: format!("wrong in row {row}"),
+                found: format!("wrong in row {}", first + row),
                 expected: format!("{} x {}", sizes[row].0, sizes[row].1),
-            })?);
-        }
-        Ok(masks)
+            })?;
+            first += masks.len();
+            Ok(masks)
+        }))
     }
 
     pub(crate) fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
@@ -231,7 +239,7 @@ impl CacheReader {
         values.unwrap_or_default()
     }
 
-    fn check_layer(&self, table: Table, layer: u32) -> Result<(), Error> {
+    pub(crate) fn check_layer(&self, table: Table, layer: u32) -> Result<(), Error> {
         self.check_table(table, "extract again with `--tokens all`")?;
         if layer == 0 || layer > self.meta.layers {
             return Err(Error::Missing {
@@ -265,6 +273,7 @@ impl CacheReader {
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["row", column]);
         let reader = builder
             .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(parquet_error(&path))?;
         Ok(numbered(
@@ -279,7 +288,7 @@ impl CacheReader {
         before.iter().map(|s| u64::from(s.rows)).sum()
     }
 
-    fn path(&self, table: Table, shard: usize) -> PathBuf {
+    pub(crate) fn path(&self, table: Table, shard: usize) -> PathBuf {
         self.dir.join(table.name()).join(shard_file(shard))
     }
 
@@ -371,12 +380,7 @@ fn numbered(
         let rows = batch.column(0).as_primitive::<UInt64Type>();
         for &found in rows.values() {
             if found != row {
-                return Err(Error::Shard {
-                    path: path.clone(),
-                    what: "row number",
-                    found: found.to_string(),
-                    expected: row.to_string(),
-                });
+                return Err(wrong_row(&path, found, row));
             }
             row += 1;
         }
@@ -384,7 +388,16 @@ fn numbered(
     })
 }
 
-fn parquet_error(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
+pub(crate) fn wrong_row(path: &Path, found: u64, expected: u64) -> Error {
+    Error::Shard {
+        path: path.into(),
+        what: "row number",
+        found: found.to_string(),
+        expected: expected.to_string(),
+    }
+}
+
+pub(crate) fn parquet_error(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
     let path = path.to_path_buf();
     move |source| Error::Parquet { path, source }
 }

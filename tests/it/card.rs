@@ -2,7 +2,7 @@
 
 use cache::{CacheReader, Labels, Split};
 
-use crate::lab::{Lab, Run, gzip, nifti, project, ramp, runtime};
+use crate::lab::{Lab, Run, gzip, masks, nifti, project, ramp, runtime};
 
 /// Runs `extract` over a card beside the data.
 fn extract(lab: &Lab, card: &str, more: &[&str]) -> Run {
@@ -92,11 +92,11 @@ fn views_are_rows_beside_the_plain_slice_with_their_own_masks() {
     assert_eq!(rows, expected);
     assert!(slices.iter().all(|s| s.split == Some(Split::Train)));
     assert_eq!(reader.meta().preprocess["views"]["augment"], "flip-rotate");
-    for (slice, mask) in slices.iter().zip(reader.masks(0).unwrap()) {
+    for (slice, mask) in slices.iter().zip(masks(&reader)) {
         let shown = mask.unwrap().iter().any(|&value| value == 1);
         assert_eq!(slice.labels, Labels::Multi(vec![Some(i8::from(shown))]));
     }
-    let masks = reader.masks(0).unwrap();
+    let masks = masks(&reader);
     let plain = masks[0].as_ref().unwrap();
     assert_eq!((plain[[0, 0]], plain[[8, 0]]), (1, 0));
     assert!((1..5).all(|view| masks[view].as_ref().unwrap() != plain));
@@ -143,7 +143,7 @@ fn a_mask_lies_as_its_image_or_is_refused() {
     let csv = lab.write("manifest.csv", "image,mask\na.nii,m.nii\n");
     lab.extract("manifest", &csv, &["--slicing", "axial"])
         .expect(0);
-    let masks = CacheReader::open(&lab.cache()).unwrap().masks(0).unwrap();
+    let masks = masks(&CacheReader::open(&lab.cache()).unwrap());
     // Stored at the patient's left, and so shown on the right.
     let shown = masks[0].as_ref().unwrap();
     assert_eq!(shown.dim(), (3, 4));

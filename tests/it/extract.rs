@@ -2,7 +2,7 @@
 
 use cache::{CacheReader, Labels, Split};
 
-use crate::lab::{Lab, gzip, nifti, project, ramp};
+use crate::lab::{Lab, gzip, masks, nifti, project, ramp};
 
 #[test]
 fn rows_keep_order_labels_patients_and_splits() {
@@ -88,7 +88,7 @@ fn slices_of_a_volume_are_labelled_by_its_mask() {
         [states(1, 0), states(0, 1), states(0, 0), states(0, 0)]
     );
     assert_eq!(slices[0].spacing_mm, Some([3.0, 1.0, 2.0]));
-    let masks = reader.masks(0).unwrap();
+    let masks = masks(&reader);
     assert_eq!(masks[1].as_ref().unwrap()[[1, 1]], 3);
     assert_eq!(masks[1].as_ref().unwrap().dim(), (6, 5));
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use cache::{CacheReader, Mask};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, Luma};
@@ -238,6 +239,12 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub fn ramp(shape: [i16; 3]) -> Vec<f32> {
     let count: usize = shape.iter().map(|&n| n as usize).product();
     (0..count).map(|i| (i * 37 % 101) as f32).collect()
+}
+
+/// The masks of a cache of one shard.
+pub fn masks(reader: &CacheReader) -> Vec<Option<Mask>> {
+    let parts = reader.masks(0).unwrap();
+    parts.flat_map(Result::unwrap).collect()
 }
 
 /// Every file under `dir` but the lock, with its content.

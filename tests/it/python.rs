@@ -92,6 +92,7 @@ fn write_uneven(reader: &CacheReader, dir: &Path) {
         patch: vec![patch(16, 2), patch(6, 5)],
         masks: shards
             .flat_map(|shard| reader.masks(shard).unwrap())
+            .flat_map(Result::unwrap)
             .collect(),
         slices,
     };

@@ -143,6 +143,7 @@ pub(crate) fn assert_holds(dir: &Path, meta: &CacheMeta, rows: usize) {
     }
     if meta.has_masks {
         let masks = (0..shards).flat_map(|s| reader.masks(s).unwrap());
+        let masks = masks.flat_map(Result::unwrap);
         assert!(masks.eq(all.masks));
     }
 }

@@ -97,7 +97,8 @@ fn version_1_is_read() {
     assert_eq!(slices[2].image, "3.png");
     assert_eq!(slices[1].labels, Labels::Multi(vec![Some(1), Some(0)]));
     assert_eq!(reader.patch(1, 0).unwrap().dim(), (2, 16, 32));
-    assert_eq!(reader.masks(0).unwrap()[1].as_ref().unwrap()[[2, 3]], 1);
+    let masks = reader.masks(0).unwrap().next().unwrap().unwrap();
+    assert_eq!(masks[1].as_ref().unwrap()[[2, 3]], 1);
     let norm = reader.cls(1).unwrap().mapv(|v| v * v).sum();
     assert!((norm - NORM_V1).abs() < 1e-3, "{norm}");
 }
