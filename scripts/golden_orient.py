@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes `tests/golden/orientations.json`: affines, and which world axis each voxel axis is closest to.
+"""Writes `tests/golden/orientations.json`: affines, which world axis each voxel axis is closest to,
+and for some of them how small volumes are cut.
 
 Needs NumPy and nibabel (`.venv-test`). The affines are random turns, some of them sheared, with
 random steps and axes in any order and direction.
@@ -9,10 +10,22 @@ import json
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import io_orientation
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 
 TARGET = Path(__file__).parent.parent / "tests/golden/orientations.json"
 COUNT = 80
+# So many have cuts of a volume of this shape, whose voxels are numbered as C order has them.
+CUT_COUNT, SHAPE = 12, (2, 3, 4)
+# Where slices, rows and columns run to.
+PLANES = {"axial": "SPL", "coronal": "AIL", "sagittal": "RIP"}
+# The stored axes that become slices, rows and columns.
+STORED = {"stored-k-xy": (2, 0, 1), "stored-j-xz": (1, 0, 2), "stored-i-yz": (0, 1, 2)}
 
 
 def main():
@@ -37,7 +50,24 @@ def case(rng, k):
         "affine": affine[:3].tolist(),
         "axes": orientation[:, 0].astype(int).tolist(),
         "signs": orientation[:, 1].astype(int).tolist(),
+        **({"cuts": cuts(affine, orientation)} if k < CUT_COUNT else {}),
     }
+
+
+def cuts(affine, orientation):
+    """For each slicing the cut's `affine` `[3, 4]`, from slice, row and column, and its `voxels`."""
+    turns = {
+        name: ornt_transform(orientation, axcodes2ornt(codes)) for name, codes in PLANES.items()
+    }
+    for name, axes in STORED.items():
+        turns[name] = np.array([[axes.index(stored), 1] for stored in range(3)])
+    voxels = np.arange(np.prod(SHAPE)).reshape(SHAPE)
+    return {name: cut(voxels, affine, turn) for name, turn in turns.items()}
+
+
+def cut(voxels, affine, turn):
+    moved = affine @ inv_ornt_aff(turn, voxels.shape)
+    return {"affine": moved[:3].tolist(), "voxels": apply_orientation(voxels, turn).tolist()}
 
 
 def turned(rng, spread):

@@ -3,6 +3,8 @@
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
+use crate::Placement;
+
 /// The part of a dataset that a slice belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,10 +88,16 @@ pub struct SliceMeta {
     pub width: u32,
     /// Distance between slices, rows and columns in mm, where the file says it.
     pub spacing_mm: Option<[f32; 3]>,
+    /// Where the source's slices lie, if it says so; `None` for augmented views, whose pixels were
+    /// moved. Kept if the cache `has_placement`.
+    pub placement: Option<Placement>,
 }
 
 /// A label map `[H, W]` at native resolution; 0 is background.
 pub type Mask = Array2<u16>;
+
+/// A slice as the backbone saw it, `[S, S]`: black is 0, white 255.
+pub type Picture = Array2<u8>;
 
 /// The tokens of `B` slices from `L` blocks of a backbone.
 ///
@@ -110,4 +118,7 @@ pub struct TokenBatch {
     pub patch: Vec<Array3<f32>>,
     /// One mask per slice, `None` where a slice has none; empty where the dataset has no masks.
     pub masks: Vec<Option<Mask>>,
+    /// What the backbone saw of each slice, `B` arrays `[S, S]`, as grey; empty if the cache keeps no
+    /// pictures.
+    pub pictures: Vec<Picture>,
 }

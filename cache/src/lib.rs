@@ -9,6 +9,7 @@ mod count;
 mod error;
 mod meta;
 mod patches;
+mod placement;
 mod process;
 mod read;
 mod schema;
@@ -16,7 +17,7 @@ mod splits;
 mod table_writer;
 mod write;
 
-pub use batch::{Labels, Mask, SliceMeta, Split, Task, TokenBatch};
+pub use batch::{Labels, Mask, Picture, SliceMeta, Split, Task, TokenBatch};
 pub use count::counted;
 pub use error::Error;
 pub use meta::{
@@ -24,6 +25,7 @@ pub use meta::{
     sha256_bytes, sha256_file,
 };
 pub use patches::{Group, PatchReader};
+pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;
 pub use splits::{NamedSplit, write_split};

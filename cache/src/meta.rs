@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::ops::RangeInclusive;
+use std::ops::{Not, RangeInclusive};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ use crate::{Error, Task};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// Most pixels in a row of a picture: all of them are in one value of less than 2^31 bytes.
+const LARGEST_PICTURE: u64 = 1 << 15;
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
@@ -44,6 +47,12 @@ pub struct CacheMeta {
     pub has_masks: bool,
     /// Names of the values in masks, where known.
     pub mask_classes: Vec<MaskClass>,
+    /// Whether slices are said to lie somewhere; not in caches of earlier versions.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub has_placement: bool,
+    /// Whether pictures of the slices are kept.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub has_pictures: bool,
     /// The words of the rule that split the samples; `None` in caches of versions that kept none,
     /// and split as the dataset's own files say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,6 +253,14 @@ impl CacheMeta {
             let shapes = self.shapes.len() as u64;
             check_size(dir, "number of shapes", shapes, layers..=layers)?;
         }
+        if self.has_pictures {
+            check_size(
+                dir,
+                "image size",
+                self.image_size.into(),
+                1..=LARGEST_PICTURE,
+            )?;
+        }
         (1..=self.layers).try_for_each(|layer| self.shape(layer).check(dir))?;
         let (width, last) = (u64::from(self.width), self.shape(1));
         check_size(dir, "the last shape's cls", last.cls.into(), width..=width)?;
@@ -324,7 +341,8 @@ fn check_size(
     })
 }
 
-/// The keys of `meta.json`, with the shapes of all layers.
+/// The keys of `meta.json`, with the shapes of all layers and with those that stand for `false` where
+/// they are absent.
 fn values(meta: &CacheMeta) -> Value {
     let layers = (1..=meta.layers).rev();
     let shapes = layers.map(|layer| meta.shape(layer)).collect();
@@ -332,7 +350,12 @@ fn values(meta: &CacheMeta) -> Value {
         shapes,
         ..meta.clone()
     };
-    serde_json::to_value(meta).unwrap_or_default()
+    let mut values = serde_json::to_value(&meta).unwrap_or_default();
+    if let Value::Object(values) = &mut values {
+        values.insert("has_placement".to_string(), meta.has_placement.into());
+        values.insert("has_pictures".to_string(), meta.has_pictures.into());
+    }
+    values
 }
 
 /// The first place in which two values differ, descending into objects with the same keys.

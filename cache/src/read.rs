@@ -12,10 +12,12 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use crate::meta::io_error;
 use crate::schema::{self, Table};
 use crate::write::shard_file;
-use crate::{CacheMeta, Error, Mask, SliceMeta, sha256_file};
+use crate::{CacheMeta, Error, Mask, Picture, SliceMeta, sha256_file};
 
-/// Rows of tensors and masks that are decoded at once.
+/// Rows of tensors, masks and pictures that are decoded at once.
 const BATCH_ROWS: usize = 64;
+
+const WITHOUT_PICTURES: &str = "extract into another --cache folder with `--pictures`";
 
 /// An opened cache.
 #[derive(Debug)]
@@ -182,6 +184,54 @@ impl CacheReader {
         }))
     }
 
+    /// What the backbone saw of one shard's slices, `[S, S]` each, in parts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the cache keeps no pictures or has no such shard; otherwise as
+    /// [`slices`](Self::slices).
+    pub fn pictures(
+        &self,
+        shard: usize,
+    ) -> Result<impl Iterator<Item = Result<Vec<Picture>, Error>> + use<>, Error> {
+        self.shard_rows(shard)?;
+        self.check_table(Table::Picture, WITHOUT_PICTURES)?;
+        let side = self.meta.image_size;
+        let batches = self.batches(Table::Picture, shard, "picture")?;
+        Ok(batches.map(move |batch| Ok(decode_pictures(&batch?, side))))
+    }
+
+    /// What the backbone saw of the slice in row `row`, `[S, S]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the cache keeps no pictures or has no such row; otherwise as
+    /// [`slices`](Self::slices).
+    pub fn picture(&self, row: usize) -> Result<Picture, Error> {
+        self.check_table(Table::Picture, WITHOUT_PICTURES)?;
+        let missing = || Error::Missing {
+            path: self.dir.clone(),
+            what: format!("no row {row}, there are {}", self.meta.rows),
+            hint: "ask for a row below that number",
+        };
+        let shards = self.meta.shards.iter().map(|shard| shard.rows as usize);
+        let (shard, row_in_shard) = located(row, shards).ok_or_else(missing)?;
+        let path = self.path(Table::Picture, shard);
+        let builder = parquet_reader(&path)?;
+        let groups = builder.metadata().row_groups().iter();
+        let groups = groups.map(|group| group.num_rows() as usize);
+        let (group, row_in_group) = located(row_in_shard, groups).ok_or_else(missing)?;
+        let reader = builder
+            .with_row_groups(vec![group])
+            .with_offset(row_in_group)
+            .with_limit(1)
+            .build()
+            .map_err(parquet_error(&path))?;
+        let mut found = numbered(batches(reader, path.clone()), path, row as u64);
+        let pictures = decode_pictures(&found.next().ok_or_else(missing)??, self.meta.image_size);
+        pictures.into_iter().next().ok_or_else(missing)
+    }
+
     pub(crate) fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
         let path = self.path(Table::Slices, shard);
         let reader = parquet_reader(&path)?
@@ -189,7 +239,13 @@ impl CacheReader {
             .map_err(parquet_error(&path))?;
         let mut rows = Vec::new();
         for batch in numbered(batches(reader, path.clone()), path, self.first_row(shard)) {
-            rows.extend(schema::decode_slices(&self.meta, &batch?));
+            let batch = schema::decode_slices(&self.meta, &batch?);
+            rows.extend(batch.map_err(|row| Error::Shard {
+                path: self.path(Table::Slices, shard),
+                what: "placement of a slice",
+                found: format!("wrong in row {}", rows.len() + row),
+                expected: "an affine and three axes, or neither".to_string(),
+            })?);
         }
         Ok(rows)
     }
@@ -337,6 +393,21 @@ impl CacheReader {
             expected: format!("{expected:?}"),
         })
     }
+}
+
+/// The part that holds `index`, and its place there; the parts have these lengths, in order.
+fn located(mut index: usize, lengths: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
+    for (part, length) in lengths.enumerate() {
+        match index.checked_sub(length) {
+            None => return Some((part, index)),
+            Some(after) => index = after,
+        }
+    }
+    None
+}
+
+fn decode_pictures(batch: &RecordBatch, side: u32) -> Vec<Picture> {
+    schema::decode_pictures(batch.column(1).as_fixed_size_binary(), side)
 }
 
 fn standard<D: ndarray::Dimension>(out: &mut ndarray::Array<f32, D>) -> &mut [f32] {

@@ -1,24 +1,31 @@
 //! The one place that knows column names and encodings.
 //!
 //! Tensors are little-endian f16 in `FixedSizeBinary` columns, a column per layer: Parquet reads
-//! those over twenty times faster than lists. Every other column is plain.
+//! those over twenty times faster than lists. Every other column but `affine` is plain.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, Float32Array,
-    Int8Array, Int32Array, RecordBatch, StringArray, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeListArray,
+    Float32Array, Float64Array, Int8Array, Int32Array, RecordBatch, StringArray, UInt16Array,
+    UInt32Array, UInt64Array,
 };
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::{
-    DataType, Field, Float32Type, Int8Type, Int32Type, Schema, SchemaRef, UInt16Type, UInt32Type,
+    DataType, Field, FieldRef, Float32Type, Float64Type, Int8Type, Int32Type, Schema, SchemaRef,
+    UInt16Type, UInt32Type,
 };
 use arrow::error::ArrowError;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, ArrayView2};
 
-use crate::{CacheMeta, Labels, LayerShape, Mask, SliceMeta, Split, Task, Tokens};
+use crate::{
+    CacheMeta, Labels, LayerShape, Mask, Picture, Placement, SliceMeta, Split, Task, Tokens,
+};
+
+/// Numbers of an affine, row by row.
+const AFFINE_VALUES: i32 = 12;
 
 /// The tables of a cache, a folder each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +35,7 @@ pub(crate) enum Table {
     Mean,
     Patch,
     Mask,
+    Picture,
 }
 
 impl Table {
@@ -38,6 +46,7 @@ impl Table {
             Table::Mean => "mean",
             Table::Patch => "patch",
             Table::Mask => "mask",
+            Table::Picture => "picture",
         }
     }
 
@@ -50,6 +59,9 @@ impl Table {
         if meta.has_masks {
             tables.push(Table::Mask);
         }
+        if meta.has_pictures {
+            tables.push(Table::Picture);
+        }
         tables
     }
 
@@ -60,7 +72,7 @@ impl Table {
             Table::Cls => Some(shape.cls as usize),
             Table::Mean => Some(shape.patch as usize),
             Table::Patch => Some(shape.patch as usize * shape.patches()),
-            Table::Slices | Table::Mask => None,
+            Table::Slices | Table::Mask | Table::Picture => None,
         }
     }
 
@@ -75,6 +87,10 @@ impl Table {
         match self {
             Table::Slices => fields.extend(slice_fields(meta)),
             Table::Mask => fields.push(Field::new("mask", DataType::Binary, true)),
+            Table::Picture => {
+                let kind = DataType::FixedSizeBinary(fixed_size(picture_bytes(meta)));
+                fields.push(Field::new("picture", kind, false));
+            }
             Table::Cls | Table::Mean | Table::Patch => {
                 let layers = (1..=meta.layers).rev();
                 fields.extend(layers.map(|layer| self.tensor_field(layer, meta.shape(layer))));
@@ -85,7 +101,7 @@ impl Table {
 
     fn tensor_field(self, layer: u32, shape: LayerShape) -> Field {
         let bytes = self.tensor_bytes(shape).unwrap_or_default();
-        let kind = DataType::FixedSizeBinary(i32::try_from(bytes).unwrap_or(i32::MAX));
+        let kind = DataType::FixedSizeBinary(fixed_size(bytes));
         Field::new(self.column(layer), kind, false)
     }
 
@@ -93,6 +109,19 @@ impl Table {
     pub(crate) fn column(self, layer: u32) -> String {
         format!("{}_{layer}", self.name())
     }
+}
+
+/// Bytes of a picture.
+pub(crate) fn picture_bytes(meta: &CacheMeta) -> usize {
+    (meta.image_size as usize).saturating_pow(2)
+}
+
+fn fixed_size(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
+}
+
+fn affine_item() -> FieldRef {
+    Arc::new(Field::new("item", DataType::Float64, false))
 }
 
 fn slice_fields(meta: &CacheMeta) -> Vec<Field> {
@@ -109,6 +138,11 @@ fn slice_fields(meta: &CacheMeta) -> Vec<Field> {
         Field::new("spacing_row_mm", DataType::Float32, true),
         Field::new("spacing_column_mm", DataType::Float32, true),
     ];
+    if meta.has_placement {
+        let affine = DataType::FixedSizeList(affine_item(), AFFINE_VALUES);
+        fields.push(Field::new("affine", affine, true));
+        fields.push(Field::new("stored_axes", DataType::Utf8, true));
+    }
     match meta.task {
         Task::Unlabelled => {}
         Task::SingleLabel => fields.push(Field::new("label", DataType::Int32, true)),
@@ -159,8 +193,22 @@ pub(crate) fn encode_slices(
         spacing(1),
         spacing(2),
     ];
+    if meta.has_placement {
+        columns.extend(encode_placements(rows)?);
+    }
     columns.extend(encode_labels(meta, rows));
     RecordBatch::try_new(Table::Slices.schema(meta), columns)
+}
+
+fn encode_placements(rows: &[SliceMeta]) -> Result<[ArrayRef; 2], ArrowError> {
+    let placements = || rows.iter().map(|r| r.placement);
+    let affines = placements().map(|placement| placement.map_or([[0.0; 4]; 3], |p| p.affine));
+    let values = Float64Array::from_iter_values(affines.flatten().flatten());
+    let known = NullBuffer::from_iter(placements().map(|placement| placement.is_some()));
+    let affine =
+        FixedSizeListArray::try_new(affine_item(), AFFINE_VALUES, Arc::new(values), Some(known))?;
+    let words = placements().map(|placement| placement.map(|p| p.stored_words()));
+    Ok([Arc::new(affine), Arc::new(StringArray::from_iter(words))])
 }
 
 fn encode_labels(meta: &CacheMeta, rows: &[SliceMeta]) -> Vec<ArrayRef> {
@@ -237,8 +285,25 @@ pub(crate) fn encode_masks(
     RecordBatch::try_new(Table::Mask.schema(meta), columns)
 }
 
-/// The rows of a batch of the `slices` table, whose schema has been checked.
-pub(crate) fn decode_slices(meta: &CacheMeta, batch: &RecordBatch) -> Vec<SliceMeta> {
+/// The `picture` table: a byte for a pixel, row by row.
+pub(crate) fn encode_pictures(
+    meta: &CacheMeta,
+    first: u64,
+    pictures: &[Picture],
+) -> Result<RecordBatch, ArrowError> {
+    let bytes: Vec<u8> = pictures.iter().flatten().copied().collect();
+    let size = fixed_size(picture_bytes(meta));
+    let column = FixedSizeBinaryArray::try_new(size, Buffer::from_vec(bytes), None)?;
+    let columns: Vec<ArrayRef> = vec![row_numbers(first, pictures.len()), Arc::new(column)];
+    RecordBatch::try_new(Table::Picture.schema(meta), columns)
+}
+
+/// The rows of a batch of the `slices` table, whose schema has been checked; `Err` has the row
+/// whose placement is none.
+pub(crate) fn decode_slices(
+    meta: &CacheMeta,
+    batch: &RecordBatch,
+) -> Result<Vec<SliceMeta>, usize> {
     let column = |name: &str| batch.column_by_name(name).expect("schema was checked");
     let text = |name: &str| column(name).as_string::<i32>();
     let u32s = |name: &str| column(name).as_primitive::<UInt32Type>();
@@ -255,7 +320,8 @@ pub(crate) fn decode_slices(meta: &CacheMeta, batch: &RecordBatch) -> Vec<SliceM
     let optional =
         |array: &StringArray, i: usize| (!array.is_null(i)).then(|| array.value(i).to_string());
     let mut labels = decode_labels(meta, batch).into_iter();
-    (0..batch.num_rows())
+    let mut placements = decode_placements(meta, batch)?.into_iter();
+    Ok((0..batch.num_rows())
         .map(|i| SliceMeta {
             sample: sample.value(i).to_string(),
             image: image.value(i).to_string(),
@@ -267,6 +333,30 @@ pub(crate) fn decode_slices(meta: &CacheMeta, batch: &RecordBatch) -> Vec<SliceM
             height: height.value(i),
             width: width.value(i),
             spacing_mm: (!spacing[0].is_null(i)).then(|| spacing.map(|axis| axis.value(i))),
+            placement: placements.next().flatten(),
+        })
+        .collect())
+}
+
+fn decode_placements(
+    meta: &CacheMeta,
+    batch: &RecordBatch,
+) -> Result<Vec<Option<Placement>>, usize> {
+    if !meta.has_placement {
+        return Ok(vec![None; batch.num_rows()]);
+    }
+    let column = |name: &str| batch.column_by_name(name).expect("schema was checked");
+    let affine = column("affine").as_fixed_size_list();
+    let words = column("stored_axes").as_string::<i32>();
+    (0..batch.num_rows())
+        .map(|i| match (affine.is_null(i), words.is_null(i)) {
+            (true, true) => Ok(None),
+            (false, false) => {
+                let values = affine.value(i);
+                let values = values.as_primitive::<Float64Type>().values();
+                Placement::parse(values, words.value(i)).map(Some).ok_or(i)
+            }
+            _ => Err(i),
         })
         .collect()
 }
@@ -339,4 +429,14 @@ pub(crate) fn decode_masks(
                 .map_err(|_| i)
         })
         .collect()
+}
+
+/// The pictures of a batch of the `picture` table, `side` pixels high and wide.
+pub(crate) fn decode_pictures(column: &FixedSizeBinaryArray, side: u32) -> Vec<Picture> {
+    let shape = (side as usize, side as usize);
+    let picture = |bytes: Option<&[u8]>| {
+        let bytes = bytes.unwrap_or_default().to_vec();
+        Array2::from_shape_vec(shape, bytes).expect("schema was checked")
+    };
+    column.iter().map(picture).collect()
 }

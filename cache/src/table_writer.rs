@@ -12,10 +12,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use sha2::{Digest, Sha256};
 
 use crate::meta::{hex, io_error};
-use crate::schema::Table;
+use crate::schema::{Table, picture_bytes};
 use crate::{CacheMeta, Error, TableFile};
 
-/// Bytes of a row group of tensors: larger ones read more slowly.
+/// Bytes of a row group of tensors or pictures: larger ones read more slowly.
 const ROW_GROUP_BYTES: usize = 4 << 20;
 
 /// Writes one table of a shard, under a temporary name until it is closed.
@@ -91,6 +91,13 @@ fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
             .set_statistics_enabled(EnabledStatistics::None)
             .set_compression(zstd)
             .set_max_row_group_row_count(Some(64)),
+        None if table == Table::Picture => builder
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_compression(zstd)
+            .set_max_row_group_row_count(Some(
+                (ROW_GROUP_BYTES / picture_bytes(meta).max(1)).max(1),
+            )),
         None => builder.set_compression(zstd),
     }
     .build()

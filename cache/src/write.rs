@@ -245,6 +245,10 @@ impl CacheWriter {
             false => Vec::new(),
         };
         let masks = if meta.has_masks { rows } else { 0 };
+        let pictures = match meta.has_pictures {
+            true => vec![[meta.image_size as usize; 2]; rows],
+            false => Vec::new(),
+        };
         let (cls, mean) = (
             shapes(|layer| vec![layer.cls as usize]),
             shapes(|layer| vec![layer.patch as usize]),
@@ -252,7 +256,10 @@ impl CacheWriter {
         self.same("cls shape", shapes2(&batch.cls), cls)?;
         self.same("mean shape", shapes2(&batch.mean), mean)?;
         self.same("patch shape", shapes3(&batch.patch), patch)?;
-        self.same("number of masks", batch.masks.len(), masks)
+        self.same("number of masks", batch.masks.len(), masks)?;
+        let found = batch.pictures.iter().map(|picture| picture.dim());
+        let found: Vec<_> = found.map(<[usize; 2]>::from).collect();
+        self.same("picture shapes", found, pictures)
     }
 
     fn same<T: PartialEq + std::fmt::Debug>(
@@ -349,6 +356,7 @@ fn encode(
     match table {
         Table::Slices => schema::encode_slices(meta, first, &batch.slices[rows]),
         Table::Mask => schema::encode_masks(meta, first, &batch.masks[rows]),
+        Table::Picture => schema::encode_pictures(meta, first, &batch.pictures[rows]),
         Table::Cls => tensors(batch.cls.iter().map(|layer| layer.view()).collect()),
         Table::Mean => tensors(batch.mean.iter().map(|layer| layer.view()).collect()),
         Table::Patch => tensors(batch.patch.iter().map(flat).collect()),

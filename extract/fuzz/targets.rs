@@ -174,6 +174,7 @@ fn image(folder: &Path, source: &Source) {
             continue;
         };
         for k in [0, cut.slices() - 1] {
+            black_box(cut.placement());
             black_box((cut.plane(k), cut.label_plane(k).is_ok(), cut.window(k)));
             black_box(cut.count_unusable(k, 1e30));
         }

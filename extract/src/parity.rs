@@ -147,6 +147,7 @@ pub fn tokens(backbone: &mut Backbone, pixels: &Array4<f32>) -> Result<TokenBatc
         pixels: pixels.clone(),
         slices: Vec::new(),
         masks: Vec::new(),
+        pictures: Vec::new(),
     })
 }
 
@@ -163,6 +164,7 @@ mod tests {
             patch: Vec::new(),
             slices: Vec::new(),
             masks: Vec::new(),
+            pictures: Vec::new(),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Job<'a> {
     pub reader: &'a Reader,
     /// From voxels to pixels.
     pub recipe: &'a Preprocess,
+    /// Whether pictures of the slices are kept.
+    pub pictures: bool,
     /// Slices in a batch.
     pub batch_size: usize,
     /// Threads that read and prepare samples.
@@ -281,11 +283,15 @@ fn stack(job: &Job<'_>, slices: Vec<PreparedSlice>) -> SliceBatch {
         pixels: Array4::zeros((0, 3, size, size)),
         slices: Vec::with_capacity(slices.len()),
         masks: Vec::new(),
+        pictures: Vec::new(),
     };
     let has_masks = has_masks(job.dataset);
     for (slice, mut row) in slices.into_iter().zip(pixels.axis_iter_mut(Axis(0))) {
         row.assign(&slice.pixels);
         batch.slices.push(slice.meta);
+        if job.pictures {
+            batch.pictures.push(job.recipe.picture(slice.pixels.view()));
+        }
         if has_masks {
             batch.masks.push(slice.mask);
         }

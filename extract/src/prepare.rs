@@ -158,6 +158,7 @@ impl PreparedSample<'_> {
             height: u32::try_from(height).unwrap_or(u32::MAX),
             width: u32::try_from(width).unwrap_or(u32::MAX),
             spacing_mm: self.image.spacing_mm(),
+            placement: self.image.placement().filter(|_| view == 0),
         };
         Ok(PreparedSlice { pixels, meta, mask })
     }

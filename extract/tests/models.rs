@@ -75,6 +75,7 @@ fn embed(card: &ModelCard, size: u32, flavour: Flavour, pixels: &ArrayD<f32>) ->
         pixels,
         slices: Vec::new(),
         masks: Vec::new(),
+        pictures: Vec::new(),
     };
     backbone.embed(batch).unwrap()
 }

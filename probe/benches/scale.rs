@@ -41,6 +41,7 @@ fn main() {
             mean: tokens(1),
             patch: vec![],
             masks: vec![],
+            pictures: vec![],
         };
         writer.append(&batch).unwrap();
     }
@@ -56,6 +57,8 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
         classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
         has_masks: false,
         mask_classes: vec![],
+        has_placement: false,
+        has_pictures: false,
         split: None,
         samples: rows as u64,
         samples_sha256: "0".repeat(64),
@@ -108,6 +111,7 @@ fn slice(row: usize) -> SliceMeta {
         height: 224,
         width: 224,
         spacing_mm: None,
+        placement: None,
     }
 }
 

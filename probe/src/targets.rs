@@ -174,6 +174,7 @@ mod tests {
             height: 1,
             width: 1,
             spacing_mm: None,
+            placement: None,
         }
     }
 

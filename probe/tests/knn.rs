@@ -27,6 +27,8 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         },
         has_masks: false,
         mask_classes: vec![],
+        has_placement: false,
+        has_pictures: false,
         split: None,
         samples: 30,
         samples_sha256: "0".repeat(64),
@@ -67,6 +69,7 @@ fn slice(row: usize, labels: Labels) -> SliceMeta {
         height: 28,
         width: 28,
         spacing_mm: None,
+        placement: None,
     }
 }
 
@@ -91,6 +94,7 @@ fn write_cache(root: &Path, dataset: &str, task: Task) {
         mean: vec![tokens],
         patch: vec![],
         masks: vec![],
+        pictures: vec![],
     };
     let dir = root.join(dataset).join("tiny@28");
     let mut writer = CacheWriter::open(&dir, meta(dataset, task)).unwrap();

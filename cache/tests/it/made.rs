@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use cache::{
-    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta, SliceMeta,
-    Split, Task, TokenBatch, Tokens,
+    Axis, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta,
+    Picture, Placement, SliceMeta, Split, Task, TokenBatch, Tokens,
 };
-use ndarray::{Array2, Array3, Axis, concatenate};
+use ndarray::{Array2, Array3, concatenate};
 
 pub(crate) const WIDTH: u32 = 3;
 
@@ -21,6 +21,8 @@ pub(crate) fn plain() -> CacheMeta {
         classes: Vec::new(),
         has_masks: false,
         mask_classes: Vec::new(),
+        has_placement: false,
+        has_pictures: false,
         split: None,
         samples: 1,
         samples_sha256: "samples".to_string(),
@@ -48,12 +50,14 @@ pub(crate) fn plain() -> CacheMeta {
     }
 }
 
-/// Two layers and two classes.
+/// Two layers, two classes and placements; pictures where there are masks.
 pub(crate) fn meta(task: Task, tokens: Tokens, has_masks: bool, shard_rows: u32) -> CacheMeta {
     CacheMeta {
         task,
         classes: vec!["heart".to_string(), "lung, left".to_string()],
         has_masks,
+        has_placement: true,
+        has_pictures: has_masks,
         tokens,
         layers: 2,
         width: WIDTH,
@@ -90,7 +94,11 @@ pub(crate) fn batch(meta: &CacheMeta, first: usize, count: usize) -> TokenBatch 
         cls: tokens(0, |shape| shape.cls),
         mean: tokens(1, |shape| shape.patch),
         patch: (0..layers).map(patch).collect(),
-        masks: rows.filter(|_| meta.has_masks).map(mask).collect(),
+        masks: rows.clone().filter(|_| meta.has_masks).map(mask).collect(),
+        pictures: rows
+            .filter(|_| meta.has_pictures)
+            .map(|row| picture(meta, row))
+            .collect(),
     }
 }
 
@@ -115,7 +123,28 @@ pub(crate) fn slice(meta: &CacheMeta, row: usize) -> SliceMeta {
         height: 2 + row as u32 % 2,
         width: 4,
         spacing_mm: (row % 2 == 1).then_some([1.0, 0.5, 0.25]),
+        placement: (meta.has_placement && row % 3 != 2).then(|| placement(row)),
     }
+}
+
+fn placement(row: usize) -> Placement {
+    let mut affine = [
+        [0.1, -2.0, 0.0, 1e-300],
+        [0.0, 1.0 / 3.0, 5.0, -70.25],
+        [3.0, 0.0, 0.5, 0.0],
+    ];
+    affine[2][3] = row as f64;
+    let stored = [
+        (Axis::Column, row.is_multiple_of(2)),
+        (Axis::Row, true),
+        (Axis::Slice, false),
+    ];
+    Placement { affine, stored }
+}
+
+pub(crate) fn picture(meta: &CacheMeta, row: usize) -> Picture {
+    let side = meta.image_size as usize;
+    Picture::from_shape_fn((side, side), |(y, x)| (row * 50 + y * 3 + x / 8) as u8)
 }
 
 fn mask(row: usize) -> Option<Array2<u16>> {
@@ -138,13 +167,21 @@ pub(crate) fn assert_holds(dir: &Path, meta: &CacheMeta, rows: usize) {
                 .map(|s| reader.patch(layer, s).unwrap())
                 .collect();
             let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
-            assert_eq!(concatenate(Axis(0), &parts).unwrap(), all.patch[at]);
+            assert_eq!(
+                concatenate(ndarray::Axis(0), &parts).unwrap(),
+                all.patch[at]
+            );
         }
     }
     if meta.has_masks {
         let masks = (0..shards).flat_map(|s| reader.masks(s).unwrap());
         let masks = masks.flat_map(Result::unwrap);
         assert!(masks.eq(all.masks));
+    }
+    if meta.has_pictures {
+        let pictures = (0..shards).flat_map(|s| reader.pictures(s).unwrap());
+        let pictures = pictures.flat_map(Result::unwrap);
+        assert!(pictures.eq(all.pictures));
     }
 }
 

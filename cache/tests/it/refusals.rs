@@ -1,11 +1,15 @@
 //! What no cache should be, or a run should not do to one.
 
-use std::fs;
+use std::fs::{self, File};
+use std::sync::Arc;
 
-use cache::{CacheReader, CacheWriter, Error, Task, Tokens};
+use arrow::array::{RecordBatch, StringArray};
+use cache::{CacheMeta, CacheReader, CacheWriter, Error, Picture, Task, Tokens};
 use ndarray::Array2;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::made::{WIDTH, batch, meta, small};
+use crate::made::{WIDTH, batch, meta, plain, small, write};
 
 #[test]
 fn an_unfinished_cache_is_refused() {
@@ -154,4 +158,98 @@ fn a_batch_of_another_width_is_refused() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_run_with_pictures_does_not_go_on_with_a_cache_that_has_none_nor_the_other_way_round() {
+    for begun in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |has_pictures, has_placement| CacheMeta {
+            has_pictures,
+            has_placement,
+            ..plain()
+        };
+        write(dir.path(), &run(begun, begun), &[2]);
+        for (other, name) in [
+            (run(!begun, begun), "has_pictures"),
+            (run(begun, !begun), "has_placement"),
+        ] {
+            let refused = CacheWriter::open(dir.path(), other).err().unwrap();
+            assert!(matches!(refused, Error::Mismatch { field, .. } if field == name));
+        }
+        CacheWriter::open(dir.path(), run(begun, begun)).unwrap();
+    }
+}
+
+#[test]
+fn pictures_of_another_size_or_number_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(Task::Unlabelled, Tokens::Cls, true, 2);
+    let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
+    let mut batch = batch(&meta, 0, 2);
+    batch.pictures[1] = Picture::zeros((28, 27));
+    let error = writer.append(&batch).unwrap_err().to_string();
+    assert!(error.contains("picture shapes"), "{error}");
+    batch.pictures.truncate(1);
+    writer.append(&batch).unwrap_err();
+    assert!(writer.is_empty());
+}
+
+#[test]
+fn pictures_of_a_size_that_no_cache_has_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        &meta(Task::Unlabelled, Tokens::Cls, true, 2),
+        &[2],
+    );
+    let path = dir.path().join("meta.json");
+    let text = fs::read_to_string(&path).unwrap();
+    for (size, what) in [
+        ("4000000000", "image size"),
+        ("0", "image size"),
+        ("27", "schema"),
+    ] {
+        let changed = text.replace("\"image_size\": 28", &format!("\"image_size\": {size}"));
+        fs::write(&path, changed).unwrap();
+        let error = CacheReader::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn a_placement_that_is_none_is_refused_by_its_row() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        &meta(Task::Unlabelled, Tokens::Cls, false, 9),
+        &[4],
+    );
+    let written = |words: [Option<&str>; 4]| {
+        let path = dir.path().join("slices/00000.parquet");
+        let rows = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+        let rows = rows.build().unwrap().next().unwrap().unwrap();
+        let mut columns = rows.columns().to_vec();
+        let at = rows.schema().index_of("stored_axes").unwrap();
+        columns[at] = Arc::new(StringArray::from(words.to_vec()));
+        let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+        let file = File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        let mut meta = CacheMeta::read(dir.path()).unwrap();
+        let file = meta.shards[0].tables.get_mut("slices").unwrap();
+        file.bytes = fs::metadata(&path).unwrap().len();
+        let text = serde_json::to_string(&meta).unwrap();
+        fs::write(dir.path().join("meta.json"), text).unwrap();
+        CacheReader::open(dir.path()).unwrap().slices()
+    };
+    let good = Some("slice- row+ column+");
+    // As `made` has it, the third row has no affine.
+    assert!(written([good, good, None, good]).is_ok());
+    for wrong in [None, Some("slice+ row+ row+"), Some("")] {
+        let error = written([good, wrong, None, good]).unwrap_err().to_string();
+        assert!(error.contains("wrong in row 1"), "{error}");
+    }
+    written([good, good, good, good]).unwrap_err();
 }

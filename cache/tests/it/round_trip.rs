@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use cache::{CacheReader, CacheWriter, Labels, Position, Skipped, Task, Tokens};
+use cache::{CacheMeta, CacheReader, CacheWriter, Labels, Position, Skipped, Task, Tokens};
 use proptest::prelude::*;
 
-use crate::made::{assert_holds, batch, files, meta, slice, small, write};
+use crate::made::{assert_holds, batch, files, meta, picture, plain, slice, small, write};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -18,9 +18,15 @@ proptest! {
         task in prop::sample::select(vec![Task::Unlabelled, Task::SingleLabel, Task::MultiLabel]),
         tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All]),
         has_masks: bool,
+        has_placement: bool,
+        has_pictures: bool,
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let meta = meta(task, tokens, has_masks, shard_rows);
+        let meta = CacheMeta {
+            has_placement,
+            has_pictures,
+            ..meta(task, tokens, has_masks, shard_rows)
+        };
         write(dir.path(), &meta, &batches);
         assert_holds(dir.path(), &meta, batches.iter().sum());
     }
@@ -43,6 +49,39 @@ proptest! {
         (done..20).for_each(|row| writer.append(&batch(&meta, row, 1)).unwrap());
         writer.finish().unwrap();
         prop_assert!(files(whole.path()) == files(stopped.path()));
+    }
+}
+
+#[test]
+fn a_picture_is_found_in_any_shard_and_row_group() {
+    let dir = tempfile::tempdir().unwrap();
+    // Four of these pictures fit in a row group.
+    let meta = CacheMeta {
+        has_pictures: true,
+        image_size: 1024,
+        shard_rows: 5,
+        ..plain()
+    };
+    write(dir.path(), &meta, &[3, 4]);
+    let reader = CacheReader::open(dir.path()).unwrap();
+    for row in [0, 3, 4, 5, 6] {
+        assert!(reader.picture(row).unwrap() == picture(&meta, row), "{row}");
+    }
+    let error = reader.picture(7).unwrap_err().to_string();
+    assert!(error.contains("no row 7, there are 7"), "{error}");
+    assert_holds(dir.path(), &meta, 7);
+}
+
+#[test]
+fn a_cache_without_placements_and_pictures_does_not_speak_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &plain(), &[2]);
+    let text = fs::read_to_string(dir.path().join("meta.json")).unwrap();
+    assert!(!text.contains("has_p"), "{text}");
+    let reader = CacheReader::open(dir.path()).unwrap();
+    for error in [reader.pictures(0).err(), reader.picture(0).err()] {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("no `picture` table"), "{error}");
     }
 }
 
@@ -95,6 +134,8 @@ fn version_1_is_read() {
     assert_eq!((meta.rows, meta.layers, meta.width), (3, 2, 32));
     let slices = reader.slices().unwrap();
     assert_eq!(slices[2].image, "3.png");
+    assert!(slices.iter().all(|slice| slice.placement.is_none()));
+    assert!(!meta.has_placement && !meta.has_pictures);
     assert_eq!(slices[1].labels, Labels::Multi(vec![Some(1), Some(0)]));
     assert_eq!(reader.patch(1, 0).unwrap().dim(), (2, 16, 32));
     let masks = reader.masks(0).unwrap().next().unwrap().unwrap();

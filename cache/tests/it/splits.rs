@@ -68,6 +68,7 @@ fn batch(samples: usize) -> TokenBatch {
         height: 1,
         width: 1,
         spacing_mm: None,
+        placement: None,
     };
     TokenBatch {
         slices: (0..2 * samples).map(slice).collect(),
@@ -75,6 +76,7 @@ fn batch(samples: usize) -> TokenBatch {
         mean: vec![Array2::zeros((2 * samples, 1))],
         patch: Vec::new(),
         masks: Vec::new(),
+        pictures: Vec::new(),
     }
 }
 

@@ -65,6 +65,7 @@ mod tests {
             pixels,
             slices: Vec::new(),
             masks: Vec::new(),
+            pictures: Vec::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
-use cache::{LayerShape, Mask, ModelMeta, SliceMeta, TokenBatch, Tokens};
+use cache::{LayerShape, Mask, ModelMeta, Picture, SliceMeta, TokenBatch, Tokens};
 use ndarray::{Array, Array4, Axis, RemoveAxis, concatenate};
 
 pub use self::device::{Device, Precision, Provider};
@@ -35,6 +35,8 @@ pub struct SliceBatch {
     pub slices: Vec<SliceMeta>,
     /// One per slice, or empty where the dataset has no masks.
     pub masks: Vec<Option<Mask>>,
+    /// One per slice, or empty where no pictures are kept.
+    pub pictures: Vec<Picture>,
 }
 
 /// How a backbone is run.
@@ -110,7 +112,7 @@ impl Backbone {
     /// Embeds a batch of slices, in parts that do not depend on the number of threads.
     ///
     /// `batch.pixels` is `[B, 3, S, S]`. The result's tokens are as in [`TokenBatch`]: without
-    /// register tokens, oldest block first. Slices and masks pass through.
+    /// register tokens, oldest block first. Slices, masks and pictures pass through.
     ///
     /// # Errors
     ///
@@ -137,6 +139,7 @@ impl Backbone {
             patch: stacked(&parts, |part| &part.patch),
             slices: batch.slices,
             masks: batch.masks,
+            pictures: batch.pictures,
         })
     }
 }

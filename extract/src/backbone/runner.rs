@@ -93,7 +93,7 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// All of them, without slices and masks.
+    /// All of them, without slices, masks and pictures.
     fn batch(&self, tokens: Tokens) -> Result<TokenBatch, ModelError> {
         Ok(TokenBatch {
             cls: self.tokens("cls", |shape| vec![shape.cls])?,
@@ -106,6 +106,7 @@ impl Outputs<'_> {
             },
             slices: Vec::new(),
             masks: Vec::new(),
+            pictures: Vec::new(),
         })
     }
 

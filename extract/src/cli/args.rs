@@ -70,6 +70,9 @@ pub struct ExtractArgs {
     /// What random draws begin with
     #[arg(long, help_heading = "Augmented views", default_value_t = 0)]
     pub seed: u64,
+    /// Keep pictures of the slices as the model sees them [default: with masks and `--tokens all`]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub pictures: Option<bool>,
     /// NaN and infinite voxels: refuse the file, or set them to 0
     #[arg(long, help_heading = "Recipe", default_value = "error")]
     pub non_finite: NonFiniteArg,

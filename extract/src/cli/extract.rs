@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, counted, peak_rss_bytes};
+use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
 
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
 use super::backbone::Gate;
@@ -32,9 +32,13 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
     let opened = args.backbone.open(&home, &card)?;
-    let meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
+    let mut meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
     let dir = cache_dir(&args.cache, &meta)?;
-    if CacheMeta::read(&dir).is_ok_and(|meta| meta.complete) {
+    let begun = CacheMeta::read(&dir).ok();
+    if let Some(begun) = &begun {
+        go_on_as_begun(args, &mut meta, begun);
+    }
+    if begun.is_some_and(|begun| begun.complete) {
         let meta = CacheWriter::open(&dir, meta)?.meta().clone();
         eprint_line(&format!("{}: already complete", dir.display()));
         return summarise(args, &dir, &Outcome::of_finished(meta));
@@ -55,6 +59,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         dataset: &dataset,
         reader: &Reader::new(&dataset.root),
         recipe: &recipe,
+        pictures: writer.meta().has_pictures,
         batch_size: args.backbone.batch_size as usize,
         readers: args.backbone.threads(),
     };
@@ -178,6 +183,7 @@ fn describe(
     backbone: &Backbone,
 ) -> anyhow::Result<CacheMeta> {
     let options = backbone.options();
+    let has_masks = pipeline::has_masks(dataset);
     let shapes = backbone.shapes().to_vec();
     let last = shapes.last().copied().unwrap_or_default();
     let mut meta = CacheMeta {
@@ -186,8 +192,12 @@ fn describe(
         dataset: dataset.name.clone(),
         task: dataset.task,
         classes: dataset.classes.clone(),
-        has_masks: pipeline::has_masks(dataset),
+        has_masks,
         mask_classes: dataset.mask_classes.clone(),
+        has_placement: true,
+        has_pictures: args
+            .pictures
+            .unwrap_or(has_masks && options.tokens == Tokens::All),
         split: Some(recorded(rule)),
         samples: dataset.samples.len() as u64,
         samples_sha256: fingerprint::of_samples(dataset),
@@ -212,6 +222,13 @@ fn describe(
     };
     meta.shard_rows = shard_rows(args, &meta);
     Ok(meta)
+}
+
+/// A cache that an earlier version began is finished as that one would have, but for what this run was
+/// told.
+fn go_on_as_begun(args: &ExtractArgs, meta: &mut CacheMeta, begun: &CacheMeta) {
+    meta.has_placement = begun.has_placement;
+    meta.has_pictures = args.pictures.unwrap_or(begun.has_pictures);
 }
 
 /// A multiple of the batch size: so a continued run cuts the same batches as one without a stop.

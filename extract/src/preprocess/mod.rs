@@ -5,9 +5,9 @@ mod resize;
 mod slicing;
 mod views;
 
-use cache::counted;
+use cache::{Picture, counted};
 use clap::ValueEnum;
-use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use serde::{Deserialize, Serialize};
 
 pub use intensity::{Bounds, Intensity, Range, WINDOWS};
@@ -163,6 +163,18 @@ impl Preprocess {
             }
         }
         Ok(pixels)
+    }
+
+    /// Pixels `[3, S, S]` of [`apply`](Self::apply) as a picture `[S, S]`: the mean of the channels
+    /// before they were normalised, with 0 as black and 1 as white.
+    pub fn picture(&self, pixels: ArrayView3<f32>) -> Picture {
+        let (_, height, width) = pixels.dim();
+        let mut sums = Array2::<f32>::zeros((height, width));
+        for (channel, (mean, std)) in pixels.outer_iter().zip(self.mean.iter().zip(self.std)) {
+            sums.zip_mut_with(&channel, |sum, value| *sum += value * std + mean);
+        }
+        // What is outside of a byte becomes its nearest end.
+        sums.mapv(|sum| (sum / 3.0 * 255.0).round() as u8)
     }
 
     /// The range of intensities in a slice of finite values.

@@ -128,3 +128,15 @@ fn meta_json_names_every_choice() {
     assert_eq!(json["non_finite"], "error");
     assert_eq!(serde_json::from_value::<Preprocess>(json).unwrap(), recipe);
 }
+
+#[test]
+fn a_picture_is_grey_before_normalisation_and_cut_to_a_byte() {
+    let recipe = plain();
+    let pixels = applied(&recipe, grey());
+    assert_eq!(recipe.picture(pixels.view()), array![[0, 64], [128, 255]]);
+    let colours = array![[[1.0, 1.0]], [[-0.25, 0.75]], [[0.0, 0.2]]];
+    // Channels of 1, 0 and 0, and of 1, 1 and 0.4.
+    assert_eq!(recipe.picture(colours.view()), array![[85, 204]]);
+    let outside = array![[[-3.0, 3.0]], [[0.0, 0.0]], [[-1.0, 1.0]]];
+    assert_eq!(recipe.picture(outside.view()), array![[0, 255]]);
+}

@@ -1,11 +1,23 @@
 //! How stored axes lie in the patient.
 
+use cache::Axis;
+
 use super::volume::Geometry;
 use crate::preprocess::Slicing;
 
 /// Three rows of four numbers: from indices of row, column and slice to mm to the right, to
 /// anterior and to superior (RAS+).
 pub(super) type Affine = [[f64; 4]; 3];
+
+/// For each axis of a stored array, which axis of the slices runs along it, and whether backwards.
+pub(super) type Stored = [(Axis, bool); 3];
+
+/// Slices as they are stored: rows along the first axis, columns along the second.
+pub(super) const AS_STORED: Stored = [
+    (Axis::Row, false),
+    (Axis::Column, false),
+    (Axis::Slice, false),
+];
 
 /// How far the steps from row to row and column to column may differ in slices that are parallel.
 const PARALLEL_MM: f64 = 1e-3;
@@ -45,6 +57,47 @@ pub(super) fn axes(
         flipped[k] = backwards[k] != is_reversed[world];
     }
     Some((stored, flipped))
+}
+
+/// The geometry of slices cut along `axes`, as [`axes`] gives them, `shape` being slices, rows and
+/// columns before the cut.
+pub(super) fn geometry_of_cut(
+    geometry: &Geometry,
+    axes: [usize; 3],
+    flipped: [bool; 3],
+    shape: [usize; 3],
+) -> Geometry {
+    let cut = |affine: &Affine| {
+        affine.map(|row| {
+            // Columns of the affine are row, column, slice.
+            let old = [row[2], row[0], row[1]];
+            let mut origin = row[3];
+            let mut new = [0.0; 3];
+            for (k, axis) in axes.into_iter().enumerate() {
+                new[k] = if flipped[k] { -old[axis] } else { old[axis] };
+                if flipped[k] {
+                    origin += old[axis] * shape[axis].saturating_sub(1) as f64;
+                }
+            }
+            [new[1], new[2], new[0], origin]
+        })
+    };
+    match geometry {
+        Geometry::Known(affine) => Geometry::Known(cut(affine)),
+        Geometry::Assumed(affine) => Geometry::Assumed(cut(affine)),
+        Geometry::Unknown | Geometry::Transposed => Geometry::Unknown,
+    }
+}
+
+/// Where the axes of the stored array are after slices that were `stored` so have been cut along
+/// `axes`.
+pub(super) fn stored_of_cut(stored: Stored, axes: [usize; 3], flipped: [bool; 3]) -> Stored {
+    let cut = [Axis::Slice, Axis::Row, Axis::Column];
+    stored.map(|(axis, is_backwards)| {
+        let new = axes.map(|old| old == axis as usize);
+        let new = new.into_iter().position(|is_it| is_it).unwrap_or_default();
+        (cut[new], is_backwards != flipped[new])
+    })
 }
 
 /// Whether two images of one grid lie in the same way; true if one does not say it.
@@ -184,9 +237,13 @@ fn length(affine: &Affine, column: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+    use ndarray::Array3;
     use serde_json::Value;
 
     use super::*;
+    use crate::read::volume::{Block, Volume};
+    use crate::read::voxels::Voxel;
 
     const SPACED: Affine = [
         [2.0, 0.0, 0.0, 5.0],
@@ -213,6 +270,83 @@ mod tests {
                 assert_eq!(is_reversed[world], expected, "{case}");
             }
         }
+    }
+
+    #[test]
+    fn cuts_lie_where_nibabel_says_and_go_back_to_what_was_stored() {
+        let golden = include_str!("../../../tests/golden/orientations.json");
+        let cases: Vec<Value> = serde_json::from_str(golden).unwrap();
+        let affine = |value: &Value| -> Affine { serde_json::from_value(value.clone()).unwrap() };
+        let close = |a: &Affine, b: &Affine| {
+            let mut pairs = a.as_flattened().iter().zip(b.as_flattened());
+            pairs.all(|(a, b)| (a - b).abs() < 1e-9)
+        };
+        let stored = Array3::from_shape_fn((2, 3, 4), |(i, j, k)| (12 * i + 4 * j + k) as f32);
+        let mut compared = 0;
+        for case in cases {
+            let source = affine(&case["affine"]);
+            for (slicing, expected) in case["cuts"].as_object().into_iter().flatten() {
+                let volume = volume(&stored, Geometry::Known(source));
+                let slicing = Slicing::from_str(slicing, false).unwrap();
+                let cut = volume.cut(slicing).unwrap();
+                let placement = cut.placement().unwrap();
+                assert!(
+                    close(&placement.affine, &affine(&expected["affine"])),
+                    "{slicing}"
+                );
+                let planes: Vec<_> = (0..cut.slices())
+                    .map(|k| cut.plane(k).index_axis_move(ndarray::Axis(0), 0))
+                    .collect();
+                let views: Vec<_> = planes.iter().map(|plane| plane.view()).collect();
+                let slices = ndarray::stack(ndarray::Axis(0), &views).unwrap();
+                let nested: Vec<Vec<Vec<f32>>> =
+                    serde_json::from_value(expected["voxels"].clone()).unwrap();
+                assert!(
+                    slices.iter().eq(nested.iter().flatten().flatten()),
+                    "{slicing}"
+                );
+                assert_eq!(placement.as_stored(slices.view()), stored, "{slicing}");
+                let (s, h, w) = slices.dim();
+                assert!(
+                    close(&placement.stored_affine([s, h, w]), &source),
+                    "{slicing}"
+                );
+                compared += 1;
+            }
+        }
+        assert!(compared > 50);
+    }
+
+    #[test]
+    fn nothing_is_placed_that_is_not_known_or_of_several_sizes() {
+        let stored = Array3::zeros((2, 3, 4));
+        for geometry in [
+            Geometry::Unknown,
+            Geometry::Transposed,
+            Geometry::Assumed(SPACED),
+        ] {
+            assert_eq!(volume(&stored, geometry).placement(), None);
+        }
+        let slices = [2, 3].map(|height| {
+            let mut affine = SPACED;
+            affine[2][3] = height as f64;
+            volume(&Array3::zeros((height, 3, 1)), Geometry::Known(affine))
+        });
+        let stack = Volume::stacked(slices.to_vec()).unwrap();
+        assert!(matches!(stack.geometry, Geometry::Known(_)));
+        assert_eq!(stack.placement(), None);
+    }
+
+    /// A volume whose file stores `[i, j, k]`.
+    fn volume(stored: &Array3<f32>, geometry: Geometry) -> Volume {
+        let slices = stored.clone().permuted_axes([2, 0, 1]);
+        let block = Block {
+            path: "a.nii".into(),
+            voxels: Voxel::wrap(slices.insert_axis(ndarray::Axis(1))),
+            scale: None,
+            window: None,
+        };
+        Volume::of_block(block, geometry)
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use cache::Mask;
+use cache::{Mask, Placement};
 use ndarray::{Array3, Axis, concatenate};
 
-use super::orient::{self, Affine};
+use super::orient::{self, AS_STORED, Affine, Stored};
 use super::voxels::{Voxel, Voxels};
 use crate::Error;
 use crate::preprocess::{Bounds, Slicing};
@@ -28,6 +28,8 @@ pub struct Volume {
     pub(super) geometry: Geometry,
     /// Distance between slices, rows and columns.
     pub(super) spacing_mm: Option<[f32; 3]>,
+    /// Where the axes of the stored array are.
+    pub(super) stored: Stored,
 }
 
 /// What was read from one file: one or more slices of one size.
@@ -61,6 +63,7 @@ impl Volume {
             blocks: vec![block],
             geometry,
             spacing_mm: None,
+            stored: AS_STORED,
         }
     }
 
@@ -88,6 +91,7 @@ impl Volume {
             blocks,
             geometry,
             spacing_mm,
+            stored: AS_STORED,
         })
     }
 
@@ -120,6 +124,26 @@ impl Volume {
     /// Distance between slices, rows and columns in mm, where the file says it.
     pub fn spacing_mm(&self) -> Option<[f32; 3]> {
         self.spacing_mm
+    }
+
+    /// Where the slices lie, if the file says it and they are of one size.
+    pub fn placement(&self) -> Option<Placement> {
+        let size = |block: &Block| {
+            let (_, _, height, width) = block.voxels.dim();
+            [height, width]
+        };
+        let Geometry::Known(affine) = &self.geometry else {
+            return None;
+        };
+        let is_even = self
+            .blocks
+            .iter()
+            .map(size)
+            .all(|s| s == size(&self.blocks[0]));
+        is_even.then(|| Placement {
+            affine: affine.map(|[row, column, slice, origin]| [slice, row, column, origin]),
+            stored: self.stored,
+        })
     }
 
     /// Whether all pixels of `slices` are equal, colour by colour.
@@ -227,6 +251,10 @@ impl Volume {
         if is_flat && axes[0] != 0 {
             self = self.merged()?;
         }
+        let [_, height, width] = self.shape(0);
+        let shape = [self.slices(), height, width];
+        self.geometry = orient::geometry_of_cut(&self.geometry, axes, flipped, shape);
+        self.stored = orient::stored_of_cut(self.stored, axes, flipped);
         let spacing = self.spacing_mm;
         self.spacing_mm = spacing.map(|mm| axes.map(|axis| mm[axis]));
         if flipped[0] && axes[0] == 0 {
@@ -241,7 +269,6 @@ impl Volume {
             let voxels = std::mem::replace(&mut block.voxels, Voxels::empty());
             block.voxels = voxels.rearranged(channels_second(axes), flipped);
         }
-        self.geometry = Geometry::Unknown;
         Ok(self)
     }
 

@@ -15,6 +15,7 @@ fn slice(sample: &str, number: u32, view: u16, label: u32) -> SliceMeta {
         height: 1,
         width: 1,
         spacing_mm: None,
+        placement: None,
     }
 }
 
