@@ -24,7 +24,7 @@ import wheels
 LIMIT = 0.9999
 BATCH = 8
 TABLES = ("cls", "mean", "patch")
-# The steps of a recipe that `prepare` restates.
+# The steps of a recipe that `rescaled` restates.
 STEPS = {
     "slicing": "stored-k-xy",
     "resize": "bicubic-squash",
@@ -45,10 +45,14 @@ def main():
             f"`{meta['model']['sha256']}`"
         )
     slices = choose(read_table(cache, "slices"), arguments.count)
-    pixels = [
-        prepare(read_slice(root_of(arguments.root) / row["image"], row), meta["preprocess"])
+    recipe = meta["preprocess"]
+    seen = [
+        rescaled(read_slice(root_of(arguments.root) / row["image"], row), recipe)
         for row in slices.iter_rows(named=True)
     ]
+    if meta.get("has_pictures"):
+        check_pictures(cache, slices["row"], seen)
+    pixels = [normalised(channels, recipe) for channels in seen]
     stored = stored_tokens(cache, slices["row"], meta)
     computed = embed(arguments.onnx, np.stack(pixels), list(stored))
     least = {name: float(cosines(stored[name], computed[name]).min()) for name in stored}
@@ -91,6 +95,20 @@ def read_meta(cache):
         if found != expected:
             raise wheels.Failed(f"{path}: `{step}` is `{found}`, expected `{expected}`")
     return meta
+
+
+def check_pictures(cache, rows, seen):
+    """Compares the stored pictures of the chosen rows with `seen`: channels in 0..=1 of each."""
+    pictures = read_table(cache, "picture").filter(pl.col("row").is_in(rows.to_list()))
+    worst = 0
+    for stored, channels in zip(pictures["picture"], seen, strict=True):
+        expected = (channels.mean(axis=0) * 255).round()
+        stored = np.frombuffer(stored, np.uint8).reshape(expected.shape)
+        worst = max(worst, np.abs(stored - expected).max())
+    # A half may be rounded either way.
+    if worst > 1:
+        sys.exit(f"error: {cache}: pictures differ by up to {worst} of 255")
+    print(f"{len(pictures)} pictures, greatest difference {worst:.0f} of 255")
 
 
 def read_table(cache, name):
@@ -155,8 +173,8 @@ def read_raster(path):
 # The recipe.
 
 
-def prepare(channels, recipe):
-    """What the model is given for `[C, H, W]`: `[3, S, S]`, f32."""
+def rescaled(channels, recipe):
+    """`[C, H, W]` as `[C, S, S]` in 0..=1."""
     if recipe["non_finite"] == "zero":
         channels = np.where(np.abs(channels) < 1e30, channels, np.float32(0))
     channels = clip(channels, recipe["intensity"])
@@ -166,8 +184,13 @@ def prepare(channels, recipe):
         stretch(bicubic(channel, size)) if varies(channel) else np.zeros((size, size))
         for channel in channels
     ]
+    return np.stack(channels)
+
+
+def normalised(channels, recipe):
+    """What the model is given: `[3, S, S]`, f32."""
     mean, std = (np.array(recipe[name])[:, None, None] for name in ("mean", "std"))
-    return ((np.stack(channels) - mean) / std).astype(np.float32)
+    return ((channels - mean) / std).astype(np.float32)
 
 
 def clip(channels, intensity):

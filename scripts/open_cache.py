@@ -19,7 +19,7 @@ import caches
 import wheels
 
 TENSOR_TABLES = ("cls", "mean", "patch")
-TABLES = ("slices", *TENSOR_TABLES, "mask")
+TABLES = ("slices", *TENSOR_TABLES, "mask", "picture")
 
 
 class Disagreement(Exception):

@@ -229,6 +229,23 @@ pub fn nifti(shape: [i16; 3], voxels: &[f32]) -> Vec<u8> {
     header
 }
 
+/// An affine whose axes run mostly to posterior, superior and left.
+pub const OBLIQUE: [[f32; 4]; 3] = [
+    [0.25, 0.1, -2.5, 40.0],
+    [-1.5, 0.2, -0.1, 30.5],
+    [0.1, 0.75, 0.3, -120.0],
+];
+
+/// The same, placed by an affine from voxels to mm (its sform).
+pub fn nifti_at(shape: [i16; 3], voxels: &[f32], affine: [[f32; 4]; 3]) -> Vec<u8> {
+    let mut bytes = nifti(shape, voxels);
+    bytes[254..256].copy_from_slice(&1_i16.to_le_bytes());
+    for (k, value) in affine.as_flattened().iter().enumerate() {
+        bytes[280 + 4 * k..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
+}
+
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();

