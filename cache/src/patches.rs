@@ -101,7 +101,7 @@ impl PatchReader {
             let columns = self.columns.iter().map(|name| batch.column_by_name(name));
             let columns: Vec<_> = columns
                 .flatten()
-                .map(|c| c.as_fixed_size_binary())
+                .map(AsArray::as_fixed_size_binary)
                 .collect();
             for (at, &number) in batch
                 .column(0)

@@ -10,7 +10,9 @@ use ndarray::{Array2, Array3, ArrayView2, Axis, Slice};
 use crate::meta::{io_error, sync_dir};
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
-use crate::{CacheMeta, CacheReader, Error, LayerShape, Shard, Skipped, SliceMeta, TokenBatch};
+use crate::{
+    CacheMeta, CacheReader, Error, LayerShape, Picture, Shard, Skipped, SliceMeta, TokenBatch,
+};
 
 /// Where a cache ends: the last slice in a finished shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +259,7 @@ impl CacheWriter {
         self.same("mean shape", shapes2(&batch.mean), mean)?;
         self.same("patch shape", shapes3(&batch.patch), patch)?;
         self.same("number of masks", batch.masks.len(), masks)?;
-        let found = batch.pictures.iter().map(|picture| picture.dim());
+        let found = batch.pictures.iter().map(Picture::dim);
         let found: Vec<_> = found.map(<[usize; 2]>::from).collect();
         self.same("picture shapes", found, pictures)
     }
