@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 /// Draw `counter` of stream `seed`, from -0.5 to 0.5, by splitmix64.
-pub fn uniform(seed: u64, counter: usize) -> f32 {
+pub(crate) fn uniform(seed: u64, counter: usize) -> f32 {
     let mut z = ((seed << 40) + counter as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -12,7 +12,7 @@ pub fn uniform(seed: u64, counter: usize) -> f32 {
 
 /// `[rows, width]`, each row of length 1.
 #[allow(dead_code, reason = "not every bench searches")]
-pub fn unit_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
+pub(crate) fn unit_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
     let mut matrix = Array2::from_shape_fn((rows, width), |(i, j)| uniform(seed, i * width + j));
     for mut row in matrix.rows_mut() {
         let norm = row.dot(&row).sqrt();
@@ -23,7 +23,7 @@ pub fn unit_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
 
 /// The numbers among the words of the command line.
 #[allow(dead_code, reason = "`scale` takes a folder")]
-pub fn numbers() -> Vec<usize> {
+pub(crate) fn numbers() -> Vec<usize> {
     std::env::args()
         .filter_map(|word| word.parse().ok())
         .collect()

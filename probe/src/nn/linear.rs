@@ -1,0 +1,161 @@
+//! The linear decoder: a 1×1 convolution of one layer's tokens.
+
+use super::decoder::{Kind, Shape, Stored};
+use super::head::{Head, Layout};
+use super::loss::Loss;
+use super::matrix::{Matrix, Pool, multiply};
+use super::resize::Plane;
+use rayon::prelude::*;
+
+/// Buffers of [`super::Workspace`]: several heads are computed as one.
+pub(super) struct Linear {
+    shape: Shape,
+    head: Head,
+    pool: Pool,
+    /// `[heads · C, D]`
+    weights: Vec<f32>,
+    /// `[B, heads, C, h, w]`
+    maps: Vec<f32>,
+    /// `[B, heads · C, D]`
+    gradients: Vec<f32>,
+}
+
+pub(super) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Stored> {
+    let (classes, width) = (shape.classes, shape.width);
+    let weight = (0..classes * width)
+        .map(|_| (normal() * 0.01) as f32)
+        .collect();
+    vec![
+        Stored::trained("weight", &[classes, width, 1, 1], weight),
+        Stored::trained("bias", &[classes], vec![0.0; classes]),
+    ]
+}
+
+impl Linear {
+    pub(super) fn new(shape: Shape) -> Self {
+        let (height, width) = shape.grid;
+        let layout = Layout {
+            plane: height * width,
+            inside: Plane {
+                start: 0,
+                stride: width,
+            },
+            height,
+            width,
+        };
+        Self {
+            shape,
+            head: Head::new(Kind::Linear, shape, layout),
+            pool: Pool::default(),
+            weights: Vec::new(),
+            maps: Vec::new(),
+            gradients: Vec::new(),
+        }
+    }
+
+    /// Fills `maps`.
+    pub(super) fn forward(&mut self, heads: &[&[Stored]], tokens: &[f32], batch: usize) {
+        let Shape { width, classes, .. } = self.shape;
+        let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
+        self.weights.clear();
+        for head in heads {
+            self.weights.extend_from_slice(&head[0].data);
+        }
+        self.maps.resize(batch * rows * pixels, 0.0);
+        let weights = &self.weights;
+        self.maps
+            .par_chunks_mut(rows * pixels)
+            .zip(tokens.par_chunks(pixels * width))
+            .for_each(|(maps, tokens)| {
+                multiply(
+                    maps,
+                    pixels,
+                    false,
+                    Matrix::new(weights, rows, width, width),
+                    Matrix::new(tokens, pixels, width, width).transposed(),
+                );
+                let biases = heads.iter().flat_map(|head| &head[1].data);
+                for (map, bias) in maps.chunks_exact_mut(pixels).zip(biases) {
+                    for logit in map {
+                        *logit += bias;
+                    }
+                }
+            });
+    }
+
+    /// One step of every head with its rate; returns their losses.
+    pub(super) fn step(
+        &mut self,
+        heads: &mut [&mut [Stored]],
+        tokens: &[f32],
+        masks: &[u16],
+        loss: Loss,
+        rates: &[f32],
+        (images, counted): (usize, usize),
+    ) -> Vec<f64> {
+        let Shape {
+            width,
+            classes,
+            size,
+            ..
+        } = self.shape;
+        let shared: Vec<&[Stored]> = heads.iter().map(|head| &**head).collect();
+        self.forward(&shared, tokens, images);
+        let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
+        let (head, pool) = (&self.head, &self.pool);
+        self.gradients.resize(images * rows * (width + 1), 0.0);
+        let parts: Vec<Vec<f64>> = self
+            .maps
+            .par_chunks_mut(rows * pixels)
+            .zip(self.gradients.par_chunks_mut(rows * (width + 1)))
+            .zip(tokens.par_chunks(pixels * width))
+            .zip(masks.par_chunks(size * size))
+            .map(|(((maps, gradients), tokens), labels)| {
+                let losses = maps
+                    .par_chunks_mut(classes * pixels)
+                    .map(|map| head.descend(map, labels, loss, (images, counted), pool))
+                    .collect();
+                let (weights, biases) = gradients.split_at_mut(rows * width);
+                multiply(
+                    weights,
+                    width,
+                    false,
+                    Matrix::new(maps, rows, pixels, pixels),
+                    Matrix::new(tokens, pixels, width, width),
+                );
+                for (bias, map) in biases.iter_mut().zip(maps.chunks_exact(pixels)) {
+                    *bias = map.iter().map(|g| f64::from(*g)).sum::<f64>() as f32;
+                }
+                losses
+            })
+            .collect();
+        let (total, others) = self.gradients.split_at_mut(rows * (width + 1));
+        for other in others.chunks_exact(total.len()) {
+            for (total, other) in total.iter_mut().zip(other) {
+                *total += other;
+            }
+        }
+        let (weights, biases) = total.split_at(rows * width);
+        let mut losses = Vec::new();
+        for (index, head) in heads.iter_mut().enumerate() {
+            let loss: f64 = parts.iter().map(|part| part[index]).sum();
+            losses.push(loss);
+            if loss.is_finite() {
+                let weights = &weights[index * classes * width..][..classes * width];
+                head[0].descend(weights, rates[index]);
+                head[1].descend(&biases[index * classes..][..classes], rates[index]);
+            }
+        }
+        losses
+    }
+
+    pub(super) fn head(&self) -> (&Head, &Pool) {
+        (&self.head, &self.pool)
+    }
+
+    /// An image's map after [`Linear::forward`] of one head.
+    pub(super) fn map(&self, image: usize) -> &[f32] {
+        let length = self.shape.classes * self.head.layout.plane;
+        &self.maps[image * length..][..length]
+    }
+}
