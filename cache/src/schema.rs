@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeListArray,
-    Float32Array, Float64Array, Int8Array, Int32Array, RecordBatch, StringArray, UInt16Array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int8Array, Int32Array, ListArray, RecordBatch, StringArray, UInt16Array,
     UInt32Array, UInt64Array,
 };
-use arrow::buffer::{Buffer, NullBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
     DataType, Field, FieldRef, Float32Type, Float64Type, Int8Type, Int32Type, Schema, SchemaRef,
     UInt16Type, UInt32Type,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Numbers of an affine, row by row.
-const AFFINE_VALUES: i32 = 12;
+const AFFINE_VALUES: usize = 12;
 
 /// The tables of a cache, a folder each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn slice_fields(meta: &CacheMeta) -> Vec<Field> {
         Field::new("spacing_column_mm", DataType::Float32, true),
     ];
     if meta.has_placement {
-        let affine = DataType::FixedSizeList(affine_item(), AFFINE_VALUES);
+        let affine = DataType::List(affine_item());
         fields.push(Field::new("affine", affine, true));
         fields.push(Field::new("stored_axes", DataType::Utf8, true));
     }
@@ -202,11 +202,12 @@ pub(crate) fn encode_slices(
 
 fn encode_placements(rows: &[SliceMeta]) -> Result<[ArrayRef; 2], ArrowError> {
     let placements = || rows.iter().map(|r| r.placement);
-    let affines = placements().map(|placement| placement.map_or([[0.0; 4]; 3], |p| p.affine));
+    let affines = placements().flatten().map(|placement| placement.affine);
     let values = Float64Array::from_iter_values(affines.flatten().flatten());
+    let length = |placement: Option<Placement>| placement.map_or(0, |_| AFFINE_VALUES);
+    let offsets = OffsetBuffer::from_lengths(placements().map(length));
     let known = NullBuffer::from_iter(placements().map(|placement| placement.is_some()));
-    let affine =
-        FixedSizeListArray::try_new(affine_item(), AFFINE_VALUES, Arc::new(values), Some(known))?;
+    let affine = ListArray::try_new(affine_item(), offsets, Arc::new(values), Some(known))?;
     let words = placements().map(|placement| placement.map(|p| p.stored_words()));
     Ok([Arc::new(affine), Arc::new(StringArray::from_iter(words))])
 }
@@ -346,7 +347,7 @@ fn decode_placements(
         return Ok(vec![None; batch.num_rows()]);
     }
     let column = |name: &str| batch.column_by_name(name).expect("schema was checked");
-    let affine = column("affine").as_fixed_size_list();
+    let affine = column("affine").as_list::<i32>();
     let words = column("stored_axes").as_string::<i32>();
     (0..batch.num_rows())
         .map(|i| match (affine.is_null(i), words.is_null(i)) {

@@ -152,6 +152,71 @@ pub enum Error {
         /// What linfa says, or what it lacks.
         reason: String,
     },
+    /// The dataset has no masks.
+    #[error(
+        "`{path}`: the dataset has no masks, which decoders learn from\nhint: name a dataset with masks with --dataset"
+    )]
+    NoMasks {
+        /// The cache's folder.
+        path: PathBuf,
+    },
+    /// No slice with a mask is in the splits asked for.
+    #[error(
+        "`{path}`: no slice with a mask is in `{wanted}`; slices with masks by split: {found}\nhint: give the dataset a split (`extract split`) and name it with --split"
+    )]
+    NoMaskedSlices {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The splits asked for.
+        wanted: String,
+        /// Slices with masks in each split.
+        found: String,
+    },
+    /// A decoder finds nothing to predict.
+    #[error("`{path}`: no slice is in `{split}`\nhint: predict --eval all")]
+    NoSlices {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The split asked for.
+        split: &'static str,
+    },
+    /// A class is to be found that is in no mask that is learnt from.
+    #[error(
+        "`{path}`: no mask in `train` has the class `{class}`, which others have\nhint: give the dataset another split (`extract split`) and name it with --split"
+    )]
+    ClassAbsent {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// The layers that a decoder takes differ in shape.
+    #[error(
+        "`{path}`: layer {layer} has tokens of another width or grid than layer 1, expected the same of all layers of a U-Net\nhint: choose --decoder linear for this backbone"
+    )]
+    UnevenLayers {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The layer.
+        layer: u32,
+    },
+    /// A decoder's loss overflowed at all learning rates.
+    #[error(
+        "{phase}: the loss became NaN or infinite in epoch {epoch} at every learning rate of {learning_rates}\nhint: give smaller --lr"
+    )]
+    SegmentDiverged {
+        /// The part of the training.
+        phase: &'static str,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The learning rates.
+        learning_rates: String,
+    },
+    /// A decoder does not fit what it is given.
+    #[error(
+        "decoder: {0}\nhint: the U-Net needs a width that is a multiple of 8; a saved decoder the backbone and image size that it was trained on"
+    )]
+    Decoder(#[from] crate::nn::Error),
     /// A run record could not be written.
     #[error(
         "`{path}`: cannot write a run record: {source}\nhint: give a writable folder with --runs"

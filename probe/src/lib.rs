@@ -10,14 +10,17 @@ pub mod evaluate;
 pub mod examples;
 pub mod head;
 pub mod metrics;
+pub mod nn;
 mod output;
 pub mod predictions;
 pub mod probes;
 pub mod protocol;
 mod random;
 pub mod record;
+pub mod segment;
 pub mod table;
 pub mod targets;
+mod tensors;
 
 pub use cli::run;
 pub use error::Error;

@@ -29,11 +29,22 @@ pub fn summary(records: &[RunRecord]) -> String {
     let columns: Vec<_> = match records.iter().any(has_dice) {
         true => SEGMENTATION
             .iter()
-            .filter(|(_, names)| records.iter().any(|record| first_of(record, names).is_some()))
+            .filter(|(_, names)| {
+                records
+                    .iter()
+                    .any(|record| first_of(record, names).is_some())
+            })
             .collect(),
         false => CLASSIFICATION.iter().collect(),
     };
-    let known = ["dataset", "model@size", "protocol", "setting", "train", "test"];
+    let known = [
+        "dataset",
+        "model@size",
+        "protocol",
+        "setting",
+        "train",
+        "test",
+    ];
     let measured = columns.iter().map(|(header, _)| *header);
     let header = known.into_iter().chain(measured).chain(["seconds"]);
     let rows = records.iter().map(|record| {
@@ -45,10 +56,14 @@ pub fn summary(records: &[RunRecord]) -> String {
             record.n_train.to_string(),
             record.n_test.to_string(),
         ];
-        row.extend(columns.iter().map(|(_, names)| match first_of(record, names) {
-            Some(name) => with_interval(record, name),
-            None => "-".into(),
-        }));
+        row.extend(
+            columns
+                .iter()
+                .map(|(_, names)| match first_of(record, names) {
+                    Some(name) => with_interval(record, name),
+                    None => "-".into(),
+                }),
+        );
         row.push(format!("{:.1}", record.seconds));
         row
     });
@@ -57,7 +72,9 @@ pub fn summary(records: &[RunRecord]) -> String {
 
 fn first_of(record: &RunRecord, names: &[&'static str]) -> Option<&'static str> {
     let mut names = names.iter();
-    names.find(|name| record.metrics.contains_key(**name)).copied()
+    names
+        .find(|name| record.metrics.contains_key(**name))
+        .copied()
 }
 
 /// The setting, the recall of an approximate search, and how it came to be.

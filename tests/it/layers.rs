@@ -39,8 +39,8 @@ fn cache_knows_neither_program_nor_images_nor_onnx_runtime() {
 }
 
 #[test]
-fn probe_does_not_know_extract_images_or_onnx_runtime() {
-    assert_without("probe", &["extract", "ort", "image", "nifti"]);
+fn probe_does_not_know_extract_or_onnx_runtime() {
+    assert_without("probe", &["extract", "ort"]);
 }
 
 #[test]

@@ -16,4 +16,5 @@ mod probe;
 mod protocols;
 mod python;
 mod resume;
+mod segment;
 mod splits;

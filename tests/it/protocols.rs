@@ -151,7 +151,7 @@ fn few_shots_are_drawn_several_times_and_the_same_again() {
         ];
         let run = || {
             records(
-                &lab.probe_with("few-shot", &[&QUICK[..], &few].concat())
+                &lab.probe_with("few-shot", &[quick, &few].concat())
                     .expect(0),
             )
         };

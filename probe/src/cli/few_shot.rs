@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::knn::KnnArgs;
 use super::linear::LinearArgs;
 use super::logreg::LogregArgs;
-use super::over::Job;
+use super::over::{Job, Progress};
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, Probe};
@@ -72,7 +72,7 @@ impl FewShot {
             probe: "few-shot",
             settings: self.settings.settings(Split::Test, &[]),
             key: &|reader, settings| settings.key(reader, &(&probe, &few)),
-            evaluate: |reader: &_, settings: &_, _: &_| {
+            evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
                 evaluate::few_shot(reader, &probe, settings, &few)
             },
         };

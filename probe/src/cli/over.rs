@@ -208,7 +208,9 @@ pub(super) fn evaluate(
         probe: probe.name(),
         settings,
         key: &|reader, settings| settings.key(reader, probe),
-        evaluate: |reader: &_, settings: &_, _: &_| evaluate::evaluate(reader, probe, settings),
+        evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
+            evaluate::evaluate(reader, probe, settings)
+        },
     };
     job.run(out, messages)
 }

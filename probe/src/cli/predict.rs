@@ -4,20 +4,26 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use cache::Split;
+use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 
-use super::over::Job;
+use super::over::{Job, Progress};
 use super::settings::ConfidenceArgs;
 use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, Settings};
+use crate::examples::Pool;
 use crate::head::SavedHead;
+use crate::protocol::Protocol;
+use crate::segment::{self, SavedDecoder};
 
 #[derive(Debug, Args)]
 pub(super) struct Predict {
-    /// A head that another command has saved, in `heads` of its --runs
+    /// A head or decoder that another command has saved, in `heads` of its --runs
     #[arg(long, value_name = "FILE")]
     head: PathBuf,
+    /// Folder for label maps that a decoder predicts [default: `label_maps` in --runs]
+    #[arg(long, value_name = "DIR")]
+    label_maps: Option<PathBuf>,
     #[command(flatten)]
     caches: Caches,
     /// Examples to score
@@ -46,31 +52,75 @@ enum Eval {
 impl Predict {
     /// Without --model, the caches of the head's backbone and image size.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let head = SavedHead::read(&self.head)?;
-        let mut caches = self.caches.clone();
-        if caches.model.is_none() {
-            caches.model = Some(head.about.model.clone());
-            caches.image_size = caches.image_size.or(Some(head.about.image_size));
+        if let Some(decoder) = SavedDecoder::read(&self.head)? {
+            return self.segment(&decoder, out, messages);
         }
+        let head = SavedHead::read(&self.head)?;
         let all = self.eval == Eval::All;
         let job = Job {
-            caches: &caches,
+            caches: &self.caches(&head.about.model, head.about.image_size),
             output: &self.output,
             probe: "predict",
             settings: vec![self.settings(&head)],
             key: &|reader, settings| settings.key(reader, &(&head, all)),
-            evaluate: |reader: &_, settings: &_, _: &_| {
+            evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
                 evaluate::predict(reader, &head, &self.head, settings, all).map(|one| vec![one])
             },
         };
         job.run(out, messages)
     }
 
+    fn segment(
+        &self,
+        decoder: &SavedDecoder,
+        out: &mut impl Write,
+        messages: &mut impl Write,
+    ) -> Result<Outcome> {
+        let about = &decoder.about;
+        let all = self.eval == Eval::All;
+        let label_maps = self.label_maps.clone();
+        let folder = label_maps.unwrap_or_else(|| self.output.runs.join("label_maps"));
+        let job = Job {
+            caches: &self.caches(&about.model, about.image_size as u32),
+            output: &self.output,
+            probe: "predict",
+            settings: vec![self.rules(Protocol::Strict)],
+            key: &|reader, settings| {
+                segment::apply_key(reader, (decoder, &self.head), settings, all)
+            },
+            evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
+                let cache = reader.dir().strip_prefix(&self.caches.cache);
+                let folder = folder.join(cache.unwrap_or(reader.dir()));
+                let applied = segment::apply(reader, (decoder, &self.head), settings, all, &folder);
+                applied.map(|one| vec![one])
+            },
+        };
+        job.run(out, messages)
+    }
+
+    fn caches(&self, model: &str, image_size: u32) -> Caches {
+        let mut caches = self.caches.clone();
+        if caches.model.is_none() {
+            caches.model = Some(model.into());
+            caches.image_size = caches.image_size.or(Some(image_size));
+        }
+        caches
+    }
+
     fn settings(&self, head: &SavedHead) -> Settings {
         Settings {
-            protocol: head.about.protocol,
             unit: Some(head.about.unit),
             pool: head.about.pool,
+            per_patient: self.per_patient,
+            ..self.rules(head.about.protocol)
+        }
+    }
+
+    fn rules(&self, protocol: Protocol) -> Settings {
+        Settings {
+            protocol,
+            unit: None,
+            pool: Pool::Mean,
             split_name: self.split.clone(),
             fit: Vec::new(),
             eval: match self.eval {
@@ -81,7 +131,7 @@ impl Predict {
             control: None,
             seed: self.confidence.seed,
             confidence: self.confidence.confidence(),
-            per_patient: self.per_patient,
+            per_patient: false,
         }
     }
 }

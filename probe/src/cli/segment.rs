@@ -113,10 +113,14 @@ impl Segment {
 impl Keep for Evaluated {
     fn keep(mut self, runs: &Path, number: usize, _: &[String]) -> Result<RunRecord, Error> {
         let record = &mut self.record;
+        let name = format!("{}-{}-{number}", record.probe, record.key);
         if record.spread.is_none() {
-            let file = format!("predictions/segment-{}-{number}.parquet", record.key);
+            let file = format!("predictions/{name}.parquet");
             segment::write_volumes(&self.volumes, &self.names, &runs.join(&file))?;
             record.predictions = Some(file);
+        }
+        for (picture, pixels) in &self.pictures {
+            segment::write_picture(pixels, &runs.join(format!("overlays/{name}/{picture}.png")))?;
         }
         record.append(runs)?;
         Ok(self.record)

@@ -202,7 +202,7 @@ fn sampled(level: Level, draws: Vec<Option<f64>>) -> Sampled {
 
 /// A quantile of sorted values, at least one, interpolated linearly: definition 7 of Hyndman and
 /// Fan (1996), which is NumPy's.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     below + (above - below) * at.fract()

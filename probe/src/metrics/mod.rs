@@ -12,5 +12,7 @@ pub mod delong;
 pub mod level;
 pub mod mcnemar;
 pub mod measures;
+pub mod overlap;
 pub mod ranked;
 pub mod scored;
+pub mod surface;

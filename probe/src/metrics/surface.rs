@@ -1,0 +1,236 @@
+//! How far apart are the surfaces of a structure and of its prediction?
+
+use std::ops::Range;
+
+use ndarray::{Array3, ArrayView3, Axis, s};
+
+/// The 95th percentile of Hausdorff's distance in mm: of the distances from the points of either
+/// surface to the nearest of the other, the 95th percentile, and of the two percentiles the greater
+/// one, as MONAI's `compute_hausdorff_distance(percentile=95)` has it.
+///
+/// `truth` and `predicted` are `[S, H, W]` and say where the structure is. A surface are the voxels
+/// with a face towards what is not the structure, which the world outside is not; of a single slice,
+/// the pixels with an edge. `spacing_mm` is the distance between slices, rows and columns. `None`
+/// where one of the two is nowhere.
+pub fn hausdorff_95(
+    truth: ArrayView3<'_, bool>,
+    predicted: ArrayView3<'_, bool>,
+    spacing_mm: [f64; 3],
+) -> Option<f64> {
+    let [first, second] = [truth, predicted].map(surface);
+    let [k, i, j] = bounds(&first, &second)?;
+    let part = |all: Array3<bool>| all.slice(s![k.clone(), i.clone(), j.clone()]).to_owned();
+    let [first, second] = [first, second].map(part);
+    let there = directed(&first, &second, spacing_mm)?;
+    let back = directed(&second, &first, spacing_mm)?;
+    Some(there.max(back))
+}
+
+/// The voxels of a structure that have a neighbour outside of it.
+fn surface(structure: ArrayView3<'_, bool>) -> Array3<bool> {
+    let mut inside = structure.to_owned();
+    for axis in (0..3).map(Axis) {
+        let length = structure.len_of(axis);
+        if length == 1 {
+            continue;
+        }
+        let last = isize::try_from(length - 1).unwrap_or(isize::MAX);
+        for (kept, neighbours) in [((1, None), (0, Some(last))), ((0, Some(last)), (1, None))] {
+            let part = |(start, end)| ndarray::Slice::new(start, end, 1);
+            let mut here = inside.slice_axis_mut(axis, part(kept));
+            here.zip_mut_with(
+                &structure.slice_axis(axis, part(neighbours)),
+                |here, &there| {
+                    *here &= there;
+                },
+            );
+        }
+        inside.index_axis_mut(axis, 0).fill(false);
+        inside.index_axis_mut(axis, length - 1).fill(false);
+    }
+    inside.zip_mut_with(&structure, |inside, &structure| {
+        *inside = structure && !*inside;
+    });
+    inside
+}
+
+/// The smallest box around both; `None` if there is nothing in either.
+fn bounds(first: &Array3<bool>, second: &Array3<bool>) -> Option<[Range<usize>; 3]> {
+    let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
+    for all in [first, second] {
+        for ((k, i, j), _) in all.indexed_iter().filter(|(_, is)| **is) {
+            for (axis, at) in [k, i, j].into_iter().enumerate() {
+                low[axis] = low[axis].min(at);
+                high[axis] = high[axis].max(at + 1);
+            }
+        }
+    }
+    (high[0] > 0).then(|| [0, 1, 2].map(|axis| low[axis]..high[axis]))
+}
+
+/// The 95th percentile of the distances from the points of one surface to the other; `None` if one
+/// of them has none.
+fn directed(from: &Array3<bool>, to: &Array3<bool>, spacing_mm: [f64; 3]) -> Option<f64> {
+    if !to.iter().any(|&is| is) {
+        return None;
+    }
+    let squares = squared_distances(to, spacing_mm);
+    let on_surface = from.iter().zip(&squares).filter(|(is, _)| **is);
+    let mut distances: Vec<f64> = on_surface.map(|(_, &square)| square.sqrt()).collect();
+    distances.sort_unstable_by(f64::total_cmp);
+    (!distances.is_empty()).then(|| super::bootstrap::quantile(&distances, 0.95))
+}
+
+/// The squared distance of every voxel to the nearest one of a set that is not empty, an axis at a
+/// time (Felzenszwalb and Huttenlocher 2012, section 2).
+fn squared_distances(set: &Array3<bool>, spacing_mm: [f64; 3]) -> Array3<f64> {
+    let mut squares = set.map(|&is| if is { 0.0 } else { f64::INFINITY });
+    for (axis, mm) in spacing_mm.into_iter().enumerate() {
+        let mut envelope = Envelope::default();
+        for mut lane in squares.lanes_mut(Axis(axis)) {
+            envelope.clear();
+            for (at, &height) in lane.iter().enumerate() {
+                envelope.add(at as f64 * mm, height);
+            }
+            envelope.read(lane.iter_mut(), mm);
+        }
+    }
+    squares
+}
+
+/// The lower envelope of parabolas `height + (x - centre)^2`, from left to right.
+#[derive(Default)]
+struct Envelope {
+    /// Centre, height, and from where on this parabola is the lowest.
+    parabolas: Vec<(f64, f64, f64)>,
+}
+
+impl Envelope {
+    fn clear(&mut self) {
+        self.parabolas.clear();
+    }
+
+    fn add(&mut self, centre: f64, height: f64) {
+        if height.is_infinite() {
+            return;
+        }
+        let mut from = f64::NEG_INFINITY;
+        while let Some(&(before, its_height, its_from)) = self.parabolas.last() {
+            let squares = (height + centre * centre) - (its_height + before * before);
+            from = squares / (2.0 * (centre - before));
+            if from > its_from {
+                break;
+            }
+            self.parabolas.pop();
+            from = f64::NEG_INFINITY;
+        }
+        self.parabolas.push((centre, height, from));
+    }
+
+    /// The envelope's height at the points `0, mm, 2 mm, …`; infinite if there are no parabolas.
+    fn read<'a>(&self, out: impl Iterator<Item = &'a mut f64>, mm: f64) {
+        let mut lowest = 0;
+        for (at, out) in out.enumerate() {
+            let x = at as f64 * mm;
+            while self
+                .parabolas
+                .get(lowest + 1)
+                .is_some_and(|next| next.2 < x)
+            {
+                lowest += 1;
+            }
+            *out = match self.parabolas.get(lowest) {
+                Some(&(centre, height, _)) => height + (x - centre).powi(2),
+                None => f64::INFINITY,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn brute_force(from: &Array3<bool>, to: &Array3<bool>, mm: [f64; 3]) -> Vec<f64> {
+        let points = |all: &Array3<bool>| -> Vec<[f64; 3]> {
+            let there = all.indexed_iter().filter(|(_, is)| **is);
+            there
+                .map(|((k, i, j), _)| [k as f64 * mm[0], i as f64 * mm[1], j as f64 * mm[2]])
+                .collect()
+        };
+        let targets = points(to);
+        let distance = |a: &[f64; 3], b: &[f64; 3]| -> f64 {
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| (a - b).powi(2))
+                .sum::<f64>()
+                .sqrt()
+        };
+        let nearest = |p: &[f64; 3]| {
+            targets
+                .iter()
+                .map(|q| distance(p, q))
+                .fold(f64::MAX, f64::min)
+        };
+        points(from).iter().map(nearest).collect()
+    }
+
+    fn naive_surface(all: &Array3<bool>) -> Array3<bool> {
+        let shape = all.dim();
+        Array3::from_shape_fn(shape, |(k, i, j)| {
+            let outside = |d: [isize; 3]| {
+                let from = [k, i, j];
+                let at = (0..3).map(|axis| from[axis].checked_add_signed(d[axis]));
+                let at: Option<Vec<usize>> = at.collect();
+                !at.and_then(|at| all.get([at[0], at[1], at[2]]).copied())
+                    .unwrap_or(false)
+            };
+            let mut steps = vec![[0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]];
+            if shape.0 > 1 {
+                steps.extend([[1, 0, 0], [-1, 0, 0]]);
+            }
+            all[[k, i, j]] && steps.into_iter().any(outside)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn equals_brute_force(
+            slices in 1usize..4,
+            bits in prop::collection::vec(prop::bool::weighted(0.6), 2 * 3 * 5 * 4),
+            mm in [0.3f64..3.0, 0.3f64..3.0, 0.3f64..3.0],
+        ) {
+            let shape = (slices, 5, 4);
+            let take = |from: usize| Array3::from_shape_fn(shape, |(k, i, j)| bits[from + (k * 5 + i) * 4 + j]);
+            let (a, b) = (take(0), take(60));
+            let (sa, sb) = (naive_surface(&a), naive_surface(&b));
+            prop_assert_eq!(&surface(a.view()), &sa);
+            let mut expected = 0.0f64;
+            for mut found in [brute_force(&sa, &sb, mm), brute_force(&sb, &sa, mm)] {
+                found.sort_unstable_by(f64::total_cmp);
+                if !found.is_empty() {
+                    expected = expected.max(crate::metrics::bootstrap::quantile(&found, 0.95));
+                }
+            }
+            let found = hausdorff_95(a.view(), b.view(), mm);
+            let both = a.iter().any(|&v| v) && b.iter().any(|&v| v);
+            prop_assert_eq!(found.is_some(), both);
+            if let Some(found) = found {
+                prop_assert!((found - expected).abs() < 1e-9, "{} {}", found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn distances_are_in_mm() {
+        let mut a = Array3::from_elem((4, 1, 1), false);
+        let mut b = a.clone();
+        a[[0, 0, 0]] = true;
+        b[[3, 0, 0]] = true;
+        assert_eq!(hausdorff_95(a.view(), b.view(), [2.5, 1.0, 1.0]), Some(7.5));
+        b.fill(false);
+        assert_eq!(hausdorff_95(a.view(), b.view(), [2.5, 1.0, 1.0]), None);
+    }
+}

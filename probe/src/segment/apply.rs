@@ -1,0 +1,152 @@
+//! What a trained decoder predicts of other caches.
+
+use std::path::Path;
+use std::time::Instant;
+
+use cache::{CacheReader, SliceMeta};
+use serde_json::{Map, json};
+
+use super::cases::Cases;
+use super::predict::{Resolution, measure};
+use super::stream::Stream;
+use super::{Evaluated, SavedDecoder, label_maps, volumes};
+use crate::Error;
+use crate::evaluate::{Settings, blank};
+use crate::metrics::measures::Measures;
+use crate::nn::Workspace;
+use crate::record::RunRecord;
+
+/// Slices that are predicted together.
+const BATCH: usize = 8;
+
+/// Applies a decoder out of `file` to the samples of a cache, those of the split to evaluate or `all`, and
+/// writes their label maps into `folder`, at native resolution. Where the masks have the decoder's
+/// values, samples are measured too.
+///
+/// # Errors
+///
+/// [`Error::HeadModel`] if the cache is of another backbone, [`Error::Decoder`] if it is of another image
+/// size, [`Error::NoMaskedSlices`] if there is nothing to predict, [`Error::Output`], and
+/// [`Error::Cache`] if the cache has no patch tokens or cannot be read.
+pub fn apply(
+    reader: &CacheReader,
+    (saved, file): (&SavedDecoder, &Path),
+    settings: &Settings,
+    all: bool,
+    folder: &Path,
+) -> Result<Evaluated, Error> {
+    let start = Instant::now();
+    let (about, meta) = (&saved.about, reader.meta());
+    if meta.model.name != about.model {
+        return Err(Error::HeadModel {
+            path: reader.dir().into(),
+            found: meta.model.name.clone(),
+            expected: about.model.clone(),
+        });
+    }
+    let decoder = saved.decoder().map_err(|source| Error::Input {
+        path: file.into(),
+        source,
+    })?;
+    let patches = reader.patches(&about.layers)?;
+    let values = about.layers.iter().map(|&layer| {
+        let shape = meta.shape(layer);
+        shape.patches() * shape.patch as usize
+    });
+    let stream = Stream::new(patches, values.collect(), BATCH);
+    let split = settings.split_name.as_deref();
+    let cases = Cases::for_decoder(reader, split, (&about.classes, &about.values))?;
+    let rows: Vec<usize> = (0..cases.slices.len())
+        .filter(|&row| {
+            let slice = &cases.slices[row];
+            slice.view == 0 && (all || slice.split == Some(settings.eval))
+        })
+        .collect();
+    if rows.is_empty() {
+        return Err(Error::NoSlices {
+            path: reader.dir().into(),
+            split: settings.eval.name(),
+        });
+    }
+    let mut workspace = Workspace::new(decoder.kind(), decoder.shape(), BATCH)?;
+    let (mut files, mut uneven) = (0, 0);
+    let measured = measure(
+        &decoder,
+        &mut workspace,
+        &stream,
+        &cases,
+        &rows,
+        Resolution::Native,
+        |stack| {
+            let Some(labels) = stack.predicted() else {
+                uneven += 1;
+                return Ok(());
+            };
+            let labels = labels.map(|&class| about.values[usize::from(class)]);
+            let slices: Vec<&SliceMeta> =
+                stack.rows.iter().map(|&row| &cases.slices[row]).collect();
+            files += 1;
+            label_maps::write(folder, &slices, &labels).map(|_| ())
+        },
+    )?;
+    let measured: Vec<_> = measured
+        .into_iter()
+        .filter(|v| !v.counts.is_empty())
+        .collect();
+    let mut warnings = Vec::new();
+    if uneven > 0 {
+        warnings.push(format!(
+            "{uneven} samples with slices of several sizes have no label map"
+        ));
+    }
+    let measures = match measured.is_empty() {
+        true => {
+            warnings.push("no masks of the decoder's classes: nothing measured".into());
+            Measures {
+                values: Map::new(),
+                ci: None,
+            }
+        }
+        false => volumes::by_volume(&measured, &cases, settings.confidence.as_ref())?,
+    };
+    let mut record = RunRecord {
+        probe: "predict".into(),
+        setting: format!("{} of {}", about.decoder, about.dataset),
+        params: Map::from_iter([
+            ("head".to_owned(), json!(file.display().to_string())),
+            ("trained_on".to_owned(), json!(about.dataset)),
+            ("label_maps".to_owned(), json!(folder.display().to_string())),
+            ("files".to_owned(), json!(files)),
+        ]),
+        n_test: rows.len(),
+        metrics: measures.values,
+        ci: measures.ci,
+        warnings,
+        seconds: start.elapsed().as_secs_f64(),
+        key: apply_key(reader, (saved, file), settings, all)?,
+        ..blank(reader, settings, cases.split_sha256.clone())
+    };
+    if all {
+        record.split = "all".into();
+    }
+    Ok(Evaluated {
+        record,
+        volumes: measured,
+        names: cases.names,
+        pictures: Vec::new(),
+    })
+}
+
+/// What tells an application of a decoder from others.
+///
+/// # Errors
+///
+/// As [`Settings::key`].
+pub fn apply_key(
+    reader: &CacheReader,
+    (saved, file): (&SavedDecoder, &Path),
+    settings: &Settings,
+    all: bool,
+) -> Result<String, Error> {
+    settings.key(reader, &(&saved.about, file, all))
+}

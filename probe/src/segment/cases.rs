@@ -1,0 +1,159 @@
+//! What is to be segmented: slices, their label maps, and what the values in those mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cache::{CacheReader, SliceMeta, Split};
+use rayon::prelude::*;
+
+use super::masks::Runs;
+use crate::Error;
+
+/// The slices of a cache with their label maps. Maps are kept as runs, a few kilobytes each.
+#[derive(Debug)]
+pub(super) struct Cases {
+    /// All rows of the cache.
+    pub(super) slices: Vec<SliceMeta>,
+    /// The label map of each row, where it has one.
+    pub(super) masks: Vec<Option<Runs>>,
+    /// Names of the classes, background first.
+    pub(super) names: Vec<String>,
+    /// The value of each class in label maps.
+    pub(super) values: Vec<u16>,
+    /// sha256 of the named split's file, in hex.
+    pub(super) split_sha256: Option<String>,
+}
+
+impl Cases {
+    /// Reads slices and masks. Classes are the values that `mask_classes` names and those that occur
+    /// besides, in the order of values; what is named and occurs nowhere is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMasks`] if the dataset has none, and [`Error::Cache`] if they cannot be read.
+    pub(super) fn read(reader: &CacheReader, split: Option<&str>) -> Result<Cases, Error> {
+        let meta = reader.meta();
+        if !meta.has_masks {
+            return Err(Error::NoMasks {
+                path: reader.dir().into(),
+            });
+        }
+        let classes = meta.mask_classes.iter();
+        let named: BTreeMap<u16, &str> = classes.map(|c| (c.value, c.name.as_str())).collect();
+        let mut cases = Cases::of(reader, split)?;
+        let mut found = cases.found();
+        found.insert(0);
+        let name = |value: &u16| match (value, named.get(value)) {
+            (0, _) => "background".to_owned(),
+            (_, Some(name)) => (*name).to_owned(),
+            (value, None) => format!("value {value}"),
+        };
+        cases.names = found.iter().map(name).collect();
+        cases.values = found.into_iter().collect();
+        Ok(cases)
+    }
+
+    /// Reads slices, and masks if there are some, for a decoder of these classes. Masks with other
+    /// values are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if they cannot be read.
+    pub(super) fn for_decoder(
+        reader: &CacheReader,
+        split: Option<&str>,
+        (names, values): (&[String], &[u16]),
+    ) -> Result<Cases, Error> {
+        let mut cases = Cases::of(reader, split)?;
+        (cases.names, cases.values) = (names.to_vec(), values.to_vec());
+        if cases.found().iter().any(|value| !values.contains(value)) {
+            cases.masks.fill(None);
+        }
+        Ok(cases)
+    }
+
+    fn of(reader: &CacheReader, split: Option<&str>) -> Result<Cases, Error> {
+        let (slices, split_sha256) = match split {
+            Some(name) => reader
+                .slices_with_split(name)
+                .map(|(slices, of)| (slices, Some(of.sha256)))?,
+            None => (reader.slices()?, None),
+        };
+        let meta = reader.meta();
+        let shards = (0..meta.shards.len()).into_par_iter();
+        let read = |shard| -> Result<Vec<Option<Runs>>, Error> {
+            let mut masks = Vec::new();
+            for part in reader.masks(shard)? {
+                masks.extend(part?.iter().map(|mask| mask.as_ref().map(Runs::of)));
+            }
+            Ok(masks)
+        };
+        let masks: Vec<Vec<_>> = match meta.has_masks {
+            true => shards.map(read).collect::<Result<_, _>>()?,
+            false => vec![vec![None; slices.len()]],
+        };
+        Ok(Cases {
+            slices,
+            masks: masks.into_iter().flatten().collect(),
+            names: Vec::new(),
+            values: Vec::new(),
+            split_sha256,
+        })
+    }
+
+    fn found(&self) -> BTreeSet<u16> {
+        self.masks.iter().flatten().flat_map(Runs::values).collect()
+    }
+
+    /// Rows with masks of some splits: plain ones, and augmented views too if `with_views`.
+    pub(super) fn rows(&self, splits: &[Split], with_views: bool) -> Vec<usize> {
+        let is_wanted = |&row: &usize| {
+            let slice = &self.slices[row];
+            slice.split.is_some_and(|split| splits.contains(&split))
+                && self.masks[row].is_some()
+                && (with_views || slice.view == 0)
+        };
+        (0..self.slices.len()).filter(is_wanted).collect()
+    }
+
+    /// Augmented views beside the plain one.
+    pub(super) fn views(&self) -> u16 {
+        self.slices
+            .iter()
+            .map(|slice| slice.view)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The number of a class whose value is in label maps.
+    pub(super) fn class(&self, value: u16) -> u16 {
+        self.values.binary_search(&value).unwrap_or(0) as u16
+    }
+
+    /// Classes `[B, S, S]` of some rows, which have masks.
+    pub(super) fn squares(&self, rows: &[usize], side: usize) -> Vec<u16> {
+        let mut out = vec![0; rows.len() * side * side];
+        out.par_chunks_mut(side * side)
+            .zip(rows)
+            .for_each(|(out, &row)| {
+                if let Some(mask) = &self.masks[row] {
+                    mask.square(side, |value| self.class(value), out);
+                }
+            });
+        out
+    }
+
+    /// Classes `[H, W]` of a row at its own size; none if it has no mask.
+    pub(super) fn classes(&self, row: usize) -> Vec<u16> {
+        let mask = self.masks[row].as_ref();
+        mask.map_or_else(Vec::new, |mask| mask.pixels(|value| self.class(value)))
+    }
+
+    /// Classes that some rows have.
+    pub(super) fn present(&self, rows: &[usize]) -> BTreeSet<u16> {
+        let masks = rows.iter().filter_map(|&row| self.masks[row].as_ref());
+        masks
+            .flat_map(Runs::values)
+            .map(|value| self.class(value))
+            .collect()
+    }
+}

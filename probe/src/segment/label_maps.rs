@@ -1,0 +1,143 @@
+//! Predicted label maps as files that other programs open.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cache::SliceMeta;
+use image::{ImageBuffer, Luma};
+use ndarray::{Array3, Axis};
+use nifti::writer::WriterOptions;
+use nifti::{DataElement, NiftiHeader};
+
+use crate::error::{Cause, Error};
+
+/// mm, in a NIfTI's `xyzt_units`.
+const MM: u8 = 2;
+/// Where voxels are, by an affine to "scanner coordinates".
+const SCANNER: i16 = 1;
+
+/// Writes the label map `[S, H, W]` of a sample, whose slices are given, into `folder`: a volume as
+/// `SAMPLE.nii.gz`, which lies as its source does where the cache says how that is; a single image as
+/// `SAMPLE.png`, whose grey values are labels. Returns the file.
+///
+/// # Errors
+///
+/// [`Error::Output`] if it cannot be written.
+pub(super) fn write(
+    folder: &Path,
+    slices: &[&SliceMeta],
+    labels: &Array3<u16>,
+) -> Result<PathBuf, Error> {
+    let is_flat = labels.len_of(Axis(0)) == 1 && slices[0].placement.is_none();
+    let extension = if is_flat { "png" } else { "nii.gz" };
+    let path = folder.join(format!("{}.{extension}", file_name(&slices[0].sample)));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!("partial-{}-{name}", std::process::id()));
+    let written = fs::create_dir_all(path.parent().unwrap_or(folder))
+        .map_err(Cause::from)
+        .and_then(|()| match is_flat {
+            true => write_png(&partial, labels),
+            false => write_nifti(&partial, slices, labels),
+        })
+        .and_then(|()| Ok(fs::rename(&partial, &path)?));
+    if let Err(source) = written {
+        // Of two errors the first one tells.
+        let _ = fs::remove_file(&partial);
+        return Err(Error::Output { path, source });
+    }
+    Ok(path)
+}
+
+/// A path below a folder, whatever the sample is called.
+pub(super) fn file_name(sample: &str) -> String {
+    let part = |part: &str| match part {
+        "" | "." | ".." => "_".to_owned(),
+        part => part.replace(['\\', ':', '\0'], "_"),
+    };
+    sample.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+fn write_png(path: &Path, labels: &Array3<u16>) -> Result<(), Cause> {
+    let (_, height, width) = labels.dim();
+    let (height, width) = (u32::try_from(height)?, u32::try_from(width)?);
+    let pixels = labels.iter().copied();
+    match labels.iter().all(|&label| label < 256) {
+        true => {
+            let pixels = pixels.map(|label| label as u8).collect();
+            let image: Option<ImageBuffer<Luma<u8>, Vec<u8>>> =
+                ImageBuffer::from_raw(width, height, pixels);
+            image.ok_or("too large for a PNG")?.save(path)?;
+        }
+        false => {
+            let image: Option<ImageBuffer<Luma<u16>, Vec<u16>>> =
+                ImageBuffer::from_raw(width, height, pixels.collect());
+            image.ok_or("too large for a PNG")?.save(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_nifti(path: &Path, slices: &[&SliceMeta], labels: &Array3<u16>) -> Result<(), Cause> {
+    let (header, stored) = match slices[0].placement {
+        Some(mut placement) => {
+            for row in &mut placement.affine {
+                row[3] += row[0] * f64::from(slices[0].slice);
+            }
+            let (count, height, width) = labels.dim();
+            let affine = placement.stored_affine([count, height, width]);
+            (placed(affine), placement.as_stored(labels.view()))
+        }
+        None => {
+            let mm = slices[0].spacing_mm.unwrap_or([1.0; 3]);
+            let mut header = NiftiHeader {
+                xyzt_units: MM,
+                ..NiftiHeader::default()
+            };
+            header.pixdim[1..4].copy_from_slice(&[mm[1], mm[2], mm[0]]);
+            (header, labels.view().permuted_axes([1, 2, 0]))
+        }
+    };
+    let stored = stored.as_standard_layout();
+    match stored.iter().all(|&label| label < 256) {
+        true => save(path, &header, &stored.map(|&label| label as u8)),
+        false => save(path, &header, &stored.to_owned()),
+    }
+}
+
+fn save<T>(path: &Path, header: &NiftiHeader, labels: &Array3<T>) -> Result<(), Cause>
+where
+    T: DataElement + bytemuck::Pod,
+{
+    let options = WriterOptions::new(path).reference_header(header);
+    Ok(options.write_nifti(labels)?)
+}
+
+/// A header with this affine from `i, j, k` to mm, RAS+.
+fn placed(affine: [[f64; 4]; 3]) -> NiftiHeader {
+    let [x, y, z] = affine.map(|row| row.map(|value| value as f32));
+    let mut header = NiftiHeader {
+        xyzt_units: MM,
+        sform_code: SCANNER,
+        srow_x: x,
+        srow_y: y,
+        srow_z: z,
+        ..NiftiHeader::default()
+    };
+    for axis in 0..3 {
+        let squares: f64 = affine.iter().map(|row| row[axis] * row[axis]).sum();
+        header.pixdim[axis + 1] = squares.sqrt() as f32;
+    }
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_files_below_the_folder() {
+        assert_eq!(file_name("ward/a.nii"), "ward/a.nii");
+        assert_eq!(file_name("../../etc/x"), "_/_/etc/x");
+        assert_eq!(file_name("/a"), "_/a");
+    }
+}

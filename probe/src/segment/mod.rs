@@ -1,0 +1,574 @@
+//! Segmentation: decoders over the patch tokens of a cache.
+//!
+//! [`evaluate`] goes its own way from a cache to run records, since patch tokens do not fit into memory:
+//! `Cases` are what is to be segmented, a `Stream` brings tokens in
+//! batches, decoders of all learning rates learn from each, the best on `val` is trained anew on `train`
+//! and `val`, and [`Volume`]s of `test` are measured.
+
+mod apply;
+mod cases;
+mod label_maps;
+mod masks;
+mod onnx;
+mod overlay;
+mod predict;
+mod saved;
+mod stream;
+mod train;
+mod volumes;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use cache::{CacheReader, Split, counted};
+use image::RgbImage;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::{Map, Value, json};
+
+pub use self::apply::{apply, apply_key};
+use self::cases::Cases;
+pub use self::overlay::write_picture;
+use self::predict::{Resolution, measure};
+pub use self::saved::{About, SavedDecoder};
+use self::stream::Stream;
+use self::train::{Phase, Trained, Training};
+pub use self::volumes::{Volume, write_volumes};
+use crate::evaluate::{Settings, blank, equidistant, spread};
+use crate::metrics::overlap::Confusion;
+use crate::nn::{Decoder, Kind, Loss, Shape, Workspace};
+use crate::protocol::Protocol;
+use crate::record::RunRecord;
+use crate::{Error, random};
+
+/// How decoders are trained.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The kind of decoder.
+    pub decoder: Kind,
+    /// Learning rates of the scan, at the beginning; they fall along a cosine to 0.
+    pub learning_rates: Vec<f32>,
+    /// Passes over the training slices.
+    pub epochs: usize,
+    /// Slices in a step.
+    pub batch_size: usize,
+    /// What is minimised.
+    pub loss: Loss,
+    /// Epochs without a better one on `val` after which the scan ends.
+    pub patience: Option<usize>,
+    /// Numbers of shots; `None` for all samples.
+    pub shots: Vec<Option<usize>>,
+    /// Draws of each number, where draws are random.
+    pub repeats: usize,
+}
+
+/// A decoder, evaluated.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// What came out.
+    pub record: RunRecord,
+    /// How well each volume was segmented.
+    pub volumes: Vec<Volume>,
+    /// Names of the classes, background first.
+    pub names: Vec<String>,
+    /// Slices of the best, the median and the worst volume with what is true and what is predicted, and
+    /// their names.
+    pub pictures: Vec<(String, RgbImage)>,
+}
+
+/// Where trainings keep what they have, and tell how far they are.
+pub struct Keeping<'a> {
+    /// The folder of run records.
+    pub runs: &'a Path,
+    /// Whether a decoder that is there already is trained again.
+    pub force: bool,
+    /// Shows a line.
+    pub say: &'a dyn Fn(&str),
+}
+
+/// Rows of the parts of one training.
+struct Parts {
+    scan: Vec<usize>,
+    choose: Vec<usize>,
+    chosen_on: Split,
+    fit: Vec<usize>,
+    fitted_on: Vec<Split>,
+}
+
+/// A cache, opened for decoders.
+struct Task<'a> {
+    reader: &'a CacheReader,
+    settings: &'a Settings,
+    options: &'a Options,
+    cases: Cases,
+    stream: Stream,
+    shape: Shape,
+}
+
+/// Evaluates decoders on a cache: a result per number of shots.
+///
+/// # Errors
+///
+/// [`Error::Cache`] if the cache has no patch tokens or too few layers, [`Error::NoMasks`],
+/// [`Error::NoMaskedSlices`] if a part is empty, [`Error::ClassAbsent`] if a class of `test` or `val` is not
+/// in what is learnt from, [`Error::UnevenLayers`] if a U-Net's layers differ,
+/// [`Error::SegmentDiverged`], and [`Error::Output`] if something cannot be kept.
+pub fn evaluate(
+    reader: &CacheReader,
+    options: &Options,
+    settings: &Settings,
+    keeping: &Keeping<'_>,
+) -> Result<Vec<Evaluated>, Error> {
+    let task = Task::open(reader, options, settings)?;
+    let key = settings.key(reader, options)?;
+    let of_shots = |&shots: &Option<usize>| task.shots(shots, &key, keeping);
+    options.shots.iter().map(of_shots).collect()
+}
+
+impl<'a> Task<'a> {
+    fn open(
+        reader: &'a CacheReader,
+        options: &'a Options,
+        settings: &'a Settings,
+    ) -> Result<Task<'a>, Error> {
+        let layers = layers(options.decoder);
+        let patches = reader.patches(&layers)?;
+        let meta = reader.meta();
+        let last = meta.shape(1);
+        if let Some(&layer) = layers.iter().find(|&&layer| {
+            let shape = meta.shape(layer);
+            (shape.patch, shape.grid) != (last.patch, last.grid)
+        }) {
+            return Err(Error::UnevenLayers {
+                path: reader.dir().into(),
+                layer,
+            });
+        }
+        let cases = Cases::read(reader, settings.split_name.as_deref())?;
+        let shape = Shape {
+            width: last.patch as usize,
+            grid: (last.grid[0] as usize, last.grid[1] as usize),
+            size: meta.image_size as usize,
+            classes: cases.names.len(),
+        };
+        let values = last.patch as usize * last.patches();
+        let stream = Stream::new(patches, vec![values; layers.len()], options.batch_size);
+        Ok(Task {
+            reader,
+            settings,
+            options,
+            cases,
+            stream,
+            shape,
+        })
+    }
+
+    /// All draws of a number of shots.
+    fn shots(
+        &self,
+        shots: Option<usize>,
+        key: &str,
+        keeping: &Keeping<'_>,
+    ) -> Result<Evaluated, Error> {
+        let repeats = match self.settings.protocol.one_draw() || shots.is_none() {
+            true => 1,
+            false => self.options.repeats,
+        };
+        let mut draws = Vec::new();
+        for repeat in 0..repeats as u64 {
+            draws.push(self.draw(shots, self.settings.seed.wrapping_add(repeat), key, keeping)?);
+        }
+        let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
+        let mut first = draws.swap_remove(0);
+        if all.len() > 1 {
+            let (means, deviations) = spread(&all);
+            first.record.params.insert("draws".into(), json!(all.len()));
+            first.record.metrics = means;
+            first.record.spread = Some(deviations);
+            first.record.ci = None;
+        }
+        Ok(first)
+    }
+
+    fn draw(
+        &self,
+        shots: Option<usize>,
+        seed: u64,
+        key: &str,
+        keeping: &Keeping<'_>,
+    ) -> Result<Evaluated, Error> {
+        let start = Instant::now();
+        let test = self.part(&[Split::Test], false)?;
+        let parts = self.parts(shots, seed)?;
+        let warnings = self.check(&parts, &test, shots.is_some())?;
+        let (saved, file) = self.trained(&parts, shots, seed, keeping)?;
+        let decoder = saved.decoder().map_err(|source| Error::Input {
+            path: keeping.runs.join(&file),
+            source,
+        })?;
+        (keeping.say)("measuring");
+        let resolution = match self.settings.protocol {
+            Protocol::Paper => Resolution::Input,
+            Protocol::Strict => Resolution::Native,
+        };
+        let mut workspace =
+            Workspace::new(self.options.decoder, self.shape, self.options.batch_size)?;
+        let volumes = measure(
+            &decoder,
+            &mut workspace,
+            &self.stream,
+            &self.cases,
+            &test,
+            resolution,
+            |_| Ok(()),
+        )?;
+        let pictures = match (shots, resolution) {
+            (None, Resolution::Native) => {
+                self.overlays(&decoder, &mut workspace, &test, &volumes)?
+            }
+            _ => Vec::new(),
+        };
+        let measures = match self.settings.protocol {
+            Protocol::Paper => volumes::pooled(&volumes, &self.cases),
+            Protocol::Strict => {
+                let confidence = self.settings.confidence.as_ref();
+                volumes::by_volume(&volumes, &self.cases, confidence)?
+            }
+        };
+        let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
+        let record = RunRecord {
+            probe: "segment".into(),
+            setting: format!(
+                "{} lr={}{word}",
+                name(self.options.decoder),
+                saved.about.learning_rate
+            ),
+            params: self.params(&parts, &saved.about, shots),
+            n_train: parts.fit.len(),
+            n_test: test.len(),
+            chosen: saved.about.val_dice.map(|_| true),
+            chosen_on: saved.about.val_dice.map(|_| parts.chosen_on.name().into()),
+            metrics: measures.values,
+            ci: measures.ci,
+            warnings,
+            head: Some(file),
+            seconds: start.elapsed().as_secs_f64(),
+            key: key.into(),
+            ..blank(self.reader, self.settings, self.cases.split_sha256.clone())
+        };
+        Ok(Evaluated {
+            record,
+            volumes,
+            names: self.cases.names.clone(),
+            pictures,
+        })
+    }
+
+    /// Pictures of the best, the median and the worst volume by their mean Dice, each of the slice in
+    /// which most is to be found; none if the cache keeps no pictures.
+    fn overlays(
+        &self,
+        decoder: &Decoder,
+        workspace: &mut Workspace,
+        test: &[usize],
+        volumes: &[Volume],
+    ) -> Result<Vec<(String, RgbImage)>, Error> {
+        if !self.reader.meta().has_pictures {
+            return Ok(Vec::new());
+        }
+        let dice = |volume: &Volume| volume.counts.mean(Confusion::dice);
+        let mut ranked: Vec<(&Volume, f64)> = volumes
+            .iter()
+            .filter_map(|volume| Some((volume, dice(volume)?)))
+            .collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let Some(last) = ranked.len().checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let side = self.shape.size;
+        let mut pictures = Vec::new();
+        for (word, place) in [("best", 0), ("median", last / 2), ("worst", last)] {
+            let sample = &ranked[place].0.sample;
+            let found = |row: usize| {
+                let truth = self.cases.squares(&[row], side);
+                truth.iter().filter(|&&class| class > 0).count()
+            };
+            let of_sample = |&&row: &&usize| self.cases.slices[row].sample == *sample;
+            let Some(&row) = test.iter().filter(of_sample).max_by_key(|&&row| found(row)) else {
+                continue;
+            };
+            let grey = self.reader.picture(row)?;
+            let truth = self.cases.squares(&[row], side);
+            predict::predict(
+                decoder,
+                workspace,
+                &self.stream,
+                &[row],
+                |_| [side; 2],
+                |_, predicted| {
+                    let grey: Vec<u8> = grey.iter().copied().collect();
+                    let picture = overlay::panels(&grey, &truth, &predicted, side);
+                    pictures.push((format!("{word}-{}", label_maps::file_name(sample)), picture));
+                    Ok(())
+                },
+            )?;
+        }
+        Ok(pictures)
+    }
+
+    fn params(&self, parts: &Parts, about: &About, shots: Option<usize>) -> Map<String, Value> {
+        let options = self.options;
+        let augmentation = match self.cases.views() {
+            0 => "none".to_owned(),
+            views => counted(usize::from(views), "stored view"),
+        };
+        let splits: Vec<&str> = parts.fitted_on.iter().map(|split| split.name()).collect();
+        Map::from_iter([
+            ("decoder".to_owned(), json!(name(options.decoder))),
+            ("parameters".to_owned(), json!(about.parameters)),
+            ("layers".to_owned(), json!(layers(options.decoder))),
+            ("lr".to_owned(), json!(about.learning_rate)),
+            ("lr_scan".to_owned(), json!(options.learning_rates)),
+            ("epochs".to_owned(), json!(about.epochs)),
+            ("epochs_of_schedule".to_owned(), json!(options.epochs)),
+            ("val_dice".to_owned(), json!(about.val_dice)),
+            ("batch_size".to_owned(), json!(options.batch_size)),
+            ("loss".to_owned(), json!(loss_name(options.loss))),
+            ("augmentation".to_owned(), json!(augmentation)),
+            ("classes".to_owned(), json!(&self.cases.names[1..])),
+            ("shots".to_owned(), json!(shots)),
+            ("train".to_owned(), json!(splits.join("+"))),
+        ])
+    }
+
+    /// The decoder, out of its file if it has been trained before.
+    fn trained(
+        &self,
+        parts: &Parts,
+        shots: Option<usize>,
+        seed: u64,
+        keeping: &Keeping<'_>,
+    ) -> Result<(SavedDecoder, String), Error> {
+        let key = self.training_key(parts, seed);
+        let file = format!("heads/segment-{key}.safetensors");
+        let (path, checkpoint) = (
+            keeping.runs.join(&file),
+            keeping.runs.join(format!("training/{key}.safetensors")),
+        );
+        if keeping.force {
+            discard(&path);
+        } else if path.is_file()
+            && let Some(saved) = SavedDecoder::read(&path)?
+        {
+            return Ok((saved, file));
+        }
+        let training = Training {
+            stream: &self.stream,
+            cases: &self.cases,
+            options: self.options,
+            shape: self.shape,
+            seed,
+            checkpoint: &checkpoint,
+            say: keeping.say,
+        };
+        let rates = &self.options.learning_rates;
+        let trained = match (&rates[..], self.options.patience) {
+            (&[only], None) => self.anew(&training, parts, only, self.options.epochs)?,
+            _ => {
+                let scan = Phase {
+                    name: "scan",
+                    learning_rates: rates,
+                    rows: &parts.scan,
+                    watched: Some(&parts.choose),
+                    epochs: self.options.epochs,
+                };
+                let best = training.run(&scan)?;
+                match parts.fit == parts.scan {
+                    true => best,
+                    false => Trained {
+                        dice: best.dice,
+                        ..self.anew(&training, parts, best.learning_rate, best.epochs)?
+                    },
+                }
+            }
+        };
+        let saved = SavedDecoder::of(self.reader, &self.cases, &trained, shots);
+        saved.write(&path)?;
+        discard(&checkpoint);
+        Ok((saved, file))
+    }
+
+    fn anew(
+        &self,
+        training: &Training<'_>,
+        parts: &Parts,
+        learning_rate: f32,
+        epochs: usize,
+    ) -> Result<Trained, Error> {
+        training.run(&Phase {
+            name: "training",
+            learning_rates: &[learning_rate],
+            rows: &parts.fit,
+            watched: None,
+            epochs,
+        })
+    }
+
+    /// What tells a training from others, whatever is measured afterwards.
+    fn training_key(&self, parts: &Parts, seed: u64) -> String {
+        let options = Options {
+            shots: Vec::new(),
+            repeats: 0,
+            ..self.options.clone()
+        };
+        let rows = (&parts.scan, &parts.choose, &parts.fit);
+        let cache = self.reader.sha256();
+        let all = format!(
+            "{} {cache} {options:?} {seed} {rows:?}",
+            env!("CARGO_PKG_VERSION")
+        );
+        cache::sha256_bytes(all.as_bytes())[..16].into()
+    }
+
+    /// Rows with masks of some splits.
+    fn part(&self, splits: &[Split], with_views: bool) -> Result<Vec<usize>, Error> {
+        let rows = self.cases.rows(splits, with_views);
+        match rows.is_empty() {
+            true => Err(self.empty_split(splits)),
+            false => Ok(rows),
+        }
+    }
+
+    fn empty_split(&self, wanted: &[Split]) -> Error {
+        let count = |split| self.cases.rows(&[split], false).len();
+        let known = Split::ALL.map(|split| format!("{} in `{}`", count(split), split.name()));
+        Error::NoMaskedSlices {
+            path: self.reader.dir().into(),
+            wanted: crate::examples::join(wanted),
+            found: known.join(", "),
+        }
+    }
+
+    fn parts(&self, shots: Option<usize>, seed: u64) -> Result<Parts, Error> {
+        let both = vec![Split::Train, Split::Val];
+        let scans = self.options.learning_rates.len() > 1 || self.options.patience.is_some();
+        let choose = |split| match scans {
+            true => self.part(&[split], false),
+            false => Ok(Vec::new()),
+        };
+        let Some(shots) = shots else {
+            return Ok(Parts {
+                scan: self.part(&[Split::Train], true)?,
+                choose: choose(Split::Val)?,
+                chosen_on: Split::Val,
+                fit: self.part(&both, true)?,
+                fitted_on: both,
+            });
+        };
+        let one_draw = self.settings.protocol.one_draw();
+        let (fitted_on, chosen_on) = match one_draw {
+            true => (both, Split::Test),
+            false => (vec![Split::Train], Split::Val),
+        };
+        let pool = self.part(&fitted_on, true)?;
+        let cluster = |row: usize| {
+            let slice = &self.cases.slices[row];
+            match one_draw {
+                true => &slice.sample,
+                false => slice.patient.as_ref().unwrap_or(&slice.sample),
+            }
+        };
+        let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
+        let mut known: Vec<&String> = known.into_iter().collect();
+        let taken: BTreeSet<&String> = match one_draw {
+            true => equidistant(known.len(), shots)
+                .into_iter()
+                .map(|at| known[at])
+                .collect(),
+            false => {
+                random::shuffle(&mut known, &mut ChaCha8Rng::seed_from_u64(seed));
+                known.into_iter().take(shots).collect()
+            }
+        };
+        let drawn: Vec<usize> = pool
+            .into_iter()
+            .filter(|&row| taken.contains(cluster(row)))
+            .collect();
+        Ok(Parts {
+            scan: drawn.clone(),
+            choose: choose(chosen_on)?,
+            chosen_on,
+            fit: drawn,
+            fitted_on,
+        })
+    }
+
+    /// Refuses, or of few shots tells, that there is a class to find that nothing can be learnt of.
+    fn check(&self, parts: &Parts, test: &[usize], is_few: bool) -> Result<Vec<String>, Error> {
+        let mut warnings = Vec::new();
+        if parts.chosen_on == Split::Test && !parts.choose.is_empty() {
+            warnings
+                .push("the learning rate was chosen on `test`, as the study's code does".into());
+        }
+        let learnt = self.cases.present(&parts.scan);
+        for rows in [test, &parts.choose[..]] {
+            if let Some(&class) = self.cases.present(rows).difference(&learnt).next() {
+                let class = self.cases.names[usize::from(class)].clone();
+                match is_few {
+                    true => warnings.push(format!("no slice of the draw has `{class}`")),
+                    false => {
+                        let path = self.reader.dir().into();
+                        return Err(Error::ClassAbsent { path, class });
+                    }
+                }
+            }
+        }
+        warnings.sort();
+        warnings.dedup();
+        let patients = |rows: &[usize]| -> BTreeSet<&String> {
+            let slices = rows.iter().map(|&row| &self.cases.slices[row]);
+            slices.filter_map(|slice| slice.patient.as_ref()).collect()
+        };
+        if let Some(patient) = patients(&parts.fit).intersection(&patients(test)).next() {
+            warnings.push(format!(
+                "the patient `{patient}` is in `test` and in what is learnt from"
+            ));
+        }
+        Ok(warnings)
+    }
+}
+
+/// The word for a kind in records, files and on the command line.
+pub fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Linear => "linear",
+        Kind::UNet => "unet",
+    }
+}
+
+fn kind(word: &str) -> Option<Kind> {
+    [Kind::Linear, Kind::UNet]
+        .into_iter()
+        .find(|&kind| name(kind) == word)
+}
+
+fn loss_name(loss: Loss) -> &'static str {
+    match loss {
+        Loss::Dice => "dice",
+        Loss::DiceCrossEntropy => "dice-ce",
+    }
+}
+
+/// The layers that a decoder takes, oldest first.
+fn layers(kind: Kind) -> Vec<u32> {
+    match kind {
+        Kind::Linear => vec![1],
+        Kind::UNet => vec![5, 4, 3, 2, 1],
+    }
+}
+
+fn discard(path: &PathBuf) {
+    // What cannot be removed is written over.
+    let _ = std::fs::remove_file(path);
+}

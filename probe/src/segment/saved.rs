@@ -1,0 +1,304 @@
+//! Trained decoders as files: safetensors, and ONNX for everybody else.
+
+use std::path::Path;
+
+use cache::CacheReader;
+use serde::{Deserialize, Serialize};
+
+use super::cases::Cases;
+use super::onnx::{Attribute, Graph};
+use super::train::{Trained, borrowed, parameters};
+use crate::error::{Cause, Error};
+use crate::nn::{Decoder, Shape};
+use crate::output::write_whole;
+use crate::tensors::{self, Tensor};
+
+/// The key of the file's metadata under which [`About`] stands.
+const KEY: &str = "slicebank.decoder";
+
+/// A trained decoder with all that is needed to apply it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedDecoder {
+    /// What it is for.
+    pub about: About,
+    /// Under the names, and in the layouts, of PyTorch's `state_dict`.
+    pub tensors: Vec<Tensor>,
+}
+
+/// What a decoder is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// `linear` or `unet`.
+    pub decoder: String,
+    /// The backbone.
+    pub model: String,
+    /// Input height and width of the backbone in pixels, `S`.
+    pub image_size: usize,
+    /// The dataset that it was trained on.
+    pub dataset: String,
+    /// Names of the classes, background first.
+    pub classes: Vec<String>,
+    /// The value of each class in label maps.
+    pub values: Vec<u16>,
+    /// Layers whose patch tokens it takes, in the order of its inputs; 1 is the last block.
+    pub layers: Vec<u32>,
+    /// Width of a token, `D`.
+    pub width: usize,
+    /// Rows and columns of the patch grid, `h` and `w`.
+    pub grid: [usize; 2],
+    /// Number of trained parameters.
+    pub parameters: usize,
+    /// The learning rate at the beginning.
+    pub learning_rate: f32,
+    /// Epochs that it was trained for.
+    pub epochs: usize,
+    /// Pooled Dice coefficient on the slices by which learning rate and epochs were chosen.
+    pub val_dice: Option<f64>,
+    /// Samples per class that it was trained on, if few.
+    pub shots: Option<usize>,
+}
+
+impl SavedDecoder {
+    pub(super) fn of(
+        reader: &CacheReader,
+        cases: &Cases,
+        trained: &Trained,
+        shots: Option<usize>,
+    ) -> SavedDecoder {
+        let (meta, decoder) = (reader.meta(), &trained.decoder);
+        let shape = decoder.shape();
+        SavedDecoder {
+            about: About {
+                decoder: super::name(decoder.kind()).into(),
+                model: meta.model.name.clone(),
+                image_size: shape.size,
+                dataset: meta.dataset.clone(),
+                classes: cases.names.clone(),
+                values: cases.values.clone(),
+                layers: super::layers(decoder.kind()),
+                width: shape.width,
+                grid: [shape.grid.0, shape.grid.1],
+                parameters: decoder.parameter_count(),
+                learning_rate: trained.learning_rate,
+                epochs: trained.epochs,
+                val_dice: trained.dice,
+                shots,
+            },
+            tensors: parameters(decoder),
+        }
+    }
+
+    /// Writes `path` (safetensors, f32) and beside it an ONNX file of the same name.
+    ///
+    /// The ONNX graph takes `patch_K`, f32 `[B, P, D]`, for each layer `K` (as they stand in a cache),
+    /// and gives `logits`, f32 `[B, C, S, S]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Output`] if a file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let onnx = path.with_extension("onnx");
+        write_whole(&onnx, &self.onnx()).map_err(|error| Error::Output {
+            path: onnx,
+            source: error.into(),
+        })?;
+        tensors::write(path, KEY, &self.about, &self.tensors)
+    }
+
+    /// Reads what [`write`](SavedDecoder::write) wrote; `None` if the file holds no decoder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if there is no such file, or it is damaged.
+    pub fn read(path: &Path) -> Result<Option<SavedDecoder>, Error> {
+        let Some((about, mut tensors)) = tensors::read::<About>(path, KEY)? else {
+            return Ok(None);
+        };
+        let saved = SavedDecoder {
+            about,
+            tensors: tensors.take_all(""),
+        };
+        match saved.decoder() {
+            Ok(_) => Ok(Some(saved)),
+            Err(source) => Err(Error::Input {
+                path: path.into(),
+                source,
+            }),
+        }
+    }
+
+    /// The decoder itself.
+    pub(super) fn decoder(&self) -> Result<Decoder, Cause> {
+        let about = &self.about;
+        let kind = super::kind(&about.decoder).ok_or_else(|| {
+            format!(
+                "found the decoder `{}`, expected `linear` or `unet`",
+                about.decoder
+            )
+        })?;
+        if about.values.len() != about.classes.len() {
+            return Err("found other numbers of classes and values".into());
+        }
+        let shape = Shape {
+            width: about.width,
+            classes: about.classes.len(),
+            grid: (about.grid[0], about.grid[1]),
+            size: about.image_size,
+        };
+        let mut decoder = Decoder::new(kind, shape, 0)?;
+        decoder.load(self.tensors.iter().map(borrowed))?;
+        Ok(decoder)
+    }
+
+    /// The decoder as an ONNX file.
+    fn onnx(&self) -> Vec<u8> {
+        let about = &self.about;
+        let mut graph = Graph::default();
+        for tensor in &self.tensors {
+            graph.floats(&tensor.name, &tensor.shape, &tensor.values);
+        }
+        let [height, width] = about.grid;
+        graph.integers(
+            "grid",
+            &[0, about.width as i64, height as i64, width as i64],
+        );
+        for layer in &about.layers {
+            let (tokens, across, map) = (
+                format!("patch_{layer}"),
+                format!("across_{layer}"),
+                format!("map_{layer}"),
+            );
+            graph.input(&tokens, &[height * width, about.width]);
+            graph.node(
+                "Transpose",
+                &[&tokens],
+                &across,
+                vec![Attribute::ints("perm", &[0, 2, 1])],
+            );
+            graph.node("Reshape", &[&across, "grid"], &map, vec![]);
+        }
+        let classes = about.classes.len();
+        let (output, mode) = match about.layers[..] {
+            [layer] => {
+                graph.node(
+                    "Conv",
+                    &[&format!("map_{layer}"), "weight", "bias"],
+                    "low",
+                    vec![],
+                );
+                ("low".to_owned(), "linear")
+            }
+            _ => (self.unet(&mut graph), "cubic"),
+        };
+        let side = about.image_size;
+        resize(
+            &mut graph,
+            &output,
+            "logits",
+            mode,
+            "half_pixel",
+            [classes, side, side],
+        );
+        graph.output("logits", &[classes, side, side]);
+        let metadata = serde_json::to_string(about).unwrap_or_default();
+        graph.into_bytes("decoder", &[(KEY, metadata)])
+    }
+
+    /// The U-Net's blocks; returns the name of what comes out.
+    fn unet(&self, graph: &mut Graph) -> String {
+        let [last, skips @ ..] = [4, 3, 2, 1, 0].map(|at| self.about.layers[at]);
+        let mut below = format!("map_{last}");
+        let mut grid = self.about.grid;
+        for (block, skip) in (1..).zip(skips) {
+            let of = |rest: &str| format!("up{block}.{rest}");
+            grid = grid.map(|length| 2 * length);
+            let up = of("raised");
+            graph.node(
+                "ConvTranspose",
+                &[&below, &of("up.weight"), &of("up.bias")],
+                &up,
+                vec![Attribute::ints("strides", &[2, 2])],
+            );
+            let channels = self.outputs(&of("up.bias"));
+            let narrow = convolved(graph, &format!("map_{skip}"), &of("skip"));
+            let wide = of("skip.wide");
+            let shape = [channels, grid[0], grid[1]];
+            resize(graph, &narrow, &wide, "linear", "align_corners", shape);
+            let joined = of("joined");
+            graph.node(
+                "Concat",
+                &[&up, &wide],
+                &joined,
+                vec![Attribute::int("axis", 1)],
+            );
+            below = convolved(graph, &joined, &of("merge"));
+        }
+        below
+    }
+
+    fn outputs(&self, name: &str) -> usize {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name);
+        tensor.map_or(0, |tensor| tensor.values.len())
+    }
+}
+
+/// A 3 by 3 convolution, batch normalisation and ReLU; returns the name of what comes out.
+fn convolved(graph: &mut Graph, input: &str, layer: &str) -> String {
+    let of = |rest: &str| format!("{layer}.{rest}");
+    let (convolved, normalised, output) = (of("convolved"), of("normalised"), of("output"));
+    graph.node(
+        "Conv",
+        &[input, &of("0.weight"), &of("0.bias")],
+        &convolved,
+        vec![Attribute::ints("pads", &[1, 1, 1, 1])],
+    );
+    let [weight, bias, mean, variance] =
+        ["1.weight", "1.bias", "1.running_mean", "1.running_var"].map(of);
+    graph.node(
+        "BatchNormalization",
+        &[&convolved, &weight, &bias, &mean, &variance],
+        &normalised,
+        vec![Attribute::float("epsilon", 1e-5)],
+    );
+    graph.node("Relu", &[&normalised], &output, vec![]);
+    output
+}
+
+/// Resizes to `[C, H, W]` as PyTorch does.
+fn resize(
+    graph: &mut Graph,
+    input: &str,
+    output: &str,
+    mode: &str,
+    coordinates: &str,
+    [channels, height, width]: [usize; 3],
+) {
+    let (batch, rest, size) = (
+        format!("{output}.batch"),
+        format!("{output}.rest"),
+        format!("{output}.size"),
+    );
+    graph.node(
+        "Shape",
+        &[input],
+        &batch,
+        vec![Attribute::int("start", 0), Attribute::int("end", 1)],
+    );
+    graph.integers(&rest, &[channels, height, width].map(|n| n as i64));
+    graph.node(
+        "Concat",
+        &[&batch, &rest],
+        &size,
+        vec![Attribute::int("axis", 0)],
+    );
+    graph.node(
+        "Resize",
+        &[input, "", "", &size],
+        output,
+        vec![
+            Attribute::text("mode", mode),
+            Attribute::text("coordinate_transformation_mode", coordinates),
+            Attribute::float("cubic_coeff_a", -0.75),
+        ],
+    );
+}

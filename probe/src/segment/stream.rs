@@ -1,0 +1,163 @@
+//! Patch tokens in batches, read ahead, in memory that does not depend on how many there are.
+
+use std::collections::HashSet;
+use std::sync::mpsc;
+use std::thread;
+
+use cache::{Group, PatchReader};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::{Error, random};
+
+/// Bytes of tokens among which batches are drawn, unless two batches take more.
+const WINDOW_BYTES: usize = 256 << 20;
+
+/// Batches that are ready before they are asked for.
+const AHEAD: usize = 1;
+
+/// The tokens of `B` slices.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Their rows in the cache.
+    pub(super) rows: Vec<usize>,
+    /// Each layer `[B, P, D]`.
+    pub(super) tokens: Vec<Vec<f32>>,
+}
+
+/// In which order rows come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// As in the cache.
+    Stored,
+    /// At random: groups of rows that lie together are shuffled, and rows are drawn out of a window of
+    /// many groups.
+    Shuffled {
+        /// What the draws begin with.
+        seed: u64,
+        /// The number of the pass, which has an order of its own.
+        pass: u64,
+    },
+}
+
+/// Patch tokens of a cache.
+#[derive(Debug)]
+pub(super) struct Stream {
+    patches: PatchReader,
+    /// Values of a slice in each layer, `P` times `D`.
+    layers: Vec<usize>,
+    batch: usize,
+}
+
+impl Stream {
+    /// Batches of up to `batch` slices out of `patches`, whose layers have `layers` values a slice.
+    pub(super) fn new(patches: PatchReader, layers: Vec<usize>, batch: usize) -> Stream {
+        Stream {
+            patches,
+            layers,
+            batch,
+        }
+    }
+
+    /// Hands each of `rows` to `consume` once; a thread reads ahead.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if tokens cannot be read, and the first error of `consume`, which ends the
+    /// pass.
+    pub(super) fn pass(
+        &self,
+        rows: &[usize],
+        order: Order,
+        mut consume: impl FnMut(Batch) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let wanted: HashSet<usize> = rows.iter().copied().collect();
+        let has_wanted = |group: &&Group| group.rows.clone().any(|row| wanted.contains(&row));
+        let mut groups: Vec<&Group> = self.patches.groups().iter().filter(has_wanted).collect();
+        let mut rng = None;
+        if let Order::Shuffled { seed, pass } = order {
+            let rng = rng.insert(ChaCha8Rng::seed_from_u64(seed));
+            rng.set_stream(pass);
+            random::shuffle(&mut groups, rng);
+        }
+        let (sender, receiver) = mpsc::sync_channel(AHEAD);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let failed = self.read(&groups, &wanted, rng, |batch| {
+                    sender.send(Ok(batch)).is_ok()
+                });
+                if let Err(error) = failed {
+                    // Whoever has left asks for no error.
+                    let _ = sender.send(Err(error));
+                }
+            });
+            receiver.into_iter().try_for_each(|batch| consume(batch?))
+        })
+    }
+
+    /// Reads groups in their order until `send` wants no more.
+    fn read(
+        &self,
+        groups: &[&Group],
+        wanted: &HashSet<usize>,
+        mut rng: Option<ChaCha8Rng>,
+        send: impl Fn(Batch) -> bool,
+    ) -> Result<(), Error> {
+        let row_bytes = self.layers.iter().sum::<usize>() * size_of::<f16>();
+        let window = match rng {
+            Some(_) => (WINDOW_BYTES / row_bytes.max(1)).max(2 * self.batch),
+            None => self.batch,
+        };
+        let mut waiting: Vec<(usize, Vec<f16>)> = Vec::new();
+        let mut groups = groups.iter();
+        loop {
+            let mut is_last = false;
+            while waiting.len() < window && !is_last {
+                match groups.next() {
+                    Some(group) => {
+                        waiting.extend(self.patches.read(group, |row| wanted.contains(&row))?);
+                    }
+                    None => is_last = true,
+                }
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let count = self.batch.min(waiting.len());
+            let drawn: Vec<_> = match &mut rng {
+                Some(rng) => (0..count)
+                    .map(|_| {
+                        let at = rng.next_u64() % waiting.len() as u64;
+                        waiting.swap_remove(at as usize)
+                    })
+                    .collect(),
+                None => waiting.drain(..count).collect(),
+            };
+            if !send(self.batch(&drawn)) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn batch(&self, drawn: &[(usize, Vec<f16>)]) -> Batch {
+        let mut first = 0;
+        let mut tokens = Vec::with_capacity(self.layers.len());
+        for &values in &self.layers {
+            let mut layer = vec![0.0; drawn.len() * values];
+            for (out, (_, row)) in layer.chunks_exact_mut(values).zip(drawn) {
+                row[first..first + values].convert_to_f32_slice(out);
+            }
+            tokens.push(layer);
+            first += values;
+        }
+        Batch {
+            rows: drawn.iter().map(|(row, _)| *row).collect(),
+            tokens,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

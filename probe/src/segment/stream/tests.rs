@@ -1,0 +1,155 @@
+use std::path::Path;
+
+use cache::{
+    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Task,
+    TokenBatch, Tokens,
+};
+use ndarray::{Array2, Array3};
+
+use super::*;
+
+const ROWS: usize = 30;
+
+fn meta() -> CacheMeta {
+    CacheMeta {
+        format_version: FORMAT_VERSION,
+        tool_version: "test".into(),
+        dataset: "test".into(),
+        task: Task::Unlabelled,
+        classes: vec![],
+        has_masks: false,
+        mask_classes: vec![],
+        has_placement: false,
+        has_pictures: false,
+        split: None,
+        samples: ROWS as u64,
+        samples_sha256: "0".repeat(64),
+        model: ModelMeta {
+            name: "tiny".into(),
+            sha256: "0".repeat(64),
+        },
+        image_size: 28,
+        tokens: Tokens::All,
+        layers: 2,
+        width: 2,
+        grid: [2, 2],
+        shapes: vec![],
+        dtype: "f16".into(),
+        preprocess: serde_json::Value::Null,
+        provider: "cpu".into(),
+        precision: "fp32".into(),
+        parity: None,
+        batch_size: 3,
+        shard_rows: 3,
+        rows: 0,
+        shards: vec![],
+        skipped: vec![],
+        complete: false,
+    }
+}
+
+fn slice(row: usize) -> SliceMeta {
+    SliceMeta {
+        sample: format!("{row:02}"),
+        image: format!("{row:02}.png"),
+        patient: None,
+        slice: 0,
+        view: 0,
+        split: None,
+        labels: Labels::Unlabelled,
+        height: 28,
+        width: 28,
+        spacing_mm: None,
+        placement: None,
+    }
+}
+
+/// Tokens of layer `k` of row `r` are `r + k / 4`, in ten shards.
+fn stream(dir: &Path, layers: &[u32], batch: usize) -> Stream {
+    let mut writer = CacheWriter::open(dir, meta()).unwrap();
+    for first in (0..ROWS).step_by(3) {
+        let token = |layer: usize| {
+            Array3::from_shape_fn((3, 4, 2), |(at, ..)| {
+                (first + at) as f32 + layer as f32 / 4.0
+            })
+        };
+        let flat = || vec![Array2::zeros((3, 2)); 2];
+        let batch = TokenBatch {
+            slices: (first..first + 3).map(slice).collect(),
+            cls: flat(),
+            mean: flat(),
+            patch: vec![token(2), token(1)],
+            masks: vec![],
+            pictures: vec![],
+        };
+        writer.append(&batch).unwrap();
+    }
+    writer.finish().unwrap();
+    let reader = CacheReader::open(dir).unwrap();
+    let patches = reader.patches(layers).unwrap();
+    Stream::new(patches, vec![8; layers.len()], batch)
+}
+
+fn order(stream: &Stream, rows: &[usize], order: Order) -> Vec<usize> {
+    let mut all = Vec::new();
+    let pass = stream.pass(rows, order, |batch| {
+        for (at, &row) in batch.rows.iter().enumerate() {
+            for (layer, tokens) in batch.tokens.iter().enumerate() {
+                let expected = row as f32 + [0.5, 0.25][layer];
+                assert!(tokens[8 * at..][..8].iter().all(|&token| token == expected));
+            }
+        }
+        all.extend(batch.rows);
+        Ok(())
+    });
+    pass.unwrap();
+    all
+}
+
+#[test]
+fn each_row_comes_once_a_pass_in_an_order_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = stream(dir.path(), &[2, 1], 4);
+    let wanted: Vec<usize> = (0..ROWS).filter(|row| row % 5 != 3).collect();
+    assert_eq!(order(&stream, &wanted, Order::Stored), wanted);
+    let shuffled = |seed, pass| order(&stream, &wanted, Order::Shuffled { seed, pass });
+    let first = shuffled(1, 0);
+    assert_ne!(first, wanted);
+    assert_eq!(first, shuffled(1, 0));
+    assert!(first != shuffled(1, 1) && first != shuffled(2, 0));
+    let mut sorted = first;
+    sorted.sort_unstable();
+    assert_eq!(sorted, wanted);
+}
+
+#[test]
+fn batches_are_full_but_for_the_last_and_an_error_ends_the_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = stream(dir.path(), &[2, 1], 4);
+    let rows: Vec<usize> = (0..ROWS).collect();
+    for order in [Order::Stored, Order::Shuffled { seed: 0, pass: 0 }] {
+        let mut sizes = Vec::new();
+        let pass = stream.pass(&rows, order, |batch| {
+            sizes.push(batch.rows.len());
+            Ok(())
+        });
+        pass.unwrap();
+        assert_eq!(sizes, [4, 4, 4, 4, 4, 4, 4, 2]);
+        let mut batches = 0;
+        let pass = stream.pass(&rows, order, |_| {
+            batches += 1;
+            Err(Error::NoCases)
+        });
+        assert!(matches!(pass, Err(Error::NoCases)) && batches == 1);
+    }
+}
+
+#[test]
+fn a_shard_that_is_gone_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = stream(dir.path(), &[2, 1], 4);
+    std::fs::remove_file(dir.path().join("patch/00004.parquet")).unwrap();
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let error = stream.pass(&rows, Order::Stored, |_| Ok(())).unwrap_err();
+    assert!(error.to_string().contains("patch/00004.parquet"), "{error}");
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Compares reading a cache's patch tokens with reading the same bytes from a flat, memory-mapped file.
+
+Both go over all rows in blocks of a row group, in a shuffled order, and copy them into memory, by turns;
+the file is in the page cache. Prints each side's GB/s and the median ratio. Needs numpy and polars.
+Build first: cargo bench -p cache --bench patches --no-run
+"""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    bench = executable()
+    with tempfile.TemporaryDirectory() as folder:
+        flat = Path(folder) / "flat"
+        rows = write_flat(arguments.cache, flat)
+        ratios = []
+        for _ in range(arguments.rounds):
+            seconds, count, _ = subprocess.check_output([bench, arguments.cache], text=True).split()
+            ours = int(count) / float(seconds) / 1e9
+            peer = read_flat(flat, rows)
+            ratios.append(ours / peer)
+            print(f"cache {ours:.2f} GB/s, flat file {peer:.2f} GB/s, {ours / peer:.2f}", flush=True)
+        print(f"median: {statistics.median(ratios):.2f} of the flat file's speed")
+
+
+def executable():
+    command = ["cargo", "bench", "-p", "cache", "--bench", "patches", "--no-run"]
+    lines = subprocess.check_output([*command, "--message-format=json"], text=True).splitlines()
+    built = [json.loads(line) for line in lines]
+    return next(m["executable"] for m in built if m.get("target", {}).get("name") == "patches")
+
+
+def write_flat(cache, path):
+    """Writes the tokens row after row; returns their number."""
+    rows = 0
+    with path.open("wb") as file:
+        for shard in sorted((cache / "patch").glob("*.parquet")):
+            table = pl.read_parquet(shard).drop("row")
+            rows += len(table)
+            for row in table.iter_rows():
+                file.writelines(row)
+    return rows
+
+
+def read_flat(path, rows, block=4):
+    flat = np.memmap(path, np.float16, "r").reshape(rows, -1)
+    order = list(range(0, rows, block))
+    random.Random(0).shuffle(order)
+    start = time.perf_counter()
+    for first in order:
+        for row in flat[first : first + block]:
+            np.array(row)
+    return flat.nbytes / (time.perf_counter() - start) / 1e9
+
+
+if __name__ == "__main__":
+    main()

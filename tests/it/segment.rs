@@ -1,0 +1,356 @@
+//! `probe segment` and what its decoders predict.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, OBLIQUE, Run, nifti, nifti_at, program, python};
+
+/// Width, height and number of slices.
+const SHAPE: [i16; 3] = [16, 12, 4];
+
+/// Twelve volumes with two structures, which move a little from volume to volume, in three splits.
+fn volumes(lab: &Lab, more: &[&str]) -> Run {
+    let mut csv = String::from("image,mask,patient,split\n");
+    let mut state = 1_u32;
+    for volume in 0..12_usize {
+        let (mut image, mut mask) = (Vec::new(), Vec::new());
+        for k in 0..4_usize {
+            for y in 0..12_usize {
+                for x in 0..16_usize {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let shift = (volume + k) % 2;
+                    let first = x < 7 + shift && y < 6;
+                    let second = x >= 8 && y >= 6 + shift;
+                    let (value, label) = match (first, second) {
+                        (true, _) => (120.0, 1.0),
+                        (_, true) => (230.0, 2.0),
+                        _ => (10.0, 0.0),
+                    };
+                    image.push(value + (state >> 28) as f32);
+                    mask.push(label);
+                }
+            }
+        }
+        lab.write(&format!("images/{volume}.nii"), nifti(SHAPE, &image));
+        lab.write(&format!("masks/{volume}.nii"), nifti(SHAPE, &mask));
+        let split =
+            ["train", "val", "test"][volume.saturating_sub(6) / 3 + usize::from(volume > 5)];
+        csv += &format!("images/{volume}.nii,masks/{volume}.nii,p{volume},{split}\n");
+    }
+    lab.write("classes.csv", "value,name\n1,block\n2,slab\n");
+    let table = lab.write("volumes.csv", csv);
+    let tokens: &[&str] = match more.contains(&"--tokens") {
+        true => &[],
+        false => &["--tokens", "all"],
+    };
+    lab.extract("manifest", &table, &[tokens, more].concat())
+}
+
+fn records(run: &Run) -> Vec<Value> {
+    let lines = run.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+const QUICK: [&str; 8] = [
+    "--epochs",
+    "12",
+    "--lr",
+    "0.5,0.05",
+    "--batch-size",
+    "4",
+    "--format",
+    "json",
+];
+
+#[test]
+fn decoders_learn_from_the_cache_alone_and_are_kept() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    std::fs::remove_dir_all(lab.path("images")).unwrap();
+    for (decoder, least) in [("linear", 0.6), ("unet", 0.6)] {
+        let words = [
+            &QUICK[..],
+            &["--decoder", decoder, "--protocol", "paper,strict"],
+        ]
+        .concat();
+        let run = lab.probe_with("segment", &words).expect(0);
+        let found = records(&run);
+        let (paper, strict) = (&found[0], &found[1]);
+        assert_eq!(
+            (&paper["protocol"], &strict["protocol"]),
+            (&"paper".into(), &"strict".into())
+        );
+        let dice = strict["metrics"]["dice_macro"].as_f64().unwrap();
+        assert!(dice > least, "{strict}");
+        assert!(paper["metrics"]["dice_pooled"].as_f64().unwrap() > least);
+        assert_eq!(strict["metrics"]["volumes"], 3);
+        assert!(strict["metrics"]["hd95_mm_macro"].as_f64().unwrap() < 12.0);
+        assert!(
+            strict["metrics"]["dice_per_class"]["slab"]
+                .as_f64()
+                .unwrap()
+                > 0.3
+        );
+        assert!(strict["ci"]["dice_macro"][0].as_f64().unwrap() <= dice);
+        assert_eq!(
+            (&strict["n_train"], &strict["n_test"]),
+            (&36.into(), &12.into())
+        );
+        assert_eq!(strict["params"]["augmentation"], "none");
+        assert_eq!(strict["chosen_on"], "val");
+        assert_eq!(paper["head"], strict["head"], "one training serves both");
+        let head = lab.path("runs").join(strict["head"].as_str().unwrap());
+        assert!(head.is_file() && head.with_extension("onnx").is_file());
+        let training = std::fs::read_dir(lab.path("runs/training")).unwrap();
+        assert_eq!(training.count(), 0, "nothing is left of the training");
+        let again = lab.probe_with("segment", &words).expect(0);
+        assert!(
+            again.stderr.contains("is recorded already"),
+            "{}",
+            again.stderr
+        );
+        assert_eq!(records(&again), found);
+        let forced = records(
+            &lab.probe_with("segment", &[&words[..], &["--force"]].concat())
+                .expect(0),
+        );
+        for (forced, first) in forced.iter().zip(&found) {
+            assert_eq!(forced["metrics"], first["metrics"]);
+        }
+    }
+    let text = lab.probe_with("segment", &QUICK[..6]).expect(0).stdout;
+    assert!(text.contains("HD95 mm") && text.contains("slab"), "{text}");
+}
+
+/// Volumes that lie askew in the patient, at the backbone's own size, and a flat image.
+fn askew(lab: &Lab) {
+    let shape = [56, 56, 2];
+    let mut csv = String::from("image,mask,split\n");
+    for (volume, split) in ["train", "train", "val", "test"].iter().enumerate() {
+        let inside = |x: usize, y: usize| x < 28 + volume && y > 14;
+        let voxels = (0..2 * 56 * 56_usize).map(|at| (at % 56, at / 56 % 56));
+        let image: Vec<f32> = voxels
+            .clone()
+            .map(|(x, y)| {
+                if inside(x, y) {
+                    200.0
+                } else {
+                    (x * y % 17) as f32
+                }
+            })
+            .collect();
+        let mask: Vec<f32> = voxels
+            .map(|(x, y)| f32::from(u8::from(inside(x, y))))
+            .collect();
+        let files = [format!("v{volume}.nii"), format!("m{volume}.nii")];
+        lab.write(&files[0], nifti_at(shape, &image, OBLIQUE));
+        lab.write(&files[1], nifti_at(shape, &mask, OBLIQUE));
+        csv += &format!("{},{},{split}\n", files[0], files[1]);
+    }
+    lab.png("flat.png", 0, 0);
+    csv += "flat.png,,test\n";
+    lab.write("classes.csv", "value,name\n1,block\n");
+    let table = lab.write("askew.csv", csv);
+    lab.extract("manifest", &table, &["--tokens", "all"])
+        .expect(0);
+}
+
+#[test]
+fn predicted_label_maps_are_those_of_the_onnx_file_and_lie_as_their_sources() {
+    for decoder in ["linear", "unet"] {
+        let lab = Lab::new();
+        askew(&lab);
+        let words = [&QUICK[..], &["--decoder", decoder]].concat();
+        let trained = records(&lab.probe_with("segment", &words).expect(0)).remove(0);
+        let head = lab.path("runs").join(trained["head"].as_str().unwrap());
+        let words = [
+            "--head",
+            head.to_str().unwrap(),
+            "--format",
+            "json",
+            "--eval",
+            "test",
+        ];
+        let applied = records(&lab.probe_with("predict", &words).expect(0)).remove(0);
+        assert_eq!(
+            applied["metrics"]["dice_macro"],
+            trained["metrics"]["dice_macro"]
+        );
+        assert_eq!(applied["params"]["files"], 2);
+        let folder = PathBuf::from(applied["params"]["label_maps"].as_str().unwrap());
+        let mut check = python("check_decoder.py");
+        check
+            .arg(lab.cache())
+            .arg(head.with_extension("onnx"))
+            .arg(&folder);
+        check.arg("--root").arg(lab.path(""));
+        let run = Run::of(&mut check).expect(0);
+        assert!(
+            run.stdout.starts_with("2 label maps, 6272 pixels"),
+            "{}",
+            run.stdout
+        );
+        let overlays = std::fs::read_dir(lab.path("runs/overlays")).unwrap();
+        let overlays = overlays.map(|entry| entry.unwrap().path()).next().unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(overlays)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert!(
+            names[0].starts_with("best-") && names[0].ends_with(".png"),
+            "{names:?}"
+        );
+    }
+}
+
+#[test]
+fn training_goes_on_after_a_stop_and_a_full_disk_and_comes_to_the_same() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let long = [&QUICK[2..], &["--epochs", "60", "--decoder", "unet"]].concat();
+    let runs = lab.path("stopped");
+    let arguments = |command: &mut Command| {
+        command.arg("segment").args(&long).arg("--cache");
+        command.arg(lab.path("cache")).arg("--runs").arg(&runs);
+    };
+    let mut command = program("probe");
+    arguments(&mut command);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let state = || {
+        let mut files = std::fs::read_dir(runs.join("training")).ok()?;
+        let is_state = |path: &PathBuf| path.extension().is_some_and(|e| e == "safetensors");
+        files.find_map(|file| Some(file.unwrap().path()).filter(is_state))
+    };
+    let start = Instant::now();
+    while state().is_none() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let state = state().expect("it was stopped in the middle");
+    let before = std::fs::read(&state).unwrap();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]);
+    limited.arg(program("probe").get_program());
+    arguments(&mut limited);
+    Run::of(&mut limited).expect_error(2, &["stopped/training", "cannot write", "--runs"]);
+    assert_eq!(
+        std::fs::read(&state).unwrap(),
+        before,
+        "the last good state stays"
+    );
+    let mut command = program("probe");
+    arguments(&mut command);
+    let resumed = records(&Run::of(&mut command).expect(0)).remove(0);
+    let whole = records(&lab.probe_with("segment", &long).expect(0)).remove(0);
+    assert_eq!(resumed["metrics"], whole["metrics"]);
+    assert_eq!(resumed["params"], whole["params"]);
+}
+
+#[test]
+fn stored_views_are_learnt_from_and_patience_ends_a_training_that_gains_nothing() {
+    let lab = Lab::new();
+    volumes(&lab, &["--views", "1"]).expect(0);
+    let hopeless = ["--lr", "1e-30,1e-31", "--epochs", "500", "--patience", "2"];
+    let words = [&hopeless[..], &["--batch-size", "4", "--format", "json"]].concat();
+    let record = records(&lab.probe_with("segment", &words).expect(0)).remove(0);
+    assert_eq!(record["params"]["augmentation"], "1 stored view");
+    assert_eq!(
+        (&record["params"]["epochs"], &record["n_train"]),
+        (&1.into(), &72.into())
+    );
+    assert_eq!(record["n_test"], 12, "views are not measured");
+}
+
+#[test]
+fn few_volumes_are_drawn_as_the_protocol_says() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let few = ["--shots", "1,2,all", "--repeats", "2"];
+    let strict = records(
+        &lab.probe_with("segment", &[&QUICK[..], &few].concat())
+            .expect(0),
+    );
+    assert_eq!(strict.len(), 3);
+    assert_eq!(
+        (&strict[0]["n_train"], &strict[1]["n_train"]),
+        (&4.into(), &8.into())
+    );
+    assert_eq!(
+        strict[0]["spread"]["dice_macro"]["draws"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let paper = [&QUICK[..], &few, &["--protocol", "paper"]].concat();
+    let paper = records(&lab.probe_with("segment", &paper).expect(0));
+    assert!(paper[0]["spread"].is_null());
+    assert_eq!(paper[0]["chosen_on"], "test");
+}
+
+#[test]
+fn what_cannot_be_segmented_is_refused() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(6), &["--tokens", "all"])
+        .expect(0);
+    lab.probe_with("segment", &QUICK)
+        .expect_error(2, &["no masks", "--dataset"]);
+    let lab = Lab::new();
+    volumes(&lab, &["--tokens", "cls"]).expect(0);
+    lab.probe_with("segment", &QUICK)
+        .expect_error(2, &["patch", "--tokens all"]);
+    let lab = Lab::new();
+    volumes(&lab, &["--layers", "2"]).expect(0);
+    lab.probe_with("segment", &[&QUICK[..], &["--decoder", "unet"]].concat())
+        .expect_error(2, &["no layer 5", "--layers"]);
+    let diverging = ["--epochs", "12", "--lr", "3e38,1e38", "--loss", "dice-ce"];
+    lab.probe_with("segment", &diverging)
+        .expect_error(2, &["NaN or infinite", "--lr"]);
+    assert!(
+        !lab.path("runs/segment.jsonl").exists(),
+        "nothing is recorded"
+    );
+    lab.write("file", "");
+    let mut command = program("probe");
+    command.args(["segment", "--cache"]).arg(lab.path("cache"));
+    command.args(QUICK).arg("--runs").arg(lab.path("file/runs"));
+    Run::of(&mut command).expect_error(2, &["file/runs", "cannot write", "--runs"]);
+}
+
+#[test]
+fn a_class_of_which_nothing_can_be_learnt_is_named() {
+    let lab = Lab::new();
+    let mut csv = String::from("image,mask,split\n");
+    for (label, split) in [(1.0, "train"), (1.0, "val"), (2.0, "test")] {
+        let voxels = 0..56 * 56;
+        let image: Vec<f32> = voxels.clone().map(|at| (at % 97) as f32).collect();
+        let mask: Vec<f32> = voxels
+            .map(|at| if at < 900 { label } else { 0.0 })
+            .collect();
+        lab.write(&format!("{split}.nii"), nifti([56, 56, 1], &image));
+        lab.write(&format!("mask-{split}.nii"), nifti([56, 56, 1], &mask));
+        csv += &format!("{split}.nii,mask-{split}.nii,{split}\n");
+    }
+    lab.write("classes.csv", "value,name\n1,block\n2,slab\n");
+    let table = lab.write("one.csv", csv);
+    lab.extract("manifest", &table, &["--tokens", "all"])
+        .expect(0);
+    lab.probe_with("segment", &QUICK)
+        .expect_error(2, &["no mask in `train`", "`slab`", "extract split"]);
+    let few = [&QUICK[..], &["--shots", "1", "--repeats", "1"]].concat();
+    let run = lab.probe_with("segment", &few).expect(0);
+    assert!(
+        run.stderr.contains("no slice of the draw has `slab`"),
+        "{}",
+        run.stderr
+    );
+}
