@@ -30,51 +30,12 @@ def memory(field):
 def worker(kind, width, classes, height, across, size, batch, heads, threads, layout):
     import torch
     from monai.losses import DiceCELoss
-    from torch import nn
-    from torch.nn import functional
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms import functional as vision
+
+    from torch_decoders import Linear, UNet
 
     torch.set_num_threads(threads)
 
-    class Block(nn.Module):
-        def __init__(self, inputs, outputs):
-            super().__init__()
-            self.up = nn.ConvTranspose2d(inputs, outputs, 2, 2)
-            self.skip = nn.Sequential(
-                nn.Conv2d(width, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()
-            )
-            self.merge = nn.Sequential(
-                nn.Conv2d(2 * outputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()
-            )
-
-        def forward(self, x, skip):
-            x = self.up(x)
-            skip = functional.interpolate(
-                self.skip(skip), x.shape[-2:], mode="bilinear", align_corners=True
-            )
-            return self.merge(torch.cat([x, skip], 1))
-
-    class UNet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            sizes = [width, width // 2, width // 4, width // 8, classes]
-            self.blocks = nn.ModuleList(map(Block, sizes[:4], sizes[1:]))
-
-        def forward(self, layers):
-            x = layers[4]
-            for index, block in enumerate(self.blocks):
-                x = block(x, layers[3 - index])
-            return vision.resize(x, [size] * 2, InterpolationMode.BICUBIC, antialias=False)
-
-    class Linear(nn.Conv2d):
-        def __init__(self):
-            super().__init__(width, classes, 1)
-
-        def forward(self, layers):
-            return functional.interpolate(super().forward(layers[0]), (size, size), mode="bilinear")
-
-    models = [(Linear if kind == "linear" else UNet)() for _ in range(heads)]
+    models = [(Linear if kind == "linear" else UNet)(width, classes, size) for _ in range(heads)]
     layers = 1 if kind == "linear" else 5
     tokens = [torch.rand(batch, height, across, width).permute(0, 3, 1, 2) for _ in range(layers)]
     if layout == "planes":

@@ -18,56 +18,10 @@ import numpy as np
 import polars as pl
 import torch
 from monai.losses import DiceCELoss, DiceLoss
-from torch import nn
 from torch.nn import functional
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as vision
 
 import caches
-
-
-class Block(nn.Module):
-    def __init__(self, width, inputs, outputs):
-        super().__init__()
-        self.up = nn.ConvTranspose2d(inputs, outputs, 2, 2)
-        self.skip = nn.Sequential(
-            nn.Conv2d(width, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()
-        )
-        self.merge = nn.Sequential(
-            nn.Conv2d(2 * outputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()
-        )
-
-    def forward(self, x, skip):
-        x = self.up(x)
-        skip = functional.interpolate(
-            self.skip(skip), x.shape[-2:], mode="bilinear", align_corners=True
-        )
-        return self.merge(torch.cat([x, skip], 1))
-
-
-class UNet(nn.Module):
-    def __init__(self, width, classes):
-        super().__init__()
-        sizes = [width, width // 2, width // 4, width // 8, classes]
-        pairs = zip(sizes[:4], sizes[1:])
-        self.blocks = nn.ModuleList(Block(width, *pair) for pair in pairs)
-
-    def forward(self, layers):
-        x = layers[4]
-        for index, block in enumerate(self.blocks):
-            x = block(x, layers[3 - index])
-        return x
-
-
-class Linear(nn.Module):
-    def __init__(self, width, classes):
-        super().__init__()
-        self.head = nn.Conv2d(width, classes, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, layers):
-        return self.head(layers[0])
+from torch_decoders import Linear, UNet
 
 
 def main():
@@ -85,7 +39,9 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     cache = Cache(arguments.cache, [1] if arguments.decoder == "linear" else [5, 4, 3, 2, 1])
-    model = (Linear if arguments.decoder == "linear" else UNet)(cache.width, len(cache.values))
+    model = (Linear if arguments.decoder == "linear" else UNet)(
+        cache.width, len(cache.values), cache.side
+    )
     train(model, cache, arguments)
     print(json.dumps(evaluate(model, cache, arguments), indent=1))
 
@@ -140,12 +96,6 @@ class Cache:
         return functional.interpolate(mask, (self.side,) * 2, mode="nearest-exact")[0].long()
 
 
-def resized(maps, side, decoder):
-    if decoder == "linear":
-        return functional.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
-    return vision.resize(maps, [side, side], InterpolationMode.BICUBIC, antialias=False)
-
-
 def train(model, cache, arguments):
     rows = cache.rows("train", "val")
     tokens = cache.tokens(rows)
@@ -159,9 +109,8 @@ def train(model, cache, arguments):
     for epoch in range(arguments.epochs):
         total = 0.0
         for at in torch.randperm(len(rows)).split(arguments.batch_size):
-            maps = model(cache.batch(tokens, at.numpy()))
             truth = torch.stack([masks[i] for i in at]).long()
-            value = loss(resized(maps, cache.side, arguments.decoder), truth)
+            value = loss(model(cache.batch(tokens, at.numpy())), truth)
             optimiser.zero_grad()
             value.backward()
             optimiser.step()
@@ -178,16 +127,12 @@ def evaluate(model, cache, arguments):
     pooled = np.zeros((count, count), np.int64)
     volumes = {}
     for at in torch.arange(len(rows)).split(arguments.batch_size):
-        maps = model(cache.batch(tokens, at.numpy()))
-        squares = resized(maps, cache.side, arguments.decoder)
-        for i, square, low in zip(at.tolist(), squares, maps):
+        layers = cache.batch(tokens, at.numpy())
+        for k, (i, square) in enumerate(zip(at.tolist(), model(layers))):
             row = rows[i]
             pooled += confusion(cache.square(row)[0], square.argmax(0), count)
             truth = cache.classes(row)
-            source = low if arguments.decoder == "linear" else square
-            native = functional.interpolate(
-                source[None], truth.shape, mode="bilinear", align_corners=False
-            )
+            native = model.at([layer[k : k + 1] for layer in layers], truth.shape)
             sample = cache.slices["sample"][row]
             own = volumes.setdefault(sample, np.zeros((count, count), np.int64))
             own += confusion(truth, native[0].argmax(0), count)

@@ -143,8 +143,7 @@ impl Stack {
 
 /// The study's measures: pixels of all slices are counted together.
 pub(super) fn pooled(volumes: &[Volume], cases: &Cases) -> Measures {
-    let mut all = Confusion::new(cases.names.len());
-    volumes.iter().for_each(|volume| all.merge(&volume.counts));
+    let all = together(volumes, cases.names.len());
     let (dice, jaccard) = (
         all.mean(Confusion::dice),
         all.mean(Confusion::foreground_jaccard),
@@ -173,9 +172,13 @@ pub(super) fn pooled(volumes: &[Volume], cases: &Cases) -> Measures {
 
 /// The mean Dice coefficient of all pixels counted together.
 pub(super) fn pooled_dice(volumes: &[Volume], classes: usize) -> Option<f64> {
+    together(volumes, classes).mean(Confusion::dice)
+}
+
+fn together(volumes: &[Volume], classes: usize) -> Confusion {
     let mut all = Confusion::new(classes);
     volumes.iter().for_each(|volume| all.merge(&volume.counts));
-    all.mean(Confusion::dice)
+    all
 }
 
 /// A measure of a class (not background) in a volume.
