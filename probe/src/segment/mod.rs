@@ -11,36 +11,35 @@ mod label_maps;
 mod masks;
 mod onnx;
 mod overlay;
+mod parts;
 mod predict;
 mod saved;
 mod stream;
 mod train;
 mod volumes;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cache::{CacheReader, Split, counted};
 use image::RgbImage;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
 
 pub use self::apply::{apply, apply_key};
 use self::cases::Cases;
 pub use self::overlay::write_picture;
+use self::parts::Parts;
 use self::predict::{Resolution, measure};
 pub use self::saved::{About, SavedDecoder};
 use self::stream::Stream;
 use self::train::{Phase, Trained, Training};
 pub use self::volumes::{Volume, write_volumes};
-use crate::evaluate::{Settings, blank, equidistant, spread};
+use crate::Error;
+use crate::evaluate::{Settings, blank, spread};
 use crate::metrics::overlap::Confusion;
 use crate::nn::{Decoder, Kind, Loss, Shape, Workspace};
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
-use crate::{Error, random};
 
 /// How decoders are trained.
 #[derive(Clone, Debug)]
@@ -85,15 +84,6 @@ pub struct Keeping<'a> {
     pub force: bool,
     /// Shows a line.
     pub say: &'a dyn Fn(&str),
-}
-
-/// Rows of the parts of one training.
-struct Parts {
-    scan: Vec<usize>,
-    choose: Vec<usize>,
-    chosen_on: Split,
-    fit: Vec<usize>,
-    fitted_on: Vec<Split>,
 }
 
 /// A cache, opened for decoders.
@@ -429,113 +419,6 @@ impl<'a> Task<'a> {
             env!("CARGO_PKG_VERSION")
         );
         cache::sha256_bytes(all.as_bytes())[..16].into()
-    }
-
-    /// Rows with masks of some splits.
-    fn part(&self, splits: &[Split], with_views: bool) -> Result<Vec<usize>, Error> {
-        let rows = self.cases.rows(splits, with_views);
-        match rows.is_empty() {
-            true => Err(self.empty_split(splits)),
-            false => Ok(rows),
-        }
-    }
-
-    fn empty_split(&self, wanted: &[Split]) -> Error {
-        let count = |split| self.cases.rows(&[split], false).len();
-        let known = Split::ALL.map(|split| format!("{} in `{}`", count(split), split.name()));
-        Error::NoMaskedSlices {
-            path: self.reader.dir().into(),
-            wanted: crate::examples::join(wanted),
-            found: known.join(", "),
-        }
-    }
-
-    fn parts(&self, shots: Option<usize>, seed: u64) -> Result<Parts, Error> {
-        let both = vec![Split::Train, Split::Val];
-        let scans = self.options.learning_rates.len() > 1 || self.options.patience.is_some();
-        let choose = |split| match scans {
-            true => self.part(&[split], false),
-            false => Ok(Vec::new()),
-        };
-        let Some(shots) = shots else {
-            return Ok(Parts {
-                scan: self.part(&[Split::Train], true)?,
-                choose: choose(Split::Val)?,
-                chosen_on: Split::Val,
-                fit: self.part(&both, true)?,
-                fitted_on: both,
-            });
-        };
-        let one_draw = self.settings.protocol.one_draw();
-        let (fitted_on, chosen_on) = match one_draw {
-            true => (both, Split::Test),
-            false => (vec![Split::Train], Split::Val),
-        };
-        let pool = self.part(&fitted_on, true)?;
-        let cluster = |row: usize| {
-            let slice = &self.cases.slices[row];
-            match one_draw {
-                true => &slice.sample,
-                false => slice.patient.as_ref().unwrap_or(&slice.sample),
-            }
-        };
-        let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
-        let mut known: Vec<&String> = known.into_iter().collect();
-        let taken: BTreeSet<&String> = match one_draw {
-            true => equidistant(known.len(), shots)
-                .into_iter()
-                .map(|at| known[at])
-                .collect(),
-            false => {
-                random::shuffle(&mut known, &mut ChaCha8Rng::seed_from_u64(seed));
-                known.into_iter().take(shots).collect()
-            }
-        };
-        let drawn: Vec<usize> = pool
-            .into_iter()
-            .filter(|&row| taken.contains(cluster(row)))
-            .collect();
-        Ok(Parts {
-            scan: drawn.clone(),
-            choose: choose(chosen_on)?,
-            chosen_on,
-            fit: drawn,
-            fitted_on,
-        })
-    }
-
-    /// Refuses, or of few shots tells, that there is a class to find that nothing can be learnt of.
-    fn check(&self, parts: &Parts, test: &[usize], is_few: bool) -> Result<Vec<String>, Error> {
-        let mut warnings = Vec::new();
-        if parts.chosen_on == Split::Test && !parts.choose.is_empty() {
-            warnings
-                .push("the learning rate was chosen on `test`, as the study's code does".into());
-        }
-        let learnt = self.cases.present(&parts.scan);
-        for rows in [test, &parts.choose[..]] {
-            if let Some(&class) = self.cases.present(rows).difference(&learnt).next() {
-                let class = self.cases.names[usize::from(class)].clone();
-                match is_few {
-                    true => warnings.push(format!("no slice of the draw has `{class}`")),
-                    false => {
-                        let path = self.reader.dir().into();
-                        return Err(Error::ClassAbsent { path, class });
-                    }
-                }
-            }
-        }
-        warnings.sort();
-        warnings.dedup();
-        let patients = |rows: &[usize]| -> BTreeSet<&String> {
-            let slices = rows.iter().map(|&row| &self.cases.slices[row]);
-            slices.filter_map(|slice| slice.patient.as_ref()).collect()
-        };
-        if let Some(patient) = patients(&parts.fit).intersection(&patients(test)).next() {
-            warnings.push(format!(
-                "the patient `{patient}` is in `test` and in what is learnt from"
-            ));
-        }
-        Ok(warnings)
     }
 }
 
