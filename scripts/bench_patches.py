@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Compares reading a cache's patch tokens with reading the same bytes from a flat, memory-mapped file.
 
-Both go over all rows in blocks of a row group, in a shuffled order, and copy them into memory, by turns;
-the file is in the page cache. Prints each side's GB/s and the median ratio. Needs numpy and polars.
+Both go over all rows in blocks of a row group, in a shuffled order, and copy them into memory, by turns,
+as they are and then as f32; the file is in the page cache. Prints each side's GB/s and the median ratios.
+Needs numpy and polars.
 Build first: cargo bench -p cache --bench patches --no-run
 """
 
@@ -28,14 +29,16 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         flat = Path(folder) / "flat"
         rows = write_flat(arguments.cache, flat)
-        ratios = []
+        ratios = {np.float16: [], np.float32: []}
         for _ in range(arguments.rounds):
-            seconds, count, _ = subprocess.check_output([bench, arguments.cache], text=True).split()
-            ours = int(count) / float(seconds) / 1e9
-            peer = read_flat(flat, rows)
-            ratios.append(ours / peer)
-            print(f"cache {ours:.2f} GB/s, flat file {peer:.2f} GB/s, {ours / peer:.2f}", flush=True)
-        print(f"median: {statistics.median(ratios):.2f} of the flat file's speed")
+            *ours, count, _ = subprocess.check_output([bench, arguments.cache], text=True).split()
+            for kind, seconds in zip(ratios, ours):
+                speed = int(count) / float(seconds) / 1e9
+                peer = read_flat(flat, rows, kind)
+                ratios[kind].append(speed / peer)
+                print(f"{kind.__name__}: cache {speed:.2f} GB/s, flat file {peer:.2f} GB/s", flush=True)
+        for kind, found in ratios.items():
+            print(f"{kind.__name__}, median: {statistics.median(found):.2f} of the flat file's speed")
 
 
 def executable():
@@ -57,14 +60,14 @@ def write_flat(cache, path):
     return rows
 
 
-def read_flat(path, rows, block=4):
+def read_flat(path, rows, kind, block=5):
     flat = np.memmap(path, np.float16, "r").reshape(rows, -1)
     order = list(range(0, rows, block))
     random.Random(0).shuffle(order)
     start = time.perf_counter()
     for first in order:
         for row in flat[first : first + block]:
-            np.array(row)
+            row.astype(kind)
     return flat.nbytes / (time.perf_counter() - start) / 1e9
 
 

@@ -1,12 +1,13 @@
 //! Time of reading all patch tokens of a cache, row groups in a shuffled order:
-//! `cargo bench -p cache --bench patches -- CACHE`. Prints the seconds, the bytes and a checksum;
-//! `scripts/bench_patches.py` reads the same bytes from a flat file.
+//! `cargo bench -p cache --bench patches -- CACHE`. Prints the seconds of reading, those of reading and
+//! converting to f32, the bytes and a checksum; `scripts/bench_patches.py` reads the same bytes from a
+//! flat file.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::time::Instant;
 
-use cache::CacheReader;
+use cache::{CacheReader, PatchRow};
 
 /// A step between groups that visits all of them, prime to their number for nearly every cache.
 const STRIDE: usize = 7919;
@@ -24,15 +25,27 @@ fn main() {
     let layers: Vec<u32> = (1..=reader.meta().layers).rev().collect();
     let patches = reader.patches(&layers).unwrap();
     let groups = patches.groups();
-    let start = Instant::now();
-    let (mut values, mut checksum) = (0, 0_u64);
-    for at in 0..groups.len() {
-        let group = &groups[at * STRIDE % groups.len()];
-        for (row, tokens) in patches.read(group, |_| true).unwrap() {
-            values += tokens.len();
-            checksum += row as u64 + u64::from(tokens[tokens.len() / 2].to_bits());
+    let shapes = layers.iter().map(|&layer| reader.meta().shape(layer));
+    let values: Vec<usize> = shapes
+        .map(|shape| shape.patches() * shape.patch as usize)
+        .collect();
+    let pass = |each: &mut dyn FnMut(&PatchRow)| {
+        let start = Instant::now();
+        for at in 0..groups.len() {
+            let group = &groups[at * STRIDE % groups.len()];
+            let rows = patches.read(group, |_| true).unwrap();
+            rows.iter().for_each(&mut *each);
         }
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    println!("{seconds:.3} {} {checksum}", 2 * values);
+        start.elapsed().as_secs_f64()
+    };
+    let (mut bytes, mut checksum) = (0, 0_u64);
+    let reading = pass(&mut |_| bytes += 2 * values.iter().sum::<usize>());
+    let mut tokens: Vec<Vec<f32>> = values.iter().map(|&count| vec![0.0; count]).collect();
+    let converting = pass(&mut |row| {
+        for (layer, tokens) in tokens.iter_mut().enumerate() {
+            row.copy_to(layer, tokens);
+            checksum += u64::from(tokens[tokens.len() / 2].to_bits());
+        }
+    });
+    println!("{reading:.3} {converting:.3} {bytes} {checksum}");
 }

@@ -24,7 +24,7 @@ pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
     sha256_bytes, sha256_file,
 };
-pub use patches::{Group, PatchReader};
+pub use patches::{Group, PatchReader, PatchRow};
 pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;

@@ -1,28 +1,38 @@
 //! Patch tokens of single rows, in any order, a row group at a time.
 
 use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::mem;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::AsArray;
-use arrow::datatypes::UInt64Type;
+use bytes::Bytes;
 use half::f16;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use half::slice::HalfFloatSliceExt;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::column::reader::{get_column_reader, get_typed_column_reader};
+use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::meta::io_error;
 use crate::read::{parquet_error, wrong_row};
-use crate::schema::{self, Table};
+use crate::schema::Table;
 use crate::{CacheReader, Error};
+
+/// Bytes that are fetched to read the header of a page.
+const HEADER_BYTES: usize = 256;
 
 /// Reads the patch tokens of chosen layers. Memory does not depend on the size of the cache.
 #[derive(Debug)]
 pub struct PatchReader {
     shards: Vec<(PathBuf, ArrowReaderMetadata)>,
-    columns: Vec<String>,
+    /// Their names, and the values of a row in each.
+    columns: Vec<(String, usize)>,
     groups: Vec<Group>,
+    buffers: Arc<Buffers>,
 }
 
 /// Rows that lie together in a file and are read together.
@@ -58,10 +68,15 @@ impl CacheReader {
             }
             shards.push((path, metadata));
         }
+        let column = |layer| {
+            let values = Table::Patch.tensor_values(self.meta().shape(layer));
+            (Table::Patch.column(layer), values.unwrap_or_default())
+        };
         Ok(PatchReader {
             shards,
-            columns: layers.iter().map(|&l| Table::Patch.column(l)).collect(),
+            columns: layers.iter().map(|&layer| column(layer)).collect(),
             groups,
+            buffers: Arc::default(),
         })
     }
 }
@@ -72,8 +87,7 @@ impl PatchReader {
         &self.groups
     }
 
-    /// The wanted rows of a group: the row's number, and its tokens, each layer `[P, D]`, one after the
-    /// other in the order in which layers were asked for.
+    /// The wanted rows of a group; of the others nothing is read.
     ///
     /// # Errors
     ///
@@ -83,42 +97,156 @@ impl PatchReader {
         &self,
         group: &Group,
         is_wanted: impl Fn(usize) -> bool,
-    ) -> Result<Vec<(usize, Vec<f16>)>, Error> {
+    ) -> Result<Vec<PatchRow>, Error> {
         let (path, metadata) = &self.shards[group.shard];
-        let file = File::open(path).map_err(io_error(path, "open"))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-        let names = ["row"].into_iter().chain(self.columns.iter().map(|c| &**c));
-        let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        let batches = builder
-            .with_row_groups(vec![group.group])
-            .with_projection(mask)
-            .with_batch_size(group.rows.len())
-            .build()
+        let file = Source {
+            file: File::open(path).map_err(io_error(path, "open"))?,
+            buffers: Arc::clone(&self.buffers),
+        };
+        let file = Arc::new(file);
+        let metadata = metadata.metadata().row_group(group.group);
+        let column = |name: &str| {
+            let mut columns = metadata.columns().iter();
+            let found = columns.find(|column| column.column_path().string() == name);
+            let missing = || ParquetError::General(format!("no column `{name}`"));
+            let found = found.ok_or_else(missing).map_err(parquet_error(path))?;
+            let pages = SerializedPageReader::new(Arc::clone(&file), found, group.rows.len(), None);
+            let pages = Box::new(pages.map_err(parquet_error(path))?);
+            Ok(get_column_reader(found.column_descr_ptr(), pages))
+        };
+        let mut numbers = Vec::new();
+        get_typed_column_reader::<Int64Type>(column("row")?)
+            .read_records(group.rows.len(), None, None, &mut numbers)
             .map_err(parquet_error(path))?;
-        let (mut found, mut row) = (Vec::new(), group.rows.start);
-        for batch in batches {
-            let batch = batch.map_err(|error| parquet_error(path)(error.into()))?;
-            let columns = self.columns.iter().map(|name| batch.column_by_name(name));
-            let columns: Vec<_> = columns
-                .flatten()
-                .map(AsArray::as_fixed_size_binary)
-                .collect();
-            for (at, &number) in batch
-                .column(0)
-                .as_primitive::<UInt64Type>()
-                .values()
-                .iter()
-                .enumerate()
-            {
-                if number != row as u64 {
-                    return Err(wrong_row(path, number, row as u64));
-                }
-                if is_wanted(row) {
-                    found.push((row, schema::decode_halves(&columns, at)));
-                }
-                row += 1;
+        check_count(path, numbers.len(), group.rows.len())?;
+        for (row, &number) in group.rows.clone().zip(&numbers) {
+            if number != row as i64 {
+                return Err(wrong_row(path, number as u64, row as u64));
             }
         }
-        Ok(found)
+        let wanted = group.rows.clone().filter(|&row| is_wanted(row));
+        let mut rows: Vec<PatchRow> = wanted
+            .map(|number| PatchRow {
+                number,
+                layers: Vec::with_capacity(self.columns.len()),
+            })
+            .collect();
+        for (name, values) in &self.columns {
+            let mut reader = get_typed_column_reader::<FixedLenByteArrayType>(column(name)?);
+            let (mut found, mut next) = (Vec::with_capacity(rows.len()), group.rows.start);
+            for row in &rows {
+                reader
+                    .skip_records(row.number - next)
+                    .and_then(|_| reader.read_records(1, None, None, &mut found))
+                    .map_err(parquet_error(path))?;
+                next = row.number + 1;
+            }
+            let bytes = values * size_of::<f16>();
+            found.retain(|value| value.len() == bytes);
+            check_count(path, found.len(), rows.len())?;
+            for (row, value) in rows.iter_mut().zip(found) {
+                row.layers.push(value);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn check_count(path: &Path, found: usize, expected: usize) -> Result<(), Error> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::Shard {
+            path: path.into(),
+            what: "number of rows of a column",
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }),
+    }
+}
+
+/// Patch tokens of a row, as they lie in the file.
+#[derive(Debug)]
+pub struct PatchRow {
+    /// The row's number in the cache.
+    pub number: usize,
+    layers: Vec<FixedLenByteArray>,
+}
+
+impl PatchRow {
+    /// Writes the tokens of a layer, `[P, D]`, into `out`, which has as many values; layers count in the
+    /// order in which they were asked for.
+    pub fn copy_to(&self, layer: usize, out: &mut [f32]) {
+        // A page's bytes may lie at an odd address.
+        let mut aligned = [f16::ZERO; 512];
+        let bytes = self.layers[layer].data().chunks(size_of_val(&aligned));
+        for (bytes, out) in bytes.zip(out.chunks_mut(aligned.len())) {
+            let halves = &mut aligned[..out.len()];
+            for (half, pair) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *half = f16::from_le_bytes(*pair);
+            }
+            halves.convert_to_f32_slice(out);
+        }
+    }
+}
+
+/// A shard's file, read into buffers that are used again: fresh memory costs more than reading does.
+struct Source {
+    file: File,
+    buffers: Arc<Buffers>,
+}
+
+/// Buffers that nobody uses.
+#[derive(Debug, Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// A buffer in use.
+struct Buffer {
+    bytes: Vec<u8>,
+    home: Arc<Buffers>,
+}
+
+impl Buffers {
+    fn unused(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.home.unused().push(mem::take(&mut self.bytes));
+    }
+}
+
+impl Length for Source {
+    fn len(&self) -> u64 {
+        Length::len(&self.file)
+    }
+}
+
+impl ChunkReader for Source {
+    type T = BufReader<File>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(BufReader::with_capacity(HEADER_BYTES, file))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut buffer = Buffer {
+            bytes: self.buffers.unused().pop().unwrap_or_default(),
+            home: Arc::clone(&self.buffers),
+        };
+        buffer.bytes.resize(length, 0);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut buffer.bytes)?;
+        Ok(Bytes::from_owner(buffer))
     }
 }

@@ -401,17 +401,6 @@ pub(crate) fn decode_tensors(column: &ArrayRef, out: &mut [f32]) {
     }
 }
 
-/// A row of several tensor columns, one after the other.
-pub(crate) fn decode_halves(columns: &[&FixedSizeBinaryArray], row: usize) -> Vec<f16> {
-    let bytes = columns.iter().map(|column| column.value_length() as usize);
-    let mut halves = Vec::with_capacity(bytes.sum::<usize>() / size_of::<f16>());
-    for column in columns {
-        let pairs = column.value(row).as_chunks::<2>().0;
-        halves.extend(pairs.iter().map(|pair| f16::from_le_bytes(*pair)));
-    }
-    halves
-}
-
 /// The masks of a batch of the `mask` table; `Err` has the row whose size is not `sizes`'s.
 pub(crate) fn decode_masks(
     column: &BinaryArray,

@@ -15,8 +15,12 @@ use crate::meta::{hex, io_error};
 use crate::schema::{Table, picture_bytes};
 use crate::{CacheMeta, Error, TableFile};
 
-/// Bytes of a row group of tensors or pictures: larger ones read more slowly.
+/// Bytes of a column in a row group of tensors or pictures: larger ones read more slowly.
 const ROW_GROUP_BYTES: usize = 4 << 20;
+
+/// The same of patch tokens. A training shuffles row groups, and slices of one volume resemble each
+/// other: few of them are to come together.
+const PATCH_ROW_GROUP_BYTES: usize = 1 << 20;
 
 /// Writes one table of a shard, under a temporary name until it is closed.
 pub(crate) struct TableWriter {
@@ -81,11 +85,19 @@ fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
     let builder = WriterProperties::builder().set_created_by("slicebank".into());
     let zstd = Compression::ZSTD(ZstdLevel::default());
     let columns = (1..=meta.layers).filter_map(|layer| table.tensor_bytes(meta.shape(layer)));
+    let group_rows = |limit: usize, bytes: usize| Some((limit / bytes.max(1)).max(1));
     match columns.max() {
+        // A row a page: single rows are read without their neighbours, and kept in memory without them.
+        Some(bytes) if table == Table::Patch => builder
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_write_batch_size(1)
+            .set_data_page_row_count_limit(1)
+            .set_max_row_group_row_count(group_rows(PATCH_ROW_GROUP_BYTES, bytes)),
         Some(bytes) => builder
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
-            .set_max_row_group_row_count(Some((ROW_GROUP_BYTES / bytes.max(1)).max(1))),
+            .set_max_row_group_row_count(group_rows(ROW_GROUP_BYTES, bytes)),
         None if table == Table::Mask => builder
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
@@ -95,9 +107,7 @@ fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_compression(zstd)
-            .set_max_row_group_row_count(Some(
-                (ROW_GROUP_BYTES / picture_bytes(meta).max(1)).max(1),
-            )),
+            .set_max_row_group_row_count(group_rows(ROW_GROUP_BYTES, picture_bytes(meta))),
         None => builder.set_compression(zstd),
     }
     .build()

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 use std::sync::mpsc;
 use std::thread;
 
-use cache::{Group, PatchReader};
+use cache::{Group, PatchReader, PatchRow};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -19,7 +18,7 @@ const WINDOW_BYTES: usize = 256 << 20;
 const AHEAD: usize = 1;
 
 /// The tokens of `B` slices.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Their rows in the cache.
     pub(super) rows: Vec<usize>,
@@ -71,7 +70,7 @@ impl Stream {
         &self,
         rows: &[usize],
         order: Order,
-        mut consume: impl FnMut(Batch) -> Result<(), Error>,
+        mut consume: impl FnMut(&Batch) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let wanted: HashSet<usize> = rows.iter().copied().collect();
         let has_wanted = |group: &&Group| group.rows.clone().any(|row| wanted.contains(&row));
@@ -83,9 +82,12 @@ impl Stream {
             random::shuffle(&mut groups, rng);
         }
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
+        let (give_back, consumed) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
-                let failed = self.read(&groups, &wanted, rng, |batch| {
+                let failed = self.read(&groups, &wanted, rng, |drawn| {
+                    let mut batch: Batch = consumed.try_recv().unwrap_or_default();
+                    self.fill(&mut batch, drawn);
                     sender.send(Ok(batch)).is_ok()
                 });
                 if let Err(error) = failed {
@@ -93,24 +95,30 @@ impl Stream {
                     let _ = sender.send(Err(error));
                 }
             });
-            receiver.into_iter().try_for_each(|batch| consume(batch?))
+            receiver.into_iter().try_for_each(|batch| {
+                let batch = batch?;
+                consume(&batch)?;
+                // After the last batch nobody takes it.
+                let _ = give_back.send(batch);
+                Ok(())
+            })
         })
     }
 
-    /// Reads groups in their order until `send` wants no more.
+    /// Reads groups in their order, and draws batches, until `send` wants no more.
     fn read(
         &self,
         groups: &[&Group],
         wanted: &HashSet<usize>,
         mut rng: Option<ChaCha8Rng>,
-        send: impl Fn(Batch) -> bool,
+        send: impl Fn(&[PatchRow]) -> bool,
     ) -> Result<(), Error> {
         let row_bytes = self.layers.iter().sum::<usize>() * size_of::<f16>();
         let window = match rng {
             Some(_) => (WINDOW_BYTES / row_bytes.max(1)).max(2 * self.batch),
             None => self.batch,
         };
-        let mut waiting: Vec<(usize, Vec<f16>)> = Vec::new();
+        let mut waiting: Vec<PatchRow> = Vec::new();
         let mut groups = groups.iter();
         loop {
             let mut is_last = false;
@@ -135,26 +143,21 @@ impl Stream {
                     .collect(),
                 None => waiting.drain(..count).collect(),
             };
-            if !send(self.batch(&drawn)) {
+            if !send(&drawn) {
                 return Ok(());
             }
         }
     }
 
-    fn batch(&self, drawn: &[(usize, Vec<f16>)]) -> Batch {
-        let mut first = 0;
-        let mut tokens = Vec::with_capacity(self.layers.len());
-        for &values in &self.layers {
-            let mut layer = vec![0.0; drawn.len() * values];
-            for (out, (_, row)) in layer.chunks_exact_mut(values).zip(drawn) {
-                row[first..first + values].convert_to_f32_slice(out);
+    fn fill(&self, batch: &mut Batch, drawn: &[PatchRow]) {
+        batch.rows.clear();
+        batch.rows.extend(drawn.iter().map(|row| row.number));
+        batch.tokens.resize_with(self.layers.len(), Vec::new);
+        for (layer, (tokens, &values)) in batch.tokens.iter_mut().zip(&self.layers).enumerate() {
+            tokens.resize(drawn.len() * values, 0.0);
+            for (row, out) in drawn.iter().zip(tokens.chunks_exact_mut(values)) {
+                row.copy_to(layer, out);
             }
-            tokens.push(layer);
-            first += values;
-        }
-        Batch {
-            rows: drawn.iter().map(|(row, _)| *row).collect(),
-            tokens,
         }
     }
 }

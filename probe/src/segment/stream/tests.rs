@@ -99,7 +99,7 @@ fn order(stream: &Stream, rows: &[usize], order: Order) -> Vec<usize> {
                 assert!(tokens[8 * at..][..8].iter().all(|&token| token == expected));
             }
         }
-        all.extend(batch.rows);
+        all.extend(&batch.rows);
         Ok(())
     });
     pass.unwrap();
