@@ -43,7 +43,7 @@ fn main() {
     let mut tokens: Vec<Vec<f32>> = values.iter().map(|&count| vec![0.0; count]).collect();
     let converting = pass(&mut |row| {
         for (layer, tokens) in tokens.iter_mut().enumerate() {
-            row.copy_to(layer, tokens);
+            row.copy_to(layer, tokens).unwrap();
             checksum += u64::from(tokens[tokens.len() / 2].to_bits());
         }
     });

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::mem;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -25,10 +25,13 @@ use crate::{CacheReader, Error};
 /// Bytes that are fetched to read the header of a page.
 const HEADER_BYTES: usize = 256;
 
+/// The exponent of what is infinite or NaN.
+const INFINITY: u16 = f16::INFINITY.to_bits();
+
 /// Reads the patch tokens of chosen layers. Memory does not depend on the size of the cache.
 #[derive(Debug)]
 pub struct PatchReader {
-    shards: Vec<(PathBuf, ArrowReaderMetadata)>,
+    shards: Vec<(Arc<Path>, ArrowReaderMetadata)>,
     /// Their names, and the values of a row in each.
     columns: Vec<(String, usize)>,
     groups: Vec<Group>,
@@ -66,7 +69,7 @@ impl CacheReader {
                 first = rows.end;
                 groups.push(Group { shard, group, rows });
             }
-            shards.push((path, metadata));
+            shards.push((path.into(), metadata));
         }
         let column = |layer| {
             let values = Table::Patch.tensor_values(self.meta().shape(layer));
@@ -128,6 +131,7 @@ impl PatchReader {
         let mut rows: Vec<PatchRow> = wanted
             .map(|number| PatchRow {
                 number,
+                shard: Arc::clone(path),
                 layers: Vec::with_capacity(self.columns.len()),
             })
             .collect();
@@ -169,22 +173,41 @@ fn check_count(path: &Path, found: usize, expected: usize) -> Result<(), Error> 
 pub struct PatchRow {
     /// The row's number in the cache.
     pub number: usize,
+    shard: Arc<Path>,
     layers: Vec<FixedLenByteArray>,
 }
 
 impl PatchRow {
     /// Writes the tokens of a layer, `[P, D]`, into `out`, which has as many values; layers count in the
     /// order in which they were asked for.
-    pub fn copy_to(&self, layer: usize, out: &mut [f32]) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shard`] if a value is NaN or infinite, which no cache was written with.
+    pub fn copy_to(&self, layer: usize, out: &mut [f32]) -> Result<(), Error> {
         // A page's bytes may lie at an odd address.
         let mut aligned = [f16::ZERO; 512];
         let bytes = self.layers[layer].data().chunks(size_of_val(&aligned));
+        let mut is_finite = true;
         for (bytes, out) in bytes.zip(out.chunks_mut(aligned.len())) {
             let halves = &mut aligned[..out.len()];
             for (half, pair) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
                 *half = f16::from_le_bytes(*pair);
             }
+            let is_finite_bits = |half: &f16| half.to_bits() & INFINITY != INFINITY;
+            is_finite &= halves
+                .iter()
+                .fold(true, |all, half| all & is_finite_bits(half));
             halves.convert_to_f32_slice(out);
+        }
+        match is_finite {
+            true => Ok(()),
+            false => Err(Error::Shard {
+                path: self.shard.to_path_buf(),
+                what: "a patch token",
+                found: format!("NaN or infinite in row {}", self.number),
+                expected: "finite numbers".into(),
+            }),
         }
     }
 }

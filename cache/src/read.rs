@@ -363,9 +363,14 @@ impl CacheReader {
         for (index, shard) in self.meta.shards.iter().enumerate() {
             for table in Table::of(&self.meta) {
                 let path = self.path(table, index);
-                let bytes = fs::metadata(&path).map_or(0, |file| file.len());
                 let expected = shard.tables.get(table.name()).map_or(0, |f| f.bytes);
-                self.same(&path, "size in bytes", bytes, expected)?;
+                let bytes = fs::metadata(&path).map_err(|_| Error::Shard {
+                    path: path.clone(),
+                    what: "the shard",
+                    found: "missing".into(),
+                    expected: format!("{expected} bytes"),
+                });
+                self.same(&path, "size in bytes", bytes?.len(), expected)?;
                 let reader = parquet_reader(&path)?;
                 let rows = reader.metadata().file_metadata().num_rows();
                 self.same(&path, "number of rows", rows, i64::from(shard.rows))?;

@@ -87,8 +87,9 @@ impl Stream {
             scope.spawn(move || {
                 let failed = self.read(&groups, &wanted, rng, |drawn| {
                     let mut batch: Batch = consumed.try_recv().unwrap_or_default();
-                    self.fill(&mut batch, drawn);
-                    sender.send(Ok(batch)).is_ok()
+                    let filled = self.fill(&mut batch, drawn).map(|()| batch);
+                    let is_filled = filled.is_ok();
+                    sender.send(filled).is_ok() && is_filled
                 });
                 if let Err(error) = failed {
                     // Whoever has left asks for no error.
@@ -149,16 +150,17 @@ impl Stream {
         }
     }
 
-    fn fill(&self, batch: &mut Batch, drawn: &[PatchRow]) {
+    fn fill(&self, batch: &mut Batch, drawn: &[PatchRow]) -> Result<(), Error> {
         batch.rows.clear();
         batch.rows.extend(drawn.iter().map(|row| row.number));
         batch.tokens.resize_with(self.layers.len(), Vec::new);
         for (layer, (tokens, &values)) in batch.tokens.iter_mut().zip(&self.layers).enumerate() {
             tokens.resize(drawn.len() * values, 0.0);
             for (row, out) in drawn.iter().zip(tokens.chunks_exact_mut(values)) {
-                row.copy_to(layer, out);
+                row.copy_to(layer, out)?;
             }
         }
+        Ok(())
     }
 }
 

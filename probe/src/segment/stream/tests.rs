@@ -153,3 +153,24 @@ fn a_shard_that_is_gone_is_named() {
     let error = stream.pass(&rows, Order::Stored, |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("patch/00004.parquet"), "{error}");
 }
+
+#[test]
+fn a_token_that_is_no_number_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = stream(dir.path(), &[2, 1], 4);
+    let shard = dir.path().join("patch/00002.parquet");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    let row: Vec<u8> = [half::f16::from_f32(7.5); 8]
+        .map(half::f16::to_le_bytes)
+        .concat();
+    let at = bytes.windows(16).position(|bytes| bytes == row).unwrap();
+    bytes[at + 4..at + 6].copy_from_slice(&half::f16::NAN.to_le_bytes());
+    std::fs::write(&shard, bytes).unwrap();
+    let rows: Vec<usize> = (0..ROWS).collect();
+    let error = stream.pass(&rows, Order::Stored, |_| Ok(())).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("patch/00002.parquet") && error.contains("row 7"),
+        "{error}"
+    );
+}
