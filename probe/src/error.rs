@@ -190,6 +190,16 @@ pub enum Error {
         /// The class.
         class: String,
     },
+    /// There is nothing to find.
+    #[error(
+        "`{path}`: the masks in `{split}` have nothing but background\nhint: give the dataset another split (`extract split`) and name it with --split"
+    )]
+    OnlyBackground {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The split.
+        split: String,
+    },
     /// The layers that a decoder takes differ in shape.
     #[error(
         "`{path}`: layer {layer} has tokens of another width or grid than layer 1, expected the same of all layers of a U-Net\nhint: choose --decoder linear for this backbone"
@@ -219,7 +229,7 @@ pub enum Error {
     Decoder(#[from] crate::nn::Error),
     /// A run record could not be written.
     #[error(
-        "`{path}`: cannot write a run record: {source}\nhint: give a writable folder with --runs"
+        "`{path}`: cannot write a run record: {source}\nhint: give a folder with room that can be written to with --runs"
     )]
     Record {
         /// The file or folder.
@@ -228,7 +238,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Scores or a head could not be written.
-    #[error("`{path}`: cannot write it: {source}\nhint: give a writable folder with --runs")]
+    #[error(
+        "`{path}`: cannot write it: {source}\nhint: give a folder with room that can be written to with --runs"
+    )]
     Output {
         /// The file.
         path: PathBuf,
@@ -242,6 +254,26 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: Cause,
+    },
+    /// What was kept of an earlier run is damaged.
+    #[error("`{path}`: cannot go on with it: {source}\nhint: delete it; it is made anew")]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Cause,
+    },
+    /// A decoder is for other tokens than a cache has.
+    #[error(
+        "`{path}`: found {found}, expected {expected} as the decoder was trained on\nhint: apply it to a cache of the same backbone and image size"
+    )]
+    DecoderTokens {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Tokens of the cache.
+        found: String,
+        /// Tokens of the decoder.
+        expected: String,
     },
     /// A head is for another backbone.
     #[error(
@@ -365,4 +397,14 @@ pub enum Error {
         /// The most there may be.
         most: usize,
     },
+}
+
+impl Error {
+    /// What was kept of an earlier run can be made anew.
+    pub(crate) fn of_kept(self) -> Error {
+        match self {
+            Error::Input { path, source } => Error::Kept { path, source },
+            other => other,
+        }
+    }
 }

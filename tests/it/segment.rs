@@ -1,6 +1,6 @@
 //! `probe segment` and what its decoders predict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -210,24 +210,16 @@ fn predicted_label_maps_are_those_of_the_onnx_file_and_lie_as_their_sources() {
     }
 }
 
-#[test]
-fn training_goes_on_after_a_stop_and_a_full_disk_and_comes_to_the_same() {
-    let lab = Lab::new();
-    volumes(&lab, &[]).expect(0);
-    let long = [&QUICK[2..], &["--epochs", "60", "--decoder", "unet"]].concat();
-    let runs = lab.path("stopped");
-    let arguments = |command: &mut Command| {
-        command.arg("segment").args(&long).arg("--cache");
-        command.arg(lab.path("cache")).arg("--runs").arg(&runs);
-    };
-    let mut command = program("probe");
-    arguments(&mut command);
+/// Kills a training when a phase of it has kept its state, and returns the state's file.
+fn stopped(command: &mut Command, runs: &Path, phase: &str) -> PathBuf {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let state = || {
         let mut files = std::fs::read_dir(runs.join("training")).ok()?;
-        let is_state = |path: &PathBuf| path.extension().is_some_and(|e| e == "safetensors");
-        files.find_map(|file| Some(file.unwrap().path()).filter(is_state))
+        let end = format!("-{phase}.safetensors");
+        files.find_map(|file| {
+            Some(file.unwrap().path()).filter(|p| p.to_string_lossy().ends_with(&end))
+        })
     };
     let start = Instant::now();
     while state().is_none() && start.elapsed() < Duration::from_secs(60) {
@@ -235,24 +227,82 @@ fn training_goes_on_after_a_stop_and_a_full_disk_and_comes_to_the_same() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let state = state().expect("it was stopped in the middle");
-    let before = std::fs::read(&state).unwrap();
+    state().expect("it was stopped in the middle")
+}
+
+#[test]
+fn training_goes_on_after_a_stop_and_a_full_disk_and_comes_to_the_same() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let long = [&QUICK[2..], &["--epochs", "40", "--decoder", "unet"]].concat();
+    let single = ["--epochs", "40", "--decoder", "unet", "--lr", "0.05"];
+    let single = [&single[..], &QUICK[4..]].concat();
+    for (words, phase) in [(&long, "scan"), (&long, "training"), (&single, "training")] {
+        let runs = lab.path(&format!("stopped-{phase}-{}", words.len()));
+        let arguments = |command: &mut Command| {
+            command.arg("segment").args(words).arg("--cache");
+            command.arg(lab.path("cache")).arg("--runs").arg(&runs);
+        };
+        let mut command = program("probe");
+        arguments(&mut command);
+        let state = stopped(&mut command, &runs, phase);
+        let before = std::fs::read(&state).unwrap();
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]);
+        limited.arg(program("probe").get_program());
+        arguments(&mut limited);
+        Run::of(&mut limited).expect_error(2, &["/training", "cannot write", "room", "--runs"]);
+        assert_eq!(
+            std::fs::read(&state).unwrap(),
+            before,
+            "the last good state stays"
+        );
+        let mut command = program("probe");
+        arguments(&mut command);
+        let resumed = Run::of(&mut command).expect(0);
+        let told = format!("{phase}: goes on after epoch");
+        assert!(resumed.stderr.contains(&told), "{}", resumed.stderr);
+        let resumed = records(&resumed).remove(0);
+        let whole = records(&lab.probe_with("segment", words).expect(0)).remove(0);
+        assert_eq!(resumed["metrics"], whole["metrics"]);
+        assert_eq!(resumed["params"], whole["params"]);
+        assert_eq!(std::fs::read_dir(runs.join("training")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_decoder_stays_until_another_takes_its_place() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let record = records(&lab.probe_with("segment", &QUICK).expect(0)).remove(0);
+    let head = lab.path("runs").join(record["head"].as_str().unwrap());
+    let before = std::fs::read(&head).unwrap();
     let mut limited = Command::new("sh");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]);
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
     limited.arg(program("probe").get_program());
-    arguments(&mut limited);
-    Run::of(&mut limited).expect_error(2, &["stopped/training", "cannot write", "--runs"]);
-    assert_eq!(
-        std::fs::read(&state).unwrap(),
-        before,
-        "the last good state stays"
+    limited.arg("segment").args(QUICK).arg("--force");
+    limited.arg("--cache").arg(lab.path("cache"));
+    limited.arg("--runs").arg(lab.path("runs"));
+    Run::of(&mut limited).expect_error(2, &["cannot write", "room"]);
+    assert_eq!(std::fs::read(&head).unwrap(), before);
+    let maps = lab.path("runs/label_maps");
+    let predict = ["--head", head.to_str().unwrap(), "--eval", "test"];
+    lab.probe_with("predict", &predict).expect(0);
+    std::fs::remove_dir_all(&maps).unwrap();
+    lab.probe_with("predict", &predict).expect(0);
+    assert!(maps.is_dir(), "label maps that are gone are made again");
+    let known = lab.probe_with("predict", &predict).expect(0);
+    assert!(
+        known.stderr.contains("recorded already"),
+        "{}",
+        known.stderr
     );
-    let mut command = program("probe");
-    arguments(&mut command);
-    let resumed = records(&Run::of(&mut command).expect(0)).remove(0);
-    let whole = records(&lab.probe_with("segment", &long).expect(0)).remove(0);
-    assert_eq!(resumed["metrics"], whole["metrics"]);
-    assert_eq!(resumed["params"], whole["params"]);
+    let other = [&QUICK[..], &["--seed", "7"]].concat();
+    let other = records(&lab.probe_with("segment", &other).expect(0)).remove(0);
+    let other = lab.path("runs").join(other["head"].as_str().unwrap());
+    std::fs::copy(other, &head).unwrap();
+    let anew = lab.probe_with("predict", &predict).expect(0);
+    assert!(!anew.stderr.contains("recorded already"), "{}", anew.stderr);
 }
 
 #[test]

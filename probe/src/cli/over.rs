@@ -180,6 +180,14 @@ impl Keep for Evaluated {
 }
 
 impl Progress<'_> {
+    /// A line that stays.
+    pub(super) fn tell(&self, text: &str) {
+        // Whoever does not read messages misses this one.
+        let tell = || drop(writeln!(std::io::stderr(), "{text}"));
+        self.bar.suspend(tell);
+    }
+
+    /// Where things are now.
     pub(super) fn say(&self, text: &str) {
         if !self.bar.is_hidden() {
             return self.bar.set_message(text.to_owned());
@@ -187,8 +195,7 @@ impl Progress<'_> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() >= BETWEEN_LINES {
             *last = Instant::now();
-            // Whoever does not read messages misses this one.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.tell(text);
         }
     }
 }

@@ -80,18 +80,25 @@ impl Predict {
         let all = self.eval == Eval::All;
         let label_maps = self.label_maps.clone();
         let folder = label_maps.unwrap_or_else(|| self.output.runs.join("label_maps"));
+        let of_cache = |reader: &CacheReader| {
+            let cache = reader.dir().strip_prefix(&self.caches.cache);
+            folder.join(cache.unwrap_or(reader.dir()))
+        };
         let job = Job {
             caches: &self.caches(&about.model, about.image_size as u32),
             output: &self.output,
             probe: "predict",
             settings: vec![self.rules(Protocol::Strict)],
-            key: &|reader, settings| {
-                segment::apply_key(reader, (decoder, &self.head), settings, all)
+            key: &|reader, settings| match of_cache(reader) {
+                folder if folder.is_dir() => {
+                    segment::apply_key(reader, &self.head, settings, all, &folder)
+                }
+                // No record has it: label maps that are gone are made again.
+                _ => Ok(String::new()),
             },
             evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
-                let cache = reader.dir().strip_prefix(&self.caches.cache);
-                let folder = folder.join(cache.unwrap_or(reader.dir()));
-                let applied = segment::apply(reader, (decoder, &self.head), settings, all, &folder);
+                let head = (decoder, self.head.as_path());
+                let applied = segment::apply(reader, head, settings, all, &of_cache(reader));
                 applied.map(|one| vec![one])
             },
         };

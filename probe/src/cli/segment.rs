@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Mutex;
 
 use anyhow::Result;
 use cache::{CacheReader, Split};
@@ -72,6 +73,7 @@ enum LossArg {
 impl Segment {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let options = self.options();
+        let trained = Mutex::default();
         let job = Job {
             caches: &self.caches,
             output: &self.output,
@@ -82,7 +84,9 @@ impl Segment {
                 let keeping = Keeping {
                     runs: &self.output.runs,
                     force: self.output.force,
+                    trained: &trained,
                     say: &|text| progress.say(text),
+                    tell: &|text| progress.tell(text),
                 };
                 segment::evaluate(reader, &options, settings, &keeping)
             },

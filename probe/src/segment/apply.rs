@@ -48,6 +48,21 @@ pub fn apply(
         path: file.into(),
         source,
     })?;
+    for &layer in &about.layers {
+        let shape = meta.shape(layer);
+        let grid = shape.grid.map(|length| length as usize);
+        let (found, expected) = (
+            tokens(shape.patch as usize, grid, meta.image_size as usize),
+            tokens(about.width, about.grid, about.image_size),
+        );
+        if found != expected {
+            return Err(Error::DecoderTokens {
+                path: reader.dir().into(),
+                found,
+                expected,
+            });
+        }
+    }
     let patches = reader.patches(&about.layers)?;
     let values = about.layers.iter().map(|&layer| {
         let shape = meta.shape(layer);
@@ -123,7 +138,7 @@ pub fn apply(
         ci: measures.ci,
         warnings,
         seconds: start.elapsed().as_secs_f64(),
-        key: apply_key(reader, (saved, file), settings, all)?,
+        key: apply_key(reader, file, settings, all, folder)?,
         ..blank(reader, settings, cases.split_sha256.clone())
     };
     if all {
@@ -137,16 +152,21 @@ pub fn apply(
     })
 }
 
-/// What tells an application of a decoder from others.
+/// What tells an application of a decoder, out of `file`, from others.
 ///
 /// # Errors
 ///
-/// As [`Settings::key`].
+/// As [`Settings::key`], and [`Error::Cache`] if the file cannot be read.
 pub fn apply_key(
     reader: &CacheReader,
-    (saved, file): (&SavedDecoder, &Path),
+    file: &Path,
     settings: &Settings,
     all: bool,
+    folder: &Path,
 ) -> Result<String, Error> {
-    settings.key(reader, &(&saved.about, file, all))
+    settings.key(reader, &(cache::sha256_file(file)?, all, folder))
+}
+
+fn tokens(width: usize, [height, across]: [usize; 2], size: usize) -> String {
+    format!("{height} x {across} tokens of width {width} of {size} pixels")
 }

@@ -53,7 +53,7 @@ impl Cases {
     }
 
     /// Reads slices, and masks if there are some, for a decoder of these classes. Masks with other
-    /// values are left out.
+    /// values, or other names for them, are left out.
     ///
     /// # Errors
     ///
@@ -65,7 +65,15 @@ impl Cases {
     ) -> Result<Cases, Error> {
         let mut cases = Cases::of(reader, split)?;
         (cases.names, cases.values) = (names.to_vec(), values.to_vec());
-        if cases.found().iter().any(|value| !values.contains(value)) {
+        let named = &reader.meta().mask_classes;
+        let is_other = |value: &u16| match values.iter().position(|known| known == value) {
+            Some(0) => false,
+            Some(class) => named
+                .iter()
+                .any(|other| other.value == *value && other.name != names[class]),
+            None => *value != 0,
+        };
+        if cases.found().iter().any(is_other) {
             cases.masks.fill(None);
         }
         Ok(cases)

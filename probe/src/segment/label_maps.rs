@@ -48,11 +48,19 @@ pub(super) fn write(
     Ok(path)
 }
 
-/// A path below a folder, whatever the sample is called.
+/// A path below a folder, whatever the sample is called; another one for each sample.
 pub(super) fn file_name(sample: &str) -> String {
+    let escaped = |part: &str, forbidden: &[char]| -> String {
+        let escape = |letter: char| match forbidden.contains(&letter) {
+            true => format!("%{:02X}", u32::from(letter)),
+            false => letter.into(),
+        };
+        part.chars().map(escape).collect()
+    };
     let part = |part: &str| match part {
-        "" | "." | ".." => "_".to_owned(),
-        part => part.replace(['\\', ':', '\0'], "_"),
+        "" => "%".to_owned(),
+        "." | ".." => escaped(part, &['.']),
+        part => escaped(part, &['\\', ':', '\0', '%']),
     };
     sample.split('/').map(part).collect::<Vec<_>>().join("/")
 }
@@ -137,7 +145,8 @@ mod tests {
     #[test]
     fn samples_are_files_below_the_folder() {
         assert_eq!(file_name("ward/a.nii"), "ward/a.nii");
-        assert_eq!(file_name("../../etc/x"), "_/_/etc/x");
-        assert_eq!(file_name("/a"), "_/a");
+        assert_eq!(file_name("../../etc/x"), "%2E%2E/%2E%2E/etc/x");
+        assert_eq!(file_name("/a"), "%/a");
+        assert_eq!(file_name("c:d%"), "c%3Ad%25");
     }
 }

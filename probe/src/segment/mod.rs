@@ -18,7 +18,9 @@ mod stream;
 mod train;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use cache::{CacheReader, Split, counted};
@@ -40,6 +42,11 @@ use crate::metrics::overlap::Confusion;
 use crate::nn::{Decoder, Kind, Loss, Shape, Workspace};
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
+
+/// The training by which learning rate and epochs are chosen.
+const SCAN: &str = "scan";
+/// The training of the decoder that is measured.
+const TRAINING: &str = "training";
 
 /// How decoders are trained.
 #[derive(Clone, Debug)]
@@ -80,10 +87,14 @@ pub struct Evaluated {
 pub struct Keeping<'a> {
     /// The folder of run records.
     pub runs: &'a Path,
-    /// Whether a decoder that is there already is trained again.
+    /// Whether a decoder that is there already is trained again, once.
     pub force: bool,
-    /// Shows a line.
+    /// Files of the decoders that were trained for this.
+    pub trained: &'a Mutex<BTreeSet<PathBuf>>,
+    /// Shows how far a training is.
     pub say: &'a dyn Fn(&str),
+    /// Shows a line that stays.
+    pub tell: &'a dyn Fn(&str),
 }
 
 /// A cache, opened for decoders.
@@ -165,12 +176,17 @@ impl<'a> Task<'a> {
             true => 1,
             false => self.options.repeats,
         };
-        let mut draws = Vec::new();
+        let mut draws: Vec<Evaluated> = Vec::new();
         for repeat in 0..repeats as u64 {
             draws.push(self.draw(shots, self.settings.seed.wrapping_add(repeat), key, keeping)?);
         }
         let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
+        let warnings: BTreeSet<String> = draws
+            .iter()
+            .flat_map(|draw| draw.record.warnings.clone())
+            .collect();
         let mut first = draws.swap_remove(0);
+        first.record.warnings = warnings.into_iter().collect();
         if all.len() > 1 {
             let (means, deviations) = spread(&all);
             first.record.params.insert("draws".into(), json!(all.len()));
@@ -191,19 +207,22 @@ impl<'a> Task<'a> {
         let start = Instant::now();
         let test = self.part(&[Split::Test], false)?;
         let parts = self.parts(shots, seed)?;
-        let warnings = self.check(&parts, &test, shots.is_some())?;
+        let mut warnings = self.check(&parts, &test, shots.is_some())?;
         let (saved, file) = self.trained(&parts, shots, seed, keeping)?;
         let decoder = saved.decoder().map_err(|source| Error::Input {
             path: keeping.runs.join(&file),
             source,
         })?;
+        if saved.about.val_dice == Some(0.0) {
+            warnings.push("at every learning rate the Dice coefficient on `val` is 0".into());
+        }
         (keeping.say)("measuring");
         let resolution = match self.settings.protocol {
             Protocol::Paper => Resolution::Input,
             Protocol::Strict => Resolution::Native,
         };
-        let mut workspace =
-            Workspace::new(self.options.decoder, self.shape, self.options.batch_size)?;
+        let batch = self.options.batch_size.min(test.len());
+        let mut workspace = Workspace::new(self.options.decoder, self.shape, batch)?;
         let volumes = measure(
             &decoder,
             &mut workspace,
@@ -342,14 +361,19 @@ impl<'a> Task<'a> {
     ) -> Result<(SavedDecoder, String), Error> {
         let key = self.training_key(parts, seed);
         let file = format!("heads/segment-{key}.safetensors");
-        let (path, checkpoint) = (
-            keeping.runs.join(&file),
-            keeping.runs.join(format!("training/{key}.safetensors")),
-        );
-        if keeping.force {
-            discard(&path);
-        } else if path.is_file()
-            && let Some(saved) = SavedDecoder::read(&path)?
+        let path = keeping.runs.join(&file);
+        let checkpoint = |phase: &str| {
+            keeping
+                .runs
+                .join(format!("training/{key}-{phase}.safetensors"))
+        };
+        let mut trained = keeping
+            .trained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if (!keeping.force || trained.contains(&path))
+            && path.is_file()
+            && let Some(saved) = SavedDecoder::read(&path).map_err(Error::of_kept)?
         {
             return Ok((saved, file));
         }
@@ -361,13 +385,14 @@ impl<'a> Task<'a> {
             seed,
             checkpoint: &checkpoint,
             say: keeping.say,
+            tell: keeping.tell,
         };
         let rates = &self.options.learning_rates;
-        let trained = match (&rates[..], self.options.patience) {
+        let decoder = match (&rates[..], self.options.patience) {
             (&[only], None) => self.anew(&training, parts, only, self.options.epochs)?,
             _ => {
                 let scan = Phase {
-                    name: "scan",
+                    name: SCAN,
                     learning_rates: rates,
                     rows: &parts.scan,
                     watched: Some(&parts.choose),
@@ -383,9 +408,13 @@ impl<'a> Task<'a> {
                 }
             }
         };
-        let saved = SavedDecoder::of(self.reader, &self.cases, &trained, shots);
+        let saved = SavedDecoder::of(self.reader, &self.cases, &decoder, shots);
         saved.write(&path)?;
-        discard(&checkpoint);
+        trained.insert(path);
+        for phase in [SCAN, TRAINING] {
+            // What cannot be removed is written over.
+            let _ = std::fs::remove_file(checkpoint(phase));
+        }
         Ok((saved, file))
     }
 
@@ -397,7 +426,7 @@ impl<'a> Task<'a> {
         epochs: usize,
     ) -> Result<Trained, Error> {
         training.run(&Phase {
-            name: "training",
+            name: TRAINING,
             learning_rates: &[learning_rate],
             rows: &parts.fit,
             watched: None,
@@ -449,9 +478,4 @@ fn layers(kind: Kind) -> Vec<u32> {
         Kind::Linear => vec![1],
         Kind::UNet => vec![5, 4, 3, 2, 1],
     }
-}
-
-fn discard(path: &PathBuf) {
-    // What cannot be removed is written over.
-    let _ = std::fs::remove_file(path);
 }

@@ -106,6 +106,17 @@ impl Task<'_> {
                 .push("the learning rate was chosen on `test`, as the study's code does".into());
         }
         let learnt = self.cases.present(&parts.scan);
+        let scanned = (!is_few).then_some((&[Split::Train][..], &parts.scan));
+        let chosen_on = (!parts.choose.is_empty())
+            .then_some((std::slice::from_ref(&parts.chosen_on), &parts.choose));
+        for (splits, rows) in scanned.into_iter().chain(chosen_on) {
+            if self.cases.present(rows).into_iter().all(|class| class == 0) {
+                return Err(Error::OnlyBackground {
+                    path: self.reader.dir().into(),
+                    split: crate::examples::join(splits),
+                });
+            }
+        }
         for rows in [test, &parts.choose[..]] {
             if let Some(&class) = self.cases.present(rows).difference(&learnt).next() {
                 let class = self.cases.names[usize::from(class)].clone();

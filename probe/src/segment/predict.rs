@@ -72,7 +72,14 @@ pub(super) fn measure(
         let (Some(volume), Some(&first)) = (volumes.last_mut(), stack.rows.first()) else {
             return Ok(());
         };
-        volume.hd95_mm = stack.hd95_mm(classes, cases.slices[first].spacing_mm);
+        let is_next = |rows: &[usize]| {
+            let [before, slice] = [rows[0], rows[1]].map(|row| cases.slices[row].slice);
+            slice == before + 1
+        };
+        // Across a gap distances are not known.
+        let spacing_mm = cases.slices[first].spacing_mm;
+        let spacing_mm = spacing_mm.filter(|_| stack.rows.windows(2).all(is_next));
+        volume.hd95_mm = stack.hd95_mm(classes, spacing_mm);
         each(&stack)
     };
     predict(decoder, workspace, stream, rows, size, |row, predicted| {

@@ -136,8 +136,21 @@ impl SavedDecoder {
                 about.decoder
             )
         })?;
-        if about.values.len() != about.classes.len() {
-            return Err("found other numbers of classes and values".into());
+        if about.values.len() != about.classes.len() || !about.values.is_sorted_by(|a, b| a < b) {
+            return Err(
+                "found values of classes that are not one for each, from low to high".into(),
+            );
+        }
+        if about.layers != super::layers(kind) {
+            return Err(format!("found the layers {:?}", about.layers).into());
+        }
+        let widths = self.tensors.iter().flat_map(|tensor| &tensor.shape);
+        if !widths.into_iter().any(|&width| width == about.width) {
+            return Err(format!("no tensor has the width {}", about.width).into());
+        }
+        let mut values = self.tensors.iter().flat_map(|tensor| &tensor.values);
+        if !values.all(|value| value.is_finite()) {
+            return Err("found parameters that are NaN or infinite".into());
         }
         let shape = Shape {
             width: about.width,

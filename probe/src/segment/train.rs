@@ -3,7 +3,7 @@
 use std::f32::consts::PI;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,10 @@ pub(super) struct Training<'a> {
     pub(super) options: &'a Options,
     pub(super) shape: Shape,
     pub(super) seed: u64,
-    /// Where the state is kept after every epoch.
-    pub(super) checkpoint: &'a Path,
+    /// Where the state of a phase is kept after every epoch.
+    pub(super) checkpoint: &'a dyn Fn(&str) -> PathBuf,
     pub(super) say: &'a dyn Fn(&str),
+    pub(super) tell: &'a dyn Fn(&str),
 }
 
 /// One of the two trainings of a run.
@@ -57,7 +58,6 @@ pub(super) struct Trained {
 /// How far a training is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
-    phase: String,
     epoch: usize,
     learning_rates: Vec<f32>,
     best: Option<Best>,
@@ -79,39 +79,49 @@ struct Running {
 }
 
 impl Running {
-    /// Goes on without those whose loss is NaN or infinite.
-    fn drop_diverged(&mut self, losses: &[f64]) {
-        let mut finite = losses.iter().map(|loss| loss.is_finite());
-        self.decoders.retain(|_| finite.next().unwrap_or(false));
-        let mut finite = losses.iter().map(|loss| loss.is_finite());
-        self.state
-            .learning_rates
-            .retain(|_| finite.next().unwrap_or(false));
+    /// Goes on with those that are finite, of which there must be one.
+    fn keep_finite(&mut self, are_finite: &[bool], phase: &Phase<'_>) -> Result<(), Error> {
+        let mut each = are_finite.iter();
+        self.decoders.retain(|_| each.next() == Some(&true));
+        let mut each = are_finite.iter();
+        let rates = &mut self.state.learning_rates;
+        rates.retain(|_| each.next() == Some(&true));
+        match self.decoders.is_empty() {
+            true => Err(Error::SegmentDiverged {
+                phase: phase.name,
+                learning_rates: join(phase.learning_rates),
+                epoch: self.state.epoch + 1,
+            }),
+            false => Ok(()),
+        }
     }
 }
 
 impl Training<'_> {
-    /// Trains, from where the checkpoint is if it is of this phase.
+    /// Trains, from where the phase's checkpoint is.
     ///
     /// # Errors
     ///
-    /// [`Error::SegmentDiverged`] if the loss of every learning rate has become NaN or infinite, and
-    /// [`Error::Output`] if the state cannot be kept; what was kept before stays.
+    /// [`Error::SegmentDiverged`] if the loss or a parameter of every learning rate has become NaN or
+    /// infinite, [`Error::Kept`] if the checkpoint is damaged, and [`Error::Output`] if the state cannot be
+    /// kept; what was kept before stays.
     pub(super) fn run(&self, phase: &Phase<'_>) -> Result<Trained, Error> {
         let mut running = match self.resumed(phase)? {
             Some(running) => running,
             None => self.begun(phase)?,
         };
         let kind = self.options.decoder;
-        let mut workspace = Workspace::new(kind, self.shape, self.options.batch_size)?;
+        let mut workspace = Workspace::new(kind, self.shape, self.batch())?;
         let start = (Instant::now(), running.state.epoch);
         while running.state.epoch < phase.epochs && !self.is_out_of_patience(&running.state) {
             self.epoch(phase, &mut running, &mut workspace, start)?;
+            let are_finite: Vec<bool> = running.decoders.iter().map(is_finite).collect();
+            running.keep_finite(&are_finite, phase)?;
             running.state.epoch += 1;
             if let Some(rows) = phase.watched {
                 self.watch(&mut running, &mut workspace, rows)?;
             }
-            self.keep(&running)?;
+            self.keep(phase, &running)?;
         }
         Ok(match (running.best, running.state.best) {
             (Some(decoder), Some(best)) => Trained {
@@ -129,13 +139,17 @@ impl Training<'_> {
         })
     }
 
+    /// Slices in the largest batch.
+    fn batch(&self) -> usize {
+        self.options.batch_size.min(self.cases.slices.len())
+    }
+
     fn begun(&self, phase: &Phase<'_>) -> Result<Running, Error> {
         let rates = phase.learning_rates.to_vec();
         let decoder = Decoder::new(self.options.decoder, self.shape, self.seed)?;
         Ok(Running {
             decoders: vec![decoder; rates.len()],
             state: State {
-                phase: phase.name.into(),
                 learning_rates: rates,
                 ..State::default()
             },
@@ -189,14 +203,8 @@ impl Training<'_> {
                 loss,
                 &rates,
             )?;
-            running.drop_diverged(&losses);
-            if running.decoders.is_empty() {
-                return Err(Error::SegmentDiverged {
-                    phase: phase.name,
-                    learning_rates: join(phase.learning_rates),
-                    epoch: epoch + 1,
-                });
-            }
+            let are_finite: Vec<bool> = losses.iter().map(|loss| loss.is_finite()).collect();
+            running.keep_finite(&are_finite, phase)?;
             step += 1;
             let done = (epoch - first) * steps + step;
             let left = (phase.epochs - first) * steps - done;
@@ -252,7 +260,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn keep(&self, running: &Running) -> Result<(), Error> {
+    fn keep(&self, phase: &Phase<'_>, running: &Running) -> Result<(), Error> {
         let mut all: Vec<Tensor> = Vec::new();
         let mut add = |prefix: String, tensors: Vec<Tensor>| {
             all.extend(tensors.into_iter().map(|tensor| Tensor {
@@ -267,22 +275,21 @@ impl Training<'_> {
         if let Some(best) = &running.best {
             add("best.".into(), parameters(best));
         }
-        tensors::write(self.checkpoint, KEY, &running.state, &all)
+        tensors::write(&(self.checkpoint)(phase.name), KEY, &running.state, &all)
     }
 
     fn resumed(&self, phase: &Phase<'_>) -> Result<Option<Running>, Error> {
-        match fs::metadata(self.checkpoint) {
+        let path = (self.checkpoint)(phase.name);
+        match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }
-        let Some((state, mut tensors)) = tensors::read::<State>(self.checkpoint, KEY)? else {
+        let found = tensors::read::<State>(&path, KEY).map_err(Error::of_kept)?;
+        let Some((state, mut tensors)) = found else {
             return Ok(None);
         };
-        if state.phase != phase.name {
-            return Ok(None);
-        }
-        let failed = |error: nn::Error| Error::Input {
-            path: self.checkpoint.into(),
+        let failed = |error: nn::Error| Error::Kept {
+            path: path.clone(),
             source: error.into(),
         };
         let mut decoders = Vec::new();
@@ -297,7 +304,7 @@ impl Training<'_> {
         }
         let best = state.best.map(|_| self.decoder(&tensors.take_all("best.")));
         let best = best.transpose().map_err(failed)?;
-        (self.say)(&format!(
+        (self.tell)(&format!(
             "{}: goes on after epoch {}",
             phase.name, state.epoch
         ));
@@ -307,6 +314,11 @@ impl Training<'_> {
             best,
         }))
     }
+}
+
+fn is_finite(decoder: &Decoder) -> bool {
+    let mut values = decoder.parameters().flat_map(|tensor| tensor.data);
+    values.all(|value| value.is_finite())
 }
 
 /// All tensors of a decoder.
