@@ -25,8 +25,8 @@ const BATCH: usize = 8;
 ///
 /// # Errors
 ///
-/// [`Error::HeadModel`] if the cache is of another backbone, [`Error::Decoder`] if it is of another image
-/// size, [`Error::NoMaskedSlices`] if there is nothing to predict, [`Error::Output`], and
+/// [`Error::HeadModel`] if the cache is of another backbone, [`Error::DecoderTokens`] if it is of another
+/// image size, [`Error::NoMaskedSlices`] if there is nothing to predict, [`Error::Output`], and
 /// [`Error::Cache`] if the cache has no patch tokens or cannot be read.
 pub fn apply(
     reader: &CacheReader,
@@ -48,6 +48,7 @@ pub fn apply(
         path: file.into(),
         source,
     })?;
+    let patches = reader.patches(&about.layers)?;
     for &layer in &about.layers {
         let shape = meta.shape(layer);
         let grid = shape.grid.map(|length| length as usize);
@@ -63,7 +64,6 @@ pub fn apply(
             });
         }
     }
-    let patches = reader.patches(&about.layers)?;
     let values = about.layers.iter().map(|&layer| {
         let shape = meta.shape(layer);
         shape.patches() * shape.patch as usize
