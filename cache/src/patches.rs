@@ -1,7 +1,7 @@
 //! Patch tokens of single rows, in any order, a row group at a time.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::mem;
 use std::ops::Range;
 use std::path::Path;
@@ -103,7 +103,7 @@ impl PatchReader {
     ) -> Result<Vec<PatchRow>, Error> {
         let (path, metadata) = &self.shards[group.shard];
         let file = Source {
-            file: File::open(path).map_err(io_error(path, "open"))?,
+            file: Arc::new(File::open(path).map_err(io_error(path, "open"))?),
             buffers: Arc::clone(&self.buffers),
         };
         let file = Arc::new(file);
@@ -214,8 +214,24 @@ impl PatchRow {
 
 /// A shard's file, read into buffers that are used again: fresh memory costs more than reading does.
 struct Source {
-    file: File,
+    file: Arc<File>,
     buffers: Arc<Buffers>,
+}
+
+/// The file from a place on.
+struct Rest {
+    file: Arc<File>,
+    place: u64,
+}
+
+impl Read for Rest {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(self.place))?;
+        let count = file.read(bytes)?;
+        self.place += count as u64;
+        Ok(count)
+    }
 }
 
 /// Buffers that nobody uses.
@@ -248,17 +264,19 @@ impl Drop for Buffer {
 
 impl Length for Source {
     fn len(&self) -> u64 {
-        Length::len(&self.file)
+        Length::len(&*self.file)
     }
 }
 
 impl ChunkReader for Source {
-    type T = BufReader<File>;
+    type T = BufReader<Rest>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(BufReader::with_capacity(HEADER_BYTES, file))
+        let rest = Rest {
+            file: Arc::clone(&self.file),
+            place: start,
+        };
+        Ok(BufReader::with_capacity(HEADER_BYTES, rest))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -267,7 +285,7 @@ impl ChunkReader for Source {
             home: Arc::clone(&self.buffers),
         };
         buffer.bytes.resize(length, 0);
-        let mut file = &self.file;
+        let mut file = &*self.file;
         file.seek(SeekFrom::Start(start))?;
         file.read_exact(&mut buffer.bytes)?;
         Ok(Bytes::from_owner(buffer))
