@@ -376,15 +376,14 @@ fn what_cannot_be_segmented_is_refused() {
     Run::of(&mut command).expect_error(2, &["file/runs", "cannot write", "--runs"]);
 }
 
-#[test]
-fn a_class_of_which_nothing_can_be_learnt_is_named() {
-    let lab = Lab::new();
+/// An image of each split, whose mask has a square of this value.
+fn squares(lab: &Lab, values: [(f32, &str); 3]) {
     let mut csv = String::from("image,mask,split\n");
-    for (label, split) in [(1.0, "train"), (1.0, "val"), (2.0, "test")] {
+    for (value, split) in values {
         let voxels = 0..56 * 56;
         let image: Vec<f32> = voxels.clone().map(|at| (at % 97) as f32).collect();
         let mask: Vec<f32> = voxels
-            .map(|at| if at < 900 { label } else { 0.0 })
+            .map(|at| if at < 900 { value } else { 0.0 })
             .collect();
         lab.write(&format!("{split}.nii"), nifti([56, 56, 1], &image));
         lab.write(&format!("mask-{split}.nii"), nifti([56, 56, 1], &mask));
@@ -394,6 +393,12 @@ fn a_class_of_which_nothing_can_be_learnt_is_named() {
     let table = lab.write("one.csv", csv);
     lab.extract("manifest", &table, &["--tokens", "all"])
         .expect(0);
+}
+
+#[test]
+fn a_class_of_which_nothing_can_be_learnt_is_named() {
+    let lab = Lab::new();
+    squares(&lab, [(1.0, "train"), (1.0, "val"), (2.0, "test")]);
     lab.probe_with("segment", &QUICK)
         .expect_error(2, &["no mask in `train`", "`slab`", "extract split"]);
     let few = [&QUICK[..], &["--shots", "1", "--repeats", "1"]].concat();
@@ -403,4 +408,12 @@ fn a_class_of_which_nothing_can_be_learnt_is_named() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn masks_without_anything_to_find_are_refused() {
+    let lab = Lab::new();
+    squares(&lab, [(1.0, "train"), (0.0, "val"), (1.0, "test")]);
+    lab.probe_with("segment", &QUICK)
+        .expect_error(2, &["`val`", "nothing but background", "extract split"]);
 }
