@@ -1,31 +1,35 @@
-//! Inner products of a few queries with a few keys, in registers, and of single pairs.
+//! Inner products of a few queries with a few keys in whole numbers, in registers, and of single pairs
+//! of rows.
 //!
-//! A loop for each, compiled once per instruction set and chosen when a search starts. Of several
-//! pairs each product is summed in order of dimension, so it does not depend on the pairs beside it.
+//! A loop for each, compiled once per instruction set and chosen when a search starts.
 
 /// Queries in a tile.
 pub(super) const ROWS: usize = 6;
 
-/// Values of `C` rows in one dimension. Aligned, as loads that cross a cache line halve the speed.
+/// A row in two dimensions that follow each other: what one instruction multiplies and adds.
+pub(super) type Pair = [i16; 2];
+
+/// Pairs of `C` rows. Aligned, as loads that cross a cache line halve the speed.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-pub(super) struct Lanes<const C: usize>(pub(super) [f32; C]);
+pub(super) struct Lanes<const C: usize>(pub(super) [Pair; C]);
 
 impl<const C: usize> Lanes<C> {
-    pub(super) const ZEROS: Lanes<C> = Lanes([0.0; C]);
+    pub(super) const ZEROS: Lanes<C> = Lanes([[0; 2]; C]);
 }
 
-impl<const C: usize> AsMut<[f32]> for Lanes<C> {
-    fn as_mut(&mut self) -> &mut [f32] {
+impl<const C: usize> AsMut<[Pair]> for Lanes<C> {
+    fn as_mut(&mut self) -> &mut [Pair] {
         &mut self.0
     }
 }
 
 /// Inner products `[ROWS, C]`, of as many dimensions as were added to it.
-pub(super) type Tile<const C: usize> = [[f32; C]; ROWS];
+pub(super) type Tile<const C: usize> = [[i32; C]; ROWS];
 
-/// A kernel: adds to a tile the inner products of `queries [D, ROWS]` and `keys [D, C]`.
-pub(super) type Kernel<const C: usize> = fn(&[[f32; ROWS]], &[Lanes<C>], &mut Tile<C>);
+/// A kernel: adds to a tile the inner products of `queries [D / 2, ROWS]` and `keys [D / 2, C]`, none
+/// of which may leave the range of 32 bits.
+pub(super) type Kernel<const C: usize> = fn(&[[Pair; ROWS]], &[Lanes<C>], &mut Tile<C>);
 
 /// The kernels there are, by the number of keys in a tile.
 pub(super) enum Kernels {
@@ -40,31 +44,26 @@ pub(super) enum Kernels {
 pub(super) fn best() -> Kernels {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
+        if is_x86_feature_detected!("avx512bw") {
             return Kernels::Columns32(x86::avx512);
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avx2") {
             return Kernels::Columns16(x86::avx2);
         }
     }
-    Kernels::Columns16(products::<16, { cfg!(target_arch = "aarch64") }>)
+    Kernels::Columns16(products)
 }
 
-#[inline(always)]
-fn products<const C: usize, const FUSED: bool>(
-    queries: &[[f32; ROWS]],
-    keys: &[Lanes<C>],
-    tile: &mut Tile<C>,
-) {
-    let mut sums = *tile;
+pub(super) fn products(queries: &[[Pair; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
+    let wide = |pair: Pair| pair.map(i32::from);
     for (query, key) in queries.iter().zip(keys) {
-        for (&a, sums) in query.iter().zip(&mut sums) {
+        for (&a, sums) in query.iter().zip(&mut *tile) {
             for (&b, sum) in key.0.iter().zip(sums) {
-                *sum = fused::<FUSED>(a, b, *sum);
+                let (a, b) = (wide(a), wide(b));
+                *sum += a[0] * b[0] + a[1] * b[1];
             }
         }
     }
-    *tile = sums;
 }
 
 /// The inner product of two rows of equal length.
@@ -93,24 +92,33 @@ fn fused<const FUSED: bool>(a: f32, b: f32, sum: f32) -> f32 {
 fn product<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<32>();
     let (b, b_rest) = b.as_chunks::<32>();
-    let mut sums = [0.0; 32];
+    let mut sums = [[0.0; 8]; 4];
     for (a, b) in a.iter().zip(b) {
-        for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum = fused::<FUSED>(a, b, *sum);
+        let (a, b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+        for (sums, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+                *sum = fused::<FUSED>(a, b, *sum);
+            }
         }
     }
     let rest = a_rest.iter().zip(b_rest);
     let rest = rest.fold(0.0, |sum, (&a, &b)| fused::<FUSED>(a, b, sum));
-    for width in [16, 8, 4, 2, 1] {
-        (0..width).for_each(|lane| sums[lane] += sums[lane + width]);
-    }
-    sums[0] + rest
+    total(&sums) + rest
+}
+
+/// Not inlined, since the compiler then narrows the loop that sums to what it adds here.
+#[inline(never)]
+fn total(sums: &[[f32; 8]; 4]) -> f32 {
+    let lanes: [f32; 8] =
+        std::array::from_fn(|i| (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]));
+    let halves: [f32; 4] = std::array::from_fn(|i| lanes[i] + lanes[i + 4]);
+    (halves[0] + halves[2]) + (halves[1] + halves[3])
 }
 
 /// Whether a value exceeds the threshold. Not inlined, since the compiler shuffles the rows of a tile
 /// into each other when it sees several.
 #[inline(never)]
-pub(super) fn exceeds<const C: usize>(values: &[f32; C], threshold: f32) -> bool {
+pub(super) fn exceeds<const C: usize>(values: &[i32; C], threshold: i32) -> bool {
     values
         .iter()
         .fold(false, |any, &value| any | (value > threshold))
@@ -119,26 +127,59 @@ pub(super) fn exceeds<const C: usize>(values: &[f32; C], threshold: f32) -> bool
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86 {
-    use super::{Lanes, ROWS, Tile, product, products};
+    use std::arch::x86_64::*;
 
-    #[target_feature(enable = "avx512f")]
-    fn avx512_products(queries: &[[f32; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
-        products::<32, true>(queries, keys, tile);
+    use super::{Lanes, Pair, ROWS, Tile, product};
+
+    macro_rules! products {
+        ($name:ident, $feature:literal, $columns:literal, $vector:ty, $repeat:ident, $multiply:ident, $add:ident) => {
+            #[target_feature(enable = $feature)]
+            fn $name(
+                queries: &[[Pair; ROWS]],
+                keys: &[Lanes<$columns>],
+                tile: &mut Tile<$columns>,
+            ) {
+                let mut sums: [[$vector; 2]; ROWS] = bytemuck::cast(*tile);
+                for (query, key) in queries.iter().zip(keys) {
+                    let key: [$vector; 2] = bytemuck::cast(key.0);
+                    for (&pair, sums) in query.iter().zip(&mut sums) {
+                        let pair = $repeat(bytemuck::cast(pair));
+                        sums[0] = $add(sums[0], $multiply(pair, key[0]));
+                        sums[1] = $add(sums[1], $multiply(pair, key[1]));
+                    }
+                }
+                *tile = bytemuck::cast(sums);
+            }
+        };
     }
 
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2_products(queries: &[[f32; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
-        products::<16, true>(queries, keys, tile);
-    }
+    products!(
+        avx2_products,
+        "avx2",
+        16,
+        __m256i,
+        _mm256_set1_epi32,
+        _mm256_madd_epi16,
+        _mm256_add_epi32
+    );
+    products!(
+        avx512_products,
+        "avx512bw",
+        32,
+        __m512i,
+        _mm512_set1_epi32,
+        _mm512_madd_epi16,
+        _mm512_add_epi32
+    );
 
-    pub(super) fn avx512(queries: &[[f32; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
-        // SAFETY: `best` hands this function out only where the processor has AVX-512F.
-        unsafe { avx512_products(queries, keys, tile) }
-    }
-
-    pub(super) fn avx2(queries: &[[f32; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
-        // SAFETY: `best` hands this function out only where the processor has AVX2 and FMA.
+    pub(super) fn avx2(queries: &[[Pair; ROWS]], keys: &[Lanes<16>], tile: &mut Tile<16>) {
+        // SAFETY: `best` hands this function out only where the processor has AVX2.
         unsafe { avx2_products(queries, keys, tile) }
+    }
+
+    pub(super) fn avx512(queries: &[[Pair; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
+        // SAFETY: `best` hands this function out only where the processor has AVX-512BW.
+        unsafe { avx512_products(queries, keys, tile) }
     }
 
     #[target_feature(enable = "avx2,fma")]

@@ -1,18 +1,25 @@
 //! Exact search for the most similar keys.
+//!
+//! Keys and queries are first rounded to whole numbers of 16 bits, of which a processor multiplies and
+//! adds twice as many at a time as of floats. The inner products of these are off by at most a known
+//! margin. Those keys that, by more than it, are behind `k` others are dropped; what is left, hardly
+//! more than `k`, is ranked by the inner products of the rows themselves.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
 use rayon::prelude::*;
 
-use super::kernel::{self, Kernel, Kernels, Lanes, ROWS};
+use self::fixed::{Packed, Stretch};
+use self::nearest::Nearest;
+use super::kernel::{self, Dot, Kernel, Kernels, Lanes, ROWS};
 
-/// Dimensions of which a panel of keys stays in a core's first-level cache.
+mod fixed;
+mod nearest;
+
+/// Pairs of dimensions of which a panel of keys stays in a core's first-level cache.
 const BLOCK: usize = 384;
-
-/// Dimensions that are packed together, so that what is written stays in the first-level cache.
-const PACKED: usize = 64;
 
 /// Bytes of packed queries that stay in a core's second-level cache.
 const TILE_BYTES: usize = 192 << 10;
@@ -59,25 +66,43 @@ pub fn neighbours(keys: ArrayView2<f32>, queries: ArrayView2<f32>, k: usize) -> 
     Index::new(keys).neighbours(queries, k)
 }
 
-/// Keys, copied once in the order in which a search reads them.
-pub struct Index(Panels);
+/// Keys, and their whole numbers in the order in which a search reads them.
+pub struct Index<'a> {
+    keys: CowArray<'a, f32, Ix2>,
+    stretch: Stretch,
+    panels: Panels,
+    dot: Dot,
+}
 
 enum Panels {
     Columns16(Packed<Lanes<16>>, Kernel<16>),
     Columns32(Packed<Lanes<32>>, Kernel<32>),
 }
 
-impl Index {
-    /// Copies `keys [N, D]`.
-    pub fn new(keys: ArrayView2<f32>) -> Index {
-        Index(match kernel::best() {
+impl<'a> Index<'a> {
+    /// Over `keys [N, D]`.
+    pub fn new(keys: ArrayView2<'a, f32>) -> Index<'a> {
+        let keys = match keys.is_standard_layout() {
+            true => CowArray::from(keys),
+            false => CowArray::from(keys.as_standard_layout().into_owned()),
+        };
+        let dot = kernel::dot();
+        let stretch = Stretch::of(keys.view(), dot);
+        let stretched = |key: &[f32], values: &mut [f32]| stretch.key(key, values);
+        let panels = match kernel::best() {
             Kernels::Columns16(kernel) => {
-                Panels::Columns16(Packed::new(keys, Lanes::ZEROS), kernel)
+                Panels::Columns16(Packed::new(keys.view(), Lanes::ZEROS, stretched), kernel)
             }
             Kernels::Columns32(kernel) => {
-                Panels::Columns32(Packed::new(keys, Lanes::ZEROS), kernel)
+                Panels::Columns32(Packed::new(keys.view(), Lanes::ZEROS, stretched), kernel)
             }
-        })
+        };
+        Index {
+            keys,
+            stretch,
+            panels,
+            dot,
+        }
     }
 
     /// As [`neighbours`].
@@ -86,175 +111,101 @@ impl Index {
     ///
     /// If the widths of keys and queries differ.
     pub fn neighbours(&self, queries: ArrayView2<f32>, k: usize) -> Neighbours {
-        match &self.0 {
-            Panels::Columns16(keys, kernel) => search(keys, *kernel, queries, k),
-            Panels::Columns32(keys, kernel) => search(keys, *kernel, queries, k),
+        let width = self.keys.ncols();
+        assert_eq!(width, queries.ncols(), "widths of keys and queries");
+        let k = k.min(self.keys.nrows());
+        let mut index = Array2::zeros((queries.nrows(), k));
+        let mut similarity = Array2::zeros((queries.nrows(), k));
+        if k > 0 {
+            let tile = tile_rows(width);
+            queries
+                .axis_chunks_iter(Axis(0), tile)
+                .into_par_iter()
+                .zip(index.axis_chunks_iter_mut(Axis(0), tile))
+                .zip(similarity.axis_chunks_iter_mut(Axis(0), tile))
+                .for_each(|((queries, mut index), mut similarity)| {
+                    let nearest = match &self.panels {
+                        Panels::Columns16(keys, kernel) => self.search(keys, *kernel, queries, k),
+                        Panels::Columns32(keys, kernel) => self.search(keys, *kernel, queries, k),
+                    };
+                    for (row, nearest) in nearest.into_iter().enumerate() {
+                        for (i, code) in nearest.into_iter().enumerate() {
+                            (index[[row, i]], similarity[[row, i]]) = decode(code);
+                        }
+                    }
+                });
         }
+        Neighbours { index, similarity }
     }
-}
 
-/// Rows in panels of as many as `V` has values, each panel stored dimension by dimension, the last
-/// filled with zeros.
-struct Packed<V> {
-    rows: usize,
-    width: usize,
-    lanes: usize,
-    values: Vec<V>,
-}
-
-impl<V: AsMut<[f32]> + Copy + Send + Sync> Packed<V> {
-    fn new(rows: ArrayView2<f32>, mut zeros: V) -> Packed<V> {
-        let ((count, width), lanes) = (rows.dim(), zeros.as_mut().len());
-        let mut values = vec![zeros; count.div_ceil(lanes) * width];
-        let panels = values.par_chunks_mut(width.max(1)).enumerate();
-        panels.for_each(|(panel, values)| {
-            let last = count.min((panel + 1) * lanes);
-            let rows = rows.slice(s![panel * lanes..last, ..]);
-            for (values, rows) in values
-                .chunks_mut(PACKED)
-                .zip(rows.axis_chunks_iter(Axis(1), PACKED))
-            {
-                for (lane, row) in rows.axis_iter(Axis(0)).enumerate() {
-                    let targets = values.iter_mut().zip(row);
-                    targets.for_each(|(value, &x)| value.as_mut()[lane] = x);
+    /// The codes of the `k` nearest keys of a tile of queries, in order.
+    fn search<const C: usize>(
+        &self,
+        keys: &Packed<Lanes<C>>,
+        kernel: Kernel<C>,
+        queries: ArrayView2<f32>,
+        k: usize,
+    ) -> Vec<Vec<u64>> {
+        let rows = queries.as_standard_layout();
+        let margin = self.stretch.margin();
+        let nearest = rows.outer_iter().map(|query| {
+            let query = query.to_slice().unwrap_or_default();
+            Nearest::new(k, margin, |key| self.code(query, key))
+        });
+        let mut nearest: Vec<_> = nearest.collect();
+        let stretched = |query: &[f32], values: &mut [f32]| self.stretch.query(query, values);
+        let queries = Packed::new(rows.view(), [[0; 2]; ROWS], stretched);
+        let mut tiles = vec![[[0; C]; ROWS]; nearest.len().div_ceil(ROWS)];
+        for (first_key, key_panel) in keys.panels() {
+            tiles.fill([[0; C]; ROWS]);
+            for pairs in blocks(keys.pairs()) {
+                let key_block = &key_panel[pairs.clone()];
+                for ((_, query_panel), tile) in queries.panels().zip(&mut tiles) {
+                    kernel(&query_panel[pairs.clone()], key_block, tile);
                 }
             }
-        });
-        Packed {
-            rows: count,
-            width,
-            lanes,
-            values,
-        }
-    }
-
-    /// Panels, each with the number of its first row.
-    fn panels(&self) -> impl Iterator<Item = (usize, &[V])> {
-        let starts = (0..self.rows).step_by(self.lanes);
-        starts.zip(self.values.chunks_exact(self.width.max(1)))
-    }
-}
-
-fn search<const C: usize>(
-    keys: &Packed<Lanes<C>>,
-    kernel: Kernel<C>,
-    queries: ArrayView2<f32>,
-    k: usize,
-) -> Neighbours {
-    assert_eq!(keys.width, queries.ncols(), "widths of keys and queries");
-    let k = k.min(keys.rows);
-    let mut index = Array2::zeros((queries.nrows(), k));
-    let mut similarity = Array2::zeros((queries.nrows(), k));
-    if k > 0 {
-        let tile = tile_rows(queries.ncols());
-        queries
-            .axis_chunks_iter(Axis(0), tile)
-            .into_par_iter()
-            .zip(index.axis_chunks_iter_mut(Axis(0), tile))
-            .zip(similarity.axis_chunks_iter_mut(Axis(0), tile))
-            .for_each(|((queries, mut index), mut similarity)| {
-                let nearest = search_tile(keys, kernel, queries, k);
-                for (row, nearest) in nearest.into_iter().enumerate() {
-                    for (i, (key, value)) in nearest.sorted().enumerate() {
-                        index[[row, i]] = key;
-                        similarity[[row, i]] = value;
-                    }
+            let columns = C.min(keys.rows() - first_key);
+            for (nearest, products) in nearest.iter_mut().zip(tiles.as_flattened()) {
+                if kernel::exceeds(products, nearest.threshold()) {
+                    nearest.offer(&products[..columns], first_key);
                 }
-            });
+            }
+        }
+        let candidates = nearest.into_iter().enumerate();
+        let candidates =
+            candidates.flat_map(|(row, nearest)| nearest.keys().map(move |key| (key, row)));
+        let mut candidates: Vec<(u32, usize)> = candidates.collect();
+        candidates.sort_unstable();
+        let mut codes = vec![Vec::new(); rows.nrows()];
+        for (key, row) in candidates {
+            codes[row].push(self.code(rows.row(row).to_slice().unwrap_or_default(), key));
+        }
+        for codes in &mut codes {
+            codes.sort_unstable_by_key(|&code| Reverse(code));
+            codes.truncate(k);
+        }
+        codes
     }
-    Neighbours { index, similarity }
+
+    fn code(&self, query: &[f32], key: u32) -> u64 {
+        let key_row = self.keys.row(key as usize);
+        let similarity = (self.dot)(query, key_row.to_slice().unwrap_or_default());
+        encode(similarity, key)
+    }
 }
 
 /// Queries searched together by one thread.
 fn tile_rows(width: usize) -> usize {
-    let fitting = TILE_BYTES / (4 * ROWS * width.max(1));
+    let fitting = TILE_BYTES / (2 * ROWS * width.max(1));
     ROWS * fitting.clamp(1, 32)
 }
 
-fn search_tile<const C: usize>(
-    keys: &Packed<Lanes<C>>,
-    kernel: Kernel<C>,
-    queries: ArrayView2<f32>,
-    k: usize,
-) -> Vec<Nearest> {
-    let mut nearest: Vec<Nearest> = (0..queries.nrows()).map(|_| Nearest::new(k)).collect();
-    let queries = Packed::new(queries, [0.0; ROWS]);
-    let mut tiles = vec![[[0.0; C]; ROWS]; nearest.len().div_ceil(ROWS)];
-    for (first_key, key_panel) in keys.panels() {
-        tiles.fill([[0.0; C]; ROWS]);
-        for dimensions in blocks(keys.width) {
-            let key_block = &key_panel[dimensions.clone()];
-            for ((_, query_panel), tile) in queries.panels().zip(&mut tiles) {
-                kernel(&query_panel[dimensions.clone()], key_block, tile);
-            }
-        }
-        let columns = C.min(keys.rows - first_key);
-        for (nearest, similarities) in nearest.iter_mut().zip(tiles.as_flattened()) {
-            if kernel::exceeds(similarities, nearest.threshold) {
-                nearest.offer(&similarities[..columns], first_key);
-            }
-        }
-    }
-    nearest
-}
-
-/// Runs of dimensions of nearly the same length, in order.
-fn blocks(width: usize) -> impl Iterator<Item = Range<usize>> {
-    let length = width.div_ceil(width.div_ceil(BLOCK).max(1)).max(1);
-    (0..width)
+/// Runs of pairs of dimensions of nearly the same length, in order.
+fn blocks(pairs: usize) -> impl Iterator<Item = Range<usize>> {
+    let length = pairs.div_ceil(pairs.div_ceil(BLOCK).max(1)).max(1);
+    (0..pairs)
         .step_by(length)
-        .map(move |start| start..width.min(start + length))
-}
-
-/// The `k` best keys of one query so far, and up to as many candidates again.
-struct Nearest {
-    k: usize,
-    /// The `k`-th similarity when candidates were last thrown out.
-    threshold: f32,
-    candidates: Vec<u64>,
-}
-
-impl Nearest {
-    fn new(k: usize) -> Nearest {
-        let candidates = Vec::with_capacity(Nearest::capacity(k));
-        Nearest {
-            k,
-            threshold: f32::NEG_INFINITY,
-            candidates,
-        }
-    }
-
-    fn capacity(k: usize) -> usize {
-        k + k.max(32)
-    }
-
-    fn offer(&mut self, similarities: &[f32], first_key: usize) {
-        for (lane, &similarity) in similarities.iter().enumerate() {
-            if similarity > self.threshold {
-                self.candidates
-                    .push(encode(similarity, (first_key + lane) as u32));
-                if self.candidates.len() == Nearest::capacity(self.k) {
-                    self.shrink();
-                }
-            }
-        }
-    }
-
-    fn shrink(&mut self) {
-        let by_rank = |&code: &u64| Reverse(code);
-        self.candidates
-            .select_nth_unstable_by_key(self.k - 1, by_rank);
-        self.candidates.truncate(self.k);
-        self.threshold = decode(self.candidates[self.k - 1]).1;
-    }
-
-    fn sorted(mut self) -> impl Iterator<Item = (u32, f32)> {
-        if self.candidates.len() > self.k {
-            self.shrink();
-        }
-        self.candidates.sort_unstable_by_key(|&code| Reverse(code));
-        self.candidates.into_iter().map(decode)
-    }
+        .map(move |start| start..pairs.min(start + length))
 }
 
 /// A key and its similarity as an integer that grows with the similarity and, where that is equal,

@@ -1,0 +1,152 @@
+//! Rows as whole numbers of 16 bits, and how far off their inner products can be.
+
+use ndarray::{ArrayView2, Axis};
+use rayon::prelude::*;
+
+use crate::probes::kernel::{Dot, Pair};
+
+/// The length to which rows are stretched. By Cauchy and Schwarz no inner product of two, nor a part
+/// of one, exceeds its square, which with room for rounding fits 32 bits.
+const LENGTH: f32 = 32_000.0;
+
+/// Shorter rows become 0, as those do that are too long for their square.
+const SHORTEST: f32 = 1e-15;
+
+/// Pairs of dimensions that are packed together, so that what is written stays in the first-level
+/// cache.
+const PACKED: usize = 64;
+
+/// How keys become whole numbers: less their mean, times a scale.
+pub(super) struct Stretch {
+    centre: Vec<f32>,
+    scale: f32,
+    dot: Dot,
+}
+
+impl Stretch {
+    /// For `keys [N, D]` in standard layout. Less their mean, all products with a query lose the same,
+    /// and what is left of the keys can be stretched further.
+    pub(super) fn of(keys: ArrayView2<'_, f32>, dot: Dot) -> Stretch {
+        let width = keys.ncols();
+        let centre = keys.mean_axis(Axis(0)).unwrap_or_default().to_vec();
+        let moved = Stretch {
+            centre,
+            scale: 1.0,
+            dot,
+        };
+        let rows = keys.as_slice().unwrap_or_default();
+        let squares = rows.par_chunks(width.max(1)).map_init(
+            || vec![0.0; width],
+            |centred, key| {
+                moved.key(key, centred);
+                dot(centred, centred)
+            },
+        );
+        Stretch {
+            scale: scale(squares.reduce(|| 0.0, f32::max)),
+            ..moved
+        }
+    }
+
+    /// Stretches a key.
+    pub(super) fn key(&self, key: &[f32], stretched: &mut [f32]) {
+        let values = stretched.iter_mut().zip(key).zip(&self.centre);
+        values.for_each(|((value, x), mean)| *value = (x - mean) * self.scale);
+    }
+
+    /// Stretches a query.
+    pub(super) fn query(&self, query: &[f32], stretched: &mut [f32]) {
+        let scale = scale((self.dot)(query, query));
+        let values = stretched.iter_mut().zip(query);
+        values.for_each(|(value, x)| *value = x * scale);
+    }
+
+    /// Of two keys whose whole numbers' products with a query's are further apart than this, that with
+    /// the greater one also has the greater inner product with it, as [`Dot`] sums it.
+    ///
+    /// Of a stretched query and key `q` and `k` and their whole numbers `q'` and `k'`,
+    /// `qk - q'k' = q (k - k') + (q - q') k'`: at most a length times that of a row of halves, twice.
+    pub(super) fn margin(&self) -> i32 {
+        let (width, length) = (self.centre.len() as f64, f64::from(LENGTH));
+        let epsilon = f64::from(f32::EPSILON);
+        let rounding = width.sqrt() / 2.0 + 4.0 * epsilon * length;
+        let centre = self.centre.iter().map(|&x| f64::from(x).powi(2));
+        let longest = length + centre.sum::<f64>().sqrt() * f64::from(self.scale);
+        let summing = width * epsilon * length * longest;
+        let error = 1.001 * (rounding * (2.0 * length + rounding) + summing);
+        (2.0 * error).ceil() as i32
+    }
+}
+
+fn scale(square: f32) -> f32 {
+    match square.sqrt() {
+        length if length < SHORTEST => 0.0,
+        length => LENGTH / length,
+    }
+}
+
+/// Rows in panels of as many as `V` has lanes, each panel stored by pairs of dimensions. The last
+/// panel is filled with zeros, as a last dimension without another is.
+pub(super) struct Packed<V> {
+    rows: usize,
+    pairs: usize,
+    lanes: usize,
+    values: Vec<V>,
+}
+
+impl<V: AsMut<[Pair]> + Copy + Send + Sync> Packed<V> {
+    /// Of `rows [N, D]` in standard layout, each stretched first.
+    pub(super) fn new(
+        rows: ArrayView2<'_, f32>,
+        mut zeros: V,
+        stretch: impl Fn(&[f32], &mut [f32]) + Sync,
+    ) -> Packed<V> {
+        let ((count, width), lanes) = (rows.dim(), zeros.as_mut().len());
+        let pairs = width.div_ceil(2);
+        let mut values = vec![zeros; count.div_ceil(lanes) * pairs];
+        let rows = rows.as_slice().unwrap_or_default();
+        values
+            .par_chunks_mut(pairs.max(1))
+            .zip(rows.par_chunks((lanes * width).max(1)))
+            .for_each(|(panel, rows)| {
+                let mut stretched = vec![0.0; 2 * pairs];
+                let mut whole = Vec::with_capacity(lanes * pairs);
+                for row in rows.chunks_exact(width) {
+                    stretch(row, &mut stretched[..width]);
+                    whole.extend(stretched.as_chunks().0.iter().map(rounded));
+                }
+                for (block, values) in panel.chunks_mut(PACKED).enumerate() {
+                    for (lane, row) in whole.chunks_exact(pairs).enumerate() {
+                        let targets = values.iter_mut().zip(&row[block * PACKED..]);
+                        targets.for_each(|(value, &pair)| value.as_mut()[lane] = pair);
+                    }
+                }
+            });
+        Packed {
+            rows: count,
+            pairs,
+            lanes,
+            values,
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Pairs of dimensions.
+    pub(super) fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    /// Panels, each with the number of its first row.
+    pub(super) fn panels(&self) -> impl Iterator<Item = (usize, &[V])> {
+        let starts = (0..self.rows).step_by(self.lanes);
+        starts.zip(self.values.chunks_exact(self.pairs.max(1)))
+    }
+}
+
+fn rounded(values: &[f32; 2]) -> Pair {
+    // Floats of this size are whole, and their lowest bits count them.
+    values.map(|value| (value + 1.5 * (1 << 23) as f32).to_bits() as i16)
+}
