@@ -17,8 +17,8 @@ import time
 CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
-def unit_rows(rows, width, seed):
-    """Rows of length 1 from the splitmix64 generator, the same as in probe/benches/knn.rs."""
+def uniform_rows(rows, width, seed):
+    """Numbers from -0.5 to 0.5 by the splitmix64 generator, the same as in probe/benches/data."""
     import numpy as np
 
     with np.errstate(over="ignore"):
@@ -28,8 +28,18 @@ def unit_rows(rows, width, seed):
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
     x = (z >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24) - np.float32(0.5)
-    x = x.reshape(rows, width)
+    return x.reshape(rows, width)
+
+
+def unit(x):
+    """Rows stretched to length 1."""
+    import numpy as np
+
     return x / np.sqrt((x * x).sum(axis=1, keepdims=True))
+
+
+def unit_rows(rows, width, seed):
+    return unit(uniform_rows(rows, width, seed))
 
 
 def faiss_round(keys, queries, width, k, threads):

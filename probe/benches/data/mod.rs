@@ -21,6 +21,20 @@ pub(crate) fn unit_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
     matrix
 }
 
+/// `[rows, width]`, each row of length 1 and near one of 1,000 centres, which are the same for every
+/// `seed`.
+#[allow(dead_code, reason = "one bench searches approximately")]
+pub(crate) fn clustered_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
+    let mut matrix = Array2::from_shape_fn((rows, width), |(i, j)| {
+        uniform(9, i % 1000 * width + j) + 0.7 * uniform(seed, i * width + j)
+    });
+    for mut row in matrix.rows_mut() {
+        let norm = row.dot(&row).sqrt();
+        row /= norm;
+    }
+    matrix
+}
+
 /// The numbers among the words of the command line.
 #[allow(dead_code, reason = "`scale` takes a folder")]
 pub(crate) fn numbers() -> Vec<usize> {

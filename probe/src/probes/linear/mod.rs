@@ -7,6 +7,7 @@
 
 mod batches;
 mod loss;
+mod panel;
 mod train;
 
 use std::ops::Range;

@@ -2,21 +2,20 @@
 //!
 //! The outputs of all heads stand side by side, in an order in which those that see a token are
 //! neighbours: so each token's features are multiplied once, with the weights of all heads that see
-//! them. The products are cut along the features into pieces of a fixed size, which threads take, and
-//! the pieces' results are added in their order: so a result does not depend on the number of threads.
+//! them. The weights are cut into panels of some features and some outputs, which threads take, and the
+//! panels' parts of the logits are added in their order: so a result does not depend on the number of
+//! threads.
 
 use std::ops::Range;
 
-use half::f16;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use super::super::widen;
+use super::panel::{Batch, Gradient, LANES, Lanes, Panel, ROWS};
 use super::{Columns, Data, Head, HeadOptions, Loss};
 
-/// Features of a piece.
-const PIECE: usize = 256;
+/// Features of a piece, at most: those of a batch and of the next stay in a core's second-level cache.
+const PIECE: usize = 32 * ROWS;
 
 /// How long, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,32 +41,40 @@ pub fn train(
     loss: Loss,
     heads: Vec<Head>,
     schedule: Schedule,
-    batches: impl Iterator<Item = Vec<usize>>,
+    batches: impl Iterator<Item = Vec<usize>> + Send,
 ) -> Vec<Head> {
-    let mut bench = Bench::new(data.columns, heads);
-    for (step, rows) in batches.take(schedule.steps).enumerate() {
-        let batch = gathered(data.features, &rows);
-        let mut logits = bench.forward(batch.view());
-        let heads: Vec<_> = logits
-            .axis_chunks_iter_mut(Axis(1), bench.outputs)
-            .collect();
-        heads
-            .into_par_iter()
-            .for_each(|logits| loss.gradient(logits, data.targets, &rows));
-        let factor = schedule.factor(step);
-        bench.backward(batch.view(), logits.view(), factor, schedule.momentum);
-    }
-    bench.heads(data.columns)
-}
-
-/// Rows in f32, `[B, F]`.
-fn gathered(features: ArrayView2<'_, f16>, rows: &[usize]) -> Array2<f32> {
-    let mut batch = Array2::zeros((rows.len(), features.ncols()));
-    let targets = batch.outer_iter_mut().into_par_iter();
-    targets
-        .zip(rows)
-        .for_each(|(target, &row)| widen(features.row(row), target));
-    batch
+    // On a thread of the pool: another would be put to sleep and woken again in every step.
+    rayon::scope(|_| {
+        let pieces: Vec<Range<usize>> = pieces(data.columns).collect();
+        let mut bench = Bench::new(data.columns, &pieces, heads);
+        let (mut batch, mut next) = (Batch::new(&pieces), Batch::new(&pieces));
+        let mut batches = batches.take(schedule.steps);
+        let mut rows = batches.next();
+        if let Some(rows) = &rows {
+            batch.fill(data.features, rows);
+            bench.forward(&batch);
+        }
+        let mut step = 0;
+        while let Some(current) = rows {
+            let gradient = bench.gradient(loss, data, &current);
+            rows = batches.next();
+            let next_batch = rows.as_ref().map(|rows| {
+                next.fill(data.features, rows);
+                &next
+            });
+            let factor = schedule.factor(step);
+            bench.step(
+                &batch,
+                gradient.view(),
+                factor,
+                schedule.momentum,
+                next_batch,
+            );
+            std::mem::swap(&mut batch, &mut next);
+            step += 1;
+        }
+        bench.heads(data.columns)
+    })
 }
 
 /// All heads, `H` of them with `O` outputs each, side by side.
@@ -75,29 +82,18 @@ struct Bench {
     /// Each head's number among those that were given, in the order in which they stand here.
     heads: Vec<(usize, HeadOptions)>,
     outputs: usize,
-    pieces: Vec<Piece>,
-    /// `[H * O]`.
+    /// Piece after piece.
+    panels: Vec<Panel>,
+    /// `[H * O]`, and zeros up to a whole panel.
     bias: Array1<f32>,
     bias_velocity: Array1<f32>,
-}
-
-/// Some features of a token, with the weights of the heads that see them.
-struct Piece {
-    /// Columns in the matrix of features.
-    features: Range<usize>,
-    /// Columns in the matrix of outputs.
-    outputs: Range<usize>,
-    /// `[P, outputs]`.
-    weight: Array2<f32>,
-    velocity: Array2<f32>,
-    /// This piece's part of the logits, `[B, outputs]`.
-    partial: Array2<f32>,
+    rates: Array1<f32>,
 }
 
 impl Bench {
     /// Heads without the mean token come first, from few blocks to many, then those with it, from many
     /// to few: those that see a token are neighbours.
-    fn new(columns: &Columns, heads: Vec<Head>) -> Bench {
+    fn new(columns: &Columns, pieces: &[Range<usize>], heads: Vec<Head>) -> Bench {
         let mut heads: Vec<(usize, Head)> = heads.into_iter().enumerate().collect();
         heads.sort_by_key(|(_, head)| {
             let inputs = head.options.inputs;
@@ -105,77 +101,100 @@ impl Bench {
             (inputs.mean, if inputs.mean { -blocks } else { blocks })
         });
         let outputs = heads.first().map_or(0, |(_, head)| head.bias.len());
-        let bias: Array1<f32> = heads.iter().flat_map(|(_, h)| h.bias.to_vec()).collect();
-        let pieces = pieces(columns).filter_map(|features| {
-            let sees = |(_, head): &(usize, Head)| {
-                columns.range(head.options.inputs).start <= features.start
-                    && features.start < columns.range(head.options.inputs).end
-            };
-            let first = heads.iter().position(sees)?;
-            let last = heads.iter().rposition(sees)?;
-            let seeing = &heads[first..=last];
-            Some(Piece::new(columns, features, first * outputs, seeing))
+        let filled = (heads.len() * outputs).next_multiple_of(LANES);
+        let (mut bias, mut rates) = (Array1::zeros(filled), Array1::zeros(filled));
+        for (place, (_, head)) in heads.iter().enumerate() {
+            let own = s![place * outputs..(place + 1) * outputs];
+            bias.slice_mut(own).assign(&head.bias);
+            rates.slice_mut(own).fill(head.options.learning_rate);
+        }
+        let panels = pieces.iter().enumerate().flat_map(|(piece, features)| {
+            let heads = &heads;
+            let firsts = (0..filled).step_by(LANES);
+            firsts.filter_map(move |first| {
+                let mut rates = Lanes::ZEROS;
+                let mut weight = vec![Lanes::ZEROS; features.len()];
+                let mut is_seen = false;
+                for output in first..filled.min(first + LANES) {
+                    let Some((_, head)) = heads.get(output / outputs) else {
+                        break;
+                    };
+                    let seen = columns.range(head.options.inputs);
+                    if seen.contains(&features.start) {
+                        is_seen = true;
+                        rates.0[output - first] = head.options.learning_rate;
+                        let own = features.start - seen.start..features.end - seen.start;
+                        let source = head.weight.slice(s![output % outputs, own]);
+                        let weight = weight.iter_mut().zip(source);
+                        weight.for_each(|(lanes, &value)| lanes.0[output - first] = value);
+                    }
+                }
+                is_seen.then(|| Panel::new(piece, features.clone(), first, rates, weight))
+            })
         });
         Bench {
-            pieces: pieces.collect(),
+            panels: panels.collect(),
             heads: heads
                 .iter()
                 .map(|(index, head)| (*index, head.options))
                 .collect(),
             outputs,
-            bias_velocity: Array1::zeros(bias.len()),
+            bias_velocity: Array1::zeros(filled),
             bias,
+            rates,
         }
     }
 
-    /// `logits = x W + b`, `[B, H * O]`.
-    fn forward(&mut self, batch: ArrayView2<'_, f32>) -> Array2<f32> {
-        self.pieces.par_iter_mut().for_each(|piece| {
-            let shape = (batch.nrows(), piece.outputs.len());
-            if piece.partial.dim() != shape {
-                piece.partial = Array2::zeros(shape);
-            }
-            let x = batch.slice(s![.., piece.features.clone()]);
-            general_mat_mul(1.0, &x, &piece.weight, 0.0, &mut piece.partial);
+    /// `x W`, in parts.
+    fn forward(&mut self, batch: &Batch) {
+        let panels = self.panels.par_iter_mut();
+        panels.for_each(|panel| panel.forward(batch));
+    }
+
+    /// The gradient by the logits `x W + b` of the rows that went forward, `[B, H * O]` and zeros up
+    /// to a whole panel.
+    fn gradient(&self, loss: Loss, data: &Data<'_>, rows: &[usize]) -> Array2<f32> {
+        let mut logits = Array2::zeros((rows.len(), self.bias.len()));
+        let parts = logits.axis_chunks_iter_mut(Axis(1), LANES).into_par_iter();
+        let parts = parts.zip(self.bias.axis_chunks_iter(Axis(0), LANES));
+        parts.enumerate().for_each(|(part, (mut logits, bias))| {
+            logits += &bias;
+            let panels = self.panels.iter();
+            let panels = panels.filter(|panel| panel.first == part * LANES);
+            panels.for_each(|panel| panel.add_to(logits.view_mut()));
         });
-        let mut logits = Array2::zeros((batch.nrows(), self.bias.len()));
-        logits += &self.bias;
-        for piece in &self.pieces {
-            let mut logits = logits.slice_mut(s![.., piece.outputs.clone()]);
-            logits += &piece.partial;
-        }
+        let outputs = self.heads.len() * self.outputs;
+        let mut heads = logits.slice_mut(s![.., ..outputs]);
+        let heads: Vec<_> = heads
+            .axis_chunks_iter_mut(Axis(1), self.outputs.max(1))
+            .collect();
+        heads
+            .into_par_iter()
+            .for_each(|logits| loss.gradient(logits, data.targets, rows));
         logits
     }
 
-    /// `v = momentum * v + x' g`, `W -= rate * v`, of the gradient `g` `[B, H * O]`.
-    fn backward(
+    /// `v = momentum * v + x' g`, `W -= rate * v`, of the gradient `g`, and with the new weights the
+    /// next batch's `x W`: a panel's are in the cache by then.
+    fn step(
         &mut self,
-        batch: ArrayView2<'_, f32>,
+        batch: &Batch,
         gradient: ArrayView2<'_, f32>,
         factor: f32,
         momentum: f32,
+        next: Option<&Batch>,
     ) {
-        let rates = self
-            .heads
-            .iter()
-            .flat_map(|(_, head)| std::iter::repeat_n(head.learning_rate * factor, self.outputs));
-        let rates: Array1<f32> = rates.collect();
-        self.pieces.par_iter_mut().for_each(|piece| {
-            let x = batch.slice(s![.., piece.features.clone()]);
-            let gradient = gradient.slice(s![.., piece.outputs.clone()]);
-            general_mat_mul(1.0, &x.t(), &gradient, momentum, &mut piece.velocity);
-            let rates = rates.slice(s![piece.outputs.clone()]);
-            let rows = piece
-                .weight
-                .outer_iter_mut()
-                .zip(piece.velocity.outer_iter());
-            for (mut weight, velocity) in rows {
-                ndarray::azip!((w in &mut weight, &v in velocity, &rate in &rates) *w -= rate * v);
+        let by_panel = Gradient::new(gradient);
+        self.panels.par_iter_mut().for_each(|panel| {
+            panel.backward(batch, &by_panel, factor, momentum);
+            if let Some(next) = next {
+                panel.forward(next);
             }
         });
         self.bias_velocity *= momentum;
         self.bias_velocity += &gradient.sum_axis(Axis(0));
-        self.bias.scaled_add(-1.0, &(&rates * &self.bias_velocity));
+        self.bias
+            .scaled_add(-factor, &(&self.rates * &self.bias_velocity));
     }
 
     /// The heads in the order in which they were given.
@@ -201,57 +220,33 @@ impl Bench {
     /// `[O, F]` of the head whose outputs and features are given.
     fn weight(&self, features: Range<usize>, outputs: Range<usize>) -> Array2<f32> {
         let mut weight = Array2::zeros((outputs.len(), features.len()));
-        let is_seen = |piece: &&Piece| features.contains(&piece.features.start);
-        for piece in self.pieces.iter().filter(is_seen) {
-            let [start, end] =
-                [piece.features.start, piece.features.end].map(|f| f - features.start);
-            let [first, last] = [outputs.start, outputs.end].map(|o| o - piece.outputs.start);
-            let source = piece.weight.slice(s![.., first..last]);
-            weight.slice_mut(s![.., start..end]).assign(&source.t());
+        let is_seen = |panel: &&Panel| features.contains(&panel.features.start);
+        for panel in self.panels.iter().filter(is_seen) {
+            for (lane, output) in (panel.first..panel.first + LANES).enumerate() {
+                if outputs.contains(&output) {
+                    for (row, feature) in panel.weight.iter().zip(panel.features.clone()) {
+                        weight[[output - outputs.start, feature - features.start]] = row.0[lane];
+                    }
+                }
+            }
         }
         weight
     }
 }
 
-/// Columns of features: those of each token, cut.
+/// Columns of features: those of each token, cut into pieces of nearly the same length.
 fn pieces(columns: &Columns) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     let tokens = columns.cls.iter().chain([&columns.mean]).map(move |width| {
         start += width;
         start - width..start
     });
-    tokens.flat_map(|token| {
+    tokens.filter(|token| !token.is_empty()).flat_map(|token| {
         let end = token.end;
+        let length = token.len().div_ceil(token.len().div_ceil(PIECE));
+        let length = length.next_multiple_of(ROWS);
         token
-            .step_by(PIECE)
-            .map(move |start| start..end.min(start + PIECE))
+            .step_by(length)
+            .map(move |start| start..end.min(start + length))
     })
-}
-
-impl Piece {
-    /// Of the heads that see the features, whose first output is `first`.
-    fn new(
-        columns: &Columns,
-        features: Range<usize>,
-        first: usize,
-        heads: &[(usize, Head)],
-    ) -> Piece {
-        let outputs: usize = heads.iter().map(|(_, head)| head.bias.len()).sum();
-        let mut weight = Array2::zeros((features.len(), outputs));
-        let mut place = 0;
-        for (_, head) in heads {
-            let start = features.start - columns.range(head.options.inputs).start;
-            let source = head.weight.slice(s![.., start..start + features.len()]);
-            let next = place + head.bias.len();
-            weight.slice_mut(s![.., place..next]).assign(&source.t());
-            place = next;
-        }
-        Piece {
-            features,
-            outputs: first..first + outputs,
-            velocity: Array2::zeros(weight.dim()),
-            weight,
-            partial: Array2::zeros((0, outputs)),
-        }
-    }
 }
