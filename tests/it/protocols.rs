@@ -222,6 +222,8 @@ fn a_saved_head_gives_the_same_scores_again_and_is_applied_to_other_data() {
     assert!(unlabelled["metrics"].as_object().unwrap().is_empty());
     let file = unlabelled["predictions"].as_str().unwrap();
     assert!(lab.path("runs").join(file).is_file());
+    lab.probe_with("predict", &["--head", head, "--label-maps", "maps"])
+        .expect_error(2, &["no label maps", "leave out --label-maps"]);
     let broken = lab.write("broken.safetensors", "no head");
     lab.probe_with("predict", &["--head", broken.to_str().unwrap()])
         .expect_error(2, &["broken.safetensors", "hint"]);

@@ -297,12 +297,47 @@ fn a_decoder_stays_until_another_takes_its_place() {
         "{}",
         known.stderr
     );
+    let by_patient = [&predict[..], &["--per-patient"]].concat();
+    lab.probe_with("predict", &by_patient)
+        .expect_error(2, &["by volume", "leave out --per-patient"]);
     let other = [&QUICK[..], &["--seed", "7"]].concat();
     let other = records(&lab.probe_with("segment", &other).expect(0)).remove(0);
     let other = lab.path("runs").join(other["head"].as_str().unwrap());
     std::fs::copy(other, &head).unwrap();
     let anew = lab.probe_with("predict", &predict).expect(0);
     assert!(!anew.stderr.contains("recorded already"), "{}", anew.stderr);
+}
+
+#[test]
+fn a_batch_larger_than_the_dataset_is_all_of_it() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let words = ["--epochs", "2", "--lr", "0.5", "--format", "json"];
+    let of = |size: &str| {
+        let words = [&words[..], &["--batch-size", size]].concat();
+        records(&lab.probe_with("segment", &words).expect(0)).remove(0)["metrics"].clone()
+    };
+    assert_eq!(of("65536"), of("48"));
+}
+
+#[test]
+fn masks_of_other_classes_are_not_measured() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let record = records(&lab.probe_with("segment", &QUICK).expect(0)).remove(0);
+    let head = lab.path("runs").join(record["head"].as_str().unwrap());
+    lab.write("classes.csv", "value,name\n1,slab\n2,block\n");
+    let table = lab.path("volumes.csv");
+    let mut other = lab.extract_as("swapped", "manifest", &table);
+    Run::of(other.args(["--tokens", "all"])).expect(0);
+    let predict = ["--head", head.to_str().unwrap(), "--dataset", "swapped"];
+    let words = [&predict[..], &["--format", "json"]].concat();
+    for _ in 0..2 {
+        let run = lab.probe_with("predict", &words).expect(0);
+        let warning = "no masks of the decoder's classes: nothing measured";
+        assert!(run.stderr.contains(warning), "{}", run.stderr);
+        assert!(records(&run)[0]["metrics"].as_object().unwrap().is_empty());
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ where
         Ok((reader.meta().classes.clone(), found))
     }
 
-    /// Keeps what is new, and tells what is not.
+    /// Keeps what is new, tells what is not, and warns of both.
     fn keep_all(
         &self,
         path: &Path,
@@ -134,6 +134,7 @@ where
         let (mut records, path) = (Vec::new(), path.display());
         for (found, settings) in found.into_iter().zip(&self.settings) {
             let what = format!("{} {}", self.probe, settings.protocol.name());
+            let first = records.len();
             match found {
                 Found::Known(before) => {
                     let hint = "is recorded already; --force evaluates it again";
@@ -141,15 +142,14 @@ where
                     records.extend(before);
                 }
                 Found::New(evaluated) => {
-                    let first = records.len();
                     for (number, evaluated) in evaluated.into_iter().enumerate() {
                         records.push(evaluated.keep(&self.output.runs, number, names)?);
                     }
-                    let warnings = records[first..].iter().flat_map(|record| &record.warnings);
-                    for warning in warnings.collect::<BTreeSet<_>>() {
-                        writeln!(messages, "warning: `{path}`: {what}: {warning}")?;
-                    }
                 }
+            }
+            let warnings = records[first..].iter().flat_map(|record| &record.warnings);
+            for warning in warnings.collect::<BTreeSet<_>>() {
+                writeln!(messages, "warning: `{path}`: {what}: {warning}")?;
             }
         }
         Ok(records)

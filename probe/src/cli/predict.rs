@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 
@@ -52,8 +52,19 @@ enum Eval {
 impl Predict {
     /// Without --model, the caches of the head's backbone and image size.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let file = self.head.display();
         if let Some(decoder) = SavedDecoder::read(&self.head)? {
+            if self.per_patient {
+                bail!(
+                    "`{file}` has a decoder, which is measured by volume\nhint: leave out --per-patient"
+                );
+            }
             return self.segment(&decoder, out, messages);
+        }
+        if self.label_maps.is_some() {
+            bail!(
+                "`{file}` has a head for classes, which predicts no label maps\nhint: leave out --label-maps"
+            );
         }
         let head = SavedHead::read(&self.head)?;
         let all = self.eval == Eval::All;

@@ -28,6 +28,7 @@ pub use self::knn::{Features, IndexKind, KnnOptions};
 pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
 pub(crate) use self::parts::Parts;
+pub(crate) use self::predict::check_backbone;
 pub use self::predict::predict;
 use crate::Error;
 use crate::control::Control;

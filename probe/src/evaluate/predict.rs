@@ -32,13 +32,7 @@ pub fn predict(
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
     let (about, meta) = (&head.about, reader.meta());
-    if meta.model.name != about.model {
-        return Err(Error::HeadModel {
-            path: reader.dir().into(),
-            found: meta.model.name.clone(),
-            expected: about.model.clone(),
-        });
-    }
+    check_backbone(reader, &about.model)?;
     let selection = Selection {
         labelled: false,
         uncertain: Uncertain::Unknown,
@@ -90,6 +84,19 @@ pub fn predict(
         predictions,
         head: None,
     })
+}
+
+/// Whether the cache is of the backbone whose tokens a head was trained on.
+pub(crate) fn check_backbone(reader: &CacheReader, model: &str) -> Result<(), Error> {
+    let found = &reader.meta().model.name;
+    match found == model {
+        true => Ok(()),
+        false => Err(Error::HeadModel {
+            path: reader.dir().into(),
+            found: found.clone(),
+            expected: model.into(),
+        }),
+    }
 }
 
 fn params(about: &About, file: &Path) -> Map<String, Value> {

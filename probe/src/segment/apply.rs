@@ -11,7 +11,7 @@ use super::predict::{Resolution, measure};
 use super::stream::Stream;
 use super::{Evaluated, SavedDecoder, label_maps, volumes};
 use crate::Error;
-use crate::evaluate::{Settings, blank};
+use crate::evaluate::{Settings, blank, check_backbone};
 use crate::metrics::measures::Measures;
 use crate::nn::Workspace;
 use crate::record::RunRecord;
@@ -37,13 +37,7 @@ pub fn apply(
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
     let (about, meta) = (&saved.about, reader.meta());
-    if meta.model.name != about.model {
-        return Err(Error::HeadModel {
-            path: reader.dir().into(),
-            found: meta.model.name.clone(),
-            expected: about.model.clone(),
-        });
-    }
+    check_backbone(reader, &about.model)?;
     let decoder = saved.decoder().map_err(|source| Error::Input {
         path: file.into(),
         source,
