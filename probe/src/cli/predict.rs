@@ -61,12 +61,12 @@ impl Predict {
             }
             return self.segment(&decoder, out, messages);
         }
+        let head = SavedHead::read(&self.head)?;
         if self.label_maps.is_some() {
             bail!(
                 "`{file}` has a head for classes, which predicts no label maps\nhint: leave out --label-maps"
             );
         }
-        let head = SavedHead::read(&self.head)?;
         let all = self.eval == Eval::All;
         let job = Job {
             caches: &self.caches(&head.about.model, head.about.image_size),

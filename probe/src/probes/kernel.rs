@@ -44,7 +44,7 @@ pub(super) enum Kernels {
 pub(super) fn best() -> Kernels {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512bw") {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
             return Kernels::Columns32(x86::avx512);
         }
         if is_x86_feature_detected!("avx2") {
@@ -178,7 +178,7 @@ mod x86 {
     }
 
     pub(super) fn avx512(queries: &[[Pair; ROWS]], keys: &[Lanes<32>], tile: &mut Tile<32>) {
-        // SAFETY: `best` hands this function out only where the processor has AVX-512BW.
+        // SAFETY: `best` hands this function out only where the processor has AVX-512F and BW.
         unsafe { avx512_products(queries, keys, tile) }
     }
 

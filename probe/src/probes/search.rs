@@ -18,8 +18,8 @@ use super::kernel::{self, Dot, Kernel, Kernels, Lanes, ROWS};
 mod fixed;
 mod nearest;
 
-/// Pairs of dimensions of which a panel of keys stays in a core's first-level cache.
-const BLOCK: usize = 384;
+/// Bytes of a panel of keys that stay in a core's first-level cache.
+const BLOCK_BYTES: usize = 24 << 10;
 
 /// Bytes of packed queries that stay in a core's second-level cache.
 const TILE_BYTES: usize = 192 << 10;
@@ -56,7 +56,7 @@ impl Neighbours {
 
 /// The `k` keys with the largest inner product with each query, by exhaustive search.
 ///
-/// `keys` is `[N, D]`, `queries` `[Q, D]`, all values finite; with rows of length 1 the inner
+/// `keys` is `[N, D]`, `queries` `[Q, D]`, all values and inner products finite; with rows of length 1 the inner
 /// product is the cosine. `k` is cut to `N`. The result does not depend on the number of threads.
 ///
 /// # Panics
@@ -158,7 +158,7 @@ impl<'a> Index<'a> {
         let mut tiles = vec![[[0; C]; ROWS]; nearest.len().div_ceil(ROWS)];
         for (first_key, key_panel) in keys.panels() {
             tiles.fill([[0; C]; ROWS]);
-            for pairs in blocks(keys.pairs()) {
+            for pairs in blocks(keys.pairs(), BLOCK_BYTES / size_of::<Lanes<C>>()) {
                 let key_block = &key_panel[pairs.clone()];
                 for ((_, query_panel), tile) in queries.panels().zip(&mut tiles) {
                     kernel(&query_panel[pairs.clone()], key_block, tile);
@@ -200,9 +200,9 @@ fn tile_rows(width: usize) -> usize {
     ROWS * fitting.clamp(1, 32)
 }
 
-/// Runs of pairs of dimensions of nearly the same length, in order.
-fn blocks(pairs: usize) -> impl Iterator<Item = Range<usize>> {
-    let length = pairs.div_ceil(pairs.div_ceil(BLOCK).max(1)).max(1);
+/// Runs of at most so many pairs of dimensions, of nearly the same length, in order.
+fn blocks(pairs: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let length = pairs.div_ceil(pairs.div_ceil(most).max(1)).max(1);
     (0..pairs)
         .step_by(length)
         .map(move |start| start..pairs.min(start + length))

@@ -113,7 +113,7 @@ pub(super) struct Panel {
     pub(super) features: Range<usize>,
     /// The first output.
     pub(super) first: usize,
-    /// Each output's learning rate, 0 for those that do not see the features.
+    /// Each output's learning rate, 0 for those that do not see the features, whose weights stay 0.
     rates: Lanes,
     /// `[P, LANES]`.
     pub(super) weight: Vec<Lanes>,

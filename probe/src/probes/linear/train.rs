@@ -193,8 +193,7 @@ impl Bench {
         });
         self.bias_velocity *= momentum;
         self.bias_velocity += &gradient.sum_axis(Axis(0));
-        self.bias
-            .scaled_add(-factor, &(&self.rates * &self.bias_velocity));
+        self.bias -= &(&self.rates * factor * &self.bias_velocity);
     }
 
     /// The heads in the order in which they were given.
@@ -250,3 +249,6 @@ fn pieces(columns: &Columns) -> impl Iterator<Item = Range<usize>> {
             .map(move |start| start..end.min(start + length))
     })
 }
+
+#[cfg(test)]
+mod tests;

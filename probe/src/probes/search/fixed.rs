@@ -5,21 +5,27 @@ use rayon::prelude::*;
 
 use crate::probes::kernel::{Dot, Pair};
 
-/// The length to which rows are stretched. By Cauchy and Schwarz no inner product of two, nor a part
-/// of one, exceeds its square, which with room for rounding fits 32 bits.
+/// The length to which rows are stretched: with room for rounding, each value fits 16 bits. By Cauchy
+/// and Schwarz no inner product of two rows, nor a part of one, exceeds the square, less than half of
+/// what 32 bits hold: a margin as large as they hold drops no key.
 const LENGTH: f32 = 32_000.0;
 
-/// Shorter rows become 0, as those do that are too long for their square.
+/// Where the longest row is shorter, all become 0, as they do where its square is infinite: of still
+/// shorter ones too little of the squares may be left.
 const SHORTEST: f32 = 1e-15;
 
 /// Pairs of dimensions that are packed together, so that what is written stays in the first-level
 /// cache.
 const PACKED: usize = 64;
 
+/// Panels that one thread packs, at least: the few of a tile of queries are not worth another.
+const PANELS: usize = 64;
+
 /// How keys become whole numbers: less their mean, times a scale.
 pub(super) struct Stretch {
     centre: Vec<f32>,
     scale: f32,
+    margin: i32,
     dot: Dot,
 }
 
@@ -32,6 +38,7 @@ impl Stretch {
         let moved = Stretch {
             centre,
             scale: 1.0,
+            margin: 0,
             dot,
         };
         let rows = keys.as_slice().unwrap_or_default();
@@ -42,8 +49,10 @@ impl Stretch {
                 dot(centred, centred)
             },
         );
+        let scale = scale(squares.reduce(|| 0.0, f32::max));
         Stretch {
-            scale: scale(squares.reduce(|| 0.0, f32::max)),
+            scale,
+            margin: margin(&moved.centre, scale),
             ..moved
         }
     }
@@ -63,19 +72,24 @@ impl Stretch {
 
     /// Of two keys whose whole numbers' products with a query's are further apart than this, that with
     /// the greater one also has the greater inner product with it, as [`Dot`] sums it.
-    ///
-    /// Of a stretched query and key `q` and `k` and their whole numbers `q'` and `k'`,
-    /// `qk - q'k' = q (k - k') + (q - q') k'`: at most a length times that of a row of halves, twice.
     pub(super) fn margin(&self) -> i32 {
-        let (width, length) = (self.centre.len() as f64, f64::from(LENGTH));
-        let epsilon = f64::from(f32::EPSILON);
-        let rounding = width.sqrt() / 2.0 + 4.0 * epsilon * length;
-        let centre = self.centre.iter().map(|&x| f64::from(x).powi(2));
-        let longest = length + centre.sum::<f64>().sqrt() * f64::from(self.scale);
-        let summing = width * epsilon * length * longest;
-        let error = 1.001 * (rounding * (2.0 * length + rounding) + summing);
-        (2.0 * error).ceil() as i32
+        self.margin
     }
+}
+
+/// Of a stretched query and key `q` and `k` and their whole numbers `q'` and `k'`,
+/// `qk - q'k' = q (k - k') + (q - q') k'`: at most a length times that of a row of halves, twice. The
+/// sum in f32 is off by at most a share of the rows' lengths, which grows with the width; a key is at
+/// most as long as the mean and what is left of the key together.
+fn margin(centre: &[f32], scale: f32) -> i32 {
+    let (width, length) = (centre.len() as f64, f64::from(LENGTH));
+    let epsilon = f64::from(f32::EPSILON);
+    let rounding = width.sqrt() / 2.0 + 4.0 * epsilon * length;
+    let centre: f64 = centre.iter().map(|&x| f64::from(x).powi(2)).sum();
+    let longest = length + centre.sqrt() * f64::from(scale);
+    let summing = width * epsilon * length * longest;
+    let error = 1.001 * (rounding * (2.0 * length + rounding) + summing);
+    (2.0 * error).ceil() as i32
 }
 
 fn scale(square: f32) -> f32 {
@@ -108,6 +122,7 @@ impl<V: AsMut<[Pair]> + Copy + Send + Sync> Packed<V> {
         values
             .par_chunks_mut(pairs.max(1))
             .zip(rows.par_chunks((lanes * width).max(1)))
+            .with_min_len(PANELS)
             .for_each(|(panel, rows)| {
                 let mut stretched = vec![0.0; 2 * pairs];
                 let mut whole = Vec::with_capacity(lanes * pairs);
@@ -141,8 +156,8 @@ impl<V: AsMut<[Pair]> + Copy + Send + Sync> Packed<V> {
 
     /// Panels, each with the number of its first row.
     pub(super) fn panels(&self) -> impl Iterator<Item = (usize, &[V])> {
-        let starts = (0..self.rows).step_by(self.lanes);
-        starts.zip(self.values.chunks_exact(self.pairs.max(1)))
+        let panels = (0..self.rows).step_by(self.lanes).enumerate();
+        panels.map(|(panel, first)| (first, &self.values[panel * self.pairs..][..self.pairs]))
     }
 }
 

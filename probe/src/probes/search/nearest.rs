@@ -21,13 +21,9 @@ impl<F: Fn(u32) -> u64> Nearest<F> {
             k,
             margin,
             threshold: i32::MIN,
-            candidates: Vec::with_capacity(Nearest::<F>::capacity(k)),
+            candidates: Vec::with_capacity(capacity(k)),
             exact,
         }
-    }
-
-    fn capacity(k: usize) -> usize {
-        2 * k + 64
     }
 
     pub(super) fn threshold(&self) -> i32 {
@@ -40,7 +36,7 @@ impl<F: Fn(u32) -> u64> Nearest<F> {
             if product > self.threshold {
                 self.candidates
                     .push(encode(product, (first_key + lane) as u32));
-                if self.candidates.len() == Nearest::<F>::capacity(self.k) {
+                if self.candidates.len() == capacity(self.k) {
                     self.shrink();
                 }
             }
@@ -56,7 +52,7 @@ impl<F: Fn(u32) -> u64> Nearest<F> {
         self.threshold = self.threshold.max(threshold);
         self.candidates
             .retain(|&code| product(code) > self.threshold);
-        if self.candidates.len() > self.k + Nearest::<F>::capacity(self.k) / 4 {
+        if self.candidates.len() > self.k + capacity(self.k) / 4 {
             let exact = |&code: &i64| Reverse((self.exact)(key(code)));
             self.candidates.sort_by_cached_key(exact);
             self.candidates.truncate(self.k);
@@ -68,6 +64,10 @@ impl<F: Fn(u32) -> u64> Nearest<F> {
         self.shrink();
         self.candidates.into_iter().map(key)
     }
+}
+
+fn capacity(k: usize) -> usize {
+    2 * k + 64
 }
 
 fn encode(product: i32, key: u32) -> i64 {

@@ -145,6 +145,17 @@ fn opposite_zeros_are_equal() {
 }
 
 #[test]
+fn nothing_is_found_in_nothing() {
+    let found = |keys, queries, width| {
+        let (keys, queries) = (spread(keys, width, 1), spread(queries, width, 2));
+        neighbours(keys.view(), queries.view(), 2).index
+    };
+    assert_eq!(found(0, 3, 4).dim(), (3, 0));
+    assert_eq!(found(3, 0, 4).dim(), (0, 2));
+    assert_eq!(found(3, 1, 0), ndarray::array![[0, 1]]);
+}
+
+#[test]
 fn k_is_cut_to_the_number_of_keys() {
     let keys = spread(5, 3, 1);
     assert_eq!(neighbours(keys.view(), keys.view(), 9).index.dim(), (5, 5));
@@ -163,7 +174,7 @@ fn without_self_drops_the_own_key_or_the_last() {
 
 #[test]
 fn wide_rows_are_summed_over_all_dimensions() {
-    for width in [2 * BLOCK, 2 * BLOCK + 1, 2048] {
+    for width in [768, 769, 2048] {
         let whole = |seed| spread(40, width, seed).mapv(|x| (4.0 * x).round());
         let (keys, queries) = (whole(1), whole(2));
         let found = neighbours(keys.view(), queries.view(), 7);
