@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use cache::{TokenBatch, Tokens};
-use extract::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
+use extract::backbone::{Backbone, BackboneOptions, Device, Precision, Runtime, SliceBatch};
 use extract::export::{Exporter, Flavour};
 use extract::model::{ModelCard, Source};
 use ndarray::{Array2, ArrayD, Ix4, IxDyn};
@@ -67,7 +67,13 @@ fn embed(card: &ModelCard, size: u32, flavour: Flavour, pixels: &ArrayD<f32>) ->
         tokens: Tokens::All,
         threads: 1,
         batch_size: 8,
-        device: Device::REFERENCE,
+        device: Device {
+            precision: match flavour {
+                Flavour::Int8 => Precision::Int8,
+                _ => Precision::Fp32,
+            },
+            ..Device::REFERENCE
+        },
     };
     let mut backbone = Backbone::load(runtime(), card, &exported, options).unwrap();
     let pixels = pixels.clone().into_dimensionality::<Ix4>().unwrap();

@@ -12,13 +12,22 @@ const SMALL_SHARDS: [&str; 4] = ["--batch-size", "2", "--shard-rows", "4"];
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let (one, many) = (Lab::new(), Lab::new());
-    one.extract("manifest", &one.manifest(30), &SMALL_SHARDS)
-        .expect(0);
-    let manifest = many.manifest(30);
-    let more = [&SMALL_SHARDS[..], &["--threads", "7"]].concat();
-    many.extract("manifest", &manifest, &more).expect(0);
-    assert!(snapshot(&one.cache()) == snapshot(&many.cache()));
+    for precision in ["fp32", "int8"] {
+        let extract = |threads| {
+            let lab = Lab::new();
+            let words = [
+                "--precision",
+                precision,
+                "--parity-bound=0",
+                "--threads",
+                threads,
+            ];
+            let words = [&SMALL_SHARDS[..], &words].concat();
+            lab.extract("manifest", &lab.manifest(30), &words).expect(0);
+            snapshot(&lab.cache())
+        };
+        assert!(extract("1") == extract("7"), "{precision}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub enum Precision {
     Fp32,
     /// Products in f16; sums of blocks and norms in f32.
     Mixed16,
-    /// Matrices and inputs of products in 8-bit integers.
+    /// Products in 8-bit integers.
     Int8,
 }
 

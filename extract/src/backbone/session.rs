@@ -8,8 +8,8 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{TensorElementType, ValueType};
 
-use super::device::{self, Provider};
-use super::{BackboneOptions, INPUT, Runtime, load_error, plan, wrong_output};
+use super::device::{self, Precision, Provider};
+use super::{BackboneOptions, INPUT, Runtime, attention, load_error, plan, wrong_output};
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
 
@@ -27,7 +27,7 @@ pub(super) fn open(
         fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
     }
     let providers = device.providers(options.batch_size, options.image_size, &engines);
-    Session::builder(&runtime.environment)
+    let mut builder = Session::builder(&runtime.environment)
         .map_err(load_error(file))?
         .with_execution_providers(providers)
         .map_err(|source| ModelError::Provider {
@@ -39,9 +39,19 @@ pub(super) fn open(
         .with_intra_threads(threads)
         .map_err(|e| load_error(file)(e.into()))?
         .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
-        .map_err(|e| load_error(file)(e.into()))?
-        .commit_from_file(file)
-        .map_err(load_error(file))
+        .map_err(|e| load_error(file)(e.into()))?;
+    if has_own_operators(options) {
+        let operators = attention::operators().map_err(load_error(file))?;
+        builder = builder
+            .with_operators(operators)
+            .map_err(|e| load_error(file)(e.into()))?;
+    }
+    builder.commit_from_file(file).map_err(load_error(file))
+}
+
+/// Whether the graph has operators that ONNX Runtime does not have.
+pub(super) fn has_own_operators(options: &BackboneOptions) -> bool {
+    options.device.precision == Precision::Int8
 }
 
 /// What ONNX Runtime says without where in its source it says so.

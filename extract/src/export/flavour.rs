@@ -13,7 +13,7 @@ pub enum Flavour {
     PlainMixed16,
     /// As `Fused`, likewise: for CUDA.
     FusedMixed16,
-    /// As `Fused`, with matrices of 8-bit integers: for CPU.
+    /// As `Fused`, with matrices and attention in 8-bit integers: for CPU.
     Int8,
 }
 

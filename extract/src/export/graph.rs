@@ -6,6 +6,10 @@ use super::onnx::{self, Attribute};
 /// Version of ONNX's own operators: 20 has `Gelu`.
 const OPSET: i64 = 20;
 const IR_VERSION: i64 = 9;
+/// Where the operators are that only this program has.
+pub const DOMAIN: &str = "slicebank";
+/// Of these, attention in 8-bit integers.
+pub const ATTENTION: &str = "Int8Attention";
 
 /// A graph in the making. A method that adds something gives the name of its result.
 #[derive(Debug)]
@@ -48,6 +52,16 @@ impl Graph {
         attributes: [Attribute; N],
     ) -> String {
         self.push("com.microsoft", op, inputs, output, attributes.to_vec())
+    }
+
+    /// Attention in 8-bit integers, which only this program has.
+    pub(super) fn own_attention<const N: usize>(
+        &mut self,
+        inputs: &[&str],
+        output: &str,
+        attributes: [Attribute; N],
+    ) -> String {
+        self.push(DOMAIN, ATTENTION, inputs, output, attributes.to_vec())
     }
 
     fn push(
@@ -158,6 +172,10 @@ impl Graph {
             domain: domain.to_string(),
             version,
         };
+        let mut opset_import = vec![opset("", OPSET), opset("com.microsoft", 1)];
+        if self.nodes.iter().any(|node| node.domain == DOMAIN) {
+            opset_import.push(opset(DOMAIN, 1));
+        }
         let about = about.iter().map(|(key, value)| onnx::Entry {
             key: key.to_string(),
             value: value.clone(),
@@ -165,7 +183,7 @@ impl Graph {
         onnx::Model {
             ir_version: IR_VERSION,
             producer_name: "slicebank".to_string(),
-            opset_import: vec![opset("", OPSET), opset("com.microsoft", 1)],
+            opset_import,
             metadata_props: about.collect(),
             graph: Some(onnx::Graph {
                 node: self.nodes,

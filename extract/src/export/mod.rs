@@ -23,6 +23,7 @@ use prost::Message;
 
 use self::checkpoint::Checkpoint;
 pub use self::flavour::Flavour;
+pub use self::graph::{ATTENTION, DOMAIN};
 use self::outline::Outline;
 use crate::model::{ModelCard, ModelError, VitCard};
 

@@ -2,6 +2,7 @@
 
 use super::Builder;
 use super::linear::Layer;
+use crate::export::flavour::Flavour;
 use crate::export::names::Attention;
 use crate::export::onnx::{self, Attribute};
 use crate::model::Activation;
@@ -94,7 +95,7 @@ impl Builder<'_> {
         }
     }
 
-    /// By ONNX Runtime's own operator, on tokens `[B, N, D]`.
+    /// By one operator, ONNX Runtime's or our own, on tokens `[B, N, D]`.
     fn fused_attention(&mut self, target: &str, heads: &[String], scale: f32) -> String {
         let tokens = heads.iter().map(|rows| {
             let target = format!("{rows}.tokens");
@@ -108,8 +109,12 @@ impl Builder<'_> {
             Attribute::float("scale", scale),
         ];
         let target = format!("{target}.attention");
-        self.graph
-            .runtime_node("MultiHeadAttention", &tokens, &target, attributes)
+        match self.flavour {
+            Flavour::Int8 => self.graph.own_attention(&tokens, &target, attributes),
+            _ => self
+                .graph
+                .runtime_node("MultiHeadAttention", &tokens, &target, attributes),
+        }
     }
 
     /// `softmax(Q K^T * scale) V` on heads `[B, heads, N, D / heads]`.

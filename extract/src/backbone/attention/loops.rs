@@ -1,0 +1,310 @@
+//! The inner loops of attention in whole numbers, compiled for each instruction set with the same
+//! results.
+
+/// Queries that are computed together.
+pub(super) const ROWS: usize = 6;
+/// Keys, or columns of values, that are computed together.
+pub(super) const LANES: usize = 16;
+/// Keys whose weights have a scale in common.
+pub(super) const BLOCK: usize = 64;
+/// The largest key, and the largest magnitude of a query: sums of two products stay in the 16 bits
+/// that AVX2 has for them.
+pub(super) const MOST_KEY: f32 = 255.0;
+pub(super) const MOST_QUERY: f32 = 63.0;
+/// The same of weights and values.
+const MOST_WEIGHT: f32 = 255.0;
+pub(super) const MOST_VALUE: f32 = 63.0;
+/// The binary logarithm, relative to the highest of its block, below which a weight is nothing.
+const LEAST: f32 = -20.0;
+/// Coefficients of a polynomial that is `2^x` for `x` in -0.5..=0.5, with a relative error below 2e-3:
+/// half of a weight's step.
+const POWERS: [f32; 3] = [0.238_429_1, 0.703_448_4, 1.000_443_2];
+/// Adding it to a number of at most 22 bits rounds that, and leaves it in the lowest bits.
+pub(super) const ROUND: f32 = 12_582_912.0;
+
+/// Four numbers of a row that follow each other: what one instruction multiplies and adds.
+pub(super) type Quad = [u8; 4];
+
+/// Quads of `LANES` rows. Aligned, as loads that cross a cache line are slow.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Lanes(pub(super) [Quad; LANES]);
+
+impl Lanes {
+    pub(super) const ZEROS: Lanes = Lanes([[0; 4]; LANES]);
+}
+
+/// Weights of a block of keys.
+pub(super) type Weights = [[u8; BLOCK]; ROWS];
+
+/// The highest product of a query with the keys of a block, and the sum of its weights.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Top {
+    pub(super) product: i32,
+    pub(super) sum: i32,
+}
+
+/// `2^x` for `x` in -126.0..=0.0.
+#[inline(always)]
+pub(super) fn exp2(x: f32) -> f32 {
+    let rounded = x + ROUND;
+    let rest = x - (rounded - ROUND);
+    let power = POWERS.iter().fold(0.0, |sum, power| sum * rest + power);
+    f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23))
+}
+
+pub(super) trait Loops {
+    /// Begins to load a row that is wanted soon.
+    fn fetch(row: &[f32]);
+
+    /// `2^((product - highest) * step)` of queries `[ROWS, D / 4]`, which are signed, and the first
+    /// `count` of a block of keys `[BLOCK / LANES, D / 4]`, in parts of `MOST_WEIGHT`.
+    fn weigh(
+        queries: [&[Quad]; ROWS],
+        keys: &[Lanes],
+        count: usize,
+        steps: &[f32; ROWS],
+        weights: &mut Weights,
+    ) -> [Top; ROWS];
+
+    /// Adds to `sums` those of a block's values, which are signed, times their weights and a scale.
+    fn sum(
+        weights: &Weights,
+        values: &[Lanes],
+        scales: &[f32; ROWS],
+        sums: &mut [[f32; LANES]; ROWS],
+    );
+}
+
+pub(super) struct Portable;
+
+impl Loops for Portable {
+    fn fetch(_: &[f32]) {}
+
+    fn weigh(
+        queries: [&[Quad]; ROWS],
+        keys: &[Lanes],
+        count: usize,
+        steps: &[f32; ROWS],
+        weights: &mut Weights,
+    ) -> [Top; ROWS] {
+        let mut tops = [Top::default(); ROWS];
+        let rows = queries.iter().zip(steps).zip(weights).zip(&mut tops);
+        for (((query, step), weights), top) in rows {
+            let mut products = [0; BLOCK];
+            let panels = keys.chunks_exact(query.len());
+            for (panel, products) in panels.zip(products.as_chunks_mut::<LANES>().0) {
+                for (query, lanes) in query.iter().zip(panel) {
+                    for (product, key) in products.iter_mut().zip(&lanes.0) {
+                        *product += of_quads(*key, *query);
+                    }
+                }
+            }
+            top.product = products[..count].iter().copied().max().unwrap_or(0);
+            weights.fill(0);
+            for (weight, product) in weights.iter_mut().zip(&products[..count]) {
+                let power = ((product - top.product) as f32 * step).max(LEAST);
+                *weight = (exp2(power) * MOST_WEIGHT).round_ties_even() as u8;
+                top.sum += i32::from(*weight);
+            }
+        }
+        tops
+    }
+
+    fn sum(
+        weights: &Weights,
+        values: &[Lanes],
+        scales: &[f32; ROWS],
+        sums: &mut [[f32; LANES]; ROWS],
+    ) {
+        for ((weights, scale), sums) in weights.iter().zip(scales).zip(sums) {
+            let mut products = [0; LANES];
+            for (weights, lanes) in weights.as_chunks::<4>().0.iter().zip(values) {
+                for (product, value) in products.iter_mut().zip(&lanes.0) {
+                    *product += of_quads(*weights, *value);
+                }
+            }
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum += product as f32 * scale;
+            }
+        }
+    }
+}
+
+/// The inner product of four numbers without and with a sign.
+fn of_quads(unsigned: Quad, signed: Quad) -> i32 {
+    let pairs = unsigned.into_iter().zip(signed);
+    pairs.map(|(a, b)| i32::from(a) * i32::from(b as i8)).sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+pub(super) mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{
+        BLOCK, LANES, LEAST, Lanes, Loops, MOST_WEIGHT, POWERS, Quad, ROUND, ROWS, Top, Weights,
+    };
+
+    /// To be used only where the processor has AVX2.
+    pub(in crate::backbone::attention) struct Avx2;
+
+    impl Loops for Avx2 {
+        #[inline(always)]
+        fn fetch(row: &[f32]) {
+            for line in row.chunks(16) {
+                // SAFETY: a hint, which reads nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+            }
+        }
+
+        #[inline(always)]
+        fn weigh(
+            queries: [&[Quad]; ROWS],
+            keys: &[Lanes],
+            count: usize,
+            steps: &[f32; ROWS],
+            weights: &mut Weights,
+        ) -> [Top; ROWS] {
+            // SAFETY: whoever uses these loops has seen that the processor has AVX2.
+            unsafe { weigh(queries, keys, count, steps, weights) }
+        }
+
+        #[inline(always)]
+        fn sum(
+            weights: &Weights,
+            values: &[Lanes],
+            scales: &[f32; ROWS],
+            sums: &mut [[f32; LANES]; ROWS],
+        ) {
+            // SAFETY: whoever uses these loops has seen that the processor has AVX2.
+            unsafe { sum(weights, values, scales, sums) }
+        }
+    }
+
+    /// Inner products of `ROWS` rows with `LANES` others: sums of pairs in 16 bits, of those in 32.
+    macro_rules! products {
+        ($rows:expr, $lanes:expr, |$row:ident, $lane:ident| $multiply:expr) => {{
+            let [a, b, c, d, e, f]: [&[Quad]; ROWS] = $rows;
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
+            let rows = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+            for (lanes, (((((a, b), c), d), e), f)) in $lanes.iter().zip(rows) {
+                let lanes: [__m256i; 2] = bytemuck::cast(lanes.0);
+                for (&quad, sums) in [a, b, c, d, e, f].into_iter().zip(&mut sums) {
+                    let $row = _mm256_set1_epi32(bytemuck::cast(quad));
+                    for (sum, $lane) in sums.iter_mut().zip(lanes) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16($multiply, ones));
+                    }
+                }
+            }
+            sums
+        }};
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn weigh(
+        queries: [&[Quad]; ROWS],
+        keys: &[Lanes],
+        count: usize,
+        steps: &[f32; ROWS],
+        weights: &mut Weights,
+    ) -> [Top; ROWS] {
+        let mut products = [[_mm256_setzero_si256(); BLOCK / 8]; ROWS];
+        for (panel, keys) in keys.chunks_exact(queries[0].len()).enumerate() {
+            let tile = products!(queries, keys, |query, key| _mm256_maddubs_epi16(key, query));
+            for (products, tile) in products.iter_mut().zip(tile) {
+                products[2 * panel..][..2].copy_from_slice(&tile);
+            }
+        }
+        if count < BLOCK {
+            for products in &mut products {
+                let products: &mut [i32; BLOCK] = bytemuck::cast_mut(products);
+                products[count..].fill(i32::MIN / 2);
+            }
+        }
+        let mut tops = [Top::default(); ROWS];
+        let rows = products.iter().zip(steps).zip(weights).zip(&mut tops);
+        for (((products, &step), weights), top) in rows {
+            top.product = largest(products);
+            top.sum = powers(products, top.product, step, weights);
+            if count < BLOCK {
+                weights[count..].fill(0);
+                top.sum = weights.iter().copied().map(i32::from).sum();
+            }
+        }
+        tops
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn largest(products: &[__m256i; BLOCK / 8]) -> i32 {
+        let [a, b, c, d, e, f, g, h] = *products;
+        let (ab, cd) = (_mm256_max_epi32(a, b), _mm256_max_epi32(c, d));
+        let (ef, gh) = (_mm256_max_epi32(e, f), _mm256_max_epi32(g, h));
+        let all = _mm256_max_epi32(_mm256_max_epi32(ab, cd), _mm256_max_epi32(ef, gh));
+        let half = _mm256_extracti128_si256::<1>(all);
+        let four = _mm_max_epi32(_mm256_castsi256_si128(all), half);
+        let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
+        _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two)))
+    }
+
+    /// Writes the weights, and gives their sum.
+    #[target_feature(enable = "avx2")]
+    fn powers(
+        products: &[__m256i; BLOCK / 8],
+        highest: i32,
+        step: f32,
+        weights: &mut [u8; BLOCK],
+    ) -> i32 {
+        let (highest, step) = (_mm256_set1_epi32(highest), _mm256_set1_ps(step));
+        let (least, round) = (_mm256_set1_ps(LEAST), _mm256_set1_ps(ROUND));
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let (mut sums, mut bytes) = (_mm256_setzero_si256(), [_mm256_setzero_si256(); 2]);
+        for (bytes, products) in bytes.iter_mut().zip(products.as_chunks::<4>().0) {
+            let mut whole = *products;
+            for whole in &mut whole {
+                let power = _mm256_cvtepi32_ps(_mm256_sub_epi32(*whole, highest));
+                let power = _mm256_max_ps(_mm256_mul_ps(power, step), least);
+                let rounded = _mm256_add_ps(power, round);
+                let rest = _mm256_sub_ps(power, _mm256_sub_ps(rounded, round));
+                let mut value = _mm256_set1_ps(POWERS[0]);
+                for &power in &POWERS[1..] {
+                    value = _mm256_add_ps(_mm256_mul_ps(value, rest), _mm256_set1_ps(power));
+                }
+                let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(rounded));
+                let value = _mm256_add_epi32(_mm256_castps_si256(value), exponent);
+                let value = _mm256_mul_ps(_mm256_castsi256_ps(value), _mm256_set1_ps(MOST_WEIGHT));
+                *whole = _mm256_cvtps_epi32(value);
+            }
+            let [a, b, c, d] = whole;
+            let packed = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+            *bytes = _mm256_permutevar8x32_epi32(packed, order);
+            sums = _mm256_add_epi64(sums, _mm256_sad_epu8(*bytes, _mm256_setzero_si256()));
+        }
+        *weights = bytemuck::cast(bytes);
+        let sums: [i64; 4] = bytemuck::cast(sums);
+        sums.iter().sum::<i64>() as i32
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn sum(
+        weights: &Weights,
+        values: &[Lanes],
+        scales: &[f32; ROWS],
+        sums: &mut [[f32; LANES]; ROWS],
+    ) {
+        let [a, b, c, d, e, f] = weights;
+        let rows = [a, b, c, d, e, f].map(|row| row.as_chunks::<4>().0);
+        let tile = products!(rows, values, |weight, value| _mm256_maddubs_epi16(
+            weight, value
+        ));
+        for ((sums, tile), &scale) in sums.iter_mut().zip(tile).zip(scales) {
+            let mut lanes: [__m256; 2] = bytemuck::cast(*sums);
+            for (lanes, products) in lanes.iter_mut().zip(tile) {
+                let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(scale));
+                *lanes = _mm256_add_ps(*lanes, scaled);
+            }
+            *sums = bytemuck::cast(lanes);
+        }
+    }
+}
