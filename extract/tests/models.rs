@@ -90,6 +90,7 @@ fn embed(card: &ModelCard, size: u32, flavour: Flavour, pixels: &ArrayD<f32>) ->
 /// relative to that of the expected one.
 fn distance(found: &ArrayD<f32>, expected: &ArrayD<f32>) -> (f64, f64) {
     assert_eq!(found.shape(), expected.shape());
+    assert!(found.iter().all(|x| x.is_finite()));
     let width = *found.shape().last().unwrap();
     let rows = |array: &ArrayD<f32>| {
         let array = array.mapv(f64::from);

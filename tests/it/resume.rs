@@ -12,7 +12,8 @@ const SMALL_SHARDS: [&str; 4] = ["--batch-size", "2", "--shard-rows", "4"];
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    for precision in ["fp32", "int8"] {
+    // At 308 pixels a slice is a run, so that there are two sessions.
+    for (precision, size, images) in [("fp32", "56", 30), ("int8", "56", 30), ("int8", "308", 6)] {
         let extract = |threads| {
             let lab = Lab::new();
             let words = [
@@ -22,11 +23,12 @@ fn the_number_of_threads_changes_nothing() {
                 "--threads",
                 threads,
             ];
-            let words = [&SMALL_SHARDS[..], &words].concat();
-            lab.extract("manifest", &lab.manifest(30), &words).expect(0);
-            snapshot(&lab.cache())
+            let words = [&SMALL_SHARDS[..], &["--image-size", size], &words].concat();
+            lab.extract("manifest", &lab.manifest(images), &words)
+                .expect(0);
+            snapshot(&lab.cache().with_file_name(format!("tiny-vit@{size}")))
         };
-        assert!(extract("1") == extract("7"), "{precision}");
+        assert!(extract("1") == extract("7"), "{precision} {size}");
     }
 }
 

@@ -52,7 +52,7 @@ impl Operator for Attention {
             .get("num_heads")
             .ok_or_else(|| missing("num_heads"))?;
         Ok(AttentionKernel {
-            heads: usize::try_from(heads).unwrap_or(0).max(1),
+            heads: usize::try_from(heads).map_err(|_| missing("num_heads"))?,
             scale: context.get("scale").ok_or_else(|| missing("scale"))?,
             rooms: Arc::clone(&self.rooms),
         })
@@ -85,7 +85,9 @@ impl Kernel for AttentionKernel {
             return Err(wrong());
         };
         let [batch, tokens, columns] = [batch, tokens, columns].map(|length| length as usize);
-        if shape != key_shape || shape != value_shape || columns % self.heads != 0 {
+        // Nothing in `par_for` may panic: it is called from C.
+        let fits = columns > 0 && tokens > 0 && columns.checked_rem(self.heads) == Some(0);
+        if shape != key_shape || shape != value_shape || !fits {
             return Err(wrong());
         }
         let mut output = context.output(0, shape.to_vec())?.ok_or_else(missing)?;

@@ -82,13 +82,8 @@ impl Backbone {
         check_layers(card, &options)?;
         let plan = Plan::of(card, &options)?;
         let open = |&threads: &usize| Runner::open(runtime, card, exported, &options, threads);
-        // The first session that knows a domain of operators enters it in a table that has no lock.
-        let alone = usize::from(session::has_own_operators(&options));
-        let (first, others) = plan.threads.split_at(alone);
-        let mut runners = in_parallel(first.iter(), open)?;
-        runners.extend(in_parallel(others.iter(), open)?);
         Ok(Backbone {
-            runners,
+            runners: in_parallel(plan.threads.iter(), open)?,
             exported: exported.clone(),
             plan,
             options,

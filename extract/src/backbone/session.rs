@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use cache::{LayerShape, Tokens};
 use ort::session::Session;
@@ -12,6 +13,10 @@ use super::device::{self, Precision, Provider};
 use super::{BackboneOptions, INPUT, Runtime, attention, load_error, plan, wrong_output};
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
+
+/// Whether ONNX Runtime knows the domain of our operators. A session that is opened reads its table of
+/// domains, or adds to it, without a lock of its own.
+static DOMAINS: RwLock<bool> = RwLock::new(false);
 
 pub(super) fn open(
     runtime: &Runtime,
@@ -40,18 +45,22 @@ pub(super) fn open(
         .map_err(|e| load_error(file)(e.into()))?
         .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
         .map_err(|e| load_error(file)(e.into()))?;
-    if has_own_operators(options) {
+    let has_own = device.precision == Precision::Int8;
+    if has_own {
         let operators = attention::operators().map_err(load_error(file))?;
         builder = builder
             .with_operators(operators)
             .map_err(|e| load_error(file)(e.into()))?;
     }
+    let known = || DOMAINS.read().unwrap_or_else(PoisonError::into_inner);
+    if has_own && !*known() {
+        let mut known = DOMAINS.write().unwrap_or_else(PoisonError::into_inner);
+        let session = builder.commit_from_file(file).map_err(load_error(file))?;
+        *known = true;
+        return Ok(session);
+    }
+    let _reading = known();
     builder.commit_from_file(file).map_err(load_error(file))
-}
-
-/// Whether the graph has operators that ONNX Runtime does not have.
-pub(super) fn has_own_operators(options: &BackboneOptions) -> bool {
-    options.device.precision == Precision::Int8
 }
 
 /// What ONNX Runtime says without where in its source it says so.

@@ -8,6 +8,8 @@ const OPSET: i64 = 20;
 const IR_VERSION: i64 = 9;
 /// Where the operators are that only this program has.
 pub const DOMAIN: &str = "slicebank";
+/// To be raised when what they compute changes: graphs and their hashes in caches change with it.
+const DOMAIN_VERSION: i64 = 1;
 /// Of these, attention in 8-bit integers.
 pub const ATTENTION: &str = "Int8Attention";
 
@@ -174,7 +176,7 @@ impl Graph {
         };
         let mut opset_import = vec![opset("", OPSET), opset("com.microsoft", 1)];
         if self.nodes.iter().any(|node| node.domain == DOMAIN) {
-            opset_import.push(opset(DOMAIN, 1));
+            opset_import.push(opset(DOMAIN, DOMAIN_VERSION));
         }
         let about = about.iter().map(|(key, value)| onnx::Entry {
             key: key.to_string(),

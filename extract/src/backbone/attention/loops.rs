@@ -53,6 +53,7 @@ pub(super) fn exp2(x: f32) -> f32 {
     f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
+/// All give the same bits: the same operations in the same order, multiplications and additions apart.
 pub(super) trait Loops {
     /// Begins to load a row that is wanted soon.
     fn fetch(row: &[f32]);
@@ -220,6 +221,7 @@ pub(super) mod x86 {
         if count < BLOCK {
             for products in &mut products {
                 let products: &mut [i32; BLOCK] = bytemuck::cast_mut(products);
+                // Half, so that the highest can be subtracted.
                 products[count..].fill(i32::MIN / 2);
             }
         }
