@@ -5,6 +5,8 @@
 
 mod head;
 mod loops;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +14,7 @@ use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDom
 use ort::operator::{OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use self::head::Head;
+use self::head::Room;
 use crate::export::{ATTENTION, DOMAIN};
 
 /// The operators of our own.
@@ -29,7 +31,7 @@ struct Attention {
 
 /// Room that no thread needs at present, for all nodes of a session, so that it stays in the
 /// processor's cache.
-type Rooms = Arc<Mutex<Vec<Head>>>;
+type Rooms = Arc<Mutex<Vec<Room>>>;
 
 impl Operator for Attention {
     type Kernel<'a> = AttentionKernel;
@@ -93,10 +95,6 @@ impl Kernel for AttentionKernel {
         let mut output = context.output(0, shape.to_vec())?.ok_or_else(missing)?;
         let (_, output) = output.try_extract_tensor_mut::<f32>()?;
         let inputs = [queries, keys, values];
-        if !inputs.into_iter().all(are_finite) {
-            output.fill(f32::NAN);
-            return Ok(());
-        }
         let width = columns / self.heads;
         let output = Mutex::new(output);
         context.par_for(batch * self.heads, 0, |index| {
@@ -104,7 +102,7 @@ impl Kernel for AttentionKernel {
             let first = slice * tokens * columns + head * width;
             let room = locked(&self.rooms).pop();
             let room = room.filter(|room| room.shape() == [tokens, width]);
-            let mut room = room.unwrap_or_else(|| Head::new(tokens, width));
+            let mut room = room.unwrap_or_else(|| Room::new(tokens, width));
             let attended = room.attend(inputs.map(|input| &input[first..]), columns, self.scale);
             let rows = attended.chunks_exact(width);
             for (to, row) in locked(&output)[first..].chunks_mut(columns).zip(rows) {
@@ -113,11 +111,6 @@ impl Kernel for AttentionKernel {
             locked(&self.rooms).push(room);
         })
     }
-}
-
-/// Without a way out at each number, which would be slow.
-fn are_finite(numbers: &[f32]) -> bool {
-    numbers.iter().fold(true, |all, x| all & x.is_finite())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

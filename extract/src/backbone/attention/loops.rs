@@ -54,13 +54,14 @@ pub(super) fn exp2(x: f32) -> f32 {
 }
 
 /// All give the same bits: the same operations in the same order, multiplications and additions apart.
-pub(super) trait Loops {
+pub(super) trait Loops: Copy {
     /// Begins to load a row that is wanted soon.
-    fn fetch(row: &[f32]);
+    fn fetch(self, row: &[f32]);
 
     /// `2^((product - highest) * step)` of queries `[ROWS, D / 4]`, which are signed, and the first
     /// `count` of a block of keys `[BLOCK / LANES, D / 4]`, in parts of `MOST_WEIGHT`.
     fn weigh(
+        self,
         queries: [&[Quad]; ROWS],
         keys: &[Lanes],
         count: usize,
@@ -70,6 +71,7 @@ pub(super) trait Loops {
 
     /// Adds to `sums` those of a block's values, which are signed, times their weights and a scale.
     fn sum(
+        self,
         weights: &Weights,
         values: &[Lanes],
         scales: &[f32; ROWS],
@@ -77,12 +79,14 @@ pub(super) trait Loops {
     );
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Portable;
 
 impl Loops for Portable {
-    fn fetch(_: &[f32]) {}
+    fn fetch(self, _: &[f32]) {}
 
     fn weigh(
+        self,
         queries: [&[Quad]; ROWS],
         keys: &[Lanes],
         count: usize,
@@ -113,6 +117,7 @@ impl Loops for Portable {
     }
 
     fn sum(
+        self,
         weights: &Weights,
         values: &[Lanes],
         scales: &[f32; ROWS],
@@ -147,12 +152,19 @@ pub(super) mod x86 {
         BLOCK, LANES, LEAST, Lanes, Loops, MOST_WEIGHT, POWERS, Quad, ROUND, ROWS, Top, Weights,
     };
 
-    /// To be used only where the processor has AVX2.
-    pub(in crate::backbone::attention) struct Avx2;
+    /// There is one only where the processor has AVX2.
+    #[derive(Clone, Copy)]
+    pub(in crate::backbone::attention) struct Avx2(());
+
+    impl Avx2 {
+        pub(in crate::backbone::attention) fn detected() -> Option<Avx2> {
+            is_x86_feature_detected!("avx2").then_some(Avx2(()))
+        }
+    }
 
     impl Loops for Avx2 {
         #[inline(always)]
-        fn fetch(row: &[f32]) {
+        fn fetch(self, row: &[f32]) {
             for line in row.chunks(16) {
                 // SAFETY: a hint, which reads nothing.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
@@ -161,24 +173,26 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn weigh(
+            self,
             queries: [&[Quad]; ROWS],
             keys: &[Lanes],
             count: usize,
             steps: &[f32; ROWS],
             weights: &mut Weights,
         ) -> [Top; ROWS] {
-            // SAFETY: whoever uses these loops has seen that the processor has AVX2.
+            // SAFETY: there is an `Avx2` only where the processor has it.
             unsafe { weigh(queries, keys, count, steps, weights) }
         }
 
         #[inline(always)]
         fn sum(
+            self,
             weights: &Weights,
             values: &[Lanes],
             scales: &[f32; ROWS],
             sums: &mut [[f32; LANES]; ROWS],
         ) {
-            // SAFETY: whoever uses these loops has seen that the processor has AVX2.
+            // SAFETY: there is an `Avx2` only where the processor has it.
             unsafe { sum(weights, values, scales, sums) }
         }
     }
