@@ -309,6 +309,16 @@ pub enum Error {
         /// The class.
         class: String,
     },
+    /// Slices of a volume are of different classes where one is to be predicted.
+    #[error(
+        "`{path}`: the slices of the sample `{sample}` are of different classes, expected one class per volume\nhint: measure slices with `--unit slice`"
+    )]
+    VolumeLabels {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The sample.
+        sample: String,
+    },
     /// A patient has several labels where one is to be predicted.
     #[error(
         "patient `{patient}`: has cases of different classes, expected one class per patient\nhint: leave out --per-patient"

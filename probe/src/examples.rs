@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use self::read::{features, members, views};
+use self::read::{features, members, targets, views};
 use crate::Error;
 use crate::control::{self, Control};
 use crate::probes::linear::Columns;
@@ -187,9 +187,11 @@ impl Examples {
             None => (reader.slices()?, None),
         };
         let unit = selection.unit.unwrap_or_else(|| Unit::of(&slices));
-        let used = |&row: &usize| !selection.labelled || !is_blank(&slices[row].labels);
-        let used: Vec<usize> = (0..slices.len()).filter(used).collect();
-        let members = members(&slices, &used, unit);
+        let is_labelled = |&row: &usize| !is_blank(&slices[row].labels);
+        let mut members = members(&slices, unit);
+        if selection.labelled {
+            members.retain(|rows| rows.iter().any(is_labelled));
+        }
         let (features, columns) = match selection.control {
             Some((Control::MetadataOnly, _)) => {
                 control::metadata(&slices, &members, &selection.tokens)
@@ -197,14 +199,13 @@ impl Examples {
             _ => features(reader, selection, &slices, &members)?,
         };
         let firsts: Vec<usize> = members.iter().map(|rows| rows[0]).collect();
-        let classes = meta.classes.len();
-        let targets = match selection.labelled {
-            true => {
-                let kind = (meta.task, classes);
-                Targets::of(path, kind, &slices, &firsts, selection.uncertain)?
-            }
-            false => Targets::states(classes, &slices, &firsts),
-        };
+        let targets = targets(
+            path,
+            (meta.task, meta.classes.len()),
+            &slices,
+            &members,
+            selection,
+        )?;
         let rows = views(&slices, &firsts, unit);
         let case = |rows: &Vec<usize>| {
             let slice = &slices[firsts[rows[0]]];

@@ -38,8 +38,9 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// A case per patient: scores are the means over the patient's cases; a class is present if it is
-    /// in one of them, not known if it is known in none. A case without a patient stands for itself.
+    /// A case per patient: scores are the means over the patient's cases; a class is present if any of
+    /// them has it, else unknown if it is unknown for any, else absent. A case without a patient
+    /// stands for itself.
     ///
     /// # Errors
     ///
@@ -50,48 +51,24 @@ impl Predictions {
         for (index, case) in self.cases.iter().enumerate() {
             patients.entry(case.cluster()).or_default().push(index);
         }
-        let groups: Vec<&Vec<usize>> = patients.values().collect();
+        let groups: Vec<Vec<usize>> = patients.into_values().collect();
         let mut scores = Array2::zeros((groups.len(), self.scores.ncols()));
         for (mut row, group) in scores.outer_iter_mut().zip(&groups) {
             let mean = self.scores.select(Axis(0), group).mean_axis(Axis(0));
             row.assign(&mean.unwrap_or_default());
         }
-        let case = |group: &&Vec<usize>| Case {
+        let targets = self.targets.merged(&groups);
+        let case = |group: &Vec<usize>| Case {
             slice: None,
             ..self.cases[group[0]].clone()
         };
         Ok(Predictions {
             scores,
-            targets: self.targets_of(&groups)?,
+            targets: targets.map_err(|group| Error::PatientLabels {
+                patient: self.cases[groups[group][0]].cluster().into(),
+            })?,
             cases: groups.iter().map(case).collect(),
         })
-    }
-
-    fn targets_of(&self, groups: &[&Vec<usize>]) -> Result<Targets, Error> {
-        match &self.targets {
-            Targets::Single(labels) => {
-                let label = |group: &&Vec<usize>| {
-                    let label = labels[group[0]];
-                    match group.iter().all(|&case| labels[case] == label) {
-                        true => Ok(label),
-                        false => Err(Error::PatientLabels {
-                            patient: self.cases[group[0]].cluster().into(),
-                        }),
-                    }
-                };
-                Ok(Targets::Single(
-                    groups.iter().map(label).collect::<Result<_, _>>()?,
-                ))
-            }
-            Targets::Multi(present) => {
-                let any = |(group, class): (usize, usize)| {
-                    let states = groups[group].iter().map(|&case| present[[case, class]]);
-                    states.max().flatten()
-                };
-                let shape = (groups.len(), present.ncols());
-                Ok(Targets::Multi(Array2::from_shape_fn(shape, any)))
-            }
-        }
     }
 
     /// Writes a row per case: `sample`, `slice`, `patient`, then `target/CLASS` and `score/CLASS` for

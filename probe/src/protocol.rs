@@ -3,6 +3,7 @@
 use cache::Split;
 use serde::{Deserialize, Serialize};
 
+use crate::probes::knn::Whole;
 use crate::probes::linear::Reduction;
 use crate::targets::Uncertain;
 
@@ -46,6 +47,14 @@ impl Protocol {
         match self {
             Protocol::Paper => Split::Test,
             Protocol::Strict => Split::Val,
+        }
+    }
+
+    /// The neighbours in whose weight a class has a share, by the softmax vote for exclusive classes.
+    pub fn whole(self) -> Whole {
+        match self {
+            Protocol::Paper => Whole::LargestK,
+            Protocol::Strict => Whole::OwnK,
         }
     }
 

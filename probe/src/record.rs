@@ -41,9 +41,9 @@ pub struct RunRecord {
     /// Hash of the named split's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_sha256: Option<String>,
-    /// Examples fitted on.
+    /// Examples fitted on, of the kind that `params.unit` names: slices or volumes.
     pub n_train: usize,
-    /// Examples evaluated.
+    /// Cases measured, of the kind that `params.measured_unit` names: slices, volumes or patients.
     pub n_test: usize,
     /// Whether a patient's examples were measured as one.
     pub per_patient: bool,

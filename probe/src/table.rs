@@ -1,5 +1,8 @@
 //! Records as tables for people.
 
+use std::collections::BTreeSet;
+
+use cache::counted;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::{Map, Value};
 
@@ -54,7 +57,10 @@ pub fn summary(records: &[RunRecord]) -> String {
             record.protocol.clone(),
             setting(record),
             record.n_train.to_string(),
-            record.n_test.to_string(),
+            match record.per_patient {
+                true => counted(record.n_test, "patient"),
+                false => record.n_test.to_string(),
+            },
         ];
         row.extend(
             columns
@@ -67,7 +73,28 @@ pub fn summary(records: &[RunRecord]) -> String {
         row.push(format!("{:.1}", record.seconds));
         row
     });
-    render(header.map(String::from).collect(), rows, 4)
+    let mut text = render(header.map(String::from).collect(), rows, 4);
+    for line in records
+        .iter()
+        .filter_map(without_auroc)
+        .collect::<BTreeSet<_>>()
+    {
+        text += "\n";
+        text += &line;
+    }
+    text
+}
+
+/// A line that names the classes without AUROC.
+fn without_auroc(record: &RunRecord) -> Option<String> {
+    let classes = record.metrics.get("auroc_undefined")?.as_array()?;
+    let classes: Vec<_> = classes.iter().filter_map(Value::as_str).collect();
+    Some(format!(
+        "{}, {}: no positive or no negative case, and so no AUROC, of {}",
+        record.dataset,
+        record.split,
+        classes.join(", ")
+    ))
 }
 
 fn first_of(record: &RunRecord, names: &[&'static str]) -> Option<&'static str> {
@@ -136,7 +163,8 @@ pub fn per_class(records: &[RunRecord]) -> Option<String> {
     let mut header = vec!["class".to_owned()];
     header.extend(positives.map(|_| "positives".to_owned()));
     header.extend(columns.iter().map(|(header, _)| header.clone()));
-    let rows = first.keys().map(|class| {
+    let all = positives.and_then(Value::as_object);
+    let rows = all.unwrap_or(first).keys().map(|class| {
         let mut row = vec![class.clone()];
         row.extend(positives.map(|counts| counts[class.as_str()].to_string()));
         row.extend(columns.iter().map(|(_, values)| {
@@ -195,7 +223,11 @@ pub fn comparisons(found: &[Comparison]) -> String {
 }
 
 fn p_value(p: Option<f64>) -> String {
-    p.map_or_else(|| "-".into(), |p| format!("{p:.3}"))
+    match p {
+        Some(p) if p < 0.001 => "<0.001".into(),
+        Some(p) => format!("{p:.3}"),
+        None => "-".into(),
+    }
 }
 
 fn decimals(value: Option<f64>, places: usize) -> String {

@@ -106,6 +106,36 @@ impl Targets {
         labels.collect::<Option<_>>().map(Targets::Single)
     }
 
+    /// Those of groups of examples, one row per group.
+    ///
+    /// Single-label: the class that the examples share. Multi-label: a class is present if any
+    /// example has it, else unknown if it is unknown for any, else absent.
+    ///
+    /// # Errors
+    ///
+    /// The number of the first group whose examples are of different classes.
+    pub(crate) fn merged(&self, groups: &[Vec<usize>]) -> Result<Targets, usize> {
+        match self {
+            Targets::Single(labels) => {
+                let shared = |(number, group): (usize, &Vec<usize>)| {
+                    let label = labels[group[0]];
+                    let is_shared = group.iter().all(|&example| labels[example] == label);
+                    is_shared.then_some(label).ok_or(number)
+                };
+                let labels = groups.iter().enumerate().map(shared);
+                labels.collect::<Result<_, _>>().map(Targets::Single)
+            }
+            Targets::Multi(states) => {
+                let merged = |(group, class): (usize, usize)| {
+                    let group: &Vec<usize> = &groups[group];
+                    any_present(group.iter().map(|&example| states[[example, class]]))
+                };
+                let shape = (groups.len(), states.ncols());
+                Ok(Targets::Multi(Array2::from_shape_fn(shape, merged)))
+            }
+        }
+    }
+
     /// Number of examples.
     pub fn len(&self) -> usize {
         match self {
@@ -145,6 +175,16 @@ impl Uncertain {
             _ => Some(false),
         }
     }
+}
+
+/// Present if any state is, else unknown if any is, else absent.
+fn any_present(states: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let merged = states.reduce(|a, b| match (a, b) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (None, _) | (_, None) => None,
+        _ => Some(false),
+    });
+    merged.flatten()
 }
 
 /// Whether nothing is known of the slice's classes.
@@ -227,6 +267,23 @@ mod tests {
             Uncertain::Absent,
         );
         assert!(matches!(few, Err(Error::Label { .. })));
+    }
+
+    #[test]
+    fn a_group_has_a_class_that_any_example_has_and_one_class_where_they_are_exclusive() {
+        let (yes, no) = (Some(true), Some(false));
+        let states = array![
+            [no, no, no, None],
+            [yes, no, None, None],
+            [None, no, no, None]
+        ];
+        let merged = Targets::Multi(states).merged(&[vec![0, 1, 2], vec![0]]);
+        let expected = array![[yes, no, None, None], [no, no, no, None]];
+        assert_eq!(merged, Ok(Targets::Multi(expected)));
+        let labels = Targets::Single(vec![1, 1, 0]);
+        let groups = [vec![0, 1], vec![2]];
+        assert_eq!(labels.merged(&groups), Ok(Targets::Single(vec![1, 0])));
+        assert_eq!(labels.merged(&[vec![0], vec![1, 2]]), Err(1));
     }
 
     #[test]

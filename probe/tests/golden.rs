@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 use probe::examples::Case;
 use probe::metrics::measures::{Measures, Scored};
 use probe::predictions::Predictions;
-use probe::probes::knn::{self, Classes, Vote};
+use probe::probes::knn::{self, Classes, Vote, Whole};
 use probe::probes::ml_knn::MlKnn;
 use probe::probes::search::neighbours;
 use probe::targets::Targets;
@@ -138,7 +138,7 @@ fn softmax_votes_equal_the_reference() {
     let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
     let (labels, classes) = (labels.as_slice(), 5);
     let classes = Classes::Single { labels, classes };
-    let vote = Vote::Softmax { temperature: 0.07 };
+    let vote = (Vote::Softmax { temperature: 0.07 }, Whole::LargestK);
     let scores = knn::scores(search, classes, test.view(), &ks, vote);
     expected.check(&scores, &Targets::Single(test_labels));
 }
@@ -158,7 +158,13 @@ fn majority_and_distance_votes_equal_scikit_learn() {
         (Vote::Distance, single, golden.distance_single),
         (Vote::Distance, multi, golden.distance_multi),
     ] {
-        let found = knn::scores(search, classes, test.view(), &golden.ks, vote);
+        let found = knn::scores(
+            search,
+            classes,
+            test.view(),
+            &golden.ks,
+            (vote, Whole::OwnK),
+        );
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             let expected = matrix(expected);

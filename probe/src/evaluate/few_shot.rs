@@ -125,11 +125,12 @@ fn draw(
     if task.check().is_err() {
         fitted.warnings.push("a draw holds one class only".into());
     }
-    let predictions = task.predictions(fitted.scores.clone())?;
+    let predictions = task.predictions(&task.parts.test, fitted.scores.clone())?;
     let confidence = settings.confidence.as_ref();
     let measures = task.measure(&predictions, &fitted, confidence.filter(|_| one_draw))?;
+    let measured = (predictions.cases.len(), measures);
     Ok(Evaluated {
-        record: task.record("few-shot", "", &fitted, measures),
+        record: task.record("few-shot", "", &fitted, measured),
         predictions,
         head: fitted.head,
     })
@@ -171,12 +172,21 @@ fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &Probe) -> E
     first
 }
 
-/// Means of the numbers that all draws have, and their standard deviations with the draws' values.
+/// Means of the numbers that all draws have, and their standard deviations with the draws' values;
+/// beside the means, what else is equal in all draws.
 pub(crate) fn spread(draws: &[Map<String, Value>]) -> (Map<String, Value>, Map<String, Value>) {
     let (mut means, mut spread) = (Map::new(), Map::new());
     for name in draws[0].keys() {
         let found: Option<Vec<f64>> = draws.iter().map(|draw| draw.get(name)?.as_f64()).collect();
-        let Some(found) = found else { continue };
+        let Some(found) = found else {
+            if draws
+                .iter()
+                .all(|draw| draw.get(name) == draws[0].get(name))
+            {
+                means.insert(name.clone(), draws[0][name].clone());
+            }
+            continue;
+        };
         let mean = found.iter().sum::<f64>() / found.len() as f64;
         let squares: f64 = found.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (found.len() - 1) as f64).sqrt();

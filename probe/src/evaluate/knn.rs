@@ -10,7 +10,7 @@ use crate::Error;
 use crate::examples::Tokens;
 use crate::metrics::measures::Scored;
 use crate::probes::hnsw::{HnswIndex, HnswOptions};
-use crate::probes::knn::{self, Classes, Vote};
+use crate::probes::knn::{self, Classes, Vote, Whole};
 use crate::probes::ml_knn::{self, MlKnn};
 use crate::probes::search::{Index, Neighbours};
 use crate::targets::Targets;
@@ -142,6 +142,14 @@ impl Search<'_> {
         is_multi_label && self.options.vote.is_none()
     }
 
+    /// The vote where an example is of one class.
+    fn single_vote(&self) -> (Vote, Whole) {
+        match self.options.vote.unwrap_or(SOFTMAX) {
+            vote @ Vote::Softmax { .. } => (vote, self.task.settings.protocol.whole()),
+            vote => (vote, Whole::OwnK),
+        }
+    }
+
     /// The most neighbours that `examples` training examples have.
     fn most(&self, examples: usize) -> usize {
         examples - usize::from(self.exclude_self && self.is_ml_knn())
@@ -218,14 +226,14 @@ impl Search<'_> {
             Targets::Single(labels) => {
                 let (labels, classes) = (labels.as_slice(), self.task.classes());
                 let classes = Classes::Single { labels, classes };
-                let vote = self.options.vote.unwrap_or(SOFTMAX);
-                knn::scores(search, classes, queries, ks, vote)
+                knn::scores(search, classes, queries, ks, self.single_vote())
             }
             Targets::Multi(present) => {
                 let present = present.mapv(|state| state == Some(true));
                 match self.options.vote {
                     Some(vote) => {
-                        knn::scores(search, Classes::Multi(present.view()), queries, ks, vote)
+                        let classes = Classes::Multi(present.view());
+                        knn::scores(search, classes, queries, ks, (vote, Whole::OwnK))
                     }
                     None => MlKnn::fit(search, keys, present.view(), ks, !self.exclude_self)
                         .scores(queries),
@@ -248,6 +256,15 @@ impl Search<'_> {
         found.iter().map(auroc).collect()
     }
 
+    /// Number of neighbours in whose softmax weight a class has a share.
+    fn normalised_over(&self, k: usize, ks: &[usize]) -> usize {
+        let is_single_label = matches!(self.task.examples.targets, Targets::Single(_));
+        match self.single_vote() {
+            (_, Whole::LargestK) if is_single_label => ks.iter().copied().max().unwrap_or(k),
+            _ => k,
+        }
+    }
+
     fn params(&self, k: usize, ks: &[usize], recall: Option<f64>) -> Map<String, Value> {
         let options = self.options;
         let own = match options.vote {
@@ -260,7 +277,7 @@ impl Search<'_> {
                 Vote::Softmax { temperature } => json!({
                     "vote": "softmax",
                     "temperature": temperature,
-                    "k_max": ks.iter().max(),
+                    "normalised_over": self.normalised_over(k, ks),
                 }),
                 Vote::Majority => json!({"vote": "majority"}),
                 Vote::Distance => json!({"vote": "distance"}),

@@ -184,9 +184,10 @@ pub fn evaluate(
     let warnings = task.lint();
     let measured = fitted.into_iter().map(|mut fitted| {
         fitted.warnings.extend(warnings.iter().cloned());
-        let predictions = task.predictions(fitted.scores.clone())?;
+        let predictions = task.predictions(&task.parts.test, fitted.scores.clone())?;
         let measures = task.measure(&predictions, &fitted, settings.confidence.as_ref())?;
-        let mut record = task.record(probe.name(), &key, &fitted, measures);
+        let n_test = predictions.cases.len();
+        let mut record = task.record(probe.name(), &key, &fitted, (n_test, measures));
         record.seconds = start.elapsed().as_secs_f64();
         Ok(Evaluated {
             record,
@@ -206,20 +207,17 @@ impl Task<'_> {
         &self.reader.meta().classes
     }
 
-    /// Scores of the evaluated part, beside what is true of it.
-    fn predictions(&self, scores: Array2<f64>) -> Result<Predictions, Error> {
-        let predictions = self.of(&self.parts.test, scores);
-        match self.settings.per_patient {
-            true => predictions.per_patient(),
-            false => Ok(predictions),
-        }
-    }
-
-    fn of(&self, part: &[usize], scores: Array2<f64>) -> Predictions {
-        Predictions {
+    /// Scores `[N, C]` of a part's examples beside their targets; of patients where those are
+    /// measured.
+    fn predictions(&self, part: &[usize], scores: Array2<f64>) -> Result<Predictions, Error> {
+        let predictions = Predictions {
             scores,
             targets: self.examples.truth(part),
             cases: self.examples.cases(part),
+        };
+        match self.settings.per_patient {
+            true => predictions.per_patient(),
+            false => Ok(predictions),
         }
     }
 
@@ -230,9 +228,14 @@ impl Task<'_> {
         linear_probes::probabilities(logits, targets, self.classes(), by_sigmoid)
     }
 
-    /// Checks the scores of a part.
+    /// What a part's scores `[N, C]` are measured by, and settings and thresholds chosen by: cases
+    /// are patients where those are measured, else examples.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scored::new`], and [`Error::PatientLabels`].
     pub(crate) fn scored(&self, part: &[usize], scores: Array2<f64>) -> Result<Scored, Error> {
-        Scored::new(&self.of(part, scores))
+        Scored::new(&self.predictions(part, scores)?)
     }
 
     fn measure(
@@ -262,15 +265,22 @@ impl Task<'_> {
         }
     }
 
-    fn record(&self, probe: &str, key: &str, fitted: &Fitted, measures: Measures) -> RunRecord {
+    /// The record of `n_test` cases with their measures.
+    fn record(
+        &self,
+        probe: &str,
+        key: &str,
+        fitted: &Fitted,
+        (n_test, measures): (usize, Measures),
+    ) -> RunRecord {
         let mut params = fitted.params.clone();
         params.insert("train".into(), join(&self.parts.fitted_on).into());
         RunRecord {
             probe: probe.into(),
             setting: fitted.setting.clone(),
-            params: with_examples(params, self.examples, self.settings.pool),
+            params: with_examples(params, self.examples, self.settings),
             n_train: fitted.n_train,
-            n_test: self.parts.test.len(),
+            n_test,
             chosen: fitted.choice.map(|choice| choice.is_chosen),
             chosen_on: fitted.choice.map(|choice| choice.on.name().into()),
             metrics: measures.values,
@@ -286,14 +296,21 @@ impl Task<'_> {
     }
 }
 
-/// Parameters, and what the examples are.
+/// Parameters, and what the examples and the measured cases are.
 fn with_examples(
     mut params: Map<String, Value>,
     examples: &Examples,
-    pool: Pool,
+    settings: &Settings,
 ) -> Map<String, Value> {
-    params.insert("unit".into(), examples.unit.name().into());
-    params.insert("pool".into(), pool.name().into());
+    let unit = examples.unit.name();
+    let measured = if settings.per_patient {
+        "patient"
+    } else {
+        unit
+    };
+    params.insert("unit".into(), unit.into());
+    params.insert("measured_unit".into(), measured.into());
+    params.insert("pool".into(), settings.pool.name().into());
     params
 }
 

@@ -67,8 +67,8 @@ pub fn predict(
     let mut record = RunRecord {
         probe: "predict".into(),
         setting: format!("head of {}", about.dataset),
-        params: with_examples(params(about, file), &examples, about.pool),
-        n_test: part.len(),
+        params: with_examples(params(about, file), &examples, settings),
+        n_test: predictions.cases.len(),
         metrics: measures.values,
         ci: measures.ci,
         warnings: warnings(has_classes, labelled.as_ref(), predictions.cases.len()),

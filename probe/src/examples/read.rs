@@ -1,25 +1,27 @@
 //! Rows of features out of a cache.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use cache::{CacheReader, SliceMeta};
+use cache::{CacheReader, SliceMeta, Task};
 use half::f16;
 use ndarray::{Array2, s};
 
 use super::{Selection, Unit};
 use crate::Error;
 use crate::probes::linear::Columns;
+use crate::targets::{Targets, is_blank};
 
-/// Which of the slices `used` make up each row: one, or those of a sample with the same view.
-pub(super) fn members(slices: &[SliceMeta], used: &[usize], unit: Unit) -> Vec<Vec<usize>> {
+/// The slices that make up each row: one, or those of a sample with the same view.
+pub(super) fn members(slices: &[SliceMeta], unit: Unit) -> Vec<Vec<usize>> {
     if unit == Unit::Slice {
-        return used.iter().map(|&row| vec![row]).collect();
+        return (0..slices.len()).map(|row| vec![row]).collect();
     }
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut place: BTreeMap<(&str, u16), usize> = BTreeMap::new();
-    for &row in used {
+    for (row, slice) in slices.iter().enumerate() {
         let next = members.len();
-        let key = (slices[row].sample.as_str(), slices[row].view);
+        let key = (slice.sample.as_str(), slice.view);
         match *place.entry(key).or_insert(next) {
             at if at == next => members.push(vec![row]),
             at => members[at].push(row),
@@ -44,6 +46,35 @@ pub(super) fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<V
         rows.sort_by_key(|&row| slices[firsts[row]].view);
     }
     examples
+}
+
+/// The rows' targets, out of those of their slices. Slices without labels do not count beside
+/// others that have some.
+pub(super) fn targets(
+    path: &Path,
+    kind: (Task, usize),
+    slices: &[SliceMeta],
+    members: &[Vec<usize>],
+    selection: &Selection,
+) -> Result<Targets, Error> {
+    let (mut rows, mut groups) = (Vec::new(), Vec::with_capacity(members.len()));
+    for members in members {
+        let first = rows.len();
+        let labelled = |row: &&usize| !is_blank(&slices[**row].labels);
+        rows.extend(members.iter().filter(labelled));
+        if rows.len() == first {
+            rows.extend(members);
+        }
+        groups.push((first..rows.len()).collect());
+    }
+    let targets = match selection.labelled {
+        true => Targets::of(path, kind, slices, &rows, selection.uncertain)?,
+        false => Targets::states(kind.1, slices, &rows),
+    };
+    targets.merged(&groups).map_err(|row| Error::VolumeLabels {
+        path: path.into(),
+        sample: slices[members[row][0]].sample.clone(),
+    })
 }
 
 /// The rows' features `[R, F]`, a token at a time.

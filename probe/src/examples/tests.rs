@@ -44,10 +44,10 @@ fn views_of_an_example_stand_together_the_plain_one_first() {
         slice("a", 1, 1, 1),
     ];
     let used = [0, 1, 2, 3];
-    let slice_rows = members(&slices, &used, Unit::Slice);
+    let slice_rows = members(&slices, Unit::Slice);
     assert_eq!(slice_rows, [[0], [1], [2], [3]]);
     assert_eq!(views(&slices, &used, Unit::Slice), [[1, 0], [2, 3]]);
-    let volume_rows = members(&slices, &used, Unit::Volume);
+    let volume_rows = members(&slices, Unit::Volume);
     assert_eq!(volume_rows, [[0, 3], [1, 2]]);
     assert_eq!(views(&slices, &[0, 1], Unit::Volume), [[1, 0]]);
 }

@@ -1,6 +1,7 @@
 //! Do scores mean probabilities?
 //!
-//! A score is none if it lies outside of 0 to 1 by more than rounding does (1e-6).
+//! A score is no probability if it lies outside of 0 to 1, and scores of exclusive classes are none
+//! if they do not add up to 1, by more than rounding does (1e-6).
 
 use ndarray::Axis;
 
@@ -9,6 +10,10 @@ use super::scored::{SingleLabel, Weights, first_highest};
 
 /// Bins of equal width between 0 and 1.
 const BINS: usize = 15;
+
+/// How far above an edge of a bin, in widths of a bin, a score may lie by rounding: a score that is
+/// computed as a sum or a quotient misses its exact value by about 1e-15.
+const EDGE: f64 = 1e-9;
 
 /// How far a score may lie beyond 0 or 1 by rounding.
 const SLACK: f64 = 1e-6;
@@ -44,7 +49,7 @@ pub fn brier(class: &Ranked, weights: &Weights) -> Option<f64> {
 
 /// Calibration of a class: how far its score is from the share of positive cases, in 15 bins of
 /// equal width, of which the `i`-th takes scores above `i / 15` up to `(i + 1) / 15`, and the first
-/// 0 too (Naeini et al. 2015).
+/// 0 too (Naeini et al. 2015). Scores that differ from an edge by rounding alone lie on it.
 ///
 /// `None` without cases, and where a score is no probability.
 ///
@@ -56,20 +61,28 @@ pub fn calibration(class: &Ranked, weights: &Weights) -> Option<Calibration> {
 }
 
 impl SingleLabel {
+    /// Whether the scores of every case are from 0 to 1 and add up to 1.
+    pub fn are_probabilities(&self) -> bool {
+        self.scores()
+            .rows()
+            .into_iter()
+            .all(|row| row.iter().copied().all(is_probability) && (row.sum() - 1.0).abs() <= SLACK)
+    }
+
     /// The Brier score, `mean sum_c (p_c - y_c)^2`, from 0 to 2 (Brier 1950); scikit-learn's
     /// `brier_score_loss` for more than two classes. For two classes it is twice that of
     /// [`brier`].
     ///
-    /// `None` where a score is no probability, or no case has weight.
+    /// `None` where scores are no probabilities, or no case has weight.
     ///
     /// # Panics
     ///
     /// If `weights` lacks a case.
     pub fn brier(&self, weights: &Weights) -> Option<f64> {
-        let scores = self.scores();
-        if !scores.iter().copied().all(is_probability) {
+        if !self.are_probabilities() {
             return None;
         }
+        let scores = self.scores();
         let errors = scores.axis_iter(Axis(0)).zip(self.labels()).enumerate();
         mean(errors.map(|(case, (row, &label))| {
             let off = |(class, p): (usize, &f64)| p - f64::from(u8::from(class == label));
@@ -81,12 +94,15 @@ impl SingleLabel {
     /// Calibration of the highest score of each case: how far it is from the share of cases that
     /// it predicts rightly, in the bins of [`calibration`] (Guo et al. 2017).
     ///
-    /// `None` where a highest score is no probability, or no case has weight.
+    /// `None` where scores are no probabilities, or no case has weight.
     ///
     /// # Panics
     ///
     /// If `weights` lacks a case.
     pub fn calibration(&self, weights: &Weights) -> Option<Calibration> {
+        if !self.are_probabilities() {
+            return None;
+        }
         let scores = self.scores();
         let rows = scores.rows().into_iter().zip(self.labels()).enumerate();
         binned(rows.map(|(case, (row, &label))| {
@@ -130,11 +146,16 @@ struct Bin {
     all: u64,
 }
 
+/// `ceil(15 score) - 1`, from 0 to 14.
+fn bin_of(score: f64) -> usize {
+    let above = (score * BINS as f64 - EDGE).ceil() as usize;
+    above.clamp(1, BINS) - 1
+}
+
 fn binned(answers: impl Iterator<Item = Answer>) -> Option<Calibration> {
     let mut bins = [Bin::default(); BINS];
     for (score, right, weight) in probabilities(answers)? {
-        // A conversion to `usize` takes what is below 0 as 0.
-        let bin = &mut bins[((score * BINS as f64).ceil() - 1.0).min(BINS as f64 - 1.0) as usize];
+        let bin = &mut bins[bin_of(score)];
         bin.confidence += score * f64::from(weight);
         bin.right += u64::from(weight) * u64::from(right);
         bin.all += u64::from(weight);
@@ -170,6 +191,30 @@ mod tests {
     }
 
     #[test]
+    fn rounding_does_not_move_a_score_from_an_edge() {
+        for edge in 1..=BINS {
+            // Sums of `edge` fifteenths and of thirtieths differ from the quotient.
+            let exact = edge as f64 / BINS as f64;
+            let fifteenths: f64 = vec![1.0 / 15.0; edge].iter().sum();
+            let thirtieths: f64 = vec![1.0 / 30.0; 2 * edge].iter().sum();
+            for score in [
+                exact,
+                fifteenths,
+                thirtieths,
+                exact.next_up(),
+                exact.next_down(),
+            ] {
+                assert_eq!(bin_of(score), edge - 1, "{score}");
+            }
+            assert_eq!(bin_of(exact + 1e-6), edge.min(BINS - 1));
+        }
+        assert_eq!(
+            (bin_of(0.0), bin_of(-1e-9), bin_of(1.0 + 1e-9)),
+            (0, 0, BINS - 1)
+        );
+    }
+
+    #[test]
     fn certain_scores_are_in_the_outer_bins() {
         let scores = array![[0.0], [1.0], [1.0 + 1e-9], [-1e-9]];
         let found = calibration(&class(scores.view(), true), &Weights::once(4)).unwrap();
@@ -186,9 +231,12 @@ mod tests {
             assert_eq!(calibration(&class, &once), None);
         }
         let logits = array![[2.0, -1.0], [0.5, 0.5]];
-        let single = SingleLabel::new(logits.view(), &[0, 1]).unwrap();
-        assert_eq!(single.brier(&Weights::once(2)), None);
-        assert_eq!(single.calibration(&Weights::once(2)), None);
+        let shares_of_more = array![[0.05, 0.01], [0.1, 0.0]];
+        for scores in [logits, shares_of_more] {
+            let single = SingleLabel::new(scores.view(), &[0, 1]).unwrap();
+            assert_eq!(single.brier(&Weights::once(2)), None);
+            assert_eq!(single.calibration(&Weights::once(2)), None);
+        }
     }
 
     #[test]

@@ -116,11 +116,24 @@ impl Scored {
         }
     }
 
-    /// The answers of each class: where there are more than two, of which a case is of one, by the
-    /// highest score, else by thresholds.
+    /// Whether the highest score of a case is the answer, and not the scores at or above thresholds:
+    /// where a case is of one of more than two classes, and where scores of exclusive classes are no
+    /// probabilities.
+    fn answers_by_highest(&self) -> bool {
+        let single = self.single.as_ref();
+        single.is_some_and(|single| self.classes.len() > 1 || !single.are_probabilities())
+    }
+
+    /// The answers of each class.
     fn answers(&self, thresholds: &Thresholds) -> Vec<Confusion> {
         match &self.single {
-            Some(single) if self.classes.len() > 1 => Matrix::new(single, &self.once()).classes(),
+            Some(single) if self.answers_by_highest() => {
+                let all = Matrix::new(single, &self.once()).classes();
+                self.classes
+                    .iter()
+                    .map(|class| all[class.class()])
+                    .collect()
+            }
             _ => self.at(&thresholds.values),
         }
     }
@@ -145,10 +158,14 @@ impl Scored {
         }
     }
 
+    /// More than two exclusive classes: the mean sensitivity of those that occur. Else the mean over
+    /// classes of that of sensitivity and specificity, by the same answers as these.
     fn balanced_accuracy(&self, answers: &[Confusion]) -> Option<f64> {
         match &self.single {
-            Some(single) => Matrix::new(single, &self.once()).balanced_accuracy(),
-            None => mean_defined(&map(answers, Confusion::balanced_accuracy)),
+            Some(single) if self.classes.len() > 1 => {
+                Matrix::new(single, &self.once()).balanced_accuracy()
+            }
+            _ => mean_defined(&map(answers, Confusion::balanced_accuracy)),
         }
     }
 
@@ -157,7 +174,7 @@ impl Scored {
     fn calibration(&self) -> [Option<f64>; 2] {
         let once = self.once();
         match &self.single {
-            Some(single) if self.classes.len() > 1 => [
+            Some(single) if self.answers_by_highest() => [
                 single.brier(&once),
                 single.calibration(&once).map(|c| c.expected),
             ],
@@ -255,7 +272,7 @@ impl Scored {
         for (name, found) in of_classes {
             values.insert(name.into(), table.map(found.into_iter()));
         }
-        if self.single.is_none() || self.classes.len() == 1 {
+        if !self.answers_by_highest() {
             let at = table.map(thresholds.values.iter().copied().map(Some));
             values.insert("threshold_rule".into(), thresholds.rule.into());
             values.insert("thresholds".into(), at);

@@ -157,7 +157,7 @@ pub fn auroc(class: &Ranked, weights: &Weights) -> Option<f64> {
 /// where `P_i` and `R_i` are precision and recall when scores from the `i`-th up are taken as
 /// present. The definition of scikit-learn's `average_precision_score`; nothing is interpolated.
 ///
-/// `None` without a positive case. Without a negative case it is 1.
+/// `None` without a positive case, and without a negative one, when every order has the value 1.
 ///
 /// # Panics
 ///
@@ -171,7 +171,7 @@ pub fn average_precision(class: &Ranked, weights: &Weights) -> Option<f64> {
             sum += step.positives as f64 * (positives as f64 / all as f64);
         }
     }
-    (positives > 0).then(|| sum / positives as f64)
+    (0 < positives && positives < all).then(|| sum / positives as f64)
 }
 
 /// A measure of every class, `[C]`.
@@ -225,12 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn a_class_without_positives_or_negatives_has_no_auroc() {
+    fn a_class_without_positives_or_negatives_has_neither_auroc_nor_average_precision() {
         let once = Weights::once(2);
         let (none, all) = (ranked(&[0.1, 0.2], &[0, 0]), ranked(&[0.1, 0.2], &[1, 1]));
         assert_eq!([auroc(&none, &once), auroc(&all, &once)], [None; 2]);
-        assert_eq!(average_precision(&none, &once), None);
-        assert_eq!(average_precision(&all, &once), Some(1.0));
+        let precisions = [&none, &all].map(|class| average_precision(class, &once));
+        assert_eq!(precisions, [None; 2]);
         assert_eq!(auroc(&ranked(&[], &[]), &Weights::once(0)), None);
     }
 

@@ -10,7 +10,7 @@ const SAME: f64 = 1e-6;
 /// How much a neighbour weighs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Vote {
-    /// `softmax(similarity / temperature)` over the largest `k`, as in DINOv2's evaluation.
+    /// `exp(similarity / temperature)`, as in DINOv2's evaluation.
     Softmax {
         /// Above 0.
         temperature: f64,
@@ -20,6 +20,16 @@ pub enum Vote {
     /// `1 / (1 - similarity)`, scikit-learn's `weights="distance"` with the cosine distance. Where
     /// neighbours have distance 0 (at most 1e-6), they weigh 1 and the others nothing.
     Distance,
+}
+
+/// The neighbours in whose weight the members of a class have a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// The first `k`: scores of a case add up to 1, and do not depend on the other numbers of
+    /// neighbours.
+    OwnK,
+    /// The first `max(ks)`, as in DINOv2's evaluation: only the scores of the largest `k` add up to 1.
+    LargestK,
 }
 
 /// The classes of the `N` training rows.
@@ -39,16 +49,15 @@ pub enum Classes<'a> {
 /// Scores `[Q, C]` of `queries [Q, D]` for every number of neighbours in `ks`, from one search.
 ///
 /// `search(queries, k)` finds the `k` nearest training rows of some queries, or all where there are
-/// fewer. The score of a class is the share that its members have in the weight of the first `k`
-/// neighbours; of equal scores the lower class is the answer. With [`Vote::Softmax`] and one class a
-/// row, it is the share in the weight of the `max(ks)` neighbours, as in DINOv2; so only the scores
-/// of the largest `k` add up to 1.
+/// fewer. The score of a class is the share that its members among the first `k` neighbours have in
+/// the weight of `whole`; of equal scores the lower class is the answer. With [`Vote::Majority`] it is
+/// the exact quotient of two counts, rounded once.
 pub fn scores(
     search: impl Fn(ArrayView2<f32>, usize) -> Neighbours,
     classes: Classes,
     queries: ArrayView2<f32>,
     ks: &[usize],
-    vote: Vote,
+    (vote, whole): (Vote, Whole),
 ) -> Vec<Array2<f64>> {
     let most = ks.iter().copied().max().unwrap_or(0);
     let mut scores = vec![Array2::zeros((queries.nrows(), classes.len())); ks.len()];
@@ -56,7 +65,7 @@ pub fn scores(
         let found = search(queries, most);
         for (row, keys) in found.index.axis_iter(Axis(0)).enumerate() {
             let weights = vote.weights(found.similarity.row(row));
-            classes.each_share(keys, &weights, vote, ks, |i, shares| {
+            classes.each_share(keys, &weights, whole, ks, |i, shares| {
                 scores[i].row_mut(chunk * CHUNK + row).assign(shares);
             });
         }
@@ -77,18 +86,22 @@ impl Classes<'_> {
         &self,
         keys: ArrayView1<u32>,
         weights: &[f64],
-        vote: Vote,
+        whole: Whole,
         ks: &[usize],
         mut visit: impl FnMut(usize, &Array1<f64>),
     ) {
-        let whole = matches!((self, vote), (Classes::Single { .. }, Vote::Softmax { .. }));
+        let all: f64 = weights.iter().sum();
         let (mut sums, mut total) = (Array1::zeros(self.len()), 0.0);
         for (place, (&key, &weight)) in keys.iter().zip(weights).enumerate() {
             self.add(key as usize, weight, &mut sums);
             total += weight;
             let ends = |&(_, &k): &(usize, &usize)| k.min(keys.len()) == place + 1;
             for (i, _) in ks.iter().enumerate().filter(ends) {
-                visit(i, &(&sums / if whole { 1.0 } else { total }));
+                let whole = match whole {
+                    Whole::OwnK => total,
+                    Whole::LargestK => all,
+                };
+                visit(i, &(&sums / whole));
             }
         }
     }
@@ -105,7 +118,7 @@ impl Classes<'_> {
 }
 
 impl Vote {
-    /// `similarity [k]` is in falling order.
+    /// Weights `[k]` for `similarity [k]` in falling order; each is the same for every `k`.
     fn weights(self, similarity: ArrayView1<f32>) -> Vec<f64> {
         let largest = similarity.first().copied().unwrap_or(0.0);
         let distance = |s: f32| 1.0 - f64::from(s);
@@ -115,9 +128,7 @@ impl Vote {
             Vote::Distance if distance(largest) <= SAME => f64::from(u8::from(distance(s) <= SAME)),
             Vote::Distance => distance(s).recip(),
         };
-        let weights: Vec<f64> = similarity.iter().map(weight).collect();
-        let total: f64 = weights.iter().sum();
-        weights.into_iter().map(|weight| weight / total).collect()
+        similarity.iter().map(weight).collect()
     }
 }
 
@@ -130,16 +141,33 @@ mod tests {
 
     const SOFTMAX: Vote = Vote::Softmax { temperature: 0.5 };
 
-    fn three(classes: Classes, ks: &[usize], vote: Vote) -> Vec<Array2<f64>> {
+    fn three(classes: Classes, ks: &[usize], vote: (Vote, Whole)) -> Vec<Array2<f64>> {
         let train = array![[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
         let search = |queries: ArrayView2<f32>, k| neighbours(train.view(), queries, k);
         scores(search, classes, array![[1.0, 0.0]].view(), ks, vote)
     }
 
     #[test]
-    fn softmax_weights_are_normalised_over_the_largest_k() {
+    fn scores_do_not_depend_on_other_numbers_of_neighbours() {
         let labels = &[0, 1, 1];
-        let both = three(Classes::Single { labels, classes: 2 }, &[1, 3], SOFTMAX);
+        let targets = array![[true, true], [true, false], [false, false]];
+        for classes in [
+            Classes::Single { labels, classes: 2 },
+            Classes::Multi(targets.view()),
+        ] {
+            for vote in [SOFTMAX, Vote::Majority, Vote::Distance] {
+                let vote = (vote, Whole::OwnK);
+                let (alone, beside) = (three(classes, &[2], vote), three(classes, &[2, 3], vote));
+                assert_eq!(alone[0], beside[0], "{vote:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_study_normalises_over_the_largest_k() {
+        let labels = &[0, 1, 1];
+        let vote = (SOFTMAX, Whole::LargestK);
+        let both = three(Classes::Single { labels, classes: 2 }, &[1, 3], vote);
         let total = 1.0 + (-0.8_f64).exp() + (-2.0_f64).exp();
         assert!((both[0][[0, 0]] - 1.0 / total).abs() < 1e-6);
         assert_eq!(both[0][[0, 1]], 0.0);
@@ -149,7 +177,11 @@ mod tests {
     #[test]
     fn with_several_labels_a_score_is_the_share_among_the_first_k() {
         let targets = array![[true, true], [true, false], [false, false]];
-        let found = three(Classes::Multi(targets.view()), &[1, 2, 3], SOFTMAX);
+        let found = three(
+            Classes::Multi(targets.view()),
+            &[1, 2, 3],
+            (SOFTMAX, Whole::OwnK),
+        );
         assert!(
             (&found[0] - &array![[1.0, 1.0]])
                 .iter()
@@ -163,7 +195,8 @@ mod tests {
     #[test]
     fn a_neighbour_at_distance_zero_takes_all() {
         let labels = &[1, 0, 0];
-        let found = three(Classes::Single { labels, classes: 2 }, &[3], Vote::Distance);
+        let vote = (Vote::Distance, Whole::OwnK);
+        let found = three(Classes::Single { labels, classes: 2 }, &[3], vote);
         assert_eq!(found[0], array![[0.0, 1.0]]);
     }
 
@@ -176,7 +209,8 @@ mod tests {
             labels: &[0, 1],
             classes: 2,
         };
-        let found = &scores(search, classes, queries.view(), &[1], Vote::Majority)[0];
+        let vote = (Vote::Majority, Whole::OwnK);
+        let found = &scores(search, classes, queries.view(), &[1], vote)[0];
         assert!((0..CHUNK + 3).all(|i| found[[i, i % 2]] > 0.9));
     }
 

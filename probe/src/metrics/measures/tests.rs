@@ -90,3 +90,36 @@ fn intervals_shrink_with_a_mean_that_counts_undefined_classes_as_0() {
     let alone = scored.measures(&names(2), &one, &scored.half(), None, Some(&confidence));
     assert!(alone.unwrap().ci.is_none());
 }
+
+#[test]
+fn two_exclusive_classes_are_answered_by_one_rule() {
+    let scores = array![[0.7, 0.3], [0.6, 0.4], [0.9, 0.1], [0.2, 0.8]];
+    let scored = scored(scores, Targets::Single(vec![1, 0, 0, 1]));
+    let quarter = Thresholds {
+        rule: "val-f1",
+        values: vec![0.25],
+    };
+    let found = scored
+        .measures(&names(2), &[], &quarter, None, None)
+        .unwrap()
+        .values;
+    assert_eq!(found["sensitivity_per_class"], json!({"1": 1.0}));
+    assert_eq!(found["specificity_per_class"], json!({"1": 0.5}));
+    assert_eq!(found["balanced_accuracy"], json!(0.75));
+}
+
+#[test]
+fn scores_that_are_no_probabilities_are_answered_by_the_highest() {
+    let scores = array![[0.02, 0.1], [0.1, 0.0], [0.05, 0.07]];
+    let scored = scored(scores, Targets::Single(vec![1, 0, 0]));
+    let found = scored
+        .measures(&names(2), &[], &scored.half(), None, None)
+        .unwrap()
+        .values;
+    assert_eq!(found["sensitivity_per_class"], json!({"1": 1.0}));
+    assert_eq!(found["specificity_per_class"], json!({"1": 0.5}));
+    assert_eq!(found["f1_macro"], json!(2.0 / 3.0));
+    for name in ["brier", "ece", "thresholds", "threshold_rule"] {
+        assert!(!found.contains_key(name), "{name}");
+    }
+}
