@@ -16,7 +16,8 @@ use crate::Error;
 use crate::control::{self, Control};
 use crate::probes::linear::Columns;
 use crate::probes::widen;
-use crate::targets::{Targets, Uncertain, is_blank};
+use crate::protocol::Protocol;
+use crate::targets::{Targets, is_blank};
 
 /// Rows shorter than this are not stretched to length 1.
 const SHORTEST: f32 = 1e-12;
@@ -61,8 +62,8 @@ pub struct Selection {
     pub pool: Pool,
     /// The name of a split other than that of the extraction.
     pub split: Option<String>,
-    /// What uncertain labels count as.
-    pub uncertain: Uncertain,
+    /// The rules by which labels become targets.
+    pub protocol: Protocol,
     /// Whether slices without labels are left out; else the targets are what is known of each class.
     pub labelled: bool,
     /// What is put in the place of features or labels, and what it is drawn from.
@@ -91,6 +92,8 @@ pub struct Examples {
     pub columns: Columns,
     /// Of the `R` rows.
     pub targets: Targets,
+    /// Names of the classes: the cache's, and what the protocol adds.
+    pub classes: Vec<String>,
     /// The rows of each example: the plain view, then the augmented ones.
     pub rows: Vec<Vec<usize>>,
     /// The `N` examples.
@@ -199,13 +202,10 @@ impl Examples {
             _ => features(reader, selection, &slices, &members)?,
         };
         let firsts: Vec<usize> = members.iter().map(|rows| rows[0]).collect();
-        let targets = targets(
-            path,
-            (meta.task, meta.classes.len()),
-            &slices,
-            &members,
-            selection,
-        )?;
+        let mut classes = meta.classes.clone();
+        let made = selection.protocol.made_class(&classes);
+        let targets = targets(reader, selection, made, &slices, &members)?;
+        classes.extend(made.map(|class| class.name().to_owned()));
         let rows = views(&slices, &firsts, unit);
         let case = |rows: &Vec<usize>| {
             let slice = &slices[firsts[rows[0]]];
@@ -221,6 +221,7 @@ impl Examples {
             features,
             columns,
             targets,
+            classes,
             rows,
             unit,
             split_sha256,
@@ -248,6 +249,7 @@ impl Examples {
             features,
             columns,
             targets,
+            classes: Vec::new(),
             cases,
             unit,
             split_sha256: None,

@@ -69,7 +69,7 @@ impl SavedHead {
                 model: meta.model.name.clone(),
                 image_size: meta.image_size,
                 dataset: meta.dataset.clone(),
-                classes: meta.classes.clone(),
+                classes: task.examples.classes.clone(),
                 is_single_label: matches!(task.examples.targets, Targets::Single(_)),
                 tokens,
                 unit: task.examples.unit,

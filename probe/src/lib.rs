@@ -18,6 +18,7 @@ pub mod protocol;
 mod random;
 pub mod record;
 pub mod segment;
+pub mod study;
 pub mod table;
 pub mod targets;
 mod tensors;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::probes::knn::Whole;
 use crate::probes::linear::Reduction;
+use crate::study::MadeClass;
 use crate::targets::Uncertain;
 
 /// A set of rules for evaluations.
@@ -31,6 +32,15 @@ impl Protocol {
         match self {
             Protocol::Paper => Uncertain::Absent,
             Protocol::Strict => Uncertain::Unknown,
+        }
+    }
+
+    /// The class that is added to a dataset's own: `No Finding` of NIH ChestX-ray14, `Uncertain` of
+    /// CheXpert.
+    pub fn made_class(self, classes: &[String]) -> Option<MadeClass> {
+        match self {
+            Protocol::Paper => MadeClass::of(classes),
+            Protocol::Strict => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cache::{Labels, SliceMeta, Task};
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, Axis, s};
 
 use crate::Error;
 
@@ -104,6 +104,19 @@ impl Targets {
         };
         let labels = states.rows().into_iter().map(only);
         labels.collect::<Option<_>>().map(Targets::Single)
+    }
+
+    /// Appends a class to those that examples have or have not, `[N]`; where they are of one class each
+    /// there is none to append.
+    pub(crate) fn push_class(&mut self, states: impl Iterator<Item = Option<bool>>) {
+        if let Targets::Multi(present) = self {
+            let (examples, classes) = present.dim();
+            let mut more = Array2::from_elem((examples, classes + 1), None);
+            more.slice_mut(s![.., ..classes]).assign(present);
+            let last = more.column_mut(classes).into_iter();
+            last.zip(states).for_each(|(is, state)| *is = state);
+            *present = more;
+        }
     }
 
     /// Those of groups of examples, one row per group.
@@ -267,6 +280,14 @@ mod tests {
             Uncertain::Absent,
         );
         assert!(matches!(few, Err(Error::Label { .. })));
+    }
+
+    #[test]
+    fn a_class_is_appended() {
+        let mut targets = Targets::Multi(array![[Some(true)], [None]]);
+        targets.push_class([None, Some(false)].into_iter());
+        let expected = array![[Some(true), None], [None, Some(false)]];
+        assert_eq!(targets, Targets::Multi(expected));
     }
 
     #[test]

@@ -27,7 +27,7 @@ enum Found<K> {
 /// What came out of an evaluation.
 pub(super) trait Keep: Send {
     /// Writes what is beside the record, then the record; `number` tells results of one key apart.
-    fn keep(self, runs: &Path, number: usize, names: &[String]) -> Result<RunRecord, Error>;
+    fn keep(self, runs: &Path, number: usize) -> Result<RunRecord, Error>;
 }
 
 /// Tells how far an evaluation is: on a terminal beside the bar, elsewhere a line now and then.
@@ -71,8 +71,8 @@ where
         for path in &caches {
             bar.set_message(format!("{} {}", self.probe, path.display()));
             match self.cache(path, &known, &pool, &bar) {
-                Ok((names, found)) => {
-                    let records = bar.suspend(|| self.keep_all(path, found, &names, messages))?;
+                Ok(found) => {
+                    let records = bar.suspend(|| self.keep_all(path, found, messages))?;
                     if self.output.format == Format::Json {
                         bar.suspend(|| print_json(&records, out))?;
                     }
@@ -98,14 +98,14 @@ where
         Ok(outcome)
     }
 
-    /// The classes of a cache, and what is found by each of the rules.
+    /// What is found of a cache by each of the rules.
     fn cache(
         &self,
         path: &Path,
         known: &[RunRecord],
         pool: &rayon::ThreadPool,
         bar: &ProgressBar,
-    ) -> Result<(Vec<String>, Vec<Found<K>>), Error> {
+    ) -> Result<Vec<Found<K>>, Error> {
         let progress = Progress {
             bar,
             last: Mutex::new(Instant::now()),
@@ -119,8 +119,7 @@ where
                 false => Found::Known(before),
             })
         });
-        let found = found.collect::<Result<_, Error>>()?;
-        Ok((reader.meta().classes.clone(), found))
+        found.collect()
     }
 
     /// Keeps what is new, tells what is not, and warns of both.
@@ -128,7 +127,6 @@ where
         &self,
         path: &Path,
         found: Vec<Found<K>>,
-        names: &[String],
         messages: &mut impl Write,
     ) -> Result<Vec<RunRecord>> {
         let (mut records, path) = (Vec::new(), path.display());
@@ -143,7 +141,7 @@ where
                 }
                 Found::New(evaluated) => {
                     for (number, evaluated) in evaluated.into_iter().enumerate() {
-                        records.push(evaluated.keep(&self.output.runs, number, names)?);
+                        records.push(evaluated.keep(&self.output.runs, number)?);
                     }
                 }
             }
@@ -157,16 +155,17 @@ where
 }
 
 impl Keep for Evaluated {
-    fn keep(self, runs: &Path, number: usize, names: &[String]) -> Result<RunRecord, Error> {
+    fn keep(self, runs: &Path, number: usize) -> Result<RunRecord, Error> {
         let Evaluated {
             mut record,
             predictions,
+            classes,
             head,
         } = self;
         let name = format!("{}-{}-{number}", record.probe, record.key);
         if record.spread.is_none() {
             let file = format!("predictions/{name}.parquet");
-            predictions.write(&runs.join(&file), names)?;
+            predictions.write(&runs.join(&file), &classes)?;
             record.predictions = Some(file);
             if let Some(head) = head {
                 let file = format!("heads/{name}.safetensors");

@@ -115,7 +115,7 @@ impl Segment {
 }
 
 impl Keep for Evaluated {
-    fn keep(mut self, runs: &Path, number: usize, _: &[String]) -> Result<RunRecord, Error> {
+    fn keep(mut self, runs: &Path, number: usize) -> Result<RunRecord, Error> {
         let record = &mut self.record;
         let name = format!("{}-{}-{number}", record.probe, record.key);
         if record.spread.is_none() {

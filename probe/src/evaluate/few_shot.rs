@@ -12,10 +12,7 @@ use super::{Evaluated, Fitted, Parts, Probe, Settings, Task};
 use crate::Error;
 use crate::examples::Examples;
 use crate::random;
-use crate::targets::Targets;
-
-/// What the study's code calls the class of examples that are of no other.
-const NO_FINDING: &str = "No Finding";
+use crate::study::draws_patients;
 
 /// How few examples, and how often.
 #[derive(Clone, Debug)]
@@ -85,16 +82,16 @@ fn draw(
         seed: settings.seed.wrapping_add(repeat),
         ..settings.clone()
     };
-    let names = &reader.meta().classes;
+    let names = &examples.classes;
     let one_draw = settings.protocol.one_draw();
     let test = examples.part(&[Split::Test])?;
     let fitted_on = match one_draw {
         true => vec![Split::Train, Split::Val],
         false => vec![Split::Train],
     };
-    let pool = examples.part(&fitted_on)?;
+    let pool = pool(examples, &fitted_on)?;
     let (train, val, chosen_on) = if one_draw {
-        let drawn = shots.map(|shots| study_draw(examples, &pool, names, shots));
+        let drawn = shots.map(|shots| study_draw(examples, &pool, shots));
         (drawn.unwrap_or(pool), test.clone(), Split::Test)
     } else {
         let drawn =
@@ -132,8 +129,17 @@ fn draw(
     Ok(Evaluated {
         record: task.record("few-shot", "", &fitted, measured),
         predictions,
+        classes: examples.classes.clone(),
         head: fitted.head,
     })
+}
+
+/// The examples of some splits, those of one split after those of another: the study numbers `train`
+/// before `val`.
+fn pool(examples: &Examples, splits: &[Split]) -> Result<Vec<usize>, Error> {
+    examples.part(splits)?;
+    let pool = splits.iter().flat_map(|&split| examples.of(&[split]));
+    Ok(pool.collect())
 }
 
 /// The chosen one of several settings.
@@ -227,18 +233,17 @@ fn random_draw(
         .collect()
 }
 
-/// The study's draw: of multi-label data with patients, for each class in alphabetical order the
-/// first `shots` patients, sorted, all of whose images have it; one that is taken for a class already
-/// is left out and not replaced. Of other data, examples at equal distances.
-fn study_draw(examples: &Examples, pool: &[usize], names: &[String], shots: usize) -> Vec<usize> {
-    let truth = examples.truth(pool);
+/// The study's draw. Of NIH ChestX-ray14: for each class in alphabetical order the first `shots`
+/// patients, sorted, all of whose images have it; one that is taken for a class already is left out
+/// and not replaced. Of other data: examples at equal distances.
+fn study_draw(examples: &Examples, pool: &[usize], shots: usize) -> Vec<usize> {
+    let names = &examples.classes;
     let has_patients = pool.iter().all(|&e| examples.cases[e].patient.is_some());
-    if matches!(truth, Targets::Single(_)) || !has_patients {
-        return equidistant(pool.len(), shots)
-            .into_iter()
-            .map(|at| pool[at])
-            .collect();
+    if !has_patients || !draws_patients(names) {
+        let at = equidistant(pool.len(), shots).into_iter();
+        return at.map(|at| pool[at]).collect();
     }
+    let truth = examples.truth(pool);
     let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, &example) in pool.iter().enumerate() {
         patients
@@ -246,24 +251,12 @@ fn study_draw(examples: &Examples, pool: &[usize], names: &[String], shots: usiz
             .or_default()
             .push(index);
     }
-    let has = |index: usize, class: usize| truth.is(index, class) == Some(true);
-    let has_none = |index: usize| (0..names.len()).all(|class| !has(index, class));
-    let mut classes: Vec<(&str, Option<usize>)> = vec![(NO_FINDING, None)];
-    classes.retain(|(name, _)| !names.iter().any(|known| known == name));
-    classes.extend(
-        names
-            .iter()
-            .enumerate()
-            .map(|(class, name)| (name.as_str(), Some(class))),
-    );
+    let mut classes: Vec<(&String, usize)> = names.iter().zip(0..).collect();
     classes.sort_unstable();
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     for (_, class) in classes {
-        let of_class = |images: &Vec<usize>| match class {
-            Some(class) => images.iter().all(|&index| has(index, class)),
-            None => images.iter().all(|&index| has_none(index)),
-        };
-        let first = patients.iter().filter(|(_, images)| of_class(images));
+        let has = |&index: &usize| truth.is(index, class) == Some(true);
+        let first = patients.iter().filter(|(_, images)| images.iter().all(has));
         taken.extend(first.map(|(&patient, _)| patient).take(shots));
     }
     let images = taken.iter().flat_map(|patient| &patients[patient]);

@@ -86,6 +86,8 @@ pub struct Evaluated {
     pub record: RunRecord,
     /// The scores behind it.
     pub predictions: Predictions,
+    /// Names of the classes that are scored.
+    pub classes: Vec<String>,
     /// The head, if the probe has one.
     pub head: Option<SavedHead>,
 }
@@ -136,7 +138,7 @@ impl Settings {
             unit: self.unit,
             pool: self.pool,
             split: self.split_name.clone(),
-            uncertain: self.protocol.uncertain(),
+            protocol: self.protocol,
             labelled: true,
             control: self.control.map(|control| (control, self.seed)),
         }
@@ -192,6 +194,7 @@ pub fn evaluate(
         Ok(Evaluated {
             record,
             predictions,
+            classes: examples.classes.clone(),
             head: fitted.head,
         })
     });
@@ -204,7 +207,7 @@ impl Task<'_> {
     }
 
     fn names(&self) -> &[String] {
-        &self.reader.meta().classes
+        &self.examples.classes
     }
 
     /// Scores `[N, C]` of a part's examples beside their targets; of patients where those are

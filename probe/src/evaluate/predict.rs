@@ -13,7 +13,7 @@ use crate::head::{About, SavedHead};
 use crate::metrics::measures::{Measures, Scored, Thresholds};
 use crate::predictions::Predictions;
 use crate::record::RunRecord;
-use crate::targets::{Targets, Uncertain};
+use crate::targets::Targets;
 
 /// Applies a head out of `file` to the examples of a cache, labelled or not: to those of the split to
 /// evaluate, or to `all`. Where the cache has the head's classes,
@@ -31,11 +31,10 @@ pub fn predict(
     all: bool,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
-    let (about, meta) = (&head.about, reader.meta());
+    let about = &head.about;
     check_backbone(reader, &about.model)?;
     let selection = Selection {
         labelled: false,
-        uncertain: Uncertain::Unknown,
         ..settings.selection(about.tokens.clone())
     };
     let examples = Examples::read(reader, &selection)?;
@@ -43,7 +42,7 @@ pub fn predict(
         true => (0..examples.cases.len()).collect(),
         false => examples.part(&[settings.eval])?,
     };
-    let has_classes = meta.classes == about.classes;
+    let has_classes = examples.classes == about.classes;
     let targets = match examples.truth(&part) {
         known @ Targets::Multi(_) if has_classes => known,
         _ => Targets::unknown(part.len(), about.classes.len()),
@@ -82,6 +81,7 @@ pub fn predict(
     Ok(Evaluated {
         record,
         predictions,
+        classes: about.classes.clone(),
         head: None,
     })
 }

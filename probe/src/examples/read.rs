@@ -1,15 +1,15 @@
 //! Rows of features out of a cache.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use cache::{CacheReader, SliceMeta, Task};
+use cache::{CacheReader, SliceMeta};
 use half::f16;
 use ndarray::{Array2, s};
 
 use super::{Selection, Unit};
 use crate::Error;
 use crate::probes::linear::Columns;
+use crate::study::MadeClass;
 use crate::targets::{Targets, is_blank};
 
 /// The slices that make up each row: one, or those of a sample with the same view.
@@ -51,12 +51,13 @@ pub(super) fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<V
 /// The rows' targets, out of those of their slices. Slices without labels do not count beside
 /// others that have some.
 pub(super) fn targets(
-    path: &Path,
-    kind: (Task, usize),
+    reader: &CacheReader,
+    selection: &Selection,
+    made: Option<MadeClass>,
     slices: &[SliceMeta],
     members: &[Vec<usize>],
-    selection: &Selection,
 ) -> Result<Targets, Error> {
+    let (path, meta) = (reader.dir(), reader.meta());
     let (mut rows, mut groups) = (Vec::new(), Vec::with_capacity(members.len()));
     for members in members {
         let first = rows.len();
@@ -67,10 +68,14 @@ pub(super) fn targets(
         }
         groups.push((first..rows.len()).collect());
     }
-    let targets = match selection.labelled {
-        true => Targets::of(path, kind, slices, &rows, selection.uncertain)?,
+    let kind = (meta.task, meta.classes.len());
+    let mut targets = match selection.labelled {
+        true => Targets::of(path, kind, slices, &rows, selection.protocol.uncertain())?,
         false => Targets::states(kind.1, slices, &rows),
     };
+    if let Some(made) = made {
+        targets.push_class(rows.iter().map(|&row| made.state(&slices[row].labels)));
+    }
     targets.merged(&groups).map_err(|row| Error::VolumeLabels {
         path: path.into(),
         sample: slices[members[row][0]].sample.clone(),

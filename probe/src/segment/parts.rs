@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cache::Split;
+use cache::{SliceMeta, Split};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -68,14 +68,12 @@ impl Task<'_> {
                 false => slice.patient.as_ref().unwrap_or(&slice.sample),
             }
         };
-        let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
-        let mut known: Vec<&String> = known.into_iter().collect();
+        let slices = &self.cases.slices;
         let taken: BTreeSet<&String> = match one_draw {
-            true => equidistant(known.len(), shots)
-                .into_iter()
-                .map(|at| known[at])
-                .collect(),
+            true => study_draw(slices, &pool, &fitted_on, shots),
             false => {
+                let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
+                let mut known: Vec<&String> = known.into_iter().collect();
                 random::shuffle(&mut known, &mut ChaCha8Rng::seed_from_u64(seed));
                 known.into_iter().take(shots).collect()
             }
@@ -141,5 +139,58 @@ impl Task<'_> {
             ));
         }
         Ok(warnings)
+    }
+}
+
+/// The study's draw: samples of the rows `pool` at equal distances, numbered by name within a split,
+/// and the splits one after another.
+fn study_draw<'a>(
+    slices: &'a [SliceMeta],
+    pool: &[usize],
+    splits: &[Split],
+    shots: usize,
+) -> BTreeSet<&'a String> {
+    let of_split = |&split: &Split| -> BTreeSet<&String> {
+        let slices = pool.iter().map(|&row| &slices[row]);
+        let slices = slices.filter(|slice| slice.split == Some(split));
+        slices.map(|slice| &slice.sample).collect()
+    };
+    let known: Vec<&String> = splits.iter().flat_map(of_split).collect();
+    let at = equidistant(known.len(), shots).into_iter();
+    at.map(|at| known[at]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cache::Labels;
+
+    use super::*;
+
+    /// Montgomery: 92 radiographs of which, in the order of names, every fourth is of `val`.
+    #[test]
+    fn the_study_numbers_train_before_val() {
+        let slice = |number: usize| SliceMeta {
+            sample: format!("s{number:02}"),
+            image: String::new(),
+            patient: None,
+            slice: 0,
+            view: 0,
+            split: Some([Split::Val, Split::Train, Split::Train, Split::Train][number % 4]),
+            labels: Labels::Unlabelled,
+            height: 1,
+            width: 1,
+            spacing_mm: None,
+            placement: None,
+        };
+        let slices: Vec<SliceMeta> = (0..92).map(slice).collect();
+        let pool: Vec<usize> = (0..92).collect();
+        let drawn = |shots| -> Vec<&str> {
+            let drawn = study_draw(&slices, &pool, &[Split::Train, Split::Val], shots);
+            drawn.into_iter().map(String::as_str).collect()
+        };
+        // The 69 of `train` are 1, 2, 3, 5, 6, 7, 9 …, then come 0, 4, 8 … of `val`.
+        assert_eq!(drawn(1), ["s01"]);
+        assert_eq!(drawn(2), ["s01", "s62"]);
+        assert_eq!(drawn(4), ["s00", "s01", "s31", "s62"]);
     }
 }

@@ -4,6 +4,8 @@ use ndarray::Array2;
 use super::*;
 use crate::examples::{Case, Unit};
 use crate::probes::linear::Columns;
+use crate::study::tests::nih;
+use crate::targets::Targets;
 
 /// One row per example, all of `train`; the features are row numbers.
 fn examples(patients: &[Option<&str>], targets: Targets) -> Examples {
@@ -26,15 +28,21 @@ fn examples(patients: &[Option<&str>], targets: Targets) -> Examples {
     )
 }
 
-fn findings(states: &[[u8; 2]]) -> Targets {
-    let shape = (states.len(), 2);
-    Targets::Multi(Array2::from_shape_fn(shape, |(row, class)| {
-        Some(states[row][class] == 1)
-    }))
-}
-
-fn names() -> Vec<String> {
-    vec!["Edema".into(), "Mass".into()]
+/// NIH's radiographs, with or without edema and a mass.
+fn radiographs(patients: &[Option<&str>], states: &[[bool; 2]]) -> Examples {
+    let classes = nih();
+    let shape = (states.len(), classes.len());
+    let state = |(row, class): (usize, usize)| match classes[class].as_str() {
+        "Edema" => states[row][0],
+        "Mass" => states[row][1],
+        "No Finding" => states[row] == [false, false],
+        _ => false,
+    };
+    let targets = Targets::Multi(Array2::from_shape_fn(shape, |at| Some(state(at))));
+    Examples {
+        classes,
+        ..examples(patients, targets)
+    }
 }
 
 #[test]
@@ -47,28 +55,46 @@ fn equidistant_samples_are_the_study_s() {
 }
 
 #[test]
+fn the_study_numbers_train_before_val() {
+    let mut examples = examples(&[None; 5], Targets::Single(vec![0; 5]));
+    examples.cases[0].split = Some(Split::Val);
+    examples.cases[2].split = Some(Split::Val);
+    examples.cases[4].split = Some(Split::Test);
+    let pool = pool(&examples, &[Split::Train, Split::Val]).unwrap();
+    assert_eq!(pool, [1, 3, 0, 2]);
+    assert_eq!(study_draw(&examples, &pool, 2), [1, 0]);
+}
+
+#[test]
 fn the_study_takes_the_first_patients_all_of_whose_images_have_a_class() {
     let patients = ["3", "1", "1", "2", "2", "4"].map(Some);
-    let states = [[1, 0], [1, 0], [0, 0], [1, 1], [1, 0], [0, 0]];
-    let examples = examples(&patients, findings(&states));
+    let [neither, edema, both] = [[false, false], [true, false], [true, true]];
+    let examples = radiographs(&patients, &[edema, edema, neither, both, edema, neither]);
     let pool: Vec<usize> = (0..6).collect();
     // Edema: patient 2 (1 has an image without it); Mass: none (2 has an image without it); No
     // Finding: patient 4.
-    assert_eq!(study_draw(&examples, &pool, &names(), 1), [3, 4, 5]);
+    assert_eq!(study_draw(&examples, &pool, 1), [3, 4, 5]);
     // Edema: patients 2 and 3.
-    assert_eq!(study_draw(&examples, &pool, &names(), 2), [0, 3, 4, 5]);
+    assert_eq!(study_draw(&examples, &pool, 2), [0, 3, 4, 5]);
 }
 
 #[test]
 fn a_patient_who_is_taken_for_a_class_is_not_replaced_in_another() {
-    let examples = examples(&["1", "2"].map(Some), findings(&[[1, 1], [0, 1]]));
-    assert_eq!(study_draw(&examples, &[0, 1], &names(), 1), [0]);
+    let examples = radiographs(&["1", "2"].map(Some), &[[true, true], [false, true]]);
+    assert_eq!(study_draw(&examples, &[0, 1], 1), [0]);
 }
 
 #[test]
-fn without_patients_or_with_exclusive_classes_the_study_takes_equal_distances() {
-    let examples = examples(&[None; 4], findings(&[[1, 0]; 4]));
-    assert_eq!(study_draw(&examples, &[0, 1, 2, 3], &names(), 2), [0, 2]);
+fn without_patients_and_of_other_datasets_the_study_takes_equal_distances() {
+    let states = [[true, false]; 4];
+    let without = radiographs(&[None; 4], &states);
+    let other = Examples {
+        classes: vec!["Edema".into(), "Mass".into()],
+        ..radiographs(&["1", "2", "3", "4"].map(Some), &states)
+    };
+    for examples in [without, other] {
+        assert_eq!(study_draw(&examples, &[0, 1, 2, 3], 2), [0, 2]);
+    }
 }
 
 #[test]
