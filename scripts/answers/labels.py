@@ -67,7 +67,7 @@ def nih_with_no_finding(root):
 CHEXPERT = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
 
 
-def chexpert(root, uncertain=0):
+def chexpert(root, uncertain=-1):
     """Frontal views and the five findings of the competition; blank is 0, -1 is `uncertain`."""
     samples = []
     folders = {path.name: path for path in root.rglob("patient*") if path.is_dir()}
@@ -100,8 +100,8 @@ def chexpert_ones(root):
     return chexpert(root, 1)
 
 
-def chexpert_ignored(root):
-    return chexpert(root, None)
+def chexpert_zeros(root):
+    return chexpert(root, 0)
 
 
 def montgomery(root):
@@ -356,7 +356,7 @@ DATASETS = {
     "nih_kaggle": nih,
     "chexpert_small/CheXpert-v1.0-small": chexpert,
     "chexpert_small/CheXpert-v1.0-small#ones": chexpert_ones,
-    "chexpert_small/CheXpert-v1.0-small#ignored": chexpert_ignored,
+    "chexpert_small/CheXpert-v1.0-small#zeros": chexpert_zeros,
     "chexpert_full": chexpert,
     "montgomery/MontgomerySet": montgomery,
     "montgomery_kaggle/Lung Segmentation": merged_lungs,

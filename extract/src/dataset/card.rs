@@ -115,13 +115,11 @@ pub struct LayoutOptions {
 #[serde(rename_all = "lowercase")]
 pub enum Uncertain {
     /// 0.
-    #[default]
     Zeros,
     /// 1.
     Ones,
-    /// Blank: unknown.
-    Ignore,
-    /// It stays -1.
+    /// It stays -1, for the rules of an evaluation to interpret.
+    #[default]
     Keep,
 }
 

@@ -240,7 +240,6 @@ fn state(cell: &str, uncertain: Uncertain) -> Option<Option<i8>> {
         -1.0 => Some(match uncertain {
             Uncertain::Zeros => Some(0),
             Uncertain::Ones => Some(1),
-            Uncertain::Ignore => None,
             Uncertain::Keep => Some(-1),
         }),
         _ => None,

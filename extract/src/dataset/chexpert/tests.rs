@@ -177,7 +177,6 @@ fn blanks_are_absent_and_uncertain_ones_what_the_option_says() {
     for (uncertain, expected) in [
         (Uncertain::Zeros, Some(0)),
         (Uncertain::Ones, Some(1)),
-        (Uncertain::Ignore, None),
         (Uncertain::Keep, Some(-1)),
     ] {
         let dataset = listed(root.path(), |card| card.options.uncertain = uncertain).unwrap();
@@ -185,6 +184,11 @@ fn blanks_are_absent_and_uncertain_ones_what_the_option_says() {
         assert_eq!(states(&dataset, 1), row);
         assert_eq!(states(&dataset, 4), [Some(0); 5]);
     }
+    let built_in = DatasetCard::built_in().into_iter();
+    let card = built_in
+        .filter_map(Result::ok)
+        .find(|card| card.name == "chexpert");
+    assert_eq!(card.unwrap().options.uncertain, Uncertain::Keep);
 }
 
 #[test]
