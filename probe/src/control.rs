@@ -1,6 +1,8 @@
 //! What a probe reaches that must not reach much: evaluations in which features or labels say nothing
 //! of the image.
 
+use std::collections::BTreeMap;
+
 use cache::{SliceMeta, Split};
 use half::f16;
 use ndarray::{Array2, Axis, concatenate};
@@ -10,12 +12,16 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::examples::{Examples, Tokens};
 use crate::probes::linear::Columns;
 use crate::random;
+use crate::targets::Targets;
 
 /// What is put in the place of features or labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// The labels of training and validation examples in a random order: what remains is chance.
-    ShuffledLabels,
+    /// The labels of what is fitted and chosen on, in random orders: what remains is chance.
+    ShuffledLabels {
+        /// Number of orders.
+        permutations: usize,
+    },
     /// Height, width, voxel size and position of a slice, and the number of slices, in the place of
     /// the tokens: what remains is what the acquisition gives away.
     MetadataOnly,
@@ -27,25 +33,40 @@ impl Control {
     /// The word for it in records.
     pub fn name(self) -> &'static str {
         match self {
-            Control::ShuffledLabels => "shuffled-labels",
+            Control::ShuffledLabels { .. } => "shuffled-labels",
             Control::MetadataOnly => "metadata-only",
             Control::RandomFeatures => "random-features",
         }
     }
 }
 
-/// Deals the targets of training and validation examples out anew, views of an example alike.
-pub(crate) fn shuffle_labels(examples: &mut Examples, seed: u64) {
-    let fitted = examples.of(&[Split::Train, Split::Val]);
-    let mut dealt = fitted.clone();
-    random::shuffle(&mut dealt, &mut ChaCha8Rng::seed_from_u64(seed));
+/// The targets of all rows with those of a split's patients (samples, where no patients are known)
+/// dealt out anew among them, in every split but `evaluated`. `number` tells orders of one seed apart.
+///
+/// A patient gets the targets of another one, example by example, and from the first again if the
+/// other has fewer: so the examples of a patient stay as alike as they are.
+pub(crate) fn shuffled(examples: &Examples, evaluated: Split, seed: u64, number: u64) -> Targets {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
     let mut source: Vec<usize> = (0..examples.targets.len()).collect();
-    for (&to, &from) in fitted.iter().zip(&dealt) {
-        for &row in &examples.rows[to] {
-            source[row] = examples.rows[from][0];
+    for split in Split::ALL.into_iter().filter(|&split| split != evaluated) {
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for example in examples.of(&[split]) {
+            let patient = examples.cases[example].cluster();
+            patients.entry(patient).or_default().push(example);
+        }
+        let patients: Vec<Vec<usize>> = patients.into_values().collect();
+        let mut dealt: Vec<&Vec<usize>> = patients.iter().collect();
+        random::shuffle(&mut dealt, &mut rng);
+        for (to, from) in patients.iter().zip(dealt) {
+            for (&to, &from) in to.iter().zip(from.iter().cycle()) {
+                for &row in &examples.rows[to] {
+                    source[row] = examples.rows[from][0];
+                }
+            }
         }
     }
-    examples.targets = examples.targets.select(&source);
+    examples.targets.select(&source)
 }
 
 /// Puts random numbers into all features.

@@ -66,7 +66,7 @@ pub struct Selection {
     pub protocol: Protocol,
     /// Whether slices without labels are left out; else the targets are what is known of each class.
     pub labelled: bool,
-    /// What is put in the place of features or labels, and what it is drawn from.
+    /// What is put in the place of features, and what it is drawn from.
     pub control: Option<(Control, u64)>,
 }
 
@@ -227,10 +227,8 @@ impl Examples {
             split_sha256,
             path: path.into(),
         };
-        match selection.control {
-            Some((Control::ShuffledLabels, seed)) => control::shuffle_labels(&mut examples, seed),
-            Some((Control::RandomFeatures, seed)) => control::randomise(&mut examples, seed),
-            Some((Control::MetadataOnly, _)) | None => {}
+        if let Some((Control::RandomFeatures, seed)) = selection.control {
+            control::randomise(&mut examples, seed);
         }
         Ok(examples)
     }

@@ -108,7 +108,13 @@ fn first_of(record: &RunRecord, names: &[&'static str]) -> Option<&'static str> 
 fn setting(record: &RunRecord) -> String {
     let recall = record.params.get("recall").and_then(Value::as_f64);
     let recall = recall.map(|recall| format!(" recall={recall:.3}"));
-    let control = record.control.iter().map(|control| format!(" [{control}]"));
+    let control = record
+        .control
+        .iter()
+        .map(|control| match p_permutation(record) {
+            Some(p) => format!(" [{control}: {p}]"),
+            None => format!(" [{control}]"),
+        });
     let chosen = record
         .chosen_on
         .iter()
@@ -116,6 +122,13 @@ fn setting(record: &RunRecord) -> String {
     let chosen = chosen.map(|on| format!(" (best on {on})"));
     let rest: String = recall.into_iter().chain(control).chain(chosen).collect();
     record.setting.clone() + &rest
+}
+
+/// What a permutation test says of the true labels.
+fn p_permutation(record: &RunRecord) -> Option<String> {
+    let observed = number(&record.metrics, "true_labels_auroc_macro")?;
+    let p = p_value(number(&record.metrics, "p_permutation"));
+    Some(format!("AUROC of true labels {observed:.4}, p {p}"))
 }
 
 /// A measure with its interval, or its standard deviation over draws.

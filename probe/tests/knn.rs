@@ -1,6 +1,7 @@
 //! The command `probe knn` on small caches.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use cache::{
 use clap::Parser;
 use ndarray::Array2;
 use probe::cli::{Cli, Outcome};
+use probe::predictions::Predictions;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -88,8 +90,14 @@ fn write_cache(root: &Path, dataset: &str, task: Task) {
             0.01 * row as f32
         }
     });
+    let slices = (0..30).map(|row| slice(row, label(row))).collect();
+    write_rows(root, dataset, task, slices, tokens);
+}
+
+/// A cache of `slices` with `tokens [30, 2]`.
+fn write_rows(root: &Path, dataset: &str, task: Task, slices: Vec<SliceMeta>, tokens: Array2<f32>) {
     let batch = TokenBatch {
-        slices: (0..30).map(|row| slice(row, label(row))).collect(),
+        slices,
         cls: vec![tokens.clone()],
         mean: vec![tokens],
         patch: vec![],
@@ -97,7 +105,12 @@ fn write_cache(root: &Path, dataset: &str, task: Task) {
         pictures: vec![],
     };
     let dir = root.join(dataset).join("tiny@28");
-    let mut writer = CacheWriter::open(&dir, meta(dataset, task)).unwrap();
+    let samples: BTreeSet<_> = batch.slices.iter().map(|slice| &slice.sample).collect();
+    let meta = CacheMeta {
+        samples: samples.len(),
+        ..meta(dataset, task)
+    };
+    let mut writer = CacheWriter::open(&dir, meta).unwrap();
     writer.append(&batch).unwrap();
     writer.finish().unwrap();
 }
@@ -123,6 +136,131 @@ fn run(root: &Path, words: &str) -> Ran {
         out,
         messages,
         runs,
+    }
+}
+
+fn records(ran: &Ran) -> Vec<Value> {
+    let lines = ran.out.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// 30 slices of 10 samples, three of each, of two patients in each split; their tokens point
+/// anywhere.
+fn write_stacks(root: &Path, dataset: &str, task: Task, label: impl Fn(usize) -> Labels) {
+    let of_sample = |row: usize| SliceMeta {
+        sample: format!("s{}", row / 3),
+        slice: (row % 3) as u32,
+        patient: Some(format!("p{}", row / 6)),
+        split: Some(
+            [
+                Split::Train,
+                Split::Train,
+                Split::Val,
+                Split::Val,
+                Split::Test,
+            ][row / 6],
+        ),
+        ..slice(row, label(row))
+    };
+    let tokens = Array2::from_shape_fn((30, 2), |(row, axis)| {
+        let angle = (row * 37 % 101) as f32 / 101.0 * 1.5;
+        if axis == 0 { angle.cos() } else { angle.sin() }
+    });
+    write_rows(
+        root,
+        dataset,
+        task,
+        (0..30).map(of_sample).collect(),
+        tokens,
+    );
+}
+
+#[test]
+fn a_volume_has_the_classes_of_all_its_slices() {
+    let root = tempfile::tempdir().unwrap();
+    // Only the last slice of every other sample has the first class.
+    let label = |row: usize| Labels::Multi(vec![Some((row % 6 == 2).into()), Some(0)]);
+    write_stacks(root.path(), "stacks", Task::MultiLabel, label);
+    let ran = run(root.path(), "--unit volume --k 1 --format json");
+    let record = &records(&ran)[0];
+    assert_eq!(
+        (&record["n_train"], &record["n_test"]),
+        (&8.into(), &2.into())
+    );
+    assert_eq!(record["params"]["measured_unit"], "volume");
+    assert_eq!(record["metrics"]["positives"]["no"], 1);
+}
+
+#[test]
+fn slices_of_different_exclusive_classes_make_no_volume() {
+    let root = tempfile::tempdir().unwrap();
+    let label = |row: usize| Labels::Single(Some(u32::from(row == 2)));
+    write_stacks(root.path(), "stacks", Task::SingleLabel, label);
+    let ran = run(root.path(), "--unit volume --k 1");
+    let expected = "the slices of the sample `s0` are of different classes";
+    assert!(ran.messages.contains(expected), "{}", ran.messages);
+    assert_eq!(ran.outcome, Outcome::Nothing);
+}
+
+#[test]
+fn what_is_measured_by_patients_is_chosen_by_patients() {
+    let root = tempfile::tempdir().unwrap();
+    let label = |row: usize| Labels::Multi(vec![Some((row / 6 % 2 == 0).into()), Some(0)]);
+    write_stacks(root.path(), "stacks", Task::MultiLabel, label);
+    let words = "--unit slice --per-patient --vote softmax --train train --format json";
+    let found = &records(&run(root.path(), &format!("{words} --k 5")))[0];
+    assert_eq!(
+        (&found["n_train"], &found["n_test"]),
+        (&12.into(), &1.into())
+    );
+    assert_eq!(found["params"]["measured_unit"], "patient");
+    // Of the two patients in val one has the class: the best threshold is that one's mean score, or
+    // the other's if that is higher.
+    let on_val = run(root.path(), &format!("{words} --k 5 --eval val"));
+    let file = records(&on_val)[0]["predictions"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (scores, _) = Predictions::read(&on_val.runs.path().join(file)).unwrap();
+    let [with, without] = ["p2", "p3"].map(|patient| {
+        let at = scores
+            .cases
+            .iter()
+            .position(|case| case.cluster() == patient);
+        scores.scores[[at.unwrap(), 0]]
+    });
+    assert_eq!(found["metrics"]["thresholds"]["no"], with);
+    assert!(with != without);
+    let text = run(root.path(), &words.replace("json", "text"));
+    assert!(text.out.contains("1 patient"), "{}", text.out);
+}
+
+#[test]
+fn a_k_has_the_same_result_alone_and_beside_others() {
+    let root = tempfile::tempdir().unwrap();
+    let label = |row: usize| Labels::Single(Some((row / 3 % 2) as u32));
+    write_stacks(root.path(), "stacks", Task::SingleLabel, label);
+    let words = "--unit slice --format json --protocol";
+    let first = |protocol: &str, ks: &str| {
+        records(&run(root.path(), &format!("{words} {protocol} --k {ks}"))).remove(0)
+    };
+    let alone = first("strict", "2");
+    assert!(alone["metrics"]["brier"].is_f64());
+    assert_eq!(alone["metrics"], first("strict", "2,18")["metrics"]);
+    // The study divides by the weight of 18 neighbours: those scores are no probabilities.
+    let beside = first("paper", "2,18");
+    assert_eq!(beside["params"]["normalised_over"], 18);
+    for name in ["brier", "ece", "thresholds"] {
+        assert!(beside["metrics"][name].is_null(), "{name}");
+    }
+    let paper_alone = first("paper", "2");
+    for name in ["accuracy", "f1_macro", "balanced_accuracy"] {
+        assert_eq!(
+            beside["metrics"][name], paper_alone["metrics"][name],
+            "{name}"
+        );
     }
 }
 

@@ -116,7 +116,22 @@ fn nothing_is_learnt_from_shuffled_labels_or_random_features() {
     };
     let real = run(&[]);
     assert!(auroc(&real[0]) > 0.95);
-    for control in ["shuffled-labels", "random-features", "metadata-only"] {
+    let words = ["--control", "shuffled-labels", "--permutations", "9"];
+    let shuffled = run(&words).remove(0);
+    assert!((0.2..0.8).contains(&auroc(&shuffled)), "{shuffled}");
+    let draws = shuffled["spread"]["auroc_macro"]["draws"].as_array();
+    assert_eq!(draws.unwrap().len(), 9);
+    assert_eq!(
+        shuffled["metrics"]["true_labels_auroc_macro"],
+        auroc(&real[0])
+    );
+    assert_eq!(shuffled["metrics"]["p_permutation"], 0.1);
+    lab.probe_with(
+        "linear",
+        &["--control", "random-features", "--permutations", "9"],
+    )
+    .expect_error(2, &["--control shuffled-labels", "hint"]);
+    for control in ["random-features", "metadata-only"] {
         let found: Vec<f64> = ["1", "2", "3"]
             .iter()
             .map(|seed| {

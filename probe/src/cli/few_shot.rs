@@ -70,7 +70,7 @@ impl FewShot {
             caches: &self.caches,
             output: &self.output,
             probe: "few-shot",
-            settings: self.settings.settings(Split::Test, &[]),
+            settings: self.settings.settings(Split::Test, &[])?,
             key: &|reader, settings| settings.key(reader, &(&probe, &few)),
             evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
                 evaluate::few_shot(reader, &probe, settings, &few)

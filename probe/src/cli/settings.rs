@@ -10,6 +10,9 @@ use crate::examples::{Pool, Unit};
 use crate::metrics::measures::Confidence;
 use crate::protocol::Protocol;
 
+/// Random orders of shuffled labels where no number is asked for.
+const PERMUTATIONS: u32 = 20;
+
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
     #[command(flatten)]
@@ -23,7 +26,11 @@ pub(super) struct SettingsArgs {
     /// Put something meaningless in the place of labels or features
     #[arg(long)]
     control: Option<ControlArg>,
-    /// Measure a patient's cases as one: the mean of their scores
+    /// Random orders of --control shuffled-labels, each fitted anew [default: 20]
+    #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    permutations: Option<u32>,
+    /// Measure a patient's cases as one: the mean of their scores. Settings and thresholds are chosen by
+    /// patients too
     #[arg(long)]
     per_patient: bool,
 }
@@ -121,16 +128,33 @@ impl FitArgs {
 impl SettingsArgs {
     /// One per protocol that is asked for, of a probe that is fitted on whole splits.
     pub(super) fn whole(&self, fit: &FitArgs, eval: Split) -> Result<Vec<Settings>> {
-        Ok(self.settings(eval, &fit.splits(eval)?))
+        self.settings(eval, &fit.splits(eval)?)
     }
 
     /// One per protocol that is asked for.
-    pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Vec<Settings> {
+    pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Result<Vec<Settings>> {
+        let control = self.control()?;
         let settings = self.rules.settings(eval, fit).into_iter();
-        settings.map(|settings| self.of(settings)).collect()
+        Ok(settings
+            .map(|settings| self.of(settings, control))
+            .collect())
     }
 
-    fn of(&self, settings: Settings) -> Settings {
+    fn control(&self) -> Result<Option<Control>> {
+        let shuffled = Some(ControlArg::ShuffledLabels);
+        if self.permutations.is_some() && self.control != shuffled {
+            bail!("`--permutations` belongs to `--control shuffled-labels`\nhint: leave it out");
+        }
+        Ok(self.control.map(|control| match control {
+            ControlArg::ShuffledLabels => Control::ShuffledLabels {
+                permutations: self.permutations.unwrap_or(PERMUTATIONS) as usize,
+            },
+            ControlArg::MetadataOnly => Control::MetadataOnly,
+            ControlArg::RandomFeatures => Control::RandomFeatures,
+        }))
+    }
+
+    fn of(&self, settings: Settings, control: Option<Control>) -> Settings {
         Settings {
             unit: self.unit.map(|unit| match unit {
                 UnitArg::Slice => Unit::Slice,
@@ -140,11 +164,7 @@ impl SettingsArgs {
                 PoolArg::Mean => Pool::Mean,
                 PoolArg::Max => Pool::Max,
             },
-            control: self.control.map(|control| match control {
-                ControlArg::ShuffledLabels => Control::ShuffledLabels,
-                ControlArg::MetadataOnly => Control::MetadataOnly,
-                ControlArg::RandomFeatures => Control::RandomFeatures,
-            }),
+            control,
             per_patient: self.per_patient,
             ..settings
         }

@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluated, Fitted, Parts, Probe, Settings, Task};
+use super::{Evaluated, Parts, Probe, Settings, Task, chosen, permuted};
 use crate::Error;
+use crate::control::Control;
 use crate::examples::Examples;
 use crate::random;
 use crate::study::draws_patients;
@@ -40,27 +41,30 @@ pub fn few_shot(
     settings: &Settings,
     few: &FewShot,
 ) -> Result<Vec<Evaluated>, Error> {
-    let examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
+    let mut examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
     let key = settings.key(reader, &(probe, few))?;
-    let of_shots = |&shots: &Option<usize>| {
+    let mut all = Vec::new();
+    for &shots in &few.shots {
         let start = Instant::now();
-        let mut draws = Vec::new();
-        for repeat in 0..repeats(settings, few, shots) {
-            draws.push(draw(
-                reader,
-                probe,
-                settings,
-                &examples,
-                shots,
-                repeat as u64,
-            )?);
-        }
-        let mut evaluated = together(draws, shots, probe);
-        evaluated.record.key = key.clone();
+        let drawn = |settings: &Settings, examples: &Examples| {
+            let repeats = 0..repeats(settings, few, shots) as u64;
+            let draws =
+                repeats.map(|repeat| draw(reader, probe, settings, examples, shots, repeat));
+            Ok(together(draws.collect::<Result<_, Error>>()?, shots, probe))
+        };
+        let mut evaluated = match settings.control {
+            Some(Control::ShuffledLabels { permutations }) => {
+                let bare = settings.without_intervals();
+                let drawn = |examples: &Examples| drawn(&bare, examples);
+                permuted(&mut examples, settings, permutations, drawn)?
+            }
+            _ => drawn(settings, &examples)?,
+        };
+        evaluated.record.key.clone_from(&key);
         evaluated.record.seconds = start.elapsed().as_secs_f64();
-        Ok(evaluated)
-    };
-    few.shots.iter().map(of_shots).collect()
+        all.push(evaluated);
+    }
+    Ok(all)
 }
 
 fn repeats(settings: &Settings, few: &FewShot, shots: Option<usize>) -> usize {
@@ -117,21 +121,13 @@ fn draw(
         examples,
         parts,
     };
-    let mut fitted = reported(probe.fit(&task)?);
+    let mut fitted = chosen(probe.fit(&task)?);
     fitted.warnings.extend(task.lint());
     if task.check().is_err() {
         fitted.warnings.push("a draw holds one class only".into());
     }
-    let predictions = task.predictions(&task.parts.test, fitted.scores.clone())?;
     let confidence = settings.confidence.as_ref();
-    let measures = task.measure(&predictions, &fitted, confidence.filter(|_| one_draw))?;
-    let measured = (predictions.cases.len(), measures);
-    Ok(Evaluated {
-        record: task.record("few-shot", "", &fitted, measured),
-        predictions,
-        classes: examples.classes.clone(),
-        head: fitted.head,
-    })
+    task.evaluated("few-shot", fitted, confidence.filter(|_| one_draw))
 }
 
 /// The examples of some splits, those of one split after those of another: the study numbers `train`
@@ -140,13 +136,6 @@ fn pool(examples: &Examples, splits: &[Split]) -> Result<Vec<usize>, Error> {
     examples.part(splits)?;
     let pool = splits.iter().flat_map(|&split| examples.of(&[split]));
     Ok(pool.collect())
-}
-
-/// The chosen one of several settings.
-fn reported(mut fitted: Vec<Fitted>) -> Fitted {
-    let is_chosen = |fitted: &Fitted| fitted.choice.is_some_and(|choice| choice.is_chosen);
-    let chosen = fitted.iter().position(is_chosen);
-    fitted.swap_remove(chosen.unwrap_or(0))
 }
 
 /// One result of several draws: means, and their standard deviations.

@@ -39,3 +39,10 @@ pub(crate) fn best(values: &[Option<f64>]) -> Option<usize> {
     }
     best.map(|(index, _)| index)
 }
+
+/// The chosen one of several settings; the first if none is.
+pub(crate) fn chosen(mut fitted: Vec<Fitted>) -> Fitted {
+    let is_chosen = |fitted: &Fitted| fitted.choice.is_some_and(|choice| choice.is_chosen);
+    let chosen = fitted.iter().position(is_chosen);
+    fitted.swap_remove(chosen.unwrap_or(0))
+}

@@ -11,6 +11,7 @@ mod knn;
 mod linear;
 mod logreg;
 mod parts;
+mod permuted;
 mod predict;
 
 use std::time::Instant;
@@ -23,11 +24,13 @@ pub use self::centroid::CentroidOptions;
 pub use self::compare::{Comparison, compare, pairs};
 pub use self::few_shot::{FewShot, few_shot};
 pub(crate) use self::few_shot::{equidistant, spread};
+use self::fitted::chosen;
 pub(crate) use self::fitted::{Choice, Fitted};
 pub use self::knn::{Features, IndexKind, KnnOptions};
 pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
 pub(crate) use self::parts::Parts;
+use self::permuted::permuted;
 pub(crate) use self::predict::check_backbone;
 pub use self::predict::predict;
 use crate::Error;
@@ -144,6 +147,14 @@ impl Settings {
         }
     }
 
+    /// The same without intervals, for results of which the spread is reported.
+    fn without_intervals(&self) -> Settings {
+        Settings {
+            confidence: None,
+            ..self.clone()
+        }
+    }
+
     /// What tells a run from others: the same key, the same result.
     ///
     /// # Errors
@@ -160,7 +171,8 @@ impl Settings {
     }
 }
 
-/// Evaluates a probe on a cache: a result per setting that it reports, in their order.
+/// Evaluates a probe on a cache: a result per setting that it reports, in their order; with shuffled
+/// labels, one result of all orders.
 ///
 /// # Errors
 ///
@@ -172,33 +184,56 @@ pub fn evaluate(
     settings: &Settings,
 ) -> Result<Vec<Evaluated>, Error> {
     let start = Instant::now();
-    let examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
-    let parts = Parts::whole(&examples, settings)?;
+    let mut examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
+    let mut evaluated = match settings.control {
+        Some(Control::ShuffledLabels { permutations }) => {
+            let bare = settings.without_intervals();
+            vec![permuted(
+                &mut examples,
+                settings,
+                permutations,
+                |examples| {
+                    let (task, fitted) = whole(reader, probe, &bare, examples)?;
+                    task.evaluated(probe.name(), chosen(fitted), None)
+                },
+            )?]
+        }
+        _ => {
+            let (task, fitted) = whole(reader, probe, settings, &examples)?;
+            let confidence = settings.confidence.as_ref();
+            let fitted = fitted.into_iter();
+            let evaluated = fitted.map(|one| task.evaluated(probe.name(), one, confidence));
+            evaluated.collect::<Result<_, Error>>()?
+        }
+    };
+    let key = settings.key(reader, probe)?;
+    for evaluated in &mut evaluated {
+        evaluated.record.key.clone_from(&key);
+        evaluated.record.seconds = start.elapsed().as_secs_f64();
+    }
+    Ok(evaluated)
+}
+
+/// Fits a probe on whole splits.
+fn whole<'a>(
+    reader: &'a CacheReader,
+    probe: &Probe,
+    settings: &'a Settings,
+    examples: &'a Examples,
+) -> Result<(Task<'a>, Vec<Fitted>), Error> {
     let task = Task {
         reader,
         settings,
-        examples: &examples,
-        parts,
+        examples,
+        parts: Parts::whole(examples, settings)?,
     };
     task.check()?;
-    let fitted = probe.fit(&task)?;
-    let key = settings.key(reader, probe)?;
+    let mut fitted = probe.fit(&task)?;
     let warnings = task.lint();
-    let measured = fitted.into_iter().map(|mut fitted| {
+    for fitted in &mut fitted {
         fitted.warnings.extend(warnings.iter().cloned());
-        let predictions = task.predictions(&task.parts.test, fitted.scores.clone())?;
-        let measures = task.measure(&predictions, &fitted, settings.confidence.as_ref())?;
-        let n_test = predictions.cases.len();
-        let mut record = task.record(probe.name(), &key, &fitted, (n_test, measures));
-        record.seconds = start.elapsed().as_secs_f64();
-        Ok(Evaluated {
-            record,
-            predictions,
-            classes: examples.classes.clone(),
-            head: fitted.head,
-        })
-    });
-    measured.collect()
+    }
+    Ok((task, fitted))
 }
 
 impl Task<'_> {
@@ -268,34 +303,37 @@ impl Task<'_> {
         }
     }
 
-    /// The record of `n_test` cases with their measures.
-    fn record(
+    /// Measures what a probe has fitted.
+    fn evaluated(
         &self,
         probe: &str,
-        key: &str,
-        fitted: &Fitted,
-        (n_test, measures): (usize, Measures),
-    ) -> RunRecord {
-        let mut params = fitted.params.clone();
+        fitted: Fitted,
+        confidence: Option<&Confidence>,
+    ) -> Result<Evaluated, Error> {
+        let predictions = self.predictions(&self.parts.test, fitted.scores.clone())?;
+        let measures = self.measure(&predictions, &fitted, confidence)?;
+        let mut params = fitted.params;
         params.insert("train".into(), join(&self.parts.fitted_on).into());
-        RunRecord {
+        let split_sha256 = self.examples.split_sha256.clone();
+        let record = RunRecord {
             probe: probe.into(),
-            setting: fitted.setting.clone(),
+            setting: fitted.setting,
             params: with_examples(params, self.examples, self.settings),
             n_train: fitted.n_train,
-            n_test,
+            n_test: predictions.cases.len(),
             chosen: fitted.choice.map(|choice| choice.is_chosen),
             chosen_on: fitted.choice.map(|choice| choice.on.name().into()),
             metrics: measures.values,
             ci: measures.ci,
-            warnings: fitted.warnings.clone(),
-            key: key.into(),
-            ..blank(
-                self.reader,
-                self.settings,
-                self.examples.split_sha256.clone(),
-            )
-        }
+            warnings: fitted.warnings,
+            ..blank(self.reader, self.settings, split_sha256)
+        };
+        Ok(Evaluated {
+            record,
+            predictions,
+            classes: self.examples.classes.clone(),
+            head: fitted.head,
+        })
     }
 }
 

@@ -184,11 +184,8 @@ fn blanks_are_absent_and_uncertain_ones_what_the_option_says() {
         assert_eq!(states(&dataset, 1), row);
         assert_eq!(states(&dataset, 4), [Some(0); 5]);
     }
-    let built_in = DatasetCard::built_in().into_iter();
-    let card = built_in
-        .filter_map(Result::ok)
-        .find(|card| card.name == "chexpert");
-    assert_eq!(card.unwrap().options.uncertain, Uncertain::Keep);
+    let built_in = DatasetCard::find("chexpert").unwrap();
+    assert_eq!(built_in.options.uncertain, Uncertain::Keep);
 }
 
 #[test]

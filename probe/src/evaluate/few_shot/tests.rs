@@ -2,6 +2,7 @@ use half::f16;
 use ndarray::Array2;
 
 use super::*;
+use crate::control::shuffled;
 use crate::examples::{Case, Unit};
 use crate::probes::linear::Columns;
 use crate::study::tests::nih;
@@ -117,8 +118,7 @@ fn shuffled_labels_stay_within_what_is_fitted_on_and_views_stay_together() {
     let mut examples = examples(&[None; 6], Targets::Single(vec![0, 1, 2, 3, 4, 5, 0]));
     examples.cases[5].split = Some(Split::Test);
     examples.rows[0] = vec![0, 6];
-    crate::control::shuffle_labels(&mut examples, 3);
-    let Targets::Single(dealt) = &examples.targets else {
+    let Targets::Single(dealt) = shuffled(&examples, Split::Test, 3, 0) else {
         panic!("other targets");
     };
     assert_eq!((dealt[5], dealt[6]), (5, dealt[0]));
@@ -126,6 +126,32 @@ fn shuffled_labels_stay_within_what_is_fitted_on_and_views_stay_together() {
     let mut sorted = dealt[..5].to_vec();
     sorted.sort_unstable();
     assert_eq!(sorted, [0, 1, 2, 3, 4]);
+    assert_ne!(
+        shuffled(&examples, Split::Test, 3, 1),
+        Targets::Single(dealt)
+    );
+}
+
+#[test]
+fn shuffled_labels_are_dealt_out_among_the_patients_of_a_split() {
+    let patients: Vec<String> = (0..40).map(|i| format!("p{}", i / 4)).collect();
+    let patients: Vec<Option<&str>> = patients.iter().map(|p| Some(p.as_str())).collect();
+    let labels: Vec<u32> = (0..40).map(|i| i / 4).collect();
+    let mut examples = examples(&patients, Targets::Single(labels.clone()));
+    for case in &mut examples.cases[20..] {
+        case.split = Some(Split::Val);
+    }
+    let Targets::Single(dealt) = shuffled(&examples, Split::Test, 0, 0) else {
+        panic!("other targets");
+    };
+    assert!(
+        dealt
+            .chunks(4)
+            .all(|patient| patient.iter().all(|&label| label == patient[0]))
+    );
+    assert!(dealt[..20].iter().all(|&label| label < 5) && dealt[..20] != labels[..20]);
+    let evaluated = shuffled(&examples, Split::Val, 0, 0).select(&(20..40).collect::<Vec<_>>());
+    assert_eq!(evaluated, Targets::Single(labels[20..].to_vec()));
 }
 
 #[test]
