@@ -46,7 +46,7 @@ pub fn few_shot(
     let mut all = Vec::new();
     for &shots in &few.shots {
         let start = Instant::now();
-        let drawn = |settings: &Settings, examples: &Examples| {
+        let drawn = |settings: &Settings, examples: &Examples| -> Result<Evaluated, Error> {
             let repeats = 0..repeats(settings, few, shots) as u64;
             let draws =
                 repeats.map(|repeat| draw(reader, probe, settings, examples, shots, repeat));

@@ -1,6 +1,6 @@
 //! The control with shuffled labels: a permutation test of a probe.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{Evaluated, Settings, spread};
 use crate::Error;
@@ -34,7 +34,7 @@ pub(super) fn permuted(
     }
     let record = &mut evaluated.record;
     let (mut means, deviations) = spread(&metrics);
-    let auroc = |metrics: &serde_json::Map<_, _>| metrics.get("auroc_macro")?.as_f64();
+    let auroc = |metrics: &Map<String, Value>| metrics.get("auroc_macro")?.as_f64();
     if let Some(observed) = auroc(&record.metrics) {
         let as_good = metrics.iter().filter_map(auroc).filter(|&a| a >= observed);
         let p = (1 + as_good.count()) as f64 / (1 + permutations) as f64;

@@ -58,7 +58,8 @@ pub(super) fn targets(
     members: &[Vec<usize>],
 ) -> Result<Targets, Error> {
     let (path, meta) = (reader.dir(), reader.meta());
-    let (mut rows, mut groups) = (Vec::new(), Vec::with_capacity(members.len()));
+    let mut rows: Vec<usize> = Vec::new();
+    let mut groups: Vec<Vec<usize>> = Vec::with_capacity(members.len());
     for members in members {
         let first = rows.len();
         let labelled = |row: &&usize| !is_blank(&slices[**row].labels);

@@ -40,10 +40,9 @@ fn radiographs(patients: &[Option<&str>], states: &[[bool; 2]]) -> Examples {
         _ => false,
     };
     let targets = Targets::Multi(Array2::from_shape_fn(shape, |at| Some(state(at))));
-    Examples {
-        classes,
-        ..examples(patients, targets)
-    }
+    let mut examples = examples(patients, targets);
+    examples.classes = classes;
+    examples
 }
 
 #[test]
@@ -89,10 +88,8 @@ fn a_patient_who_is_taken_for_a_class_is_not_replaced_in_another() {
 fn without_patients_and_of_other_datasets_the_study_takes_equal_distances() {
     let states = [[true, false]; 4];
     let without = radiographs(&[None; 4], &states);
-    let other = Examples {
-        classes: vec!["Edema".into(), "Mass".into()],
-        ..radiographs(&["1", "2", "3", "4"].map(Some), &states)
-    };
+    let mut other = radiographs(&["1", "2", "3", "4"].map(Some), &states);
+    other.classes.truncate(14);
     for examples in [without, other] {
         assert_eq!(study_draw(&examples, &[0, 1, 2, 3], 2), [0, 2]);
     }
