@@ -107,7 +107,7 @@ fn write_rows(root: &Path, dataset: &str, task: Task, slices: Vec<SliceMeta>, to
     let dir = root.join(dataset).join("tiny@28");
     let samples: BTreeSet<_> = batch.slices.iter().map(|slice| &slice.sample).collect();
     let meta = CacheMeta {
-        samples: samples.len(),
+        samples: samples.len() as u64,
         ..meta(dataset, task)
     };
     let mut writer = CacheWriter::open(&dir, meta).unwrap();
