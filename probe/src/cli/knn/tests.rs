@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::{Cli, Command};
+use crate::control::Control;
 
 fn parse(words: &str) -> Result<Knn, clap::Error> {
     let words = ["probe", "knn"].into_iter().chain(words.split_whitespace());
@@ -94,10 +95,25 @@ fn each_protocol_is_taken_once() {
     let of = |words| parse(words).unwrap().settings.settings(Split::Test, &[]);
     let names = |words| {
         of(words)
+            .unwrap()
             .iter()
             .map(|s| s.protocol.name())
             .collect::<Vec<_>>()
     };
     assert_eq!(names(""), ["strict"]);
     assert_eq!(names("--protocol paper,strict,paper"), ["paper", "strict"]);
+}
+
+#[test]
+fn permutations_belong_to_shuffled_labels() {
+    let control = |words| {
+        let settings = parse(words)?.settings.settings(Split::Test, &[])?;
+        anyhow::Ok(settings[0].control)
+    };
+    let shuffled = |permutations| Some(Control::ShuffledLabels { permutations });
+    assert_eq!(control("--control shuffled-labels").unwrap(), shuffled(20));
+    let words = "--control shuffled-labels --permutations 5";
+    assert_eq!(control(words).unwrap(), shuffled(5));
+    assert!(control("--permutations 5").is_err());
+    assert!(control("--control random-features --permutations 5").is_err());
 }
