@@ -207,7 +207,7 @@ fn slices_of_different_exclusive_classes_make_no_volume() {
 #[test]
 fn what_is_measured_by_patients_is_chosen_by_patients() {
     let root = tempfile::tempdir().unwrap();
-    let label = |row: usize| Labels::Multi(vec![Some((row / 6 % 2 == 0).into()), Some(0)]);
+    let label = |row: usize| Labels::Multi(vec![Some((row / 6).is_multiple_of(2).into()), Some(0)]);
     write_stacks(root.path(), "stacks", Task::MultiLabel, label);
     let words = "--unit slice --per-patient --vote softmax --train train --format json";
     let found = &records(&run(root.path(), &format!("{words} --k 5")))[0];
