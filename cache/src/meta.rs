@@ -21,8 +21,9 @@ const LARGEST_PICTURE: u64 = 1 << 15;
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
-const PROGRESS: [&str; 6] = [
+const PROGRESS: [&str; 7] = [
     "tool_version",
+    "onnxruntime_version",
     "parity",
     "rows",
     "shards",
@@ -47,6 +48,10 @@ pub struct CacheMeta {
     pub has_masks: bool,
     /// Names of the values in masks, where known.
     pub mask_classes: Vec<MaskClass>,
+    /// The value of pixels in masks of which it is not said what they show: they are neither learnt
+    /// from nor measured. `None` if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_mask_value: Option<u16>,
     /// Whether slices are said to lie somewhere; not in caches of earlier versions.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub has_placement: bool,
@@ -65,6 +70,10 @@ pub struct CacheMeta {
     pub provider: String,
     /// The precision of the computation.
     pub precision: String,
+    /// The version of ONNX Runtime with which the cache was begun; `None` in caches of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnxruntime_version: Option<String>,
     /// The backbone.
     pub model: ModelMeta,
     /// Input height and width of the backbone in pixels.
@@ -110,6 +119,10 @@ pub struct ModelMeta {
     pub name: String,
     /// sha256 of the ONNX file, in hex.
     pub sha256: String,
+    /// Whether tokens have been through the model's last LayerNorm; `None` if the model's card does
+    /// not say it, and in caches of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_norm: Option<bool>,
 }
 
 /// The shape of one layer's tokens.
@@ -341,19 +354,25 @@ fn check_size(
     })
 }
 
-/// The keys of `meta.json`, with the shapes of all layers and with those that stand for `false` where
-/// they are absent.
+/// The keys of `meta.json`, with the shapes of all layers and with those that may be absent;
+/// `model.final_norm` is left out, as the hash of the graph tells it.
 fn values(meta: &CacheMeta) -> Value {
     let layers = (1..=meta.layers).rev();
     let shapes = layers.map(|layer| meta.shape(layer)).collect();
     let meta = CacheMeta {
         shapes,
+        model: ModelMeta {
+            final_norm: None,
+            ..meta.model.clone()
+        },
         ..meta.clone()
     };
     let mut values = serde_json::to_value(&meta).unwrap_or_default();
     if let Value::Object(values) = &mut values {
         values.insert("has_placement".to_string(), meta.has_placement.into());
         values.insert("has_pictures".to_string(), meta.has_pictures.into());
+        let ignored = meta.ignored_mask_value.into();
+        values.insert("ignored_mask_value".to_string(), ignored);
     }
     values
 }

@@ -10,10 +10,14 @@ use crate::Error;
 use crate::dataset::{Dataset, Sample};
 use crate::read;
 
-/// sha256 over all samples: ids, paths, slices, patients, splits and labels, and the sizes of the
+/// sha256 over the values that masks ignore, and over all samples: ids, paths, slices, patients, splits and labels, and the sizes of the
 /// files. The files' contents are not read.
 pub(crate) fn of_samples(dataset: &Dataset) -> String {
     let mut hash = Sha256::new();
+    // Most datasets ignore no values, and keep the hash that they had.
+    for value in &dataset.ignored_values {
+        hash.update(value.to_le_bytes());
+    }
     for sample in &dataset.samples {
         for field in fields(dataset, sample) {
             hash.update((field.len() as u64).to_le_bytes());

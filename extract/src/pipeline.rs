@@ -14,7 +14,7 @@ use ndarray::{Array4, Axis};
 
 use crate::Error;
 use crate::backbone::{Backbone, SliceBatch};
-use crate::dataset::{Dataset, Sample, Unnamed};
+use crate::dataset::{Dataset, MaskNotes, Sample};
 use crate::prepare::{self, PreparedSlice};
 use crate::preprocess::Preprocess;
 use crate::read::Reader;
@@ -120,7 +120,7 @@ pub fn run(
         ..Progress::default()
     });
     let samples = &job.dataset.samples[first..];
-    let unnamed = Mutex::new(Unnamed::default());
+    let notes = Mutex::new(MaskNotes::default());
     thread::scope(|scope| {
         let (line, queue) = sync_channel::<Line<'_>>(0);
         let (waiting, in_line) = sync_channel(job.readers);
@@ -130,8 +130,8 @@ pub fn run(
         scope.spawn(move || dispatch(samples, job.batch_size, &line, &waiting));
         for _ in 0..job.readers {
             let (queue, position) = (Arc::clone(&queue), position.as_ref());
-            let unnamed = &unnamed;
-            scope.spawn(move || read_samples(job, &queue, position, unnamed));
+            let notes = &notes;
+            scope.spawn(move || read_samples(job, &queue, position, notes));
         }
         drop(queue);
         scope.spawn(move || assemble(job, &in_line, &batches));
@@ -147,7 +147,9 @@ pub fn run(
             slices,
             elapsed: started.elapsed(),
             inference,
-            warnings: warning(&unnamed).into_iter().collect(),
+            warnings: notes
+                .lock()
+                .map_or_else(|_| Vec::new(), |notes| notes.warnings()),
         })
     })
 }
@@ -174,15 +176,11 @@ fn dispatch<'a>(
     }
 }
 
-fn warning(unnamed: &Mutex<Unnamed>) -> Option<String> {
-    unnamed.lock().ok()?.warning()
-}
-
 fn read_samples(
     job: &Job<'_>,
     queue: &Mutex<Receiver<Line<'_>>>,
     position: Option<&Position>,
-    unnamed: &Mutex<Unnamed>,
+    notes: &Mutex<MaskNotes>,
 ) {
     loop {
         let next = queue.lock().map(|queue| queue.recv());
@@ -191,7 +189,7 @@ fn read_samples(
         };
         let done = position.filter(|_| index == 0);
         let done = done.map(|p| (p.slice as usize, p.view));
-        if let Err(error) = read_sample(job, index, sample, done, &slices, unnamed) {
+        if let Err(error) = read_sample(job, index, sample, done, &slices, notes) {
             let sample = sample.id.clone();
             let failed = match done {
                 None => Prepared::Skipped(Skipped {
@@ -216,11 +214,11 @@ fn read_sample(
     sample: &Sample,
     done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
-    unnamed: &Mutex<Unnamed>,
+    notes: &Mutex<MaskNotes>,
 ) -> Result<(), Error> {
     let opened = prepare::open(job.reader, index, job.dataset, sample, job.recipe)?;
-    if let Ok(mut unnamed) = unnamed.lock() {
-        unnamed.note(&sample.id, opened.unnamed());
+    if let Ok(mut notes) = notes.lock() {
+        notes.note(&sample.id, opened.oddities());
     }
     let rows = opened
         .slices()

@@ -1,19 +1,20 @@
 //! From a sample to slices ready for the backbone.
 
+mod masks;
+
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-use cache::{Labels, Mask, SliceMeta};
+use cache::{Mask, SliceMeta};
 use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::dataset::{Dataset, Recipe, Sample};
+use crate::dataset::{Dataset, MaskOddities, Recipe, Sample};
 use crate::preprocess::{
     Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
 };
-use crate::read::ReadError;
-use crate::read::{Reader, Room, Source, Volume};
+use crate::read::{ReadError, Reader, Room, Source, Volume};
 
 /// What a dataset's recipe does to slices for a model of `image_size` pixels that was trained with
 /// `mean` and `std` per channel; values that are not finite are refused, and there are no views.
@@ -42,17 +43,22 @@ pub struct PreparedSlice {
     pub mask: Option<Mask>,
 }
 
+/// A label map, or a binary mask and what it becomes.
+type Part = (Volume, Option<u16>);
+
 /// An opened sample, found to be whole: what is left to do cannot fail.
 pub struct PreparedSample<'a> {
     dataset: &'a Dataset,
     sample: &'a Sample,
     recipe: &'a Preprocess,
     image: Volume,
-    mask: Vec<(Volume, Option<u16>)>,
+    mask: Vec<Part>,
     slices: Range<usize>,
     /// The range of intensities, if it is that of the whole volume.
     bounds: Option<Bounds>,
-    unnamed: Vec<u16>,
+    oddities: MaskOddities,
+    /// Values in the masks that become [`IGNORED`], in order.
+    ignored: Vec<u16>,
     /// Last, as what is in it is dropped before it.
     room: Room<'a>,
 }
@@ -67,7 +73,8 @@ pub struct PreparedSample<'a> {
 /// [`ReadError::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
 /// [`ReadError::MaskShape`] and [`ReadError::MaskOrientation`] if image and mask differ,
 /// [`ReadError::Constant`] if all pixels are equal, [`Error::TooLarge`],
-/// [`ReadError::NonFinite`] and [`ReadError::LabelValue`].
+/// [`ReadError::NonFinite`], [`ReadError::LabelValue`], [`ReadError::UnnamedLabels`],
+/// [`ReadError::NotBinary`] and [`ReadError::LossyMask`].
 pub fn open<'a>(
     reader: &'a Reader,
     index: usize,
@@ -77,11 +84,7 @@ pub fn open<'a>(
 ) -> Result<PreparedSample<'a>, Error> {
     let room = reader.room(index);
     let image = reader.volume_in(&room, &sample.image)?;
-    let mask = sample.mask.iter().map(|part| {
-        let mask = reader.volume_in(&room, &part.source)?.placed_as(&image)?;
-        Ok((mask.cut(recipe.slicing)?, part.value))
-    });
-    let mask = mask.collect::<Result<_, Error>>()?;
+    let (mask, oddities) = masks::open(reader, &room, sample, &image, recipe.slicing)?;
     if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
         return Err(ReadError::SlicesOfAnotherPlane {
             path: image.path().to_path_buf(),
@@ -99,13 +102,15 @@ pub fn open<'a>(
         mask,
         slices,
         bounds: None,
-        unnamed: Vec::new(),
+        oddities,
+        ignored: Vec::new(),
         room,
     };
     opened.take_plane()?;
     opened.check_image()?;
     opened.check_mask_shapes()?;
-    opened.unnamed = opened.check_labels()?;
+    opened.check_binary()?;
+    opened.check_labels()?;
     opened.bounds = opened.volume_bounds()?;
     Ok(opened)
 }
@@ -116,10 +121,9 @@ impl PreparedSample<'_> {
         self.slices.clone()
     }
 
-    /// The values in the label map that no class of the dataset is named for, in order; none if it
-    /// names no values.
-    pub(crate) fn unnamed(&self) -> &[u16] {
-        &self.unnamed
+    /// What looks odd in the masks.
+    pub(crate) fn oddities(&self) -> &MaskOddities {
+        &self.oddities
     }
 
     /// The views of each slice: 0, the plain one, and the augmented ones.
@@ -163,29 +167,6 @@ impl PreparedSample<'_> {
         Ok(PreparedSlice { pixels, meta, mask })
     }
 
-    /// The labels of all slices together: where they come from masks, a class is present if any
-    /// slice holds it.
-    ///
-    /// # Errors
-    ///
-    /// As [`slice`](Self::slice).
-    pub fn sample_labels(&self) -> Result<Labels, Error> {
-        let mut all = self.sample.labels.clone();
-        if !self.dataset.labels_from_mask {
-            return Ok(all);
-        }
-        for k in self.slices() {
-            if let (Labels::Multi(all), Labels::Multi(here)) =
-                (&mut all, self.labels(self.mask(k)?.as_ref()))
-            {
-                for (all, here) in all.iter_mut().zip(here) {
-                    *all = (*all).max(here);
-                }
-            }
-        }
-        Ok(all)
-    }
-
     /// sha256 over the sizes and the stored pixels of all slices, in hex: equal for two names of
     /// the same image.
     pub fn pixels_sha256(&self) -> String {
@@ -208,41 +189,6 @@ impl PreparedSample<'_> {
                 file.strip_prefix(&self.dataset.root).unwrap_or(file)
             }
             source => source.file(),
-        }
-    }
-
-    /// The label map of slice `k`, later parts on top of earlier ones.
-    fn mask(&self, k: usize) -> Result<Option<Mask>, Error> {
-        let mut whole: Option<Mask> = None;
-        for (volume, value) in &self.mask {
-            let mut part = volume.label_plane(k)?;
-            if let Some(value) = *value {
-                part.mapv_inplace(|label| if label > 0 { value } else { 0 });
-            }
-            match &mut whole {
-                None => whole = Some(part),
-                Some(whole) => whole.zip_mut_with(&part, |below, &label| {
-                    if label > 0 {
-                        *below = label;
-                    }
-                }),
-            }
-        }
-        Ok(whole)
-    }
-
-    /// The labels; if they are those of masks, what this view's mask shows.
-    fn labels(&self, mask: Option<&Mask>) -> Labels {
-        match mask {
-            Some(mask) if self.dataset.labels_from_mask => {
-                let classes = self.dataset.mask_classes.iter();
-                let mut present = vec![false; usize::from(u16::MAX) + 1];
-                mask.iter()
-                    .for_each(|&value| present[usize::from(value)] = true);
-                let states = classes.map(|class| present[usize::from(class.value)]);
-                Labels::Multi(states.map(|here| Some(i8::from(here))).collect())
-            }
-            _ => self.sample.labels.clone(),
         }
     }
 
@@ -306,46 +252,6 @@ impl PreparedSample<'_> {
         })
     }
 
-    fn check_mask_shapes(&self) -> Result<(), Error> {
-        let shape = |v: &Volume, k: usize| {
-            let [_, height, width] = v.shape(k);
-            [v.slices(), height, width]
-        };
-        for (mask, _) in &self.mask {
-            for k in self.slices() {
-                let k_found = k.min(mask.slices() - 1);
-                let (found, expected) = (shape(mask, k_found), shape(&self.image, k));
-                if found != expected {
-                    let path = mask.path().to_path_buf();
-                    return Err(ReadError::MaskShape {
-                        path,
-                        found,
-                        expected,
-                    }
-                    .into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads all labels; gives what [`unnamed`](Self::unnamed) does.
-    fn check_labels(&self) -> Result<Vec<u16>, Error> {
-        let mut held = vec![false; usize::from(u16::MAX) + 1];
-        for k in self.slices() {
-            for &value in self.mask(k)?.iter().flatten() {
-                held[usize::from(value)] = true;
-            }
-        }
-        let classes = &self.dataset.mask_classes;
-        let is_named = |value| value == 0 || classes.iter().any(|class| class.value == value);
-        let unnamed = (0..=u16::MAX).filter(|&value| held[usize::from(value)] && !is_named(value));
-        Ok(match classes.is_empty() {
-            true => Vec::new(),
-            false => unnamed.collect(),
-        })
-    }
-
     fn non_finite(&self, slice: usize, source: NonFinite) -> Error {
         ReadError::NonFinite {
             path: self.image.path().to_path_buf(),
@@ -376,3 +282,6 @@ pub(crate) fn slashed(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     parts.join("/")
 }
+
+#[cfg(test)]
+mod tests;

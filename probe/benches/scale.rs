@@ -57,6 +57,7 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
         classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
         has_masks: false,
         mask_classes: vec![],
+        ignored_mask_value: None,
         has_placement: false,
         has_pictures: false,
         split: None,
@@ -65,6 +66,7 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
         model: ModelMeta {
             name: "random".into(),
             sha256: "0".repeat(64),
+            final_norm: None,
         },
         image_size: 224,
         tokens: Tokens::Cls,
@@ -76,6 +78,7 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
         preprocess: Value::Null,
         provider: "cpu".into(),
         precision: "fp32".into(),
+        onnxruntime_version: None,
         parity: None,
         batch_size: BATCH as u32,
         shard_rows: 8 * BATCH as u32,

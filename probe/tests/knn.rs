@@ -29,6 +29,7 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         },
         has_masks: false,
         mask_classes: vec![],
+        ignored_mask_value: None,
         has_placement: false,
         has_pictures: false,
         split: None,
@@ -37,6 +38,7 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         model: ModelMeta {
             name: "tiny".into(),
             sha256: "0".repeat(64),
+            final_norm: None,
         },
         image_size: 28,
         tokens: Tokens::Cls,
@@ -48,6 +50,7 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         preprocess: Value::Null,
         provider: "cpu".into(),
         precision: "fp32".into(),
+        onnxruntime_version: None,
         parity: None,
         batch_size: 30,
         shard_rows: 16,

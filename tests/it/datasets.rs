@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, Run, gzip, nifti, program, ramp};
+use crate::lab::{Lab, Run, gzip, nifti, nifti_at, program, ramp};
 
 fn datasets(words: &[&str]) -> Run {
     Run::of(program("extract").arg("datasets").args(words))
@@ -177,7 +177,7 @@ fn classes_of_masks_are_counted_from_the_pixels() {
 }
 
 #[test]
-fn values_in_masks_without_a_name_are_told_once() {
+fn values_in_masks_without_a_name_leave_samples_out_or_are_told_once() {
     let lab = Lab::new();
     let shape = [6, 5, 4];
     let mut csv = String::from("image,mask,patient,split\n");
@@ -190,11 +190,67 @@ fn values_in_masks_without_a_name_are_told_once() {
     }
     lab.write("classes.csv", "value,name\n1,liver\n");
     let manifest = lab.write("m.csv", csv);
-    let told = "masks of 2 samples (`1`, `2`) hold values that no class is named for: `7`, `255`";
-    says(&check("manifest", &manifest, &["--pixels"]), &[told]);
-    let run = lab.extract("manifest", &manifest, &[]).expect(0);
+    let reasons = ["m1.nii", "named for: `7`", "m2.nii", "named for: `255`"];
+    let run = check("manifest", &manifest, &["--pixels"]).expect(1);
+    reasons
+        .iter()
+        .for_each(|reason| assert!(run.stdout.contains(reason), "{run:?}"));
+    let run = lab.extract("manifest", &manifest, &[]).expect(1);
+    reasons
+        .iter()
+        .for_each(|reason| assert!(run.stdout.contains(reason), "{run:?}"));
+    assert_eq!(
+        cache::CacheMeta::read(&lab.cache()).unwrap().skipped.len(),
+        2
+    );
+
+    std::fs::remove_dir_all(lab.cache()).unwrap();
+    let ignore = ["--unnamed-values", "ignore"];
+    let told = "masks of 2 samples (`1`, `2`) hold values that no class is named for, such pixels are ignored: `7`, `255`";
+    says(
+        &check(
+            "manifest",
+            &manifest,
+            &[&ignore[..], &["--pixels"]].concat(),
+        ),
+        &[told],
+    );
+    let run = lab.extract("manifest", &manifest, &ignore).expect(0);
     let warning = format!("warning: {told}\n");
     assert_eq!(run.stderr.matches(&warning).count(), 1, "{run:?}");
+    let meta = cache::CacheMeta::read(&lab.cache()).unwrap();
+    assert_eq!(meta.ignored_mask_value, Some(u16::MAX));
+}
+
+#[test]
+fn a_mask_that_lies_elsewhere_than_its_image_is_told() {
+    let lab = Lab::new();
+    let shape = [6, 5, 4];
+    let affine = |x: f32| {
+        [
+            [2.0, 0.0, 0.0, x],
+            [0.0, 2.0, 0.0, 0.0],
+            [0.0, 0.0, 3.0, 0.0],
+        ]
+    };
+    let mut csv = String::from("image,mask,split\n");
+    for (i, x) in [0.0, 0.9, 7.5].into_iter().enumerate() {
+        lab.write(
+            &format!("{i}.nii"),
+            nifti_at(shape, &ramp(shape), affine(0.0)),
+        );
+        lab.write(
+            &format!("m{i}.nii"),
+            nifti_at(shape, &[1.0; 120], affine(x)),
+        );
+        csv += &format!("{i}.nii,m{i}.nii,train\n");
+    }
+    lab.write("classes.csv", "value,name\n1,liver\n");
+    let manifest = lab.write("m.csv", csv);
+    let told = "masks of 1 sample (`2`) lie up to 7.5 mm away from their images";
+    says(&check("manifest", &manifest, &["--pixels"]), &[told]);
+    let run = lab.extract("manifest", &manifest, &[]).expect(0);
+    assert!(run.stderr.contains(told), "{run:?}");
 }
 
 #[test]

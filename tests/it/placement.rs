@@ -28,7 +28,10 @@ fn placed() -> Lab {
     let lab = Lab::new();
     lab.write("ct.nii", nifti_at(SHAPE, &ramp(SHAPE), OBLIQUE));
     lab.write("mask.nii", nifti_at(SHAPE, &labels(), OBLIQUE));
-    lab.write("classes.csv", "value,name\n1,liver\n");
+    let classes: String = (1..50)
+        .map(|value| format!("{value},part {value}\n"))
+        .collect();
+    lab.write("classes.csv", format!("value,name\n{classes}"));
     lab.write("m.csv", "id,image,mask\n1,ct.nii,mask.nii\n");
     lab
 }
@@ -169,15 +172,25 @@ fn a_cache_of_an_earlier_version_is_finished_as_it_was_begun() {
     let csv = lab.path("m.csv");
     let options = ["--tokens", "all", "--pictures", "false"];
     lab.extract("manifest", &csv, &options).expect(0);
-    let begun = CacheMeta {
+    let new = CacheMeta::read(&lab.cache()).unwrap();
+    assert_eq!(new.model.final_norm, Some(true));
+    let version = new.onnxruntime_version.as_deref();
+    assert!(version.is_some_and(|version| version.starts_with("1.")));
+    let mut begun = CacheMeta {
         has_placement: false,
+        onnxruntime_version: None,
         rows: 0,
         shards: Vec::new(),
         complete: false,
-        ..CacheMeta::read(&lab.cache()).unwrap()
+        ..new
     };
+    begun.model.final_norm = None;
     let text = serde_json::to_string(&begun).unwrap();
-    assert!(!text.contains("has_p"));
+    assert!(
+        !["has_p", "final_norm", "onnxruntime"]
+            .iter()
+            .any(|key| text.contains(key))
+    );
     fs::write(lab.cache().join("meta.json"), text).unwrap();
     for said in ["slices", "already complete"] {
         let run = lab

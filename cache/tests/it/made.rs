@@ -21,6 +21,7 @@ pub(crate) fn plain() -> CacheMeta {
         classes: Vec::new(),
         has_masks: false,
         mask_classes: Vec::new(),
+        ignored_mask_value: None,
         has_placement: false,
         has_pictures: false,
         split: None,
@@ -29,6 +30,7 @@ pub(crate) fn plain() -> CacheMeta {
         model: ModelMeta {
             name: "model".to_string(),
             sha256: "model".to_string(),
+            final_norm: None,
         },
         image_size: 28,
         tokens: Tokens::Cls,
@@ -40,6 +42,7 @@ pub(crate) fn plain() -> CacheMeta {
         preprocess: serde_json::json!({}),
         provider: "cpu".to_string(),
         precision: "fp32".to_string(),
+        onnxruntime_version: None,
         parity: None,
         batch_size: 1,
         shard_rows: 3,

@@ -182,6 +182,21 @@ fn a_run_with_pictures_does_not_go_on_with_a_cache_that_has_none_nor_the_other_w
 }
 
 #[test]
+fn what_the_graphs_hash_tells_and_the_runtime_may_be_unknown_and_other_ignored_values_may_not() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &plain(), &[2]);
+    let mut run = plain();
+    run.model.final_norm = Some(false);
+    run.onnxruntime_version = Some("1.32.0".to_string());
+    let writer = CacheWriter::open(dir.path(), run.clone()).unwrap();
+    assert_eq!(*writer.meta(), CacheMeta::read(dir.path()).unwrap());
+    drop(writer);
+    run.ignored_mask_value = Some(9);
+    let refused = CacheWriter::open(dir.path(), run).err().unwrap();
+    assert!(matches!(refused, Error::Mismatch { field, .. } if field == "ignored_mask_value"));
+}
+
+#[test]
 fn pictures_of_another_size_or_number_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let meta = meta(Task::Unlabelled, Tokens::Cls, true, 2);

@@ -42,6 +42,21 @@ impl Runtime {
         })
     }
 
+    /// The library's version: as its file is named where that has the patch too (`1.32.0`), else
+    /// `1.32`.
+    pub fn version(&self) -> Option<String> {
+        let version = format!("1.{}", ort::util::probe(&self.library)?);
+        let file = self.library.canonicalize().ok()?;
+        let name = file.file_name()?.to_string_lossy().into_owned();
+        let mut numbers = name.split(|letter: char| !letter.is_ascii_digit() && letter != '.');
+        let full = numbers.find_map(|number| {
+            let number = number.trim_matches('.');
+            let patch = number.strip_prefix(&version)?.strip_prefix('.')?;
+            patch.parse::<u32>().ok().map(|_| number.to_owned())
+        });
+        Some(full.unwrap_or(version))
+    }
+
     /// Whether the library was built with a provider; that it can run is not certain then.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::Format;
 use super::backbone::BackboneArgs;
-use crate::dataset::{self, Dataset, DatasetCard};
+use crate::dataset::{self, Dataset, DatasetCard, UnnamedValues};
 use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::split::SplitRule;
 
@@ -107,6 +107,10 @@ pub struct LayoutArgs {
     /// The channel of volumes with several: its number, its name, or `all`
     #[arg(long)]
     pub channel: Option<String>,
+    /// Pixels of masks whose value no class is named for, where others are: leave out the sample, or
+    /// ignore the pixels [default: error, or as the card says]
+    #[arg(long, value_name = "WHAT")]
+    pub unnamed_values: Option<UnnamedValues>,
     /// Leave out samples whose files are missing, as after a partial download
     #[arg(long)]
     pub allow_missing: bool,
@@ -126,6 +130,7 @@ pub(super) fn open_dataset(
     if layout.channel.is_some() {
         options.channel.clone_from(&layout.channel);
     }
+    options.unnamed_values = layout.unnamed_values.unwrap_or(options.unnamed_values);
     options.allow_missing |= layout.allow_missing;
     let mut dataset = dataset::open(&card, &root_of(name, root)?)?;
     let incomplete = dataset::incomplete(&card, &dataset);

@@ -264,7 +264,7 @@ pub(super) struct Gate<'a> {
 
 /// A backbone and the runtime that it needs.
 pub(super) struct Opened {
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     pub(super) backbone: Backbone,
 }
 

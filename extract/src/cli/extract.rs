@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
 
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
-use super::backbone::Gate;
+use super::backbone::{Gate, Opened};
 use super::progress::Bar;
 use super::{Format, Status, eprint_line, print_line};
-use crate::backbone::Backbone;
 use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
@@ -32,7 +31,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
     let opened = args.backbone.open(&home, &card)?;
-    let mut meta = describe(args, &dataset, &rule, &recipe, &opened.backbone)?;
+    let mut meta = describe(args, &dataset, &rule, &recipe, &opened)?;
     let dir = cache_dir(&args.cache, &meta)?;
     let begun = CacheMeta::read(&dir).ok();
     if let Some(begun) = &begun {
@@ -180,7 +179,7 @@ fn describe(
     dataset: &Dataset,
     rule: &SplitRule,
     recipe: &Preprocess,
-    backbone: &Backbone,
+    Opened { runtime, backbone }: &Opened,
 ) -> anyhow::Result<CacheMeta> {
     let options = backbone.options();
     let has_masks = pipeline::has_masks(dataset);
@@ -194,6 +193,7 @@ fn describe(
         classes: dataset.classes.clone(),
         has_masks,
         mask_classes: dataset.mask_classes.clone(),
+        ignored_mask_value: dataset.ignored_mask_value().filter(|_| has_masks),
         has_placement: true,
         has_pictures: args
             .pictures
@@ -212,6 +212,7 @@ fn describe(
         preprocess: serde_json::to_value(recipe)?,
         provider: options.device.provider.name().to_string(),
         precision: options.device.precision.name().to_string(),
+        onnxruntime_version: runtime.version(),
         parity: None,
         batch_size: args.backbone.batch_size,
         shard_rows: 0,

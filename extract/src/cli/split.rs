@@ -78,6 +78,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
         label_columns: args.label_columns.clone(),
         channel: args.channel.clone(),
         allow_missing: true,
+        ..LayoutArgs::default()
     };
     let root = args.root.as_deref();
     let opened = root.map(|root| open_dataset(&args.dataset, Some(root), &layout));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::files::read_text;
@@ -104,6 +105,9 @@ pub struct LayoutOptions {
     pub no_finding: bool,
     /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
     pub binary: bool,
+    /// Layouts with masks: what becomes of pixels whose value no class is named for, where others are
+    /// named.
+    pub unnamed_values: UnnamedValues,
     /// `manifest`, `nnunet` and the layouts of one dataset each: whether files that are missing, or
     /// damaged (`brain-tumor`), or that no table names, are left out with a warning rather than
     /// refused.
@@ -121,6 +125,17 @@ pub enum Uncertain {
     /// It stays -1, for the rules of an evaluation to interpret.
     #[default]
     Keep,
+}
+
+/// What becomes of pixels in masks whose value no class is named for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum UnnamedValues {
+    /// The sample is left out, with the reason.
+    #[default]
+    Error,
+    /// They are neither learnt from nor measured.
+    Ignore,
 }
 
 const BUILT_IN: &[&str] = &[

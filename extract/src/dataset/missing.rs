@@ -87,7 +87,7 @@ impl Gap {
 }
 
 /// The first of some names.
-pub(super) fn examples(names: &[String]) -> String {
+pub(crate) fn examples(names: &[String]) -> String {
     let first = &names[..names.len().min(EXAMPLES)];
     let more = match names.len() > EXAMPLES {
         true => ", …",

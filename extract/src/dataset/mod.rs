@@ -10,6 +10,7 @@ mod files;
 mod fixtures;
 mod folder;
 mod manifest;
+mod mask_notes;
 mod medmnist;
 mod missing;
 mod montgomery;
@@ -17,7 +18,6 @@ mod nih_chest_xray;
 mod nnunet;
 mod sars_cov_2;
 pub(crate) mod table;
-mod unnamed;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -26,10 +26,15 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, MaskClass, Split, Task};
 
-pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain};
-pub(crate) use self::unnamed::Unnamed;
+pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
+pub(crate) use self::mask_notes::MaskNotes;
+pub use self::mask_notes::MaskOddities;
+pub(crate) use self::missing::examples;
 use crate::Error;
 use crate::read::{MaskPart, Source};
+
+/// The value of ignored pixels in a cache's masks.
+pub const IGNORED: u16 = u16::MAX;
 
 /// One image or volume, or a range of its slices.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +95,11 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// What the values in masks mean; background (0) is not among them.
     pub mask_classes: Vec<MaskClass>,
+    /// Values in masks that say nothing of a pixel, as nnU-Net's `ignore`.
+    pub ignored_values: Vec<u16>,
+    /// Whether pixels of values that `mask_classes` does not name, if it names any, are ignored rather
+    /// than a fault of the mask.
+    pub ignore_unnamed: bool,
     /// Whether a slice's labels are the values in its mask: class `c` is present if
     /// `mask_classes[c].value` is.
     pub labels_from_mask: bool,
@@ -109,10 +119,17 @@ impl Dataset {
             task,
             classes,
             mask_classes: Vec::new(),
+            ignored_values: Vec::new(),
+            ignore_unnamed: false,
             labels_from_mask: false,
             samples,
             warnings: Vec::new(),
         }
+    }
+
+    /// The value of ignored pixels in the cache's masks, if pixels may be ignored.
+    pub fn ignored_mask_value(&self) -> Option<u16> {
+        (self.ignore_unnamed || !self.ignored_values.is_empty()).then_some(IGNORED)
     }
 
     /// A dataset whose slices are labelled by what their masks hold.
@@ -221,8 +238,16 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
             false => folder_name(&dataset.root),
         };
     }
+    dataset.ignore_unnamed = card.options.unnamed_values == UnnamedValues::Ignore;
+    if dataset.ignore_unnamed && dataset.mask_classes.is_empty() {
+        let warning = "no value in masks has a name, so none is ignored (`unnamed_values`)";
+        dataset.warnings.push(warning.to_owned());
+    }
     let path = || root.to_path_buf();
     let mut values = HashSet::new();
+    if dataset.ignored_mask_value().is_some() {
+        values.insert(IGNORED);
+    }
     let wrong = dataset
         .mask_classes
         .iter()
@@ -231,7 +256,9 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
         return Err(Error::Layout {
             path: path(),
             found: format!("the value {} for `{}` in masks", class.value, class.name),
-            expected: "values above 0 (the background), each once".to_owned(),
+            expected:
+                "values above 0 (the background), each once, and not 65535 where pixels are ignored"
+                    .to_owned(),
             hint: "correct `mask_classes` in the card, or `classes.csv`".to_owned(),
         });
     }

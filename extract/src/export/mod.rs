@@ -219,6 +219,7 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
         meta: ModelMeta {
             name: card.name.clone(),
             sha256,
+            final_norm: card.final_norm(),
         },
     }
 }

@@ -8,7 +8,7 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 use serde::Serialize;
 
 use crate::Error;
-use crate::dataset::{Dataset, Recipe, Sample};
+use crate::dataset::{Dataset, MaskOddities, Recipe, Sample};
 use crate::pipeline;
 use crate::prepare::{self, PreparedSample, slashed};
 use crate::read::Reader;
@@ -43,8 +43,8 @@ pub struct Pixels {
     pub labels: Labels,
     /// sha256 over its pixels, in hex, if all samples are read.
     pub sha256: Option<String>,
-    /// Values in its masks that no class is named for.
-    pub unnamed: Vec<u16>,
+    /// What looks odd in its masks.
+    pub oddities: MaskOddities,
 }
 
 /// Looks for files that are missing or empty.
@@ -98,6 +98,6 @@ fn looked_at(opened: &PreparedSample, with_hash: bool) -> Result<Pixels, Error> 
     Ok(Pixels {
         labels: opened.sample_labels()?,
         sha256: with_hash.then(|| opened.pixels_sha256()),
-        unnamed: opened.unnamed().to_vec(),
+        oddities: opened.oddities().clone(),
     })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
 pub use self::problems::Problem;
-use crate::dataset::{Dataset, Unnamed};
+use crate::dataset::{Dataset, MaskNotes};
 use crate::prepare::slashed;
 use crate::split::{Member, Overlap, SplitRule, overlaps, unknown_patients};
 
@@ -168,7 +168,7 @@ impl Findings {
         let (classes, unlabelled) = classes(dataset, &inspected);
         let mut warnings = dataset.warnings.clone();
         warnings.extend(unknown_patients(&rule, &members));
-        warnings.extend(unnamed(dataset, &inspected));
+        warnings.extend(mask_notes(dataset, &inspected));
         Findings {
             dataset: dataset.name.clone(),
             root: dataset.root.clone(),
@@ -192,15 +192,15 @@ impl Findings {
     }
 }
 
-/// What to tell of values in masks that no class is named for.
-fn unnamed(dataset: &Dataset, inspected: &[Inspected]) -> Option<String> {
-    let mut unnamed = Unnamed::default();
+/// What to tell of odd masks.
+fn mask_notes(dataset: &Dataset, inspected: &[Inspected]) -> Vec<String> {
+    let mut notes = MaskNotes::default();
     for inspected in inspected {
         if let Ok(pixels) = &inspected.outcome {
-            unnamed.note(&dataset.samples[inspected.sample].id, &pixels.unnamed);
+            notes.note(&dataset.samples[inspected.sample].id, &pixels.oddities);
         }
     }
-    unnamed.warning()
+    notes.warnings()
 }
 
 fn split_counts(members: &[Member], splits: &[Option<Split>]) -> Vec<SplitCount> {

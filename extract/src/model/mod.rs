@@ -229,6 +229,11 @@ impl ModelCard {
         }
     }
 
+    /// Whether tokens go through the model's last LayerNorm, if the card says it.
+    pub fn final_norm(&self) -> Option<bool> {
+        self.vit.as_ref().map(|vit| vit.final_norm)
+    }
+
     /// The card of a graph that gives at least so many of the last blocks, where the graph is built
     /// for it.
     ///

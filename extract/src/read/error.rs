@@ -175,6 +175,30 @@ pub enum ReadError {
         /// The mask's file.
         path: PathBuf,
     },
+    /// A label map holds values that stand for no class.
+    #[error("`{}`: the mask holds values that no class is named for: {values}\nhint: name them (`classes.csv`, `labels` in `dataset.json`, or `mask_classes` in a card), correct the mask, or leave such pixels out with `--unnamed-values ignore`", path.display())]
+    UnnamedLabels {
+        /// The mask's file.
+        path: PathBuf,
+        /// Some of them.
+        values: String,
+    },
+    /// One of several masks of structures is not binary.
+    #[error("`{}`: one of several masks that are joined is expected to be binary, this one holds {values} besides 0\nhint: save one binary mask for each structure, or a single label map with all of them", path.display())]
+    NotBinary {
+        /// The mask's file.
+        path: PathBuf,
+        /// Two of its values.
+        values: String,
+    },
+    /// A label map is stored as a JPEG.
+    #[error("`{}`: the mask is a JPEG of {values} values, whose compression changes labels\nhint: save the original mask as PNG, or threshold this one and save that", path.display())]
+    LossyMask {
+        /// The mask's file.
+        path: PathBuf,
+        /// How many it holds, 0 among them.
+        values: usize,
+    },
     /// A slice holds values that cannot be computed with.
     #[error("`{}`: slice {slice}: {source}", path.display())]
     NonFinite {

@@ -97,6 +97,16 @@ impl Reader {
         }
     }
 
+    /// Reads a label map of a sample: as [`volume_in`](Self::volume_in), but grey images of 1, 2 and 4 bits
+    /// keep their values.
+    pub(crate) fn labels_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
+        let mut volume = self.volume_in(room, source)?;
+        for block in &mut volume.blocks {
+            block.scale = raster::label_scale(&block.path).or(block.scale);
+        }
+        Ok(volume)
+    }
+
     fn item(&self, path: &Path, name: &str, index: usize) -> Result<Volume, Error> {
         let mut archives = self.archives.lock().map_err(|_| Error::Broken)?;
         let array = match archives.entry((path.to_path_buf(), name.to_owned())) {
@@ -196,6 +206,11 @@ fn first_bytes(path: &Path) -> Result<Vec<u8>, Error> {
         .and_then(|file| file.take(SNIFFED_BYTES).read_to_end(&mut start))
         .map_err(Error::io(path))?;
     Ok(start)
+}
+
+/// Whether a file is a JPEG.
+pub(crate) fn is_jpeg(path: &Path) -> bool {
+    first_bytes(path).is_ok_and(|start| start.starts_with(&[0xff, 0xd8, 0xff]))
 }
 
 fn unreadable(path: PathBuf, start: &[u8]) -> Error {

@@ -108,6 +108,31 @@ pub(super) fn agree(a: &Geometry, b: &Geometry) -> bool {
     }
 }
 
+/// The greatest distance in mm between the same corner of two grids of `shape` rows, columns and slices,
+/// and the length of the first one's shortest step; `None` if one does not say how it lies.
+pub(super) fn shift_mm(a: &Geometry, b: &Geometry, shape: [usize; 3]) -> Option<(f64, f64)> {
+    let (Geometry::Known(a), Geometry::Known(b)) = (a, b) else {
+        return None;
+    };
+    // The difference of two affine maps is one, whose length is greatest in a corner.
+    let distance = |corner: usize| -> f64 {
+        let index = |axis: usize| match corner >> axis & 1 {
+            1 => shape[axis].saturating_sub(1) as f64,
+            _ => 0.0,
+        };
+        let difference = |(a, b): (&[f64; 4], &[f64; 4])| {
+            let steps = (0..3).map(|axis| (a[axis] - b[axis]) * index(axis));
+            steps.sum::<f64>() + a[3] - b[3]
+        };
+        let squares = a.iter().zip(b).map(|rows| difference(rows).powi(2));
+        squares.sum::<f64>().sqrt()
+    };
+    let step = (0..3)
+        .map(|axis| length(a, axis))
+        .fold(f64::INFINITY, f64::min);
+    Some(((0..8).map(distance).fold(0.0, f64::max), step))
+}
+
 /// For right, anterior and superior: the column of the affine that is closest to it, each once, and
 /// whether it points the other way.
 ///
@@ -253,6 +278,29 @@ mod tests {
 
     fn number(value: &Value) -> f64 {
         value.as_f64().unwrap()
+    }
+
+    #[test]
+    fn a_shift_is_that_of_the_farthest_corner() {
+        let shifted = |change: fn(&mut Affine)| {
+            let mut other = SPACED;
+            change(&mut other);
+            shift_mm(
+                &Geometry::Known(SPACED),
+                &Geometry::Known(other),
+                [11, 5, 3],
+            )
+            .unwrap()
+        };
+        assert_eq!(shifted(|_| ()), (0.0, 2.0));
+        assert_eq!(shifted(|affine| affine[1][3] -= 1.5), (1.5, 2.0));
+        // Ten rows further on, a step that is longer by 0.1 mm is 1 mm off.
+        let (mm, _) = shifted(|affine| affine[0][0] += 0.1);
+        assert!((mm - 1.0).abs() < 1e-9, "{mm}");
+        assert_eq!(
+            shift_mm(&Geometry::Unknown, &Geometry::Known(SPACED), [1; 3]),
+            None
+        );
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::io::BufReader;
 use std::path::Path;
 
 use image::error::ImageError;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::{Array, Axis};
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, Room, contained};
+use super::{MAX_RATIO, MAX_SIDE, Room, contained, first_bytes};
 use crate::Error;
 use crate::read::ReadError;
 
@@ -57,6 +57,26 @@ pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volu
         window: None,
     };
     Ok(Volume::of_block(block, Geometry::Unknown))
+}
+
+/// What brings grey values of 1, 2 or 4 bits, which [`read`] spreads over 0..=255, back to those that are
+/// stored: slope and intercept. `None` for any other file.
+pub(super) fn label_scale(path: &Path) -> Option<(f64, f64)> {
+    let bits = match first_bytes(path).ok()?.as_slice() {
+        // Behind signature, chunk, width and height: bits of a sample, and 0 for grey.
+        [0x89, b'P', b'N', b'G', rest @ ..] => match rest.get(20..22)? {
+            [bits @ (1 | 2 | 4), 0] => *bits,
+            _ => return None,
+        },
+        [b'I', b'I', ..] | [b'M', b'M', ..] => {
+            let file = BufReader::new(File::open(path).ok()?);
+            let decoder = ImageReader::with_format(file, ImageFormat::Tiff).into_decoder();
+            let is_binary = decoder.ok()?.original_color_type() == ExtendedColorType::L1;
+            is_binary.then_some(1)?
+        }
+        _ => return None,
+    };
+    Some((f64::from((1_u8 << bits) - 1) / 255.0, 0.0))
 }
 
 /// `[1, C, H, W]` of interleaved samples, alpha left out.

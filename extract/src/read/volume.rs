@@ -215,6 +215,15 @@ impl Volume {
         block.voxels.bytes(k)
     }
 
+    /// How far this label map lies from its `image` by their headers, in mm: of the corners, the one
+    /// that is farthest. `None` below half of the image's shortest step, or if one header says nothing.
+    pub fn shift_mm(&self, image: &Volume) -> Option<f64> {
+        let [_, height, width] = image.shape(0);
+        let shape = [height, width, image.slices()];
+        let (shift, step) = orient::shift_mm(&image.geometry, &self.geometry, shape)?;
+        (shift > step / 2.0).then_some(shift)
+    }
+
     /// This label map, placed as `image` is, slice on slice.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(in crate::dataset) struct Description {
     pub(super) channels: BTreeMap<u32, String>,
     /// What the values in label maps mean, background (0) left out.
     pub(super) mask_classes: Vec<MaskClass>,
+    /// Values of pixels in label maps that are not annotated.
+    pub(super) ignored_values: Vec<u16>,
     /// The cases that it lists for each of [`PARTS`]; none for what it does not list.
     pub(super) lists: [Vec<Listed>; 3],
     /// What it says and what is not heeded.
@@ -63,9 +65,11 @@ impl Description {
         };
         json.check_ending()?;
         let mut warnings = Vec::new();
+        let (mask_classes, ignored_values) = json.labels(&mut warnings)?;
         Ok(Description {
             channels: json.channels()?,
-            mask_classes: json.mask_classes(&mut warnings)?,
+            mask_classes,
+            ignored_values,
             lists: json.lists()?,
             warnings,
         })
@@ -173,24 +177,27 @@ impl Json {
 
     /// `labels`: `{"1": "liver"}` (value to name) or `{"liver": 1}` (name to value or values).
     ///
-    /// Regions, which are several values under one name, and the values that training ignores are
-    /// no classes.
-    fn mask_classes(&self, warnings: &mut Vec<String>) -> Result<Vec<MaskClass>, Error> {
+    /// Gives the classes and the values named `ignore`. Regions, which are several values under one
+    /// name, are no classes.
+    fn labels(&self, warnings: &mut Vec<String>) -> Result<(Vec<MaskClass>, Vec<u16>), Error> {
         let labels = match self.fields.get("labels") {
-            None | Some(Value::Null) => return Ok(Vec::new()),
+            None | Some(Value::Null) => return Ok(Default::default()),
             Some(Value::Object(labels)) => labels,
             Some(other) => {
                 let expected = "names by value, for instance `{\"1\": \"liver\"}`";
                 return Err(self.bad_key("labels", other, expected));
             }
         };
-        let mut names = BTreeMap::new();
+        let (mut names, mut ignored) = (BTreeMap::new(), Vec::new());
         let mut regions = Vec::new();
         for (key, value) in labels {
             let (values, name) = self.label(key, value)?;
             match values[..] {
                 [value] if name == "ignore" => {
-                    warnings.push(format!("`ignore` ({value}) is not taken for a class"));
+                    ignored.push(value);
+                    warnings.push(format!(
+                        "pixels labelled `ignore` ({value}) are neither learnt from nor measured"
+                    ));
                 }
                 [value] => self.add_name(&mut names, value, name)?,
                 _ => regions.push((name, values)),
@@ -201,9 +208,8 @@ impl Json {
             warnings.push(about(&regions));
         }
         let classes = names.into_iter().filter(|(value, _)| *value != 0);
-        Ok(classes
-            .map(|(value, name)| MaskClass { value, name })
-            .collect())
+        let classes = classes.map(|(value, name)| MaskClass { value, name });
+        Ok((classes.collect(), ignored))
     }
 
     /// The values and the name of an entry of `labels`, whichever way round it is.

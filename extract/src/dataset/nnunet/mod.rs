@@ -105,7 +105,15 @@ pub(super) fn list(
         samples.extend(images.map(|(channel, image)| sample(case, channel, image)));
     }
     let dataset = match cases.iter().any(|case| case.label.is_some()) {
-        true => Dataset::of_masks(root, mask_classes(root, card, description)?, samples),
+        true => {
+            let classes = mask_classes(root, card, description)?;
+            let is_ignored = |value: &&u16| classes.iter().all(|class| class.value != **value);
+            let ignored = description.ignored_values.iter().filter(is_ignored);
+            Dataset {
+                ignored_values: ignored.copied().collect(),
+                ..Dataset::of_masks(root, classes, samples)
+            }
+        }
         false => Dataset::new(root, Task::Unlabelled, Vec::new(), samples),
     };
     if card.options.task_names.is_empty() && card.source.is_empty() {

@@ -1,0 +1,204 @@
+//! The masks of a sample: what they hold, and the labels that they give.
+
+use cache::{Labels, Mask};
+
+use super::{Part, PreparedSample};
+use crate::Error;
+use crate::dataset::{IGNORED, MaskOddities, Sample, examples};
+use crate::preprocess::Slicing;
+use crate::read::{ReadError, Reader, Room, Volume, is_jpeg};
+
+/// Reads the parts of a sample's mask and cuts them as its image, which has not been cut yet.
+pub(super) fn open(
+    reader: &Reader,
+    room: &Room,
+    sample: &Sample,
+    image: &Volume,
+    slicing: Slicing,
+) -> Result<(Vec<Part>, MaskOddities), Error> {
+    let mut shift_mm: Option<f64> = None;
+    let mut parts = Vec::with_capacity(sample.mask.len());
+    for part in &sample.mask {
+        let labels = reader.labels_in(room, &part.source)?;
+        if let Some(mm) = labels.shift_mm(image) {
+            shift_mm = Some(shift_mm.map_or(mm, |most| most.max(mm)));
+        }
+        parts.push((labels.placed_as(image)?.cut(slicing)?, part.value));
+    }
+    let oddities = MaskOddities {
+        shift_mm,
+        ..MaskOddities::default()
+    };
+    Ok((parts, oddities))
+}
+
+impl PreparedSample<'_> {
+    /// The labels of all slices together: where they come from masks, a class is present if any
+    /// slice holds it, else not known if that is so in any slice.
+    ///
+    /// # Errors
+    ///
+    /// As [`slice`](Self::slice).
+    pub fn sample_labels(&self) -> Result<Labels, Error> {
+        if !self.dataset.labels_from_mask {
+            return Ok(self.sample.labels.clone());
+        }
+        let of_slice = |k| Ok(self.labels(self.mask(k)?.as_ref()));
+        let labels: Vec<Labels> = self.slices().map(of_slice).collect::<Result<_, Error>>()?;
+        let labels = labels.into_iter().reduce(joined);
+        Ok(labels.unwrap_or_else(|| self.sample.labels.clone()))
+    }
+
+    /// The label map of slice `k`, later parts on top of earlier ones, and ignored values as [`IGNORED`].
+    pub(super) fn mask(&self, k: usize) -> Result<Option<Mask>, Error> {
+        let mut whole: Option<Mask> = None;
+        for (volume, value) in &self.mask {
+            let mut part = volume.label_plane(k)?;
+            if let Some(value) = *value {
+                part.mapv_inplace(|label| if label > 0 { value } else { 0 });
+            }
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => whole.zip_mut_with(&part, |below, &label| {
+                    if label > 0 {
+                        *below = label;
+                    }
+                }),
+            }
+        }
+        if let Some(whole) = whole.as_mut().filter(|_| !self.ignored.is_empty()) {
+            whole.mapv_inplace(|value| match self.ignored.binary_search(&value) {
+                Ok(_) => IGNORED,
+                Err(_) => value,
+            });
+        }
+        Ok(whole)
+    }
+
+    /// The labels; if they are those of masks, what this view's mask shows. It is not known of a class
+    /// that is absent beside ignored pixels.
+    pub(super) fn labels(&self, mask: Option<&Mask>) -> Labels {
+        match mask {
+            Some(mask) if self.dataset.labels_from_mask => {
+                let classes = self.dataset.mask_classes.iter();
+                let mut present = vec![false; usize::from(u16::MAX) + 1];
+                mask.iter()
+                    .for_each(|&value| present[usize::from(value)] = true);
+                let ignored = self.dataset.ignored_mask_value();
+                let is_partial = ignored.is_some_and(|value| present[usize::from(value)]);
+                let state = |here: bool| (here || !is_partial).then_some(i8::from(here));
+                let states = classes.map(|class| state(present[usize::from(class.value)]));
+                Labels::Multi(states.collect())
+            }
+            _ => self.sample.labels.clone(),
+        }
+    }
+
+    pub(super) fn check_mask_shapes(&self) -> Result<(), Error> {
+        let shape = |v: &Volume, k: usize| {
+            let [_, height, width] = v.shape(k);
+            [v.slices(), height, width]
+        };
+        for (mask, _) in &self.mask {
+            for k in self.slices() {
+                let k_found = k.min(mask.slices() - 1);
+                let (found, expected) = (shape(mask, k_found), shape(&self.image, k));
+                if found != expected {
+                    let path = mask.path().to_path_buf();
+                    return Err(ReadError::MaskShape {
+                        path,
+                        found,
+                        expected,
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Masks of single structures hold 0 and one other value.
+    pub(super) fn check_binary(&self) -> Result<(), Error> {
+        for (part, _) in self.mask.iter().filter(|(_, value)| value.is_some()) {
+            let mut first = 0;
+            for k in self.slices() {
+                let labels = part.label_plane(k)?;
+                let mut values = labels.iter().copied().filter(|value| *value > 0);
+                if first == 0 {
+                    first = values.clone().next().unwrap_or(0);
+                }
+                if let Some(other) = values.find(|value| *value != first) {
+                    return Err(ReadError::NotBinary {
+                        path: part.path().to_path_buf(),
+                        values: format!("{first} and {other}"),
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all labels, and finds those that are ignored.
+    pub(super) fn check_labels(&mut self) -> Result<(), Error> {
+        let mut held = vec![false; usize::from(u16::MAX) + 1];
+        for k in self.slices() {
+            for &value in self.mask(k)?.iter().flatten() {
+                held[usize::from(value)] = true;
+            }
+        }
+        let held: Vec<u16> = (0..=u16::MAX)
+            .filter(|value| held[usize::from(*value)])
+            .collect();
+        self.check_lossless(held.len())?;
+        let dataset = self.dataset;
+        let classes = &dataset.mask_classes;
+        let is_ignored = |value: &u16| dataset.ignored_values.contains(value);
+        let is_named = |value: &u16| *value == 0 || classes.iter().any(|c| c.value == *value);
+        let unnamed = held
+            .iter()
+            .filter(|value| !is_named(value) && !is_ignored(value));
+        let unnamed: Vec<u16> = match classes.is_empty() {
+            true => Vec::new(),
+            false => unnamed.copied().collect(),
+        };
+        if !unnamed.is_empty() && !dataset.ignore_unnamed {
+            let values: Vec<String> = unnamed.iter().map(u16::to_string).collect();
+            return Err(ReadError::UnnamedLabels {
+                path: self.mask[0].0.path().to_path_buf(),
+                values: examples(&values),
+            }
+            .into());
+        }
+        let is_ignored = |value: &u16| is_ignored(value) || unnamed.contains(value);
+        self.ignored = held.into_iter().filter(is_ignored).collect();
+        self.oddities.unnamed = unnamed;
+        Ok(())
+    }
+
+    /// A JPEG cannot hold a label map: values between labels are no labels. Two values may pass.
+    fn check_lossless(&self, values: usize) -> Result<(), Error> {
+        let [(mask, None)] = &self.mask[..] else {
+            return Ok(());
+        };
+        if values <= 2 || self.dataset.ignore_unnamed || !is_jpeg(mask.path()) {
+            return Ok(());
+        }
+        let path = mask.path().to_path_buf();
+        Err(ReadError::LossyMask { path, values }.into())
+    }
+}
+
+/// The labels of two slices together.
+fn joined(first: Labels, second: Labels) -> Labels {
+    let state = |pair: (Option<i8>, Option<i8>)| match pair {
+        (Some(1), _) | (_, Some(1)) => Some(1),
+        (first, second) => first.and(second),
+    };
+    match (first, second) {
+        (Labels::Multi(first), Labels::Multi(second)) => {
+            Labels::Multi(first.into_iter().zip(second).map(state).collect())
+        }
+        (first, _) => first,
+    }
+}
