@@ -190,6 +190,16 @@ pub enum Error {
         /// The class.
         class: String,
     },
+    /// Masks hold values that stand for no class, though others have names.
+    #[error(
+        "`{path}`: the masks hold values that no class is named for: {values}\nhint: extract again with names for them, or leave such pixels out with `--unnamed-values ignore`"
+    )]
+    UnnamedValues {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Some of them.
+        values: String,
+    },
     /// There is nothing to find.
     #[error(
         "`{path}`: the masks in `{split}` have nothing but background\nhint: give the dataset another split (`extract split`) and name it with --split"

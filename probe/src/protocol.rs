@@ -96,6 +96,12 @@ impl Protocol {
         }
     }
 
+    /// Whether the linear decoder first puts a LayerNorm without weights (eps 1e-6) on tokens that have
+    /// not been through the model's last one, as the study's code does.
+    pub fn norms_raw_tokens(self) -> bool {
+        self == Protocol::Paper
+    }
+
     /// Whether a few-shot run takes the study's one draw, and not repeated random ones.
     pub fn one_draw(self) -> bool {
         self == Protocol::Paper

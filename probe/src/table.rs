@@ -21,6 +21,7 @@ const CLASSIFICATION: Columns = &[
 const SEGMENTATION: Columns = &[
     ("Dice", &["dice_macro", "dice_pooled"]),
     ("IoU", &["iou_macro"]),
+    ("HD95 penalised mm", &["hd95_penalised_mm_macro"]),
     ("HD95 mm", &["hd95_mm_macro"]),
     ("Jaccard (foreground)", &["jaccard_pooled"]),
     ("(Dice + Jaccard) / 2", &["dice_jaccard_mean"]),
@@ -66,7 +67,7 @@ pub fn summary(records: &[RunRecord]) -> String {
             columns
                 .iter()
                 .map(|(_, names)| match first_of(record, names) {
-                    Some(name) => with_interval(record, name),
+                    Some(name) => with_interval(record, name) + &undefined(record, name),
                     None => "-".into(),
                 }),
         );
@@ -147,6 +148,13 @@ fn with_interval(record: &RunRecord, name: &str) -> String {
         (_, Some(deviation)) => format!("{} ± {deviation:.4}", decimals(value, 4)),
         _ => decimals(value, 4),
     }
+}
+
+/// How many structures of volumes the mean of HD95 leaves out.
+fn undefined(record: &RunRecord, name: &str) -> String {
+    let count = number(&record.metrics, "hd95_undefined");
+    let count = count.filter(|_| name == "hd95_mm_macro");
+    count.map_or_else(String::new, |count| format!(" ({count} undefined)"))
 }
 
 fn number(measures: &Map<String, Value>, name: &str) -> Option<f64> {

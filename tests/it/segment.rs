@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cache::CacheMeta;
 use serde_json::Value;
 
 use crate::lab::{Lab, OBLIQUE, Run, nifti, nifti_at, program, python};
@@ -127,6 +128,14 @@ fn decoders_learn_from_the_cache_alone_and_are_kept() {
     assert!(text.contains("HD95 mm") && text.contains("slab"), "{text}");
 }
 
+/// Changes what the cache says of itself.
+fn set_meta(lab: &Lab, change: impl FnOnce(&mut CacheMeta)) {
+    let mut meta = CacheMeta::read(&lab.cache()).unwrap();
+    change(&mut meta);
+    let text = serde_json::to_string(&meta).unwrap();
+    std::fs::write(lab.cache().join("meta.json"), text).unwrap();
+}
+
 /// Volumes that lie askew in the patient, at the backbone's own size, and a flat image.
 fn askew(lab: &Lab) {
     let shape = [56, 56, 2];
@@ -162,11 +171,22 @@ fn askew(lab: &Lab) {
 
 #[test]
 fn predicted_label_maps_are_those_of_the_onnx_file_and_lie_as_their_sources() {
-    for decoder in ["linear", "unet"] {
+    for (decoder, is_raw) in [("linear", false), ("unet", false), ("linear", true)] {
         let lab = Lab::new();
         askew(&lab);
-        let words = [&QUICK[..], &["--decoder", decoder]].concat();
-        let trained = records(&lab.probe_with("segment", &words).expect(0)).remove(0);
+        if is_raw {
+            set_meta(&lab, |meta| meta.model.final_norm = Some(false));
+        }
+        let words = [
+            &QUICK[..],
+            &["--decoder", decoder, "--protocol", "paper,strict"],
+        ]
+        .concat();
+        let both = records(&lab.probe_with("segment", &words).expect(0));
+        // A LayerNorm is put on tokens that have been through none, as the study did.
+        let trained = &both[usize::from(!is_raw)];
+        assert_eq!(trained["params"]["layer_norm"], is_raw);
+        assert_eq!(both[0]["head"] != both[1]["head"], is_raw);
         let head = lab.path("runs").join(trained["head"].as_str().unwrap());
         let words = [
             "--head",
@@ -177,10 +197,12 @@ fn predicted_label_maps_are_those_of_the_onnx_file_and_lie_as_their_sources() {
             "test",
         ];
         let applied = records(&lab.probe_with("predict", &words).expect(0)).remove(0);
-        assert_eq!(
-            applied["metrics"]["dice_macro"],
-            trained["metrics"]["dice_macro"]
-        );
+        if !is_raw {
+            assert_eq!(
+                applied["metrics"]["dice_macro"],
+                trained["metrics"]["dice_macro"]
+            );
+        }
         assert_eq!(applied["params"]["files"], 2);
         let folder = PathBuf::from(applied["params"]["label_maps"].as_str().unwrap());
         let mut check = python("check_decoder.py");
@@ -338,6 +360,51 @@ fn masks_of_other_classes_are_not_measured() {
         assert!(run.stderr.contains(warning), "{}", run.stderr);
         assert!(records(&run)[0]["metrics"].as_object().unwrap().is_empty());
     }
+}
+
+/// A third of each mask is said to be a value without a name: it is neither learnt from nor measured,
+/// whether the cache says so or the option.
+#[test]
+fn ignored_pixels_count_for_nothing() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    for volume in 0..12 {
+        let path = lab.path(&format!("masks/{volume}.nii"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        for voxel in bytes[352..].chunks_exact_mut(4).step_by(3) {
+            voxel.copy_from_slice(&9_f32.to_le_bytes());
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+    std::fs::remove_dir_all(lab.path("cache")).unwrap();
+    let ignore = ["--unnamed-values", "ignore"];
+    let table = lab.path("volumes.csv");
+    let tokens = ["--tokens", "all", ignore[0], ignore[1]];
+    lab.extract("manifest", &table, &tokens).expect(0);
+    let of = |run: &Run| {
+        let record = records(run).remove(0);
+        let pixels = &record["metrics"];
+        (record["params"]["classes"].clone(), pixels.clone())
+    };
+    let known = of(&lab.probe_with("segment", &QUICK).expect(0));
+    assert_eq!(known.0, serde_json::json!(["block", "slab"]));
+    assert!(known.1["dice_macro"].as_f64().unwrap() > 0.6, "{known:?}");
+    set_meta(&lab, |meta| meta.ignored_mask_value = None);
+    lab.probe_with("segment", &QUICK)
+        .expect_error(2, &["65535", "no class is named for", "--unnamed-values"]);
+    let run = lab
+        .probe_with("segment", &[&QUICK[..], &ignore].concat())
+        .expect(0);
+    assert!(
+        run.stderr
+            .contains("pixels without a name are ignored: 65535"),
+        "{run:?}"
+    );
+    assert_eq!(of(&run), known);
+    set_meta(&lab, |meta| meta.mask_classes.clear());
+    let run = lab.probe_with("segment", &QUICK).expect(0);
+    let told = "the values in the masks have no names: 3 structures (1, 2, 65535)";
+    assert!(run.stderr.contains(told), "{run:?}");
 }
 
 #[test]

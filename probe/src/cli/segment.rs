@@ -52,6 +52,9 @@ pub(super) struct Segment {
     /// Random draws of each number, of which the mean and the spread are reported
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: u32,
+    /// Pixels of masks whose value has no name, where others have one: an error, or ignored
+    #[arg(long, value_name = "WHAT", default_value = "error")]
+    unnamed_values: UnnamedArg,
     #[command(flatten)]
     rules: RulesArgs,
     #[command(flatten)]
@@ -68,6 +71,12 @@ enum DecoderArg {
 enum LossArg {
     Dice,
     DiceCe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum UnnamedArg {
+    Error,
+    Ignore,
 }
 
 impl Segment {
@@ -110,6 +119,7 @@ impl Segment {
             patience: self.patience.map(|epochs| epochs as usize),
             shots: self.shots.iter().map(|shots| shots.0).collect(),
             repeats: self.repeats as usize,
+            ignore_unnamed: self.unnamed_values == UnnamedArg::Ignore,
         }
     }
 }

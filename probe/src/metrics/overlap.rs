@@ -1,5 +1,7 @@
 //! How much of a structure is found? Dice, intersection over union, and the study's Jaccard index.
 
+use crate::nn::IGNORE;
+
 /// Counts of pixels or voxels by class: true ones by rows, predicted ones by columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
@@ -16,14 +18,16 @@ impl Confusion {
         }
     }
 
-    /// Counts pixels whose classes are below the number of classes.
+    /// Counts pixels whose classes are below the number of classes; those that are truly [`IGNORE`] are
+    /// left out.
     ///
     /// # Panics
     ///
-    /// If a class is not, or there are not as many predictions as truths.
+    /// If another class is not below it, or there are not as many predictions as truths.
     pub fn add(&mut self, truth: &[u16], predicted: &[u16]) {
         assert_eq!(truth.len(), predicted.len());
-        for (&truth, &predicted) in truth.iter().zip(predicted) {
+        let pixels = truth.iter().zip(predicted);
+        for (&truth, &predicted) in pixels.filter(|(truth, _)| **truth != IGNORE) {
             self.counts[usize::from(truth) * self.classes + usize::from(predicted)] += 1;
         }
     }
@@ -54,8 +58,8 @@ impl Confusion {
         (0..self.classes).map(|t| self.count(t, class)).sum()
     }
 
-    /// Dice's coefficient `2 TP / (2 TP + FP + FN)` of a class; `None` where it is neither there nor
-    /// predicted.
+    /// Dice's coefficient `2 TP / (2 TP + FP + FN)` of a class: 0 where it is predicted and not there,
+    /// `None` where it is neither.
     pub fn dice(&self, class: usize) -> Option<f64> {
         let both = self.count(class, class);
         share(2 * both, self.truth(class) + self.predicted(class))
@@ -99,6 +103,14 @@ mod tests {
         assert_eq!(counts.iou(1), Some(2.0 / 4.0));
         assert_eq!(counts.foreground_jaccard(1), Some(2.0 / 3.0));
         assert_eq!(counts.mean(Confusion::iou), Some(0.5));
+    }
+
+    #[test]
+    fn ignored_pixels_count_for_nothing() {
+        let (mut counts, mut without) = (Confusion::new(2), Confusion::new(2));
+        counts.add(&[IGNORE, 1, IGNORE, 0], &[1, 1, 0, 0]);
+        without.add(&[1, 0], &[1, 0]);
+        assert_eq!(counts, without);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod decoder;
 mod direct;
 mod error;
 mod head;
+mod layer_norm;
 mod linear;
 mod loss;
 mod matrix;
@@ -21,4 +22,5 @@ mod winograd;
 
 pub use decoder::{Decoder, Kind, Maps, Shape, Tensor, Workspace, step};
 pub use error::Error;
+pub use layer_norm::{EPSILON, layer_norm};
 pub use loss::{IGNORE, Loss};

@@ -16,6 +16,10 @@ use crate::metrics::measures::Measures;
 use crate::nn::Workspace;
 use crate::record::RunRecord;
 
+/// What to do if a decoder finds nothing.
+const ADVICE: &str = "see whether the images are of the kind that the decoder was trained on, and were \
+                      extracted with the same recipe";
+
 /// Slices that are predicted together.
 const BATCH: usize = 8;
 
@@ -62,7 +66,8 @@ pub fn apply(
         let shape = meta.shape(layer);
         shape.patches() * shape.patch as usize
     });
-    let stream = Stream::new(patches, values.collect(), BATCH);
+    let norm = about.layer_norm.then_some(about.width);
+    let stream = Stream::new(patches, values.collect(), BATCH, norm);
     let split = settings.split_name.as_deref();
     let cases = Cases::for_decoder(reader, split, (&about.classes, &about.values))?;
     let rows: Vec<usize> = (0..cases.slices.len())
@@ -78,7 +83,7 @@ pub fn apply(
         });
     }
     let mut workspace = Workspace::new(decoder.kind(), decoder.shape(), BATCH)?;
-    let (mut files, mut uneven) = (0, 0);
+    let (mut files, mut uneven, mut has_structure) = (0, 0, false);
     let measured = measure(
         &decoder,
         &mut workspace,
@@ -91,6 +96,7 @@ pub fn apply(
                 uneven += 1;
                 return Ok(());
             };
+            has_structure |= labels.iter().any(|&class| class > 0);
             let labels = labels.map(|&class| about.values[usize::from(class)]);
             let slices: Vec<&SliceMeta> =
                 stack.rows.iter().map(|&row| &cases.slices[row]).collect();
@@ -108,6 +114,10 @@ pub fn apply(
             "{uneven} samples with slices of several sizes have no label map"
         ));
     }
+    match files > 0 && !has_structure {
+        true => warnings.push(format!("no structure is predicted anywhere: {ADVICE}")),
+        false => warnings.extend(volumes::never_predicted(&measured, &cases.names, ADVICE)),
+    }
     let measures = match measured.is_empty() {
         true => {
             warnings.push("no masks of the decoder's classes: nothing measured".into());
@@ -116,7 +126,10 @@ pub fn apply(
                 ci: None,
             }
         }
-        false => volumes::by_volume(&measured, &cases, settings.confidence.as_ref())?,
+        false => {
+            warnings.extend(volumes::without_distances(&measured));
+            volumes::by_volume(&measured, &cases.names, settings.confidence.as_ref())?
+        }
     };
     let mut record = RunRecord {
         probe: "predict".into(),

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cache::{CacheReader, SliceMeta, Split};
+use cache::{CacheReader, SliceMeta, Split, counted};
 use rayon::prelude::*;
 
 use super::masks::Runs;
 use crate::Error;
+use crate::nn::IGNORE;
 
 /// The slices of a cache with their label maps. Maps are kept as runs, a few kilobytes each.
 #[derive(Debug)]
@@ -21,16 +22,26 @@ pub(super) struct Cases {
     pub(super) values: Vec<u16>,
     /// sha256 of the named split's file, in hex.
     pub(super) split_sha256: Option<String>,
+    /// The value of pixels of which the masks say nothing.
+    ignored: Option<u16>,
+    /// What a reader must know of the masks' values.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Cases {
-    /// Reads slices and masks. Classes are the values that `mask_classes` names and those that occur
-    /// besides, in the order of values; what is named and occurs nowhere is left out.
+    /// Reads slices and masks. Classes are the values that occur and that `mask_classes` names, in the
+    /// order of values; if it names none, all that occur. Values without a name beside others are
+    /// refused, or ignored if `ignore_unnamed`.
     ///
     /// # Errors
     ///
-    /// [`Error::NoMasks`] if the dataset has none, and [`Error::Cache`] if they cannot be read.
-    pub(super) fn read(reader: &CacheReader, split: Option<&str>) -> Result<Cases, Error> {
+    /// [`Error::NoMasks`] if the dataset has none, [`Error::UnnamedValues`], and [`Error::Cache`] if they
+    /// cannot be read.
+    pub(super) fn read(
+        reader: &CacheReader,
+        split: Option<&str>,
+        ignore_unnamed: bool,
+    ) -> Result<Cases, Error> {
         let meta = reader.meta();
         if !meta.has_masks {
             return Err(Error::NoMasks {
@@ -41,6 +52,32 @@ impl Cases {
         let named: BTreeMap<u16, &str> = classes.map(|c| (c.value, c.name.as_str())).collect();
         let mut cases = Cases::of(reader, split)?;
         let mut found = cases.found();
+        let is_unnamed = |value: &&u16| **value != 0 && !named.contains_key(*value);
+        let unnamed: Vec<String> = found
+            .iter()
+            .filter(is_unnamed)
+            .map(u16::to_string)
+            .collect();
+        let (count, some) = (unnamed.len(), first_few(&unnamed));
+        match (count, named.is_empty()) {
+            (0, _) => {}
+            (_, true) => cases.warnings.push(format!(
+                "the values in the masks have no names: {} ({some})",
+                counted(count, "structure"),
+            )),
+            (_, false) if ignore_unnamed => {
+                found.retain(|value| *value == 0 || named.contains_key(value));
+                cases
+                    .warnings
+                    .push(format!("pixels without a name are ignored: {some}"));
+            }
+            (_, false) => {
+                return Err(Error::UnnamedValues {
+                    path: reader.dir().into(),
+                    values: some,
+                });
+            }
+        }
         found.insert(0);
         let name = |value: &u16| match (value, named.get(value)) {
             (0, _) => "background".to_owned(),
@@ -105,11 +142,17 @@ impl Cases {
             names: Vec::new(),
             values: Vec::new(),
             split_sha256,
+            ignored: meta.ignored_mask_value,
+            warnings: Vec::new(),
         })
     }
 
+    /// The values that occur in masks and say something.
     fn found(&self) -> BTreeSet<u16> {
-        self.masks.iter().flatten().flat_map(Runs::values).collect()
+        let values = self.masks.iter().flatten().flat_map(Runs::values);
+        values
+            .filter(|value| Some(*value) != self.ignored)
+            .collect()
     }
 
     /// Rows with masks of some splits: plain ones, and augmented views too if `with_views`.
@@ -132,9 +175,10 @@ impl Cases {
             .unwrap_or(0)
     }
 
-    /// The number of a class whose value is in label maps.
-    pub(super) fn class(&self, value: u16) -> u16 {
-        self.values.binary_search(&value).unwrap_or(0) as u16
+    /// The number of the class that a value in label maps stands for; [`IGNORE`] for others.
+    fn class(&self, value: u16) -> u16 {
+        let class = self.values.binary_search(&value);
+        class.map_or(IGNORE, |class| class as u16)
     }
 
     /// Classes `[B, S, S]` of some rows, which have masks.
@@ -162,6 +206,16 @@ impl Cases {
         masks
             .flat_map(Runs::values)
             .map(|value| self.class(value))
+            .filter(|class| *class != IGNORE)
             .collect()
     }
+}
+
+/// At most eight of these, with commas between them.
+fn first_few(all: &[String]) -> String {
+    let mut text = all[..all.len().min(8)].join(", ");
+    if all.len() > 8 {
+        text += ", …";
+    }
+    text
 }

@@ -35,13 +35,17 @@ use self::predict::{Resolution, measure};
 pub use self::saved::{About, SavedDecoder};
 use self::stream::Stream;
 use self::train::{Phase, Trained, Training};
-pub use self::volumes::{Volume, write_volumes};
+pub use self::volumes::{Distances, Volume, write_volumes};
 use crate::Error;
 use crate::evaluate::{Settings, blank, spread};
 use crate::metrics::overlap::Confusion;
-use crate::nn::{Decoder, Kind, Loss, Shape, Workspace};
+use crate::nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
+
+/// What to do if a decoder finds nothing.
+const ADVICE: &str = "train for more `--epochs`, at other learning rates (`--lr`) or with \
+                      `--loss dice-ce`";
 
 /// The training by which learning rate and epochs are chosen.
 const SCAN: &str = "scan";
@@ -67,6 +71,9 @@ pub struct Options {
     pub shots: Vec<Option<usize>>,
     /// Draws of each number, where draws are random.
     pub repeats: usize,
+    /// Whether pixels of values without a name, beside others that have one, are ignored, and not an
+    /// error.
+    pub ignore_unnamed: bool,
 }
 
 /// A decoder, evaluated.
@@ -105,6 +112,8 @@ struct Task<'a> {
     cases: Cases,
     stream: Stream,
     shape: Shape,
+    /// Whether tokens first go through a LayerNorm without weights.
+    layer_norm: bool,
 }
 
 /// Evaluates decoders on a cache: a result per number of shots.
@@ -112,6 +121,7 @@ struct Task<'a> {
 /// # Errors
 ///
 /// [`Error::Cache`] if the cache has no patch tokens or too few layers, [`Error::NoMasks`],
+/// [`Error::UnnamedValues`],
 /// [`Error::NoMaskedSlices`] if a part is empty, [`Error::ClassAbsent`] if a class of `test` or `val` is not
 /// in what is learnt from, [`Error::UnevenLayers`] if a U-Net's layers differ,
 /// [`Error::SegmentDiverged`], and [`Error::Output`] if something cannot be kept.
@@ -146,7 +156,16 @@ impl<'a> Task<'a> {
                 layer,
             });
         }
-        let cases = Cases::read(reader, settings.split_name.as_deref())?;
+        let split = settings.split_name.as_deref();
+        let mut cases = Cases::read(reader, split, options.ignore_unnamed)?;
+        let may_norm = options.decoder == Kind::Linear && settings.protocol.norms_raw_tokens();
+        let layer_norm = may_norm && meta.model.final_norm == Some(false);
+        if may_norm && meta.model.final_norm.is_none() && meta.onnxruntime_version.is_none() {
+            cases.warnings.push(
+                "the cache is of a version that did not record whether tokens went through the model's last LayerNorm: none is put on them, as is right for DINOv2; of other vision transformers, extract again"
+                    .into(),
+            );
+        }
         let shape = Shape {
             width: last.patch as usize,
             grid: (last.grid[0] as usize, last.grid[1] as usize),
@@ -154,7 +173,13 @@ impl<'a> Task<'a> {
             classes: cases.names.len(),
         };
         let values = last.patch as usize * last.patches();
-        let stream = Stream::new(patches, vec![values; layers.len()], options.batch_size);
+        let norm = layer_norm.then_some(shape.width);
+        let stream = Stream::new(
+            patches,
+            vec![values; layers.len()],
+            options.batch_size,
+            norm,
+        );
         Ok(Task {
             reader,
             settings,
@@ -162,6 +187,7 @@ impl<'a> Task<'a> {
             cases,
             stream,
             shape,
+            layer_norm,
         })
     }
 
@@ -208,6 +234,7 @@ impl<'a> Task<'a> {
         let test = self.part(&[Split::Test], false)?;
         let parts = self.parts(shots, seed)?;
         let mut warnings = self.check(&parts, &test, shots.is_some())?;
+        warnings.extend(self.cases.warnings.iter().cloned());
         let (saved, file) = self.trained(&parts, shots, seed, keeping)?;
         let decoder = saved.decoder().map_err(|source| Error::Input {
             path: keeping.runs.join(&file),
@@ -232,6 +259,11 @@ impl<'a> Task<'a> {
             resolution,
             |_| Ok(()),
         )?;
+        let names = &self.cases.names;
+        warnings.extend(volumes::never_predicted(&volumes, names, ADVICE));
+        if resolution == Resolution::Native {
+            warnings.extend(volumes::without_distances(&volumes));
+        }
         let pictures = match (shots, resolution) {
             (None, Resolution::Native) => {
                 self.overlays(&decoder, &mut workspace, &test, &volumes)?
@@ -239,10 +271,10 @@ impl<'a> Task<'a> {
             _ => Vec::new(),
         };
         let measures = match self.settings.protocol {
-            Protocol::Paper => volumes::pooled(&volumes, &self.cases),
+            Protocol::Paper => volumes::pooled(&volumes, names),
             Protocol::Strict => {
                 let confidence = self.settings.confidence.as_ref();
-                volumes::by_volume(&volumes, &self.cases, confidence)?
+                volumes::by_volume(&volumes, names, confidence)?
             }
         };
         let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
@@ -301,7 +333,10 @@ impl<'a> Task<'a> {
             let sample = &ranked[place].0.sample;
             let found = |row: usize| {
                 let truth = self.cases.squares(&[row], side);
-                truth.iter().filter(|&&class| class > 0).count()
+                let classes = truth.iter();
+                classes
+                    .filter(|class| !matches!(**class, 0 | IGNORE))
+                    .count()
             };
             let of_sample = |&&row: &&usize| self.cases.slices[row].sample == *sample;
             let Some(&row) = test.iter().filter(of_sample).max_by_key(|&&row| found(row)) else {
@@ -337,6 +372,7 @@ impl<'a> Task<'a> {
             ("decoder".to_owned(), json!(name(options.decoder))),
             ("parameters".to_owned(), json!(about.parameters)),
             ("layers".to_owned(), json!(layers(options.decoder))),
+            ("layer_norm".to_owned(), json!(self.layer_norm)),
             ("lr".to_owned(), json!(about.learning_rate)),
             ("lr_scan".to_owned(), json!(options.learning_rates)),
             ("epochs".to_owned(), json!(about.epochs)),
@@ -408,7 +444,7 @@ impl<'a> Task<'a> {
                 }
             }
         };
-        let saved = SavedDecoder::of(self.reader, &self.cases, &decoder, shots);
+        let saved = SavedDecoder::of(self.reader, &self.cases, &decoder, shots, self.layer_norm);
         saved.write(&path)?;
         trained.insert(path);
         for phase in [SCAN, TRAINING] {
@@ -444,8 +480,9 @@ impl<'a> Task<'a> {
         let rows = (&parts.scan, &parts.choose, &parts.fit);
         let cache = self.reader.sha256();
         let all = format!(
-            "{} {cache} {options:?} {seed} {rows:?}",
-            env!("CARGO_PKG_VERSION")
+            "{} {cache} {options:?} {} {seed} {rows:?}",
+            env!("CARGO_PKG_VERSION"),
+            self.layer_norm
         );
         cache::sha256_bytes(all.as_bytes())[..16].into()
     }

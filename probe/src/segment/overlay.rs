@@ -6,6 +6,7 @@ use std::path::Path;
 use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::error::{Cause, Error};
+use crate::nn::IGNORE;
 use crate::output::write_whole;
 
 /// Colours of classes, from the first structure on; later ones begin again.
@@ -27,7 +28,7 @@ const OPACITY: f32 = 0.45;
 
 /// Three panels side by side: the slice, with the true classes, and with the predicted ones.
 ///
-/// `grey`, `truth` and `predicted` are `[S, S]`.
+/// `grey`, `truth` and `predicted` are `[S, S]`; ignored pixels are left as they are.
 pub(super) fn panels(grey: &[u8], truth: &[u16], predicted: &[u16], side: usize) -> RgbImage {
     let width = side as u32;
     RgbImage::from_fn(3 * width, width, |x, y| {
@@ -58,9 +59,10 @@ pub fn write_picture(picture: &RgbImage, path: &Path) -> Result<(), Error> {
 }
 
 fn blend(grey: u8, class: u16) -> [u8; 3] {
-    let Some(place) = usize::from(class).checked_sub(1) else {
+    if [0, IGNORE].contains(&class) {
         return [grey; 3];
-    };
+    }
+    let place = usize::from(class) - 1;
     COLOURS[place % COLOURS.len()].map(|colour| {
         let mixed = f32::from(grey) * (1.0 - OPACITY) + f32::from(colour) * OPACITY;
         mixed.round() as u8
@@ -73,12 +75,13 @@ mod tests {
 
     #[test]
     fn structures_are_coloured_in_the_panel_that_has_them() {
-        let picture = panels(&[0, 100, 100, 100], &[0, 1, 0, 0], &[0, 0, 0, 11], 2);
+        let picture = panels(&[0, 100, 100, 100], &[0, 1, IGNORE, 0], &[0, 0, 0, 11], 2);
         assert_eq!(picture.dimensions(), (6, 2));
         assert_eq!(picture.get_pixel(0, 0).0, [0; 3]);
         assert_eq!(picture.get_pixel(1, 0).0, [100; 3]);
         assert_ne!(picture.get_pixel(3, 0).0, [100; 3]);
         assert_eq!(picture.get_pixel(3, 1).0, [100; 3]);
+        assert_eq!(picture.get_pixel(2, 1).0, [100; 3], "ignored");
         assert_eq!(picture.get_pixel(5, 1), picture.get_pixel(3, 0));
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn measure(
         // Across a gap distances are not known.
         let spacing_mm = cases.slices[first].spacing_mm;
         let spacing_mm = spacing_mm.filter(|_| stack.rows.windows(2).all(is_next));
-        volume.hd95_mm = stack.hd95_mm(classes, spacing_mm);
+        volume.distances = stack.distances(classes, spacing_mm);
         each(&stack)
     };
     predict(decoder, workspace, stream, rows, size, |row, predicted| {
@@ -98,7 +98,7 @@ pub(super) fn measure(
                 sample: slice.sample.clone(),
                 patient: slice.patient.clone(),
                 counts: Confusion::new(classes),
-                hd95_mm: vec![None; classes - 1],
+                distances: None,
             });
         }
         if let Some(volume) = volumes.last_mut().filter(|_| !truth.is_empty()) {

@@ -9,7 +9,7 @@ use super::cases::Cases;
 use super::onnx::{Attribute, Graph};
 use super::train::{Trained, borrowed, parameters};
 use crate::error::{Cause, Error};
-use crate::nn::{Decoder, Shape};
+use crate::nn::{Decoder, EPSILON, Shape};
 use crate::output::write_whole;
 use crate::tensors::{self, Tensor};
 
@@ -42,6 +42,9 @@ pub struct About {
     pub values: Vec<u16>,
     /// Layers whose patch tokens it takes, in the order of its inputs; 1 is the last block.
     pub layers: Vec<u32>,
+    /// Whether tokens first go through [`nn::layer_norm`](crate::nn::layer_norm).
+    #[serde(default)]
+    pub layer_norm: bool,
     /// Width of a token, `D`.
     pub width: usize,
     /// Rows and columns of the patch grid, `h` and `w`.
@@ -64,6 +67,7 @@ impl SavedDecoder {
         cases: &Cases,
         trained: &Trained,
         shots: Option<usize>,
+        layer_norm: bool,
     ) -> SavedDecoder {
         let (meta, decoder) = (reader.meta(), &trained.decoder);
         let shape = decoder.shape();
@@ -76,6 +80,7 @@ impl SavedDecoder {
                 classes: cases.names.clone(),
                 values: cases.values.clone(),
                 layers: super::layers(decoder.kind()),
+                layer_norm,
                 width: shape.width,
                 grid: [shape.grid.0, shape.grid.1],
                 parameters: decoder.parameter_count(),
@@ -175,6 +180,9 @@ impl SavedDecoder {
             "grid",
             &[0, about.width as i64, height as i64, width as i64],
         );
+        if about.layer_norm {
+            graph.floats("norm.weight", &[about.width], &vec![1.0; about.width]);
+        }
         for layer in &about.layers {
             let (tokens, across, map) = (
                 format!("patch_{layer}"),
@@ -182,9 +190,13 @@ impl SavedDecoder {
                 format!("map_{layer}"),
             );
             graph.input(&tokens, &[height * width, about.width]);
+            let normed = match about.layer_norm {
+                true => layer_norm(&mut graph, &tokens),
+                false => tokens,
+            };
             graph.node(
                 "Transpose",
-                &[&tokens],
+                &[&normed],
                 &across,
                 vec![Attribute::ints("perm", &[0, 2, 1])],
             );
@@ -253,6 +265,18 @@ impl SavedDecoder {
         let tensor = self.tensors.iter().find(|tensor| tensor.name == name);
         tensor.map_or(0, |tensor| tensor.values.len())
     }
+}
+
+/// [`nn::layer_norm`](crate::nn::layer_norm); returns the name of what comes out.
+fn layer_norm(graph: &mut Graph, tokens: &str) -> String {
+    let output = format!("{tokens}.normed");
+    graph.node(
+        "LayerNormalization",
+        &[tokens, "norm.weight"],
+        &output,
+        vec![Attribute::float("epsilon", EPSILON)],
+    );
+    output
 }
 
 /// A 3 by 3 convolution, batch normalisation and ReLU; returns the name of what comes out.

@@ -9,6 +9,7 @@ use half::f16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::nn::layer_norm;
 use crate::{Error, random};
 
 /// Bytes of tokens among which batches are drawn, unless two batches take more.
@@ -48,15 +49,24 @@ pub(super) struct Stream {
     /// Values of a slice in each layer, `P` times `D`.
     layers: Vec<usize>,
     batch: usize,
+    /// The width of tokens that go through a LayerNorm.
+    norm: Option<usize>,
 }
 
 impl Stream {
     /// Batches of up to `batch` slices out of `patches`, whose layers have `layers` values a slice.
-    pub(super) fn new(patches: PatchReader, layers: Vec<usize>, batch: usize) -> Stream {
+    /// With `norm`, tokens of that width go through [`layer_norm`].
+    pub(super) fn new(
+        patches: PatchReader,
+        layers: Vec<usize>,
+        batch: usize,
+        norm: Option<usize>,
+    ) -> Stream {
         Stream {
             patches,
             layers,
             batch,
+            norm,
         }
     }
 
@@ -158,6 +168,9 @@ impl Stream {
             tokens.resize(drawn.len() * values, 0.0);
             for (row, out) in drawn.iter().zip(tokens.chunks_exact_mut(values)) {
                 row.copy_to(layer, out)?;
+            }
+            if let Some(width) = self.norm {
+                layer_norm(tokens, width);
             }
         }
         Ok(())

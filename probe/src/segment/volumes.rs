@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
 use arrow::record_batch::RecordBatch;
-use ndarray::ArrayView3;
+use cache::counted;
+use ndarray::{ArrayView3, Zip};
 use parquet::arrow::ArrowWriter;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::cases::Cases;
 use crate::error::{Cause, Error};
 use crate::metrics::bootstrap::Bootstrap;
 use crate::metrics::level::Level;
 use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
 use crate::metrics::scored::Weights;
-use crate::metrics::surface::hausdorff_95;
+use crate::metrics::surface::{diagonal, hausdorff_95};
+use crate::nn::IGNORE;
 use crate::output::write_whole;
 
 /// How well a sample was segmented.
@@ -29,13 +30,42 @@ pub struct Volume {
     pub patient: Option<String>,
     /// Pixels by class, background included.
     pub counts: Confusion,
+    /// How far apart surfaces are; `None` where distances between pixels are not known.
+    pub distances: Option<Distances>,
+}
+
+/// Distances in a volume, in mm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distances {
     /// 95th percentile of Hausdorff's distance of each class but background; `None` where it is not
-    /// there or not found, or distances between pixels are not known.
+    /// there or not found.
     pub hd95_mm: Vec<Option<f64>>,
+    /// From one corner of the image to the opposite one.
+    pub diagonal_mm: f64,
+}
+
+impl Volume {
+    fn hd95_mm(&self, class: usize) -> Option<f64> {
+        self.distances.as_ref()?.hd95_mm[class - 1]
+    }
+
+    /// The same, but the image's diagonal for a class that is in one of truth and prediction only.
+    fn hd95_penalised_mm(&self, class: usize) -> Option<f64> {
+        let penalty = || {
+            let distances = self.distances.as_ref()?;
+            self.has(class).then_some(distances.diagonal_mm)
+        };
+        self.hd95_mm(class).or_else(penalty)
+    }
+
+    /// Whether a class is there or predicted.
+    fn has(&self, class: usize) -> bool {
+        self.counts.truth(class) + self.counts.predicted(class) > 0
+    }
 }
 
 /// Writes a row for each volume and class but background: `sample`, `patient`, `class`, `dice`, `iou`,
-/// `hd95_mm`, and the pixels that are truly and predictedly of the class.
+/// `hd95_penalised_mm`, `hd95_mm`, and the pixels that are truly and predictedly of the class.
 ///
 /// # Errors
 ///
@@ -125,31 +155,39 @@ impl Stack {
         volume.filter(|_| !self.is_uneven)
     }
 
-    /// The distances between surfaces, a value for each class but background.
-    pub(super) fn hd95_mm(&self, classes: usize, spacing_mm: Option<[f32; 3]>) -> Vec<Option<f64>> {
-        let mm = spacing_mm.filter(|mm| mm.iter().all(|mm| mm.is_finite() && *mm > 0.0));
-        let mm = mm.map(|mm| mm.map(f64::from));
-        let (truth, predicted) = (self.volume(&self.truth), self.predicted());
-        let (Some(mm), Some(truth), Some(predicted)) = (mm, truth, predicted) else {
-            return vec![None; classes - 1];
-        };
+    /// The distances between surfaces; `None` if not all slices have masks, if they differ in size, or
+    /// if the spacing is not known. Nothing is predicted where pixels are ignored.
+    pub(super) fn distances(
+        &self,
+        classes: usize,
+        spacing_mm: Option<[f32; 3]>,
+    ) -> Option<Distances> {
+        let mm = spacing_mm.filter(|mm| mm.iter().all(|mm| mm.is_finite() && *mm > 0.0))?;
+        let mm = mm.map(f64::from);
+        let (truth, predicted) = (self.volume(&self.truth)?, self.predicted()?);
         let class = |class: u16| {
-            let [truth, predicted] = [truth, predicted].map(|all| all.map(|&label| label == class));
-            hausdorff_95(truth.view(), predicted.view(), mm)
+            let found = Zip::from(truth)
+                .and(predicted)
+                .map_collect(|&truth, &label| truth != IGNORE && label == class);
+            let truth = truth.map(|&label| label == class);
+            hausdorff_95(truth.view(), found.view(), mm)
         };
-        (1..classes as u16).into_par_iter().map(class).collect()
+        Some(Distances {
+            hd95_mm: (1..classes as u16).into_par_iter().map(class).collect(),
+            diagonal_mm: diagonal(truth.shape(), mm),
+        })
     }
 }
 
 /// The study's measures: pixels of all slices are counted together.
-pub(super) fn pooled(volumes: &[Volume], cases: &Cases) -> Measures {
-    let all = together(volumes, cases.names.len());
+pub(super) fn pooled(volumes: &[Volume], names: &[String]) -> Measures {
+    let all = together(volumes, names.len());
     let (dice, jaccard) = (
         all.mean(Confusion::dice),
         all.mean(Confusion::foreground_jaccard),
     );
     let of = |measure: fn(&Confusion, usize) -> Option<f64>| {
-        per_class(cases, |class| measure(&all, class))
+        per_class(names, |class| measure(&all, class))
     };
     let values = Map::from_iter([
         ("dice_pooled".to_owned(), json!(dice)),
@@ -184,20 +222,51 @@ fn together(volumes: &[Volume], classes: usize) -> Confusion {
 /// A measure of a class (not background) in a volume.
 type Measure = fn(&Volume, usize) -> Option<f64>;
 
-const MEASURES: [(&str, Measure); 3] = [
+const MEASURES: [(&str, Measure); 4] = [
     ("dice", |volume, class| volume.counts.dice(class)),
     ("iou", |volume, class| volume.counts.iou(class)),
-    ("hd95_mm", |volume, class| volume.hd95_mm[class - 1]),
+    ("hd95_penalised_mm", Volume::hd95_penalised_mm),
+    ("hd95_mm", Volume::hd95_mm),
 ];
+
+/// What to tell of volumes, measured at native resolution, without distances.
+pub(super) fn without_distances(volumes: &[Volume]) -> Option<String> {
+    let without = volumes.iter().filter(|volume| volume.distances.is_none());
+    let count = without.count();
+    (count > 0).then(|| {
+        format!(
+            "no HD95 of {}: the spacing is not known, slices differ in size, or slices between others are missing or lack masks",
+            counted(count, "volume")
+        )
+    })
+}
+
+/// What to tell of structures that are there and that no pixel is predicted to be of; `advice` is what to
+/// do if that is so of all.
+pub(super) fn never_predicted(
+    volumes: &[Volume],
+    names: &[String],
+    advice: &str,
+) -> Option<String> {
+    let all = together(volumes, names.len());
+    let (found, missed): (Vec<usize>, Vec<usize>) = (1..names.len())
+        .filter(|&class| all.truth(class) + all.predicted(class) > 0)
+        .partition(|&class| all.predicted(class) > 0);
+    if found.is_empty() && !missed.is_empty() {
+        return Some(format!("no structure is predicted anywhere: {advice}"));
+    }
+    let missed: Vec<&str> = missed.iter().map(|&class| names[class].as_str()).collect();
+    (!missed.is_empty()).then(|| format!("never predicted: `{}`", missed.join("`, `")))
+}
 
 /// Measures by volume: a class's is the mean over the volumes in which it is defined, the macro mean is
 /// over classes; intervals draw patients.
 pub(super) fn by_volume(
     volumes: &[Volume],
-    cases: &Cases,
+    names: &[String],
     confidence: Option<&Confidence>,
 ) -> Result<Measures, Error> {
-    let classes = cases.names.len();
+    let classes = names.len();
     let once = Weights::once(volumes.len());
     let mut measures = Map::new();
     for (name, measure) in MEASURES {
@@ -207,24 +276,19 @@ pub(super) fn by_volume(
         );
         measures.insert(
             format!("{name}_per_class"),
-            per_class(cases, |class| mean(volumes, class, measure, &once)),
+            per_class(names, |class| mean(volumes, class, measure, &once)),
         );
         measures.insert(
             format!("{name}_sd"),
             json!(deviation(volumes, classes, measure)),
         );
     }
-    let is_lost = |volume: &Volume, class: usize| {
-        let there = [volume.counts.truth(class), volume.counts.predicted(class)];
-        there.iter().any(|&count| count > 0) && volume.hd95_mm[class - 1].is_none()
-    };
-    let lost = volumes
-        .iter()
-        .flat_map(|v| (1..classes).map(move |c| (v, c)));
-    let lost = lost
-        .filter(|(volume, class)| is_lost(volume, *class))
-        .count();
-    measures.insert("hd95_undefined".to_owned(), json!(lost));
+    let undefined = volumes.iter().flat_map(|volume| {
+        (1..classes).filter(|&class| {
+            volume.hd95_mm(class).is_none() && volume.hd95_penalised_mm(class).is_some()
+        })
+    });
+    measures.insert("hd95_undefined".to_owned(), json!(undefined.count()));
     measures.insert("volumes".to_owned(), json!(volumes.len()));
     let Some(confidence) = confidence else {
         return Ok(Measures {
@@ -259,8 +323,8 @@ pub(super) fn by_volume(
     })
 }
 
-fn per_class(cases: &Cases, measure: impl Fn(usize) -> Option<f64>) -> Value {
-    let classes = cases.names.iter().enumerate().skip(1);
+fn per_class(names: &[String], measure: impl Fn(usize) -> Option<f64>) -> Value {
+    let classes = names.iter().enumerate().skip(1);
     classes
         .map(|(class, name)| (name.clone(), json!(measure(class))))
         .collect::<Map<_, _>>()
@@ -301,3 +365,6 @@ fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / f64::from(count))
 }
+
+#[cfg(test)]
+mod tests;

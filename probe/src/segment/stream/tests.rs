@@ -19,6 +19,7 @@ fn meta() -> CacheMeta {
         classes: vec![],
         has_masks: false,
         mask_classes: vec![],
+        ignored_mask_value: None,
         has_placement: false,
         has_pictures: false,
         split: None,
@@ -27,6 +28,7 @@ fn meta() -> CacheMeta {
         model: ModelMeta {
             name: "tiny".into(),
             sha256: "0".repeat(64),
+            final_norm: None,
         },
         image_size: 28,
         tokens: Tokens::All,
@@ -38,6 +40,7 @@ fn meta() -> CacheMeta {
         preprocess: serde_json::Value::Null,
         provider: "cpu".into(),
         precision: "fp32".into(),
+        onnxruntime_version: None,
         parity: None,
         batch_size: 3,
         shard_rows: 3,
@@ -87,7 +90,7 @@ fn stream(dir: &Path, layers: &[u32], batch: usize) -> Stream {
     writer.finish().unwrap();
     let reader = CacheReader::open(dir).unwrap();
     let patches = reader.patches(layers).unwrap();
-    Stream::new(patches, vec![8; layers.len()], batch)
+    Stream::new(patches, vec![8; layers.len()], batch, None)
 }
 
 fn order(stream: &Stream, rows: &[usize], order: Order) -> Vec<usize> {
