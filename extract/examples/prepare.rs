@@ -76,6 +76,8 @@ fn prepare_all(file: &Path, recipe: &Preprocess) -> Result<usize, Error> {
         task: Task::Unlabelled,
         classes: Vec::new(),
         mask_classes: Vec::new(),
+        ignored_values: Vec::new(),
+        ignore_unnamed: false,
         labels_from_mask: false,
         samples: vec![Sample::of_image(Source::File(file.to_path_buf()))],
         warnings: Vec::new(),
