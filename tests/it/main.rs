@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod card;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod cuda;
 mod datasets;
 mod extract;
 mod fixtures;

@@ -1,4 +1,4 @@
-//! The memory that a GPU reads pixels from and writes tokens to, bound once.
+//! Input and output memory of runs on a GPU.
 
 use ndarray::ArrayView4;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
@@ -7,34 +7,42 @@ use ort::value::Tensor;
 
 use super::{BackboneOptions, INPUT, session};
 
-/// Page-locked memory for one batch and its tokens. A batch that is not full is filled up with what
-/// was there before, since a GPU would prepare itself anew for each length.
+/// Pixels of one batch, and where its tokens go. A batch that is not full keeps the pixels of the one
+/// before in its last rows, because a GPU would prepare itself anew for each length.
 pub(super) struct Buffers {
     binding: IoBinding,
-    /// `[batch_size, 3, S, S]`.
+    /// `[batch_size, 3, S, S]`, in pageable memory: ONNX Runtime copies that to the device when it is
+    /// bound. It copies no pinned memory, which kernels would then read over the bus.
     pixels: Tensor<f32>,
+    /// Names of the outputs.
+    outputs: Vec<String>,
+    /// Pinned memory for the outputs, if the device is a GPU.
+    memory: MemoryInfo,
 }
 
 impl Buffers {
     pub(super) fn new(session: &Session, options: &BackboneOptions) -> ort::Result<Buffers> {
-        let (device, index) = match options.device.provider.is_gpu() {
-            true => (AllocationDevice::CUDA_PINNED, options.device.index as i32),
-            false => (AllocationDevice::CPU, 0),
+        let (device, index) = if options.device.provider.is_gpu() {
+            (AllocationDevice::CUDA_PINNED, options.device.index as i32)
+        } else {
+            (AllocationDevice::CPU, 0)
         };
-        let memory = |kind| MemoryInfo::new(device.clone(), index, AllocatorType::Device, kind);
-        let allocator = Allocator::new(session, memory(MemoryType::CPUInput)?)?;
         let [batch, size] = [options.batch_size, options.image_size].map(|n| n as usize);
-        let mut pixels = Tensor::<f32>::new(&allocator, [batch, 3, size, size])?;
+        let mut pixels = Tensor::<f32>::new(&Allocator::default(), [batch, 3, size, size])?;
         pixels.extract_tensor_mut().1.fill(0.0);
-        let mut binding = session.create_binding()?;
-        for name in session::outputs(options) {
-            binding.bind_output_to_device(name, &memory(MemoryType::CPUOutput)?)?;
-        }
-        Ok(Buffers { binding, pixels })
+        Ok(Buffers {
+            binding: session.create_binding()?,
+            pixels,
+            outputs: session::outputs(options),
+            memory: MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::CPUOutput)?,
+        })
     }
 
     /// Embeds `pixels`, `[B, 3, S, S]`; the outputs have `batch_size` rows, of which the first `B`
     /// count.
+    ///
+    /// Outputs are bound anew for each run: ONNX Runtime 1.31 keeps the tensors of the run before in
+    /// the binding, and then fails to copy a tensor onto itself.
     pub(super) fn run<'a>(
         &'a mut self,
         session: &'a mut Session,
@@ -45,6 +53,10 @@ impl Buffers {
             *target = *source;
         }
         self.binding.bind_input(INPUT, &self.pixels)?;
+        self.binding.clear_outputs();
+        for name in &self.outputs {
+            self.binding.bind_output_to_device(name, &self.memory)?;
+        }
         session.run_binding(&self.binding)
     }
 }

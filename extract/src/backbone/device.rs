@@ -128,6 +128,8 @@ impl Device {
                     .with_engine_cache_path(engines.display())
                     .with_timing_cache(true)
                     .with_timing_cache_path(engines.display())
+                    // The graph says where f16 is used; without this TensorRT 10 computes it in f32.
+                    .with_fp16(self.precision == Precision::Mixed16)
                     .with_profile_min_shapes(shape(1))
                     .with_profile_opt_shapes(shape(batch_size))
                     .with_profile_max_shapes(shape(batch_size))
@@ -139,7 +141,9 @@ impl Device {
     }
 }
 
-/// Where TensorRT keeps the engines that it builds, in the project at `home`.
-pub(super) fn engines(home: &Path) -> PathBuf {
-    home.join("runtime").join("tensorrt-engines")
+/// Where TensorRT keeps the engines of a model, in the project at `home`. TensorRT finds an engine by
+/// the names in its graph, which are the same for other weights: so each model has its own folder.
+pub(super) fn engines(home: &Path, model_sha256: &str) -> PathBuf {
+    let folder = home.join("runtime").join("tensorrt-engines");
+    folder.join(&model_sha256[..model_sha256.len().min(16)])
 }

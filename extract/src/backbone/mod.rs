@@ -82,12 +82,33 @@ impl Backbone {
         check_layers(card, &options)?;
         let plan = Plan::of(card, &options)?;
         let open = |&threads: &usize| Runner::open(runtime, card, exported, &options, threads);
-        Ok(Backbone {
+        let mut backbone = Backbone {
             runners: in_parallel(plan.threads.iter(), open)?,
             exported: exported.clone(),
             plan,
             options,
-        })
+        };
+        if backbone.options.device.provider.is_gpu() {
+            backbone.try_gpu()?;
+        }
+        Ok(backbone)
+    }
+
+    /// Embeds one black slice: a GPU without enough memory, or for which the library has no kernels,
+    /// fails here and not after hours.
+    fn try_gpu(&mut self) -> Result<(), ModelError> {
+        let size = self.options.image_size as usize;
+        let black = Array4::zeros((1, 3, size, size));
+        let (file, options) = (&self.exported.path, &self.options);
+        for runner in &mut self.runners {
+            runner
+                .tokens(black.view(), file, options)
+                .map_err(|error| match error {
+                    ModelError::Run { source, .. } => provider_error(options.device, source),
+                    error => error,
+                })?;
+        }
+        Ok(())
     }
 
     /// The graph.
@@ -194,6 +215,13 @@ fn wrong_output(file: &Path, name: &str, found: &str, expected: &str) -> ModelEr
         name: name.to_string(),
         found: found.to_string(),
         expected: expected.to_string(),
+    }
+}
+
+fn provider_error(device: Device, source: Box<dyn std::error::Error + Send + Sync>) -> ModelError {
+    ModelError::Provider {
+        provider: device.provider.name(),
+        source: session::cause(&source.to_string()).into(),
     }
 }
 

@@ -9,7 +9,9 @@ use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, Sess
 use ort::value::TensorRef;
 
 use super::buffers::Buffers;
-use super::{BackboneOptions, INPUT, Runtime, load_error, run_error, session, wrong_output};
+use super::{
+    BackboneOptions, INPUT, Runtime, load_error, provider_error, run_error, session, wrong_output,
+};
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
 
@@ -33,9 +35,12 @@ impl Runner {
         let file = &exported.path;
         let session = session::open(runtime, card, exported, options, threads)?;
         let shapes = session::check(&session, file, card, options)?;
-        let buffers = match options.device.provider.is_gpu() {
-            true => Some(Buffers::new(&session, options).map_err(load_error(file))?),
-            false => None,
+        let device = options.device;
+        let buffers = if device.provider.is_gpu() {
+            let buffers = Buffers::new(&session, options);
+            Some(buffers.map_err(|error| provider_error(device, error.into()))?)
+        } else {
+            None
         };
         Ok(Runner {
             outputs: selected(options).map_err(load_error(file))?,

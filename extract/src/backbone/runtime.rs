@@ -26,7 +26,7 @@ impl Runtime {
     pub fn load(home: &Path, for_gpu: bool) -> Result<Runtime, ModelError> {
         let library = find(home, for_gpu)?;
         if for_gpu {
-            preload_beside(&library);
+            preload_gpu_libraries(&library);
         }
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ModelError::RuntimeLoad {
             path: library.clone(),
@@ -83,18 +83,72 @@ impl Runtime {
     }
 }
 
-/// The CUDA provider does not look for its libraries beside itself. One that cannot be loaded is
-/// reported when ONNX Runtime misses it.
-fn preload_beside(library: &Path) {
-    let Some(folder) = library.parent() else {
-        return;
-    };
-    for file in entries(folder) {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name.contains(".so") && !name.contains("onnxruntime") {
-            let _ = ort::util::preload_dylib(&file);
+/// Beginnings of the names of libraries that the CUDA and TensorRT providers need, in an order in which
+/// each finds those that it needs itself. Nothing else is loaded: a folder of the system holds
+/// libraries that end the program when they are loaded into it.
+const GPU_LIBRARIES: [&str; 9] = [
+    "libcudart.so",
+    "libcublasLt.so",
+    "libcublas.so",
+    "libcurand.so",
+    "libnvrtc-builtins.so",
+    "libnvrtc.so",
+    "libcudnn",
+    "libnvinfer",
+    "libnvonnxparser.so",
+];
+
+/// Loads CUDA's and TensorRT's libraries, since the providers look for them in the system's folders
+/// only. One that cannot be loaded is reported when ONNX Runtime misses it.
+fn preload_gpu_libraries(library: &Path) {
+    let files: Vec<PathBuf> = gpu_folders(library)
+        .iter()
+        .flat_map(|folder| entries(folder))
+        .collect();
+    for prefix in GPU_LIBRARIES {
+        let is_wanted = |file: &&PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(prefix) && name.contains(".so")
+        };
+        for file in files.iter().filter(is_wanted) {
+            let _ = ort::util::preload_dylib(file);
         }
     }
+}
+
+/// Where CUDA's and TensorRT's libraries may lie: beside ONNX Runtime's, and in the packages
+/// `nvidia-*` and `tensorrt` of the Python environment that it is in, or that is active.
+fn gpu_folders(library: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = library
+        .parent()
+        .map(Path::to_path_buf)
+        .into_iter()
+        .collect();
+    // `site-packages/onnxruntime/capi/libonnxruntime.so`.
+    let mut packages: Vec<PathBuf> = library
+        .ancestors()
+        .nth(3)
+        .map(PathBuf::from)
+        .into_iter()
+        .collect();
+    packages.extend(
+        environments()
+            .iter()
+            .flat_map(|environment| site_packages(environment)),
+    );
+    for packages in packages {
+        let nvidia = entries(&packages.join("nvidia"));
+        folders.extend(nvidia.into_iter().map(|package| package.join("lib")));
+        folders.push(packages.join("tensorrt_libs"));
+    }
+    folders
+}
+
+/// The Python environments that are active.
+fn environments() -> Vec<PathBuf> {
+    let names = ["VIRTUAL_ENV", "CONDA_PREFIX"];
+    let found = names.iter().filter_map(std::env::var_os);
+    found.map(PathBuf::from).collect()
 }
 
 /// The file that `ORT_DYLIB_PATH` names, else a library in the project's `runtime/onnxruntime`,
@@ -120,9 +174,8 @@ fn find(home: &Path, for_gpu: bool) -> Result<PathBuf, ModelError> {
     if for_gpu {
         folders.insert(0, runtime.join("onnxruntime-gpu"));
     }
-    let environments = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(std::env::var_os);
-    for environment in environments.into_iter().flatten() {
-        folders.extend(python_packages(Path::new(&environment)));
+    for environment in environments() {
+        folders.extend(python_packages(&environment));
     }
     let found = folders.iter().find_map(|folder| library_in(folder));
     found.ok_or_else(|| ModelError::NoRuntime {
@@ -136,11 +189,20 @@ fn find(home: &Path, for_gpu: bool) -> Result<PathBuf, ModelError> {
 
 /// `lib/python*/site-packages/onnxruntime/capi` of an environment.
 fn python_packages(environment: &Path) -> Vec<PathBuf> {
-    let versions = entries(&environment.join("lib"));
-    let capi = |version: PathBuf| version.join("site-packages/onnxruntime/capi");
-    let mut folders: Vec<_> = versions.into_iter().map(capi).collect();
+    let mut folders = site_packages(environment);
+    folders
+        .iter_mut()
+        .for_each(|folder| folder.push("onnxruntime/capi"));
     folders.retain(|folder| folder.is_dir());
     folders
+}
+
+/// `lib/python*/site-packages` of an environment.
+fn site_packages(environment: &Path) -> Vec<PathBuf> {
+    let versions = entries(&environment.join("lib")).into_iter();
+    versions
+        .map(|version| version.join("site-packages"))
+        .collect()
 }
 
 /// The shared library in a folder; wheels carry it under its full version only.
@@ -177,6 +239,19 @@ mod tests {
         let folders = python_packages(dir.path());
         assert_eq!(folders, std::slice::from_ref(&capi));
         assert_eq!(library_in(&capi), Some(library));
+    }
+
+    #[test]
+    fn gpu_libraries_are_looked_for_beside_the_runtime_and_in_its_python_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = dir.path().join("lib/python3.12/site-packages");
+        let cudnn = packages.join("nvidia/cudnn/lib");
+        fs::create_dir_all(&cudnn).unwrap();
+        let library = packages.join("onnxruntime/capi/libonnxruntime.so.1.31.1");
+        let folders = gpu_folders(&library);
+        assert!(folders.contains(&packages.join("onnxruntime/capi")));
+        assert!(folders.contains(&cudnn));
+        assert!(folders.contains(&packages.join("tensorrt_libs")));
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use cache::{LayerShape, Tokens};
+use ort::ErrorCode;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{TensorElementType, ValueType};
 
-use super::device::{self, Precision, Provider};
-use super::{BackboneOptions, INPUT, Runtime, attention, load_error, plan, wrong_output};
+use super::device::{self, Device, Precision, Provider};
+use super::{
+    BackboneOptions, INPUT, Runtime, attention, load_error, plan, provider_error, wrong_output,
+};
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
 
@@ -27,7 +30,7 @@ pub(super) fn open(
 ) -> Result<Session, ModelError> {
     let device = options.device;
     let file = &exported.path;
-    let engines = device::engines(&runtime.home);
+    let engines = device::engines(&runtime.home, &exported.meta.sha256);
     if device.provider == Provider::Tensorrt {
         fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
     }
@@ -55,16 +58,39 @@ pub(super) fn open(
     let known = || DOMAINS.read().unwrap_or_else(PoisonError::into_inner);
     if has_own && !*known() {
         let mut known = DOMAINS.write().unwrap_or_else(PoisonError::into_inner);
-        let session = builder.commit_from_file(file).map_err(load_error(file))?;
+        let session = builder
+            .commit_from_file(file)
+            .map_err(commit_error(device, file))?;
         *known = true;
         return Ok(session);
     }
     let _reading = known();
-    builder.commit_from_file(file).map_err(load_error(file))
+    builder
+        .commit_from_file(file)
+        .map_err(commit_error(device, file))
+}
+
+/// A graph that cannot be read is the file's fault; on a GPU, all else is the device's.
+fn commit_error(device: Device, file: &Path) -> impl Fn(ort::Error) -> ModelError {
+    move |error| {
+        let is_file = matches!(
+            error.code(),
+            ErrorCode::NoSuchFile
+                | ErrorCode::NoModel
+                | ErrorCode::InvalidProtobuf
+                | ErrorCode::InvalidGraph
+                | ErrorCode::InvalidArgument
+        );
+        if device.provider.is_gpu() && !is_file {
+            provider_error(device, error.into())
+        } else {
+            load_error(file)(error)
+        }
+    }
 }
 
 /// What ONNX Runtime says without where in its source it says so.
-fn cause(text: &str) -> &str {
+pub(super) fn cause(text: &str) -> &str {
     let cause = text.rsplit_once(" : FAIL : ");
     cause.map_or(text, |(_, cause)| cause).trim()
 }
