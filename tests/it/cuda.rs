@@ -163,7 +163,7 @@ fn a_gpu_with_too_little_memory_leaves_it_to_the_processor() {
         &Copies::new("copy"),
         &stand_in(),
         ("STAND_IN_MEMORY_MB", "0"),
-        "out of memory",
+        "Failed to allocate memory",
     );
 }
 

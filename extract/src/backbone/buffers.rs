@@ -17,7 +17,7 @@ pub(super) struct Buffers {
     /// Names of the outputs.
     outputs: Vec<String>,
     /// Pinned memory for the outputs, if the device is a GPU.
-    memory: MemoryInfo,
+    memory: MemoryInfo<'static>,
 }
 
 impl Buffers {
