@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::counted;
+use crate::text::printable;
 
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,30 @@ pub enum Error {
         /// The value that it should have.
         expected: String,
     },
+    /// A row is appended that no cache may hold.
+    #[error("`{path}`: row {row} to be written: {what} is {found}, expected {expected}")]
+    Row {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The row, from 0.
+        row: u64,
+        /// What was checked.
+        what: &'static str,
+        /// The row's value.
+        found: String,
+        /// The values that it may have.
+        expected: String,
+    },
+    /// There is not enough memory for what was asked for.
+    #[error(
+        "`{path}`: reading it takes {bytes} bytes of memory, which cannot be had\nhint: use a machine with more memory"
+    )]
+    Memory {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Bytes of memory.
+        bytes: usize,
+    },
     /// A batch is not of the shapes that the cache has.
     #[error("`{path}`: a batch's {what} is {found}, the cache has {expected}")]
     Shape {
@@ -122,7 +147,8 @@ pub enum Error {
     },
     /// A token is NaN, infinite or beyond the range of f16.
     #[error(
-        "{sample}, slice {slice}: `{column}` holds a value that f16 cannot keep ({value})\nhint: the model computes NaN or overflows on this image"
+        "{}, slice {slice}: `{column}` holds a value that f16 cannot keep ({value})\nhint: the model computes NaN or overflows on this image",
+        printable(.sample)
     )]
     NotFinite {
         /// The sample.

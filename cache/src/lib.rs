@@ -8,13 +8,18 @@ mod batch;
 mod count;
 mod error;
 mod meta;
+mod page_header;
 mod patches;
 mod placement;
 mod process;
 mod read;
+mod recipe;
+mod rows;
 mod schema;
 mod splits;
+mod table_reader;
 mod table_writer;
+pub mod text;
 mod write;
 
 pub use batch::{Labels, Mask, Picture, SliceMeta, Split, Task, TokenBatch};
@@ -22,11 +27,13 @@ pub use count::counted;
 pub use error::Error;
 pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
-    sha256_bytes, sha256_file,
+    check_class_names, sha256_bytes, sha256_file,
 };
 pub use patches::{Group, PatchReader, PatchRow};
 pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;
+pub use recipe::{Difference, TokenRecipe};
 pub use splits::{NamedSplit, write_split};
+pub use table_reader::read_table;
 pub use write::{CacheWriter, Position};

@@ -1,6 +1,6 @@
 //! `meta.json`: what a cache is, and which shards of it are finished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::{Not, RangeInclusive};
@@ -10,14 +10,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::recipe::{Difference, differences};
+use crate::rows::Invalid;
 use crate::schema::Table;
-use crate::{Error, Task};
+use crate::text::printable;
+use crate::{Error, Task, counted};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Most pixels in a row of a picture: all of them are in one value of less than 2^31 bytes.
-const LARGEST_PICTURE: u64 = 1 << 15;
+/// Most pixels in a row of a backbone's input.
+const LARGEST_INPUT: u64 = 1 << 12;
+
+/// Most classes: a table of pairs of classes takes 128 MiB.
+const MOST_CLASSES: usize = 4096;
+
+/// Most bytes of a class's name.
+const MOST_CLASS_BYTES: usize = 1024;
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
@@ -254,8 +263,28 @@ impl CacheMeta {
         check_version(dir, &text)?;
         let meta: CacheMeta =
             serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })?;
-        meta.check_sizes(dir)?;
+        meta.check(dir)?;
         Ok(meta)
+    }
+
+    /// Refuses what no cache can be.
+    pub(crate) fn check(&self, dir: &Path) -> Result<(), Error> {
+        self.check_sizes(dir)?;
+        let structures = self.mask_classes.iter().map(|class| class.name.as_str());
+        let values = self
+            .mask_classes
+            .iter()
+            .map(|class| class.value.to_string());
+        let values: Vec<String> = values.collect();
+        check_classes("class", self.classes.iter().map(String::as_str))
+            .and_then(|()| check_classes("class in masks", structures))
+            .and_then(|()| check_classes("value in masks", values.iter().map(String::as_str)))
+            .map_err(|invalid| Error::Shard {
+                path: dir.join("meta.json"),
+                what: invalid.what,
+                found: invalid.found,
+                expected: invalid.expected,
+            })
     }
 
     /// No size is believed that would make a reader allocate without bounds.
@@ -266,14 +295,8 @@ impl CacheMeta {
             let shapes = self.shapes.len() as u64;
             check_size(dir, "number of shapes", shapes, layers..=layers)?;
         }
-        if self.has_pictures {
-            check_size(
-                dir,
-                "image size",
-                self.image_size.into(),
-                1..=LARGEST_PICTURE,
-            )?;
-        }
+        let side = u64::from(self.image_size);
+        check_size(dir, "image size", side, 1..=LARGEST_INPUT)?;
         (1..=self.layers).try_for_each(|layer| self.shape(layer).check(dir))?;
         let (width, last) = (u64::from(self.width), self.shape(1));
         check_size(dir, "the last shape's cls", last.cls.into(), width..=width)?;
@@ -308,29 +331,56 @@ impl CacheMeta {
     /// Compares the fields that a continued run may not change.
     pub(crate) fn check_same(&self, run: &CacheMeta, dir: &Path) -> Result<(), Error> {
         let (cache, run) = (values(self), values(run));
-        let difference = match (&cache, &run) {
-            (Value::Object(cache), Value::Object(run)) => cache
-                .iter()
-                .filter(|(field, _)| !PROGRESS.contains(&field.as_str()))
-                .find_map(|(field, found)| {
-                    let expected = run.get(field).unwrap_or(&Value::Null);
-                    difference(field, found, expected)
-                }),
-            _ => None,
+        // Keys that an earlier version did not write stand for what the run has.
+        let is_fixed = |of: &Difference| {
+            let key = of.field.split('.').next().unwrap_or_default();
+            cache.get(key).is_some() && !PROGRESS.contains(&key)
         };
-        match difference {
+        match differences("", &cache, &run).into_iter().find(is_fixed) {
             None => Ok(()),
-            Some((field, ..)) if field.starts_with("samples") => {
+            Some(of) if of.field.starts_with("samples") => {
                 Err(Error::OtherSamples { path: dir.into() })
             }
-            Some((field, found, expected)) => Err(Error::Mismatch {
+            Some(of) => Err(Error::Mismatch {
                 path: dir.into(),
-                field,
-                found: found.to_string(),
-                expected: expected.to_string(),
+                field: of.field,
+                found: of.found.to_string(),
+                expected: of.expected.to_string(),
             }),
         }
     }
+}
+
+/// Refuses too many classes, of which two have one name, or one a name that is too long to be shown.
+fn check_classes<'a>(
+    what: &'static str,
+    names: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<(), Invalid> {
+    if names.len() > MOST_CLASSES {
+        let found = format!("one of {}", names.len());
+        return Err(Invalid::new(what, found, format!("at most {MOST_CLASSES}")));
+    }
+    let mut known = HashSet::new();
+    for name in names {
+        if name.len() > MOST_CLASS_BYTES {
+            let expected = format!("at most {MOST_CLASS_BYTES}");
+            return Err(Invalid::new(what, counted(name.len(), "byte"), expected));
+        }
+        if !known.insert(name) {
+            let found = format!("`{}` twice", printable(name));
+            return Err(Invalid::new(what, found, "each once"));
+        }
+    }
+    Ok(())
+}
+
+/// Says what is wrong with names of classes that no cache may have, such as two that are the same.
+///
+/// # Errors
+///
+/// What is wrong, in words.
+pub fn check_class_names(names: &[String]) -> Result<(), String> {
+    check_classes("class", names.iter().map(String::as_str)).map_err(|invalid| invalid.to_string())
 }
 
 fn check_size(
@@ -375,23 +425,6 @@ fn values(meta: &CacheMeta) -> Value {
         values.insert("ignored_mask_value".to_string(), ignored);
     }
     values
-}
-
-/// The first place in which two values differ, descending into objects with the same keys.
-fn difference<'a>(
-    path: &str,
-    a: &'a Value,
-    b: &'a Value,
-) -> Option<(String, &'a Value, &'a Value)> {
-    if a == b {
-        return None;
-    }
-    match (a, b) {
-        (Value::Object(left), Value::Object(right)) if left.keys().eq(right.keys()) => left
-            .iter()
-            .find_map(|(key, a)| difference(&format!("{path}.{key}"), a, &right[key])),
-        _ => Some((path.to_string(), a, b)),
-    }
 }
 
 fn check_version(dir: &Path, text: &[u8]) -> Result<(), Error> {

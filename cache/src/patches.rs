@@ -1,29 +1,22 @@
 //! Patch tokens of single rows, in any order, a row group at a time.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::mem;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::column::reader::{get_column_reader, get_typed_column_reader};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::column::reader::{ColumnReader, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use crate::meta::io_error;
-use crate::read::{parquet_error, wrong_row};
+use crate::read::wrong_row;
 use crate::schema::Table;
+use crate::table_reader::{Buffers, Source, contained, load};
 use crate::{CacheReader, Error};
-
-/// Bytes that are fetched to read the header of a page.
-const HEADER_BYTES: usize = 256;
 
 /// The exponent of what is infinite or NaN.
 const INFINITY: u16 = f16::INFINITY.to_bits();
@@ -61,9 +54,7 @@ impl CacheReader {
         let (mut shards, mut groups, mut first) = (Vec::new(), Vec::new(), 0);
         for shard in 0..self.meta().shards.len() {
             let path = self.path(Table::Patch, shard);
-            let file = File::open(&path).map_err(io_error(&path, "open"))?;
-            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
-            let metadata = metadata.map_err(parquet_error(&path))?;
+            let metadata = load(&path)?;
             for (group, of) in metadata.metadata().row_groups().iter().enumerate() {
                 let rows = first..first + of.num_rows() as usize;
                 first = rows.end;
@@ -102,57 +93,98 @@ impl PatchReader {
         is_wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<PatchRow>, Error> {
         let (path, metadata) = &self.shards[group.shard];
-        let file = Source {
-            file: Arc::new(File::open(path).map_err(io_error(path, "open"))?),
-            buffers: Arc::clone(&self.buffers),
+        let bytes = self
+            .columns
+            .iter()
+            .map(|(_, values)| values * size_of::<f16>());
+        let most = bytes.max().unwrap_or(0);
+        let source = Source::open(path, metadata, most, Arc::clone(&self.buffers))?;
+        let rows = Rows {
+            path,
+            source: Arc::new(source),
+            metadata: metadata.metadata().row_group(group.group),
+            group,
         };
-        let file = Arc::new(file);
-        let metadata = metadata.metadata().row_group(group.group);
-        let column = |name: &str| {
-            let mut columns = metadata.columns().iter();
-            let found = columns.find(|column| column.column_path().string() == name);
-            let missing = || ParquetError::General(format!("no column `{name}`"));
-            let found = found.ok_or_else(missing).map_err(parquet_error(path))?;
-            let pages = SerializedPageReader::new(Arc::clone(&file), found, group.rows.len(), None);
-            let pages = Box::new(pages.map_err(parquet_error(path))?);
-            Ok(get_column_reader(found.column_descr_ptr(), pages))
-        };
-        let mut numbers = Vec::new();
-        get_typed_column_reader::<Int64Type>(column("row")?)
-            .read_records(group.rows.len(), None, None, &mut numbers)
-            .map_err(parquet_error(path))?;
-        check_count(path, numbers.len(), group.rows.len())?;
-        for (row, &number) in group.rows.clone().zip(&numbers) {
-            if number != row as i64 {
-                return Err(wrong_row(path, number as u64, row as u64));
-            }
-        }
+        rows.check_numbers()?;
         let wanted = group.rows.clone().filter(|&row| is_wanted(row));
-        let mut rows: Vec<PatchRow> = wanted
+        let mut found: Vec<PatchRow> = wanted
             .map(|number| PatchRow {
                 number,
                 shard: Arc::clone(path),
                 layers: Vec::with_capacity(self.columns.len()),
             })
             .collect();
+        let numbers: Vec<usize> = found.iter().map(|row| row.number).collect();
         for (name, values) in &self.columns {
-            let mut reader = get_typed_column_reader::<FixedLenByteArrayType>(column(name)?);
-            let (mut found, mut next) = (Vec::with_capacity(rows.len()), group.rows.start);
-            for row in &rows {
-                reader
-                    .skip_records(row.number - next)
-                    .and_then(|_| reader.read_records(1, None, None, &mut found))
-                    .map_err(parquet_error(path))?;
-                next = row.number + 1;
-            }
-            let bytes = values * size_of::<f16>();
-            found.retain(|value| value.len() == bytes);
-            check_count(path, found.len(), rows.len())?;
-            for (row, value) in rows.iter_mut().zip(found) {
+            let tokens = rows.tokens(name, values * size_of::<f16>(), &numbers)?;
+            for (row, value) in found.iter_mut().zip(tokens) {
                 row.layers.push(value);
             }
         }
-        Ok(rows)
+        Ok(found)
+    }
+}
+
+/// A row group that is being read.
+struct Rows<'a> {
+    path: &'a Path,
+    source: Arc<Source>,
+    metadata: &'a RowGroupMetaData,
+    group: &'a Group,
+}
+
+impl Rows<'_> {
+    fn column(&self, name: &str) -> Result<ColumnReader, ParquetError> {
+        let mut columns = self.metadata.columns().iter();
+        let found = columns.find(|column| column.column_path().string() == name);
+        let missing = || ParquetError::General(format!("no column `{name}`"));
+        let (found, rows) = (found.ok_or_else(missing)?, self.group.rows.len());
+        let pages = SerializedPageReader::new(Arc::clone(&self.source), found, rows, None)?;
+        Ok(get_column_reader(found.column_descr_ptr(), Box::new(pages)))
+    }
+
+    /// Refuses a group that holds other rows.
+    fn check_numbers(&self) -> Result<(), Error> {
+        let (path, rows) = (self.path, &self.group.rows);
+        let numbers = contained(path, || {
+            let mut numbers = Vec::new();
+            get_typed_column_reader::<Int64Type>(self.column("row")?).read_records(
+                rows.len(),
+                None,
+                None,
+                &mut numbers,
+            )?;
+            Ok(numbers)
+        })?;
+        check_count(path, numbers.len(), rows.len())?;
+        for (row, &number) in rows.clone().zip(&numbers) {
+            if number != row as i64 {
+                return Err(wrong_row(path, number as u64, row as u64));
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of `bytes` bytes of some rows.
+    fn tokens(
+        &self,
+        name: &str,
+        bytes: usize,
+        rows: &[usize],
+    ) -> Result<Vec<FixedLenByteArray>, Error> {
+        let mut found = contained(self.path, || {
+            let mut reader = get_typed_column_reader::<FixedLenByteArrayType>(self.column(name)?);
+            let (mut found, mut next) = (Vec::with_capacity(rows.len()), self.group.rows.start);
+            for &row in rows {
+                reader.skip_records(row - next)?;
+                reader.read_records(1, None, None, &mut found)?;
+                next = row + 1;
+            }
+            Ok(found)
+        })?;
+        found.retain(|value| value.len() == bytes);
+        check_count(self.path, found.len(), rows.len())?;
+        Ok(found)
     }
 }
 
@@ -209,85 +241,5 @@ impl PatchRow {
                 expected: "finite numbers".into(),
             }),
         }
-    }
-}
-
-/// A shard's file, read into buffers that are used again: fresh memory costs more than reading does.
-struct Source {
-    file: Arc<File>,
-    buffers: Arc<Buffers>,
-}
-
-/// The file from a place on.
-struct Rest {
-    file: Arc<File>,
-    place: u64,
-}
-
-impl Read for Rest {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut file = &*self.file;
-        file.seek(SeekFrom::Start(self.place))?;
-        let count = file.read(bytes)?;
-        self.place += count as u64;
-        Ok(count)
-    }
-}
-
-/// Buffers that nobody uses.
-#[derive(Debug, Default)]
-struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-/// A buffer in use.
-struct Buffer {
-    bytes: Vec<u8>,
-    home: Arc<Buffers>,
-}
-
-impl Buffers {
-    fn unused(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.home.unused().push(mem::take(&mut self.bytes));
-    }
-}
-
-impl Length for Source {
-    fn len(&self) -> u64 {
-        Length::len(&*self.file)
-    }
-}
-
-impl ChunkReader for Source {
-    type T = BufReader<Rest>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let rest = Rest {
-            file: Arc::clone(&self.file),
-            place: start,
-        };
-        Ok(BufReader::with_capacity(HEADER_BYTES, rest))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let mut buffer = Buffer {
-            bytes: self.buffers.unused().pop().unwrap_or_default(),
-            home: Arc::clone(&self.buffers),
-        };
-        buffer.bytes.resize(length, 0);
-        let mut file = &*self.file;
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut buffer.bytes)?;
-        Ok(Bytes::from_owner(buffer))
     }
 }

@@ -1,21 +1,23 @@
 //! Reading a cache: opening is validation.
 
-use std::fs::{self, File};
+use std::fs;
+use std::io;
+use std::iter;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
+use half::f16;
 use ndarray::{Array2, Array3};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use crate::meta::io_error;
-use crate::schema::{self, Table};
+use crate::rows::{self, Invalid, Known, NAME_BYTES};
+use crate::schema::{self, Table, picture_bytes};
+use crate::table_reader::{batches, load, rows as rows_of};
 use crate::write::shard_file;
-use crate::{CacheMeta, Error, Mask, Picture, SliceMeta, sha256_file};
-
-/// Rows of tensors, masks and pictures that are decoded at once.
-const BATCH_ROWS: usize = 64;
+use crate::{CacheMeta, Error, Mask, Picture, Shard, SliceMeta, sha256_file};
 
 const WITHOUT_PICTURES: &str = "extract into another --cache folder with `--pictures`";
 
@@ -33,17 +35,19 @@ impl CacheReader {
     /// # Errors
     ///
     /// [`Error::Incomplete`] if `extract` has not finished it, [`Error::Shard`] if a shard is
-    /// missing or has another size, number of rows or schema than `meta.json` says, and what
+    /// missing or has another size, number of rows or schema than `meta.json` says, or if a row of
+    /// `slices` holds what none may, [`Error::Parquet`] if one is damaged, and what
     /// [`CacheMeta::read`] gives.
     pub fn open(dir: &Path) -> Result<CacheReader, Error> {
         let reader = CacheReader::open_unfinished(dir)?;
-        match reader.meta.complete {
-            true => Ok(reader),
-            false => Err(Error::Incomplete {
+        if !reader.meta.complete {
+            return Err(Error::Incomplete {
                 path: dir.into(),
                 rows: reader.meta.rows,
-            }),
+            });
         }
+        reader.check_rows()?;
+        Ok(reader)
     }
 
     /// Opens what is finished of the cache `dir`.
@@ -147,9 +151,10 @@ impl CacheReader {
         let rows = self.shard_rows(shard)?;
         self.check_layer(Table::Patch, layer)?;
         let shape = self.meta.shape(layer);
-        let mut out = Array3::zeros((rows, shape.patches(), shape.patch as usize));
-        self.read_tensor(Table::Patch, layer, shard, standard(&mut out))?;
-        Ok(out)
+        let shape = (rows, shape.patches(), shape.patch as usize);
+        let mut out = self.zeros(shape.0 * shape.1 * shape.2)?;
+        self.read_tensor(Table::Patch, layer, shard, &mut out)?;
+        Ok(Array3::from_shape_vec(shape, out).expect("as many values as the shape says"))
     }
 
     /// The masks of one shard, each at its slice's height and width, in parts.
@@ -166,9 +171,10 @@ impl CacheReader {
         self.check_table(Table::Mask, "extract a dataset that has masks")?;
         let slices = self.shard_slices(shard)?;
         let sizes: Vec<_> = slices.iter().map(|s| (s.height, s.width)).collect();
+        let largest = slices.iter().map(rows::mask_bytes).max().unwrap_or(0);
         let path = self.path(Table::Mask, shard);
         let mut first = 0;
-        let batches = self.batches(Table::Mask, shard, "mask")?;
+        let batches = self.batches(Table::Mask, shard, "mask", largest as usize)?;
         Ok(batches.map(move |batch| {
             let batch = batch?;
             let sizes = &sizes[first..];
@@ -197,7 +203,8 @@ impl CacheReader {
         self.shard_rows(shard)?;
         self.check_table(Table::Picture, WITHOUT_PICTURES)?;
         let side = self.meta.image_size;
-        let batches = self.batches(Table::Picture, shard, "picture")?;
+        let bytes = picture_bytes(&self.meta);
+        let batches = self.batches(Table::Picture, shard, "picture", bytes)?;
         Ok(batches.map(move |batch| Ok(decode_pictures(&batch?, side))))
     }
 
@@ -217,37 +224,51 @@ impl CacheReader {
         let shards = self.meta.shards.iter().map(|shard| shard.rows as usize);
         let (shard, row_in_shard) = located(row, shards).ok_or_else(missing)?;
         let path = self.path(Table::Picture, shard);
-        let builder = parquet_reader(&path)?;
+        let builder = rows_of(&path, picture_bytes(&self.meta))?;
         let groups = builder.metadata().row_groups().iter();
         let groups = groups.map(|group| group.num_rows() as usize);
         let (group, row_in_group) = located(row_in_shard, groups).ok_or_else(missing)?;
-        let reader = builder
+        let builder = builder
             .with_row_groups(vec![group])
             .with_offset(row_in_group)
-            .with_limit(1)
-            .build()
-            .map_err(parquet_error(&path))?;
-        let mut found = numbered(batches(reader, path.clone()), path, row as u64);
+            .with_limit(1);
+        let mut found = numbered(batches(&path, builder)?, path, row as u64..row as u64 + 1);
         let pictures = decode_pictures(&found.next().ok_or_else(missing)??, self.meta.image_size);
         pictures.into_iter().next().ok_or_else(missing)
     }
 
     pub(crate) fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
         let path = self.path(Table::Slices, shard);
-        let reader = parquet_reader(&path)?
-            .build()
-            .map_err(parquet_error(&path))?;
+        let builder = rows_of(&path, NAME_BYTES)?;
         let mut rows = Vec::new();
-        for batch in numbered(batches(reader, path.clone()), path, self.first_row(shard)) {
+        for batch in numbered(batches(&path, builder)?, path, self.rows(shard)) {
+            let first = self.rows(shard).start as usize + rows.len();
             let batch = schema::decode_slices(&self.meta, &batch?);
-            rows.extend(batch.map_err(|row| Error::Shard {
-                path: self.path(Table::Slices, shard),
-                what: "placement of a slice",
-                found: format!("wrong in row {}", rows.len() + row),
-                expected: "an affine and three axes, or neither".to_string(),
-            })?);
+            rows.extend(batch.map_err(|(row, invalid)| self.invalid(shard, first + row, invalid))?);
         }
         Ok(rows)
+    }
+
+    /// Compares the rows of `slices` with each other.
+    fn check_rows(&self) -> Result<(), Error> {
+        let slices = self.slices()?;
+        let mut known = Known::default();
+        let mut added = slices.iter().map(|slice| known.add(slice)).enumerate();
+        let Some((row, Err(invalid))) = added.find(|(_, added)| added.is_err()) else {
+            return Ok(());
+        };
+        let shards = self.meta.shards.iter().map(|shard| shard.rows as usize);
+        let (shard, _) = located(row, shards).unwrap_or_default();
+        Err(self.invalid(shard, row, invalid))
+    }
+
+    fn invalid(&self, shard: usize, row: usize, invalid: Invalid) -> Error {
+        Error::Shard {
+            path: self.path(Table::Slices, shard),
+            what: invalid.what,
+            found: format!("{} in row {row}", invalid.found),
+            expected: invalid.expected,
+        }
     }
 
     fn shard_rows(&self, shard: usize) -> Result<usize, Error> {
@@ -261,16 +282,27 @@ impl CacheReader {
 
     fn tokens(&self, table: Table, layer: u32) -> Result<Array2<f32>, Error> {
         self.check_layer(table, layer)?;
-        let rows = self.meta.shards.iter().map(|s| s.rows as usize).sum();
+        let rows: usize = self.meta.shards.iter().map(|s| s.rows as usize).sum();
         let width = self.row_values(table, layer);
-        let mut out = Array2::zeros((rows, width));
-        let mut rest = standard(&mut out);
+        let mut out = self.zeros(rows * width)?;
+        let mut rest = &mut out[..];
         for (index, shard) in self.meta.shards.iter().enumerate() {
             let (here, after) = rest.split_at_mut(shard.rows as usize * width);
             self.read_tensor(table, layer, index, here)?;
             rest = after;
         }
-        Ok(out)
+        Ok(Array2::from_shape_vec((rows, width), out).expect("as many values as the shape says"))
+    }
+
+    /// As many zeros; the files hold half as many bytes, as has been checked.
+    fn zeros(&self, values: usize) -> Result<Vec<f32>, Error> {
+        let mut zeros = Vec::new();
+        zeros.try_reserve_exact(values).map_err(|_| Error::Memory {
+            path: self.dir.clone(),
+            bytes: values.saturating_mul(size_of::<f32>()),
+        })?;
+        zeros.resize(values, 0.0);
+        Ok(zeros)
     }
 
     fn read_tensor(
@@ -281,7 +313,8 @@ impl CacheReader {
         mut out: &mut [f32],
     ) -> Result<(), Error> {
         let values = self.row_values(table, layer);
-        for batch in self.batches(table, shard, &table.column(layer))? {
+        let bytes = values * size_of::<f16>();
+        for batch in self.batches(table, shard, &table.column(layer), bytes)? {
             let batch = batch?;
             let (here, after) = out.split_at_mut(batch.num_rows() * values);
             schema::decode_tensors(batch.column(1), here);
@@ -318,30 +351,25 @@ impl CacheReader {
         })
     }
 
+    /// A column of a shard beside the rows' numbers; its values take at most `value_bytes` each.
     fn batches(
         &self,
         table: Table,
         shard: usize,
         column: &str,
+        value_bytes: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
         let path = self.path(table, shard);
-        let builder = parquet_reader(&path)?;
+        let builder = rows_of(&path, value_bytes)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["row", column]);
-        let reader = builder
-            .with_projection(mask)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(parquet_error(&path))?;
-        Ok(numbered(
-            batches(reader, path.clone()),
-            path,
-            self.first_row(shard),
-        ))
+        let found = batches(&path, builder.with_projection(mask))?;
+        Ok(numbered(found, path, self.rows(shard)))
     }
 
-    fn first_row(&self, shard: usize) -> u64 {
-        let before = &self.meta.shards[..shard];
-        before.iter().map(|s| u64::from(s.rows)).sum()
+    /// The numbers of a shard's rows.
+    fn rows(&self, shard: usize) -> Range<u64> {
+        let rows = |shards: &[Shard]| -> u64 { shards.iter().map(|s| u64::from(s.rows)).sum() };
+        rows(&self.meta.shards[..shard])..rows(&self.meta.shards[..=shard])
     }
 
     pub(crate) fn path(&self, table: Table, shard: usize) -> PathBuf {
@@ -362,23 +390,34 @@ impl CacheReader {
         }
         for (index, shard) in self.meta.shards.iter().enumerate() {
             for table in Table::of(&self.meta) {
-                let path = self.path(table, index);
-                let expected = shard.tables.get(table.name()).map_or(0, |f| f.bytes);
-                let bytes = fs::metadata(&path).map_err(|_| Error::Shard {
-                    path: path.clone(),
-                    what: "the shard",
-                    found: "missing".into(),
-                    expected: format!("{expected} bytes"),
-                });
-                self.same(&path, "size in bytes", bytes?.len(), expected)?;
-                let reader = parquet_reader(&path)?;
-                let rows = reader.metadata().file_metadata().num_rows();
-                self.same(&path, "number of rows", rows, i64::from(shard.rows))?;
-                let (found, expected) = (reader.schema(), table.schema(&self.meta));
-                self.same(&path, "schema", found.fields(), expected.fields())?;
+                self.check_table_of(table, index, shard)?;
             }
         }
         Ok(())
+    }
+
+    fn check_table_of(&self, table: Table, index: usize, shard: &Shard) -> Result<(), Error> {
+        let path = self.path(table, index);
+        let expected = shard.tables.get(table.name()).map_or(0, |f| f.bytes);
+        check_place(&self.dir, &path, || format!("{expected} bytes"))?;
+        let bytes = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
+        self.same(&path, "size in bytes", bytes, expected)?;
+        let layers = 1..=self.meta.layers;
+        let tensors = layers.filter_map(|layer| table.tensor_bytes(self.meta.shape(layer)));
+        let least = u64::from(shard.rows).saturating_mul(tensors.sum::<usize>() as u64);
+        if bytes < least {
+            return Err(Error::Shard {
+                path,
+                what: "size in bytes",
+                found: bytes.to_string(),
+                expected: format!("at least {least}, as tokens are not compressed"),
+            });
+        }
+        let metadata = load(&path)?;
+        let rows = metadata.metadata().file_metadata().num_rows();
+        self.same(&path, "number of rows", rows, i64::from(shard.rows))?;
+        let (found, expected) = (metadata.schema(), table.schema(&self.meta));
+        self.same(&path, "schema", found.fields(), expected.fields())
     }
 
     fn same<T: PartialEq + std::fmt::Debug>(
@@ -415,11 +454,6 @@ fn decode_pictures(batch: &RecordBatch, side: u32) -> Vec<Picture> {
     schema::decode_pictures(batch.column(1).as_fixed_size_binary(), side)
 }
 
-fn standard<D: ndarray::Dimension>(out: &mut ndarray::Array<f32, D>) -> &mut [f32] {
-    out.as_slice_mut()
-        .expect("a new array is in standard layout")
-}
-
 fn folders(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(io_error(dir, "list"))? {
@@ -432,35 +466,53 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-fn parquet_reader(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
-    let file = File::open(path).map_err(io_error(path, "open"))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error(path))
+/// Refuses what is no file in the cache's folder, however it came to be there.
+pub(crate) fn check_place(
+    dir: &Path,
+    path: &Path,
+    expected: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    let found = match (fs::canonicalize(dir), fs::canonicalize(path)) {
+        (Ok(dir), Ok(real)) if real.starts_with(&dir) && real.is_file() => return Ok(()),
+        (Ok(_), Ok(real)) if real.is_file() => "a link that leads out of the cache",
+        (_, Err(error)) if error.kind() != io::ErrorKind::NotFound => "not readable",
+        (_, Err(_)) => "missing",
+        _ => "no file",
+    };
+    Err(Error::Shard {
+        path: path.into(),
+        what: "the file",
+        found: found.into(),
+        expected: expected(),
+    })
 }
 
-fn batches(
-    reader: ParquetRecordBatchReader,
-    path: PathBuf,
-) -> impl Iterator<Item = Result<RecordBatch, Error>> {
-    reader.map(move |batch| batch.map_err(|e| parquet_error(&path)(e.into())))
-}
-
-/// The batches of a shard, found to hold the rows from `row` on: shards that were swapped are not
-/// mistaken for one another.
+/// The batches of a shard, found to hold exactly these rows: shards that were swapped are not mistaken
+/// for one another, and none ends early.
 fn numbered(
-    batches: impl Iterator<Item = Result<RecordBatch, Error>>,
+    mut batches: impl Iterator<Item = Result<RecordBatch, Error>>,
     path: PathBuf,
-    mut row: u64,
+    mut rows: Range<u64>,
 ) -> impl Iterator<Item = Result<RecordBatch, Error>> {
-    batches.map(move |batch| {
-        let batch = batch?;
-        let rows = batch.column(0).as_primitive::<UInt64Type>();
-        for &found in rows.values() {
-            if found != row {
-                return Err(wrong_row(&path, found, row));
+    iter::from_fn(move || {
+        let batch = match batches.next() {
+            Some(Ok(batch)) => batch,
+            None if !rows.is_empty() => {
+                let (first, last) = (rows.start, rows.end - 1);
+                rows = 0..0;
+                return Some(Err(Error::Shard {
+                    path: path.clone(),
+                    what: "end of the rows",
+                    found: format!("before row {first}"),
+                    expected: format!("behind row {last}"),
+                }));
             }
-            row += 1;
-        }
-        Ok(batch)
+            end => return end,
+        };
+        let numbers = batch.column(0).as_primitive::<UInt64Type>().values();
+        let wrong = numbers.iter().find(|&&found| rows.next() != Some(found));
+        let wrong = wrong.map(|&found| wrong_row(&path, found, rows.start.saturating_sub(1)));
+        Some(wrong.map_or(Ok(batch), Err))
     })
 }
 
@@ -471,9 +523,4 @@ pub(crate) fn wrong_row(path: &Path, found: u64, expected: u64) -> Error {
         found: found.to_string(),
         expected: expected.to_string(),
     }
-}
-
-pub(crate) fn parquet_error(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Parquet { path, source }
 }

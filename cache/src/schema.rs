@@ -20,8 +20,11 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, ArrayView2};
 
+use crate::rows::{self, Invalid};
+use crate::text::printable;
 use crate::{
     CacheMeta, Labels, LayerShape, Mask, Picture, Placement, SliceMeta, Split, Task, Tokens,
+    counted,
 };
 
 /// Numbers of an affine, row by row.
@@ -299,12 +302,12 @@ pub(crate) fn encode_pictures(
     RecordBatch::try_new(Table::Picture.schema(meta), columns)
 }
 
-/// The rows of a batch of the `slices` table, whose schema has been checked; `Err` has the row
-/// whose placement is none.
+/// The rows of a batch of the `slices` table, whose schema has been checked; `Err` has the first row
+/// that is none, and what is wrong with it.
 pub(crate) fn decode_slices(
     meta: &CacheMeta,
     batch: &RecordBatch,
-) -> Result<Vec<SliceMeta>, usize> {
+) -> Result<Vec<SliceMeta>, (usize, Invalid)> {
     let column = |name: &str| batch.column_by_name(name).expect("schema was checked");
     let text = |name: &str| column(name).as_string::<i32>();
     let u32s = |name: &str| column(name).as_primitive::<UInt32Type>();
@@ -318,71 +321,105 @@ pub(crate) fn decode_slices(
         mm("spacing_row_mm"),
         mm("spacing_column_mm"),
     ];
-    let optional =
-        |array: &StringArray, i: usize| (!array.is_null(i)).then(|| array.value(i).to_string());
-    let mut labels = decode_labels(meta, batch).into_iter();
-    let mut placements = decode_placements(meta, batch)?.into_iter();
-    Ok((0..batch.num_rows())
-        .map(|i| SliceMeta {
+    let mut rows = Vec::with_capacity(batch.num_rows());
+    for i in 0..batch.num_rows() {
+        let wrong = |invalid| (i, invalid);
+        let names = [
+            Some(sample.value(i)),
+            Some(image.value(i)),
+            optional(patient, i),
+        ];
+        rows::check_names(names).map_err(wrong)?;
+        let row = SliceMeta {
             sample: sample.value(i).to_string(),
             image: image.value(i).to_string(),
-            patient: optional(patient, i),
+            patient: optional(patient, i).map(str::to_string),
             slice: slice.value(i),
             view: view.value(i),
-            split: optional(split, i).and_then(|name| Split::parse(&name)),
-            labels: labels.next().unwrap_or(Labels::Unlabelled),
+            split: optional(split, i)
+                .map(split_of)
+                .transpose()
+                .map_err(wrong)?,
+            labels: decode_labels(meta, batch, i).map_err(wrong)?,
             height: height.value(i),
             width: width.value(i),
-            spacing_mm: (!spacing[0].is_null(i)).then(|| spacing.map(|axis| axis.value(i))),
-            placement: placements.next().flatten(),
-        })
-        .collect())
+            spacing_mm: decode_spacing(spacing, i).map_err(wrong)?,
+            placement: decode_placement(meta, batch, i).map_err(wrong)?,
+        };
+        rows::check(meta, &row).map_err(wrong)?;
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
-fn decode_placements(
+fn optional(array: &StringArray, i: usize) -> Option<&str> {
+    (!array.is_null(i)).then(|| array.value(i))
+}
+
+fn split_of(word: &str) -> Result<Split, Invalid> {
+    let split = Split::ALL.into_iter().find(|split| split.name() == word);
+    let some: String = word.chars().take(40).collect();
+    split.ok_or_else(|| Invalid::new("split", printable(&some), "`train`, `val`, `test` or null"))
+}
+
+fn decode_spacing(axes: [&Float32Array; 3], i: usize) -> Result<Option<[f32; 3]>, Invalid> {
+    match axes.map(|axis| axis.is_null(i)) {
+        [false, false, false] => Ok(Some(axes.map(|axis| axis.value(i)))),
+        [true, true, true] => Ok(None),
+        _ => Err(Invalid::new(
+            "spacing in mm",
+            "null of some axes",
+            "null of all or none",
+        )),
+    }
+}
+
+fn decode_placement(
     meta: &CacheMeta,
     batch: &RecordBatch,
-) -> Result<Vec<Option<Placement>>, usize> {
+    i: usize,
+) -> Result<Option<Placement>, Invalid> {
     if !meta.has_placement {
-        return Ok(vec![None; batch.num_rows()]);
+        return Ok(None);
     }
     let column = |name: &str| batch.column_by_name(name).expect("schema was checked");
     let affine = column("affine").as_list::<i32>();
     let words = column("stored_axes").as_string::<i32>();
-    (0..batch.num_rows())
-        .map(|i| match (affine.is_null(i), words.is_null(i)) {
-            (true, true) => Ok(None),
-            (false, false) => {
-                let values = affine.value(i);
-                let values = values.as_primitive::<Float64Type>().values();
-                Placement::parse(values, words.value(i)).map(Some).ok_or(i)
-            }
-            _ => Err(i),
-        })
-        .collect()
+    let placement = match (affine.is_null(i), words.is_null(i)) {
+        (true, true) => return Ok(None),
+        (false, false) => {
+            let values = affine.value(i);
+            let values = values.as_primitive::<Float64Type>().values();
+            Placement::parse(values, words.value(i))
+        }
+        _ => None,
+    };
+    let expected = "an affine and three axes, or neither";
+    let wrong = || Invalid::new("placement of a slice", "wrong", expected);
+    placement.map(Some).ok_or_else(wrong)
 }
 
-fn decode_labels(meta: &CacheMeta, batch: &RecordBatch) -> Vec<Labels> {
+fn decode_labels(meta: &CacheMeta, batch: &RecordBatch, i: usize) -> Result<Labels, Invalid> {
     let column = |name: &str| batch.column_by_name(name).expect("schema was checked");
     match meta.task {
-        Task::Unlabelled => vec![Labels::Unlabelled; batch.num_rows()],
-        Task::SingleLabel => column("label")
-            .as_primitive::<Int32Type>()
-            .iter()
-            .map(|class| Labels::Single(class.and_then(|c| u32::try_from(c).ok())))
-            .collect(),
+        Task::Unlabelled => Ok(Labels::Unlabelled),
+        Task::SingleLabel => {
+            let labels = column("label").as_primitive::<Int32Type>();
+            let label = (!labels.is_null(i)).then(|| labels.value(i));
+            let index = label.map(|label| u32::try_from(label).map_err(|_| label));
+            let wrong = |label: i32| {
+                let expected = format!("one of {}", counted(meta.classes.len(), "class"));
+                Invalid::new("label", label.to_string(), expected)
+            };
+            Ok(Labels::Single(index.transpose().map_err(wrong)?))
+        }
         Task::MultiLabel => {
-            let names = meta.classes.iter().map(|class| label_column(class));
-            let states: Vec<&Int8Array> = names
-                .map(|name| column(&name).as_primitive::<Int8Type>())
-                .collect();
-            (0..batch.num_rows())
-                .map(|i| {
-                    let states = states.iter();
-                    let states = states.map(|s| (!s.is_null(i)).then(|| s.value(i)));
-                    Labels::Multi(states.collect())
-                })
-                .collect()
+            let labels = &batch.columns()[batch.num_columns() - meta.classes.len()..];
+            let states = labels.iter().map(|states| {
+                let states = states.as_primitive::<Int8Type>();
+                (!states.is_null(i)).then(|| states.value(i))
+            });
+            Ok(Labels::Multi(states.collect()))
         }
     }
 }
@@ -412,7 +449,9 @@ pub(crate) fn decode_masks(
         .enumerate()
         .map(|(i, (bytes, &(height, width)))| {
             let Some(bytes) = bytes else { return Ok(None) };
-            let pairs = bytes.as_chunks::<2>().0;
+            let (pairs, []) = bytes.as_chunks::<2>() else {
+                return Err(i);
+            };
             let values = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
             Array2::from_shape_vec((height as usize, width as usize), values)
                 .map(Some)

@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use sha2::{Digest, Sha256};
 
-use crate::meta::{hex, io_error, sync_dir};
+use crate::meta::{io_error, sync_dir};
+use crate::read::check_place;
+use crate::rows::NAME_BYTES;
+use crate::table_reader::{batches, rows};
+use crate::text::printable;
 use crate::write::lock;
-use crate::{CacheReader, Error, SliceMeta, Split, counted};
+use crate::{CacheReader, Error, SliceMeta, Split, counted, sha256_file};
 
 /// The folder of named splits in a cache.
 const FOLDER: &str = "splits";
@@ -104,19 +105,9 @@ impl CacheReader {
                 known: self.splits()?,
             });
         }
-        let bytes = fs::read(&path).map_err(io_error(&path, "read"))?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        let (rule, rows) = decode(&path, bytes)?;
-        let mut of = HashMap::with_capacity(rows.len());
-        for (sample, split) in rows {
-            if of.contains_key(&sample) {
-                return Err(wrong(
-                    &path,
-                    format!("the sample `{sample}` is named twice"),
-                ));
-            }
-            of.insert(sample, split);
-        }
+        check_place(self.dir(), &path, || "a split in the cache's folder".into())?;
+        let sha256 = sha256_file(&path)?;
+        let (rule, of) = decode(&path, self.meta().rows)?;
         Ok(NamedSplit { rule, sha256, of })
     }
 
@@ -163,8 +154,14 @@ fn check_samples<'a>(
     for sample in named {
         match seen.get_mut(sample) {
             Some(seen) if !*seen => *seen = true,
-            Some(_) => return Err(wrong(path, format!("the sample `{sample}` is named twice"))),
-            None => return Err(wrong(path, format!("the cache has no sample `{sample}`"))),
+            Some(_) => {
+                let sample = printable(sample);
+                return Err(wrong(path, format!("the sample `{sample}` is named twice")));
+            }
+            None => {
+                let sample = printable(sample);
+                return Err(wrong(path, format!("the cache has no sample `{sample}`")));
+            }
         }
     }
     let mut missing: Vec<&str> = seen
@@ -178,8 +175,9 @@ fn check_samples<'a>(
         Some(first) => Err(wrong(
             path,
             format!(
-                "{} of the cache not named, for instance `{first}`",
-                counted(missing.len(), "sample")
+                "{} of the cache not named, for instance `{}`",
+                counted(missing.len(), "sample"),
+                printable(first)
             ),
         )),
     }
@@ -224,18 +222,11 @@ fn encode(
     writer.into_inner()
 }
 
-type Rows = Vec<(String, Option<Split>)>;
-
-/// The rule's words and the rows of a split's file.
-fn decode(path: &Path, bytes: Vec<u8>) -> Result<(String, Rows), Error> {
-    let parquet_error = |source| Error::Parquet {
-        path: path.into(),
-        source,
-    };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
-    let reader = reader.map_err(parquet_error)?;
-    if reader.schema().fields() != schema().fields() {
-        let found = reader.schema().fields();
+/// The rule's words and the split of each sample, of which there are at most `most`, of a split's file.
+fn decode(path: &Path, most: u64) -> Result<(String, HashMap<String, Option<Split>>), Error> {
+    let builder = rows(path, NAME_BYTES)?;
+    if builder.schema().fields() != schema().fields() {
+        let found = builder.schema().fields();
         let found: Vec<String> = found
             .iter()
             .map(|f| format!("{} {}", f.name(), f.data_type()))
@@ -246,21 +237,33 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<(String, Rows), Error> {
         );
         return Err(wrong(path, what));
     }
-    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let file = builder.metadata().file_metadata();
+    if file.num_rows() as u64 > most {
+        let (samples, rows) = (file.num_rows(), counted(most, "row"));
+        return Err(wrong(
+            path,
+            format!("{samples} samples, but the cache has {rows}"),
+        ));
+    }
+    let pairs = file.key_value_metadata();
     let rule = pairs.into_iter().flatten().find(|pair| pair.key == RULE);
     let rule = rule.and_then(|pair| pair.value.clone()).unwrap_or_default();
-    let mut rows = Vec::new();
-    for batch in reader.build().map_err(parquet_error)? {
-        let batch = batch.map_err(|e| parquet_error(e.into()))?;
+    let mut of = HashMap::new();
+    for batch in batches(path, builder)? {
+        let batch = batch?;
         let (samples, splits) = (
             batch.column(0).as_string::<i32>(),
             batch.column(1).as_string::<i32>(),
         );
         for k in 0..batch.num_rows() {
-            rows.push((samples.value(k).to_owned(), split_of(path, splits, k)?));
+            let (sample, split) = (samples.value(k), split_of(path, splits, k)?);
+            if of.insert(sample.to_owned(), split).is_some() {
+                let sample = printable(sample);
+                return Err(wrong(path, format!("the sample `{sample}` is named twice")));
+            }
         }
     }
-    Ok((rule, rows))
+    Ok((rule, of))
 }
 
 fn split_of(path: &Path, splits: &StringArray, k: usize) -> Result<Option<Split>, Error> {
@@ -268,12 +271,14 @@ fn split_of(path: &Path, splits: &StringArray, k: usize) -> Result<Option<Split>
         return Ok(None);
     }
     let word = splits.value(k);
-    let known = [Split::Train, Split::Val, Split::Test];
-    let split = known.into_iter().find(|split| split.name() == word);
+    let split = Split::ALL.into_iter().find(|split| split.name() == word);
     let unknown = || {
         wrong(
             path,
-            format!("`{word}` is no split, expected `train`, `val`, `test` or null"),
+            format!(
+                "`{}` is no split, expected `train`, `val`, `test` or null",
+                printable(word)
+            ),
         )
     };
     split.map(Some).ok_or_else(unknown)

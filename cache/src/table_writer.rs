@@ -98,10 +98,12 @@ fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_max_row_group_row_count(group_rows(ROW_GROUP_BYTES, bytes)),
+        // A page ends with the mask that fills it: 64 large ones are more than a page may hold.
         None if table == Table::Mask => builder
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_compression(zstd)
+            .set_write_batch_size(1)
             .set_max_row_group_row_count(Some(64)),
         None if table == Table::Picture => builder
             .set_dictionary_enabled(false)

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use ndarray::{Array2, Array3, ArrayView2, Axis, Slice};
 
 use crate::meta::{io_error, sync_dir};
+use crate::rows;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
 use crate::{
@@ -59,6 +60,7 @@ impl CacheWriter {
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
         let lock = lock(dir)?;
         let run = run.without_plain_shapes();
+        run.check(dir)?;
         let meta = match CacheMeta::read(dir) {
             Ok(meta) => {
                 meta.check_same(&run, dir)?;
@@ -105,11 +107,13 @@ impl CacheWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the batch does not fit the cache, [`Error::NotFinite`] if a token has no
+    /// [`Error::Shape`] if the batch does not fit the cache, [`Error::Row`] if a row is one that no
+    /// cache may hold, [`Error::NotFinite`] if a token has no
     /// f16, and [`Error::Io`] or [`Error::Parquet`] if it cannot be written; the finished shards
     /// stay.
     pub fn append(&mut self, batch: &TokenBatch) -> Result<(), Error> {
         self.check_shapes(batch)?;
+        self.check_rows(&batch.slices)?;
         self.check_values(batch)?;
         // A file that was repaired between two runs is no longer skipped.
         let skipped = &mut self.meta.skipped;
@@ -259,6 +263,11 @@ impl CacheWriter {
         self.same("mean shape", shapes2(&batch.mean), mean)?;
         self.same("patch shape", shapes3(&batch.patch), patch)?;
         self.same("number of masks", batch.masks.len(), masks)?;
+        let pairs = batch.masks.iter().zip(&batch.slices);
+        for (mask, slice) in pairs.filter_map(|(mask, slice)| Some((mask.as_ref()?, slice))) {
+            let size = (slice.height as usize, slice.width as usize);
+            self.same("size of a mask", mask.dim(), size)?;
+        }
         let found = batch.pictures.iter().map(Picture::dim);
         let found: Vec<_> = found.map(<[usize; 2]>::from).collect();
         self.same("picture shapes", found, pictures)
@@ -279,6 +288,20 @@ impl CacheWriter {
             found: format!("{found:?}"),
             expected: format!("{expected:?}"),
         })
+    }
+
+    fn check_rows(&self, slices: &[SliceMeta]) -> Result<(), Error> {
+        let first = self.meta.rows + u64::from(self.open_rows());
+        for (row, slice) in (first..).zip(slices) {
+            rows::check(&self.meta, slice).map_err(|invalid| Error::Row {
+                path: self.dir.clone(),
+                row,
+                what: invalid.what,
+                found: invalid.found,
+                expected: invalid.expected,
+            })?;
+        }
+        Ok(())
     }
 
     fn check_values(&self, batch: &TokenBatch) -> Result<(), Error> {

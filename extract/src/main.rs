@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use cache::text::printable_lines;
 use clap::Parser;
 use extract::cli::{self, Cli, Status};
 
@@ -11,7 +12,8 @@ fn main() -> ExitCode {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Skipped) => ExitCode::from(1),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let error = format!("error: {error}");
+            let _ = writeln!(std::io::stderr(), "{}", printable_lines(&error));
             ExitCode::from(2)
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cache::counted;
+use cache::text::printable;
 
 /// What another library says went wrong.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -16,7 +17,8 @@ pub enum Error {
     Cache(#[from] cache::Error),
     /// A feature is NaN or infinite.
     #[error(
-        "`{path}`: row {row} (`{sample}`) holds the feature `{value}`, expected finite numbers\nhint: the model overflowed on this image; extract again in fp32"
+        "`{path}`: row {row} (`{}`) holds the feature `{value}`, expected finite numbers\nhint: the model overflowed on this image; extract again in fp32",
+        printable(.sample)
     )]
     NotFinite {
         /// The cache's folder.
@@ -30,7 +32,8 @@ pub enum Error {
     },
     /// A label does not fit the classes.
     #[error(
-        "`{path}`: row {row} (`{sample}`) has the label `{found}`, expected one that fits {}\nhint: the cache is damaged; extract it again",
+        "`{path}`: row {row} (`{}`) has the label `{found}`, expected one that fits {}\nhint: the cache is damaged; extract it again",
+        printable(.sample),
         counted(*classes, "class")
     )]
     Label {
@@ -182,7 +185,8 @@ pub enum Error {
     },
     /// A class is to be found that is in no mask that is learnt from.
     #[error(
-        "`{path}`: no mask in `train` has the class `{class}`, which others have\nhint: give the dataset another split (`extract split`) and name it with --split"
+        "`{path}`: no mask in `train` has the class `{}`, which others have\nhint: give the dataset another split (`extract split`) and name it with --split",
+        printable(.class)
     )]
     ClassAbsent {
         /// The cache's folder.
@@ -285,16 +289,18 @@ pub enum Error {
         /// Tokens of the decoder.
         expected: String,
     },
-    /// A head is for another backbone.
+    /// A head or decoder is for other tokens.
     #[error(
-        "`{path}`: found the backbone `{found}`, expected `{expected}` as the head was trained on\nhint: apply it to a cache of that backbone"
+        "`{path}`: found tokens of the `{field}` {found}, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone that was extracted with the same recipe; --allow-mismatch applies it all the same"
     )]
-    HeadModel {
+    HeadTokens {
         /// The cache's folder.
         path: PathBuf,
-        /// The cache's backbone.
+        /// The field of the cache's `meta.json` that differs.
+        field: String,
+        /// The cache's value.
         found: String,
-        /// The head's backbone.
+        /// The value of the cache that the head was trained on.
         expected: String,
     },
     /// A head is for other features than a cache has.
@@ -311,7 +317,8 @@ pub enum Error {
     },
     /// There is nothing to tell apart.
     #[error(
-        "`{path}`: all training examples are of the class `{class}`, expected several classes\nhint: give the dataset another split (`extract split`)"
+        "`{path}`: all training examples are of the class `{}`, expected several classes\nhint: give the dataset another split (`extract split`)",
+        printable(.class)
     )]
     OneClass {
         /// The cache's folder.
@@ -331,7 +338,8 @@ pub enum Error {
     },
     /// A patient has several labels where one is to be predicted.
     #[error(
-        "patient `{patient}`: has cases of different classes, expected one class per patient\nhint: leave out --per-patient"
+        "patient `{}`: has cases of different classes, expected one class per patient\nhint: leave out --per-patient",
+        printable(.patient)
     )]
     PatientLabels {
         /// The patient.

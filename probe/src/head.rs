@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cache::CacheReader;
+use cache::{CacheReader, counted};
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::error::{Cause, Error};
 use crate::evaluate::Task;
 use crate::examples::{Examples, Pool, Tokens, Unit};
 use crate::metrics::measures::Thresholds;
+use crate::origin::Origin;
 use crate::probes::linear::{logits, probabilities};
 use crate::protocol::Protocol;
 use crate::targets::Targets;
@@ -17,6 +18,9 @@ use crate::tensors::{self, Tensor, Tensors};
 
 /// The key of the file's metadata under which [`About`] stands.
 const KEY: &str = "slicebank";
+
+/// Most layers that features are taken from, CLS tokens and means together.
+const MOST_LAYERS: usize = 2048;
 
 /// A trained head with all that is needed to apply it: `logits = weight x + bias`.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,12 +36,8 @@ pub struct SavedHead {
 /// What a head is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// The backbone.
-    pub model: String,
-    /// Input height and width of the backbone in pixels.
-    pub image_size: u32,
-    /// The dataset that it was trained on.
-    pub dataset: String,
+    /// What it was trained on.
+    pub origin: Origin,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// The rules that it was trained by.
@@ -63,12 +63,9 @@ impl SavedHead {
         bias: &Array1<f32>,
         thresholds: Option<&Thresholds>,
     ) -> SavedHead {
-        let meta = task.reader.meta();
         SavedHead {
             about: About {
-                model: meta.model.name.clone(),
-                image_size: meta.image_size,
-                dataset: meta.dataset.clone(),
+                origin: task.origin(),
                 classes: task.examples.classes.clone(),
                 is_single_label: matches!(task.examples.targets, Targets::Single(_)),
                 tokens,
@@ -154,6 +151,7 @@ impl SavedHead {
 }
 
 fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
+    check(&about)?;
     let (weight, bias) = (tensors.take("weight")?, tensors.take("bias")?);
     let [outputs, features] = weight.shape[..] else {
         return Err("`weight` is no matrix".into());
@@ -166,9 +164,49 @@ fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
     if outputs != expected || found != expected {
         return Err(format!("{outputs} x {found} outputs, expected {expected}").into());
     }
+    let mut values = weight.values.iter().chain(&bias.values);
+    if !values.all(|value| value.is_finite()) {
+        return Err("found weights that are NaN or infinite".into());
+    }
     Ok(SavedHead {
         about,
         weight: Array2::from_shape_vec((outputs, features), weight.values)?,
         bias: Array1::from(bias.values),
     })
 }
+
+/// Refuses what no head is for.
+fn check(about: &About) -> Result<(), Cause> {
+    cache::check_class_names(&about.classes)?;
+    let (classes, least) = (
+        about.classes.len(),
+        if about.is_single_label { 2 } else { 1 },
+    );
+    if classes < least {
+        return Err(format!(
+            "found {}, expected at least {least}",
+            counted(classes, "class")
+        )
+        .into());
+    }
+    let thresholds = about.thresholds.iter().flatten();
+    if thresholds.clone().any(|threshold| !threshold.is_finite()) {
+        return Err("found thresholds that are NaN or infinite".into());
+    }
+    let (found, two) = (thresholds.count(), about.is_single_label && classes == 2);
+    if about.thresholds.is_some() && found != classes && !(two && found == 1) {
+        return Err(format!(
+            "found {}, expected one per class",
+            counted(found, "threshold")
+        )
+        .into());
+    }
+    let layers: Vec<u32> = [&about.tokens.cls[..], &about.tokens.mean].concat();
+    match layers.is_empty() || layers.len() > MOST_LAYERS || layers.contains(&0) {
+        true => Err(format!("found features of {}", counted(layers.len(), "layer")).into()),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
+use cache::text::Printable;
 use clap::Parser;
 use probe::cli::{Cli, Outcome};
 
 fn main() -> ExitCode {
-    let mut messages = io::stderr();
-    match probe::run(Cli::parse(), &mut io::stdout(), &mut messages) {
+    let mut messages = Printable(io::stderr());
+    match probe::run(Cli::parse(), &mut Printable(io::stdout()), &mut messages) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Skipped) => ExitCode::from(1),
         Ok(Outcome::Nothing) => ExitCode::from(2),

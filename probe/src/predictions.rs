@@ -1,7 +1,6 @@
 //! Scores of cases beside what is true of them, in memory and as Parquet.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use arrow::datatypes::{Float64Type, UInt32Type};
 use arrow::record_batch::RecordBatch;
 use ndarray::{Array2, Axis};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -171,15 +169,14 @@ impl Predictions {
 }
 
 fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
-    let schema = reader.schema().clone();
-    let metadata = reader.metadata().file_metadata().key_value_metadata();
+    let (batch, metadata) = cache::read_table(path).map_err(|error| match error {
+        cache::Error::Io { source, .. } => Cause::from(source),
+        cache::Error::Parquet { source, .. } => Cause::from(source),
+        other => Cause::from(other),
+    })?;
     let is_single = metadata
-        .into_iter()
-        .flatten()
+        .iter()
         .any(|pair| pair.key == TASK && pair.value.as_deref() == Some(SINGLE_LABEL));
-    let batches = reader.build()?.collect::<Result<Vec<_>, _>>()?;
-    let batch = arrow::compute::concat_batches(&schema, &batches)?;
     let column = |name: &str| -> Result<&ArrayRef, String> {
         let column = batch.column_by_name(name);
         column.ok_or_else(|| format!("the column `{name}` is missing"))
@@ -193,15 +190,23 @@ fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
     let (samples, patients) = (strings("sample")?, strings("patient")?);
     let slices = column("slice")?.as_primitive_opt::<UInt32Type>();
     let slices = slices.ok_or_else(|| wrong("slice"))?;
+    if samples.null_count() > 0 {
+        return Err("a case has no sample".into());
+    }
+    let schema = batch.schema();
     let fields = schema.fields().iter();
     let names = fields.filter_map(|field| Some(field.name().strip_prefix("score/")?.to_owned()));
     let names: Vec<String> = names.collect();
+    cache::check_class_names(&names)?;
     let shape = (batch.num_rows(), names.len());
     let (mut scores, mut present) = (Array2::zeros(shape), Array2::from_elem(shape, None));
     for (class, name) in names.iter().enumerate() {
         let (score, target) = (format!("score/{name}"), format!("target/{name}"));
         let values = column(&score)?.as_primitive_opt::<Float64Type>();
         let values = values.ok_or_else(|| wrong(&score))?;
+        if values.null_count() > 0 {
+            return Err(format!("the column `{score}` has rows without a score").into());
+        }
         let states = column(&target)?
             .as_boolean_opt()
             .ok_or_else(|| wrong(&target))?;
@@ -297,6 +302,28 @@ mod tests {
         std::fs::write(&path, "nothing").unwrap();
         let text = Predictions::read(&path).unwrap_err().to_string();
         assert!(text.contains("scores.parquet`: cannot read it"), "{text}");
+    }
+
+    #[test]
+    fn damaged_files_are_errors_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.parquet");
+        let names = ["left".to_owned(), "right".to_owned()];
+        let written = predictions(Targets::Single(vec![1, 0, 0]));
+        written.write(&path, &names).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for place in (4..whole.len()).step_by(7) {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1 << (place % 8);
+            std::fs::write(&path, bytes).unwrap();
+            if let Err(error) = Predictions::read(&path) {
+                assert!(
+                    error
+                        .to_string()
+                        .contains("scores.parquet`: cannot read it")
+                );
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cache::counted;
+use cache::text::printable;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::{Map, Value};
 
@@ -81,7 +82,7 @@ pub fn summary(records: &[RunRecord]) -> String {
         .collect::<BTreeSet<_>>()
     {
         text += "\n";
-        text += &line;
+        text += &printable(&line);
     }
     text
 }
@@ -261,6 +262,8 @@ fn render(
     rows: impl Iterator<Item = Vec<String>>,
     first_number: usize,
 ) -> String {
+    let shown = |row: Vec<String>| row.into_iter().map(|cell| printable(&cell).into_owned());
+    let (header, rows) = (shown(header), rows.map(shown));
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(header).add_rows(rows);
     for column in table.column_iter_mut().skip(first_number) {

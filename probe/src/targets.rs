@@ -72,15 +72,19 @@ impl Targets {
         Ok(Targets::Multi(present))
     }
 
-    /// What is known of some slices, labelled or not, each class for itself.
-    pub(crate) fn states(classes: usize, slices: &[SliceMeta], rows: &[usize]) -> Targets {
+    /// What is known of some slices, labelled or not, each class for itself: what [`of`](Self::of) gives
+    /// for those that are labelled, and nothing for the others.
+    pub(crate) fn states(
+        classes: usize,
+        slices: &[SliceMeta],
+        rows: &[usize],
+        uncertain: Uncertain,
+    ) -> Targets {
         let state = |(row, class): (usize, usize)| match &slices[rows[row]].labels {
+            labels if is_blank(labels) => None,
             Labels::Unlabelled => None,
             Labels::Single(label) => label.map(|label| label as usize == class),
-            Labels::Multi(states) => states
-                .get(class)
-                .and_then(|&label| label)
-                .and_then(|label| Uncertain::Unknown.state(Some(label))),
+            Labels::Multi(states) => states.get(class).and_then(|&label| uncertain.state(label)),
         };
         Targets::Multi(Array2::from_shape_fn((rows.len(), classes), state))
     }
@@ -305,6 +309,27 @@ mod tests {
         let groups = [vec![0, 1], vec![2]];
         assert_eq!(labels.merged(&groups), Ok(Targets::Single(vec![1, 0])));
         assert_eq!(labels.merged(&[vec![0], vec![1, 2]]), Err(1));
+    }
+
+    #[test]
+    fn what_is_known_of_labelled_slices_is_the_same_whether_others_are_labelled_or_not() {
+        let slices = [
+            slice(Labels::Multi(vec![Some(1), None, Some(-1)])),
+            slice(Labels::Multi(vec![None, None, None])),
+            slice(Labels::Multi(vec![Some(0), Some(-1), None])),
+        ];
+        for rule in [Uncertain::Absent, Uncertain::Unknown] {
+            let labelled = Targets::of(
+                Path::new("c"),
+                (Task::MultiLabel, 3),
+                &slices,
+                &[0, 2],
+                rule,
+            );
+            let all = Targets::states(3, &slices, &[0, 1, 2], rule);
+            assert_eq!(all.select(&[0, 2]), labelled.unwrap());
+            assert_eq!(all.select(&[1]), Targets::Multi(array![[None, None, None]]));
+        }
     }
 
     #[test]

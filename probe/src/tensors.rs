@@ -105,7 +105,9 @@ fn of_bytes<A: DeserializeOwned>(bytes: &[u8], key: &str) -> Result<Option<(A, T
     let Some(about) = header.metadata().as_ref().and_then(|map| map.get(key)) else {
         return Ok(None);
     };
-    let about = serde_json::from_str(about)?;
+    let about = serde_json::from_str(about).map_err(|error| {
+        format!("another version of `probe` wrote it, or it is damaged ({error}); train it again")
+    })?;
     let mut tensors = HashMap::new();
     for (name, tensor) in SafeTensors::deserialize(bytes)?.tensors() {
         if tensor.dtype() != Dtype::F32 {

@@ -1,13 +1,19 @@
 //! What the tests' caches are made of.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use cache::{
     Axis, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta,
     Picture, Placement, SliceMeta, Split, Task, TokenBatch, Tokens,
 };
 use ndarray::{Array2, Array3, concatenate};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 
 pub(crate) const WIDTH: u32 = 3;
 
@@ -117,7 +123,7 @@ pub(crate) fn slice(meta: &CacheMeta, row: usize) -> SliceMeta {
             Some(Split::Train),
             Some(Split::Val),
             Some(Split::Test),
-        ][row % 4],
+        ][row / 3 % 4],
         labels: match meta.task {
             Task::Unlabelled => Labels::Unlabelled,
             Task::SingleLabel => Labels::Single([Some(0), Some(1), None][row % 3]),
@@ -223,4 +229,34 @@ pub(crate) fn small() -> (tempfile::TempDir, CacheMeta) {
     let meta = meta(Task::SingleLabel, Tokens::Cls, false, 2);
     write(dir.path(), &meta, &[5]);
     (dir, meta)
+}
+
+/// Replaces columns in the only shard of a table, as somebody would who changes a cache by hand.
+pub(crate) fn forge(dir: &Path, table: &str, changes: &[(&str, ArrayRef)]) {
+    let path = dir.join(table).join("00000.parquet");
+    let rows = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+    let rows: Vec<RecordBatch> = rows.build().unwrap().map(Result::unwrap).collect();
+    let rows = arrow::compute::concat_batches(&rows[0].schema(), &rows).unwrap();
+    let mut columns = rows.columns().to_vec();
+    for (name, column) in changes {
+        columns[rows.schema().index_of(name).unwrap()] = Arc::clone(column);
+    }
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let file = File::create(&path).unwrap();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties.build())).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    told_size(dir, table);
+}
+
+/// Writes the size of a table's only shard into `meta.json`.
+fn told_size(dir: &Path, table: &str) {
+    let mut meta = CacheMeta::read(dir).unwrap();
+    let file = meta.shards[0].tables.get_mut(table).unwrap();
+    file.bytes = fs::metadata(dir.join(table).join("00000.parquet"))
+        .unwrap()
+        .len();
+    fs::write(dir.join("meta.json"), serde_json::to_string(&meta).unwrap()).unwrap();
 }

@@ -1,15 +1,13 @@
 //! What no cache should be, or a run should not do to one.
 
-use std::fs::{self, File};
+use std::fs;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{ArrayRef, StringArray};
 use cache::{CacheMeta, CacheReader, CacheWriter, Error, Picture, Task, Tokens};
 use ndarray::Array2;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::made::{WIDTH, batch, meta, plain, small, write};
+use crate::made::{WIDTH, batch, forge, meta, plain, small, write};
 
 #[test]
 fn an_unfinished_cache_is_refused() {
@@ -241,23 +239,9 @@ fn a_placement_that_is_none_is_refused_by_its_row() {
         &[4],
     );
     let written = |words: [Option<&str>; 4]| {
-        let path = dir.path().join("slices/00000.parquet");
-        let rows = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
-        let rows = rows.build().unwrap().next().unwrap().unwrap();
-        let mut columns = rows.columns().to_vec();
-        let at = rows.schema().index_of("stored_axes").unwrap();
-        columns[at] = Arc::new(StringArray::from(words.to_vec()));
-        let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
-        let file = File::create(&path).unwrap();
-        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
-        writer.write(&rows).unwrap();
-        writer.close().unwrap();
-        let mut meta = CacheMeta::read(dir.path()).unwrap();
-        let file = meta.shards[0].tables.get_mut("slices").unwrap();
-        file.bytes = fs::metadata(&path).unwrap().len();
-        let text = serde_json::to_string(&meta).unwrap();
-        fs::write(dir.path().join("meta.json"), text).unwrap();
-        CacheReader::open(dir.path()).unwrap().slices()
+        let words: ArrayRef = Arc::new(StringArray::from(words.to_vec()));
+        forge(dir.path(), "slices", &[("stored_axes", words)]);
+        CacheReader::open(dir.path())
     };
     let good = Some("slice- row+ column+");
     // As `made` has it, the third row has no affine.

@@ -11,6 +11,7 @@ mod split;
 
 use std::io::{self, Write};
 
+use cache::text::{printable, printable_lines};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
@@ -165,20 +166,22 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
     }
 }
 
-/// A reader that went away (`extract … | head`) is no error.
+/// Prints lines; a reader that went away (`extract … | head`) is no error.
 fn print_line(text: &str) -> io::Result<()> {
-    match writeln!(io::stdout(), "{text}") {
+    match writeln!(io::stdout(), "{}", printable_lines(text)) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
 }
 
 fn eprint_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
 }
 
 /// Columns with two spaces between them; those from `first_number` on are aligned to the right.
 fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
+    let rows = rows.into_iter();
+    let rows = rows.map(|row| row.into_iter().map(|cell| printable(&cell).into_owned()));
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(header.to_vec()).add_rows(rows);

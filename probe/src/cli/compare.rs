@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use cache::text::printable;
 use clap::Args;
 
 use super::settings::ConfidenceArgs;
@@ -60,7 +61,8 @@ impl Compare {
                 Err(error) => {
                     let (dataset, probe) = (&first.dataset, &first.probe);
                     let models = format!("{} and {}", first.model, second.model);
-                    writeln!(messages, "warning: {dataset}, {probe}, {models}: {error}")?;
+                    let pair = format!("{dataset}, {probe}, {models}");
+                    writeln!(messages, "warning: {}: {error}", printable(&pair))?;
                     outcome = Outcome::Skipped;
                 }
             }

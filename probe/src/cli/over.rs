@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cache::CacheReader;
+use cache::text::{Printable, printable};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output};
@@ -69,7 +70,8 @@ where
         let (mut all, mut classes) = (Vec::new(), Vec::new());
         let mut outcome = Outcome::Done;
         for path in &caches {
-            bar.set_message(format!("{} {}", self.probe, path.display()));
+            let shown = path.display().to_string();
+            bar.set_message(format!("{} {}", self.probe, printable(&shown)));
             match self.cache(path, &known, &pool, &bar) {
                 Ok(found) => {
                     let records = bar.suspend(|| self.keep_all(path, found, messages))?;
@@ -129,7 +131,8 @@ where
         found: Vec<Found<K>>,
         messages: &mut impl Write,
     ) -> Result<Vec<RunRecord>> {
-        let (mut records, path) = (Vec::new(), path.display());
+        let (mut records, path) = (Vec::new(), path.display().to_string());
+        let path = printable(&path);
         for (found, settings) in found.into_iter().zip(&self.settings) {
             let what = format!("{} {}", self.probe, settings.protocol.name());
             let first = records.len();
@@ -147,6 +150,7 @@ where
             }
             let warnings = records[first..].iter().flat_map(|record| &record.warnings);
             for warning in warnings.collect::<BTreeSet<_>>() {
+                let warning = printable(warning);
                 writeln!(messages, "warning: `{path}`: {what}: {warning}")?;
             }
         }
@@ -182,14 +186,14 @@ impl Progress<'_> {
     /// A line that stays.
     pub(super) fn tell(&self, text: &str) {
         // Whoever does not read messages misses this one.
-        let tell = || drop(writeln!(std::io::stderr(), "{text}"));
+        let tell = || drop(writeln!(Printable(std::io::stderr()), "{text}"));
         self.bar.suspend(tell);
     }
 
     /// Where things are now.
     pub(super) fn say(&self, text: &str) {
         if !self.bar.is_hidden() {
-            return self.bar.set_message(text.to_owned());
+            return self.bar.set_message(printable(text).into_owned());
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() >= BETWEEN_LINES {

@@ -13,6 +13,7 @@ use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, Settings};
 use crate::examples::Pool;
 use crate::head::SavedHead;
+use crate::origin::{Mismatch, Origin, Part};
 use crate::protocol::Protocol;
 use crate::segment::{self, SavedDecoder};
 
@@ -26,10 +27,14 @@ pub(super) struct Predict {
     label_maps: Option<PathBuf>,
     #[command(flatten)]
     caches: Caches,
-    /// Examples to score
-    #[arg(long, default_value = "all")]
-    eval: Eval,
-    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
+    /// Examples to score [default: test on the dataset that the head was trained on, else all]
+    #[arg(long)]
+    eval: Option<Eval>,
+    /// Apply the head to tokens of another backbone or recipe than it was trained on, with a warning
+    #[arg(long)]
+    allow_mismatch: bool,
+    /// How samples are split: a name that `extract split` gave [default: on the dataset that the head was
+    /// trained on the split that it was trained by, else as they were extracted]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Take a patient's cases as one: the mean of their scores
@@ -67,15 +72,21 @@ impl Predict {
                 "`{file}` has a head for classes, which predicts no label maps\nhint: leave out --label-maps"
             );
         }
-        let all = self.eval == Eval::All;
+        let origin = &head.about.origin;
         let job = Job {
-            caches: &self.caches(&head.about.model, head.about.image_size),
+            caches: &self.caches(origin),
             output: &self.output,
             probe: "predict",
             settings: vec![self.settings(&head)],
-            key: &|reader, settings| settings.key(reader, &(&head, all)),
-            evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
-                evaluate::predict(reader, &head, &self.head, settings, all).map(|one| vec![one])
+            key: &|reader, settings| {
+                let (settings, part) = self.of_cache(reader, settings, origin);
+                settings.key(reader, &(&head, part))
+            },
+            evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
+                let (settings, part) = self.of_cache(reader, settings, origin);
+                let head = (&head, self.head.as_path());
+                evaluate::predict(reader, head, &settings, part, self.mismatch())
+                    .map(|one| vec![one])
             },
         };
         job.run(out, messages)
@@ -87,42 +98,71 @@ impl Predict {
         out: &mut impl Write,
         messages: &mut impl Write,
     ) -> Result<Outcome> {
-        let about = &decoder.about;
-        let all = self.eval == Eval::All;
+        let origin = &decoder.about.origin;
         let label_maps = self.label_maps.clone();
         let folder = label_maps.unwrap_or_else(|| self.output.runs.join("label_maps"));
-        let of_cache = |reader: &CacheReader| {
+        let folder_of = |reader: &CacheReader| {
             let cache = reader.dir().strip_prefix(&self.caches.cache);
             folder.join(cache.unwrap_or(reader.dir()))
         };
         let job = Job {
-            caches: &self.caches(&about.model, about.image_size as u32),
+            caches: &self.caches(origin),
             output: &self.output,
             probe: "predict",
             settings: vec![self.rules(Protocol::Strict)],
-            key: &|reader, settings| match of_cache(reader) {
+            key: &|reader, settings| match folder_of(reader) {
                 folder if folder.is_dir() => {
-                    segment::apply_key(reader, &self.head, settings, all, &folder)
+                    let (settings, part) = self.of_cache(reader, settings, origin);
+                    segment::apply_key(reader, &self.head, &settings, part, &folder)
                 }
                 // No record has it: label maps that are gone are made again.
                 _ => Ok(String::new()),
             },
             evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
-                let head = (decoder, self.head.as_path());
-                let applied = segment::apply(reader, head, settings, all, &of_cache(reader));
+                let (settings, part) = self.of_cache(reader, settings, origin);
+                let (head, how) = ((decoder, self.head.as_path()), (part, self.mismatch()));
+                let applied = segment::apply(reader, head, &settings, how, &folder_of(reader));
                 applied.map(|one| vec![one])
             },
         };
         job.run(out, messages)
     }
 
-    fn caches(&self, model: &str, image_size: u32) -> Caches {
+    fn caches(&self, origin: &Origin) -> Caches {
         let mut caches = self.caches.clone();
         if caches.model.is_none() {
-            caches.model = Some(model.into());
-            caches.image_size = caches.image_size.or(Some(image_size));
+            caches.model = Some(origin.tokens.model.name.clone());
+            caches.image_size = caches.image_size.or(Some(origin.tokens.image_size));
         }
         caches
+    }
+
+    fn mismatch(&self) -> Mismatch {
+        match self.allow_mismatch {
+            true => Mismatch::Warned,
+            false => Mismatch::Refused,
+        }
+    }
+
+    /// The rules for a cache, and which cases are scored. The dataset that was trained on is by default
+    /// split as for the training, and what was trained on is left out.
+    fn of_cache(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+        origin: &Origin,
+    ) -> (Settings, Part) {
+        let mut settings = settings.clone();
+        let is_own = origin.is_of(reader);
+        if is_own && settings.split_name.is_none() {
+            settings.split_name.clone_from(&origin.split_name);
+        }
+        let part = match self.eval {
+            Some(Eval::All) => Part::All,
+            None if !is_own => Part::All,
+            _ => Part::Split,
+        };
+        (settings, part)
     }
 
     fn settings(&self, head: &SavedHead) -> Settings {
@@ -142,9 +182,9 @@ impl Predict {
             split_name: self.split.clone(),
             fit: Vec::new(),
             eval: match self.eval {
-                Eval::Train => Split::Train,
-                Eval::Val => Split::Val,
-                Eval::All | Eval::Test => Split::Test,
+                Some(Eval::Train) => Split::Train,
+                Some(Eval::Val) => Split::Val,
+                Some(Eval::All | Eval::Test) | None => Split::Test,
             },
             control: None,
             seed: self.confidence.seed,

@@ -31,13 +31,13 @@ pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
 pub(crate) use self::parts::Parts;
 use self::permuted::permuted;
-pub(crate) use self::predict::check_backbone;
 pub use self::predict::predict;
 use crate::Error;
 use crate::control::Control;
 use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit, join};
 use crate::head::SavedHead;
 use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
+use crate::origin::Origin;
 use crate::predictions::Predictions;
 use crate::probes::linear as linear_probes;
 use crate::protocol::Protocol;
@@ -237,6 +237,17 @@ fn whole<'a>(
 }
 
 impl Task<'_> {
+    /// What a head that is fitted on this has seen.
+    pub(crate) fn origin(&self) -> Origin {
+        let parts = &self.parts;
+        let mut seen = [&parts.fitted_on[..], &[Split::Train]].concat();
+        if !parts.val.is_empty() {
+            seen.push(parts.chosen_on);
+        }
+        let split_sha256 = self.examples.split_sha256.clone();
+        Origin::new(self.reader, self.settings, split_sha256, &seen)
+    }
+
     pub(crate) fn classes(&self) -> usize {
         self.names().len()
     }

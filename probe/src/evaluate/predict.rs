@@ -11,71 +11,80 @@ use crate::Error;
 use crate::examples::{Case, Examples, Selection};
 use crate::head::{About, SavedHead};
 use crate::metrics::measures::{Measures, Scored, Thresholds};
+use crate::origin::{Mismatch, Part};
 use crate::predictions::Predictions;
 use crate::record::RunRecord;
 use crate::targets::Targets;
 
 /// Applies a head out of `file` to the examples of a cache, labelled or not: to those of the split to
-/// evaluate, or to `all`. Where the cache has the head's classes,
-/// what is labelled is measured too.
+/// evaluate, or to all. Where the cache has the head's classes, what is labelled is measured too, by
+/// the rules of the head's protocol.
 ///
 /// # Errors
 ///
-/// [`Error::HeadModel`] if the cache is of another backbone, [`Error::HeadWidth`],
-/// [`Error::EmptySplit`], and [`Error::Cache`] if the cache cannot be read.
+/// [`Error::HeadTokens`] if the cache's tokens are of another backbone or recipe,
+/// [`Error::HeadWidth`], [`Error::EmptySplit`], and [`Error::Cache`] if the cache cannot be read.
 pub fn predict(
     reader: &CacheReader,
-    head: &SavedHead,
-    file: &Path,
+    (head, file): (&SavedHead, &Path),
     settings: &Settings,
-    all: bool,
+    part: Part,
+    mismatch: Mismatch,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
     let about = &head.about;
-    check_backbone(reader, &about.model)?;
+    let mut warnings = about.origin.check(reader, mismatch)?;
     let selection = Selection {
         labelled: false,
+        protocol: about.protocol,
         ..settings.selection(about.tokens.clone())
     };
     let examples = Examples::read(reader, &selection)?;
-    let part = match all {
-        true => (0..examples.cases.len()).collect(),
-        false => examples.part(&[settings.eval])?,
+    let rows = match part {
+        Part::All => (0..examples.cases.len()).collect(),
+        Part::Split => examples.part(&[settings.eval])?,
     };
     let has_classes = examples.classes == about.classes;
-    let targets = match examples.truth(&part) {
+    let targets = match examples.truth(&rows) {
         known @ Targets::Multi(_) if has_classes => known,
-        _ => Targets::unknown(part.len(), about.classes.len()),
+        _ => Targets::unknown(rows.len(), about.classes.len()),
     };
-    let mut predictions = Predictions {
-        scores: head.scores(reader, &examples, &part)?,
+    let all = Predictions {
+        scores: head.scores(reader, &examples, &rows)?,
         targets,
-        cases: examples.cases(&part),
+        cases: examples.cases(&rows),
     };
-    if settings.per_patient {
-        predictions = predictions.per_patient()?;
-    }
-    let labelled = labelled(&predictions, about.is_single_label);
-    let measures = match &labelled {
-        Some(labelled) => measured(labelled, about, settings)?,
+    let labelled = labelled(&all, about.is_single_label);
+    let count = labelled.as_ref().map_or(0, |labelled| labelled.cases.len());
+    warnings.extend(coverage(has_classes, count, all.cases.len()));
+    let evaluated = all.cases.iter().map(Case::cluster);
+    warnings.extend(about.origin.overlap(reader, evaluated)?);
+    // A patient is measured by the cases that are labelled, as when the head was trained.
+    let of_patients = |predictions: Predictions| match settings.per_patient {
+        true => predictions.per_patient(),
+        false => Ok(predictions),
+    };
+    let measures = match labelled.map(of_patients).transpose()? {
+        Some(labelled) => measured(&labelled, about, settings)?,
         None => Measures {
             values: Map::new(),
             ci: None,
         },
     };
+    let predictions = of_patients(all)?;
     let mut record = RunRecord {
         probe: "predict".into(),
-        setting: format!("head of {}", about.dataset),
+        setting: format!("head of {}", about.origin.dataset),
         params: with_examples(params(about, file), &examples, settings),
         n_test: predictions.cases.len(),
         metrics: measures.values,
         ci: measures.ci,
-        warnings: warnings(has_classes, labelled.as_ref(), predictions.cases.len()),
+        warnings,
         seconds: start.elapsed().as_secs_f64(),
-        key: settings.key(reader, &(head, all))?,
+        key: settings.key(reader, &(head, part))?,
         ..blank(reader, settings, examples.split_sha256.clone())
     };
-    if all {
+    if part == Part::All {
         record.split = "all".into();
     }
     Ok(Evaluated {
@@ -86,23 +95,10 @@ pub fn predict(
     })
 }
 
-/// Whether the cache is of the backbone whose tokens a head was trained on.
-pub(crate) fn check_backbone(reader: &CacheReader, model: &str) -> Result<(), Error> {
-    let found = &reader.meta().model.name;
-    match found == model {
-        true => Ok(()),
-        false => Err(Error::HeadModel {
-            path: reader.dir().into(),
-            found: found.clone(),
-            expected: model.into(),
-        }),
-    }
-}
-
 fn params(about: &About, file: &Path) -> Map<String, Value> {
     Map::from_iter([
         ("head".to_owned(), json!(file.display().to_string())),
-        ("trained_on".to_owned(), json!(about.dataset)),
+        ("trained_on".to_owned(), json!(about.origin.dataset)),
     ])
 }
 
@@ -150,16 +146,16 @@ fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Resul
     )
 }
 
-fn warnings(has_classes: bool, labelled: Option<&Predictions>, all: usize) -> Vec<String> {
-    let measured = labelled.map_or(0, |labelled| labelled.cases.len());
+/// What a reader must know if not all cases are measured.
+fn coverage(has_classes: bool, measured: usize, all: usize) -> Option<String> {
     match (has_classes, measured) {
-        (false, _) => vec!["the dataset has other classes than the head: nothing measured".into()],
-        (true, 0) => vec!["no example is labelled: nothing measured".into()],
-        (true, measured) if measured < all => {
-            vec![format!(
-                "{measured} of {all} examples are labelled and measured"
-            )]
+        (false, _) => {
+            Some("the dataset has other classes than the head: nothing measured".to_owned())
         }
-        _ => Vec::new(),
+        (true, 0) => Some("no example is labelled: nothing measured".to_owned()),
+        (true, measured) if measured < all => Some(format!(
+            "{measured} of {all} examples are labelled and measured"
+        )),
+        _ => None,
     }
 }

@@ -70,9 +70,10 @@ pub(super) fn targets(
         groups.push((first..rows.len()).collect());
     }
     let kind = (meta.task, meta.classes.len());
+    let uncertain = selection.protocol.uncertain();
     let mut targets = match selection.labelled {
-        true => Targets::of(path, kind, slices, &rows, selection.protocol.uncertain())?,
-        false => Targets::states(kind.1, slices, &rows),
+        true => Targets::of(path, kind, slices, &rows, uncertain)?,
+        false => Targets::states(kind.1, slices, &rows, uncertain),
     };
     if let Some(made) = made {
         targets.push_class(rows.iter().map(|&row| made.state(&slices[row].labels)));

@@ -11,9 +11,10 @@ use super::predict::{Resolution, measure};
 use super::stream::Stream;
 use super::{Evaluated, SavedDecoder, label_maps, volumes};
 use crate::Error;
-use crate::evaluate::{Settings, blank, check_backbone};
+use crate::evaluate::{Settings, blank};
 use crate::metrics::measures::Measures;
 use crate::nn::Workspace;
+use crate::origin::{Mismatch, Part, cluster};
 use crate::record::RunRecord;
 
 /// What to do if a decoder finds nothing.
@@ -23,25 +24,25 @@ const ADVICE: &str = "see whether the images are of the kind that the decoder wa
 /// Slices that are predicted together.
 const BATCH: usize = 8;
 
-/// Applies a decoder out of `file` to the samples of a cache, those of the split to evaluate or `all`, and
+/// Applies a decoder out of `file` to the samples of a cache, those of the split to evaluate or all, and
 /// writes their label maps into `folder`, at native resolution. Where the masks have the decoder's
 /// values, samples are measured too.
 ///
 /// # Errors
 ///
-/// [`Error::HeadModel`] if the cache is of another backbone, [`Error::DecoderTokens`] if it is of another
-/// image size, [`Error::NoMaskedSlices`] if there is nothing to predict, [`Error::Output`], and
+/// [`Error::HeadTokens`] if the cache's tokens are of another backbone or recipe,
+/// [`Error::DecoderTokens`] if they are of another width or grid, [`Error::NoMaskedSlices`] if there is nothing to predict, [`Error::Output`], and
 /// [`Error::Cache`] if the cache has no patch tokens or cannot be read.
 pub fn apply(
     reader: &CacheReader,
     (saved, file): (&SavedDecoder, &Path),
     settings: &Settings,
-    all: bool,
+    (part, mismatch): (Part, Mismatch),
     folder: &Path,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
     let (about, meta) = (&saved.about, reader.meta());
-    check_backbone(reader, &about.model)?;
+    let mut warnings = about.origin.check(reader, mismatch)?;
     let decoder = saved.decoder().map_err(|source| Error::Input {
         path: file.into(),
         source,
@@ -73,7 +74,7 @@ pub fn apply(
     let rows: Vec<usize> = (0..cases.slices.len())
         .filter(|&row| {
             let slice = &cases.slices[row];
-            slice.view == 0 && (all || slice.split == Some(settings.eval))
+            slice.view == 0 && (part == Part::All || slice.split == Some(settings.eval))
         })
         .collect();
     if rows.is_empty() {
@@ -108,7 +109,8 @@ pub fn apply(
         .into_iter()
         .filter(|v| !v.counts.is_empty())
         .collect();
-    let mut warnings = Vec::new();
+    let evaluated = rows.iter().map(|&row| cluster(&cases.slices[row]));
+    warnings.extend(about.origin.overlap(reader, evaluated)?);
     if uneven > 0 {
         warnings.push(format!(
             "{uneven} samples with slices of several sizes have no label map"
@@ -133,10 +135,10 @@ pub fn apply(
     };
     let mut record = RunRecord {
         probe: "predict".into(),
-        setting: format!("{} of {}", about.decoder, about.dataset),
+        setting: format!("{} of {}", about.decoder, about.origin.dataset),
         params: Map::from_iter([
             ("head".to_owned(), json!(file.display().to_string())),
-            ("trained_on".to_owned(), json!(about.dataset)),
+            ("trained_on".to_owned(), json!(about.origin.dataset)),
             ("label_maps".to_owned(), json!(folder.display().to_string())),
             ("files".to_owned(), json!(files)),
         ]),
@@ -145,10 +147,10 @@ pub fn apply(
         ci: measures.ci,
         warnings,
         seconds: start.elapsed().as_secs_f64(),
-        key: apply_key(reader, file, settings, all, folder)?,
+        key: apply_key(reader, file, settings, part, folder)?,
         ..blank(reader, settings, cases.split_sha256.clone())
     };
-    if all {
+    if part == Part::All {
         record.split = "all".into();
     }
     Ok(Evaluated {
@@ -168,10 +170,10 @@ pub fn apply_key(
     reader: &CacheReader,
     file: &Path,
     settings: &Settings,
-    all: bool,
+    part: Part,
     folder: &Path,
 ) -> Result<String, Error> {
-    settings.key(reader, &(cache::sha256_file(file)?, all, folder))
+    settings.key(reader, &(cache::sha256_file(file)?, part, folder))
 }
 
 fn tokens(width: usize, [height, across]: [usize; 2], size: usize) -> String {

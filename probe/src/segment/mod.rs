@@ -40,6 +40,7 @@ use crate::Error;
 use crate::evaluate::{Settings, blank, spread};
 use crate::metrics::overlap::Confusion;
 use crate::nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
+use crate::origin::Origin;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 
@@ -444,7 +445,10 @@ impl<'a> Task<'a> {
                 }
             }
         };
-        let saved = SavedDecoder::of(self.reader, &self.cases, &decoder, shots, self.layer_norm);
+        let seen = [&parts.fitted_on[..], &[Split::Train, parts.chosen_on]].concat();
+        let split_sha256 = self.cases.split_sha256.clone();
+        let origin = Origin::new(self.reader, self.settings, split_sha256, &seen);
+        let saved = SavedDecoder::of(origin, &self.cases, &decoder, shots, self.layer_norm);
         saved.write(&path)?;
         trained.insert(path);
         for phase in [SCAN, TRAINING] {

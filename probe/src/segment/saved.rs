@@ -2,19 +2,22 @@
 
 use std::path::Path;
 
-use cache::CacheReader;
 use serde::{Deserialize, Serialize};
 
 use super::cases::Cases;
 use super::onnx::{Attribute, Graph};
 use super::train::{Trained, borrowed, parameters};
 use crate::error::{Cause, Error};
-use crate::nn::{Decoder, EPSILON, Shape};
+use crate::nn::{Decoder, EPSILON, Kind, Shape};
+use crate::origin::Origin;
 use crate::output::write_whole;
 use crate::tensors::{self, Tensor};
 
 /// The key of the file's metadata under which [`About`] stands.
 const KEY: &str = "slicebank.decoder";
+
+/// Most classes of a decoder: logits of a batch are held for all of them.
+const MOST_CLASSES: usize = 1024;
 
 /// A trained decoder with all that is needed to apply it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +33,10 @@ pub struct SavedDecoder {
 pub struct About {
     /// `linear` or `unet`.
     pub decoder: String,
-    /// The backbone.
-    pub model: String,
+    /// What it was trained on.
+    pub origin: Origin,
     /// Input height and width of the backbone in pixels, `S`.
     pub image_size: usize,
-    /// The dataset that it was trained on.
-    pub dataset: String,
     /// Names of the classes, background first.
     pub classes: Vec<String>,
     /// The value of each class in label maps.
@@ -63,20 +64,19 @@ pub struct About {
 
 impl SavedDecoder {
     pub(super) fn of(
-        reader: &CacheReader,
+        origin: Origin,
         cases: &Cases,
         trained: &Trained,
         shots: Option<usize>,
         layer_norm: bool,
     ) -> SavedDecoder {
-        let (meta, decoder) = (reader.meta(), &trained.decoder);
+        let decoder = &trained.decoder;
         let shape = decoder.shape();
         SavedDecoder {
             about: About {
                 decoder: super::name(decoder.kind()).into(),
-                model: meta.model.name.clone(),
+                origin,
                 image_size: shape.size,
-                dataset: meta.dataset.clone(),
                 classes: cases.names.clone(),
                 values: cases.values.clone(),
                 layers: super::layers(decoder.kind()),
@@ -149,9 +149,27 @@ impl SavedDecoder {
         if about.layers != super::layers(kind) {
             return Err(format!("found the layers {:?}", about.layers).into());
         }
-        let widths = self.tensors.iter().flat_map(|tensor| &tensor.shape);
-        if !widths.into_iter().any(|&width| width == about.width) {
-            return Err(format!("no tensor has the width {}", about.width).into());
+        cache::check_class_names(&about.classes)?;
+        if about.classes.len() > MOST_CLASSES {
+            return Err(format!(
+                "found {} classes, expected at most {MOST_CLASSES}",
+                about.classes.len()
+            )
+            .into());
+        }
+        // Less than any decoder of these sizes has: none is made of sizes that only a file claims.
+        let least = about.width.saturating_mul(match kind {
+            Kind::Linear => about.classes.len(),
+            Kind::UNet => about.width,
+        });
+        let values = self.tensors.iter().map(|tensor| tensor.values.len());
+        let found: usize = values.sum();
+        if found < least {
+            let width = about.width;
+            return Err(format!(
+                "found {found} parameters, expected at least {least} for tokens of width {width}"
+            )
+            .into());
         }
         let mut values = self.tensors.iter().flat_map(|tensor| &tensor.values);
         if !values.all(|value| value.is_finite()) {

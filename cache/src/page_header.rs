@@ -1,0 +1,180 @@
+//! The header of a Parquet page, as far as memory depends on it.
+
+use crate::table_reader::Most;
+
+/// Encodings of a cache's pages: plain, and by dictionaries.
+const ENCODINGS: [i64; 4] = [0, 2, 3, 8];
+
+/// The type of a dictionary's page.
+const DICTIONARY: i64 = 2;
+
+/// Most bytes of a dictionary: a writer begins no entry of one beyond 1 MiB, and adds 1024 at a time.
+const DICTIONARY_BYTES: u64 = 8 << 20;
+
+/// Stands for the field of a struct that is not in the header itself; fields count from 1.
+const DEEPER: i64 = 0;
+
+/// Numbers in the header of a page; 0 where they are absent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct PageHeader {
+    kind: i64,
+    uncompressed: i64,
+    compressed: i64,
+    values: i64,
+    encoding: i64,
+    /// Bytes of the header itself.
+    length: usize,
+}
+
+impl PageHeader {
+    /// Reads a header in Thrift's compact protocol; `None` if the bytes end within it or are none.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<PageHeader> {
+        let mut header = PageHeader::default();
+        let mut rest = bytes;
+        header.fields(&mut rest, None)?;
+        header.length = bytes.len() - rest.len();
+        Some(header)
+    }
+
+    /// Whether the page lies in the `left` bytes of the file that begin with it, and holds no more than
+    /// it may.
+    pub(crate) fn is_within(&self, left: u64, most: Most) -> bool {
+        let left = left.saturating_sub(self.length as u64);
+        let bytes = match self.kind {
+            DICTIONARY => DICTIONARY_BYTES,
+            _ => most.bytes,
+        };
+        let values = most.values.max(DICTIONARY_BYTES);
+        let is_at_most = |number: i64, most: u64| u64::try_from(number).is_ok_and(|n| n <= most);
+        is_at_most(self.compressed, left)
+            && is_at_most(self.uncompressed, bytes)
+            && is_at_most(self.values, values)
+            && ENCODINGS.contains(&self.encoding)
+    }
+
+    /// Reads the fields of a struct, which is in the field `of` of the header, or the header itself.
+    fn fields(&mut self, rest: &mut &[u8], of: Option<i64>) -> Option<()> {
+        let mut field = 0;
+        loop {
+            let (first, after) = rest.split_first()?;
+            (*rest, field) = (after, field + i64::from(first >> 4));
+            match first & 15 {
+                0 => return Some(()),
+                _ if first >> 4 == 0 => return None,
+                // Booleans have no bytes of their own.
+                1 | 2 => {}
+                3 => skip(rest, 1)?,
+                4..=6 => {
+                    let zigzag = varint(rest)?;
+                    let number = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+                    self.note(of, field, number);
+                }
+                7 => skip(rest, 8)?,
+                8 => {
+                    let bytes = usize::try_from(varint(rest)?).ok()?;
+                    skip(rest, bytes)?;
+                }
+                // Statistics are the deepest struct.
+                12 => match of {
+                    None => self.fields(rest, Some(field))?,
+                    Some(DEEPER) => return None,
+                    Some(_) => self.fields(rest, Some(DEEPER))?,
+                },
+                _ => return None,
+            }
+        }
+    }
+
+    /// Keeps a number that memory depends on. Fields 5, 7 and 8 of a header are those of data pages, of
+    /// dictionaries, and of data pages of version 2.
+    fn note(&mut self, of: Option<i64>, field: i64, number: i64) {
+        match (of, field) {
+            (None, 1) => self.kind = number,
+            (None, 2) => self.uncompressed = number,
+            (None, 3) => self.compressed = number,
+            (Some(5 | 7 | 8), 1) => self.values = number,
+            (Some(5 | 7), 2) | (Some(8), 4) => self.encoding = number,
+            _ => {}
+        }
+    }
+}
+
+fn skip(rest: &mut &[u8], bytes: usize) -> Option<()> {
+    *rest = rest.get(bytes..)?;
+    Some(())
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        number |= u64::from(byte & 127) << shift;
+        if byte & 128 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Most = Most {
+        bytes: 1000,
+        values: 10,
+    };
+
+    /// A data page of 7 values, 300 bytes, 20 when compressed, with statistics.
+    const DATA: [u8; 21] = [
+        0x15, 0, 0x15, 0xd8, 4, 0x15, 40, 0x2c, 0x15, 14, 0x15, 0, 0x15, 6, 0x15, 6, 0x1c, 0x00, 0,
+        0, 99,
+    ];
+
+    #[test]
+    fn numbers_of_a_header_are_found_in_their_fields() {
+        let header = PageHeader::parse(&DATA).unwrap();
+        let expected = PageHeader {
+            kind: 0,
+            uncompressed: 300,
+            compressed: 20,
+            values: 7,
+            encoding: 0,
+            length: 20,
+        };
+        assert_eq!(header, expected);
+        assert!(header.is_within(40, MOST) && !header.is_within(39, MOST));
+        assert!((0..20).all(|end| PageHeader::parse(&DATA[..end]).is_none()));
+    }
+
+    #[test]
+    fn pages_that_hold_more_than_they_may_are_told() {
+        let with = |change: fn(&mut PageHeader)| {
+            let mut header = PageHeader::parse(&DATA).unwrap();
+            change(&mut header);
+            header.is_within(1000, MOST)
+        };
+        assert!(with(|_| ()));
+        assert!(!with(|header| header.uncompressed = 1001));
+        assert!(!with(|header| header.uncompressed = -1));
+        assert!(!with(|header| header.compressed = -1));
+        assert!(!with(|header| header.values = i64::MAX));
+        assert!(!with(|header| header.encoding = 6));
+        assert!(with(
+            |header| (header.kind, header.uncompressed) = (2, 1 << 20)
+        ));
+        assert!(!with(
+            |header| (header.kind, header.uncompressed) = (2, 1 << 24)
+        ));
+    }
+
+    #[test]
+    fn no_bytes_make_the_parser_panic() {
+        for first in 0..=255 {
+            for second in 0..=255 {
+                let _ = PageHeader::parse(&[first, second, 0xff, 0xff, 0xff, 0x7f, 0, 0]);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What tokens depend on besides the image.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{CacheMeta, ModelMeta};
+
+/// What the tokens of a plain slice depend on besides the slice. Heads and decoders are for tokens of
+/// one recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenRecipe {
+    /// The backbone.
+    pub model: ModelMeta,
+    /// Input height and width of the backbone in pixels.
+    pub image_size: u32,
+    /// The precision of the computation.
+    pub precision: String,
+    /// From voxels to the backbone's input; without augmented views, which are rows of their own.
+    pub preprocess: Value,
+}
+
+/// A field with two values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Its name, with those of the objects that it is in: `preprocess.intensity`.
+    pub field: String,
+    /// One value, `null` if it is absent.
+    pub found: Value,
+    /// The other.
+    pub expected: Value,
+}
+
+impl CacheMeta {
+    /// What the tokens of plain slices depend on besides the slices.
+    pub fn token_recipe(&self) -> TokenRecipe {
+        let mut preprocess = self.preprocess.clone();
+        if let Value::Object(preprocess) = &mut preprocess {
+            preprocess.remove("views");
+        }
+        TokenRecipe {
+            // The hash of the graph tells it.
+            model: ModelMeta {
+                final_norm: None,
+                ..self.model.clone()
+            },
+            image_size: self.image_size,
+            precision: self.precision.clone(),
+            preprocess,
+        }
+    }
+}
+
+impl TokenRecipe {
+    /// The fields of which `expected` has other values.
+    pub fn differences(&self, expected: &TokenRecipe) -> Vec<Difference> {
+        let value = |recipe| serde_json::to_value(recipe).unwrap_or_default();
+        differences("", &value(self), &value(expected))
+    }
+}
+
+/// The places in which two values differ, descending into objects.
+pub(crate) fn differences(field: &str, found: &Value, expected: &Value) -> Vec<Difference> {
+    if found == expected {
+        return Vec::new();
+    }
+    let (Value::Object(left), Value::Object(right)) = (found, expected) else {
+        return vec![Difference {
+            field: field.to_owned(),
+            found: found.clone(),
+            expected: expected.clone(),
+        }];
+    };
+    let more = right.keys().filter(|key| !left.contains_key(*key));
+    let keys = left.keys().chain(more);
+    let below = keys.flat_map(|key| {
+        let field = match field.is_empty() {
+            true => key.clone(),
+            false => format!("{field}.{key}"),
+        };
+        let [found, expected] = [left, right].map(|of| of.get(key).unwrap_or(&Value::Null));
+        differences(&field, found, expected)
+    });
+    below.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn differences_are_named_by_their_fields_and_views_are_none() {
+        let recipe = |sha256: &str, preprocess| TokenRecipe {
+            model: ModelMeta {
+                name: "m".into(),
+                sha256: sha256.into(),
+                final_norm: None,
+            },
+            image_size: 224,
+            precision: "fp32".into(),
+            preprocess,
+        };
+        let first = recipe(
+            "a",
+            json!({"intensity": "minmax", "mean": [0.5], "views": {"count": 2}}),
+        );
+        let second = recipe(
+            "b",
+            json!({"intensity": "voi", "mean": [0.5], "slicing": "axial"}),
+        );
+        let found = first.differences(&second);
+        let fields: Vec<&str> = found.iter().map(|d| d.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "model.sha256",
+                "preprocess.intensity",
+                "preprocess.views",
+                "preprocess.slicing"
+            ]
+        );
+        assert_eq!(
+            (&found[1].found, &found[1].expected),
+            (&json!("minmax"), &json!("voi"))
+        );
+        assert_eq!(found[3].found, Value::Null);
+        assert_eq!(first.differences(&first), []);
+    }
+}

@@ -1,0 +1,176 @@
+//! Which rows a cache may hold. A writer refuses others, and so does a reader.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::text::printable;
+use crate::{CacheMeta, Labels, SliceMeta, Split, counted};
+
+/// Most bytes of the name of a sample, an image or a patient.
+pub(crate) const NAME_BYTES: usize = 8192;
+
+/// Most rows and columns of a slice.
+const LARGEST_SIDE: u32 = 1 << 20;
+
+/// Most bytes of a mask: all of them are in one value.
+const MASK_BYTES: u64 = i32::MAX as u64;
+
+/// What is wrong with a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Invalid {
+    pub(crate) what: &'static str,
+    pub(crate) found: String,
+    pub(crate) expected: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Invalid {
+            what,
+            found,
+            expected,
+        } = self;
+        write!(f, "{what} is {found}, expected {expected}")
+    }
+}
+
+impl Invalid {
+    pub(crate) fn new(
+        what: &'static str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Invalid {
+        Invalid {
+            what,
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// Refuses a row that no cache of this description may hold.
+pub(crate) fn check(meta: &CacheMeta, slice: &SliceMeta) -> Result<(), Invalid> {
+    check_names([
+        Some(slice.sample.as_str()),
+        Some(slice.image.as_str()),
+        slice.patient.as_deref(),
+    ])?;
+    let views = views(meta);
+    if u64::from(slice.view) > views {
+        let expected = format!("0 to {views}, as `preprocess.views.count` says");
+        return Err(Invalid::new("view", slice.view.to_string(), expected));
+    }
+    let (sides, bytes) = (1..=LARGEST_SIDE, mask_bytes(slice));
+    let is_side = sides.contains(&slice.height) && sides.contains(&slice.width);
+    if !is_side || meta.has_masks && bytes > MASK_BYTES {
+        let found = format!("{} x {}", slice.height, slice.width);
+        let masks = format!(", and masks of at most {MASK_BYTES} bytes");
+        let masks = if meta.has_masks { masks.as_str() } else { "" };
+        let expected = format!("1 to {LARGEST_SIDE} rows and columns{masks}");
+        return Err(Invalid::new("size of a slice", found, expected));
+    }
+    let is_length = |mm: &f32| mm.is_finite() && *mm >= 0.0;
+    match slice.spacing_mm {
+        Some(spacing) if !spacing.iter().all(is_length) => Err(Invalid::new(
+            "spacing in mm",
+            format!("{spacing:?}"),
+            "lengths",
+        )),
+        _ => check_labels(meta, &slice.labels),
+    }
+}
+
+/// Refuses names that are too long, of a sample, an image and a patient.
+pub(crate) fn check_names(names: [Option<&str>; 3]) -> Result<(), Invalid> {
+    let kinds = ["name of a sample", "name of an image", "name of a patient"];
+    for (what, name) in kinds.into_iter().zip(names) {
+        let bytes = name.map_or(0, str::len);
+        if bytes > NAME_BYTES {
+            let expected = format!("at most {NAME_BYTES} bytes");
+            return Err(Invalid::new(what, counted(bytes, "byte"), expected));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of a slice's mask.
+pub(crate) fn mask_bytes(slice: &SliceMeta) -> u64 {
+    2 * u64::from(slice.height) * u64::from(slice.width)
+}
+
+/// Augmented views beside each plain slice.
+fn views(meta: &CacheMeta) -> u64 {
+    let count = meta.preprocess.get("views").and_then(|of| of.get("count"));
+    count.and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn check_labels(meta: &CacheMeta, labels: &Labels) -> Result<(), Invalid> {
+    let classes = meta.classes.len();
+    match labels {
+        Labels::Single(Some(label)) if *label as usize >= classes => Err(Invalid::new(
+            "label",
+            label.to_string(),
+            format!("one of {}", counted(classes, "class")),
+        )),
+        Labels::Multi(states) => {
+            let is_state = |state: &&Option<i8>| !matches!(state, None | Some(-1..=1));
+            let wrong = states.iter().find(is_state).copied().flatten();
+            let expected = "-1, 0, 1 or null";
+            wrong.map_or(Ok(()), |state| {
+                Err(Invalid::new("label", state.to_string(), expected))
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compares rows with those before them.
+#[derive(Default)]
+pub(crate) struct Known<'a> {
+    /// By sample: its split and its slices, each with its views' labels and numbers.
+    samples: HashMap<&'a str, Sample<'a>>,
+}
+
+struct Sample<'a> {
+    split: Option<Split>,
+    slices: HashMap<u32, (&'a Labels, Vec<u16>)>,
+}
+
+impl<'a> Known<'a> {
+    /// Refuses a row that was there before, and one that contradicts others of its sample.
+    pub(crate) fn add(&mut self, slice: &'a SliceMeta) -> Result<(), Invalid> {
+        let sample = self.samples.entry(&slice.sample).or_insert_with(|| Sample {
+            split: slice.split,
+            slices: HashMap::new(),
+        });
+        let named = |what: String| format!("{what} of the sample `{}`", printable(&slice.sample));
+        if sample.split != slice.split {
+            let word = |split: Option<Split>| split.map_or("none", Split::name);
+            let found = named(format!("`{}`", word(slice.split)));
+            return Err(Invalid::new(
+                "split",
+                found,
+                format!("`{}` as in the sample's rows before", word(sample.split)),
+            ));
+        }
+        let number = format!("slice {}", slice.slice);
+        let before = sample.slices.entry(slice.slice);
+        let (labels, views) = before.or_insert_with(|| (&slice.labels, Vec::new()));
+        if views.contains(&slice.view) {
+            let found = named(format!("view {} of {number}", slice.view));
+            return Err(Invalid::new(
+                "row",
+                format!("a second one of {found}"),
+                "one of each",
+            ));
+        }
+        if **labels != slice.labels {
+            let found = named(format!("others than before of {number}"));
+            return Err(Invalid::new("labels", found, "the same of all views"));
+        }
+        views.push(slice.view);
+        Ok(())
+    }
+}

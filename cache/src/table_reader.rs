@@ -1,0 +1,320 @@
+//! Reading one table of a shard. Nothing that the file says is believed before it is checked: places
+//! and sizes are compared with the file itself before anything is allocated or read by them.
+
+use std::any::Any;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::iter;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::Error;
+use crate::meta::io_error;
+use crate::page_header::PageHeader;
+use crate::rows::NAME_BYTES;
+
+/// Rows that are decoded at once, and the bytes of a column that they may take.
+const BATCH_ROWS: usize = 64;
+const BATCH_BYTES: usize = 64 << 20;
+
+/// Bytes that are fetched to read the header of a page, and the most that a header takes.
+const HEADER_BYTES: usize = 256;
+const MOST_HEADER_BYTES: usize = 64 << 10;
+
+/// A reader of rows whose values take at most `value_bytes` each.
+pub(crate) type RowsBuilder = ParquetRecordBatchReaderBuilder<Source>;
+
+/// The metadata of a shard's file, of which every column lies in the file.
+pub(crate) fn load(path: &Path) -> Result<ArrowReaderMetadata, Error> {
+    let file = File::open(path).map_err(io_error(path, "open"))?;
+    let length = file.metadata().map_err(io_error(path, "read"))?.len();
+    contained(path, || {
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        check(metadata.metadata(), length)?;
+        Ok(metadata)
+    })
+}
+
+/// Rows of a shard's file, whose values take at most `value_bytes` each.
+pub(crate) fn rows(path: &Path, value_bytes: usize) -> Result<RowsBuilder, Error> {
+    let metadata = load(path)?;
+    let source = Source::open(path, &metadata, value_bytes, Arc::default())?;
+    let rows = (BATCH_BYTES / value_bytes.max(1)).clamp(1, BATCH_ROWS);
+    Ok(RowsBuilder::new_with_metadata(source, metadata).with_batch_size(rows))
+}
+
+/// The batches of a reader; nothing comes after an error.
+pub(crate) fn batches(
+    path: &Path,
+    builder: RowsBuilder,
+) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
+    let mut reader = Some(contained(path, || builder.build())?);
+    let path = path.to_path_buf();
+    Ok(iter::from_fn(move || {
+        let rows = reader.as_mut()?;
+        let batch = contained(&path, || Ok(rows.next().transpose()?)).transpose();
+        reader = reader.take().filter(|_| matches!(batch, Some(Ok(_))));
+        batch
+    }))
+}
+
+/// All rows of a table that was kept beside a cache, and the file's own metadata, with the same checks as
+/// of a cache's tables. Rows that differ take some room in the file, so that it does not say of itself
+/// to have more than sixteen times as many as it has bytes.
+///
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Parquet`] if it cannot be read.
+pub fn read_table(path: &Path) -> Result<(RecordBatch, Vec<KeyValue>), Error> {
+    let builder = rows(path, NAME_BYTES)?;
+    let file = builder.metadata().file_metadata();
+    let bytes = fs::metadata(path).map_err(io_error(path, "read"))?.len();
+    let rows = file.num_rows() as u64;
+    let pairs = file.key_value_metadata().cloned().unwrap_or_default();
+    let schema = Arc::clone(builder.schema());
+    if rows > bytes.saturating_mul(16) {
+        return Err(Error::Parquet {
+            path: path.into(),
+            source: ParquetError::General(format!("{rows} rows in {bytes} bytes")),
+        });
+    }
+    let batches = batches(path, builder)?.collect::<Result<Vec<_>, Error>>()?;
+    let all = contained(path, || {
+        Ok(arrow::compute::concat_batches(&schema, &batches)?)
+    })?;
+    Ok((all, pairs))
+}
+
+/// Does what may meet a damaged file. The decoder's own checks are not complete: as a last resort, its
+/// panics become errors here, so that one file's damage stays one file's.
+pub(crate) fn contained<T>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, Error> {
+    let result = catch_unwind(AssertUnwindSafe(read));
+    let result = result.unwrap_or_else(|panic| Err(ParquetError::General(message(&*panic))));
+    result.map_err(|source| Error::Parquet {
+        path: path.into(),
+        source,
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the decoder gave up: {}", text.unwrap_or("for no reason"))
+}
+
+/// Refuses numbers of rows that do not add up, and columns that do not lie in the file.
+fn check(metadata: &ParquetMetaData, length: u64) -> Result<(), ParquetError> {
+    let mut sum: i64 = 0;
+    for group in metadata.row_groups() {
+        let rows = group.num_rows();
+        if rows < 0 {
+            return Err(ParquetError::General(format!("a row group of {rows} rows")));
+        }
+        sum = sum.saturating_add(rows);
+        for column in group.columns() {
+            if !lies_within(column, length) {
+                return Err(ParquetError::General(format!(
+                    "the column `{}` lies outside of the file's {length} bytes",
+                    column.column_path().string()
+                )));
+            }
+        }
+    }
+    let rows = metadata.file_metadata().num_rows();
+    match sum == rows {
+        true => Ok(()),
+        false => Err(ParquetError::General(format!(
+            "{rows} rows, but {sum} in row groups"
+        ))),
+    }
+}
+
+fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
+    let first = column.data_page_offset();
+    let start = column.dictionary_page_offset().unwrap_or(first);
+    let [start, first, bytes, values] =
+        [start, first, column.compressed_size(), column.num_values()]
+            .map(|number| u64::try_from(number).ok());
+    let end = start
+        .zip(bytes)
+        .and_then(|(start, bytes)| start.checked_add(bytes));
+    let is_in_order = start
+        .zip(first)
+        .is_some_and(|(start, first)| start <= first);
+    values.is_some() && is_in_order && end.is_some_and(|end| end <= length)
+}
+
+/// The most that a page of a file may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    /// Bytes of a data page when decompressed.
+    pub(crate) bytes: u64,
+    /// Values.
+    pub(crate) values: u64,
+}
+
+impl Most {
+    fn new(metadata: &ParquetMetaData, value_bytes: usize) -> Most {
+        let groups = metadata.row_groups().iter();
+        let rows = groups.map(|group| group.num_rows() as u64).max();
+        let rows = rows.unwrap_or(0);
+        // Lists hold twelve values; each has a length and two levels beside it.
+        Most {
+            bytes: rows
+                .saturating_mul(value_bytes.max(12 * 8) as u64 + 16)
+                .saturating_add(64 << 10),
+            values: rows.saturating_mul(16),
+        }
+    }
+}
+
+/// A shard's file, read into buffers that are used again: fresh memory costs more than reading does.
+#[derive(Debug)]
+pub(crate) struct Source {
+    file: Arc<File>,
+    length: u64,
+    most: Most,
+    buffers: Arc<Buffers>,
+}
+
+impl Source {
+    pub(crate) fn open(
+        path: &Path,
+        metadata: &ArrowReaderMetadata,
+        value_bytes: usize,
+        buffers: Arc<Buffers>,
+    ) -> Result<Source, Error> {
+        let file = File::open(path).map_err(io_error(path, "open"))?;
+        Ok(Source {
+            length: file.metadata().map_err(io_error(path, "read"))?.len(),
+            file: Arc::new(file),
+            most: Most::new(metadata.metadata(), value_bytes),
+            buffers,
+        })
+    }
+}
+
+impl Length for Source {
+    fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl ChunkReader for Source {
+    type T = HeaderReader;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(HeaderReader {
+            file: Arc::clone(&self.file),
+            place: start,
+            left: self.length.saturating_sub(start),
+            most: self.most,
+            header: None,
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.length) {
+            return Err(ParquetError::EOF("a page ends behind the file".into()));
+        }
+        let mut buffer = Buffer {
+            bytes: self.buffers.unused().pop().unwrap_or_default(),
+            home: Arc::clone(&self.buffers),
+        };
+        buffer.bytes.resize(length, 0);
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut buffer.bytes)?;
+        Ok(Bytes::from_owner(buffer))
+    }
+}
+
+/// The header of a page, checked when its first byte is asked for: it is also opened where there is none.
+#[derive(Debug)]
+pub(crate) struct HeaderReader {
+    file: Arc<File>,
+    place: u64,
+    /// Bytes of the file from there on.
+    left: u64,
+    most: Most,
+    header: Option<Cursor<Vec<u8>>>,
+}
+
+impl HeaderReader {
+    fn fetch(&self, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(most);
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(self.place))?;
+        file.take(most as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn checked(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = self.fetch(HEADER_BYTES)?;
+        let mut header = PageHeader::parse(&bytes);
+        if header.is_none() {
+            bytes = self.fetch(MOST_HEADER_BYTES)?;
+            header = PageHeader::parse(&bytes);
+        }
+        match header {
+            Some(header) if header.is_within(self.left, self.most) => Ok(bytes),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("no page of a cache at byte {}", self.place),
+            )),
+        }
+    }
+}
+
+impl Read for HeaderReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let header = match self.header.take() {
+            Some(header) => header,
+            None => Cursor::new(self.checked()?),
+        };
+        self.header.insert(header).read(bytes)
+    }
+}
+
+/// Buffers that nobody uses.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// A buffer in use.
+struct Buffer {
+    bytes: Vec<u8>,
+    home: Arc<Buffers>,
+}
+
+impl Buffers {
+    fn unused(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.home.unused().push(mem::take(&mut self.bytes));
+    }
+}

@@ -1,0 +1,86 @@
+use cache::{ModelMeta, Split, TokenRecipe};
+use ndarray::{Array1, Array2};
+use serde_json::Value;
+
+use super::*;
+
+fn saved(classes: &[&str], outputs: usize) -> SavedHead {
+    SavedHead {
+        about: About {
+            origin: Origin {
+                dataset: "d".into(),
+                tokens: TokenRecipe {
+                    model: ModelMeta {
+                        name: "m".into(),
+                        sha256: "0".into(),
+                        final_norm: None,
+                    },
+                    image_size: 224,
+                    precision: "fp32".into(),
+                    preprocess: Value::Null,
+                },
+                split_name: None,
+                split_sha256: None,
+                seen: vec![Split::Train],
+            },
+            classes: classes.iter().map(|&class| class.to_owned()).collect(),
+            protocol: Protocol::Strict,
+            is_single_label: true,
+            tokens: Tokens {
+                cls: vec![1],
+                mean: Vec::new(),
+            },
+            unit: Unit::Slice,
+            pool: Pool::Mean,
+            thresholds: None,
+        },
+        weight: Array2::zeros((outputs, 2)),
+        bias: Array1::zeros(outputs),
+    }
+}
+
+#[test]
+fn heads_that_fit_no_features_or_classes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.safetensors");
+    let read = |head: &SavedHead| {
+        head.write(&path).unwrap();
+        SavedHead::read(&path)
+    };
+    let good = saved(&["a", "b", "c"], 3);
+    assert_eq!(read(&good).unwrap(), good);
+    let refused = |change: &dyn Fn(&mut SavedHead), word: &str| {
+        let mut head = good.clone();
+        change(&mut head);
+        let text = read(&head).unwrap_err().to_string();
+        assert!(
+            text.contains("head.safetensors") && text.contains(word),
+            "{text}"
+        );
+    };
+    let of = |classes: &[&str], outputs| {
+        let other = saved(classes, outputs);
+        move |head: &mut SavedHead| *head = other.clone()
+    };
+    refused(&of(&["a", "b"], 3), "3 x 3 outputs, expected 1");
+    refused(&of(&["a"], 1), "found 1 class, expected at least 2");
+    refused(&of(&["a", "b", "a"], 3), "`a` twice");
+    let many: Vec<String> = (0..100_000).map(|class| class.to_string()).collect();
+    refused(
+        &|head| head.about.classes.clone_from(&many),
+        "one of 100000",
+    );
+    refused(&|head| head.weight[[0, 0]] = f32::NAN, "NaN or infinite");
+    refused(
+        &|head| head.about.thresholds = Some(vec![0.5]),
+        "1 threshold",
+    );
+    refused(
+        &|head| head.about.tokens.cls.clear(),
+        "features of 0 layers",
+    );
+    refused(
+        &|head| head.about.tokens.cls = vec![0],
+        "features of 1 layer",
+    );
+}
