@@ -95,7 +95,8 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(read, value);
         let mut written = Printable(Vec::new());
-        writeln!(written, "ä{}", "\u{9b}\n").unwrap();
+        let name = "\u{9b}\n";
+        writeln!(written, "ä{name}").unwrap();
         assert_eq!(written.0, "ä\\u009b\n\n".as_bytes());
     }
 }
