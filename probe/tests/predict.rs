@@ -252,11 +252,11 @@ fn tokens_of_other_weights_or_another_recipe_are_refused_by_the_field_that_diffe
         write(lab.path(), name, &meta);
     };
     other("views", &|meta| {
-        meta.preprocess["views"] = json!({"count": 2})
+        meta.preprocess["views"] = json!({"count": 2});
     });
     other("weights", &|meta| meta.model.sha256 = "others".into());
     other("window", &|meta| {
-        meta.preprocess["intensity"] = json!("window:0:100")
+        meta.preprocess["intensity"] = json!("window:0:100");
     });
     other("int8", &|meta| meta.precision = "int8".into());
     let linear = format!("linear {QUICK} --blocks 1");
