@@ -17,7 +17,7 @@ use crate::targets::Targets;
 /// What is put in the place of features or labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// The labels of what is fitted and chosen on, in random orders: what remains is chance.
+    /// The labels in random orders: what remains is chance.
     ShuffledLabels {
         /// Number of orders.
         permutations: usize,
@@ -40,16 +40,16 @@ impl Control {
     }
 }
 
-/// The targets of all rows with those of a split's patients (samples, where no patients are known)
-/// dealt out anew among them, in every split but `evaluated`. `number` tells orders of one seed apart.
+/// The targets of all rows, dealt out anew within each split among its patients (samples, where no
+/// patients are known). `number` tells orders of one seed apart.
 ///
 /// A patient gets the targets of another one, example by example, and from the first again if the
 /// other has fewer: so the examples of a patient stay as alike as they are.
-pub(crate) fn shuffled(examples: &Examples, evaluated: Split, seed: u64, number: u64) -> Targets {
+pub(crate) fn shuffled(examples: &Examples, seed: u64, number: u64) -> Targets {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
     let mut source: Vec<usize> = (0..examples.targets.len()).collect();
-    for split in Split::ALL.into_iter().filter(|&split| split != evaluated) {
+    for split in Split::ALL {
         let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for example in examples.of(&[split]) {
             let patient = examples.cases[example].cluster();

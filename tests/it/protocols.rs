@@ -54,7 +54,8 @@ fn both_protocols_run_side_by_side_and_say_where_k_was_chosen() {
     let interval = records[3]["ci"]["auroc_macro"].as_array().unwrap();
     assert!(interval[0].as_f64().unwrap() <= auroc(&records[3]));
     assert_eq!(records[3]["metrics"]["threshold_rule"], "val-f1");
-    assert_eq!(records[0]["metrics"]["threshold_rule"], "0.5");
+    assert_eq!(records[1]["metrics"]["threshold_rule"], "0.5");
+    assert!(records[0]["metrics"]["threshold_rule"].is_null());
 }
 
 #[test]

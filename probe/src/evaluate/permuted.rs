@@ -7,8 +7,9 @@ use crate::Error;
 use crate::control;
 use crate::examples::Examples;
 
-/// Evaluates with the true labels, and with `permutations` random orders of the labels that are fitted
-/// and chosen on. The record has the means of the latter, their standard deviations, and the p-value
+/// Evaluates with the true labels, and with `permutations` random orders of the labels of all splits: of
+/// those that are measured too, without which a probe that happens to order the cases the right way
+/// round would be as good as with the true labels. The record has the means of the latter, their standard deviations, and the p-value
 /// of the macro AUROC that the true labels give: `(1 + #(permuted >= true)) / (1 + permutations)`
 /// (Ojala and Garriga 2010).
 ///
@@ -24,7 +25,7 @@ pub(super) fn permuted(
     let mut evaluated = evaluate(examples)?;
     let (mut metrics, mut chosen) = (Vec::new(), Vec::new());
     for number in 0..permutations as u64 {
-        let shuffled = control::shuffled(examples, settings.eval, settings.seed, number);
+        let shuffled = control::shuffled(examples, settings.seed, number);
         let targets = std::mem::replace(&mut examples.targets, shuffled);
         let found = evaluate(examples);
         examples.targets = targets;
