@@ -83,6 +83,14 @@ pub enum Error {
         /// The largest possible number.
         most: usize,
     },
+    /// Settings cannot be chosen by their accuracy.
+    #[error(
+        "`{path}`: accuracy is of exclusive classes, and here a case may be of several\nhint: give --select auroc"
+    )]
+    SelectAccuracy {
+        /// The cache's folder.
+        path: PathBuf,
+    },
     /// No head of a grid can be chosen.
     #[error(
         "`{path}`: no head has an AUROC on `val`: no class has both positive and negative examples there, or all heads diverged\nhint: give the dataset another split (`extract split`), or smaller --lr"
@@ -123,6 +131,14 @@ pub enum Error {
         label: u32,
         /// Classes of the dataset.
         classes: usize,
+    },
+    /// No logistic regression of a path reached its minimum.
+    #[error(
+        "`{path}`: no logistic regression reached its minimum, so none can be chosen\nhint: leave the largest values out of --C"
+    )]
+    LogregUnconverged {
+        /// The cache's folder.
+        path: PathBuf,
     },
     /// A feature of logistic regression is NaN or infinite.
     #[error(

@@ -2,7 +2,7 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cache::{CacheReader, Labels, SliceMeta, Split, Task};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::read::{features, members, targets, views};
 use crate::Error;
 use crate::control::{self, Control};
+use crate::hold_out::{HeldOut, hold_out};
 use crate::probes::linear::Columns;
 use crate::probes::widen;
 use crate::protocol::Protocol;
@@ -102,6 +103,7 @@ pub struct Examples {
     pub unit: Unit,
     /// sha256 of the named split's file, in hex.
     pub split_sha256: Option<String>,
+    pub(crate) held_out: Option<HeldOut>,
     path: PathBuf,
 }
 
@@ -225,6 +227,7 @@ impl Examples {
             rows,
             unit,
             split_sha256,
+            held_out: None,
             path: path.into(),
         };
         if let Some((Control::RandomFeatures, seed)) = selection.control {
@@ -251,8 +254,32 @@ impl Examples {
             cases,
             unit,
             split_sha256: None,
+            held_out: None,
             path: PathBuf::new(),
         }
+    }
+
+    /// Makes the examples of some patients in `train` `val`, about `share` of the patients, if `train`
+    /// has several: patients of each set of classes in proportion.
+    pub(crate) fn hold_out(&mut self, share: f64, seed: u64) {
+        let train = self.of(&[Split::Train]);
+        let truth = self.truth(&train);
+        let mut patients: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        for (index, &example) in train.iter().enumerate() {
+            let classes = 0..self.classes.len();
+            let has = classes.filter(|&class| truth.is(index, class) == Some(true));
+            let known = patients.entry(self.cases[example].cluster()).or_default();
+            known.extend(has);
+        }
+        let Some((drawn, held_out)) = hold_out(&patients, share, seed) else {
+            return;
+        };
+        let is_drawn = |&example: &usize| drawn.contains(self.cases[example].cluster());
+        let drawn: Vec<usize> = train.into_iter().filter(is_drawn).collect();
+        for example in drawn {
+            self.cases[example].split = Some(Split::Val);
+        }
+        self.held_out = Some(held_out);
     }
 
     /// The examples of some splits; none if there are none.

@@ -44,6 +44,8 @@ pub struct About {
     pub protocol: Protocol,
     /// Whether a case is of exactly one class.
     pub is_single_label: bool,
+    /// Whether scores of exclusive classes are their own sigmoids, and not a softmax.
+    pub by_sigmoid: bool,
     /// The features, in the order of the weight's columns.
     pub tokens: Tokens,
     /// What an example is.
@@ -61,6 +63,7 @@ impl SavedHead {
         tokens: Tokens,
         weight: &Array2<f32>,
         bias: &Array1<f32>,
+        by_sigmoid: bool,
         thresholds: Option<&Thresholds>,
     ) -> SavedHead {
         SavedHead {
@@ -68,6 +71,7 @@ impl SavedHead {
                 origin: task.origin(),
                 classes: task.examples.classes.clone(),
                 is_single_label: matches!(task.examples.targets, Targets::Single(_)),
+                by_sigmoid,
                 tokens,
                 unit: task.examples.unit,
                 pool: task.settings.pool,
@@ -145,7 +149,7 @@ impl SavedHead {
             logits.view(),
             &kind,
             classes,
-            self.about.protocol.scores_by_sigmoid(),
+            self.about.by_sigmoid,
         ))
     }
 }

@@ -9,6 +9,7 @@ pub mod error;
 pub mod evaluate;
 pub mod examples;
 pub mod head;
+mod hold_out;
 pub mod metrics;
 pub mod nn;
 pub mod origin;

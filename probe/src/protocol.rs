@@ -102,6 +102,11 @@ impl Protocol {
         self == Protocol::Paper
     }
 
+    /// Whether a part of `train` is drawn to choose on where a dataset has no `val`.
+    pub fn holds_out(self) -> bool {
+        self == Protocol::Strict
+    }
+
     /// Whether a few-shot run takes the study's one draw, and not repeated random ones.
     pub fn one_draw(self) -> bool {
         self == Protocol::Paper

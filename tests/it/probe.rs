@@ -139,14 +139,88 @@ fn slices_of_a_sample_with_one_label_count_as_one_volume() {
 }
 
 #[test]
-fn a_linear_probe_without_a_validation_split_or_with_diverged_heads_is_refused() {
+fn without_val_a_part_of_train_takes_its_place_and_is_told_of() {
     let lab = Lab::new();
-    lab.extract("manifest", &lab.manifest(12), &[]).expect(0);
-    lab.probe_with("linear", &[])
-        .expect_error(2, &["no labelled slice is in `val`", "extract split"]);
-    let other = Lab::new();
-    three_splits(&other, &[]);
-    other
-        .probe_with("linear", &["--lr", "3e38", "--epochs", "30"])
+    lab.extract("manifest", &lab.manifest(24), &[]).expect(0);
+    let run = |words: &[&str]| {
+        let run = lab
+            .probe_with(words[0], &[&words[1..], &["--format", "json"]].concat())
+            .expect(0);
+        let line = run.stdout.lines().next().unwrap().to_owned();
+        (serde_json::from_str::<Value>(&line).unwrap(), run.stderr)
+    };
+    for (words, patients) in [
+        (&["linear", "--epochs", "2"][..], 3),
+        (&["logreg", "--C", "0.1,1"], 2),
+        (&["knn", "--k", "3,5"], 3),
+        (&["linear", "--val-share", "0.5", "--seed", "3"], 8),
+    ] {
+        let (record, told) = run(words);
+        assert_eq!(record["chosen_on"], "val");
+        assert_eq!(record["n_train"], 16);
+        let held_out = &record["params"]["val_from_train"];
+        assert_eq!(
+            (&held_out["patients"], &held_out["of"]),
+            (&patients.into(), &16.into())
+        );
+        let text = format!("no `val`: {patients} patients of the 16 in `train`");
+        assert!(told.contains(&text), "{told}");
+    }
+    let (alone, _) = run(&["linear", "--train", "train", "--epochs", "2"]);
+    assert_eq!(alone["n_train"], 13);
+    for words in [
+        &["linear", "--epochs", "2"][..],
+        &["logreg", "--C", "0.1,1"],
+    ] {
+        let (record, told) = run(&[words, &["--protocol", "paper"]].concat());
+        assert_eq!(record["chosen_on"], "test");
+        assert!(record["params"].get("val_from_train").is_none());
+        assert!(told.contains("chosen on test"), "{told}");
+    }
+}
+
+#[test]
+fn heads_are_chosen_by_accuracy_where_classes_are_exclusive() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    for (probe, words) in [
+        ("linear", &["--lr", "dinov2", "--batch-size", "8"][..]),
+        ("logreg", &["--C", "1,10"]),
+    ] {
+        let words = [words, &["--select", "accuracy", "--format", "json"]].concat();
+        let run = lab.probe_with(probe, &words).expect(0);
+        let record: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(record["params"]["select"], "accuracy");
+        assert!(record["params"]["val_accuracy"].as_f64().unwrap() > 0.9);
+        if probe == "linear" {
+            let rates = record["params"]["grid_learning_rates"].as_array().unwrap();
+            assert_eq!(rates.len(), 13);
+            let last = rates[12].as_f64().unwrap();
+            assert!((last - 0.1 * 8.0 / 256.0).abs() < 1e-8);
+        }
+    }
+    let multi = Lab::new();
+    let mut csv = String::from("image,labels,split\n");
+    for i in 0..12u32 {
+        multi.png(&format!("images/{i}.png"), i, i);
+        let (labels, split) = (
+            ["a", "a|b", "b"][i as usize % 3],
+            ["train", "val", "test"][i as usize / 4],
+        );
+        csv += &format!("images/{i}.png,{labels},{split}\n");
+    }
+    multi
+        .extract("manifest", &multi.write("images.csv", csv), &[])
+        .expect(0);
+    multi
+        .probe_with("logreg", &["--select", "accuracy"])
+        .expect_error(2, &["several", "--select auroc"]);
+}
+
+#[test]
+fn diverged_heads_are_refused() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    lab.probe_with("linear", &["--lr", "3e38", "--epochs", "30"])
         .expect_error(2, &["diverged", "--lr"]);
 }

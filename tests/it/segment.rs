@@ -519,3 +519,36 @@ fn masks_without_anything_to_find_are_refused() {
     lab.probe_with("segment", &QUICK)
         .expect_error(2, &["`val`", "nothing but background", "extract split"]);
 }
+
+#[test]
+fn without_val_decoders_are_chosen_on_a_part_of_train() {
+    let lab = Lab::new();
+    volumes(&lab, &[]).expect(0);
+    let csv = std::fs::read_to_string(lab.path("volumes.csv")).unwrap();
+    let table = lab.write("volumes.csv", csv.replace(",val\n", ",train\n"));
+    let mut extract = lab.extract_as("two-parts", "manifest", &table);
+    Run::of(extract.args(["--tokens", "all"])).expect(0);
+    let of = ["--dataset", "two-parts", "--protocol", "paper,strict"];
+    let run = lab
+        .probe_with("segment", &[&QUICK[..], &of].concat())
+        .expect(0);
+    let [paper, strict] = &records(&run)[..] else {
+        panic!("{run:#?}");
+    };
+    assert_eq!(paper["chosen_on"], "test");
+    assert_eq!(
+        (&strict["chosen_on"], &strict["n_train"]),
+        (&"val".into(), &36.into())
+    );
+    let held_out = &strict["params"]["val_from_train"];
+    assert_eq!(
+        (&held_out["patients"], &held_out["of"]),
+        (&2.into(), &9.into())
+    );
+    assert!(
+        run.stderr
+            .contains("no `val`: 2 patients of the 9 in `train`"),
+        "{}",
+        run.stderr
+    );
+}

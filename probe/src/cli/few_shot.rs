@@ -10,9 +10,9 @@ use super::knn::KnnArgs;
 use super::linear::LinearArgs;
 use super::logreg::LogregArgs;
 use super::over::{Job, Progress};
-use super::settings::SettingsArgs;
+use super::settings::{SelectArg, SettingsArgs};
 use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, Probe};
+use crate::evaluate::{self, Draw, Probe};
 
 #[derive(Debug, Args)]
 pub(super) struct FewShot {
@@ -27,12 +27,19 @@ pub(super) struct FewShot {
     /// Random draws of each number, of which the mean and the spread are reported
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: u32,
+    /// What a random draw takes of each class: patients with all of their images, or examples, as in
+    /// DINOv2's evaluation. The study's draw is made by its own rules
+    #[arg(long, default_value = "patients")]
+    draw: DrawArg,
     #[command(flatten)]
     knn: KnnArgs,
     #[command(flatten)]
     linear: LinearArgs,
     #[command(flatten)]
     logreg: LogregArgs,
+    /// `linear` and `logreg`: what the best head is best in, on the part that is chosen on
+    #[arg(long, default_value = "auroc")]
+    select: SelectArg,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -48,6 +55,12 @@ enum Head {
     Centroid,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DrawArg {
+    Patients,
+    Examples,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shots(pub(super) Option<usize>);
 
@@ -55,22 +68,28 @@ impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let probe = match self.head {
             Head::Knn => Probe::Knn(self.knn.options()),
-            Head::Linear => Probe::Linear(self.linear.options()),
+            Head::Linear => Probe::Linear(self.linear.options(self.select)),
             Head::Logreg => {
                 let (features, layer) = self.knn.tokens();
-                Probe::Logreg(self.logreg.options(features, layer))
+                Probe::Logreg(self.logreg.options(features, layer, self.select))
             }
             Head::Centroid => Probe::Centroid(self.knn.centroid()),
         };
         let few = evaluate::FewShot {
             shots: self.shots.iter().map(|shots| shots.0).collect(),
             repeats: self.repeats as usize,
+            draw: match self.draw {
+                DrawArg::Patients => Draw::Patients,
+                DrawArg::Examples => Draw::Examples,
+            },
         };
         let job = Job {
             caches: &self.caches,
             output: &self.output,
             probe: "few-shot",
-            settings: self.settings.settings(Split::Test, &[])?,
+            settings: self
+                .settings
+                .settings(Split::Test, &[], probe.val_share())?,
             key: &|reader, settings| settings.key(reader, &(&probe, &few)),
             evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
                 evaluate::few_shot(reader, &probe, settings, &few)

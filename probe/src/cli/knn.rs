@@ -95,7 +95,7 @@ impl Knn {
             Eval::Test => Split::Test,
             Eval::Val => Split::Val,
         };
-        let settings = self.settings.whole(&self.fit, eval)?;
+        let settings = self.settings.whole(&self.fit, eval, probe.val_share())?;
         over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }

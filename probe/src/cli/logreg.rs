@@ -7,7 +7,7 @@ use cache::Split;
 use clap::{Args, ValueEnum};
 
 use super::knn::FeaturesArg;
-use super::settings::{FitArgs, SettingsArgs};
+use super::settings::{FitArgs, SelectArg, SettingsArgs};
 use super::{Caches, Outcome, Output, over};
 use crate::evaluate::{LogregOptions, Probe};
 use crate::probes::logreg::Solver;
@@ -28,6 +28,9 @@ pub(super) struct Logreg {
     /// Block whose tokens are used, 1 for the last
     #[arg(long, default_value_t = 1)]
     layer: u32,
+    /// What the best C is best in, on the part that is chosen on; `accuracy` as in DINOv2's evaluation
+    #[arg(long, default_value = "auroc")]
+    select: SelectArg,
     #[command(flatten)]
     fit: FitArgs,
     #[command(flatten)]
@@ -48,7 +51,7 @@ pub(super) struct LogregArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SolverArg {
-    /// Our own, all penalties of the path together
+    /// Our own, all penalties of the path together; Newton's method finishes what L-BFGS does not
     Lbfgs,
     /// linfa-logistic, much slower
     Linfa,
@@ -56,14 +59,22 @@ enum SolverArg {
 
 impl Logreg {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let probe = Probe::Logreg(self.logreg.options(self.features, self.layer));
-        let settings = self.settings.whole(&self.fit, Split::Test)?;
+        let options = self.logreg.options(self.features, self.layer, self.select);
+        let probe = Probe::Logreg(options);
+        let settings = self
+            .settings
+            .whole(&self.fit, Split::Test, probe.val_share())?;
         over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }
 
 impl LogregArgs {
-    pub(super) fn options(&self, features: FeaturesArg, layer: u32) -> LogregOptions {
+    pub(super) fn options(
+        &self,
+        features: FeaturesArg,
+        layer: u32,
+        select: SelectArg,
+    ) -> LogregOptions {
         let exponent = |k: usize| -6.0 + 11.0 * k as f64 / (PENALTIES - 1) as f64;
         let all = || (0..PENALTIES).map(|k| 10_f64.powf(exponent(k))).collect();
         LogregOptions {
@@ -74,6 +85,7 @@ impl LogregArgs {
                 SolverArg::Lbfgs => Solver::Lbfgs,
                 SolverArg::Linfa => Solver::Linfa,
             },
+            select: select.into(),
         }
     }
 }

@@ -186,6 +186,7 @@ impl Predict {
                 Some(Eval::Val) => Split::Val,
                 Some(Eval::All | Eval::Test) | None => Split::Test,
             },
+            val_share: 0.0,
             control: None,
             seed: self.confidence.seed,
             confidence: self.confidence.confidence(),

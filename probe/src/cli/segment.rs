@@ -14,7 +14,7 @@ use super::over::{Job, Keep, Progress};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
-use crate::evaluate::Settings;
+use crate::evaluate::{Settings, VAL_SHARE};
 use crate::nn::{Kind, Loss};
 use crate::record::RunRecord;
 use crate::segment::{self, Evaluated, Keeping, Options};
@@ -87,7 +87,7 @@ impl Segment {
             caches: &self.caches,
             output: &self.output,
             probe: "segment",
-            settings: self.rules.settings(Split::Test, &[]),
+            settings: self.rules.settings(Split::Test, &[], VAL_SHARE),
             key: &|reader, settings| settings.key(reader, &options),
             evaluate: |reader: &CacheReader, settings: &Settings, progress: &Progress<'_>| {
                 let keeping = Keeping {

@@ -5,7 +5,7 @@ use cache::Split;
 use clap::{Args, ValueEnum};
 
 use crate::control::Control;
-use crate::evaluate::Settings;
+use crate::evaluate::{Select, Settings, VAL_SHARE};
 use crate::examples::{Pool, Unit};
 use crate::metrics::measures::Confidence;
 use crate::protocol::Protocol;
@@ -44,6 +44,10 @@ pub(super) struct RulesArgs {
     /// How samples are split: a name that `extract split` gave [default: as they were extracted]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
+    /// Share of the patients in `train`, drawn at random, that take the place of a missing `val`
+    /// [default: 0.2, or 0.1 for logistic regression]
+    #[arg(long, value_name = "SHARE", value_parser = level)]
+    val_share: Option<f64>,
     #[command(flatten)]
     confidence: ConfidenceArgs,
 }
@@ -74,6 +78,21 @@ pub(super) struct ConfidenceArgs {
 enum ProtocolArg {
     Paper,
     Strict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SelectArg {
+    Auroc,
+    Accuracy,
+}
+
+impl From<SelectArg> for Select {
+    fn from(word: SelectArg) -> Select {
+        match word {
+            SelectArg::Auroc => Select::Auroc,
+            SelectArg::Accuracy => Select::Accuracy,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -127,14 +146,24 @@ impl FitArgs {
 
 impl SettingsArgs {
     /// One per protocol that is asked for, of a probe that is fitted on whole splits.
-    pub(super) fn whole(&self, fit: &FitArgs, eval: Split) -> Result<Vec<Settings>> {
-        self.settings(eval, &fit.splits(eval)?)
+    pub(super) fn whole(
+        &self,
+        fit: &FitArgs,
+        eval: Split,
+        val_share: f64,
+    ) -> Result<Vec<Settings>> {
+        self.settings(eval, &fit.splits(eval)?, val_share)
     }
 
     /// One per protocol that is asked for.
-    pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Result<Vec<Settings>> {
+    pub(super) fn settings(
+        &self,
+        eval: Split,
+        fit: &[Split],
+        val_share: f64,
+    ) -> Result<Vec<Settings>> {
         let control = self.control()?;
-        let settings = self.rules.settings(eval, fit).into_iter();
+        let settings = self.rules.settings(eval, fit, val_share).into_iter();
         Ok(settings
             .map(|settings| self.of(settings, control))
             .collect())
@@ -172,8 +201,8 @@ impl SettingsArgs {
 }
 
 impl RulesArgs {
-    /// One per protocol that is asked for.
-    pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Vec<Settings> {
+    /// One per protocol that is asked for; `val_share` where none is given.
+    pub(super) fn settings(&self, eval: Split, fit: &[Split], val_share: f64) -> Vec<Settings> {
         let mut settings: Vec<Settings> = Vec::new();
         for &protocol in &self.protocol {
             let protocol = match protocol {
@@ -181,7 +210,10 @@ impl RulesArgs {
                 ProtocolArg::Strict => Protocol::Strict,
             };
             if settings.iter().all(|known| known.protocol != protocol) {
-                settings.push(self.of(protocol, eval, fit.to_vec()));
+                settings.push(Settings {
+                    val_share: self.val_share.unwrap_or(val_share),
+                    ..self.of(protocol, eval, fit.to_vec())
+                });
             }
         }
         settings
@@ -195,6 +227,7 @@ impl RulesArgs {
             split_name: self.split.clone(),
             fit,
             eval,
+            val_share: VAL_SHARE,
             control: None,
             seed: self.confidence.seed,
             confidence: self.confidence.confidence(),

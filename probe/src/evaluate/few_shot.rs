@@ -6,6 +6,7 @@ use std::time::Instant;
 use cache::{CacheReader, Split};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Evaluated, Parts, Probe, Settings, Task, chosen, permuted};
@@ -22,13 +23,26 @@ pub struct FewShot {
     pub shots: Vec<Option<usize>>,
     /// Draws of each number, where draws are random.
     pub repeats: usize,
+    /// What a random draw takes so many of.
+    pub draw: Draw,
+}
+
+/// What a random draw takes of each class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Draw {
+    /// Patients (samples, where no patients are known), with all of their images.
+    #[default]
+    Patients,
+    /// Examples, whoever they are of, as in DINOv2's evaluation.
+    Examples,
 }
 
 /// Evaluates a probe on few examples: a result per number of shots, the mean over its draws.
 ///
-/// Under the strict protocol a draw takes, for each class, `shots` patients who have it (examples,
-/// where no patients are known) out of `train`, with all of their images; hyper-parameters are chosen
-/// on `val`. Under the study's there is one draw, as its code makes it, out of `train` and `val`, and
+/// Under the strict protocol a draw takes, for each class, `shots` patients who have it, with all of
+/// their images, or `shots` examples ([`Draw`]) out of `train`; hyper-parameters are chosen on `val`.
+/// Under the study's there is one draw, as its code makes it, out of `train` and `val`, and
 /// hyper-parameters are chosen on `test`, as its code does when no validation set is given.
 ///
 /// # Errors
@@ -41,15 +55,15 @@ pub fn few_shot(
     settings: &Settings,
     few: &FewShot,
 ) -> Result<Vec<Evaluated>, Error> {
-    let mut examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
+    let mut examples = settings.examples(reader, probe)?;
     let key = settings.key(reader, &(probe, few))?;
     let mut all = Vec::new();
     for &shots in &few.shots {
         let start = Instant::now();
         let drawn = |settings: &Settings, examples: &Examples| -> Result<Evaluated, Error> {
             let repeats = 0..repeats(settings, few, shots) as u64;
-            let draws =
-                repeats.map(|repeat| draw(reader, probe, settings, examples, shots, repeat));
+            let draws = repeats
+                .map(|repeat| draw(reader, probe, settings, examples, (shots, few.draw), repeat));
             Ok(together(draws.collect::<Result<_, Error>>()?, shots, probe))
         };
         let mut evaluated = match settings.control {
@@ -60,6 +74,10 @@ pub fn few_shot(
             }
             _ => drawn(settings, &examples)?,
         };
+        if shots.is_some() && !settings.protocol.one_draw() {
+            let params = &mut evaluated.record.params;
+            params.insert("draw_of".into(), json!(few.draw));
+        }
         evaluated.record.key.clone_from(&key);
         evaluated.record.seconds = start.elapsed().as_secs_f64();
         all.push(evaluated);
@@ -79,7 +97,7 @@ fn draw(
     probe: &Probe,
     settings: &Settings,
     examples: &Examples,
-    shots: Option<usize>,
+    (shots, of): (Option<usize>, Draw),
     repeat: u64,
 ) -> Result<Evaluated, Error> {
     let settings = Settings {
@@ -98,8 +116,8 @@ fn draw(
         let drawn = shots.map(|shots| study_draw(examples, &pool, shots));
         (drawn.unwrap_or(pool), test.clone(), Split::Test)
     } else {
-        let drawn =
-            shots.map(|shots| random_draw(examples, &pool, names.len(), shots, settings.seed));
+        let drawn = shots
+            .map(|shots| random_draw(examples, &pool, names.len(), (shots, of), settings.seed));
         (
             drawn.unwrap_or(pool),
             examples.of(&[Split::Val]),
@@ -191,31 +209,32 @@ pub(crate) fn spread(draws: &[Map<String, Value>]) -> (Map<String, Value>, Map<S
     (means, spread)
 }
 
-/// For each class, `shots` clusters that have it (patients, or samples), drawn at random, with all of
-/// their examples.
+/// For each class, `shots` patients (or samples) that have it, drawn at random, with all of their
+/// examples, or `shots` examples.
 fn random_draw(
     examples: &Examples,
     pool: &[usize],
     classes: usize,
-    shots: usize,
+    (shots, of): (usize, Draw),
     seed: u64,
 ) -> Vec<usize> {
     let truth = examples.truth(pool);
-    let cluster = |index: usize| examples.cases[pool[index]].cluster();
-    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    // What is drawn as one: a name, or else a number.
+    let one = |index: usize| match of {
+        Draw::Patients => (examples.cases[pool[index]].cluster(), 0),
+        Draw::Examples => ("", index),
+    };
+    let mut taken: BTreeSet<(&str, usize)> = BTreeSet::new();
     for class in 0..classes {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(class as u64);
         let has = (0..pool.len()).filter(|&index| truth.is(index, class) == Some(true));
-        let mut clusters: Vec<&str> = has
-            .map(cluster)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        random::shuffle(&mut clusters, &mut rng);
-        taken.extend(clusters.into_iter().take(shots));
+        let having: BTreeSet<_> = has.map(one).collect();
+        let mut having: Vec<_> = having.into_iter().collect();
+        random::shuffle(&mut having, &mut rng);
+        taken.extend(having.into_iter().take(shots));
     }
-    let is_taken = |&index: &usize| taken.contains(cluster(index));
+    let is_taken = |&index: &usize| taken.contains(&one(index));
     (0..pool.len())
         .filter(is_taken)
         .map(|index| pool[index])

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
-use super::{Choice, Fitted, Task};
+use super::{Choice, Fitted, Select, Task};
 use crate::Error;
 use crate::examples::Tokens;
 use crate::head::SavedHead;
@@ -29,6 +29,8 @@ pub struct LinearOptions {
     pub momentum: f32,
     /// How a multi-label loss is reduced; `None` for what the protocol says.
     pub reduction: Option<Reduction>,
+    /// What the best head is best in.
+    pub select: Select,
 }
 
 impl LinearOptions {
@@ -37,9 +39,10 @@ impl LinearOptions {
     }
 }
 
-/// Trains the heads of the grid on the first part, chooses the one with the best macro AUROC on the
-/// second (of equal ones the first), trains it anew on the third, and scores the last with it.
+/// Trains the heads of the grid on the first part, chooses the best one on the second (of equal ones
+/// the first), trains it anew on the third, and scores the last with it.
 pub(super) fn fit(task: &Task<'_>, options: &LinearOptions) -> Result<Fitted, Error> {
+    options.select.check(task)?;
     if task.parts.val.is_empty() {
         task.examples.part(&[Split::Val])?;
     }
@@ -106,7 +109,8 @@ impl Run<'_> {
     fn scores(&self, head: &Head, part: &[usize]) -> Array2<f64> {
         let examples = self.task.examples;
         let logits = head.logits(examples.plain(part).view(), &examples.columns);
-        self.task.probabilities(logits.view())
+        let by_sigmoid = self.task.settings.protocol.scores_by_sigmoid();
+        self.task.probabilities(logits.view(), by_sigmoid)
     }
 
     /// The best head on the part to choose on: before training, after it, and what it reached.
@@ -122,16 +126,23 @@ impl Run<'_> {
             false => Ok(None),
         });
         let scored = finite.collect::<Result<Vec<Option<Scored>>, Error>>()?;
-        let undefined = self.task.settings.protocol.undefined_auroc();
-        let auroc = |scored: &Option<Scored>| scored.as_ref()?.auroc_macro(undefined);
-        let aurocs: Vec<Option<f64>> = scored.iter().map(auroc).collect();
-        let chosen = best(&aurocs).and_then(|index| {
+        let measured: Vec<Option<f64>> = scored
+            .iter()
+            .map(|scored| self.measured(scored.as_ref()?))
+            .collect();
+        let chosen = best(&measured).and_then(|index| {
             let scored = scored[index].clone()?;
             Some((fresh[index].clone(), trained[index].clone(), scored))
         });
         chosen.ok_or_else(|| Error::NoChoice {
             path: self.task.reader.dir().into(),
         })
+    }
+
+    /// How good scores are, by what is chosen.
+    fn measured(&self, scored: &Scored) -> Option<f64> {
+        let undefined = self.task.settings.protocol.undefined_auroc();
+        self.options.select.of(scored, undefined)
     }
 
     fn fitted(&self, head: &Head, on_val: &Scored) -> Fitted {
@@ -161,6 +172,7 @@ impl Run<'_> {
                 inputs.tokens(),
                 weight,
                 bias,
+                task.settings.protocol.scores_by_sigmoid(),
                 thresholds.as_ref(),
             )),
             thresholds,
@@ -169,13 +181,13 @@ impl Run<'_> {
 
     fn params(&self, head: &Head, on_val: &Scored) -> Map<String, Value> {
         let options = self.options;
-        let params = json!({
+        let mut params = json!({
             "blocks": head.options.inputs.blocks,
             "mean": head.options.inputs.mean,
             "learning_rate": head.options.learning_rate,
             "grid_learning_rates": options.learning_rates,
             "grid_blocks": options.blocks,
-            "val_auroc_macro": on_val.auroc_macro(self.task.settings.protocol.undefined_auroc()),
+            "select": options.select,
             "epochs": options.epochs,
             "batch_size": options.batch_size,
             "momentum": options.momentum,
@@ -184,6 +196,7 @@ impl Run<'_> {
                 Reduction::Sum => "sum",
             },
         });
+        params[format!("val_{}", options.select.measure())] = json!(self.measured(on_val));
         params.as_object().cloned().unwrap_or_default()
     }
 }

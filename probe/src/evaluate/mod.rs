@@ -13,6 +13,7 @@ mod logreg;
 mod parts;
 mod permuted;
 mod predict;
+mod select;
 
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ use serde_json::{Map, Value};
 
 pub use self::centroid::CentroidOptions;
 pub use self::compare::{Comparison, compare, pairs};
-pub use self::few_shot::{FewShot, few_shot};
+pub use self::few_shot::{Draw, FewShot, few_shot};
 pub(crate) use self::few_shot::{equidistant, spread};
 use self::fitted::chosen;
 pub(crate) use self::fitted::{Choice, Fitted};
@@ -32,6 +33,7 @@ pub use self::logreg::LogregOptions;
 pub(crate) use self::parts::Parts;
 use self::permuted::permuted;
 pub use self::predict::predict;
+pub use self::select::Select;
 use crate::Error;
 use crate::control::Control;
 use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit, join};
@@ -43,6 +45,9 @@ use crate::probes::linear as linear_probes;
 use crate::protocol::Protocol;
 use crate::record::{self, RunRecord};
 use crate::targets::Targets;
+
+/// The share of the patients in `train` that is chosen on where a dataset has no `val`.
+pub const VAL_SHARE: f64 = 0.2;
 
 /// A kind of probe with its own options.
 #[derive(Clone, Debug)]
@@ -72,6 +77,9 @@ pub struct Settings {
     pub fit: Vec<Split>,
     /// The split to evaluate.
     pub eval: Split,
+    /// The share of the patients in `train` that hyper-parameters are chosen on where a dataset has no
+    /// `val`.
+    pub val_share: f64,
     /// What is put in the place of features or labels.
     pub control: Option<Control>,
     /// What everything random begins with.
@@ -114,6 +122,20 @@ impl Probe {
         }
     }
 
+    /// Whether something is chosen: a setting, or thresholds.
+    fn chooses(&self) -> bool {
+        !matches!(self, Probe::Centroid(_))
+    }
+
+    /// The share of the patients in `train` that a probe is chosen on where a dataset has no `val`:
+    /// DINOv2's for logistic regression.
+    pub fn val_share(&self) -> f64 {
+        match self {
+            Probe::Logreg(_) => 0.1,
+            Probe::Knn(_) | Probe::Linear(_) | Probe::Centroid(_) => VAL_SHARE,
+        }
+    }
+
     fn tokens(&self) -> Tokens {
         match self {
             Probe::Knn(options) => options.features.tokens(options.layer),
@@ -135,6 +157,17 @@ impl Probe {
 }
 
 impl Settings {
+    /// Reads what a probe is fitted on and evaluated on. Where there is no `val` to choose on, a part of
+    /// `train` takes its place, if the protocol says so.
+    fn examples(&self, reader: &CacheReader, probe: &Probe) -> Result<Examples, Error> {
+        let mut examples = Examples::read(reader, &self.selection(probe.tokens()))?;
+        let lacks_val = self.eval == Split::Test && examples.of(&[Split::Val]).is_empty();
+        if lacks_val && self.protocol.holds_out() && probe.chooses() {
+            examples.hold_out(self.val_share, self.seed);
+        }
+        Ok(examples)
+    }
+
     fn selection(&self, tokens: Tokens) -> Selection {
         Selection {
             tokens,
@@ -184,7 +217,7 @@ pub fn evaluate(
     settings: &Settings,
 ) -> Result<Vec<Evaluated>, Error> {
     let start = Instant::now();
-    let mut examples = Examples::read(reader, &settings.selection(probe.tokens()))?;
+    let mut examples = settings.examples(reader, probe)?;
     let mut evaluated = match settings.control {
         Some(Control::ShuffledLabels { permutations }) => {
             let bare = settings.without_intervals();
@@ -270,9 +303,13 @@ impl Task<'_> {
         }
     }
 
-    /// Probabilities `[N, C]` out of logits `[N, O]`, by the rules of the protocol.
-    pub(crate) fn probabilities(&self, logits: ArrayView2<'_, f32>) -> Array2<f64> {
-        let by_sigmoid = self.settings.protocol.scores_by_sigmoid();
+    /// Probabilities `[N, C]` out of logits `[N, O]`; `by_sigmoid`: of exclusive classes too, each by
+    /// itself.
+    pub(crate) fn probabilities(
+        &self,
+        logits: ArrayView2<'_, f32>,
+        by_sigmoid: bool,
+    ) -> Array2<f64> {
         let targets = &self.examples.targets;
         linear_probes::probabilities(logits, targets, self.classes(), by_sigmoid)
     }
@@ -363,6 +400,9 @@ fn with_examples(
     params.insert("unit".into(), unit.into());
     params.insert("measured_unit".into(), measured.into());
     params.insert("pool".into(), settings.pool.name().into());
+    if let Some(held_out) = &examples.held_out {
+        params.insert("val_from_train".into(), held_out.to_json());
+    }
     params
 }
 

@@ -7,6 +7,7 @@ use cache::{Split, counted};
 use super::{Settings, Task};
 use crate::Error;
 use crate::examples::Examples;
+use crate::hold_out::HeldOut;
 
 /// Numbers of examples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +35,25 @@ impl Parts {
     ///
     /// [`Error::EmptySplit`] if there is nothing to fit or evaluate.
     pub(crate) fn whole(examples: &Examples, settings: &Settings) -> Result<Parts, Error> {
+        let train = examples.part(&[Split::Train])?;
+        let fit = examples.part(&settings.fit)?;
+        let test = examples.part(&[settings.eval])?;
+        let mut val = match settings.eval {
+            Split::Test => examples.of(&[Split::Val]),
+            Split::Train | Split::Val => Vec::new(),
+        };
+        let mut chosen_on = Split::Val;
+        if settings.eval == Split::Test && val.is_empty() && !settings.protocol.holds_out() {
+            // As the study's code does without a validation set.
+            (val, chosen_on) = (test.clone(), Split::Test);
+        }
         Ok(Parts {
-            train: examples.part(&[Split::Train])?,
-            val: match settings.eval {
-                Split::Test => examples.of(&[Split::Val]),
-                Split::Train | Split::Val => Vec::new(),
-            },
-            fit: examples.part(&settings.fit)?,
+            train,
+            val,
+            fit,
             fitted_on: settings.fit.clone(),
-            test: examples.part(&[settings.eval])?,
-            chosen_on: Split::Val,
+            test,
+            chosen_on,
             is_few: false,
         })
     }
@@ -52,7 +62,8 @@ impl Parts {
 impl Task<'_> {
     /// What a reader of the figures must know of the parts.
     pub(super) fn lint(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let held_out = self.examples.held_out.iter();
+        let mut warnings: Vec<String> = held_out.map(HeldOut::warning).collect();
         let of = |part: &[usize]| -> BTreeSet<String> {
             let patients = part
                 .iter()
@@ -60,10 +71,12 @@ impl Task<'_> {
             patients.collect()
         };
         let mut fitted = of(&self.parts.fit);
-        fitted.extend(of(&self.parts.val));
+        if self.parts.chosen_on == Split::Val {
+            fitted.extend(of(&self.parts.val));
+        }
         let tested = of(&self.parts.test);
         let both = fitted.intersection(&tested).count();
-        if both > 0 && self.parts.chosen_on == Split::Val {
+        if both > 0 {
             let patients = counted(both, "patient");
             warnings.push(format!(
                 "{patients} fitted on and evaluated too: figures are too good"

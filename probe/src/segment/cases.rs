@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::masks::Runs;
 use crate::Error;
+use crate::hold_out::{HeldOut, hold_out};
 use crate::nn::IGNORE;
 
 /// The slices of a cache with their label maps. Maps are kept as runs, a few kilobytes each.
@@ -26,6 +27,8 @@ pub(super) struct Cases {
     ignored: Option<u16>,
     /// What a reader must know of the masks' values.
     pub(super) warnings: Vec<String>,
+    /// What of `train` takes the place of a missing `val`.
+    pub(super) held_out: Option<HeldOut>,
 }
 
 impl Cases {
@@ -144,7 +147,28 @@ impl Cases {
             split_sha256,
             ignored: meta.ignored_mask_value,
             warnings: Vec::new(),
+            held_out: None,
         })
+    }
+
+    /// Makes the slices of some patients in `train` `val`, about `share` of the patients, if `train` has
+    /// several.
+    pub(super) fn hold_out(&mut self, share: f64, seed: u64) {
+        let train = self.rows(&[Split::Train], true);
+        let patient = |row: usize| {
+            let slice = &self.slices[row];
+            slice.patient.as_deref().unwrap_or(&slice.sample)
+        };
+        let patients: BTreeMap<&str, ()> = train.iter().map(|&row| (patient(row), ())).collect();
+        let Some((drawn, held_out)) = hold_out(&patients, share, seed) else {
+            return;
+        };
+        let is_drawn = |&row: &usize| drawn.contains(patient(row));
+        let drawn: Vec<usize> = train.into_iter().filter(is_drawn).collect();
+        for row in drawn {
+            self.slices[row].split = Some(Split::Val);
+        }
+        self.held_out = Some(held_out);
     }
 
     /// The values that occur in masks and say something.

@@ -38,6 +38,7 @@ use self::train::{Phase, Trained, Training};
 pub use self::volumes::{Distances, Volume, write_volumes};
 use crate::Error;
 use crate::evaluate::{Settings, blank, spread};
+use crate::hold_out::HeldOut;
 use crate::metrics::overlap::Confusion;
 use crate::nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use crate::origin::Origin;
@@ -75,6 +76,13 @@ pub struct Options {
     /// Whether pixels of values without a name, beside others that have one, are ignored, and not an
     /// error.
     pub ignore_unnamed: bool,
+}
+
+impl Options {
+    /// Whether something is chosen: a learning rate, or a number of epochs.
+    fn scans(&self) -> bool {
+        self.learning_rates.len() > 1 || self.patience.is_some()
+    }
 }
 
 /// A decoder, evaluated.
@@ -166,6 +174,10 @@ impl<'a> Task<'a> {
                 "the cache is of a version that did not record whether tokens went through the model's last LayerNorm: none is put on them, as is right for DINOv2; of other vision transformers, extract again"
                     .into(),
             );
+        }
+        let lacks_val = cases.rows(&[Split::Val], false).is_empty();
+        if lacks_val && options.scans() && settings.protocol.holds_out() {
+            cases.hold_out(settings.val_share, settings.seed);
         }
         let shape = Shape {
             width: last.patch as usize,
@@ -369,7 +381,9 @@ impl<'a> Task<'a> {
             views => counted(usize::from(views), "stored view"),
         };
         let splits: Vec<&str> = parts.fitted_on.iter().map(|split| split.name()).collect();
-        Map::from_iter([
+        let held_out = self.cases.held_out.as_ref().map(HeldOut::to_json);
+        let held_out = held_out.map(|held_out| ("val_from_train".to_owned(), held_out));
+        let params = [
             ("decoder".to_owned(), json!(name(options.decoder))),
             ("parameters".to_owned(), json!(about.parameters)),
             ("layers".to_owned(), json!(layers(options.decoder))),
@@ -385,7 +399,8 @@ impl<'a> Task<'a> {
             ("classes".to_owned(), json!(&self.cases.names[1..])),
             ("shots".to_owned(), json!(shots)),
             ("train".to_owned(), json!(splits.join("+"))),
-        ])
+        ];
+        params.into_iter().chain(held_out).collect()
     }
 
     /// The decoder, out of its file if it has been trained before.

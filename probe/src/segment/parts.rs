@@ -8,6 +8,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::Task;
 use crate::evaluate::equidistant;
+use crate::hold_out::HeldOut;
 use crate::{Error, random};
 
 /// Rows of the parts of one training.
@@ -41,16 +42,22 @@ impl Task<'_> {
 
     pub(super) fn parts(&self, shots: Option<usize>, seed: u64) -> Result<Parts, Error> {
         let both = vec![Split::Train, Split::Val];
-        let scans = self.options.learning_rates.len() > 1 || self.options.patience.is_some();
+        let scans = self.options.scans();
         let choose = |split| match scans {
             true => self.part(&[split], false),
             false => Ok(Vec::new()),
         };
         let Some(shots) = shots else {
+            let lacks_val = self.cases.rows(&[Split::Val], false).is_empty();
+            let chosen_on = if lacks_val && !self.settings.protocol.holds_out() {
+                Split::Test
+            } else {
+                Split::Val
+            };
             return Ok(Parts {
                 scan: self.part(&[Split::Train], true)?,
-                choose: choose(Split::Val)?,
-                chosen_on: Split::Val,
+                choose: choose(chosen_on)?,
+                chosen_on,
                 fit: self.part(&both, true)?,
                 fitted_on: both,
             });
@@ -98,7 +105,8 @@ impl Task<'_> {
         test: &[usize],
         is_few: bool,
     ) -> Result<Vec<String>, Error> {
-        let mut warnings = Vec::new();
+        let held_out = self.cases.held_out.iter();
+        let mut warnings: Vec<String> = held_out.map(HeldOut::warning).collect();
         if parts.chosen_on == Split::Test && !parts.choose.is_empty() {
             warnings
                 .push("the learning rate was chosen on `test`, as the study's code does".into());

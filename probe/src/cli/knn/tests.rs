@@ -54,7 +54,7 @@ fn only_an_approximate_search_has_candidates() {
 fn a_split_is_not_both_fitted_on_and_evaluated() {
     let fit = |words, eval| {
         let knn = parse(words).unwrap();
-        let settings = knn.settings.whole(&knn.fit, eval);
+        let settings = knn.settings.whole(&knn.fit, eval, 0.2);
         settings.map(|settings| settings[0].fit.clone())
     };
     assert_eq!(fit("", Split::Test).unwrap(), [Split::Train, Split::Val]);
@@ -92,7 +92,12 @@ fn nothing_to_run_on_is_an_error_with_a_hint() {
 
 #[test]
 fn each_protocol_is_taken_once() {
-    let of = |words| parse(words).unwrap().settings.settings(Split::Test, &[]);
+    let of = |words| {
+        parse(words)
+            .unwrap()
+            .settings
+            .settings(Split::Test, &[], 0.2)
+    };
     let names = |words| {
         of(words)
             .unwrap()
@@ -107,7 +112,7 @@ fn each_protocol_is_taken_once() {
 #[test]
 fn permutations_belong_to_shuffled_labels() {
     let control = |words| {
-        let settings = parse(words)?.settings.settings(Split::Test, &[])?;
+        let settings = parse(words)?.settings.settings(Split::Test, &[], 0.2)?;
         anyhow::Ok(settings[0].control)
     };
     let shuffled = |permutations| Some(Control::ShuffledLabels { permutations });

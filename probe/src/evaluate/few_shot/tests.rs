@@ -102,12 +102,32 @@ fn random_draws_take_patients_of_each_class_with_all_images() {
     let labels = (0..40).map(|i| (i / 2 % 2) as u32).collect();
     let examples = examples(&patients, Targets::Single(labels));
     let pool: Vec<usize> = (0..40).collect();
-    let drawn = random_draw(&examples, &pool, 2, 3, 7);
+    let drawn = random_draw(&examples, &pool, 2, (3, Draw::Patients), 7);
     assert_eq!(drawn.len(), 12);
     assert!(drawn.chunks(2).all(|pair| pair[1] == pair[0] + 1));
-    assert_eq!(drawn, random_draw(&examples, &pool, 2, 3, 7));
-    assert_ne!(drawn, random_draw(&examples, &pool, 2, 3, 8));
-    assert_eq!(random_draw(&examples, &pool, 2, 100, 7), pool);
+    assert_eq!(
+        drawn,
+        random_draw(&examples, &pool, 2, (3, Draw::Patients), 7)
+    );
+    assert_ne!(
+        drawn,
+        random_draw(&examples, &pool, 2, (3, Draw::Patients), 8)
+    );
+    assert_eq!(
+        random_draw(&examples, &pool, 2, (100, Draw::Patients), 7),
+        pool
+    );
+}
+
+#[test]
+fn random_draws_of_examples_take_so_many_of_each_class_whoever_they_are_of() {
+    let labels = (0..40).map(|i| u32::from(i % 4 == 0)).collect();
+    let examples = examples(&[Some("one"); 40], Targets::Single(labels));
+    let pool: Vec<usize> = (0..40).collect();
+    let draw = |seed| random_draw(&examples, &pool, 2, (3, Draw::Examples), seed);
+    let positives = draw(7).iter().filter(|&&example| example % 4 == 0).count();
+    assert_eq!((draw(7).len(), positives), (6, 3));
+    assert_ne!(draw(7), draw(8));
 }
 
 #[test]

@@ -117,18 +117,22 @@ impl Head {
     }
 }
 
-/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`.
+/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`. Sums are
+/// in f64: products of features far from 0 with large weights nearly cancel.
 pub fn logits(
     features: ArrayView2<'_, f16>,
     weight: ArrayView2<'_, f32>,
     bias: ArrayView1<'_, f32>,
 ) -> Array2<f32> {
+    let weight = weight.t().mapv(f64::from);
+    let bias = bias.mapv(f64::from);
     let mut logits = Array2::zeros((features.nrows(), bias.len()));
     let chunks = logits.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
     chunks
         .zip(features.axis_chunks_iter(Axis(0), CHUNK))
         .for_each(|(mut logits, x)| {
-            logits.assign(&(x.mapv(f16::to_f32).dot(&weight.t()) + bias));
+            let x = x.mapv(f16::to_f32).mapv(f64::from);
+            logits.assign(&(x.dot(&weight) + &bias).mapv(|z| z as f32));
         });
     logits
 }

@@ -7,14 +7,12 @@
 
 use std::ops::Range;
 
-use half::f16;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
 
-use super::super::widen;
 use super::cholesky;
-use super::objective::Point;
+use super::objective::{Feature, Point};
 
 /// Rows and columns of a tile of `A`.
 const TILE: usize = 256;
@@ -35,14 +33,14 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    /// From the `rows` of `x` and their curvatures, which stand for all rows.
-    pub(super) fn new(
-        x: ArrayView2<'_, f16>,
+    /// From the `rows` of `x` and their curvatures, which are the part `share` of all curvature.
+    pub(super) fn new<T: Feature>(
+        x: ArrayView2<'_, T>,
         rows: &[usize],
         curvature: &[f64],
+        share: f64,
         ridge: f64,
     ) -> Basis {
-        let share = rows.len() as f64 / x.nrows() as f64;
         let total = curvature
             .iter()
             .sum::<f64>()
@@ -83,12 +81,12 @@ impl Basis {
     }
 }
 
-fn gathered(x: ArrayView2<'_, f16>, rows: &[usize]) -> Array2<f32> {
+fn gathered<T: Feature>(x: ArrayView2<'_, T>, rows: &[usize]) -> Array2<f32> {
     let mut gathered = Array2::zeros((rows.len(), x.ncols()));
     let targets = gathered.outer_iter_mut().into_par_iter();
     targets
         .zip(rows)
-        .for_each(|(target, &row)| widen(x.row(row), target));
+        .for_each(|(target, &row)| T::fill_f32(x.row(row), target));
     gathered
 }
 
@@ -148,6 +146,8 @@ fn tile(y: &Array2<f32>, rows: &Range<usize>, columns: &Range<usize>) -> Array2<
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
         });
         let rows: Vec<usize> = (0..3000).collect();
         let curvature: Vec<f64> = rows.iter().map(|row| 0.05 * (1 + row % 5) as f64).collect();
-        let basis = Basis::new(x.view(), &rows, &curvature, 0.5);
+        let basis = Basis::new(x.view(), &rows, &curvature, 1.0, 0.5);
         let unit = Array2::<f64>::eye(301);
         let point = basis.point(unit.view());
         let logits = x.mapv(f64::from).dot(&point.weight) + &point.bias;
@@ -174,7 +174,7 @@ mod tests {
             f16::from_f32(((i * 3 + j * 5) % 11) as f32)
         });
         let rows: Vec<usize> = (0..50).collect();
-        let basis = Basis::new(x.view(), &rows, &[0.25; 50], 1.0);
+        let basis = Basis::new(x.view(), &rows, &[0.25; 50], 1.0, 1.0);
         let by = Point {
             weight: Array2::from_shape_fn((4, 2), |(i, j)| i as f64 - 2.0 * j as f64),
             bias: Array1::from(vec![3.0, -1.0]),

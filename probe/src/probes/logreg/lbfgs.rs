@@ -16,11 +16,16 @@ const FLATTER: f64 = 0.5;
 const NOISE: f64 = 1e-6;
 /// Steps that are tried along a direction.
 const TRIALS: usize = 10;
+/// The square of the gradient's length at which the minimum is taken as reached, relative to the loss
+/// and to the smallest curvature that was seen: half of it bounds how far the loss is above its
+/// minimum where the function is nowhere flatter.
+const SAFE: f64 = 2e-7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Running,
     Converged,
+    /// Ended where the minimum may be far away.
     Stuck,
 }
 
@@ -35,6 +40,8 @@ pub(super) struct Lbfgs {
     line: Line,
     trial: Array1<f64>,
     state: State,
+    /// The smallest curvature along a step so far; 1 is that of the coordinates.
+    flattest: f64,
     tolerance: f64,
     evaluations: usize,
 }
@@ -79,6 +86,7 @@ impl Lbfgs {
             slope: 0.0,
             line: Line::new(0.0),
             state: State::Running,
+            flattest: 1.0,
             tolerance,
             evaluations: 0,
         };
@@ -118,12 +126,7 @@ impl Lbfgs {
             return;
         }
         if !self.line.advance(self.slope) {
-            let is_near = -self.slope <= NOISE * self.here.loss;
-            self.state = if is_near {
-                State::Converged
-            } else {
-                State::Stuck
-            };
+            self.end();
         }
         self.place();
     }
@@ -133,6 +136,7 @@ impl Lbfgs {
         let change = &gradient - &self.here.gradient;
         let product = step.dot(&change);
         if product > 0.0 {
+            self.flattest = self.flattest.min(product / step.dot(&step));
             if self.pairs.len() == PAIRS {
                 self.pairs.pop_front();
             }
@@ -156,9 +160,18 @@ impl Lbfgs {
         self.slope = self.direction.dot(&self.here.gradient);
         self.line = Line::new(self.slope);
         if -self.slope <= self.tolerance * self.here.loss {
-            self.state = State::Converged;
+            self.end();
         }
         self.place();
+    }
+
+    fn end(&mut self) {
+        let square = self.here.gradient.dot(&self.here.gradient);
+        self.state = if square <= SAFE * self.flattest * self.here.loss {
+            State::Converged
+        } else {
+            State::Stuck
+        };
     }
 
     /// The gradient times the inverse of the curvature that the pairs tell of.

@@ -43,7 +43,7 @@ pub(super) fn solve(x: ArrayView2<'_, f16>, task: &Task, cs: &[f64]) -> Result<V
     each.collect()
 }
 
-fn solution(objective: &Objective<'_>, point: Point, problem: usize, c: f64) -> Solution {
+fn solution(objective: &Objective<'_, f16>, point: Point, problem: usize, c: f64) -> Solution {
     let loss = objective.evaluate(&point, &[problem]).losses[0];
     Solution {
         loss: loss + penalty(point.weight.iter(), c),

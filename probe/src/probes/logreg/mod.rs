@@ -13,8 +13,10 @@ mod basis;
 mod cholesky;
 mod lbfgs;
 mod linfa;
+mod newton;
 mod objective;
 mod path;
+mod span;
 mod task;
 
 use half::f16;
@@ -22,6 +24,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 
 use self::objective::Objective;
+use self::span::Span;
 use self::task::Task;
 use crate::Error;
 use crate::targets::Targets;
@@ -40,7 +43,8 @@ pub struct Data<'a> {
 /// Who minimises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Solver {
-    /// L-BFGS in coordinates in which the curvature is that of a ball, warm-started along the path.
+    /// L-BFGS in coordinates in which the curvature is that of a ball, warm-started along the path,
+    /// and Newton's method in f64 where that does not reach the minimum.
     #[default]
     Lbfgs,
     /// linfa-logistic: argmin's L-BFGS in f64, each penalty and problem by itself. It fails where its
@@ -61,7 +65,7 @@ pub struct Fit {
     pub loss: f64,
     /// The most evaluations of loss and gradient that a problem took.
     pub evaluations: usize,
-    /// Whether the minimum was reached.
+    /// Whether the minimum was reached: the loss is within about 1e-7 of it, relative to it.
     pub converged: bool,
 }
 
@@ -79,12 +83,13 @@ pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Erro
     let x = data.features;
     match solver {
         Solver::Lbfgs => {
-            let objective = Objective {
-                x,
-                labels: &task.labels,
+            let labels = &task.labels;
+            let found = match Span::of(x) {
+                Some(span) => span.solve(labels, cs),
+                None => path::solve(Objective { x, labels }, cs),
             };
-            let found = path::solve(objective, cs).into_iter();
-            Ok(found.map(|(c, solved)| task.fit(c, &solved)).collect())
+            let fits = found.iter().map(|(c, solved)| task.fit(*c, solved));
+            Ok(fits.collect())
         }
         Solver::Linfa => linfa::solve(x, &task, cs),
     }

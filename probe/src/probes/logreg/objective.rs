@@ -5,7 +5,10 @@
 
 use half::f16;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, Zip, s};
+use ndarray::{
+    Array1, Array2, ArrayView, ArrayView1, ArrayView2, ArrayViewMut, ArrayViewMut1, ArrayViewMut2,
+    Axis, Dimension, Zip, s,
+};
 use rayon::prelude::*;
 
 use super::super::widen;
@@ -16,11 +19,29 @@ const PIECE: usize = 1024;
 /// Examples whose features are in f32 at a time.
 const TILE: usize = 64;
 
+/// A type that features are held in.
+pub(super) trait Feature: Copy + Send + Sync + Into<f64> {
+    /// Puts values in f32 into their places.
+    fn fill_f32<D: Dimension>(source: ArrayView<'_, Self, D>, target: ArrayViewMut<'_, f32, D>);
+}
+
+impl Feature for f16 {
+    fn fill_f32<D: Dimension>(source: ArrayView<'_, f16, D>, target: ArrayViewMut<'_, f32, D>) {
+        widen(source, target);
+    }
+}
+
+impl Feature for f64 {
+    fn fill_f32<D: Dimension>(source: ArrayView<'_, f64, D>, mut target: ArrayViewMut<'_, f32, D>) {
+        target.zip_mut_with(&source, |target, &source| *target = source as f32);
+    }
+}
+
 /// What is minimised, but for the penalty.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Objective<'a> {
+pub(super) struct Objective<'a, T> {
     /// `[N, F]`.
-    pub(super) x: ArrayView2<'a, f16>,
+    pub(super) x: ArrayView2<'a, T>,
     pub(super) labels: &'a Labels,
 }
 
@@ -71,19 +92,19 @@ impl Point {
 
 impl Narrow {
     /// Puts `x W + b` into `logits`, with room for `x` in f32.
-    fn logits(
+    fn logits<T: Feature>(
         &self,
-        x: ArrayView2<'_, f16>,
+        x: ArrayView2<'_, T>,
         mut room: ArrayViewMut2<'_, f32>,
         mut logits: ArrayViewMut2<'_, f32>,
     ) {
-        widen(x, room.view_mut());
+        T::fill_f32(x, room.view_mut());
         general_mat_mul(1.0, &room, &self.weight, 0.0, &mut logits);
         logits += &self.bias;
     }
 }
 
-impl Objective<'_> {
+impl<T: Feature> Objective<'_, T> {
     /// Losses and gradients at `point`, whose columns are those of `problems`, one after another.
     pub(super) fn evaluate(&self, point: &Point, problems: &[usize]) -> Sums {
         let narrow = point.narrow();
@@ -196,15 +217,22 @@ impl Sums {
     }
 }
 
-/// Makes `softmax(z) - y` of a problem's logits; gives its cross entropy.
+/// Makes `softmax(z) - y` of a problem's logits; gives its cross entropy. Both are computed from the
+/// other classes' odds: `1 - p` of a class that is almost certain would round to 0.
 fn softmax_residuals(mut z: ArrayViewMut1<'_, f32>, label: usize) -> f64 {
     let most = z.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
     let own = z[label] - most;
     z.mapv_inplace(|z| (z - most).exp());
-    let total = z.sum();
-    z.mapv_inplace(|z| z / total);
-    z[label] -= 1.0;
-    f64::from(total).ln() - f64::from(own)
+    z[label] = 0.0;
+    let others = z.sum();
+    let total = others + own.exp();
+    z.mapv_inplace(|odds| odds / total);
+    z[label] = -others / total;
+    if own == 0.0 {
+        f64::from(others).ln_1p()
+    } else {
+        f64::from(total).ln() - f64::from(own)
+    }
 }
 
 /// `sigmoid(z) - y` of each problem in a row of logits, and its cross entropy.

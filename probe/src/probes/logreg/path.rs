@@ -1,24 +1,27 @@
 //! Minimises for many `C`: some neighbours at the same time, from the last one's minimum.
 //!
 //! A single column of weights is limited by reading the features, so neighbours share the reading;
-//! they share the basis too, which costs as much as some passes.
+//! they share the basis too, which costs as much as some passes. What does not reach its minimum so,
+//! as where classes are separable and `C` is large, is left to Newton's method.
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
+use rayon::prelude::*;
 
 use super::basis::Basis;
 use super::lbfgs::{Lbfgs, State};
-use super::objective::{Objective, Point};
+use super::newton::Newton;
+use super::objective::{Feature, Objective, Point};
 
 /// Decrease to be expected at which a minimisation ends, relative to the loss.
 const TOLERANCE: f64 = 1e-8;
-/// Evaluations after which it is given up.
-const MOST: usize = 1000;
+/// Evaluations after which it is left to Newton's method.
+const MOST: usize = 100;
 /// Columns of weights in a product that `C`s are put together for.
 const COLUMNS: usize = 8;
 /// `C`s that are put together at least.
 const TOGETHER: usize = 4;
 /// Examples that a basis is made of, or as many as 4 times the features.
-const SAMPLE: usize = 8192;
+pub(super) const SAMPLE: usize = 8192;
 
 /// The minimum of a problem at a `C`.
 #[derive(Clone, Debug)]
@@ -33,7 +36,10 @@ pub(super) struct Solution {
 }
 
 /// For each `C`, in the order of `cs`, the solutions of all problems.
-pub(super) fn solve(objective: Objective<'_>, cs: &[f64]) -> Vec<(f64, Vec<Solution>)> {
+pub(super) fn solve<T: Feature>(
+    objective: Objective<'_, T>,
+    cs: &[f64],
+) -> Vec<(f64, Vec<Solution>)> {
     let mut order: Vec<usize> = (0..cs.len()).collect();
     order.sort_by(|&a, &b| cs[a].total_cmp(&cs[b]));
     let (problems, columns) = (objective.labels.problems(), objective.labels.columns());
@@ -62,8 +68,8 @@ fn joined(solved: &[Solution]) -> Point {
 }
 
 /// Neighbouring `C`s with one basis.
-struct Block<'a> {
-    objective: Objective<'a>,
+struct Block<'a, T> {
+    objective: Objective<'a, T>,
     basis: Basis,
     /// Where all begin: the columns of all problems.
     start: Point,
@@ -84,13 +90,14 @@ impl Run {
     }
 }
 
-impl<'a> Block<'a> {
-    fn new(objective: Objective<'a>, start: Point, cs: &[f64]) -> Block<'a> {
+impl<'a, T: Feature> Block<'a, T> {
+    fn new(objective: Objective<'a, T>, start: Point, cs: &[f64]) -> Block<'a, T> {
         let rows = sample(objective.x.nrows(), SAMPLE.max(4 * objective.x.ncols()));
         let curvature = objective.curvature(&start, &rows);
+        let share = rows.len() as f64 / objective.x.nrows() as f64;
         let ridge = cs.iter().map(|c| -c.ln()).sum::<f64>() / cs.len() as f64;
         let mut block = Block {
-            basis: Basis::new(objective.x, &rows, &curvature, ridge.exp()),
+            basis: Basis::new(objective.x, &rows, &curvature, share, ridge.exp()),
             objective,
             start,
             runs: Vec::new(),
@@ -134,7 +141,8 @@ impl<'a> Block<'a> {
             }
             self.step(&running);
         }
-        self.runs.iter().map(|run| self.solution(run)).collect()
+        let runs = self.runs.par_iter();
+        runs.map(|run| self.solution(run)).collect()
     }
 
     /// Evaluates where the `running` ones ask, in one pass.
@@ -184,12 +192,20 @@ impl<'a> Block<'a> {
     fn solution(&self, run: &Run) -> Solution {
         let (coordinates, loss) = run.minimiser.best();
         let point = self.point(&[coordinates], &[run.problem]);
+        let newton = Newton {
+            objective: self.objective,
+            problem: run.problem,
+            c: run.c,
+        };
+        if run.minimiser.state() != State::Converged || newton.is_quick() {
+            return newton.finish(point, run.minimiser.evaluations());
+        }
         Solution {
             weight: point.weight,
             bias: point.bias,
             loss,
             evaluations: run.minimiser.evaluations(),
-            converged: run.minimiser.state() == State::Converged,
+            converged: true,
         }
     }
 }
@@ -209,7 +225,66 @@ fn sample(rows: usize, wanted: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::sample;
+    use half::f16;
+
+    use super::*;
+    use crate::probes::logreg::task::Labels;
+
+    /// More features than [`Newton::is_quick`] allows; `noise` makes classes inseparable.
+    fn large(noise: f64) -> (Array2<f16>, Labels) {
+        let mut state = 1_u64;
+        let mut uniform = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 40) as f64 / f64::from(1 << 24) - 0.5
+        };
+        let scale = |column: usize| 4.0 / (1.0 + column as f64).sqrt();
+        let mut x = Array2::zeros((3600, 300));
+        let mut signs = Array2::zeros((3600, 2));
+        for (mut row, mut signs) in x.outer_iter_mut().zip(signs.outer_iter_mut()) {
+            let mut score = noise * uniform();
+            for (column, value) in row.iter_mut().enumerate() {
+                let z = uniform();
+                score += z / (1.0 + column as f64);
+                *value = f16::from_f64(1.0 + scale(column) * z);
+            }
+            signs[0] = if score > 0.0 { 1.0 } else { -1.0 };
+            signs[1] = if score > 0.8 { 1.0 } else { -1.0 };
+        }
+        (x, Labels::Signs(signs))
+    }
+
+    #[test]
+    fn what_is_taken_as_the_minimum_is_one_also_where_newton_s_method_is_not_tried() {
+        let cs: Vec<f64> = (-3..=5).map(|power| 10_f64.powi(power)).collect();
+        for noise in [0.0, 0.1, 3.0] {
+            let (x, labels) = large(noise);
+            let objective = Objective {
+                x: x.view(),
+                labels: &labels,
+            };
+            for (c, solved) in solve(objective, &cs) {
+                for (problem, solved) in solved.into_iter().enumerate() {
+                    assert!(solved.converged, "{noise} {c} {problem}");
+                    let newton = Newton {
+                        objective,
+                        problem,
+                        c,
+                    };
+                    assert!(!newton.is_quick());
+                    let start = Point {
+                        weight: solved.weight,
+                        bias: solved.bias,
+                    };
+                    let least = newton.finish(start, 0);
+                    assert!(least.converged);
+                    let above = solved.loss / least.loss - 1.0;
+                    assert!(above.abs() < 1e-6, "{noise} {c} {problem}: {above:.1e}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_sample_is_even_and_holds_all_rows_where_there_are_few() {

@@ -1,0 +1,81 @@
+//! A part of `train` to choose on, for datasets without `val`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cache::counted;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::{Value, json};
+
+use crate::random;
+
+/// What was taken out of `train` to choose on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HeldOut {
+    /// The share of groups that was asked for.
+    pub(crate) share: f64,
+    /// Groups that were taken: patients, or samples where no patients are known.
+    pub(crate) taken: usize,
+    /// Groups of `train` before that.
+    pub(crate) of: usize,
+}
+
+impl HeldOut {
+    /// What a reader of the figures must know.
+    pub(crate) fn warning(&self) -> String {
+        format!(
+            "no `val`: {} of the {} in `train`, drawn at random, took its place (--val-share {})",
+            counted(self.taken, "patient"),
+            self.of,
+            self.share
+        )
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({"share": self.share, "patients": self.taken, "of": self.of})
+    }
+}
+
+/// About `share` of the `groups` (patients, or samples where no patients are known), at least one, and
+/// not all; `None` of a single group. Groups that are alike in what they map to, as in their classes,
+/// are drawn from in proportion. The same seed gives the same draw.
+pub(crate) fn hold_out<'a, K: Ord>(
+    groups: &BTreeMap<&'a str, K>,
+    share: f64,
+    seed: u64,
+) -> Option<(BTreeSet<&'a str>, HeldOut)> {
+    let of = groups.len();
+    let most = of.checked_sub(1).filter(|&most| most > 0)?;
+    let taken = ((share * of as f64).round() as usize).clamp(1, most);
+    let mut order: Vec<_> = groups.iter().collect();
+    random::shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
+    order.sort_by_key(|(_, kind)| *kind);
+    // The middles of `taken` equal parts.
+    let drawn = (0..taken).map(|k| *order[(2 * k + 1) * of / (2 * taken)].0);
+    Some((drawn.collect(), HeldOut { share, taken, of }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_drawn_of_each_kind_the_same_again_and_never_all() {
+        let names: Vec<String> = (0..100).map(|i| format!("p{i:03}")).collect();
+        let kinds: BTreeMap<&str, bool> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.as_str(), i % 10 == 0))
+            .collect();
+        let (drawn, told) = hold_out(&kinds, 0.2, 7).unwrap();
+        assert_eq!((drawn.len(), told.taken, told.of), (20, 20, 100));
+        assert_eq!(drawn.iter().filter(|name| kinds[*name]).count(), 2);
+        assert_eq!(hold_out(&kinds, 0.2, 7).unwrap().0, drawn);
+        assert_ne!(hold_out(&kinds, 0.2, 8).unwrap().0, drawn);
+        let two: BTreeMap<&str, ()> = [("a", ()), ("b", ())].into();
+        for share in [0.001, 0.999] {
+            assert_eq!(hold_out(&two, share, 0).unwrap().0.len(), 1);
+        }
+        assert!(hold_out(&BTreeMap::from([("a", ())]), 0.5, 0).is_none());
+    }
+}

@@ -1,0 +1,295 @@
+//! Newton's method for a problem at one `C`, in f64: it reaches the minimum where examples are separable
+//! and the loss falls to nearly 0.
+//!
+//! A step `p` solves `H p = -g` by conjugate gradients in the coordinates of a [`Basis`] at this place,
+//! in which `H` is nearly 1. The logits are linear along it, so its length costs no pass over the
+//! features. Letters: `N` examples, `F` features, `K` columns of weights, `g` the gradient, `H` its
+//! derivative; `-g' p` is the decrement, twice of what the loss is above its minimum if it is close.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
+use rayon::prelude::*;
+
+use super::basis::Basis;
+use super::objective::{Feature, Objective, Point};
+use super::path::{SAMPLE, Solution, penalty};
+use super::task::Labels;
+
+/// The decrement at which the minimum is reached, relative to the loss. Scores near the minimum differ
+/// by the root of this.
+const TOLERANCE: f64 = 1e-12;
+/// Steps after which it is given up.
+const MOST: usize = 100;
+/// Conjugate gradients for one step.
+const MOST_INNER: usize = 1000;
+/// The decrement is known when so many conjugate gradients add less than [`LITTLE`] of it.
+const DELAY: usize = 4;
+const LITTLE: f64 = 0.01;
+/// Conjugate gradients from which on the next step gets a basis of its own.
+const STALE: usize = 12;
+/// The part of the decrease that a slope promises with which a step is long enough (Armijo's).
+const ENOUGH: f64 = 1e-4;
+/// How often a step is halved.
+const HALVINGS: usize = 40;
+/// Examples whose sums are put together by one thread.
+const PIECE: usize = 1024;
+
+/// What is to be minimised.
+pub(super) struct Newton<'a, T> {
+    pub(super) objective: Objective<'a, T>,
+    pub(super) problem: usize,
+    pub(super) c: f64,
+}
+
+/// Features and columns of weights up to which each minimum is sought in f64 too: there it costs little.
+const SMALL: usize = 1 << 20;
+
+/// A place and what is known of it.
+struct Place {
+    point: Point,
+    /// `[N, K]`.
+    logits: Array2<f64>,
+    loss: f64,
+}
+
+/// Where to go.
+struct Step {
+    direction: Point,
+    decrement: f64,
+    /// Conjugate gradients that it took.
+    inner: usize,
+}
+
+impl<T: Feature> Newton<'_, T> {
+    pub(super) fn is_quick(&self) -> bool {
+        self.objective.x.len() * self.objective.labels.columns() <= SMALL
+    }
+
+    /// The minimum, from `start` on, `evaluations` having been made already.
+    pub(super) fn finish(&self, start: Point, evaluations: usize) -> Solution {
+        let logits = self.logits(&start);
+        let mut place = Place {
+            loss: self.loss(&logits) + penalty(start.weight.iter(), self.c),
+            point: start,
+            logits,
+        };
+        let (mut evaluations, mut converged) = (evaluations, false);
+        let mut basis: Option<Basis> = None;
+        for _ in 0..MOST {
+            let residuals = self.residuals(&place.logits);
+            let known = basis.take().unwrap_or_else(|| self.basis(&residuals));
+            let step = self.step(&place, &residuals, &known);
+            evaluations += 1 + step.inner;
+            let is_known = step.inner < MOST_INNER;
+            converged = is_known && step.decrement <= TOLERANCE * place.loss;
+            if converged || !self.advance(&mut place, &step) {
+                break;
+            }
+            basis = (step.inner < STALE).then_some(known);
+        }
+        Solution {
+            weight: place.point.weight,
+            bias: place.point.bias,
+            loss: place.loss,
+            evaluations,
+            converged,
+        }
+    }
+
+    /// Goes along the step as far as the loss falls as it should; whether it went at all.
+    fn advance(&self, place: &mut Place, step: &Step) -> bool {
+        let change = self.logits(&step.direction);
+        for halvings in 0..HALVINGS {
+            let length = 0.5_f64.powi(halvings as i32);
+            let weight = &place.point.weight + &(&step.direction.weight * length);
+            let logits = &place.logits + &(&change * length);
+            let loss = self.loss(&logits) + penalty(weight.iter(), self.c);
+            if loss <= place.loss - ENOUGH * length * step.decrement {
+                let bias = &place.point.bias + &(&step.direction.bias * length);
+                *place = Place {
+                    point: Point { weight, bias },
+                    logits,
+                    loss,
+                };
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Solves for Newton's step by conjugate gradients.
+    fn step(&self, place: &Place, residuals: &Array2<f64>, basis: &Basis) -> Step {
+        let mut gradient = self.back(residuals);
+        gradient
+            .weight
+            .scaled_add(1.0 / self.c, &place.point.weight);
+        let mut rest = -basis.gradient(&gradient);
+        let mut sum = Array2::zeros(rest.dim());
+        let mut along = rest.clone();
+        let mut square = dot(&rest, &rest);
+        // Of these terms the decrement is the sum.
+        let mut terms: Vec<f64> = Vec::new();
+        while terms.len() < MOST_INNER && square > 0.0 {
+            let image = self.curved(residuals, &basis.point(along.view()));
+            let image = basis.gradient(&image);
+            let curvature = dot(&along, &image);
+            if curvature.is_nan() || curvature <= 0.0 {
+                break;
+            }
+            let length = square / curvature;
+            sum.scaled_add(length, &along);
+            rest.scaled_add(-length, &image);
+            terms.push(length * square);
+            let last: f64 = terms.iter().rev().take(DELAY).sum();
+            if terms.len() > DELAY && last <= LITTLE * terms.iter().sum::<f64>() {
+                break;
+            }
+            let before = square;
+            square = dot(&rest, &rest);
+            along = &rest + &(along * (square / before));
+        }
+        Step {
+            direction: basis.point(sum.view()),
+            decrement: terms.iter().sum(),
+            inner: terms.len(),
+        }
+    }
+
+    /// The basis of the curvatures here: their largest, where there are many examples.
+    fn basis(&self, residuals: &Array2<f64>) -> Basis {
+        let columns = (residuals.ncols() as f64 - 1.0).max(1.0);
+        let curvature = |row: ArrayView1<'_, f64>| {
+            row.fold(0.0, |sum, r| sum + r.abs() * (1.0 - r.abs())) / columns
+        };
+        let all: Vec<f64> = residuals.outer_iter().map(curvature).collect();
+        let mut rows: Vec<usize> = (0..all.len()).collect();
+        rows.sort_by(|&a, &b| all[b].total_cmp(&all[a]));
+        rows.truncate(SAMPLE.max(4 * self.objective.x.ncols()));
+        rows.sort_unstable();
+        let seen: Vec<f64> = rows.iter().map(|&row| all[row]).collect();
+        let total: f64 = all.iter().sum();
+        let share = if total > 0.0 {
+            seen.iter().sum::<f64>() / total
+        } else {
+            1.0
+        };
+        Basis::new(self.objective.x, &rows, &seen, share, 1.0 / self.c)
+    }
+
+    /// `H` times a direction.
+    fn curved(&self, residuals: &Array2<f64>, direction: &Point) -> Point {
+        let mut change = self.logits(direction);
+        let rows = change.outer_iter_mut().zip(residuals.outer_iter());
+        for (row, (mut change, residuals)) in rows.enumerate() {
+            match self.objective.labels {
+                Labels::Signs(_) => {
+                    let size = residuals[0].abs();
+                    change[0] *= size * (1.0 - size);
+                }
+                // p (change - p' change), where p = residual, and 1 more for the own class.
+                Labels::Softmax(labels, _) => {
+                    let mut shares = residuals.to_owned();
+                    shares[labels[row] as usize] += 1.0;
+                    let mean = shares.dot(&change);
+                    Zip::from(&mut change)
+                        .and(&shares)
+                        .for_each(|change, share| *change = share * (*change - mean));
+                }
+            }
+        }
+        let mut curved = self.back(&change);
+        curved.weight.scaled_add(1.0 / self.c, &direction.weight);
+        curved
+    }
+
+    /// `X W + b`, `[N, K]`.
+    fn logits(&self, point: &Point) -> Array2<f64> {
+        let mut logits = Array2::zeros((self.objective.x.nrows(), point.bias.len()));
+        let pieces = logits.axis_chunks_iter_mut(Axis(0), PIECE).into_par_iter();
+        let x = self.objective.x.axis_chunks_iter(Axis(0), PIECE);
+        pieces.zip(x).for_each(|(mut logits, x)| {
+            general_mat_mul(1.0, &wide(x), &point.weight, 0.0, &mut logits);
+            logits += &point.bias;
+        });
+        logits
+    }
+
+    /// `X' R`, and the sum of the rows of `R [N, K]`.
+    fn back(&self, residuals: &Array2<f64>) -> Point {
+        let pieces = residuals.axis_chunks_iter(Axis(0), PIECE).into_par_iter();
+        let x = self.objective.x.axis_chunks_iter(Axis(0), PIECE);
+        let sums = pieces.zip(x).map(|(residuals, x)| {
+            let mut sum = Array2::zeros((x.ncols(), residuals.ncols()));
+            general_mat_mul(1.0, &wide(x).t(), &residuals, 0.0, &mut sum);
+            sum
+        });
+        let mut weight = Array2::zeros((self.objective.x.ncols(), residuals.ncols()));
+        for sum in sums.collect::<Vec<_>>() {
+            weight += &sum;
+        }
+        Point {
+            weight,
+            bias: residuals.sum_axis(Axis(0)),
+        }
+    }
+
+    /// The sum of the examples' cross entropies.
+    fn loss(&self, logits: &Array2<f64>) -> f64 {
+        let rows = logits.outer_iter().enumerate();
+        rows.map(|(row, z)| match self.objective.labels {
+            Labels::Signs(signs) => {
+                let sign = f64::from(signs[[row, self.problem]]);
+                let wrong = -sign * z[0];
+                sign.abs() * (wrong.max(0.0) + (-wrong.abs()).exp().ln_1p())
+            }
+            Labels::Softmax(labels, _) => {
+                let label = labels[row] as usize;
+                let most = z.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+                let others = odds_of_others(z, label, most);
+                let behind = most - z[label];
+                if behind > 0.0 {
+                    behind + (others + (-behind).exp()).ln()
+                } else {
+                    others.ln_1p()
+                }
+            }
+        })
+        .sum()
+    }
+
+    /// Gradients of the cross entropies by the logits: `p - y`.
+    fn residuals(&self, logits: &Array2<f64>) -> Array2<f64> {
+        let mut residuals = logits.clone();
+        for (row, mut z) in residuals.outer_iter_mut().enumerate() {
+            match self.objective.labels {
+                Labels::Signs(signs) => {
+                    let sign = f64::from(signs[[row, self.problem]]);
+                    z[0] = -sign / (1.0 + (sign * z[0]).exp());
+                }
+                Labels::Softmax(labels, _) => {
+                    let label = labels[row] as usize;
+                    let most = z.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+                    let others = odds_of_others(z.view(), label, most);
+                    let total = others + (z[label] - most).exp();
+                    z.mapv_inplace(|z| (z - most).exp() / total);
+                    z[label] = -others / total;
+                }
+            }
+        }
+        residuals
+    }
+}
+
+/// `Σ exp(z - most)` over all classes but one.
+fn odds_of_others(z: ArrayView1<'_, f64>, label: usize, most: f64) -> f64 {
+    let others = z.iter().enumerate().filter(|(class, _)| *class != label);
+    others.map(|(_, z)| (z - most).exp()).sum()
+}
+
+fn wide<T: Feature>(x: ArrayView2<'_, T>) -> Array2<f64> {
+    x.mapv(Into::into)
+}
+
+fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+    Zip::from(a).and(b).fold(0.0, |sum, a, b| sum + a * b)
+}
