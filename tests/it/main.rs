@@ -17,6 +17,7 @@ mod polars;
 mod probe;
 mod protocols;
 mod python;
+mod restate;
 mod resume;
 mod segment;
 mod splits;

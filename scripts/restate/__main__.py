@@ -1,0 +1,158 @@
+"""Computes the results of `probe` anew and compares them with what it recorded.
+
+    python scripts/restate CACHES RUNS [--compared FILE]
+
+CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of knn, linear,
+logreg, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed from the
+cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores and
+measures. FILE is what `probe compare --runs RUNS --format json` printed: the pairs and their differences
+are found anew, from the records. Prints a line per record; exits with 1 if a value differs by more than its tolerance. Records
+with a control, an approximate index or linfa are not restated, and told of.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import evaluations
+import pairs
+from caches import Cache
+from measures import measured
+
+# Scores and measures: both sides round in f32 on the way. Heads are trained in f32.
+TOLERANCE = 1e-6
+# Votes by distance weigh by 1 / (1 - product), of products near 1 in f32.
+BY_DISTANCE = 1e-5
+PROBES = ("knn", "linear", "logreg", "few-shot", "predict")
+
+
+class Differs(Exception):
+    """A value that is not the recorded one."""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("caches", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--compared", type=Path)
+    args = parser.parse_args()
+    caches = {
+        hashlib.sha256(meta.read_bytes()).hexdigest(): meta.parent
+        for meta in args.caches.glob("*/*/meta.json")
+    }
+    counts = {"the same": 0, "differs": 0, "not restated": 0}
+    all_records = list(records(args.runs))
+    for record in all_records:
+        what = f"{record['probe']} {record['protocol']} {record['setting']}"
+        reason = left_out(record)
+        if reason is None:
+            try:
+                together = [r["params"]["k"] for r in all_records
+                            if r["probe"] == "knn" and r["key"] == record["key"]]
+                cache = Cache(caches[record["cache_sha256"]], record["protocol"])
+                most = compare(cache, record, args.runs, together)
+                outcome, reason = "the same", f"largest difference {most:.1e}"
+            except Differs as difference:
+                outcome, reason = "differs", str(difference)
+        else:
+            outcome = "not restated"
+        counts[outcome] += 1
+        print(f"{what}: {outcome}: {reason}")
+    if args.compared:
+        lines = list(map(json.loads, args.compared.read_text(encoding="utf-8").splitlines()))
+        try:
+            count = pairs.check(lines, all_records, args.runs, Differs, TOLERANCE)
+            counts["the same"] += count
+            print(f"{count} pairs: the same")
+        except Differs as difference:
+            counts["differs"] += 1
+            print(f"pairs: differs: {difference}")
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    sys.exit(1 if counts["differs"] or not counts["the same"] else 0)
+
+
+def records(runs):
+    for probe in PROBES:
+        file = runs / f"{probe}.jsonl"
+        if file.is_file():
+            yield from map(json.loads, file.read_text(encoding="utf-8").splitlines())
+
+
+def left_out(record):
+    if record.get("control"):
+        return f"a control, {record['control']}"
+    for key, value in {"index": "hnsw", "solver": "linfa"}.items():
+        if record["params"].get(key) == value:
+            return value
+    return None
+
+
+def compare(cache, record, runs, ks):
+    """The largest difference between what is recorded and what comes out here."""
+    results = evaluations.restated(cache, record, runs, ks)
+    most = 0.0
+    for draw, result in enumerate(results):
+        cases = result.cases
+        found = measured(cases, result.thresholds, record["protocol"], cache.classes)
+        if "thresholds" in found:
+            found["threshold_rule"] = result.rule
+        if record.get("spread"):
+            expected = {k: v["draws"][draw] for k, v in record["spread"].items()}
+            found = {k: found[k] for k in expected}
+            check(result.n_train, record["params"]["train_per_draw"][draw], "n_train")
+        else:
+            expected = record["metrics"]
+            check(len(cases.scores), record["n_test"], "n_test")
+            check(result.n_train, record["n_train"], "n_train")
+            tolerance = BY_DISTANCE if record["params"].get("vote") == "distance" else TOLERANCE
+            path = runs / record["predictions"]
+            most = max(most, compare_scores(cases, path, cache.classes, tolerance))
+        most = max(most, compare_values(found, expected, ""))
+        for name, value in result.params.items():
+            most = max(most, compare_values(value, record["params"].get(name), name))
+    return most
+
+
+def check(found, expected, what):
+    if found != expected:
+        raise Differs(f"{what} is {found}, recorded {expected}")
+
+
+def compare_values(found, expected, name):
+    """Numbers, or maps of them; what is recorded and not known here is an error too."""
+    if isinstance(expected, dict):
+        if set(found) != set(expected):
+            raise Differs(f"{name}: {sorted(found)}, recorded {sorted(expected)}")
+        return max((compare_values(found[k], expected[k], f"{name} {k}") for k in expected), default=0)
+    if not isinstance(expected, float) or isinstance(found, str):
+        check(found, expected, name)
+        return 0.0
+    if not abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)):
+        raise Differs(f"{name} is {found}, recorded {expected}")
+    return abs(found - expected) / max(1.0, abs(expected))
+
+
+def compare_scores(cases, path, classes, tolerance):
+    table = pl.read_parquet(path)
+    keys = list(zip(table["sample"], table["slice"]))
+    place = {key: at for at, key in enumerate(keys)}
+    order = [place[case.sample, case.slice] for case in cases.of]
+    check(sorted(order), list(range(len(keys))), "the cases")
+    columns = lambda kind: np.stack([table[f"{kind}/{name}"].to_numpy() for name in classes], 1)
+    scores = columns("score")[order]
+    truth = np.array([[np.nan if v is None else float(v) for v in table[f"target/{n}"]] for n in classes])
+    if not np.array_equal(truth.T[order], cases.truth, equal_nan=True):
+        raise Differs("targets differ")
+    difference = np.abs(scores - cases.scores).max()
+    if not difference <= tolerance:
+        raise Differs(f"a score differs by {difference:.1e}")
+    return difference
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""What a record says that was done, done again."""
+
+import json
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+import probes
+from caches import NIH, NO_FINDING, read
+from chacha import Random
+from measures import Cases, accuracy, best_thresholds, macro_auroc
+
+
+@dataclass
+class Result:
+    """What came out of one draw."""
+
+    cases: Cases
+    # One per measured class, and where they come from.
+    thresholds: list
+    rule: str
+    n_train: int
+    # Parameters of the record that were found here.
+    params: dict = field(default_factory=dict)
+
+
+@dataclass
+class Parts:
+    """Numbers of examples: fitted on to choose, chosen on, fitted on to be evaluated, evaluated."""
+
+    train: list
+    val: list
+    fit: list
+    test: list
+    chosen_on: str
+
+
+class Evaluation:
+    """A record, its examples, and one draw of them."""
+
+    def __init__(self, cache, record, examples, parts, seed):
+        self.cache, self.record, self.params = cache, record, record["params"]
+        self.examples, self.parts, self.seed = examples, parts, seed
+        self.paper = record["protocol"] == "paper"
+
+    def cases(self, part, scores):
+        of = [self.examples.cases[n] for n in part]
+        cases = Cases(of, scores, self.examples.truth[part], self.cache.single)
+        return cases.per_patient() if self.record["per_patient"] else cases
+
+    def good(self, part, scores):
+        """By what settings are chosen."""
+        cases = self.cases(part, scores)
+        if self.params.get("select") == "accuracy":
+            return accuracy(cases)
+        return macro_auroc(cases, self.record["protocol"])
+
+    def result(self, score, params):
+        """`score(keys, queries)` gives the scores of a part by a fit to another."""
+        parts = self.parts
+        cases = self.cases(parts.test, score(parts.fit, parts.test))
+        thresholds, rule = [0.5 for _ in cases.columns()], "0.5"
+        if parts.chosen_on == "val" and parts.val and self.params.get("head") != "centroid":
+            rule = "val-f1"
+            thresholds = best_thresholds(self.cases(parts.val, score(parts.train, parts.val)))
+        return Result(cases, thresholds, rule, len(parts.fit), params)
+
+    def knn(self, names, ks):
+        scores = lambda k: lambda keys, queries: self.votes(names, k, keys, queries)
+        params = self.params
+        if len(ks) > 1:
+            part = self.parts.val if self.parts.chosen_on == "val" else self.parts.test
+            keys = self.parts.train if self.parts.chosen_on == "val" else self.parts.fit
+            goods = [self.good(part, scores(k)(keys, part)) for k in ks]
+            best = ks[first_best(goods)]
+            assert (best == params["k"]) == self.record["chosen"], (best, goods)
+        return self.result(scores(params["k"]), {})
+
+    def votes(self, names, k, keys, queries):
+        x, examples = self.examples, self.params
+        excludes = examples.get("exclude_self", False)
+        k = min(k, len(keys) - excludes)
+        vectors = [x.normalised(names, part) for part in (keys, queries)]
+        if examples["vote"] == "ml-knn":
+            return probes.ml_knn(vectors[0], x.truth[keys], vectors[1], k, excludes)
+        return probes.votes(vectors[0], x.truth[keys], vectors[1], k, examples)
+
+    def centroid(self, names):
+        def scores(keys, queries):
+            vectors = [self.examples.normalised(names, part) for part in (keys, queries)]
+            truth = self.examples.truth[keys]
+            return probes.centroid(vectors[0], truth, vectors[1], self.cache.single)
+
+        return self.result(scores, {})
+
+    def logreg(self, names):
+        def scores(c):
+            def of(keys, queries):
+                x = [self.examples.features(names, [self.examples.plain[n] for n in part])
+                     for part in (keys, queries)]
+                fit = probes.logreg(
+                    x[0].astype(np.float64), self.examples.truth[keys], self.cache.single, c)
+                # Heads are kept in f32.
+                weight, bias = (values.astype(np.float32).astype(np.float64) for values in fit)
+                return probes.probabilities(x[1] @ weight.T + bias, self.cache.single, False)
+
+            return of
+
+        parts, cs = self.parts, self.params["grid_C"]
+        goods = [self.good(parts.val, scores(c)(parts.train, parts.val)) for c in cs]
+        best = first_best(goods)
+        measure = "accuracy" if self.params.get("select") == "accuracy" else "auroc_macro"
+        return self.result(scores(cs[best]), {"C": cs[best], f"val_{measure}": goods[best]})
+
+    def linear(self):
+        examples, parts, params = self.examples, self.parts, self.params
+        truth = row_truth(examples)
+        grid = [(blocks, mean, rate) for blocks in params["grid_blocks"]
+                for mean in (True, False) for rate in params["grid_learning_rates"]]
+
+        def scores(stream):
+            blocks, mean, rate = grid[stream]
+            names = linear_names(blocks, mean)
+            rows = max(max(r) for r in examples.views + [examples.plain]) + 1
+            x = examples.features(names, list(range(rows))).astype(np.float64)
+
+            def of(keys, queries):
+                weight, bias = probes.linear(
+                    x, truth, self.cache.single, [examples.views[n] for n in keys],
+                    (np.float32(rate).astype(float), stream), params, self.seed)
+                logits = x[[examples.plain[n] for n in queries]] @ weight.T + bias
+                return probes.probabilities(logits, self.cache.single, self.paper)
+
+            return of
+
+        goods = [self.good(parts.val, scores(n)(parts.train, parts.val)) for n in range(len(grid))]
+        best = first_best(goods)
+        blocks, mean, rate = grid[best]
+        measure = "accuracy" if params.get("select") == "accuracy" else "auroc_macro"
+        found = {"blocks": blocks, "mean": mean, "learning_rate": rate, f"val_{measure}": goods[best]}
+        return self.result(scores(best), found)
+
+
+def first_best(values):
+    """Of values that rounding alone tells apart the first."""
+    values = [-np.inf if v is None else v for v in values]
+    return next(n for n, v in enumerate(values) if v >= max(values) - 1e-12)
+
+
+def row_truth(examples):
+    """The truth of each row of features."""
+    rows = {row: n for n in range(len(examples.cases))
+            for row in [examples.plain[n], *examples.views[n]]}
+    return examples.truth[[rows[row] for row in range(len(rows))]]
+
+
+def linear_names(blocks, mean):
+    """CLS tokens of the last blocks, oldest first, and the last mean patch token."""
+    return [("cls", layer) for layer in range(blocks, 0, -1)] + [("mean", 1)] * mean
+
+
+def names_of(params, probe):
+    if probe == "linear":
+        return linear_names(max(params["grid_blocks"]), True)
+    kinds = {"cls": ["cls"], "mean-patch": ["mean"], "cls+mean-patch": ["cls", "mean"]}
+    return [(kind, params["layer"]) for kind in kinds[params["features"]]]
+
+
+def restated(cache, record, runs, ks):
+    """A result for each draw of a record; `ks` are those of the records of its evaluation."""
+    params, seed = record["params"], record["seed"]
+    if record["probe"] == "predict":
+        return [predicted(cache, record, runs)]
+    probe = params.get("head", record["probe"])
+    names = names_of(params, probe)
+    examples = read(cache, record, names)
+    results = []
+    draws = params.get("draws", 1)
+    for draw in range(draws):
+        if record["probe"] == "few-shot":
+            parts = few_shot_parts(examples, record, cache.classes, seed + draw)
+            own = {}
+            if probe == "knn":
+                own["k"] = int(params["setting_per_draw"][draw].split("=")[1])
+            record_of_draw = {**record, "params": {**params, **own}}
+            evaluation = Evaluation(cache, record_of_draw, examples, parts, seed + draw)
+        else:
+            evaluation = Evaluation(cache, record, examples, whole_parts(examples, record), seed)
+        if probe == "knn":
+            result = evaluation.knn(names, ks if record["probe"] == "knn" else [])
+        elif probe == "linear":
+            result = evaluation.linear()
+        elif probe == "logreg":
+            result = evaluation.logreg(names)
+        else:
+            result = evaluation.centroid(names)
+        if draws > 1:
+            result.params = {}
+        results.append(result)
+    return results
+
+
+def whole_parts(examples, record):
+    test = examples.of(record["split"])
+    val = examples.of("val") if record["split"] == "test" else []
+    fit = examples.of(*record["params"]["train"].split("+"))
+    on = record.get("chosen_on", "val")
+    if record["protocol"] == "paper" and not val and record["split"] == "test":
+        on = "test"
+    return Parts(examples.of("train"), test if on == "test" else val, fit, test, on)
+
+
+def few_shot_parts(examples, record, classes, seed):
+    shots, test = record["params"]["shots"], examples.of("test")
+    if record["protocol"] == "paper":
+        # The study's code numbers `train`, then `val`.
+        pool = examples.of("train") + examples.of("val")
+        drawn = pool if shots is None else study_draw(examples, pool, classes, shots)
+        return Parts(drawn, test, drawn, test, "test")
+    pool = examples.of("train")
+    drawn = pool if shots is None else random_draw(examples, pool, record["params"], shots, seed)
+    return Parts(drawn, examples.of("val"), drawn, test, "val")
+
+
+def random_draw(examples, pool, params, shots, seed):
+    """Of each class so many patients (with all examples) or examples, in a seeded order."""
+    one = lambda n: n if params.get("draw_of") == "examples" else examples.cases[n].cluster
+    taken = set()
+    for c in range(examples.truth.shape[1]):
+        having = sorted({one(n) for n in pool if examples.truth[n, c] == 1})
+        taken |= set(Random(seed, c).shuffle(having)[:shots])
+    return [n for n in pool if one(n) in taken]
+
+
+def study_draw(examples, pool, classes, shots):
+    """Examples at equal distances; of NIH ChestX-ray14 the first patients of each class."""
+    patients = {}
+    for n in pool:
+        patients.setdefault(examples.cases[n].patient, []).append(n)
+    if set(classes) != {*NIH, NO_FINDING} or None in patients:
+        count = len(pool)
+        at = np.arange(0, count, count / min(shots, count)).round().astype(int)
+        return [pool[k] for k in at[: min(shots, count)]]
+    taken = set()
+    for c in np.argsort(classes):
+        having = [p for p in sorted(patients) if (examples.truth[patients[p], c] == 1).all()]
+        taken |= set(having[:shots])
+    return sorted(n for n in pool if examples.cases[n].patient in taken)
+
+
+def predicted(cache, record, runs):
+    """A saved head, applied."""
+    head, weight, bias = saved_head(runs / record["params"]["head"])
+    names = [("cls", layer) for layer in head["tokens"]["cls"]]
+    names += [("mean", layer) for layer in head["tokens"]["mean"]]
+    examples = read(cache, record, names)
+    part = examples.of(record["split"]) if record["split"] != "all" else range(len(examples.cases))
+    x = examples.features(names, [examples.plain[n] for n in part])
+    scores = probes.probabilities(
+        x.astype(np.float64) @ weight.T + bias, cache.single, head["by_sigmoid"])
+    evaluation = Evaluation(cache, record, examples, None, record["seed"])
+    cases = evaluation.cases(list(part), scores)
+    thresholds = head["thresholds"] or [0.5 for _ in cases.columns()]
+    rule = "val-f1" if head["thresholds"] else "0.5"
+    return Result(cases, thresholds, rule, record["n_train"])
+
+
+def saved_head(path):
+    """What a head is for, its weight [O, F] and bias [O], out of a safetensors file."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+
+    def tensor(name):
+        first, last = header[name]["data_offsets"]
+        values = np.frombuffer(data[8 + length + first : 8 + length + last], "<f4")
+        return values.reshape(header[name]["shape"]).astype(np.float64)
+
+    return json.loads(header["__metadata__"]["slicebank"]), tensor("weight"), tensor("bias")

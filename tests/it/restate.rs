@@ -1,0 +1,208 @@
+//! All probes give what an independent restatement in Python gives: `scripts/restate`.
+
+use std::fs;
+use std::path::Path;
+
+use image::{GrayImage, Luma};
+
+use crate::lab::{Lab, Run, nifti, python};
+
+/// Findings of NIH ChestX-ray14, of which the study's code makes one more, and CheXpert's.
+const NIH: &str = "Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,\
+    Infiltration,Mass,Nodule,Pleural_Thickening,Pneumonia,Pneumothorax";
+const CHEXPERT: &str = "Cardiomegaly,Edema,Consolidation,Atelectasis,Pleural Effusion";
+
+/// Numbers that look random, the same on every machine.
+struct Noise(u32);
+
+impl Noise {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) % end
+    }
+}
+
+/// A grey image of noise with a square that is hard to see, at the place of `kind`.
+fn blurred(lab: &Lab, name: &str, kind: u32, noise: &mut Noise) {
+    let path = lab.path(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let bright = noise.below(60);
+    let image = GrayImage::from_fn(40, 32, |x, y| {
+        let is_inside = (4 + 10 * kind..12 + 10 * kind).contains(&x) && (8..24).contains(&y);
+        let value = 40 + noise.below(120) + if is_inside { bright } else { 0 };
+        Luma([value as u8])
+    });
+    image.save(&path).unwrap();
+}
+
+/// Two images of each of 40 patients. `label` gives the cells of an image of patient `p`.
+fn images(
+    lab: &Lab,
+    name: &str,
+    (header, splits): (&str, [&str; 4]),
+    label: impl Fn(u32, &mut Noise) -> String,
+) -> std::path::PathBuf {
+    let mut noise = Noise(7);
+    let mut csv = format!("image,patient,split,{header}\n");
+    for p in 0..40 {
+        for k in 0..2 {
+            let image = format!("{name}/{p}-{k}.png");
+            blurred(lab, &image, p % 3, &mut noise);
+            let (split, cells) = (splits[p as usize / 3 % 4], label(p, &mut noise));
+            csv += &format!("{image},p{p},{split},{cells}\n");
+        }
+    }
+    lab.write(&format!("{name}.csv"), csv)
+}
+
+fn extract(lab: &Lab, name: &str, root: &Path, more: &[&str]) {
+    Run::of(lab.extract_as(name, "manifest", root).args(more)).expect(0);
+}
+
+/// Cells of `classes` labels: present, absent, uncertain or blank.
+fn findings(classes: u32, p: u32, noise: &mut Noise) -> String {
+    let cells = (0..classes).map(|class| match noise.below(10) {
+        0 => "",
+        1 => "-1",
+        2 | 3 => "1",
+        _ if (p + class).is_multiple_of(5) => "1",
+        _ => "0",
+    });
+    cells.collect::<Vec<_>>().join(",")
+}
+
+/// Volumes with masks of two structures, which some slices have.
+fn volumes(lab: &Lab) -> std::path::PathBuf {
+    let mut csv = String::from("id,image,mask,patient,split\n");
+    let mut noise = Noise(3);
+    for v in 0..24 {
+        let mut voxels = vec![0.0; 8 * 8 * 4];
+        let mut mask = voxels.clone();
+        for (at, value) in voxels.iter_mut().enumerate() {
+            let (slice, x) = (at / 64, at % 8);
+            let structure = if (v + slice) % 3 == 0 && x < 3 {
+                1.0
+            } else if (v * slice) % 5 == 4 && x > 5 {
+                2.0
+            } else {
+                0.0
+            };
+            mask[at] = structure;
+            *value = noise.below(50) as f32 + 12.0 * structure;
+        }
+        lab.write(&format!("v{v}.nii"), nifti([8, 8, 4], &voxels));
+        lab.write(&format!("m{v}.nii"), nifti([8, 8, 4], &mask));
+        let split = ["train", "train", "val", "test"][v % 4];
+        csv += &format!("{v},v{v}.nii,m{v}.nii,q{},{split}\n", v % 4 + v / 8 * 4);
+    }
+    lab.write("classes.csv", "value,name\n1,left\n2,right\n");
+    lab.write("volumes.csv", csv)
+}
+
+fn probe(lab: &Lab, command: &str) {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let more = ["--bootstrap", "0"];
+    lab.probe_with(words[0], &[&words[1..], &more[..]].concat())
+        .expect(0);
+}
+
+/// Datasets of every kind of label and split.
+fn datasets(lab: &Lab) {
+    let whole = ["train", "train", "val", "test"];
+    let class = |p: u32, _: &mut Noise| ["a", "b", "c"][p as usize % 3].to_owned();
+    let three = images(lab, "three", ("label", whole), class);
+    extract(lab, "three", &three, &["--views", "2"]);
+    let two = |p: u32, _: &mut Noise| ["a", "b", "a"][p as usize % 3].to_owned();
+    let two = images(
+        lab,
+        "two",
+        ("label", ["train", "train", "train", "test"]),
+        two,
+    );
+    extract(lab, "two", &two, &[]);
+    let nih = images(lab, "nih", (NIH, whole), |p, noise| findings(14, p, noise));
+    extract(lab, "nih", &nih, &["--label-columns", NIH]);
+    let chexpert = images(lab, "chexpert", (CHEXPERT, whole), |p, noise| {
+        findings(5, p, noise)
+    });
+    extract(lab, "chexpert", &chexpert, &["--label-columns", CHEXPERT]);
+    extract(lab, "volumes", &volumes(lab), &[]);
+}
+
+#[test]
+fn all_probes_give_what_a_restatement_in_python_gives() {
+    let lab = Lab::new();
+    datasets(&lab);
+    let both = "--protocol paper,strict --force";
+    let linear = "--lr 0.001,0.05 --blocks 1,2 --epochs 3 --batch-size 16";
+    let logreg = "--C 0.001,0.1,10,100000";
+    for vote in ["softmax", "majority", "distance"] {
+        probe(
+            &lab,
+            &format!("knn --dataset three --k 3,7 --vote {vote} {both}"),
+        );
+        probe(&lab, &format!("knn --dataset chexpert --k 5 --vote {vote}"));
+    }
+    for dataset in ["two", "nih", "chexpert", "volumes"] {
+        probe(&lab, &format!("knn --dataset {dataset} --k 3,7 {both}"));
+    }
+    for dataset in ["three", "two", "nih", "chexpert"] {
+        probe(&lab, &format!("linear --dataset {dataset} {linear} {both}"));
+        probe(&lab, &format!("logreg --dataset {dataset} {logreg} {both}"));
+    }
+    probe(
+        &lab,
+        "linear --dataset three --lr dinov2 --blocks 1 --epochs 2 --select accuracy",
+    );
+    probe(
+        &lab,
+        "logreg --dataset two --C 0.01,1 --select accuracy --val-share 0.3 --seed 5",
+    );
+    probe(&lab, "knn --dataset volumes --k 3 --unit volume");
+    probe(
+        &lab,
+        &format!("linear --dataset volumes --unit volume {linear}"),
+    );
+    for command in [
+        "knn --dataset nih --k 3,7",
+        "logreg --dataset two --C 0.1,10",
+    ] {
+        probe(&lab, &format!("{command} --per-patient"));
+    }
+    // Logistic regression needs two classes in a draw.
+    for (head, options, shots) in [
+        ("knn", "--k 3", "2,4,all"),
+        ("centroid", "", "2,4,all"),
+        ("linear", linear, "2,4,all"),
+        ("logreg", "--C 0.1,10", "8,all"),
+    ] {
+        for dataset in ["three", "nih"] {
+            let few = format!("--shots {shots} --repeats 2");
+            probe(
+                &lab,
+                &format!("few-shot --head {head} --dataset {dataset} {options} {few} {both}"),
+            );
+        }
+    }
+    probe(
+        &lab,
+        "few-shot --head linear --dataset two --lr 0.1 --shots 3 --draw examples --repeats 2",
+    );
+
+    let restate = || Run::of(python("restate").args([lab.path("cache"), lab.path("runs")]));
+    let run = restate().expect(0);
+    assert!(
+        run.stdout.contains(" 0 differs, 0 not restated"),
+        "{}",
+        run.stdout
+    );
+    let file = lab.path("runs/logreg.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("\"n_train\":5", "\"n_train\":6", 1)).unwrap();
+    let run = restate().expect(1);
+    assert!(
+        run.stdout.contains("differs: n_train is 5"),
+        "{}",
+        run.stdout
+    );
+}
