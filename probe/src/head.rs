@@ -168,8 +168,9 @@ fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
     if outputs != expected || found != expected {
         return Err(format!("{outputs} x {found} outputs, expected {expected}").into());
     }
-    let mut values = weight.values.iter().chain(&bias.values);
-    if !values.all(|value| value.is_finite()) {
+    // The bias of a class that all or no training examples have is infinite.
+    let is_bad = |value: &f32| !value.is_finite();
+    if weight.values.iter().any(is_bad) || bias.values.iter().any(|bias| bias.is_nan()) {
         return Err("found weights that are NaN or infinite".into());
     }
     Ok(SavedHead {

@@ -26,6 +26,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
             classes: classes.iter().map(|&class| class.to_owned()).collect(),
             protocol: Protocol::Strict,
             is_single_label: true,
+            by_sigmoid: false,
             tokens: Tokens {
                 cls: vec![1],
                 mean: Vec::new(),
@@ -49,6 +50,9 @@ fn heads_that_fit_no_features_or_classes_are_refused() {
     };
     let good = saved(&["a", "b", "c"], 3);
     assert_eq!(read(&good).unwrap(), good);
+    let mut without_examples = good.clone();
+    without_examples.bias[1] = f32::NEG_INFINITY;
+    assert_eq!(read(&without_examples).unwrap(), without_examples);
     let refused = |change: &dyn Fn(&mut SavedHead), word: &str| {
         let mut head = good.clone();
         change(&mut head);
@@ -71,6 +75,7 @@ fn heads_that_fit_no_features_or_classes_are_refused() {
         "one of 100000",
     );
     refused(&|head| head.weight[[0, 0]] = f32::NAN, "NaN or infinite");
+    refused(&|head| head.bias[0] = f32::NAN, "NaN or infinite");
     refused(
         &|head| head.about.thresholds = Some(vec![0.5]),
         "1 threshold",
