@@ -81,7 +81,7 @@ impl Predictions {
             source,
         };
         let bytes = self.to_bytes(names).map_err(failed)?;
-        write_whole(path, &bytes).map_err(|error| failed(error.into()))
+        write_whole(path, &bytes).map_err(failed)
     }
 
     fn to_bytes(&self, names: &[String]) -> Result<Vec<u8>, Cause> {

@@ -65,7 +65,7 @@ pub(crate) fn write(
         source,
     };
     let bytes = to_bytes(key, about, tensors).map_err(failed)?;
-    write_whole(path, &bytes).map_err(|error| failed(error.into()))
+    write_whole(path, &bytes).map_err(failed)
 }
 
 fn to_bytes(key: &str, about: &impl Serialize, tensors: &[Tensor]) -> Result<Vec<u8>, Cause> {

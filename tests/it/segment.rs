@@ -240,7 +240,9 @@ fn stopped(command: &mut Command, runs: &Path, phase: &str) -> PathBuf {
         let mut files = std::fs::read_dir(runs.join("training")).ok()?;
         let end = format!("-{phase}.safetensors");
         files.find_map(|file| {
-            Some(file.unwrap().path()).filter(|p| p.to_string_lossy().ends_with(&end))
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy();
+            (name.ends_with(&end) && !name.starts_with('.')).then(|| path.clone())
         })
     };
     let start = Instant::now();

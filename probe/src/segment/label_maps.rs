@@ -1,6 +1,5 @@
 //! Predicted label maps as files that other programs open.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use cache::SliceMeta;
@@ -10,6 +9,7 @@ use nifti::writer::WriterOptions;
 use nifti::{DataElement, NiftiHeader};
 
 use crate::error::{Cause, Error};
+use crate::output::whole;
 
 /// mm, in a NIfTI's `xyzt_units`.
 const MM: u8 = 2;
@@ -31,21 +31,14 @@ pub(super) fn write(
     let is_flat = labels.len_of(Axis(0)) == 1 && slices[0].placement.is_none();
     let extension = if is_flat { "png" } else { "nii.gz" };
     let path = folder.join(format!("{}.{extension}", file_name(&slices[0].sample)));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!("partial-{}-{name}", std::process::id()));
-    let written = fs::create_dir_all(path.parent().unwrap_or(folder))
-        .map_err(Cause::from)
-        .and_then(|()| match is_flat {
-            true => write_png(&partial, labels),
-            false => write_nifti(&partial, slices, labels),
-        })
-        .and_then(|()| Ok(fs::rename(&partial, &path)?));
-    if let Err(source) = written {
-        // Of two errors the first one tells.
-        let _ = fs::remove_file(&partial);
-        return Err(Error::Output { path, source });
+    let written = whole(&path, |partial| match is_flat {
+        true => write_png(partial, labels),
+        false => write_nifti(partial, slices, labels),
+    });
+    match written {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error::Output { path, source }),
     }
-    Ok(path)
 }
 
 /// A path below a folder, whatever the sample is called; another one for each sample.

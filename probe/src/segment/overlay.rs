@@ -55,7 +55,7 @@ pub fn write_picture(picture: &RgbImage, path: &Path) -> Result<(), Error> {
     let mut bytes = Cursor::new(Vec::new());
     let encoded = picture.write_to(&mut bytes, ImageFormat::Png);
     encoded.map_err(|error| failed(error.into()))?;
-    write_whole(path, bytes.get_ref()).map_err(|error| failed(error.into()))
+    write_whole(path, bytes.get_ref()).map_err(failed)
 }
 
 fn blend(grey: u8, class: u16) -> [u8; 3] {

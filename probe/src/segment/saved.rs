@@ -103,10 +103,7 @@ impl SavedDecoder {
     /// [`Error::Output`] if a file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let onnx = path.with_extension("onnx");
-        write_whole(&onnx, &self.onnx()).map_err(|error| Error::Output {
-            path: onnx,
-            source: error.into(),
-        })?;
+        write_whole(&onnx, &self.onnx()).map_err(|source| Error::Output { path: onnx, source })?;
         tensors::write(path, KEY, &self.about, &self.tensors)
     }
 

@@ -76,7 +76,7 @@ pub fn write_volumes(volumes: &[Volume], names: &[String], path: &Path) -> Resul
         source,
     };
     let bytes = to_parquet(volumes, names).map_err(failed)?;
-    write_whole(path, &bytes).map_err(|error| failed(error.into()))
+    write_whole(path, &bytes).map_err(failed)
 }
 
 fn to_parquet(volumes: &[Volume], names: &[String]) -> Result<Vec<u8>, Cause> {
