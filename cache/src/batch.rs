@@ -55,7 +55,7 @@ pub enum Task {
 }
 
 /// A slice's labels; the variant agrees with the dataset's [`Task`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Labels {
     /// The dataset is [`Task::Unlabelled`].
     Unlabelled,

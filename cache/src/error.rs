@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::counted;
 use crate::text::printable;
+use crate::{counted, similar};
 
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]
@@ -180,8 +180,9 @@ pub enum Error {
     },
     /// The cache has no split of this name.
     #[error(
-        "`{path}`: the cache has no split `{name}`{}\nhint: make it with `extract split --name {name} --rule RULE`",
-        known_names(known)
+        "`{path}`: the cache has no split `{name}`{}{}\nhint: make it with `extract split --name {name} --rule RULE`",
+        known_names(known),
+        did_you_mean(name, known)
     )]
     NoSplit {
         /// The cache's folder.
@@ -206,6 +207,11 @@ fn known_names(known: &[String]) -> String {
         true => ", it has none besides that of its extraction".to_owned(),
         false => format!(", it has `{}`", known.join("`, `")),
     }
+}
+
+fn did_you_mean(name: &str, known: &[String]) -> String {
+    let meant = similar(name, known.iter().map(String::as_str));
+    meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 
 fn disk_hint(source: &std::io::Error) -> &'static str {

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use cache::Split;
 use clap::{Args, ValueEnum};
 
+use super::given::Given;
 use super::knn::KnnArgs;
 use super::linear::LinearArgs;
 use super::logreg::LogregArgs;
@@ -32,14 +33,15 @@ pub(super) struct FewShot {
     #[arg(long, default_value = "patients")]
     draw: DrawArg,
     #[command(flatten)]
-    knn: KnnArgs,
+    knn: Given<KnnArgs>,
     #[command(flatten)]
-    linear: LinearArgs,
+    linear: Given<LinearArgs>,
     #[command(flatten)]
-    logreg: LogregArgs,
+    logreg: Given<LogregArgs>,
     /// `linear` and `logreg`: what the best head is best in, on the part that is chosen on
-    #[arg(long, default_value = "auroc")]
-    select: SelectArg,
+    /// [default: auroc]
+    #[arg(long)]
+    select: Option<SelectArg>,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -66,15 +68,7 @@ pub(super) struct Shots(pub(super) Option<usize>);
 
 impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let probe = match self.head {
-            Head::Knn => Probe::Knn(self.knn.options()),
-            Head::Linear => Probe::Linear(self.linear.options(self.select)),
-            Head::Logreg => {
-                let (features, layer) = self.knn.tokens();
-                Probe::Logreg(self.logreg.options(features, layer, self.select))
-            }
-            Head::Centroid => Probe::Centroid(self.knn.centroid()),
-        };
+        let probe = self.probe()?;
         let few = evaluate::FewShot {
             shots: self.shots.iter().map(|shots| shots.0).collect(),
             repeats: self.repeats as usize,
@@ -90,12 +84,47 @@ impl FewShot {
             settings: self
                 .settings
                 .settings(Split::Test, &[], probe.val_share())?,
-            key: &|reader, settings| settings.key(reader, &(&probe, &few)),
+            key: &|reader, settings| Ok(settings.of_few_shot(reader, &probe, &few)?.key),
             evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
                 evaluate::few_shot(reader, &probe, settings, &few)
             },
         };
         job.run(out, messages)
+    }
+
+    /// Refuses options of other heads.
+    fn probe(&self) -> Result<Probe> {
+        let (features, layer) = self.knn.tokens();
+        let [knn, linear, logreg] = [
+            self.knn.other_than(&[]),
+            self.linear.other_than(&[]),
+            self.logreg.other_than(&[]),
+        ];
+        let beside_tokens = self.knn.other_than(&["features", "layer"]);
+        let selects = self.select.map(|_| "select");
+        let select = self.select.unwrap_or(SelectArg::Auroc);
+        let (probe, other) = match self.head {
+            Head::Knn => (
+                Probe::Knn(self.knn.options()?),
+                linear.or(logreg).or(selects),
+            ),
+            Head::Linear => (Probe::Linear(self.linear.options(select)), knn.or(logreg)),
+            Head::Logreg => (
+                Probe::Logreg(self.logreg.options(features, layer, select)),
+                beside_tokens.or(linear),
+            ),
+            Head::Centroid => (
+                Probe::Centroid(self.knn.centroid()),
+                beside_tokens.or(linear).or(logreg).or(selects),
+            ),
+        };
+        match other {
+            Some(option) => bail!(
+                "`--{option}`: `--head {}` has no such option\nhint: leave it out, or give another --head",
+                probe.name()
+            ),
+            None => Ok(probe),
+        }
     }
 }
 
@@ -110,4 +139,60 @@ pub(super) fn shots(word: &str) -> Result<Shots, String> {
     let number: Result<usize, String> =
         number.ok_or_else(|| "expected a whole number from 1 to 1000000, or `all`".into());
     number.map(|number| Shots(Some(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(words: &str) -> Result<Probe> {
+        let words = ["probe", "few-shot"]
+            .into_iter()
+            .chain(words.split_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            Command::FewShot(few_shot) => few_shot.probe(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_of_other_heads_are_refused() {
+        for (words, option) in [
+            ("--head centroid --C 5", "--C"),
+            ("--head centroid --k 5", "--k"),
+            ("--head centroid --lr 0.1", "--lr"),
+            ("--head logreg --vote majority", "--vote"),
+            ("--head logreg --epochs 3", "--epochs"),
+            ("--head knn --C 5 --k 3", "--C"),
+            ("--head knn --batch-size 128", "--batch-size"),
+            ("--head knn --select accuracy", "--select"),
+            ("--head centroid --select auroc", "--select"),
+            ("--layer 2", "--layer"),
+            ("--solver lbfgs", "--solver"),
+        ] {
+            let text = parse(words).unwrap_err().to_string();
+            assert!(text.starts_with(&format!("`{option}`")), "{words}: {text}");
+            assert!(text.contains("hint:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_head_are_taken() {
+        for words in [
+            "",
+            "--lr 0.1 --epochs 3 --blocks 1",
+            "--head centroid --features mean-patch --layer 2",
+            "--head logreg --C 5 --solver lbfgs --features cls --layer 2",
+            "--head knn --k 5 --vote majority --features cls --index hnsw --ef 20",
+        ] {
+            assert!(parse(words).is_ok(), "{words}: {:?}", parse(words));
+        }
+        let Probe::Linear(options) = parse("--epochs 3").unwrap() else {
+            panic!("another probe");
+        };
+        assert_eq!(options.epochs, 3);
+    }
 }

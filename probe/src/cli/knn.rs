@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::RangeInclusive;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use cache::Split;
 use clap::{Args, ValueEnum};
 
@@ -12,6 +12,11 @@ use super::{Caches, Outcome, Output, over};
 use crate::evaluate::{CentroidOptions, Features, IndexKind, KnnOptions, Probe};
 use crate::probes::hnsw::HnswOptions;
 use crate::probes::knn::Vote;
+
+/// Temperature of the softmax vote in DINOv2's evaluation.
+const TEMPERATURE: f64 = 0.07;
+/// Candidates that a search of `--index hnsw` keeps.
+const CANDIDATES: usize = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct Knn {
@@ -45,9 +50,9 @@ pub(super) struct KnnArgs {
     /// How neighbours vote [default: softmax for single-label data, ML-kNN for multi-label data]
     #[arg(long)]
     vote: Option<VoteArg>,
-    /// Temperature of --vote softmax
-    #[arg(long, default_value_t = 0.07, requires = "vote", value_parser = temperature)]
-    temperature: f64,
+    /// Temperature of --vote softmax [default: 0.07]
+    #[arg(long, requires = "vote", value_parser = temperature)]
+    temperature: Option<f64>,
     /// ML-kNN: whether a training example is left out of its own neighbours [default: true, or false
     /// with --protocol paper]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
@@ -57,8 +62,9 @@ pub(super) struct KnnArgs {
     #[arg(long, default_value = "exact")]
     index: IndexArg,
     /// Candidates that a search of --index hnsw keeps: more find more neighbours and take longer
-    #[arg(long, default_value_t = 200, requires = "index", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    ef: u32,
+    /// [default: 200]
+    #[arg(long, requires = "index", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    ef: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,7 +96,7 @@ enum Eval {
 
 impl Knn {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let probe = Probe::Knn(self.knn.options());
+        let probe = Probe::Knn(self.knn.options()?);
         let eval = match self.eval {
             Eval::Test => Split::Test,
             Eval::Val => Split::Val,
@@ -111,7 +117,7 @@ impl KnnArgs {
     fn vote(&self) -> Option<Vote> {
         self.vote.map(|vote| match vote {
             VoteArg::Softmax => Vote::Softmax {
-                temperature: self.temperature,
+                temperature: self.temperature.unwrap_or(TEMPERATURE),
             },
             VoteArg::Majority => Vote::Majority,
             VoteArg::Distance => Vote::Distance,
@@ -122,10 +128,25 @@ impl KnnArgs {
         match self.index {
             IndexArg::Exact => IndexKind::Exact,
             IndexArg::Hnsw => IndexKind::Hnsw(HnswOptions {
-                ef: self.ef as usize,
+                ef: self.ef.map_or(CANDIDATES, |ef| ef as usize),
                 ..HnswOptions::default()
             }),
         }
+    }
+
+    /// An option that another one leaves without effect, and that other one.
+    fn without_effect(&self) -> Option<(&'static str, &'static str)> {
+        let is_softmax = self.vote == Some(VoteArg::Softmax);
+        if self.temperature.is_some() && !is_softmax {
+            return Some(("--temperature", "--vote softmax"));
+        }
+        if self.exclude_self.is_some() && self.vote.is_some() {
+            return Some(("--exclude-self", "ML-kNN, so no --vote"));
+        }
+        if self.ef.is_some() && self.index == IndexArg::Exact {
+            return Some(("--ef", "--index hnsw"));
+        }
+        None
     }
 
     /// Which tokens of which block.
@@ -133,15 +154,19 @@ impl KnnArgs {
         (self.features, self.layer)
     }
 
-    pub(super) fn options(&self) -> KnnOptions {
-        KnnOptions {
+    /// Refuses an option that another one leaves without effect.
+    pub(super) fn options(&self) -> Result<KnnOptions> {
+        if let Some((option, needed)) = self.without_effect() {
+            bail!("`{option}`: needs {needed}\nhint: leave it out");
+        }
+        Ok(KnnOptions {
             ks: self.k.as_deref().map(distinct),
             features: self.features.into(),
             layer: self.layer,
             vote: self.vote(),
             exclude_self: self.exclude_self,
             index: self.index(),
-        }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod compare;
 mod few_shot;
+mod given;
 mod knn;
 mod linear;
 mod logreg;
@@ -14,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use cache::CacheReader;
+use cache::{CacheReader, similar};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::compare::Compare;
@@ -24,6 +25,9 @@ use self::linear::Linear;
 use self::logreg::Logreg;
 use self::predict::Predict;
 use self::segment::Segment;
+
+/// Names that a message lists.
+const LISTED: usize = 12;
 
 /// Measures cached tokens on a CPU
 #[derive(Debug, Parser)]
@@ -128,16 +132,48 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
 
 impl Caches {
     fn find(&self) -> Result<Vec<PathBuf>> {
-        let mut caches = CacheReader::find(&self.cache)?;
-        caches.retain(|path| self.wants(path));
-        if caches.is_empty() {
+        let all = CacheReader::find(&self.cache)?;
+        let wanted = all.iter().filter(|path| self.wants(path));
+        let wanted: Vec<PathBuf> = wanted.cloned().collect();
+        if wanted.is_empty() {
             bail!(
-                "`{}`: no cache of {} here\nhint: run `extract` first, or name another folder with --cache",
+                "`{}`: no cache of {} here\nhint: {}",
                 self.cache.display(),
-                self.wanted()
+                self.wanted(),
+                self.hint(&all)
             );
         }
-        Ok(caches)
+        Ok(wanted)
+    }
+
+    /// What was meant, and what there is.
+    fn hint(&self, all: &[PathBuf]) -> String {
+        if all.is_empty() {
+            return "run `extract` first, or name another folder with --cache".into();
+        }
+        let named: Vec<[String; 3]> = all.iter().filter_map(|path| names(path)).collect();
+        let size = self.image_size.map(|size| size.to_string());
+        let wanted = [
+            ("dataset", &self.dataset),
+            ("model", &self.model),
+            ("image size", &size),
+        ];
+        let unknown = wanted
+            .into_iter()
+            .enumerate()
+            .filter_map(|(at, (what, word))| {
+                unknown(
+                    what,
+                    word.as_ref()?,
+                    named.iter().map(|names| names[at].as_str()),
+                )
+            });
+        let unknown: String = unknown.map(|unknown| unknown + "; ").collect();
+        let caches: Vec<String> = named
+            .iter()
+            .map(|[dataset, model, size]| format!("`{dataset}/{model}@{size}`"))
+            .collect();
+        format!("{unknown}there is {}", listed(&caches))
     }
 
     fn wanted(&self) -> String {
@@ -148,17 +184,43 @@ impl Caches {
 
     /// Whether the folder `…/DATASET/MODEL@SIZE` is asked for.
     fn wants(&self, path: &Path) -> bool {
-        let name = |path: Option<&Path>| Some(path?.file_name()?.to_string_lossy().into_owned());
-        let (Some(dataset), Some(folder)) = (name(path.parent()), name(Some(path))) else {
+        let Some(found) = names(path) else {
             return false;
         };
-        let (model, size) = folder.rsplit_once('@').unwrap_or((&folder, ""));
-        self.dataset
-            .as_ref()
-            .is_none_or(|wanted| *wanted == dataset)
-            && self.model.as_ref().is_none_or(|wanted| wanted == model)
-            && self
-                .image_size
-                .is_none_or(|wanted| wanted.to_string() == size)
+        let size = self.image_size.map(|size| size.to_string());
+        let wanted = [&self.dataset, &self.model, &size].into_iter();
+        wanted
+            .zip(&found)
+            .all(|(wanted, found)| wanted.as_ref().is_none_or(|wanted| wanted == found))
+    }
+}
+
+/// Dataset, model and size of the folder `…/DATASET/MODEL@SIZE`.
+fn names(path: &Path) -> Option<[String; 3]> {
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let (dataset, folder) = (name(path.parent()?)?, name(path)?);
+    let (model, size) = folder.rsplit_once('@').unwrap_or((&folder, ""));
+    Some([dataset, model.into(), size.into()])
+}
+
+/// Says that `word` is not among the `known`, and which of them may have been meant.
+fn unknown<'a>(
+    what: &str,
+    word: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    if known.clone().any(|known| known == word) {
+        return None;
+    }
+    let meant = similar(word, known).map(|meant| format!(" (did you mean `{meant}`?)"));
+    Some(format!("no {what} `{word}`{}", meant.unwrap_or_default()))
+}
+
+/// The first names of some, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let first = names[..names.len().min(LISTED)].join(", ");
+    match names.len().saturating_sub(LISTED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }

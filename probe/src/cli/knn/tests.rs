@@ -16,7 +16,7 @@ fn parse(words: &str) -> Result<Knn, clap::Error> {
 
 #[test]
 fn k_is_given_as_a_list_or_again_and_again() {
-    let ks = |words| parse(words).unwrap().knn.options().ks;
+    let ks = |words| parse(words).unwrap().knn.options().unwrap().ks;
     assert_eq!(ks("--k 10,20 --k 200,10"), Some(vec![10, 20, 200]));
     assert_eq!(ks(""), None);
     assert!(parse("--k 0").is_err());
@@ -32,13 +32,14 @@ fn temperatures_are_positive() {
         .unwrap()
         .knn
         .options()
+        .unwrap()
         .vote;
     assert_eq!(vote, Some(Vote::Softmax { temperature: 0.1 }));
 }
 
 #[test]
 fn only_an_approximate_search_has_candidates() {
-    let index = |words| parse(words).map(|knn| knn.knn.options().index);
+    let index = |words| parse(words).map(|knn| knn.knn.options().unwrap().index);
     assert_eq!(index("").unwrap(), IndexKind::Exact);
     let ef = |words| match index(words).unwrap() {
         IndexKind::Hnsw(options) => options.ef,
@@ -48,6 +49,18 @@ fn only_an_approximate_search_has_candidates() {
     assert_eq!(ef("--index hnsw --ef 50"), 50);
     assert!(index("--ef 50").is_err());
     assert!(index("--index hnsw --ef 0").is_err());
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    for words in [
+        "--vote majority --temperature 0.07",
+        "--vote distance --exclude-self",
+        "--index exact --ef 50",
+    ] {
+        let text = parse(words).unwrap().knn.options().unwrap_err().to_string();
+        assert!(text.contains("needs ") && text.contains("hint:"), "{text}");
+    }
 }
 
 #[test]
@@ -88,6 +101,42 @@ fn nothing_to_run_on_is_an_error_with_a_hint() {
         text.contains("no cache of `*/m@*` here\nhint: run `extract` first"),
         "{text}"
     );
+}
+
+#[test]
+fn an_unknown_name_is_told_apart_from_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for cache in ["amos/dino-b@224", "amos/clip@224", "msd/dino-b@448"] {
+        let dir = folder.path().join(cache);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("meta.json"), "{}").unwrap();
+    }
+    for (words, expected) in [
+        (
+            "--model dino-s",
+            "no model `dino-s` (did you mean `dino-b`?); there is",
+        ),
+        (
+            "--dataset Amos",
+            "no dataset `Amos` (did you mean `amos`?); there is",
+        ),
+        (
+            "--dataset xyz --model clip",
+            "hint: no dataset `xyz`; there is `amos/clip@224`",
+        ),
+        ("--image-size 14", "no image size `14`"),
+        (
+            "--dataset msd --model clip",
+            "hint: there is `amos/clip@224`, `amos/dino-b@224`, `msd",
+        ),
+    ] {
+        let knn = parse(&format!("{words} --cache {}", folder.path().display())).unwrap();
+        let text = knn
+            .run(&mut Vec::new(), &mut Vec::new())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(expected), "{words}: {text}");
+    }
 }
 
 #[test]
