@@ -8,6 +8,7 @@ use half::f16;
 use ndarray::{Array2, Axis, concatenate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use serde::Serialize;
 
 use crate::examples::{Examples, Tokens};
 use crate::probes::linear::Columns;
@@ -15,7 +16,8 @@ use crate::random;
 use crate::targets::Targets;
 
 /// What is put in the place of features or labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Control {
     /// The labels in random orders: what remains is chance.
     ShuffledLabels {

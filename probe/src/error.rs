@@ -267,6 +267,16 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// A file of run records could not be read.
+    #[error(
+        "`{path}`: cannot read the run records: {source}\nhint: name another folder with --runs"
+    )]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// Scores or a head could not be written.
     #[error(
         "`{path}`: cannot write it: {source}\nhint: give a folder with room that can be written to with --runs"
@@ -399,6 +409,18 @@ pub enum Error {
         label: usize,
         /// Classes that have scores.
         classes: usize,
+    },
+    /// A file of scores is not the one that was recorded.
+    #[error(
+        "`{path}`: found scores with a macro AUROC of {found}, expected {recorded} as is recorded\nhint: the file was replaced; --force evaluates it again"
+    )]
+    OtherScores {
+        /// The file.
+        path: PathBuf,
+        /// Macro AUROC of the scores.
+        found: f64,
+        /// Macro AUROC in the record.
+        recorded: f64,
     },
     /// A paired test is asked for on cases that are not the same.
     #[error(

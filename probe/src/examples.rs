@@ -101,8 +101,6 @@ pub struct Examples {
     pub cases: Vec<Case>,
     /// What an example is.
     pub unit: Unit,
-    /// sha256 of the named split's file, in hex.
-    pub split_sha256: Option<String>,
     pub(crate) held_out: Option<HeldOut>,
     path: PathBuf,
 }
@@ -117,7 +115,7 @@ impl Unit {
     }
 
     /// [`Unit::Volume`] if samples have several slices which all have the sample's labels.
-    fn of(slices: &[SliceMeta]) -> Unit {
+    pub(crate) fn of(slices: &[SliceMeta]) -> Unit {
         let mut labels: BTreeMap<&str, &Labels> = BTreeMap::new();
         let mut several = false;
         for slice in slices.iter().filter(|slice| slice.view == 0) {
@@ -185,11 +183,9 @@ impl Examples {
         if is_unlabelled && selection.labelled {
             return Err(Error::Unlabelled { path: path.into() });
         }
-        let (slices, split_sha256) = match &selection.split {
-            Some(name) => reader
-                .slices_with_split(name)
-                .map(|(slices, of)| (slices, Some(of.sha256)))?,
-            None => (reader.slices()?, None),
+        let slices = match &selection.split {
+            Some(name) => reader.slices_with_split(name)?.0,
+            None => reader.slices()?,
         };
         let unit = selection.unit.unwrap_or_else(|| Unit::of(&slices));
         let is_labelled = |&row: &usize| !is_blank(&slices[row].labels);
@@ -226,7 +222,6 @@ impl Examples {
             classes,
             rows,
             unit,
-            split_sha256,
             held_out: None,
             path: path.into(),
         };
@@ -253,7 +248,6 @@ impl Examples {
             classes: Vec::new(),
             cases,
             unit,
-            split_sha256: None,
             held_out: None,
             path: PathBuf::new(),
         }

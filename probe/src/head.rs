@@ -5,6 +5,7 @@ use std::path::Path;
 use cache::{CacheReader, counted};
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Cause, Error};
 use crate::evaluate::Task;
@@ -38,6 +39,9 @@ pub struct SavedHead {
 pub struct About {
     /// What it was trained on.
     pub origin: Origin,
+    /// All settings of the evaluation that trained it.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// The rules that it was trained by.
@@ -69,6 +73,7 @@ impl SavedHead {
         SavedHead {
             about: About {
                 origin: task.origin(),
+                settings: task.identity.of_training(task.reader),
                 classes: task.examples.classes.clone(),
                 is_single_label: matches!(task.examples.targets, Targets::Single(_)),
                 by_sigmoid,

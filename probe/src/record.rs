@@ -1,17 +1,15 @@
 //! Run records: what was evaluated, how, and what came out.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
+mod file;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::Error;
+pub use self::file::{Appended, Recorded, append, read};
 
-/// One evaluation: a line of `RUNS/PROBE.jsonl`. Keys that do not apply are absent.
+/// One result of an evaluation: a line of `RUNS/PROBE.jsonl`. Keys that do not apply are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The dataset's name.
@@ -41,6 +39,12 @@ pub struct RunRecord {
     /// Hash of the named split's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_sha256: Option<String>,
+    /// Hash of the samples with their patients, splits and labels.
+    #[serde(default)]
+    pub examples_sha256: String,
+    /// All settings of the evaluation, with every default filled in.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
     /// Examples fitted on, of the kind that `params.unit` names: slices or volumes.
     pub n_train: usize,
     /// Cases measured, of the kind that `params.measured_unit` names: slices, volumes or patients.
@@ -75,8 +79,18 @@ pub struct RunRecord {
     /// The most memory that the process has held, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
+    /// The number of this result, from 1, among those of its evaluation.
+    #[serde(default)]
+    pub result: usize,
+    /// Results of the evaluation, which are recorded together.
+    #[serde(default)]
+    pub results: usize,
     /// Equal for evaluations of equal settings on an equal cache.
     pub key: String,
+    /// [`EVALUATION_VERSION`](crate::evaluate::EVALUATION_VERSION) of the program; 0 for earlier ones,
+    /// which recorded none.
+    #[serde(default)]
+    pub evaluation_version: u32,
     /// Hash of the cache's `meta.json`.
     pub cache_sha256: String,
     /// Version of this program.
@@ -98,49 +112,14 @@ impl RunRecord {
     pub fn to_json(&self) -> String {
         serde_json::json!(self).to_string()
     }
-
-    /// Appends the record to `folder/PROBE.jsonl`, whole or not at all, and syncs it to disk.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Record`] if the file cannot be created or written.
-    pub fn append(&self, folder: &Path) -> Result<(), Error> {
-        let path = folder.join(format!("{}.jsonl", self.probe));
-        let line = self.to_json() + "\n";
-        let written = fs::create_dir_all(folder).and_then(|()| append(&path, line.as_bytes()));
-        written.map_err(|source| Error::Record { path, source })
-    }
-}
-
-/// The records of a probe in a folder, in their order; none if there is no such file. Lines that other
-/// versions wrote are left out.
-///
-/// # Errors
-///
-/// [`Error::Record`] if the file cannot be read.
-pub fn read(folder: &Path, probe: &str) -> Result<Vec<RunRecord>, Error> {
-    let path = folder.join(format!("{probe}.jsonl"));
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.map_err(|source| Error::Record { path, source })?,
-    };
-    let records = text.lines().map(serde_json::from_str::<RunRecord>);
-    Ok(records.filter_map(Result::ok).collect())
-}
-
-fn append(path: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    if file.write(line)? < line.len() {
-        return Err(io::ErrorKind::WriteZero.into());
-    }
-    file.sync_data()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::evaluate::EVALUATION_VERSION;
 
-    fn record() -> RunRecord {
+    pub(crate) fn record() -> RunRecord {
         RunRecord {
             dataset: "d".into(),
             model: "m".into(),
@@ -154,6 +133,8 @@ mod tests {
             split: "test".into(),
             split_name: None,
             split_sha256: None,
+            examples_sha256: "0".into(),
+            settings: Map::new(),
             n_train: 3,
             n_test: 2,
             per_patient: false,
@@ -167,51 +148,22 @@ mod tests {
             head: None,
             seconds: 0.1,
             peak_rss_bytes: None,
+            result: 1,
+            results: 1,
             key: "k".into(),
+            evaluation_version: EVALUATION_VERSION,
             cache_sha256: "0".into(),
             tool_version: "1".into(),
             time: now(),
         }
     }
 
-    fn record_at(time: &str) -> RunRecord {
-        RunRecord {
-            time: time.into(),
-            ..record()
-        }
-    }
-
     #[test]
-    fn records_are_appended_a_line_each() {
-        let folder = tempfile::tempdir().unwrap();
-        let runs = folder.path().join("new/runs");
-        record().append(&runs).unwrap();
-        record().append(&runs).unwrap();
-        let text = fs::read_to_string(runs.join("knn.jsonl")).unwrap();
-        assert_eq!(text.lines().count(), 2);
-        let value: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    fn keys_that_do_not_apply_are_absent() {
+        let value: Value = serde_json::from_str(&record().to_json()).unwrap();
         assert_eq!(value["metrics"]["accuracy"], 0.5);
         assert!(value.get("peak_rss_bytes").is_none());
         assert!(value.get("split_name").is_none());
-        fs::write(
-            runs.join("knn.jsonl"),
-            text + "{\"of\": \"another version\"}\n",
-        )
-        .unwrap();
-        let found = read(&runs, "knn").unwrap();
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].to_json(), record_at(&found[0].time).to_json());
-        assert!(read(&runs, "linear").unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let text = record().append(file.path()).unwrap_err().to_string();
-        assert!(
-            text.contains("knn.jsonl`: cannot write a run record"),
-            "{text}"
-        );
     }
 
     #[test]

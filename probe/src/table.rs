@@ -7,7 +7,7 @@ use cache::text::printable;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::{Map, Value};
 
-use crate::evaluate::Comparison;
+use crate::evaluate::{Comparison, flatten, short};
 use crate::record::RunRecord;
 
 /// Columns of a table, each with the measures out of which it shows the first that a record has.
@@ -198,12 +198,13 @@ pub fn per_class(records: &[RunRecord]) -> Option<String> {
     Some(render(header, rows, 1))
 }
 
-/// One row per pair of backbones.
+/// One row per pair of backbones, with the settings in which pairs of a probe differ.
 pub fn comparisons(found: &[Comparison]) -> String {
     let header = [
         "dataset",
         "probe",
         "protocol",
+        "setting",
         "first",
         "second",
         "cases",
@@ -226,22 +227,56 @@ pub fn comparisons(found: &[Comparison]) -> String {
             1 => of.p_delong.values().next().and_then(Value::as_f64),
             _ => None,
         };
+        let [auroc, other] = [0, 1].map(|i| with_recorded(of, i));
         vec![
             of.dataset.clone(),
             of.probe.clone(),
             of.protocol.clone(),
+            setting_of_both(of, found),
             first,
             second,
             of.cases.to_string(),
-            decimals(of.auroc_macro[0], 4),
-            decimals(of.auroc_macro[1], 4),
+            auroc,
+            other,
             difference,
             p_value(of.p_bootstrap),
             p_value(delong),
             p_value(of.p_mcnemar),
         ]
     });
-    render(header.map(String::from).to_vec(), rows, 5)
+    render(header.map(String::from).to_vec(), rows, 6)
+}
+
+/// The macro AUROC over defined classes, and the recorded one where the protocol makes it another.
+fn with_recorded(of: &Comparison, which: usize) -> String {
+    let [found, recorded] =
+        [of.auroc_macro, of.recorded_auroc_macro].map(|both| decimals(both[which], 4));
+    match found == recorded {
+        true => found,
+        false => format!("{found} (recorded {recorded})"),
+    }
+}
+
+/// The setting of both, or each one's, and other settings in which comparisons by the probe differ.
+fn setting_of_both(of: &Comparison, all: &[Comparison]) -> String {
+    let [[_, first], [_, second]] = [&of.first, &of.second];
+    let both = match first == second {
+        true => first.clone(),
+        false => format!("{first} / {second}"),
+    };
+    let flat = |of: &Comparison| {
+        let mut flat = Map::new();
+        flatten("", &of.settings, &mut flat);
+        flat
+    };
+    let own = flat(of);
+    let alike = all.iter().filter(|other| other.probe == of.probe);
+    let others: Vec<Map<String, Value>> = alike.map(flat).collect();
+    let differing = own.iter().filter(|(name, value)| {
+        *name != "protocol" && others.iter().any(|other| other.get(*name) != Some(value))
+    });
+    let differing = differing.map(|(name, value)| format!(" {name}={}", short(value)));
+    both + &differing.collect::<String>()
 }
 
 fn p_value(p: Option<f64>) -> String {

@@ -1,5 +1,6 @@
 //! `probe compare`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -8,8 +9,8 @@ use cache::text::printable;
 use clap::Args;
 
 use super::settings::ConfidenceArgs;
-use super::{Format, Outcome};
-use crate::evaluate::{Comparison, compare, pairs};
+use super::{Format, Outcome, listed, unknown};
+use crate::evaluate::{Comparison, Pair, Pairs, compare};
 use crate::record::{self, RunRecord};
 use crate::table;
 
@@ -42,21 +43,19 @@ impl Compare {
         let Some(confidence) = self.confidence.confidence() else {
             bail!("`--bootstrap 0`: expected at least 1 draw\nhint: leave it out for 1000");
         };
-        let mut records = Vec::new();
-        for probe in PROBES
-            .iter()
-            .filter(|&&probe| is_wanted(self.probe.as_ref(), probe))
-        {
-            records.extend(record::read(&self.runs, probe)?);
-        }
-        records.retain(|record| is_wanted(self.dataset.as_ref(), &record.dataset));
+        let records = self.records(messages)?;
         let has_model = |record: &RunRecord| is_wanted(self.model.as_ref(), &record.model);
+        let Pairs { pairs, left_out } = Pairs::of(&records, &self.runs);
+        for reason in left_out {
+            writeln!(messages, "not compared: {reason}")?;
+        }
         let (mut found, mut outcome) = (Vec::new(), Outcome::Done);
-        for (first, second) in pairs(&records) {
+        for pair in pairs {
+            let Pair { first, second } = pair;
             if !has_model(first) && !has_model(second) {
                 continue;
             }
-            match compare(&self.runs, first, second, &confidence) {
+            match compare(&self.runs, pair, &confidence) {
                 Ok(comparison) => found.push(comparison),
                 Err(error) => {
                     let (dataset, probe) = (&first.dataset, &first.probe);
@@ -69,12 +68,49 @@ impl Compare {
         }
         if found.is_empty() {
             bail!(
-                "`{}`: no scores of two backbones by the same probe on the same dataset\nhint: run `probe knn` or `probe linear` on caches of several backbones first",
+                "`{}`: no scores of two backbones by the same probe with the same settings on the same data\nhint: run `probe knn` or `probe linear` on caches of several backbones first",
                 self.runs.display()
             );
         }
         self.print(&found, out)?;
         Ok(outcome)
+    }
+
+    /// The records that are asked for.
+    fn records(&self, messages: &mut impl Write) -> Result<Vec<RunRecord>> {
+        let mut records = Vec::new();
+        for probe in PROBES {
+            let recorded = record::read(&self.runs, probe)?;
+            for complaint in recorded.complaints() {
+                writeln!(messages, "warning: {complaint}")?;
+            }
+            records.extend(recorded.latest());
+        }
+        let of = |name: fn(&RunRecord) -> &str| records.iter().map(name).collect::<BTreeSet<_>>();
+        let (datasets, models) = (of(|record| &record.dataset), of(|record| &record.model));
+        let wanted = [
+            ("probe", &self.probe, BTreeSet::from(PROBES)),
+            ("dataset", &self.dataset, datasets),
+            ("model", &self.model, models),
+        ];
+        for (what, word, known) in wanted {
+            let unknown = word
+                .as_ref()
+                .and_then(|word| unknown(what, word, known.iter().copied()));
+            if let Some(unknown) = unknown.filter(|_| what == "probe" || !records.is_empty()) {
+                let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+                let runs = self.runs.display();
+                bail!(
+                    "`{runs}`: found {unknown}\nhint: there is {}",
+                    listed(&known)
+                );
+            }
+        }
+        records.retain(|record| {
+            is_wanted(self.probe.as_ref(), &record.probe)
+                && is_wanted(self.dataset.as_ref(), &record.dataset)
+        });
+        Ok(records)
     }
 
     fn print(&self, found: &[Comparison], out: &mut impl Write) -> Result<()> {

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output};
 use crate::evaluate::{self, Evaluated, Probe, Settings};
-use crate::record::{self, RunRecord};
+use crate::record::{self, Appended, Recorded, RunRecord};
 use crate::{Error, table};
 
 /// Between lines of progress where no bar is drawn.
@@ -27,7 +27,7 @@ enum Found<K> {
 
 /// What came out of an evaluation.
 pub(super) trait Keep: Send {
-    /// Writes what is beside the record, then the record; `number` tells results of one key apart.
+    /// Writes what is beside the record, and gives the record; `number` tells results of one key apart.
     fn keep(self, runs: &Path, number: usize) -> Result<RunRecord, Error>;
 }
 
@@ -62,10 +62,10 @@ where
         let pool = pool.build().context("cannot start the threads")?;
         let caches = self.caches.find()?;
         let per_class = self.output.per_class || caches.len() == 1;
-        let known = match self.output.force {
-            true => Vec::new(),
-            false => record::read(&self.output.runs, self.probe)?,
-        };
+        let known = record::read(&self.output.runs, self.probe)?;
+        for complaint in known.complaints() {
+            writeln!(messages, "warning: {complaint}")?;
+        }
         let bar = bar(caches.len());
         let (mut all, mut classes) = (Vec::new(), Vec::new());
         let mut outcome = Outcome::Done;
@@ -104,7 +104,7 @@ where
     fn cache(
         &self,
         path: &Path,
-        known: &[RunRecord],
+        known: &Recorded,
         pool: &rayon::ThreadPool,
         bar: &ProgressBar,
     ) -> Result<Vec<Found<K>>, Error> {
@@ -114,11 +114,11 @@ where
         };
         let reader = CacheReader::open(path)?;
         let found = self.settings.iter().map(|settings| {
-            let key = (self.key)(&reader, settings)?;
-            let before: Vec<_> = known.iter().filter(|r| r.key == key).cloned().collect();
-            Ok(match before.is_empty() {
-                true => Found::New(pool.install(|| (self.evaluate)(&reader, settings, &progress))?),
-                false => Found::Known(before),
+            let key = pool.install(|| (self.key)(&reader, settings))?;
+            let known = known.of(&key).filter(|_| !self.output.force);
+            Ok(match known {
+                Some(records) => Found::Known(records.to_vec()),
+                None => Found::New(pool.install(|| (self.evaluate)(&reader, settings, &progress))?),
             })
         });
         found.collect()
@@ -136,17 +136,17 @@ where
         for (found, settings) in found.into_iter().zip(&self.settings) {
             let what = format!("{} {}", self.probe, settings.protocol.name());
             let first = records.len();
+            let found = match found {
+                Found::Known(before) => Appended::Known(before),
+                Found::New(evaluated) => self.keep(evaluated)?,
+            };
             match found {
-                Found::Known(before) => {
+                Appended::Known(before) => {
                     let hint = "is recorded already; --force evaluates it again";
                     writeln!(messages, "`{path}`: {what} {hint}")?;
                     records.extend(before);
                 }
-                Found::New(evaluated) => {
-                    for (number, evaluated) in evaluated.into_iter().enumerate() {
-                        records.push(evaluated.keep(&self.output.runs, number)?);
-                    }
-                }
+                Appended::New(new) => records.extend(new),
             }
             let warnings = records[first..].iter().flat_map(|record| &record.warnings);
             for warning in warnings.collect::<BTreeSet<_>>() {
@@ -155,6 +155,15 @@ where
             }
         }
         Ok(records)
+    }
+
+    /// Writes what came out of an evaluation, its records last and together.
+    fn keep(&self, evaluated: Vec<K>) -> Result<Appended, Error> {
+        let runs = &self.output.runs;
+        let numbered = evaluated.into_iter().enumerate();
+        let records = numbered.map(|(number, evaluated)| evaluated.keep(runs, number));
+        let records = records.collect::<Result<_, _>>()?;
+        record::append(runs, self.probe, records, self.output.force)
     }
 }
 
@@ -177,7 +186,6 @@ impl Keep for Evaluated {
                 record.head = Some(file);
             }
         }
-        record.append(runs)?;
         Ok(record)
     }
 }
@@ -217,7 +225,7 @@ pub(super) fn evaluate(
         output,
         probe: probe.name(),
         settings,
-        key: &|reader, settings| settings.key(reader, probe),
+        key: &|reader, settings| Ok(settings.of_probe(reader, probe)?.key),
         evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
             evaluate::evaluate(reader, probe, settings)
         },

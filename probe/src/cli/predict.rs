@@ -11,7 +11,7 @@ use super::over::{Job, Progress};
 use super::settings::ConfidenceArgs;
 use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, Settings};
-use crate::examples::Pool;
+use crate::examples::{Pool, Unit};
 use crate::head::SavedHead;
 use crate::origin::{Mismatch, Origin, Part};
 use crate::protocol::Protocol;
@@ -80,7 +80,7 @@ impl Predict {
             settings: vec![self.settings(&head)],
             key: &|reader, settings| {
                 let (settings, part) = self.of_cache(reader, settings, origin);
-                settings.key(reader, &(&head, part))
+                Ok(settings.of_head(reader, (&head, &self.head), part)?.key)
             },
             evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
                 let (settings, part) = self.of_cache(reader, settings, origin);
@@ -113,7 +113,7 @@ impl Predict {
             key: &|reader, settings| match folder_of(reader) {
                 folder if folder.is_dir() => {
                     let (settings, part) = self.of_cache(reader, settings, origin);
-                    segment::apply_key(reader, &self.head, &settings, part, &folder)
+                    Ok(segment::of_decoder(reader, &self.head, &settings, part, &folder)?.key)
                 }
                 // No record has it: label maps that are gone are made again.
                 _ => Ok(String::new()),
@@ -177,7 +177,7 @@ impl Predict {
     fn rules(&self, protocol: Protocol) -> Settings {
         Settings {
             protocol,
-            unit: None,
+            unit: Some(Unit::Slice),
             pool: Pool::Mean,
             split_name: self.split.clone(),
             fit: Vec::new(),

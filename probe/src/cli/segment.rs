@@ -88,7 +88,7 @@ impl Segment {
             output: &self.output,
             probe: "segment",
             settings: self.rules.settings(Split::Test, &[], VAL_SHARE),
-            key: &|reader, settings| settings.key(reader, &options),
+            key: &|reader, settings| Ok(options.identity(reader, settings)?.key),
             evaluate: |reader: &CacheReader, settings: &Settings, progress: &Progress<'_>| {
                 let keeping = Keeping {
                     runs: &self.output.runs,
@@ -136,7 +136,6 @@ impl Keep for Evaluated {
         for (picture, pixels) in &self.pictures {
             segment::write_picture(pixels, &runs.join(format!("overlays/{name}/{picture}.png")))?;
         }
-        record.append(runs)?;
         Ok(self.record)
     }
 }

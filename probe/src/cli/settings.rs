@@ -222,7 +222,7 @@ impl RulesArgs {
     fn of(&self, protocol: Protocol, eval: Split, fit: Vec<Split>) -> Settings {
         Settings {
             protocol,
-            unit: None,
+            unit: Some(Unit::Slice),
             pool: Pool::Mean,
             split_name: self.split.clone(),
             fit,

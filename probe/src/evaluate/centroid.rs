@@ -1,12 +1,13 @@
 //! The nearest centroid.
 
+use serde::Serialize;
 use serde_json::{Map, json};
 
 use super::{Features, Fitted, Task};
 use crate::probes::centroid;
 
 /// How the nearest centroid is evaluated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct CentroidOptions {
     /// Which tokens are averaged.
     pub features: Features,

@@ -1,11 +1,11 @@
 //! Whether two backbones differ on the same cases.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, json};
 
+use super::Pair;
 use crate::Error;
 use crate::examples::Case;
 use crate::metrics::bootstrap::Bootstrap;
@@ -16,7 +16,11 @@ use crate::metrics::measures::{Confidence, Scored};
 use crate::metrics::ranked::{auroc, mean_of_all, per_class};
 use crate::metrics::scored::Weights;
 use crate::predictions::Predictions;
+use crate::protocol::Protocol;
 use crate::record::RunRecord;
+
+/// Difference up to which a figure is the recorded one.
+const SAME: f64 = 1e-9;
 
 /// Two backbones on the same cases. Keys that do not apply are `null`.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +31,8 @@ pub struct Comparison {
     pub probe: String,
     /// The rules.
     pub protocol: String,
+    /// The settings of both, with every default filled in.
+    pub settings: Map<String, serde_json::Value>,
     /// Backbone and size of the first, with its setting.
     pub first: [String; 2],
     /// The same of the second.
@@ -35,6 +41,8 @@ pub struct Comparison {
     pub cases: usize,
     /// Macro AUROC of the first and of the second, over the classes for which it is defined.
     pub auroc_macro: [Option<f64>; 2],
+    /// Macro AUROC as it is recorded, by the rules of the protocol.
+    pub recorded_auroc_macro: [Option<f64>; 2],
     /// The first less the second.
     pub difference: Option<f64>,
     /// `[low, high]` of the difference, by a bootstrap of patients.
@@ -49,56 +57,19 @@ pub struct Comparison {
     pub p_mcnemar: Option<f64>,
 }
 
-/// Pairs of records of the same evaluation on different backbones, by name; of a backbone the latest
-/// record counts, and of several settings the one that was chosen.
-pub fn pairs(records: &[RunRecord]) -> Vec<(&RunRecord, &RunRecord)> {
-    let mut groups: BTreeMap<String, BTreeMap<(&str, u32), &RunRecord>> = BTreeMap::new();
-    let compared = records.iter().filter(|record| record.predictions.is_some());
-    for record in compared.filter(|record| record.chosen != Some(false)) {
-        let setting = match record.chosen {
-            Some(_) => "chosen",
-            None => record.setting.as_str(),
-        };
-        let group = format!(
-            "{} {} {} {:?} {} {:?} {} {setting}",
-            record.dataset,
-            record.probe,
-            record.protocol,
-            record.control,
-            record.split,
-            record.split_name,
-            record.per_patient,
-        );
-        let backbone = (record.model.as_str(), record.image_size);
-        groups.entry(group).or_default().insert(backbone, record);
-    }
-    let mut pairs = Vec::new();
-    for group in groups.values() {
-        let all: Vec<&RunRecord> = group.values().copied().collect();
-        for (i, &first) in all.iter().enumerate() {
-            pairs.extend(all[i + 1..].iter().map(|&second| (first, second)));
-        }
-    }
-    pairs
-}
-
 /// Compares two records of a folder by their scores.
 ///
 /// # Errors
 ///
-/// [`Error::Input`] if a file of scores cannot be read, [`Error::UnlikeCases`] if they are of
-/// different cases or labels, [`Error::Level`] and [`Error::Draws`].
+/// [`Error::Input`] if a file of scores cannot be read, [`Error::OtherScores`] if it is not that of the
+/// record, [`Error::UnlikeCases`] if they are of different cases or labels, [`Error::Level`] and
+/// [`Error::Draws`].
 pub fn compare(
     runs: &Path,
-    first: &RunRecord,
-    second: &RunRecord,
+    Pair { first, second }: Pair<'_>,
     confidence: &Confidence,
 ) -> Result<Comparison, Error> {
-    let read = |record: &RunRecord| {
-        let file = runs.join(record.predictions.as_deref().unwrap_or_default());
-        Predictions::read(&file)
-    };
-    let ((a, names), (b, other_names)) = (read(first)?, read(second)?);
+    let ((a, names), (b, other_names)) = (read(runs, first)?, read(runs, second)?);
     let b = b.in_order_of(&a.cases)?;
     if names != other_names || a.targets != b.targets {
         return Err(Error::UnlikeCases);
@@ -118,10 +89,12 @@ pub fn compare(
         dataset: first.dataset.clone(),
         probe: first.probe.clone(),
         protocol: first.protocol.clone(),
+        settings: first.settings.clone(),
         first: label(first),
         second: label(second),
         cases: a.cases.len(),
         auroc_macro: [0, 1].map(|i| scored[i].auroc_macro(None)),
+        recorded_auroc_macro: [first, second].map(recorded),
         difference: bootstrap.as_ref().map(|found| found.difference),
         ci: bootstrap.as_ref().and_then(|found| {
             let interval = found.sampled.interval?;
@@ -137,6 +110,29 @@ pub fn compare(
             false => None,
         },
     })
+}
+
+/// The scores of a record, and the classes' names.
+fn read(runs: &Path, record: &RunRecord) -> Result<(Predictions, Vec<String>), Error> {
+    let file = runs.join(record.predictions.as_deref().unwrap_or_default());
+    let (predictions, names) = Predictions::read(&file)?;
+    let protocol: Option<Protocol> = serde_json::from_value(json!(record.protocol)).ok();
+    let undefined = protocol.and_then(Protocol::undefined_auroc);
+    let found = Scored::new(&predictions)?.auroc_macro(undefined);
+    match (found, recorded(record)) {
+        (Some(found), Some(recorded)) if (found - recorded).abs() > SAME => {
+            Err(Error::OtherScores {
+                path: file,
+                found,
+                recorded,
+            })
+        }
+        _ => Ok((predictions, names)),
+    }
+}
+
+fn recorded(record: &RunRecord) -> Option<f64> {
+    record.metrics.get("auroc_macro")?.as_f64()
 }
 
 struct Tested<'a> {

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluated, Parts, Probe, Settings, Task, chosen, permuted};
+use super::{Evaluated, Identity, Parts, Probe, Settings, Task, chosen, permuted};
 use crate::Error;
 use crate::control::Control;
 use crate::examples::Examples;
@@ -17,7 +17,7 @@ use crate::random;
 use crate::study::draws_patients;
 
 /// How few examples, and how often.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FewShot {
     /// Numbers of shots; `None` for all examples.
     pub shots: Vec<Option<usize>>,
@@ -56,14 +56,23 @@ pub fn few_shot(
     few: &FewShot,
 ) -> Result<Vec<Evaluated>, Error> {
     let mut examples = settings.examples(reader, probe)?;
-    let key = settings.key(reader, &(probe, few))?;
+    let identity = settings.of_few_shot(reader, probe, few)?;
     let mut all = Vec::new();
     for &shots in &few.shots {
         let start = Instant::now();
         let drawn = |settings: &Settings, examples: &Examples| -> Result<Evaluated, Error> {
             let repeats = 0..repeats(settings, few, shots) as u64;
-            let draws = repeats
-                .map(|repeat| draw(reader, probe, settings, examples, (shots, few.draw), repeat));
+            let draws = repeats.map(|repeat| {
+                draw(
+                    reader,
+                    probe,
+                    settings,
+                    &identity,
+                    examples,
+                    (shots, few.draw),
+                    repeat,
+                )
+            });
             Ok(together(draws.collect::<Result<_, Error>>()?, shots, probe))
         };
         let mut evaluated = match settings.control {
@@ -78,7 +87,9 @@ pub fn few_shot(
             let params = &mut evaluated.record.params;
             params.insert("draw_of".into(), json!(few.draw));
         }
-        evaluated.record.key.clone_from(&key);
+        if let Some(head) = &mut evaluated.head {
+            head.about.settings.insert("shots".into(), json!(shots));
+        }
         evaluated.record.seconds = start.elapsed().as_secs_f64();
         all.push(evaluated);
     }
@@ -96,6 +107,7 @@ fn draw(
     reader: &CacheReader,
     probe: &Probe,
     settings: &Settings,
+    identity: &Identity,
     examples: &Examples,
     (shots, of): (Option<usize>, Draw),
     repeat: u64,
@@ -136,6 +148,7 @@ fn draw(
     let task = Task {
         reader,
         settings: &settings,
+        identity,
         examples,
         parts,
     };

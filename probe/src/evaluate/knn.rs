@@ -2,6 +2,7 @@
 
 use cache::Split;
 use ndarray::{Array2, ArrayView2, s};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
@@ -16,13 +17,13 @@ use crate::probes::search::{Index, Neighbours};
 use crate::targets::Targets;
 
 /// DINOv2's vote.
-const SOFTMAX: Vote = Vote::Softmax { temperature: 0.07 };
+pub(super) const SOFTMAX: Vote = Vote::Softmax { temperature: 0.07 };
 
 /// Queries on which the recall of an approximate search is measured, at most.
 const MEASURED: usize = 1000;
 
 /// How a nearest-neighbour probe is evaluated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct KnnOptions {
     /// Numbers of neighbours, each at least 1, all answered from one search; `None` for those of the
     /// protocol that there are enough training examples for.
@@ -42,7 +43,8 @@ pub struct KnnOptions {
 }
 
 /// How neighbours are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum IndexKind {
     /// All of them, by exhaustive search.
     Exact,
@@ -51,13 +53,16 @@ pub enum IndexKind {
 }
 
 /// Which tokens of a block are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Features {
     /// The CLS token.
     Cls,
     /// The mean of the patch tokens.
+    #[serde(rename = "mean-patch")]
     Mean,
     /// Both, one after the other.
+    #[serde(rename = "cls+mean-patch")]
     Both,
 }
 

@@ -2,6 +2,7 @@
 
 use cache::Split;
 use ndarray::Array2;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
@@ -15,7 +16,7 @@ use crate::probes::linear::{
 };
 
 /// How linear heads are trained and chosen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LinearOptions {
     /// Learning rates of the grid.
     pub learning_rates: Vec<f32>,

@@ -3,6 +3,7 @@
 use cache::Split;
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView2};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::fitted::best;
@@ -14,7 +15,7 @@ use crate::probes::linear::logits;
 use crate::probes::logreg::{self, Data, Fit, Solver};
 
 /// How logistic regression is fitted and chosen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LogregOptions {
     /// Inverses of the penalty's strength; the best on `val` is taken.
     pub cs: Vec<f64>,

@@ -7,9 +7,11 @@ mod centroid;
 mod compare;
 mod few_shot;
 mod fitted;
+mod identity;
 mod knn;
 mod linear;
 mod logreg;
+mod pairs;
 mod parts;
 mod permuted;
 mod predict;
@@ -19,17 +21,22 @@ use std::time::Instant;
 
 use cache::{CacheReader, Split};
 use ndarray::{Array2, ArrayView2};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::centroid::CentroidOptions;
-pub use self::compare::{Comparison, compare, pairs};
+pub use self::compare::{Comparison, compare};
 pub use self::few_shot::{Draw, FewShot, few_shot};
 pub(crate) use self::few_shot::{equidistant, spread};
 use self::fitted::chosen;
 pub(crate) use self::fitted::{Choice, Fitted};
+pub(crate) use self::identity::hash;
+pub use self::identity::{EVALUATION_VERSION, Identity};
 pub use self::knn::{Features, IndexKind, KnnOptions};
 pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
+pub use self::pairs::{Pair, Pairs};
+pub(crate) use self::pairs::{flatten, short};
 pub(crate) use self::parts::Parts;
 use self::permuted::permuted;
 pub use self::predict::predict;
@@ -50,7 +57,8 @@ use crate::targets::Targets;
 pub const VAL_SHARE: f64 = 0.2;
 
 /// A kind of probe with its own options.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "probe", rename_all = "kebab-case")]
 pub enum Probe {
     /// Nearest neighbours.
     Knn(KnnOptions),
@@ -63,7 +71,7 @@ pub enum Probe {
 }
 
 /// What all probes have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Settings {
     /// The rules.
     pub protocol: Protocol,
@@ -107,6 +115,7 @@ pub struct Evaluated {
 pub(crate) struct Task<'a> {
     pub(crate) reader: &'a CacheReader,
     pub(crate) settings: &'a Settings,
+    pub(crate) identity: &'a Identity,
     pub(crate) examples: &'a Examples,
     pub(crate) parts: Parts,
 }
@@ -187,21 +196,6 @@ impl Settings {
             ..self.clone()
         }
     }
-
-    /// What tells a run from others: the same key, the same result.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cache`] if the named split cannot be read.
-    pub fn key(&self, reader: &CacheReader, what: &impl std::fmt::Debug) -> Result<String, Error> {
-        let split = match &self.split_name {
-            Some(name) => reader.named_split(name)?.sha256,
-            None => String::new(),
-        };
-        let version = env!("CARGO_PKG_VERSION");
-        let all = format!("{version} {} {split} {self:?} {what:?}", reader.sha256());
-        Ok(cache::sha256_bytes(all.as_bytes())[..16].into())
-    }
 }
 
 /// Evaluates a probe on a cache: a result per setting that it reports, in their order; with shuffled
@@ -217,6 +211,7 @@ pub fn evaluate(
     settings: &Settings,
 ) -> Result<Vec<Evaluated>, Error> {
     let start = Instant::now();
+    let identity = settings.of_probe(reader, probe)?;
     let mut examples = settings.examples(reader, probe)?;
     let mut evaluated = match settings.control {
         Some(Control::ShuffledLabels { permutations }) => {
@@ -226,22 +221,20 @@ pub fn evaluate(
                 settings,
                 permutations,
                 |examples| {
-                    let (task, fitted) = whole(reader, probe, &bare, examples)?;
+                    let (task, fitted) = whole(reader, probe, &bare, &identity, examples)?;
                     task.evaluated(probe.name(), chosen(fitted), None)
                 },
             )?]
         }
         _ => {
-            let (task, fitted) = whole(reader, probe, settings, &examples)?;
+            let (task, fitted) = whole(reader, probe, settings, &identity, &examples)?;
             let confidence = settings.confidence.as_ref();
             let fitted = fitted.into_iter();
             let evaluated = fitted.map(|one| task.evaluated(probe.name(), one, confidence));
             evaluated.collect::<Result<_, Error>>()?
         }
     };
-    let key = settings.key(reader, probe)?;
     for evaluated in &mut evaluated {
-        evaluated.record.key.clone_from(&key);
         evaluated.record.seconds = start.elapsed().as_secs_f64();
     }
     Ok(evaluated)
@@ -252,11 +245,13 @@ fn whole<'a>(
     reader: &'a CacheReader,
     probe: &Probe,
     settings: &'a Settings,
+    identity: &'a Identity,
     examples: &'a Examples,
 ) -> Result<(Task<'a>, Vec<Fitted>), Error> {
     let task = Task {
         reader,
         settings,
+        identity,
         examples,
         parts: Parts::whole(examples, settings)?,
     };
@@ -277,7 +272,7 @@ impl Task<'_> {
         if !parts.val.is_empty() {
             seen.push(parts.chosen_on);
         }
-        let split_sha256 = self.examples.split_sha256.clone();
+        let split_sha256 = self.identity.split_sha256.clone();
         Origin::new(self.reader, self.settings, split_sha256, &seen)
     }
 
@@ -362,7 +357,6 @@ impl Task<'_> {
         let measures = self.measure(&predictions, &fitted, confidence)?;
         let mut params = fitted.params;
         params.insert("train".into(), join(&self.parts.fitted_on).into());
-        let split_sha256 = self.examples.split_sha256.clone();
         let record = RunRecord {
             probe: probe.into(),
             setting: fitted.setting,
@@ -374,7 +368,7 @@ impl Task<'_> {
             metrics: measures.values,
             ci: measures.ci,
             warnings: fitted.warnings,
-            ..blank(self.reader, self.settings, split_sha256)
+            ..blank(self.reader, self.settings, self.identity)
         };
         Ok(Evaluated {
             record,
@@ -407,11 +401,7 @@ fn with_examples(
 }
 
 /// A record of what is known before anything is fitted.
-pub(crate) fn blank(
-    reader: &CacheReader,
-    settings: &Settings,
-    split_sha256: Option<String>,
-) -> RunRecord {
+pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identity) -> RunRecord {
     let meta = reader.meta();
     RunRecord {
         dataset: meta.dataset.clone(),
@@ -425,7 +415,9 @@ pub(crate) fn blank(
         seed: settings.seed,
         split: settings.eval.name().into(),
         split_name: settings.split_name.clone(),
-        split_sha256,
+        split_sha256: identity.split_sha256.clone(),
+        examples_sha256: identity.examples_sha256.clone(),
+        settings: identity.settings.clone(),
         n_train: 0,
         n_test: 0,
         per_patient: settings.per_patient,
@@ -439,7 +431,10 @@ pub(crate) fn blank(
         head: None,
         seconds: 0.0,
         peak_rss_bytes: cache::peak_rss_bytes(),
-        key: String::new(),
+        result: 1,
+        results: 1,
+        key: identity.key.clone(),
+        evaluation_version: EVALUATION_VERSION,
         cache_sha256: reader.sha256().into(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         time: record::now(),

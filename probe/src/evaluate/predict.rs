@@ -32,6 +32,7 @@ pub fn predict(
     mismatch: Mismatch,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
+    let identity = settings.of_head(reader, (head, file), part)?;
     let about = &head.about;
     let mut warnings = about.origin.check(reader, mismatch)?;
     let selection = Selection {
@@ -81,8 +82,7 @@ pub fn predict(
         ci: measures.ci,
         warnings,
         seconds: start.elapsed().as_secs_f64(),
-        key: settings.key(reader, &(head, part))?,
-        ..blank(reader, settings, examples.split_sha256.clone())
+        ..blank(reader, settings, &identity)
     };
     if part == Part::All {
         record.split = "all".into();

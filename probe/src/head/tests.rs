@@ -23,6 +23,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
                 split_sha256: None,
                 seen: vec![Split::Train],
             },
+            settings: Map::new(),
             classes: classes.iter().map(|&class| class.to_owned()).collect(),
             protocol: Protocol::Strict,
             is_single_label: true,

@@ -1,5 +1,6 @@
 //! All measures of some predictions.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::bootstrap::{Bootstrap, Sampled, SampledClasses};
@@ -32,7 +33,7 @@ pub struct Thresholds {
 }
 
 /// How intervals are found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Confidence {
     /// Draws of the bootstrap.
     pub draws: usize,

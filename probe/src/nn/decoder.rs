@@ -8,11 +8,13 @@ use super::unet::{self, UNet};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
+use serde::Serialize;
 
 const MOMENTUM: f32 = 0.9;
 
 /// What a decoder computes from the tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A 1×1 convolution of one layer's tokens, resized bilinearly.
     Linear,

@@ -2,18 +2,21 @@
 
 use super::matrix::{across, vectorised};
 use rayon::prelude::*;
+use serde::Serialize;
 
 /// The label of pixels that count for nothing.
 pub const IGNORE: u16 = u16::MAX;
 
 /// What training minimises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Soft Dice (Milletari et al. 2016, in the form of MONAI's
     /// `DiceLoss(softmax=True, to_onehot_y=True)`): the mean over images and classes, background
     /// included, of 1 − (2 Σ p y + 10⁻⁵) / (Σ p + Σ y + 10⁻⁵).
     Dice,
     /// Its sum with cross-entropy, the mean over pixels (MONAI's `DiceCELoss`).
+    #[serde(rename = "dice-ce")]
     DiceCrossEntropy,
 }
 

@@ -10,6 +10,7 @@ use hnsw_rs::anndists::dist::Distance;
 use hnsw_rs::hnsw::Hnsw;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::kernel::{self, Dot};
 use super::search::{self, Neighbours, decode, encode};
@@ -18,7 +19,7 @@ use super::search::{self, Neighbours, decode, encode};
 const LAYERS: usize = 16;
 
 /// How a graph is built and searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct HnswOptions {
     /// Links of a row, twice as many in the lowest layer; from 2 to 256.
     pub m: usize,

@@ -1,6 +1,7 @@
 //! Votes of the nearest neighbours.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use serde::Serialize;
 
 use super::{CHUNK, search::Neighbours};
 
@@ -8,7 +9,8 @@ use super::{CHUNK, search::Neighbours};
 const SAME: f64 = 1e-6;
 
 /// How much a neighbour weighs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Vote {
     /// `exp(similarity / temperature)`, as in DINOv2's evaluation.
     Softmax {

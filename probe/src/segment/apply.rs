@@ -11,7 +11,7 @@ use super::predict::{Resolution, measure};
 use super::stream::Stream;
 use super::{Evaluated, SavedDecoder, label_maps, volumes};
 use crate::Error;
-use crate::evaluate::{Settings, blank};
+use crate::evaluate::{Identity, Settings, blank};
 use crate::metrics::measures::Measures;
 use crate::nn::Workspace;
 use crate::origin::{Mismatch, Part, cluster};
@@ -41,6 +41,7 @@ pub fn apply(
     folder: &Path,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
+    let identity = of_decoder(reader, file, settings, part, folder)?;
     let (about, meta) = (&saved.about, reader.meta());
     let mut warnings = about.origin.check(reader, mismatch)?;
     let decoder = saved.decoder().map_err(|source| Error::Input {
@@ -147,8 +148,7 @@ pub fn apply(
         ci: measures.ci,
         warnings,
         seconds: start.elapsed().as_secs_f64(),
-        key: apply_key(reader, file, settings, part, folder)?,
-        ..blank(reader, settings, cases.split_sha256.clone())
+        ..blank(reader, settings, &identity)
     };
     if part == Part::All {
         record.split = "all".into();
@@ -161,19 +161,25 @@ pub fn apply(
     })
 }
 
-/// What tells an application of a decoder, out of `file`, from others.
+/// Identity of the application of a decoder out of `file`, whose label maps go to `folder`.
 ///
 /// # Errors
 ///
-/// As [`Settings::key`], and [`Error::Cache`] if the file cannot be read.
-pub fn apply_key(
+/// [`Error::Cache`] if the cache, the named split or the file cannot be read.
+pub fn of_decoder(
     reader: &CacheReader,
     file: &Path,
     settings: &Settings,
     part: Part,
     folder: &Path,
-) -> Result<String, Error> {
-    settings.key(reader, &(cache::sha256_file(file)?, part, folder))
+) -> Result<Identity, Error> {
+    let what = [
+        ("probe".to_owned(), json!("predict")),
+        ("part".to_owned(), json!(part)),
+        ("label_maps".to_owned(), json!(folder)),
+    ];
+    let files = [cache::sha256_file(file)?];
+    settings.identity(reader, Map::from_iter(what), &files)
 }
 
 fn tokens(width: usize, [height, across]: [usize; 2], size: usize) -> String {

@@ -21,8 +21,6 @@ pub(super) struct Cases {
     pub(super) names: Vec<String>,
     /// The value of each class in label maps.
     pub(super) values: Vec<u16>,
-    /// sha256 of the named split's file, in hex.
-    pub(super) split_sha256: Option<String>,
     /// The value of pixels of which the masks say nothing.
     ignored: Option<u16>,
     /// What a reader must know of the masks' values.
@@ -120,11 +118,9 @@ impl Cases {
     }
 
     fn of(reader: &CacheReader, split: Option<&str>) -> Result<Cases, Error> {
-        let (slices, split_sha256) = match split {
-            Some(name) => reader
-                .slices_with_split(name)
-                .map(|(slices, of)| (slices, Some(of.sha256)))?,
-            None => (reader.slices()?, None),
+        let slices = match split {
+            Some(name) => reader.slices_with_split(name)?.0,
+            None => reader.slices()?,
         };
         let meta = reader.meta();
         let shards = (0..meta.shards.len()).into_par_iter();
@@ -144,7 +140,6 @@ impl Cases {
             masks: masks.into_iter().flatten().collect(),
             names: Vec::new(),
             values: Vec::new(),
-            split_sha256,
             ignored: meta.ignored_mask_value,
             warnings: Vec::new(),
             held_out: None,

@@ -25,9 +25,10 @@ use std::time::Instant;
 
 use cache::{CacheReader, Split, counted};
 use image::RgbImage;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub use self::apply::{apply, apply_key};
+pub use self::apply::{apply, of_decoder};
 use self::cases::Cases;
 pub use self::overlay::write_picture;
 use self::parts::Parts;
@@ -37,7 +38,7 @@ use self::stream::Stream;
 use self::train::{Phase, Trained, Training};
 pub use self::volumes::{Distances, Volume, write_volumes};
 use crate::Error;
-use crate::evaluate::{Settings, blank, spread};
+use crate::evaluate::{EVALUATION_VERSION, Identity, Settings, blank, hash, spread};
 use crate::hold_out::HeldOut;
 use crate::metrics::overlap::Confusion;
 use crate::nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
@@ -55,7 +56,7 @@ const SCAN: &str = "scan";
 const TRAINING: &str = "training";
 
 /// How decoders are trained.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Options {
     /// The kind of decoder.
     pub decoder: Kind,
@@ -82,6 +83,17 @@ impl Options {
     /// Whether something is chosen: a learning rate, or a number of epochs.
     fn scans(&self) -> bool {
         self.learning_rates.len() > 1 || self.patience.is_some()
+    }
+
+    /// Identity of an evaluation of decoders that are trained so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if the cache's slices or the named split cannot be read.
+    pub fn identity(&self, reader: &CacheReader, settings: &Settings) -> Result<Identity, Error> {
+        let mut options = Map::from_iter([("probe".to_owned(), json!("segment"))]);
+        options.extend(json!(self).as_object().cloned().unwrap_or_default());
+        settings.identity(reader, options, &[])
     }
 }
 
@@ -141,8 +153,8 @@ pub fn evaluate(
     keeping: &Keeping<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
     let task = Task::open(reader, options, settings)?;
-    let key = settings.key(reader, options)?;
-    let of_shots = |&shots: &Option<usize>| task.shots(shots, &key, keeping);
+    let identity = options.identity(reader, settings)?;
+    let of_shots = |&shots: &Option<usize>| task.shots(shots, &identity, keeping);
     options.shots.iter().map(of_shots).collect()
 }
 
@@ -208,7 +220,7 @@ impl<'a> Task<'a> {
     fn shots(
         &self,
         shots: Option<usize>,
-        key: &str,
+        identity: &Identity,
         keeping: &Keeping<'_>,
     ) -> Result<Evaluated, Error> {
         let repeats = match self.settings.protocol.one_draw() || shots.is_none() {
@@ -217,7 +229,12 @@ impl<'a> Task<'a> {
         };
         let mut draws: Vec<Evaluated> = Vec::new();
         for repeat in 0..repeats as u64 {
-            draws.push(self.draw(shots, self.settings.seed.wrapping_add(repeat), key, keeping)?);
+            draws.push(self.draw(
+                shots,
+                self.settings.seed.wrapping_add(repeat),
+                identity,
+                keeping,
+            )?);
         }
         let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
         let warnings: BTreeSet<String> = draws
@@ -240,7 +257,7 @@ impl<'a> Task<'a> {
         &self,
         shots: Option<usize>,
         seed: u64,
-        key: &str,
+        identity: &Identity,
         keeping: &Keeping<'_>,
     ) -> Result<Evaluated, Error> {
         let start = Instant::now();
@@ -248,7 +265,7 @@ impl<'a> Task<'a> {
         let parts = self.parts(shots, seed)?;
         let mut warnings = self.check(&parts, &test, shots.is_some())?;
         warnings.extend(self.cases.warnings.iter().cloned());
-        let (saved, file) = self.trained(&parts, shots, seed, keeping)?;
+        let (saved, file) = self.trained(&parts, shots, seed, identity, keeping)?;
         let decoder = saved.decoder().map_err(|source| Error::Input {
             path: keeping.runs.join(&file),
             source,
@@ -308,8 +325,7 @@ impl<'a> Task<'a> {
             warnings,
             head: Some(file),
             seconds: start.elapsed().as_secs_f64(),
-            key: key.into(),
-            ..blank(self.reader, self.settings, self.cases.split_sha256.clone())
+            ..blank(self.reader, self.settings, identity)
         };
         Ok(Evaluated {
             record,
@@ -409,6 +425,7 @@ impl<'a> Task<'a> {
         parts: &Parts,
         shots: Option<usize>,
         seed: u64,
+        identity: &Identity,
         keeping: &Keeping<'_>,
     ) -> Result<(SavedDecoder, String), Error> {
         let key = self.training_key(parts, seed);
@@ -461,7 +478,7 @@ impl<'a> Task<'a> {
             }
         };
         let seen = [&parts.fitted_on[..], &[Split::Train, parts.chosen_on]].concat();
-        let split_sha256 = self.cases.split_sha256.clone();
+        let split_sha256 = identity.split_sha256.clone();
         let origin = Origin::new(self.reader, self.settings, split_sha256, &seen);
         let saved = SavedDecoder::of(origin, &self.cases, &decoder, shots, self.layer_norm);
         saved.write(&path)?;
@@ -497,13 +514,12 @@ impl<'a> Task<'a> {
             ..self.options.clone()
         };
         let rows = (&parts.scan, &parts.choose, &parts.fit);
-        let cache = self.reader.sha256();
-        let all = format!(
-            "{} {cache} {options:?} {} {seed} {rows:?}",
-            env!("CARGO_PKG_VERSION"),
-            self.layer_norm
+        let all = (
+            (EVALUATION_VERSION, self.reader.sha256()),
+            (options, self.layer_norm),
+            (seed, rows),
         );
-        cache::sha256_bytes(all.as_bytes())[..16].into()
+        hash(&all)[..16].into()
     }
 }
 

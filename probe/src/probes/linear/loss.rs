@@ -1,6 +1,7 @@
 //! The losses that heads are trained with, and their gradients.
 
 use ndarray::ArrayViewMut2;
+use serde::Serialize;
 
 use crate::targets::Targets;
 
@@ -16,7 +17,8 @@ pub enum Loss {
 }
 
 /// How the losses of examples and classes become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reduction {
     /// The mean over both.
     Mean,

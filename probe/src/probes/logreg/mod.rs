@@ -22,6 +22,7 @@ mod task;
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use self::objective::Objective;
 use self::span::Span;
@@ -41,7 +42,8 @@ pub struct Data<'a> {
 }
 
 /// Who minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Solver {
     /// L-BFGS in coordinates in which the curvature is that of a ball, warm-started along the path,
     /// and Newton's method in f64 where that does not reach the minimum.

@@ -1,0 +1,202 @@
+//! Identity of an evaluation: everything that its result depends on.
+
+use std::path::Path;
+
+use cache::{CacheReader, SliceMeta, Task};
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::knn::SOFTMAX;
+use super::{FewShot, Probe, Settings};
+use crate::Error;
+use crate::examples::Unit;
+use crate::head::SavedHead;
+use crate::origin::Part;
+use crate::protocol::Protocol;
+
+/// Version of what evaluations compute: records of another version are not current. Raise it when
+/// equal settings on an equal cache give other results; `tests/versions.rs` fails until that is done.
+pub const EVALUATION_VERSION: u32 = 2;
+
+/// Rows of a cache that are hashed together.
+const ROWS: usize = 1 << 14;
+
+/// Identity of an evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// Settings, with the defaults of the protocol, of the task and of the labels filled in. Those of
+    /// two backbones are equal where nothing but the backbone differs.
+    pub settings: Map<String, Value>,
+    /// Hash of the samples with their patients, splits and labels: equal for caches of the same data by
+    /// different backbones.
+    pub examples_sha256: String,
+    /// Hash of the named split's file.
+    pub split_sha256: Option<String>,
+    /// Equal for evaluations that give the same result.
+    pub key: String,
+}
+
+impl Settings {
+    /// Identity of an evaluation of a probe that is fitted on whole splits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if the cache's slices or the named split cannot be read.
+    pub fn of_probe(&self, reader: &CacheReader, probe: &Probe) -> Result<Identity, Error> {
+        let options = probe.resolved(self.protocol, reader.meta().task);
+        self.identity(reader, options, &[])
+    }
+
+    /// Identity of an evaluation of a probe that is fitted on few examples.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_probe`](Self::of_probe).
+    pub fn of_few_shot(
+        &self,
+        reader: &CacheReader,
+        probe: &Probe,
+        few: &FewShot,
+    ) -> Result<Identity, Error> {
+        let mut options = probe.resolved(self.protocol, reader.meta().task);
+        options.insert("few_shot".into(), json!(few));
+        self.identity(reader, options, &[])
+    }
+
+    /// Identity of the application of a head out of `file` to a part of the examples. The head
+    /// is known by the settings of its training where these are recorded in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_probe`](Self::of_probe), and [`Error::Cache`] if the file cannot be read.
+    pub fn of_head(
+        &self,
+        reader: &CacheReader,
+        (head, file): (&SavedHead, &Path),
+        part: Part,
+    ) -> Result<Identity, Error> {
+        let sha256 = cache::sha256_file(file)?;
+        let settings = &head.about.settings;
+        let head = match settings.is_empty() {
+            true => json!(sha256),
+            false => json!(settings),
+        };
+        let what = json!({"probe": "predict", "head": head, "part": part});
+        self.identity(reader, object(what), &[sha256])
+    }
+
+    /// Identity of an evaluation by these settings and `options`; `files` are the hashes of files that
+    /// it reads besides the cache.
+    pub(crate) fn identity(
+        &self,
+        reader: &CacheReader,
+        options: Map<String, Value>,
+        files: &[String],
+    ) -> Result<Identity, Error> {
+        let (slices, split_sha256) = match &self.split_name {
+            Some(name) => {
+                let (slices, split) = reader.slices_with_split(name)?;
+                (slices, Some(split.sha256))
+            }
+            None => (reader.slices()?, None),
+        };
+        let meta = reader.meta();
+        let known = Settings {
+            unit: Some(self.unit.unwrap_or_else(|| Unit::of(&slices))),
+            ..self.clone()
+        };
+        let mut settings = options;
+        settings.extend(object(json!(known)));
+        settings.insert("recipe".into(), recipe(&meta.preprocess));
+        let labels = (meta.task, &meta.classes, &meta.mask_classes);
+        let examples_sha256 = hash(&(labels, hash_rows(&slices)));
+        let key = hash(&(
+            (EVALUATION_VERSION, reader.sha256()),
+            (&split_sha256, &examples_sha256),
+            (&settings, files),
+        ));
+        Ok(Identity {
+            settings,
+            examples_sha256,
+            split_sha256,
+            key: key[..16].into(),
+        })
+    }
+}
+
+impl Identity {
+    /// The settings of a head that is trained so, with what it is trained on.
+    pub(crate) fn of_training(&self, reader: &CacheReader) -> Map<String, Value> {
+        let mut settings = self.settings.clone();
+        settings.insert("dataset".into(), reader.meta().dataset.clone().into());
+        let examples = self.examples_sha256.clone();
+        settings.insert("examples_sha256".into(), examples.into());
+        settings
+    }
+}
+
+impl Probe {
+    /// The options with the defaults of the protocol and the task filled in.
+    fn resolved(&self, protocol: Protocol, task: Task) -> Map<String, Value> {
+        let mut options = object(json!(self));
+        match self {
+            Probe::Knn(knn) => {
+                // Of the default, numbers above those of the training examples are left out.
+                let (name, ks) = match &knn.ks {
+                    Some(ks) => ("ks", ks.as_slice()),
+                    None => ("ks_up_to_examples", protocol.neighbours()),
+                };
+                options.remove("ks");
+                options.insert(name.into(), json!(ks));
+                let default = match task {
+                    Task::MultiLabel => json!("ml-knn"),
+                    Task::SingleLabel | Task::Unlabelled => json!(SOFTMAX),
+                };
+                let vote = knn.vote.map_or(default, |vote| json!(vote));
+                options.insert("vote".into(), vote);
+                let exclude_self = knn.exclude_self.unwrap_or(!protocol.counts_self());
+                options.insert("exclude_self".into(), json!(exclude_self));
+            }
+            Probe::Linear(linear) => {
+                let reduction = linear.reduction.unwrap_or(protocol.reduction());
+                options.insert("reduction".into(), json!(reduction));
+            }
+            Probe::Logreg(_) | Probe::Centroid(_) => {}
+        }
+        options
+    }
+}
+
+/// Hash of a canonical serialisation: JSON with sorted keys.
+pub(crate) fn hash(what: &impl Serialize) -> String {
+    let mut value = json!(what);
+    value.sort_all_objects();
+    cache::sha256_bytes(value.to_string().as_bytes())
+}
+
+/// Hashes of the rows, [`ROWS`] at a time.
+fn hash_rows(slices: &[SliceMeta]) -> Vec<String> {
+    let row = |slice: &SliceMeta| {
+        let place = (&slice.sample, slice.slice, slice.view);
+        json!((place, &slice.patient, slice.split, &slice.labels))
+    };
+    let chunks = slices.par_chunks(ROWS);
+    chunks
+        .map(|rows| hash(&rows.iter().map(row).collect::<Vec<_>>()))
+        .collect()
+}
+
+/// The recipe from voxels to a model's input, without what is the model's own.
+fn recipe(preprocess: &Value) -> Value {
+    let mut recipe = object(preprocess.clone());
+    recipe.retain(|name, _| !["image_size", "mean", "std"].contains(&name.as_str()));
+    recipe.into()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,257 @@
+//! Records that may be compared, and why others may not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use cache::counted;
+use serde_json::{Map, Value};
+
+use crate::record::RunRecord;
+
+/// Differences that a message names.
+const NAMED: usize = 4;
+
+/// The role of a `k` that was chosen among several.
+const CHOSEN: &str = "chosen";
+
+/// The name of the hash of samples, patients, splits and labels.
+const EXAMPLES: &str = "samples, splits or labels";
+
+/// Name and image size of a backbone.
+type Backbone<'a> = (&'a str, u32);
+
+/// Records of the same evaluation on two backbones.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The backbone that is first by name.
+    pub first: &'a RunRecord,
+    /// The other one.
+    pub second: &'a RunRecord,
+}
+
+/// Pairs of records, and what is in none.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs<'a> {
+    /// In the order in which their evaluations were first recorded.
+    pub pairs: Vec<Pair<'a>>,
+    /// Messages about records that are not compared.
+    pub left_out: Vec<String>,
+}
+
+/// Records of one evaluation, of each backbone the latest.
+struct Group<'a> {
+    traits: Map<String, Value>,
+    records: BTreeMap<Backbone<'a>, &'a RunRecord>,
+}
+
+impl<'a> Pairs<'a> {
+    /// Pairs records that differ in nothing but the backbone (and what was chosen for it), whose scores
+    /// are in `runs`. Of several results of an evaluation, such as those of each `k`, like goes with like,
+    /// and the chosen ones with each other.
+    pub fn of(records: &'a [RunRecord], runs: &Path) -> Pairs<'a> {
+        let mut left_out = Vec::new();
+        let has_scores = |record: &&RunRecord| {
+            let file = record.predictions.as_ref();
+            file.is_some_and(|file| runs.join(file).is_file())
+        };
+        let (scored, unscored): (Vec<_>, Vec<_>) = records.iter().partition(has_scores);
+        left_out.extend(unscored.into_iter().map(without_scores));
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        let mut earlier = 0;
+        for record in scored {
+            earlier += usize::from(insert(&mut groups, record, role(record)));
+            if record.probe == "knn" && record.chosen == Some(true) {
+                insert(&mut groups, record, CHOSEN);
+            }
+        }
+        if earlier > 0 {
+            let records = counted(earlier, "earlier record");
+            left_out.push(format!("{records} of the same settings, backbone and data"));
+        }
+        let mut found = Pairs {
+            pairs: Vec::new(),
+            left_out,
+        };
+        groups.iter().for_each(|group| found.pair(group));
+        found.left_out.extend(missing(records, &groups));
+        found
+    }
+
+    fn pair(&mut self, group: &Group<'a>) {
+        let all: Vec<&RunRecord> = group.records.values().copied().collect();
+        for (i, &first) in all.iter().enumerate() {
+            for &second in &all[i + 1..] {
+                let is_known = |pair: &Pair<'_>| {
+                    std::ptr::eq(pair.first, first) && std::ptr::eq(pair.second, second)
+                };
+                if !self.pairs.iter().any(is_known) {
+                    self.pairs.push(Pair { first, second });
+                }
+            }
+        }
+    }
+}
+
+/// Puts a record into its group; says whether it replaces an earlier one.
+fn insert<'a>(groups: &mut Vec<Group<'a>>, record: &'a RunRecord, role: &str) -> bool {
+    let mut traits = traits(record);
+    traits.insert("result".into(), role.into());
+    let at = groups.iter().position(|group| group.traits == traits);
+    let at = at.unwrap_or_else(|| {
+        groups.push(Group {
+            traits,
+            records: BTreeMap::new(),
+        });
+        groups.len() - 1
+    });
+    groups[at]
+        .records
+        .insert(backbone(record), record)
+        .is_some()
+}
+
+fn backbone(record: &RunRecord) -> Backbone<'_> {
+    (&record.model, record.image_size)
+}
+
+/// What sets a result apart from others of its evaluation. What was chosen, such as a learning rate,
+/// follows from the backbone.
+fn role(record: &RunRecord) -> &str {
+    match record.probe.as_str() {
+        "knn" | "few-shot" => &record.setting,
+        _ => "",
+    }
+}
+
+/// All that must be equal, by flat names.
+fn traits(record: &RunRecord) -> Map<String, Value> {
+    let mut traits = Map::new();
+    flatten("", &record.settings, &mut traits);
+    traits.insert("dataset".into(), record.dataset.clone().into());
+    traits.insert("probe".into(), record.probe.clone().into());
+    traits.insert(EXAMPLES.into(), record.examples_sha256.clone().into());
+    traits
+}
+
+/// Settings of settings under names with a dot; intervals do not matter.
+pub(crate) fn flatten(prefix: &str, settings: &Map<String, Value>, into: &mut Map<String, Value>) {
+    for (name, value) in settings.iter().filter(|(name, _)| *name != "confidence") {
+        match value {
+            Value::Object(inner) => flatten(&format!("{prefix}{name}."), inner, into),
+            value => drop(into.insert(format!("{prefix}{name}"), value.clone())),
+        }
+    }
+}
+
+fn without_scores(record: &RunRecord) -> String {
+    let reason = match (&record.predictions, &record.spread) {
+        (Some(file), _) => format!("its scores `{file}` are missing; --force evaluates it again"),
+        (None, Some(_)) => "a mean over several draws, of which no scores are kept".into(),
+        (None, None) => "no scores are kept".into(),
+    };
+    format!("{}: {reason}", described(record))
+}
+
+fn described(record: &RunRecord) -> String {
+    format!(
+        "{} {} ({}) of {}@{} on {}",
+        record.probe,
+        record.protocol,
+        record.setting,
+        record.model,
+        record.image_size,
+        record.dataset
+    )
+}
+
+/// For each evaluation, the backbones of which it is not recorded, and what is recorded in its place.
+fn missing<'a>(records: &'a [RunRecord], groups: &[Group<'a>]) -> Vec<String> {
+    let backbones: BTreeSet<Backbone<'_>> = records.iter().map(backbone).collect();
+    let mut messages: Vec<String> = Vec::new();
+    for group in groups
+        .iter()
+        .filter(|group| group.traits["result"] != CHOSEN)
+    {
+        let Some(first) = group.records.values().next() else {
+            continue;
+        };
+        let found: Vec<String> = group.records.keys().map(named).collect();
+        for lacking in backbones.iter().filter(|b| !group.records.contains_key(b)) {
+            let others = groups.iter().filter(|other| {
+                other.records.contains_key(lacking)
+                    && ["dataset", "probe"]
+                        .iter()
+                        .all(|name| other.traits[*name] == group.traits[*name])
+            });
+            let differences = others.map(|other| differences(&other.traits, &group.traits));
+            let instead = match differences.min_by_key(Vec::len) {
+                Some(differences) => format!("only one with {}", shortened(&differences)),
+                None => format!(
+                    "run `probe {} --dataset {} --model {} --image-size {}` with the same options",
+                    first.probe, first.dataset, lacking.0, lacking.1
+                ),
+            };
+            messages.push(format!(
+                "{} {} ({}) of {} on {}: no record of {}: {instead}",
+                first.probe,
+                first.protocol,
+                first.setting,
+                found.join(", "),
+                first.dataset,
+                named(lacking),
+            ));
+        }
+    }
+    messages
+}
+
+fn named((model, size): &Backbone<'_>) -> String {
+    format!("{model}@{size}")
+}
+
+/// `name=value (not value)` for each trait in which two evaluations differ.
+fn differences(found: &Map<String, Value>, wanted: &Map<String, Value>) -> Vec<String> {
+    let names: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|name| found.get(*name) != wanted.get(*name));
+    let text = |value: Option<&Value>| value.map_or_else(|| "none".into(), short);
+    differ
+        .map(|name| match name.as_str() {
+            EXAMPLES => format!("other {EXAMPLES}"),
+            _ => format!(
+                "{name}={} (not {})",
+                text(found.get(name)),
+                text(wanted.get(name))
+            ),
+        })
+        .collect()
+}
+
+fn shortened(differences: &[String]) -> String {
+    let first = differences[..differences.len().min(NAMED)].join(", ");
+    match differences.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {}", counted(more, "more difference")),
+    }
+}
+
+/// A setting for people: text without quotes, numbers as they were given.
+pub(crate) fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            // f32 are kept as the f64 that they are.
+            Some(value) if f64::from(value as f32) == value => (value as f32).to_string(),
+            _ => number.to_string(),
+        },
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(short).collect();
+            format!("[{}]", values.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! The file of a probe's records, `RUNS/PROBE.jsonl`.
+//!
+//! All records of an evaluation are appended at once, each with their number, so that what a stop or a
+//! full disk left of an evaluation is told from a whole one.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use cache::counted;
+use serde_json::Value;
+
+use super::RunRecord;
+use crate::Error;
+use crate::evaluate::EVALUATION_VERSION;
+
+/// Unreadable lines that a complaint names.
+const NAMED: usize = 5;
+
+/// What is recorded of a probe.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// The whole evaluations of this program's version, in the order of the file.
+    evaluations: Vec<Vec<RunRecord>>,
+    /// What is left out, and why.
+    complaints: Vec<String>,
+}
+
+/// Outcome of [`append`].
+#[derive(Clone, Debug)]
+pub enum Appended {
+    /// The records are in the file.
+    New(Vec<RunRecord>),
+    /// Another process had recorded the same evaluation, whose records these are.
+    Known(Vec<RunRecord>),
+}
+
+impl Recorded {
+    /// The records of the latest evaluation with this key.
+    pub fn of(&self, key: &str) -> Option<&[RunRecord]> {
+        let mut latest = self.evaluations.iter().rev();
+        latest
+            .find(|records| records[0].key == key)
+            .map(Vec::as_slice)
+    }
+
+    /// The records of all evaluations; of those with equal keys only the latest.
+    pub fn latest(self) -> Vec<RunRecord> {
+        let numbered = self.evaluations.iter().enumerate();
+        let last: HashMap<String, usize> = numbered
+            .map(|(at, records)| (records[0].key.clone(), at))
+            .collect();
+        let numbered = self.evaluations.into_iter().enumerate();
+        numbered
+            .filter(|(at, records)| last[&records[0].key] == *at)
+            .flat_map(|(_, records)| records)
+            .collect()
+    }
+
+    /// Messages about what the file holds besides: lines that cannot be read, evaluations that were
+    /// interrupted, and records of another evaluation version.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Recorded {
+        let (mut parts, mut recorded) = (Parts::default(), Recorded::default());
+        for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
+            if !line.trim_ascii().is_empty() {
+                recorded.evaluations.extend(parts.take(number, line));
+            }
+        }
+        parts.interrupt();
+        recorded.complaints = parts.complaints(path, &recorded);
+        recorded
+    }
+}
+
+/// Lines that have been read, and are not of a whole evaluation.
+#[derive(Debug, Default)]
+struct Parts {
+    /// The evaluation that the next line may go on with, and the number of its first line.
+    begun: Vec<RunRecord>,
+    line: usize,
+    /// Evaluations of which records are missing: the first line, a record, and how many there are.
+    interrupted: Vec<(usize, RunRecord, usize)>,
+    unreadable: Vec<String>,
+    /// Records of another version.
+    others: usize,
+}
+
+impl Parts {
+    /// Takes a line, and gives the evaluation that it ends.
+    fn take(&mut self, number: usize, line: &[u8]) -> Option<Vec<RunRecord>> {
+        match serde_json::from_slice::<RunRecord>(line) {
+            Ok(record) if record.evaluation_version == EVALUATION_VERSION => {
+                return self.join(number, record);
+            }
+            Err(error) if !is_of_other_version(line) => {
+                self.unreadable.push(format!("line {number} ({error})"));
+            }
+            _ => self.others += 1,
+        }
+        None
+    }
+
+    fn join(&mut self, number: usize, record: RunRecord) -> Option<Vec<RunRecord>> {
+        let follows = self.begun.last().is_some_and(|last| {
+            let place = |of: &RunRecord| (of.key.clone(), of.results);
+            place(last) == place(&record) && last.result + 1 == record.result
+        });
+        if !follows {
+            self.interrupt();
+            self.line = number;
+        }
+        self.begun.push(record);
+        let is_whole = self.begun.len() == self.begun[0].results && self.begun[0].result == 1;
+        is_whole.then(|| std::mem::take(&mut self.begun))
+    }
+
+    /// No more records follow those that have been read.
+    fn interrupt(&mut self) {
+        let found = std::mem::take(&mut self.begun);
+        let first = found.first().cloned();
+        self.interrupted
+            .extend(first.map(|first| (self.line, first, found.len())));
+    }
+
+    fn complaints(self, path: &Path, recorded: &Recorded) -> Vec<String> {
+        let path = path.display();
+        let mut complaints = Vec::new();
+        if !self.unreadable.is_empty() {
+            let lines = counted(self.unreadable.len(), "line");
+            let named = self.unreadable[..self.unreadable.len().min(NAMED)].join(", ");
+            let more = if self.unreadable.len() > NAMED {
+                ", …"
+            } else {
+                ""
+            };
+            complaints.push(format!(
+                "`{path}`: {lines} cannot be read and left out: {named}{more}\nhint: delete what is torn from the file"
+            ));
+        }
+        for (line, record, found) in self.interrupted {
+            // One that was evaluated again is whole.
+            if recorded.of(&record.key).is_none() {
+                let of = format!(
+                    "{}@{} on {}",
+                    record.model, record.image_size, record.dataset
+                );
+                let all = counted(record.results, "record");
+                complaints.push(format!(
+                    "`{path}`: line {line}: {found} of {all} of an interrupted evaluation ({of}): not current, it is evaluated again when asked for"
+                ));
+            }
+        }
+        if self.others > 0 {
+            let records = counted(self.others, "record");
+            complaints.push(format!(
+                "`{path}`: {records} of another evaluation version (expected {EVALUATION_VERSION}) left out: what is asked for is evaluated again"
+            ));
+        }
+        complaints
+    }
+}
+
+/// Whether a line is a record of another version, whose keys may be others.
+fn is_of_other_version(line: &[u8]) -> bool {
+    let value: Value = serde_json::from_slice(line).unwrap_or_default();
+    let version = value.get("evaluation_version").and_then(Value::as_u64);
+    version.is_some_and(|version| version != u64::from(EVALUATION_VERSION))
+}
+
+/// The records of a probe in a folder; none if there is no such file.
+///
+/// # Errors
+///
+/// [`Error::Records`] if the file cannot be read.
+pub fn read(folder: &Path, probe: &str) -> Result<Recorded, Error> {
+    let path = path(folder, probe);
+    let read = |mut file: File| {
+        tolerant(file.lock_shared())?;
+        contents(&mut file)
+    };
+    match File::open(&path).and_then(read) {
+        Ok(bytes) => Ok(Recorded::parse(&path, &bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Recorded::default()),
+        Err(source) => Err(Error::Records { path, source }),
+    }
+}
+
+/// Appends the records of an evaluation, all or none, and syncs them to disk. Unless `again`, an
+/// evaluation that was recorded meanwhile is kept and given back instead: of equal commands that run
+/// at the same time, one records.
+///
+/// # Errors
+///
+/// [`Error::Record`] if the file cannot be created or written.
+pub fn append(
+    folder: &Path,
+    probe: &str,
+    mut records: Vec<RunRecord>,
+    again: bool,
+) -> Result<Appended, Error> {
+    let Some(key) = records.first().map(|record| record.key.clone()) else {
+        return Ok(Appended::New(records));
+    };
+    let results = records.len();
+    for (result, record) in (1..).zip(&mut records) {
+        (record.result, record.results) = (result, results);
+    }
+    let path = path(folder, probe);
+    let written = fs::create_dir_all(folder).and_then(|()| {
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).append(true).create(true).open(&path)?;
+        tolerant(file.lock())?;
+        let before = contents(&mut file)?;
+        if !again && let Some(known) = Recorded::parse(&path, &before).of(&key) {
+            return Ok(Some(known.to_vec()));
+        }
+        let begin = if matches!(before.last(), None | Some(b'\n')) {
+            ""
+        } else {
+            "\n"
+        };
+        let lines = records.iter().map(|record| record.to_json() + "\n");
+        let text: String = std::iter::once(begin.to_owned()).chain(lines).collect();
+        extend(&mut file, before.len() as u64, text.as_bytes())?;
+        Ok(None)
+    });
+    match written {
+        Ok(Some(known)) => Ok(Appended::Known(known)),
+        Ok(None) => Ok(Appended::New(records)),
+        Err(source) => Err(Error::Record { path, source }),
+    }
+}
+
+/// Appends to a file of `length` bytes; if that fails, what was written of it is cut off.
+fn extend(file: &mut File, length: u64, bytes: &[u8]) -> io::Result<()> {
+    let written = file.write_all(bytes).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // Of two errors the first one tells; the next reader finds a torn line.
+        let _ = file.set_len(length);
+    }
+    written
+}
+
+fn path(folder: &Path, probe: &str) -> PathBuf {
+    folder.join(format!("{probe}.jsonl"))
+}
+
+fn contents(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Goes on without a lock where the file system knows none.
+fn tolerant(locked: io::Result<()>) -> io::Result<()> {
+    locked.or_else(|error| match error.kind() {
+        ErrorKind::Unsupported => Ok(()),
+        _ => Err(error),
+    })
+}
+
+#[cfg(test)]
+mod tests;
