@@ -1,8 +1,10 @@
 //! What evaluations are made of: rules, choices, controls, few shots, kept scores and heads.
 
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
-use crate::lab::{Lab, Run};
+use crate::lab::{Lab, Run, program};
 use crate::probe::three_splits;
 
 const QUICK: [&str; 6] = ["--epochs", "20", "--batch-size", "8", "--format", "json"];
@@ -76,6 +78,38 @@ fn what_is_recorded_is_not_evaluated_again_unless_forced() {
     assert_eq!(lines().lines().count(), 2);
     lab.probe(&["--k", "3", "--force"]).expect(0);
     assert_eq!(lines().lines().count(), 3);
+}
+
+#[test]
+fn a_full_disk_leaves_no_part_of_a_record_and_equal_commands_record_once() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let file = lab.path("runs/knn.jsonl");
+    let arguments = |command: &mut Command| {
+        command.args(["knn", "--k", "3,5", "--format", "json", "--cache"]);
+        command.arg(lab.path("cache")).arg("--runs").arg(lab.path("runs"));
+    };
+    // Room for a part of the first record; blocks are of 512 bytes.
+    let room = 2048 * 512 - 200;
+    let before = "\n".repeat(room);
+    lab.write("runs/knn.jsonl", &before);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"]);
+    limited.arg(program("probe").get_program());
+    arguments(&mut limited);
+    Run::of(&mut limited).expect_error(2, &["knn.jsonl", "cannot write a run record", "--runs"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    let start = || {
+        let mut command = program("probe");
+        arguments(&mut command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let started = [start(), start(), start()];
+    let printed = started.map(|child| child.wait_with_output().unwrap().stdout);
+    assert!(!printed[0].is_empty() && printed[1] == printed[0] && printed[2] == printed[0]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.trim().lines().count(), 2);
 }
 
 #[test]
