@@ -87,7 +87,10 @@ fn a_full_disk_leaves_no_part_of_a_record_and_equal_commands_record_once() {
     let file = lab.path("runs/knn.jsonl");
     let arguments = |command: &mut Command| {
         command.args(["knn", "--k", "3,5", "--format", "json", "--cache"]);
-        command.arg(lab.path("cache")).arg("--runs").arg(lab.path("runs"));
+        command
+            .arg(lab.path("cache"))
+            .arg("--runs")
+            .arg(lab.path("runs"));
     };
     // Room for a part of the first record; blocks are of 512 bytes.
     let room = 2048 * 512 - 200;

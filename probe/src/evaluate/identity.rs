@@ -109,7 +109,8 @@ impl Settings {
         let mut settings = options;
         settings.extend(object(json!(known)));
         settings.insert("recipe".into(), recipe(&meta.preprocess));
-        let labels = (meta.task, &meta.classes, &meta.mask_classes);
+        let masks = (&meta.mask_classes, meta.ignored_mask_value);
+        let labels = (meta.task, &meta.classes, masks);
         let examples_sha256 = hash(&(labels, hash_rows(&slices)));
         let key = hash(&(
             (EVALUATION_VERSION, reader.sha256()),

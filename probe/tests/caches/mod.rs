@@ -56,6 +56,7 @@ fn meta(dataset: &str, task: Task, model: &str) -> CacheMeta {
         classes: classes.iter().map(|&class| class.into()).collect(),
         has_masks,
         mask_classes: mask_classes.filter(|_| has_masks).collect(),
+        ignored_mask_value: None,
         has_placement: false,
         has_pictures: false,
         split: None,
@@ -64,6 +65,7 @@ fn meta(dataset: &str, task: Task, model: &str) -> CacheMeta {
         model: ModelMeta {
             name: model.into(),
             sha256: "0".repeat(64),
+            final_norm: None,
         },
         image_size: SIDE as u32,
         tokens: if has_masks { Tokens::All } else { Tokens::Cls },
