@@ -76,6 +76,7 @@ fn meta(dataset: &str, task: Task, model: &str) -> CacheMeta {
         dtype: "f16".into(),
         preprocess: json!({"resize": "bicubic-squash"}),
         provider: "cpu".into(),
+        onnxruntime_version: None,
         precision: "fp32".into(),
         parity: None,
         batch_size: 16,
