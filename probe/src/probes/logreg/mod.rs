@@ -63,7 +63,8 @@ pub struct Fit {
     pub weight: Array2<f64>,
     /// `[O]`; infinite for classes that no or all examples have.
     pub bias: Array1<f64>,
-    /// What was minimised, the sum over problems.
+    /// What was minimised, the sum over problems; of large data from products in f32, so about five
+    /// digits of it are right where classes are separable.
     pub loss: f64,
     /// The most evaluations of loss and gradient that a problem took.
     pub evaluations: usize,

@@ -15,9 +15,10 @@ use super::objective::{Feature, Objective, Point};
 use super::path::{SAMPLE, Solution, penalty};
 use super::task::Labels;
 
-/// The decrement at which the minimum is reached, relative to the loss. Scores near the minimum differ
-/// by the root of this.
-const TOLERANCE: f64 = 1e-12;
+/// The decrement at which the minimum is reached, relative to the loss.
+const TOLERANCE: f64 = 2e-9;
+/// The same of small problems. Scores near the minimum are off by the root of it.
+const EXACT: f64 = 1e-12;
 /// Steps after which it is given up.
 const MOST: usize = 100;
 /// Conjugate gradients for one step.
@@ -73,6 +74,7 @@ impl<T: Feature> Newton<'_, T> {
             point: start,
             logits,
         };
+        let tolerance = if self.is_quick() { EXACT } else { TOLERANCE };
         let (mut evaluations, mut converged) = (evaluations, false);
         let mut basis: Option<Basis> = None;
         for _ in 0..MOST {
@@ -81,7 +83,7 @@ impl<T: Feature> Newton<'_, T> {
             let step = self.step(&place, &residuals, &known);
             evaluations += 1 + step.inner;
             let is_known = step.inner < MOST_INNER;
-            converged = is_known && step.decrement <= TOLERANCE * place.loss;
+            converged = is_known && step.decrement <= tolerance * place.loss;
             if converged || !self.advance(&mut place, &step) {
                 break;
             }
@@ -292,4 +294,70 @@ fn wide<T: Feature>(x: ArrayView2<'_, T>) -> Array2<f64> {
 
 fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     Zip::from(a).and(b).fold(0.0, |sum, a, b| sum + a * b)
+}
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::super::path::solve;
+    use super::*;
+
+    /// More features than [`Newton::is_quick`] allows; `noise` makes classes inseparable.
+    fn large(noise: f64) -> (Array2<f16>, Labels) {
+        let mut state = 1_u64;
+        let mut uniform = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 40) as f64 / f64::from(1 << 24) - 0.5
+        };
+        let scale = |column: usize| 4.0 / (1.0 + column as f64).sqrt();
+        let mut x = Array2::zeros((3600, 300));
+        let mut signs = Array2::zeros((3600, 2));
+        for (mut row, mut signs) in x.outer_iter_mut().zip(signs.outer_iter_mut()) {
+            let mut score = noise * uniform();
+            for (column, value) in row.iter_mut().enumerate() {
+                let z = uniform();
+                score += z / (1.0 + column as f64);
+                *value = f16::from_f64(1.0 + scale(column) * z);
+            }
+            signs[0] = if score > 0.0 { 1.0 } else { -1.0 };
+            signs[1] = if score > 0.8 { 1.0 } else { -1.0 };
+        }
+        (x, Labels::Signs(signs))
+    }
+
+    #[test]
+    fn what_is_taken_as_the_minimum_is_one_also_where_newton_s_method_is_not_tried() {
+        let cs: Vec<f64> = (-3..=5).map(|power| 10_f64.powi(power)).collect();
+        for noise in [0.0, 0.1, 3.0] {
+            let (x, labels) = large(noise);
+            let objective = Objective {
+                x: x.view(),
+                labels: &labels,
+            };
+            for (c, solved) in solve(objective, &cs) {
+                for (problem, solved) in solved.into_iter().enumerate() {
+                    assert!(solved.converged, "{noise} {c} {problem}");
+                    let newton = Newton {
+                        objective,
+                        problem,
+                        c,
+                    };
+                    assert!(!newton.is_quick());
+                    let start = Point {
+                        weight: solved.weight,
+                        bias: solved.bias,
+                    };
+                    let found = newton.loss(&newton.logits(&start));
+                    let found = found + penalty(start.weight.iter(), c);
+                    let least = newton.finish(start, 0);
+                    assert!(least.converged);
+                    let above = found / least.loss - 1.0;
+                    assert!(above < 1e-6, "{noise} {c} {problem}: {above:.1e}");
+                }
+            }
+        }
+    }
 }

@@ -225,66 +225,7 @@ fn sample(rows: usize, wanted: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use half::f16;
-
-    use super::*;
-    use crate::probes::logreg::task::Labels;
-
-    /// More features than [`Newton::is_quick`] allows; `noise` makes classes inseparable.
-    fn large(noise: f64) -> (Array2<f16>, Labels) {
-        let mut state = 1_u64;
-        let mut uniform = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 40) as f64 / f64::from(1 << 24) - 0.5
-        };
-        let scale = |column: usize| 4.0 / (1.0 + column as f64).sqrt();
-        let mut x = Array2::zeros((3600, 300));
-        let mut signs = Array2::zeros((3600, 2));
-        for (mut row, mut signs) in x.outer_iter_mut().zip(signs.outer_iter_mut()) {
-            let mut score = noise * uniform();
-            for (column, value) in row.iter_mut().enumerate() {
-                let z = uniform();
-                score += z / (1.0 + column as f64);
-                *value = f16::from_f64(1.0 + scale(column) * z);
-            }
-            signs[0] = if score > 0.0 { 1.0 } else { -1.0 };
-            signs[1] = if score > 0.8 { 1.0 } else { -1.0 };
-        }
-        (x, Labels::Signs(signs))
-    }
-
-    #[test]
-    fn what_is_taken_as_the_minimum_is_one_also_where_newton_s_method_is_not_tried() {
-        let cs: Vec<f64> = (-3..=5).map(|power| 10_f64.powi(power)).collect();
-        for noise in [0.0, 0.1, 3.0] {
-            let (x, labels) = large(noise);
-            let objective = Objective {
-                x: x.view(),
-                labels: &labels,
-            };
-            for (c, solved) in solve(objective, &cs) {
-                for (problem, solved) in solved.into_iter().enumerate() {
-                    assert!(solved.converged, "{noise} {c} {problem}");
-                    let newton = Newton {
-                        objective,
-                        problem,
-                        c,
-                    };
-                    assert!(!newton.is_quick());
-                    let start = Point {
-                        weight: solved.weight,
-                        bias: solved.bias,
-                    };
-                    let least = newton.finish(start, 0);
-                    assert!(least.converged);
-                    let above = solved.loss / least.loss - 1.0;
-                    assert!(above.abs() < 1e-6, "{noise} {c} {problem}: {above:.1e}");
-                }
-            }
-        }
-    }
+    use super::sample;
 
     #[test]
     fn a_sample_is_even_and_holds_all_rows_where_there_are_few() {
