@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cache::counted;
+use cache::{counted, similar};
 
 use crate::model::ModelError;
 use crate::read::ReadError;
@@ -57,11 +57,13 @@ pub enum Error {
     },
     /// A word that is no intensity rule.
     #[error(
-        "`{word}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{windows}`"
+        "`{word}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{windows}`{meant}"
     )]
     BadIntensity {
         /// The word.
         word: String,
+        /// What may be meant by it; blank if nothing is likely.
+        meant: String,
         /// The windows that have a name.
         windows: String,
     },
@@ -77,7 +79,8 @@ pub enum Error {
     },
     /// A card has no recipe of this name.
     #[error(
-        "`{name}`: no such recipe of `{dataset}`, expected one of `{known}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself"
+        "`{name}`: no such recipe of `{dataset}`{}, expected one of `{}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself",
+        meant(name, known), known.join("`, `")
     )]
     UnknownRecipe {
         /// The dataset.
@@ -85,7 +88,7 @@ pub enum Error {
         /// The name asked for.
         name: String,
         /// The names there are.
-        known: String,
+        known: Vec<String>,
     },
     /// A link leads out of the dataset's folder.
     #[error("`{}`: the link leads to `{}`, outside the dataset's folder\nhint: pass the folder that the files are really in, or copy them", path.display(), target.display())]
@@ -97,17 +100,19 @@ pub enum Error {
     },
     /// No dataset has this name.
     #[error(
-        "`{name}`: no such dataset, expected one of `{known}`\nhint: use `manifest` or `folder` for your own images, or name a TOML file that describes them; `extract datasets` lists what is built in"
+        "`{name}`: no such dataset{}, expected one of `{}`\nhint: use `manifest` or `folder` for your own images, or name a TOML file that describes them; `extract datasets` lists what is built in",
+        meant(name, known), known.join("`, `")
     )]
     UnknownDataset {
         /// The name asked for.
         name: String,
         /// The names there are.
-        known: String,
+        known: Vec<String>,
     },
     /// A card names a layout that there is not.
     #[error(
-        "`{dataset}`: no such layout as `{name}`, expected one of `{known}`\nhint: correct `layout` in the dataset's card"
+        "`{dataset}`: no such layout as `{name}`{}, expected one of `{}`\nhint: correct `layout` in the dataset's card",
+        meant(name, known), known.join("`, `")
     )]
     UnknownLayout {
         /// The card.
@@ -115,7 +120,7 @@ pub enum Error {
         /// Its layout.
         name: String,
         /// The layouts there are.
-        known: String,
+        known: Vec<String>,
     },
     /// The folder of a dataset is not laid out as expected.
     #[error("`{}`: found {found}, expected {expected}\nhint: {hint}", path.display())]
@@ -130,15 +135,19 @@ pub enum Error {
         hint: String,
     },
     /// A table cannot be read as CSV.
-    #[error("`{}`: {source}\nhint: save it as comma-separated UTF-8 text with the same number of fields in each line", path.display())]
+    #[error("`{}`: line {line}: {found}\nhint: {hint}", path.display())]
     Csv {
         /// The table.
         path: PathBuf,
-        /// What the parser says.
-        source: csv::Error,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        found: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// A table cannot be read as Parquet.
-    #[error("`{}`: {source}\nhint: the table must be flat: text, integers, floats and booleans", path.display())]
+    #[error("`{}`: {source}\nhint: write the table again with another program, or as CSV", path.display())]
     Parquet {
         /// The table.
         path: PathBuf,
@@ -146,14 +155,14 @@ pub enum Error {
         source: parquet::errors::ParquetError,
     },
     /// A table lacks a column.
-    #[error("`{}`: found the columns `{found}`, expected one named `{column}`\nhint: rename the column that is meant", path.display())]
+    #[error("`{}`: found the columns `{}`, expected one named `{column}`{}\nhint: rename the column that is meant", path.display(), found.join("`, `"), meant(column, found))]
     MissingColumn {
         /// The table.
         path: PathBuf,
         /// The column.
         column: String,
         /// The columns there are.
-        found: String,
+        found: Vec<String>,
     },
     /// A line of a CSV has more or fewer fields than the header.
     #[error("`{}`: line {line}: found {}, expected {expected}\nhint: put quotes around fields that hold what separates them", path.display(), counted(*found, "field"))]
@@ -182,10 +191,12 @@ pub enum Error {
         expected: String,
     },
     /// A table names a file outside its own folder.
-    #[error("`{}`: line {line}: `{value}` lies outside the folder of the manifest\nhint: move or copy the files under it, and name them relative to it", path.display())]
+    #[error("`{}`: line {line}: `{value}` lies outside `{}`\nhint: move or copy the files, or give the folder that all of them lie in as `--image-root`", path.display(), root.display())]
     OutsideRoot {
         /// The table.
         path: PathBuf,
+        /// The folder that it may name files in.
+        root: PathBuf,
         /// The line (CSV) or row (Parquet), counted from 1 with the header.
         line: usize,
         /// The path in the cell.
@@ -271,6 +282,12 @@ pub enum Error {
     },
 }
 
+/// A question after the name that may be meant; blank if none is similar.
+fn meant(word: &str, known: &[String]) -> String {
+    let similar = similar(word, known.iter().map(String::as_str));
+    similar.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+}
+
 /// What to do where the system's words do not say it.
 fn io_hint(source: &io::Error) -> &'static str {
     match source.kind() {
@@ -282,6 +299,29 @@ fn io_hint(source: &io::Error) -> &'static str {
 }
 
 impl Error {
+    /// The same error with files under `root` named relative to it.
+    #[must_use]
+    pub(crate) fn relative_to(mut self, root: &Path) -> Error {
+        let paths = match &mut self {
+            Error::Read(error) => error.paths_mut(),
+            Error::Io { path, .. }
+            | Error::NotRegular { path }
+            | Error::EmptyFile { path }
+            | Error::WebPage { path }
+            | Error::Damaged { path, .. }
+            | Error::TooLarge { path, .. }
+            | Error::LinkOutside { path, .. } => vec![path],
+            // Not of a sample's files.
+            _ => Vec::new(),
+        };
+        for path in paths {
+            if let Ok(inner) = path.strip_prefix(root) {
+                *path = inner.to_path_buf();
+            }
+        }
+        self
+    }
+
     /// The content of `path` is damaged.
     pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Error {
         Error::Damaged {
@@ -300,6 +340,19 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_named_relative_to_the_folder_however_it_is_spelt() {
+        for spelt in ["data", "data/", "./data/", "/data//", "."] {
+            let (root, file) = (Path::new(spelt), "metadata/data/bad.png");
+            let path = root.join(file);
+            let read = ReadError::AppleDouble { path: path.clone() };
+            for error in [Error::EmptyFile { path }, read.into()] {
+                let text = error.relative_to(root).to_string();
+                assert!(text.starts_with(&format!("`{file}`: ")), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_file_that_may_not_be_read_comes_with_a_hint() {

@@ -194,7 +194,7 @@ fn read_samples(
             let failed = match done {
                 None => Prepared::Skipped(Skipped {
                     sample,
-                    reason: reason(job.dataset, &error),
+                    reason: reason(job.dataset, error),
                 }),
                 Some(_) => Prepared::Failed(Error::HalfSample {
                     sample,
@@ -233,9 +233,8 @@ fn read_sample(
 }
 
 /// The error's text with paths relative to the dataset: a cache may be moved.
-pub(crate) fn reason(dataset: &Dataset, error: &Error) -> String {
-    let root = format!("{}/", dataset.root.display());
-    error.to_string().replace(&root, "")
+pub(crate) fn reason(dataset: &Dataset, error: Error) -> String {
+    error.relative_to(&dataset.root).to_string()
 }
 
 fn assemble(

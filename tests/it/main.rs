@@ -12,6 +12,7 @@ mod hub;
 mod lab;
 mod layers;
 mod models;
+mod own_data;
 mod placement;
 mod polars;
 mod probe;

@@ -22,7 +22,7 @@ pub struct ExtractArgs {
     /// The dataset's name in the cache [default: the dataset's, or the folder's]
     #[arg(long)]
     pub name: Option<String>,
-    /// Take the first N samples only
+    /// Take N samples only, drawn by `--seed` so that all classes and splits are there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Where caches lie
@@ -68,7 +68,7 @@ pub struct ExtractArgs {
     #[arg(long, help_heading = "Augmented views")]
     pub augment: Option<Augment>,
     /// What random draws begin with
-    #[arg(long, help_heading = "Augmented views", default_value_t = 0)]
+    #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Keep pictures of the slices as the model sees them [default: with masks and `--tokens all`]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -104,6 +104,9 @@ pub struct LayoutArgs {
     /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
     #[arg(long, value_delimiter = ',')]
     pub label_columns: Vec<String>,
+    /// The folder of a manifest's images and masks [default: the manifest's]
+    #[arg(long, value_name = "DIR")]
+    pub image_root: Option<PathBuf>,
     /// The channel of volumes with several: its number, its name, or `all`
     #[arg(long)]
     pub channel: Option<String>,
@@ -126,6 +129,9 @@ pub(super) fn open_dataset(
     let options = &mut card.options;
     if !layout.label_columns.is_empty() {
         options.label_columns.clone_from(&layout.label_columns);
+    }
+    if let Some(images) = &layout.image_root {
+        options.image_root = Some(std::path::absolute(images)?);
     }
     if layout.channel.is_some() {
         options.channel.clone_from(&layout.channel);

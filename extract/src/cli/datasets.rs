@@ -6,8 +6,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::advice::{self, Asked};
 use super::args::{LayoutArgs, open_dataset};
-use super::{Format, Status, print_line, report};
+use super::{Format, Status, eprint_line, print_line, report};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::lint::{self, Findings, Inspected, Inspection};
 use crate::split::{self, SplitRule, spread};
@@ -53,16 +54,25 @@ pub(super) fn run(args: &DatasetsArgs) -> anyhow::Result<Status> {
 }
 
 fn list(format: Format) -> anyhow::Result<Status> {
-    let cards = DatasetCard::built_in();
+    let (mut cards, mut status) = (Vec::new(), Status::Done);
+    for card in DatasetCard::built_in() {
+        match card {
+            Ok(card) => cards.push(card),
+            Err(error) => {
+                eprint_line(&format!("warning: {error}"));
+                status = Status::Skipped;
+            }
+        }
+    }
     if format == Format::Json {
         for card in &cards {
             print_line(&summary(card)?.to_string())?;
         }
-        return Ok(Status::Done);
+        return Ok(status);
     }
     let blocks: Vec<String> = cards.iter().map(report::entry).collect();
     print_line(&blocks.join("\n\n"))?;
-    Ok(Status::Done)
+    Ok(status)
 }
 
 /// A card as an object: what the list shows, and its recipes.
@@ -107,6 +117,13 @@ fn show(name: &str, format: Format) -> anyhow::Result<Status> {
 fn check(args: &DatasetsArgs, name: &str, root: &Path) -> anyhow::Result<Status> {
     let (card, mut dataset) = open_dataset(name, Some(root), &args.layout)?;
     let recipe = card.recipe(args.recipe.as_deref())?;
+    let asked = Asked {
+        recipe: args.recipe.is_some(),
+        intensity: false,
+        slicing: false,
+    };
+    let advice = advice::of_preparing(&card, &dataset, &recipe, &asked);
+    dataset.warnings.extend(advice);
     let rule = args.split.clone().or(recipe.split.clone());
     let rule = rule.unwrap_or_default();
     let rule_error = split_if_possible(&mut dataset, &rule);

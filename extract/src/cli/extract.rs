@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
 
+use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
 use super::backbone::{Gate, Opened};
 use super::progress::Bar;
@@ -81,11 +82,17 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     } = &args.dataset;
     let (card, mut dataset) = open_dataset(dataset, root.as_deref(), layout)?;
     let mut recipe = card.recipe(args.recipe.as_deref())?;
+    let asked = Asked {
+        recipe: args.recipe.is_some(),
+        intensity: args.intensity.is_some(),
+        slicing: args.slicing.is_some(),
+    };
     recipe.intensity = args.intensity.unwrap_or(recipe.intensity);
     recipe.slicing = args.slicing.unwrap_or(recipe.slicing);
     recipe.resize = args.resize.unwrap_or(recipe.resize);
     recipe.rescale = args.rescale.unwrap_or(recipe.rescale);
     recipe.normalise = args.normalise.unwrap_or(recipe.normalise);
+    warn(&advice::of_preparing(&card, &dataset, &recipe, &asked));
     recipe.allow_patient_overlap |= args.allow_patient_overlap;
     let rule = args.split.clone().or(recipe.split.clone());
     let rule = rule.unwrap_or_default();
@@ -100,7 +107,7 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     }
     if let Some(limit) = args.limit {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        dataset.samples.truncate(limit);
+        split::limit(&mut dataset.samples, limit, args.seed);
     }
     Ok((dataset, recipe, rule))
 }
@@ -122,8 +129,8 @@ fn split_checked(
     let splits: Vec<_> = dataset.samples.iter().map(|s| s.split).collect();
     let overlaps = split::overlaps(&members, &splits);
     let overlap = split::check_overlaps(&overlaps, allow_overlap)?;
-    let unknown = split::unknown_patients(rule, &members);
-    Ok(overlap.into_iter().chain(unknown).collect())
+    let odd = split::warnings(rule, &members, &splits);
+    Ok(overlap.into_iter().chain(odd).collect())
 }
 
 /// The rule's words as a cache keeps them: a table by its name, since folders move. What it says of

@@ -1,5 +1,6 @@
 //! The command line: the only place that prints.
 
+mod advice;
 mod args;
 mod backbone;
 mod datasets;

@@ -44,6 +44,9 @@ pub struct SplitArgs {
     /// Columns of a manifest that each hold one class, as when extracting
     #[arg(long, value_delimiter = ',', requires = "root")]
     pub label_columns: Vec<String>,
+    /// The folder of a manifest's images and masks, as when extracting
+    #[arg(long, value_name = "DIR", requires = "root")]
+    pub image_root: Option<PathBuf>,
     /// The channel of volumes with several, as when extracting
     #[arg(long, requires = "root")]
     pub channel: Option<String>,
@@ -76,6 +79,7 @@ struct Count {
 pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     let layout = LayoutArgs {
         label_columns: args.label_columns.clone(),
+        image_root: args.image_root.clone(),
         channel: args.channel.clone(),
         allow_missing: true,
         ..LayoutArgs::default()
@@ -142,7 +146,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
     let splits = split::assign(&args.rule, &members, &skipped)?;
     let overlaps = split::overlaps(&members, &splits);
     let overlap = split::check_overlaps(&overlaps, args.allow_patient_overlap)?;
-    let unknown = split::unknown_patients(&args.rule, &members);
+    let odd = split::warnings(&args.rule, &members, &splits);
     let counts = count(&members, &splits, &slices);
     let samples = members.into_iter().map(|member| member.sample);
     let splits: Vec<_> = samples.zip(splits).collect();
@@ -152,7 +156,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
         dataset: reader.meta().dataset.clone(),
         splits,
         counts,
-        warnings: overlap.into_iter().chain(unknown).collect(),
+        warnings: overlap.into_iter().chain(odd).collect(),
     })
 }
 

@@ -87,6 +87,8 @@ pub struct Recipe {
 pub struct LayoutOptions {
     /// `manifest`: the table, relative to the card. `dicom`: a table of labels, relative to the root.
     pub manifest: Option<PathBuf>,
+    /// `manifest`: the folder that holds the files, relative to the table's, if it is another.
+    pub image_root: Option<PathBuf>,
     /// `manifest`, `dicom`: columns that each hold one class as 1, 0, -1 or blank.
     pub label_columns: Vec<String>,
     /// `nnunet`, `amos`: the channel to take, by number or name, or `all`.
@@ -138,32 +140,38 @@ pub enum UnnamedValues {
     Ignore,
 }
 
-const BUILT_IN: &[&str] = &[
-    include_str!("../../datasets/amos.toml"),
-    include_str!("../../datasets/brain-tumor.toml"),
-    include_str!("../../datasets/chexpert.toml"),
-    include_str!("../../datasets/dicom.toml"),
-    include_str!("../../datasets/folder.toml"),
-    include_str!("../../datasets/manifest.toml"),
-    include_str!("../../datasets/medmnist.toml"),
-    include_str!("../../datasets/montgomery.toml"),
-    include_str!("../../datasets/msd-heart.toml"),
-    include_str!("../../datasets/msd-hippocampus.toml"),
-    include_str!("../../datasets/msd-spleen.toml"),
-    include_str!("../../datasets/nih-chest-xray.toml"),
-    include_str!("../../datasets/nnunet.toml"),
-    include_str!("../../datasets/sars-cov-2.toml"),
+/// The names of cards in `extract/datasets/` with their texts.
+macro_rules! built_in {
+    ($($name:literal),*) => {
+        &[$(($name, include_str!(concat!("../../datasets/", $name, ".toml")))),*]
+    };
+}
+
+const BUILT_IN: &[(&str, &str)] = built_in![
+    "amos",
+    "brain-tumor",
+    "chexpert",
+    "dicom",
+    "folder",
+    "manifest",
+    "medmnist",
+    "montgomery",
+    "msd-heart",
+    "msd-hippocampus",
+    "msd-spleen",
+    "nih-chest-xray",
+    "nnunet",
+    "sars-cov-2"
 ];
 
 impl DatasetCard {
-    /// All cards that are built in, in the order of their names.
-    ///
-    /// # Panics
-    ///
-    /// If a card in `extract/datasets/` is wrong, which a test rules out.
-    pub fn built_in() -> Vec<DatasetCard> {
-        let card = |text: &&str| toml::from_str(text).expect("a built-in card is correct");
-        BUILT_IN.iter().map(card).collect()
+    /// All cards that are built in, in the order of their names; [`Error::Card`] for one that cannot
+    /// be understood.
+    pub fn built_in() -> impl Iterator<Item = Result<DatasetCard, Error>> {
+        BUILT_IN.iter().map(|(name, text)| {
+            let file = format!("extract/datasets/{name}.toml");
+            DatasetCard::parse(Path::new(&file), text)
+        })
     }
 
     /// The built-in card of this name, or the card in the file of this name.
@@ -176,12 +184,21 @@ impl DatasetCard {
         if path.extension().is_some_and(|ext| ext == "toml") {
             return DatasetCard::read(path);
         }
-        let cards = DatasetCard::built_in();
-        let known: Vec<_> = cards.iter().map(|card| card.name.clone()).collect();
-        let found = cards.into_iter().find(|card| card.name == word);
-        found.ok_or_else(|| Error::UnknownDataset {
-            name: word.to_owned(),
-            known: known.join("`, `"),
+        let names = || BUILT_IN.iter().map(|(name, _)| *name);
+        let place = names().position(|name| name == word);
+        let found = place.and_then(|place| DatasetCard::built_in().nth(place));
+        found.unwrap_or_else(|| {
+            Err(Error::UnknownDataset {
+                name: word.to_owned(),
+                known: names().map(str::to_owned).collect(),
+            })
+        })
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<DatasetCard, Error> {
+        toml::from_str(text).map_err(|source| Error::Card {
+            path: path.to_path_buf(),
+            source: Box::new(source),
         })
     }
 
@@ -215,12 +232,7 @@ impl DatasetCard {
     }
 
     fn read(path: &Path) -> Result<DatasetCard, Error> {
-        let text = read_text(path)?;
-        let card = toml::from_str(&text).map_err(|source| Error::Card {
-            path: path.to_path_buf(),
-            source: Box::new(source),
-        });
-        let mut card: DatasetCard = card?;
+        let mut card = DatasetCard::parse(path, &read_text(path)?)?;
         for recipe in card.recipe.values_mut() {
             // A table of splits is named relative to the card, as the data is.
             if let (Some(SplitRule::File(table)), Some(folder)) = (&mut recipe.split, path.parent())
@@ -255,7 +267,45 @@ impl DatasetCard {
         found.cloned().ok_or_else(|| Error::UnknownRecipe {
             dataset: self.name.clone(),
             name: name.unwrap_or_default().to_owned(),
-            known: self.recipe.keys().cloned().collect::<Vec<_>>().join("`, `"),
+            known: self.recipe.keys().cloned().collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::LAYOUTS;
+
+    #[test]
+    fn every_card_that_is_built_in_is_understood() {
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets");
+        let files = files.read_dir().unwrap().map(|file| file.unwrap().path());
+        let cards = files.filter(|file| file.extension().is_some_and(|ext| ext == "toml"));
+        assert_eq!(cards.count(), BUILT_IN.len());
+        for (card, (name, _)) in DatasetCard::built_in().zip(BUILT_IN) {
+            let card = card.unwrap();
+            assert_eq!(card.name, *name);
+            assert!(LAYOUTS.iter().any(|layout| layout.name == card.layout));
+            assert!(card.recipe(None).is_ok() && card.recipe(Some("radiology")).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_wrong_word_in_a_card_is_an_error_that_names_it() {
+        let text = "name = \"a\"\nlayout = \"folder\"\n[recipe.study]\nintensity = \"windw\"\n";
+        let error = DatasetCard::parse(Path::new("extract/datasets/a.toml"), text).unwrap_err();
+        let text = error.to_string();
+        let parts = ["`extract/datasets/a.toml`", "`windw`", "hint:"];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+
+    #[test]
+    fn names_that_are_not_known_are_answered_with_what_may_be_meant() {
+        let text = DatasetCard::find("chexprt").unwrap_err().to_string();
+        assert!(text.contains("did you mean `chexpert`?"), "{text}");
+        let card = DatasetCard::find("amos").unwrap();
+        let text = card.recipe(Some("radiolgy")).unwrap_err().to_string();
+        assert!(text.contains("did you mean `radiology`?"), "{text}");
     }
 }

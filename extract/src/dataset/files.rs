@@ -1,17 +1,22 @@
 //! Which files lie under a root.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
+use unicode_normalization::UnicodeNormalization;
 use walkdir::{DirEntry, WalkDir};
 
 use super::missing::examples;
 use crate::Error;
 
-/// How far below the folder that the user gave a dataset's own folder is looked for.
-const MAX_DEPTH: usize = 3;
+/// How far below the folder that the user gave a dataset's own folder is looked for: a copy of a
+/// site has the levels of its addresses.
+const MAX_DEPTH: usize = 6;
+
+/// How many folders are looked at for it.
+const MAX_FOLDERS: usize = 20_000;
 
 /// How much of a file is looked at to tell what it is.
 const SNIFFED_BYTES: u64 = 512;
@@ -193,6 +198,12 @@ pub(super) fn name(path: &Path) -> String {
         .into_owned()
 }
 
+/// The text in Unicode's normalisation form C: accents are one with their letters. macOS writes them
+/// apart.
+pub(crate) fn composed(text: &str) -> String {
+    text.nfc().collect()
+}
+
 /// Whether `name` ends like an image that can be read, in whatever case.
 pub(super) fn is_image(path: &Path) -> bool {
     super::image_extension(&name(path)).is_some()
@@ -208,7 +219,7 @@ pub(super) fn inner_path(value: &str) -> Option<PathBuf> {
         .collect()
 }
 
-/// The folder that `is_it` recognises: `root`, or one at most three levels below it.
+/// The folder that `is_it` recognises: `root`, or one at most six levels below it.
 ///
 /// # Errors
 ///
@@ -220,7 +231,7 @@ pub(super) fn find_root(
     is_it: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, Error> {
     fs::read_dir(root).map_err(Error::io(root))?;
-    let mut level = VecDeque::from([root.to_path_buf()]);
+    let (mut level, mut seen) = (vec![root.to_path_buf()], 0);
     for _ in 0..=MAX_DEPTH {
         let mut found: Vec<&PathBuf> = level.iter().filter(|folder| is_it(folder)).collect();
         found.sort();
@@ -229,7 +240,9 @@ pub(super) fn find_root(
             [only] => return Ok(only.clone()),
             _ => return Err(several(root, &found, expected)),
         }
-        level = level.iter().flat_map(|folder| folders_in(folder)).collect();
+        seen += level.len();
+        let below = level.iter().flat_map(|folder| folders_in(folder));
+        level = below.take(MAX_FOLDERS.saturating_sub(seen)).collect();
     }
     let mut names: Vec<String> = folders_in(root).iter().map(|folder| name(folder)).collect();
     names.sort();

@@ -50,6 +50,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let others = tree.files.iter().filter(|file| !is_image(file));
     let others: Vec<String> = others.map(|file| slashed(file)).collect();
     let warnings = [
+        one_class(root, has_splits, &classes, &tree)?,
         left_out("images that lie in no class folder", &outside),
         left_out("files that are not named like images", &others),
     ];
@@ -62,6 +63,39 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
 fn left_out(what: &str, files: &[String]) -> Option<String> {
     let (count, names) = (files.len(), examples(files));
     (count > 0).then(|| format!("left out, {what}: {count} ({names})"))
+}
+
+/// A warning if all images are of one class, whose folder may be the one that was meant.
+///
+/// # Errors
+///
+/// [`Error::Layout`] if the folders in it are splits.
+fn one_class(
+    root: &Path,
+    has_splits: bool,
+    classes: &[String],
+    tree: &Tree,
+) -> Result<Option<String>, Error> {
+    let [class] = classes else {
+        return Ok(None);
+    };
+    let below: BTreeSet<String> = tree
+        .files
+        .iter()
+        .filter_map(|file| layer(file, 1))
+        .collect();
+    let is_split = |name: &String| Split::parse(name).is_some();
+    if !has_splits && !below.is_empty() && below.iter().all(is_split) {
+        return Err(Error::Layout {
+            path: root.to_path_buf(),
+            found: format!("splits in the folder `{class}`"),
+            expected: "the folders of classes, or of splits".to_owned(),
+            hint: format!("pass `{}`", root.join(class).display()),
+        });
+    }
+    Ok(Some(format!(
+        "all images are of one class, `{class}`; if its folders are the classes, pass that folder"
+    )))
 }
 
 /// Whether the folders are splits; folders of splits beside others, taken for classes, would be
@@ -167,6 +201,17 @@ mod tests {
         assert_eq!(dataset.classes, ["a", "b"]);
         let splits: Vec<_> = dataset.samples.iter().map(|s| s.split.unwrap()).collect();
         assert_eq!(splits, [Split::Test, Split::Train, Split::Val]);
+    }
+
+    #[test]
+    fn a_folder_above_that_of_the_classes_is_noticed() {
+        let warning = &opened(&["data/a/1.png", "data/b/2.png"]).unwrap().warnings[0];
+        assert!(warning.contains("one class, `data`"), "{warning}");
+        let text = opened(&["data/train/a/1.png", "data/test/b/2.png"])
+            .unwrap_err()
+            .to_string();
+        let parts = ["splits in the folder `data`", "hint: pass", "/data`"];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod brain_tumor;
 mod card;
 mod chexpert;
 mod dicom;
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod fixtures;
 mod folder;
@@ -20,11 +20,12 @@ mod sars_cov_2;
 pub(crate) mod table;
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, MaskClass, Split, Task};
+use unicode_normalization::UnicodeNormalization;
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
 pub(crate) use self::mask_notes::MaskNotes;
@@ -72,6 +73,16 @@ impl Sample {
             split: None,
             fold: None,
             labels: Labels::Unlabelled,
+        }
+    }
+
+    /// Whether it is named as a picture (PNG, JPEG) or is one of an archive, and so has no units and
+    /// no place in the patient.
+    pub(crate) fn is_picture(&self) -> bool {
+        let is_picture = |ext| [".png", ".jpg", ".jpeg"].contains(&ext);
+        match &self.image {
+            Source::Item(..) => true,
+            image => image_extension(&files::name(image.file())).is_some_and(is_picture),
         }
     }
 
@@ -226,9 +237,8 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
         name: card.layout.clone(),
         known: LAYOUTS
             .iter()
-            .map(|layout| layout.name)
-            .collect::<Vec<_>>()
-            .join("`, `"),
+            .map(|layout| layout.name.to_owned())
+            .collect(),
     })?;
     let mut dataset = (layout.open)(root, card)?;
     let describes_one = card.name != card.layout || !card.source.is_empty();
@@ -264,10 +274,20 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
     }
     refuse_long_names(root, &dataset.classes)?;
     let in_masks = dataset.mask_classes.iter().map(|class| class.name.clone());
-    refuse_long_names(root, &in_masks.collect::<Vec<_>>())?;
-    if let Some(name) = first_twice(&dataset.classes) {
+    let in_masks: Vec<String> = in_masks.collect();
+    refuse_long_names(root, &in_masks)?;
+    if let Some(name) = first_twice(&dataset.classes).or_else(|| first_twice(&in_masks)) {
         return Err(Error::DuplicateClass { path: path(), name });
     }
+    let patients = dataset
+        .samples
+        .iter()
+        .filter_map(|sample| sample.patient.as_ref());
+    let odd = [
+        similar_names("classes", &dataset.classes),
+        similar_names("patients", patients),
+    ];
+    dataset.warnings.extend(odd.into_iter().flatten());
     match first_twice(dataset.samples.iter().map(|sample| &sample.id)) {
         Some(id) => Err(Error::DuplicateId { path: path(), id }),
         None => Ok(dataset),
@@ -291,6 +311,23 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     let mut seen = HashSet::new();
     let mut names = names.into_iter();
     names.find(|name| !seen.insert(*name)).cloned()
+}
+
+/// A warning of names that look alike and are taken for different ones.
+fn similar_names<'a>(what: &str, names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let mut alike: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
+    for name in names {
+        let letters = name.nfkc().flat_map(char::to_lowercase);
+        let letters = letters.filter(|c| !c.is_whitespace());
+        alike.entry(letters.collect()).or_default().insert(name);
+    }
+    let several = alike.into_values().find(|names| names.len() > 1)?;
+    let several: Vec<String> = several.into_iter().cloned().collect();
+    Some(format!(
+        "{what} that differ in case, spaces or the form of letters only, and so are different \
+         ones: {}",
+        examples(&several)
+    ))
 }
 
 fn folder_name(root: &Path) -> String {

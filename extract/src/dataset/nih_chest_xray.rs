@@ -103,7 +103,7 @@ fn has_images_column(folder: &Path, name: &str) -> bool {
         return true;
     };
     let table = path.and_then(|path| Table::read(&path).ok());
-    table.is_some_and(|table| table.column(&["Image Index"]).is_some())
+    table.is_some_and(|table| matches!(table.column(&["Image Index"]), Ok(Some(_))))
 }
 
 /// Whether a path may be that of an image, of a table or of a list.

@@ -1,31 +1,21 @@
 //! Small tables of text, from CSV or Parquet.
 
+mod csv;
+mod parquet;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
-use cache::MaskClass;
-use flate2::bufread::MultiGzDecoder;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
+use cache::{MaskClass, counted};
 
+use super::missing::examples;
 use crate::Error;
-use crate::read::contained;
 
-/// Most rows that are read of a Parquet file: few bytes can stand for many of them.
-const MAX_ROWS: i64 = 10_000_000;
-
-/// Most bytes that all cells of a Parquet file may take, and how many more for each of its own;
-/// most that a gzipped CSV file may unpack to.
+/// Most bytes of text that a table may have, and that all cells of a Parquet file may take whatever
+/// its size.
 const MAX_BYTES: u64 = 256 << 20;
-const MAX_RATIO: u64 = 1000;
-
-/// How much of a CSV file is looked at to see its first line.
-const MAX_HEADER: usize = 64 << 10;
 
 /// Longest name of a class, in characters.
 pub(super) const MAX_NAME: usize = 1000;
@@ -33,14 +23,21 @@ pub(super) const MAX_NAME: usize = 1000;
 /// How many characters of a cell a message shows.
 const SHOWN: usize = 100;
 
-/// Rows of a Parquet file that are unpacked at a time.
-const BATCH_ROWS: usize = 256;
+/// What programs write where there is no value, in whatever case.
+const BLANKS: [&str; 7] = ["nan", "-nan", "n/a", "#n/a", "na", "<na>", "null"];
+
+/// Columns that programs add without being asked.
+const INDEX_COLUMNS: [&str; 2] = ["__index_level_", "Unnamed: "];
 
 /// A table in memory; all cells are trimmed text, blank where there is no value.
 pub(crate) struct Table {
     pub(crate) path: PathBuf,
     pub(crate) headers: Vec<String>,
     pub(crate) rows: Vec<Row>,
+    /// For each column, why its cells are not there, if they are not.
+    unread: Vec<Option<&'static str>>,
+    /// For each column, how many cells hold one of [`BLANKS`] and so are blank, and the first.
+    blanked: Vec<(usize, String)>,
 }
 
 /// One row of a table.
@@ -52,50 +49,138 @@ pub(crate) struct Row {
 }
 
 impl Table {
-    /// Reads Parquet if the name ends with `.parquet`, else CSV (UTF-8, with or without a byte
-    /// order mark, LF or CRLF; commas, semicolons or tabs between fields), gzipped if it ends with
-    /// `.gz`.
+    /// Reads Parquet, told by its content, else CSV: UTF-8 or UTF-16, LF, CRLF or CR, gzipped or
+    /// not; commas, semicolons or tabs between fields, or what a first line `sep=` names.
+    ///
+    /// Cells that say that there is no value ([`BLANKS`]) are blank. Whole numbers of a column that
+    /// are all written as `1.0` are read as `1`: programs do so where a cell of the column is blank.
     pub(crate) fn read(path: &Path) -> Result<Table, Error> {
         // A pipe would be waited for without end.
         if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
             let path = path.to_path_buf();
             return Err(Error::NotRegular { path });
         }
-        if path
-            .extension()
-            .is_some_and(|ext| ext.eq_ignore_ascii_case("parquet"))
-        {
-            let file = File::open(path).map_err(Error::io(path))?;
-            let read = contained(|| read_parquet(path, file)).unwrap_or_else(|| {
-                let reason = "the file is damaged, its parser broke down";
-                Err(ParquetError::General(reason.to_owned()))
-            });
-            read.map_err(|source| Error::Parquet {
-                path: path.to_path_buf(),
-                source,
-            })
-        } else {
-            read_csv(path)
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut start = Vec::new();
+        let sniffed = (&file).take(4).read_to_end(&mut start);
+        sniffed.map_err(Error::io(path))?;
+        file.rewind().map_err(Error::io(path))?;
+        let mut table = match &start[..] {
+            b"PAR1" | b"PARE" => parquet::read(path, file)?,
+            _ => csv::read(path, file)?,
+        };
+        for column in 0..table.headers.len() {
+            table.blank_out(column);
+            whole_numbers(table.rows.iter_mut().map(|row| &mut row.cells[column]));
+        }
+        Ok(table)
+    }
+
+    fn new(path: &Path, headers: Vec<String>, rows: Vec<Row>) -> Table {
+        Table {
+            path: path.to_path_buf(),
+            unread: vec![None; headers.len()],
+            blanked: vec![(0, String::new()); headers.len()],
+            headers,
+            rows,
+        }
+    }
+
+    fn blank_out(&mut self, column: usize) {
+        let cells = self.rows.iter_mut().map(|row| &mut row.cells[column]);
+        for cell in cells.filter(|cell| is_blank(cell)) {
+            let (count, first) = &mut self.blanked[column];
+            *count += 1;
+            match *count {
+                1 => *first = std::mem::take(cell),
+                _ => cell.clear(),
+            }
         }
     }
 
     /// The first column that has one of these names, in whatever case.
-    pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
-        let position = |name: &&str| {
-            self.headers
-                .iter()
-                .position(|h| h.eq_ignore_ascii_case(name))
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if two columns have the name, or the column's cells could not be read.
+    pub(crate) fn column(&self, names: &[&str]) -> Result<Option<usize>, Error> {
+        let named = |name: &&str| {
+            let headers = self.headers.iter().enumerate();
+            let found = headers.filter(|(_, header)| header.eq_ignore_ascii_case(name));
+            found.map(|(column, _)| column).collect::<Vec<_>>()
         };
-        names.iter().find_map(position)
+        let found = names.iter().map(named).find(|found| !found.is_empty());
+        let refused = |found: String, expected: &str, hint: &str| Error::Layout {
+            path: self.path.clone(),
+            found,
+            expected: expected.to_owned(),
+            hint: hint.to_owned(),
+        };
+        match found.as_deref() {
+            None => Ok(None),
+            Some(&[column]) => match self.unread[column] {
+                None => Ok(Some(column)),
+                Some(reason) => Err(refused(
+                    format!("that the column `{}` {reason}", self.headers[column]),
+                    "text, numbers, or lists of them",
+                    "write the values that are needed to a column of their own",
+                )),
+            },
+            Some(several) => Err(refused(
+                format!(
+                    "{} named `{}`",
+                    counted(several.len(), "column"),
+                    self.headers[several[0]]
+                ),
+                "one",
+                "rename or delete those that are not meant",
+            )),
+        }
     }
 
     /// The same, if it must be there.
     pub(crate) fn required(&self, names: &[&str]) -> Result<usize, Error> {
-        self.column(names).ok_or_else(|| Error::MissingColumn {
+        self.column(names)?.ok_or_else(|| Error::MissingColumn {
             path: self.path.clone(),
             column: names.join("` or `"),
-            found: self.headers.join("`, `"),
+            found: self.headers.clone(),
         })
+    }
+
+    /// What to tell the user of a table of which these columns are used.
+    pub(crate) fn warnings(&self, used: &[usize]) -> Vec<String> {
+        let name = super::files::name(&self.path);
+        let blanked = used.iter().filter_map(|&column| {
+            let (count, first) = &self.blanked[column];
+            let (cells, header) = (counted(*count, "cell"), &self.headers[column]);
+            (*count > 0).then(|| {
+                format!("`{name}`: {cells} of the column `{header}` read as blank (`{first}`)")
+            })
+        });
+        let mut warnings: Vec<String> = blanked.collect();
+        let is_index = |header: &str| INDEX_COLUMNS.iter().any(|start| header.starts_with(start));
+        let unused = (0..self.headers.len()).filter(|column| !used.contains(column));
+        let unused = unused.map(|column| self.headers[column].clone());
+        let unused: Vec<String> = unused.filter(|h| !h.is_empty() && !is_index(h)).collect();
+        if !unused.is_empty() {
+            warnings.push(format!(
+                "`{name}`: columns that are not used: {}",
+                examples(&unused)
+            ));
+        }
+        warnings
+    }
+
+    /// Refuses line breaks in the cells of a column: most often a quote was not closed.
+    pub(crate) fn refuse_line_breaks(&self, columns: &[usize]) -> Result<(), Error> {
+        let expected = "text without a line break (is a quote in front of it not closed?)";
+        for row in &self.rows {
+            let is_broken = |column: &&usize| row.cells[**column].contains(['\n', '\r']);
+            if let Some(column) = columns.iter().find(is_broken) {
+                return Err(self.bad_cell(row, *column, expected));
+            }
+        }
+        Ok(())
     }
 
     /// An error about a cell.
@@ -154,165 +239,26 @@ pub(super) fn clipped(text: &str) -> String {
     }
 }
 
-fn read_csv(path: &Path) -> Result<Table, Error> {
-    let wrong = |source| Error::Csv {
-        path: path.to_path_buf(),
-        source,
+/// Whether a cell says that there is no value.
+pub(super) fn is_blank(cell: &str) -> bool {
+    BLANKS.iter().any(|blank| cell.eq_ignore_ascii_case(blank))
+}
+
+/// Writes whole numbers as such, if all of `cells` that are not blank are whole.
+pub(super) fn whole_numbers<'a>(cells: impl Iterator<Item = &'a mut String>) {
+    let is_number = |text: &str| {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let mut text = text_of(path)?;
-    let start = text.fill_buf().map_err(Error::io(path))?;
-    refuse_utf16(path, start)?;
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter(start))
-        .trim(csv::Trim::All)
-        .flexible(true)
-        .from_reader(text);
-    let headers = reader.headers().map_err(wrong)?;
-    let mut headers: Vec<String> = headers
-        .iter()
-        .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-        .collect();
-    drop_blank_ends(&mut headers, 0);
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        rows.push(csv_row(path, &record.map_err(wrong)?, headers.len())?);
-    }
-    Ok(Table {
-        path: path.to_path_buf(),
-        headers,
-        rows,
-    })
-}
-
-/// The text of a CSV file, unpacked if the name ends with `.gz`.
-fn text_of(path: &Path) -> Result<Box<dyn BufRead>, Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    if path
-        .extension()
-        .is_none_or(|ext| !ext.eq_ignore_ascii_case("gz"))
-    {
-        return Ok(Box::new(BufReader::with_capacity(MAX_HEADER, file)));
-    }
-    let mut text = Vec::new();
-    let unpacked = MultiGzDecoder::new(BufReader::new(file)).take(MAX_BYTES + 1);
-    let read = BufReader::new(unpacked).read_to_end(&mut text);
-    read.map_err(|error| Error::damaged(path, format!("it cannot be unpacked: {error}")))?;
-    match text.len() as u64 > MAX_BYTES {
-        true => Err(Error::TooLarge {
-            path: path.to_path_buf(),
-            found: format!("over {MAX_BYTES} bytes of text"),
-            limit: format!("{MAX_BYTES} bytes"),
-        }),
-        false => Ok(Box::new(Cursor::new(text))),
-    }
-}
-
-fn refuse_utf16(path: &Path, start: &[u8]) -> Result<(), Error> {
-    match start {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(Error::Layout {
-            path: path.to_path_buf(),
-            found: "UTF-16 text".to_owned(),
-            expected: "UTF-8".to_owned(),
-            hint: "save it as UTF-8; in Excel the kind of file is `CSV UTF-8`".to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// What is between the fields of the first line: a comma if there is one outside quotes, else
-/// whichever there is more of, semicolons or tabs.
-fn delimiter(start: &[u8]) -> u8 {
-    let line = start
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    let unquoted: Vec<&[u8]> = line.split(|byte| *byte == b'"').step_by(2).collect();
-    let count = |wanted: u8| {
-        let bytes = unquoted.iter().copied().flatten();
-        bytes.filter(|byte| **byte == wanted).count()
-    };
-    match (count(b','), count(b';'), count(b'\t')) {
-        (0, 0, 0) | (1.., _, _) => b',',
-        (0, semicolons, tabs) if semicolons >= tabs => b';',
-        (0, _, _) => b'\t',
-    }
-}
-
-/// Drops blank fields at the end while there are more than `least`: some programs end each line
-/// with a comma, some only the header or only the rows.
-fn drop_blank_ends(fields: &mut Vec<String>, least: usize) {
-    while fields.len() > least && fields.last().is_some_and(String::is_empty) {
-        fields.pop();
-    }
-}
-
-fn csv_row(path: &Path, record: &csv::StringRecord, expected: usize) -> Result<Row, Error> {
-    let line = record.position().map_or(0, csv::Position::line) as usize;
-    let mut cells: Vec<String> = record.iter().map(str::to_owned).collect();
-    drop_blank_ends(&mut cells, expected);
-    if cells.len() != expected {
-        let (path, found) = (path.to_path_buf(), cells.len());
-        return Err(Error::RaggedRow {
-            path,
-            line,
-            found,
-            expected,
-        });
-    }
-    Ok(Row { line, cells })
-}
-
-fn read_parquet(path: &Path, file: File) -> Result<Table, ParquetError> {
-    let limit = file.metadata()?.len().saturating_mul(MAX_RATIO) + MAX_BYTES;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS);
-    let count = reader.metadata().file_metadata().num_rows();
-    if count > MAX_ROWS {
-        let reason = format!("it has {count} rows, at most {MAX_ROWS} are read");
-        return Err(ParquetError::General(reason));
-    }
-    let fields = reader.schema().fields();
-    let headers = fields
-        .iter()
-        .map(|field| field.name().trim().to_owned())
-        .collect();
-    let mut rows = Vec::new();
-    let mut bytes = 0;
-    for batch in reader.build()? {
-        let start = rows.len();
-        append_rows(&mut rows, &batch?)?;
-        let cells = rows[start..].iter().flat_map(|row: &Row| &row.cells);
-        let sizes = cells.map(|cell| size_of::<String>() + cell.len());
-        bytes += sizes.sum::<usize>() as u64;
-        if bytes > limit {
-            let reason = format!("its cells take over {limit} bytes");
-            return Err(ParquetError::General(reason));
+    let mut filled: Vec<&mut String> = cells.filter(|cell| !cell.is_empty()).collect();
+    let is_whole = |cell: &str| is_number(cell.strip_suffix(".0").unwrap_or(cell));
+    if filled.iter().all(|cell| is_whole(cell)) {
+        for cell in &mut filled {
+            if let Some(whole) = cell.strip_suffix(".0") {
+                **cell = whole.to_owned();
+            }
         }
     }
-    Ok(Table {
-        path: path.to_path_buf(),
-        headers,
-        rows,
-    })
-}
-
-fn append_rows(rows: &mut Vec<Row>, batch: &RecordBatch) -> Result<(), ParquetError> {
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|column| cast(column, &DataType::Utf8));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    for k in 0..batch.num_rows() {
-        let cell = |column: &dyn Array| match column.is_null(k) {
-            true => String::new(),
-            false => column.as_string::<i32>().value(k).trim().to_owned(),
-        };
-        let cells = columns.iter().map(|column| cell(column.as_ref())).collect();
-        rows.push(Row {
-            line: rows.len() + 2,
-            cells,
-        });
-    }
-    Ok(())
 }
 
 /// Reads which name each value in the masks has: the columns `value` and `name`; 0 is left out.
@@ -326,6 +272,9 @@ pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<MaskClass>, Error> {
         let number =
             number.ok_or_else(|| table.bad_cell(row, value, "a number in 0..=65535, each once"))?;
         table.check_names(row, name, &[&row.cells[name]])?;
+        if row.cells[name].is_empty() {
+            return Err(table.bad_cell(row, name, "a name for the value"));
+        }
         classes.insert(number, row.cells[name].clone());
     }
     let classes = classes.into_iter().filter(|(value, _)| *value != 0);

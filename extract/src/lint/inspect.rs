@@ -84,7 +84,7 @@ pub fn pixels(
         done();
         Inspected {
             sample,
-            outcome: outcome.map_err(|error| pipeline::reason(dataset, &error)),
+            outcome: outcome.map_err(|error| pipeline::reason(dataset, error)),
         }
     };
     let mut all: Vec<Inspected> = which.iter().enumerate().par_bridge().map(inspect).collect();

@@ -13,7 +13,7 @@ pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
 pub use self::problems::Problem;
 use crate::dataset::{Dataset, MaskNotes};
 use crate::prepare::slashed;
-use crate::split::{Member, Overlap, SplitRule, overlaps, unknown_patients};
+use crate::split::{self, Member, Overlap, SplitRule, overlaps};
 
 /// What was found in a download.
 #[derive(Clone, Debug, Serialize)]
@@ -167,7 +167,7 @@ impl Findings {
             members.iter().filter_map(|m| m.patient.as_ref()).collect();
         let (classes, unlabelled) = classes(dataset, &inspected);
         let mut warnings = dataset.warnings.clone();
-        warnings.extend(unknown_patients(&rule, &members));
+        warnings.extend(split::warnings(&rule, &members, &splits));
         warnings.extend(mask_notes(dataset, &inspected));
         Findings {
             dataset: dataset.name.clone(),

@@ -104,6 +104,25 @@ impl Intensity {
         }
     }
 
+    /// A doubt whether a window was meant as level and width, as radiologists say it: it starts above
+    /// 0 HU, or is the usual level and width of a lung.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let Range::Window { low, high } = self.range else {
+            return None;
+        };
+        let is_lung = (-700.0..=-400.0).contains(&low) && (1000.0..=2000.0).contains(&high);
+        let is_named = WINDOWS
+            .iter()
+            .any(|(name, ..)| named_window(name) == Some(self.range));
+        ((low > 0.0 || is_lung) && !is_named).then(|| {
+            format!(
+                "`{self}` keeps what is from {low} to {high}; if {low} is the level and {high} the \
+                 width, give `{}`",
+                of_level(low, high)
+            )
+        })
+    }
+
     /// Whether the range does not depend on the voxels.
     pub fn is_fixed(&self) -> bool {
         matches!(self.range, Range::Window { .. })
@@ -150,6 +169,7 @@ impl FromStr for Intensity {
                 .map(|(name, ..)| *name)
                 .collect::<Vec<_>>()
                 .join("`, `"),
+            meant: meant(word),
         })
     }
 }
@@ -183,6 +203,35 @@ fn parse(word: &str) -> Option<Intensity> {
         }
     }
     Some(rule)
+}
+
+/// What may be meant by a window whose first number is not below the second: a width and a level, or
+/// a level and a width.
+fn meant(word: &str) -> String {
+    let numbers = word.strip_prefix("window:").and_then(|rest| {
+        let (one, other) = rest.split_once(':')?;
+        let (one, other) = (one.parse::<f32>().ok()?, other.parse::<f32>().ok()?);
+        (one.is_finite() && one > 0.0 && one >= other).then_some((one, other))
+    });
+    let Some((one, other)) = numbers else {
+        return String::new();
+    };
+    let as_width = format!(
+        "`{}` is the width {one} at the level {other}",
+        of_level(other, one)
+    );
+    match other > 0.0 {
+        true => format!(
+            "; {as_width}, `{}` the width {other} at {one}",
+            of_level(one, other)
+        ),
+        false => format!("; {as_width}"),
+    }
+}
+
+/// The window of a level and a width, in words.
+fn of_level(level: f32, width: f32) -> String {
+    format!("window:{}:{}", level - width / 2.0, level + width / 2.0)
 }
 
 fn named_window(name: &str) -> Option<Range> {
@@ -236,6 +285,31 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn windows_that_look_like_level_and_width_are_questioned() {
+        let doubt = |word: &str| word.parse::<Intensity>().unwrap().doubt();
+        for (word, meant) in [
+            ("window:40:400", "window:-160:240"),
+            ("window:-600:1500", "window:-1350:150"),
+        ] {
+            assert!(doubt(word).unwrap().contains(meant), "{word}");
+        }
+        for word in [
+            "window:-160:240",
+            "window:bone",
+            "window:0:80",
+            "minmax",
+            "percentile:5:95",
+        ] {
+            assert_eq!(doubt(word), None, "{word}");
+        }
+        let refusal = |word: &str| word.parse::<Intensity>().unwrap_err().to_string();
+        assert!(refusal("window:400:40").contains("`window:-160:240` is the width 400"));
+        assert!(refusal("window:80:60").contains("`window:50:110` the width 60"));
+        assert!(refusal("window:1500:-600").contains("`window:-1350:150` is the width"));
+        assert!(!refusal("window:x:y").contains("width"));
+    }
 
     #[test]
     fn percentiles_lie_between_the_ordered_values() {

@@ -248,3 +248,40 @@ pub enum ReadError {
         hint: String,
     },
 }
+
+impl ReadError {
+    /// The files that it names.
+    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            ReadError::MaskOrientation { path, image } => vec![path, image],
+            ReadError::AppleDouble { path, .. }
+            | ReadError::UnknownFormat { path, .. }
+            | ReadError::FolderNotFile { path, .. }
+            | ReadError::UnsupportedRaster { path, .. }
+            | ReadError::NotNifti { path, .. }
+            | ReadError::Nifti2 { path, .. }
+            | ReadError::NiftiPair { path, .. }
+            | ReadError::BadHeader { path, .. }
+            | ReadError::FourDimensional { path, .. }
+            | ReadError::NoChannel { path, .. }
+            | ReadError::FiveDimensional { path, .. }
+            | ReadError::NoOrientation { path, .. }
+            | ReadError::SlicesOfAnotherPlane { path, .. }
+            | ReadError::UnevenStack { path, .. }
+            | ReadError::OldMat { path, .. }
+            | ReadError::UnsupportedVoxels { path, .. }
+            | ReadError::Truncated { path, .. }
+            | ReadError::TrailingData { path, .. }
+            | ReadError::LabelValue { path, .. }
+            | ReadError::LabelColours { path, .. }
+            | ReadError::NonFinite { path, .. }
+            | ReadError::SliceRange { path, .. }
+            | ReadError::MaskShape { path, .. }
+            | ReadError::Constant { path, .. }
+            | ReadError::UnnamedLabels { path, .. }
+            | ReadError::NotBinary { path, .. }
+            | ReadError::LossyMask { path, .. }
+            | ReadError::UnsupportedDicom { path, .. } => vec![path],
+        }
+    }
+}

@@ -7,6 +7,7 @@ use cache::{Split, counted};
 
 use super::Member;
 use crate::Error;
+use crate::dataset::files::composed;
 use crate::dataset::table::Table;
 
 /// How many samples a message names.
@@ -49,8 +50,8 @@ pub(super) fn assign(
     let mut splits = Vec::with_capacity(members.len());
     let (mut missing, mut used) = (Vec::new(), HashSet::new());
     for member in members {
-        let names = key.of(member).iter().map(String::as_str);
-        let names: Vec<&str> = names.filter(|name| said.contains_key(name)).collect();
+        let names = key.of(member).iter().map(|name| alike(name));
+        let names: Vec<String> = names.filter(|name| said.contains_key(name)).collect();
         let found: HashSet<Option<Split>> = names.iter().map(|name| said[name]).collect();
         used.extend(names);
         match found.len() {
@@ -64,7 +65,7 @@ pub(super) fn assign(
         return Err(not_all(path, "does not name", &missing));
     }
     let is_known =
-        |name: &str| used.contains(name) || key == Key::Sample && skipped.contains(&name);
+        |name: &str| used.contains(&alike(name)) || key == Key::Sample && skipped.contains(&name);
     let names = table.rows.iter().map(|row| row.cells[column].as_str());
     let unknown: Vec<&str> = names.filter(|name| !is_known(name)).collect();
     // Of a skipped sample, neither image nor patient is known.
@@ -81,7 +82,7 @@ fn key_column(table: &Table) -> Result<(Key, usize), Error> {
         (Key::Patient, "patient"),
     ];
     for (key, name) in keys {
-        if let Some(column) = table.column(&[name]) {
+        if let Some(column) = table.column(&[name])? {
             return Ok((key, column));
         }
     }
@@ -90,8 +91,13 @@ fn key_column(table: &Table) -> Result<(Key, usize), Error> {
         .map(|column| (Key::Sample, column))
 }
 
-/// The split of each name in a column; a blank is none.
-fn read_splits(table: &Table, key: usize) -> Result<HashMap<&str, Option<Split>>, Error> {
+/// A name in the form in which names are compared: composed, with `/` for the backslashes of Windows.
+fn alike(name: &str) -> String {
+    composed(name).replace('\\', "/")
+}
+
+/// The split of each name in a column, as [`alike`] makes it; a blank is none.
+fn read_splits(table: &Table, key: usize) -> Result<HashMap<String, Option<Split>>, Error> {
     let column = table.required(&["split"])?;
     let mut said = HashMap::new();
     for row in &table.rows {
@@ -102,7 +108,7 @@ fn read_splits(table: &Table, key: usize) -> Result<HashMap<&str, Option<Split>>
                     .ok_or_else(|| table.bad_cell(row, column, "train, val, test or blank"))?,
             ),
         };
-        let before = said.insert(row.cells[key].as_str(), split);
+        let before = said.insert(alike(&row.cells[key]), split);
         if before.is_some_and(|before| before != split) {
             return Err(table.bad_cell(row, key, "one that is in no other split above"));
         }
@@ -182,6 +188,14 @@ mod tests {
         ] {
             assert_eq!(TableFile::new(csv).assign(&members, &[]).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn names_may_be_written_as_windows_and_macos_do() {
+        let members = samples(["Bj\u{f6}rn/1", "b/2"].map(str::to_owned));
+        let table = TableFile::new("sample,split\nBjo\u{308}rn/1,val\nb\\2,test\n");
+        let expected = [Some(Split::Val), Some(Split::Test)];
+        assert_eq!(table.assign(&members, &[]).unwrap(), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod draw;
 mod file;
+mod limit;
 mod overlap;
 mod rule;
 
@@ -13,11 +14,15 @@ use std::collections::{BTreeSet, HashMap};
 use cache::{SliceMeta, Split, counted};
 
 pub(crate) use self::draw::spread;
-pub use self::overlap::{Overlap, check_overlaps, overlaps, unknown_patients};
+pub use self::limit::limit;
+pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
 pub use self::rule::SplitRule;
 use crate::Error;
 use crate::dataset::Sample;
 use crate::prepare::slashed;
+
+/// The folder of test images in nnU-Net's layout.
+const TEST_IMAGES: &str = "imagesTs";
 
 /// What a rule sees of a sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,19 @@ impl Member {
     pub fn of_slices(slices: &[SliceMeta]) -> Vec<Member> {
         let samples = slices.chunk_by(|a, b| a.sample == b.sample);
         samples.map(Member::of_sample_slices).collect()
+    }
+
+    /// Whether it lies in nnU-Net's folder of test images, which often have no label maps: no rule
+    /// that draws puts it into another split.
+    fn is_test_image(&self) -> bool {
+        let folders = |image: &String| {
+            image
+                .split('/')
+                .rev()
+                .skip(1)
+                .any(|part| part == TEST_IMAGES)
+        };
+        self.images.iter().any(folders)
     }
 
     fn of_sample_slices(slices: &[SliceMeta]) -> Member {
@@ -171,7 +189,7 @@ impl Splitting<'_> {
     }
 
     fn systematic(&self, picks: &[(Split, usize)]) -> Result<Vec<Option<Split>>, Error> {
-        let units = self.units(0..self.members.len());
+        let units = self.units(self.drawn());
         let counts = picks.iter().map(|(_, count)| *count);
         let asked = counts.fold(0, usize::saturating_add);
         let names_train = picks.iter().any(|(split, _)| *split == Split::Train);
@@ -197,19 +215,13 @@ impl Splitting<'_> {
     }
 
     fn random(&self, parts: [f64; 3], seed: u64) -> Result<Vec<Option<Split>>, Error> {
-        let units = self.units(0..self.members.len());
-        let ends = [
-            share(parts[0], units.len()),
-            share(parts[0] + parts[1], units.len()),
-            units.len(),
-        ];
-        let sizes = [ends[0], ends[1] - ends[0], ends[2] - ends[1]];
-        if (0..3).any(|k| parts[k] > 0.0 && sizes[k] == 0) {
+        let units = self.units(self.drawn());
+        let Some(ends) = ends_of_parts(parts, units.len()) else {
             let smallest = parts.into_iter().filter(|part| *part > 0.0);
             let smallest = smallest.fold(1.0, f64::min);
             let least = (1.0 / smallest).ceil() as usize;
             return Err(self.too_few(self.counted(&units), least.max(units.len() + 1)));
-        }
+        };
         let order = draw::shuffled(units.len(), seed);
         let mut of_units = vec![None; units.len()];
         for (position, unit) in order.into_iter().enumerate() {
@@ -219,7 +231,7 @@ impl Splitting<'_> {
     }
 
     fn kfold(&self, folds: u16, fold: u16, seed: u64) -> Result<Vec<Option<Split>>, Error> {
-        let units = self.units(0..self.members.len());
+        let units = self.units(self.drawn());
         let folds = usize::from(folds);
         if units.len() < folds {
             return Err(self.too_few(self.counted(&units), folds));
@@ -244,7 +256,7 @@ impl Splitting<'_> {
             return Err(self.unsplittable(
                 found,
                 &format!("at least 3, and {fold} among them"),
-                "divide by patient yourself: `kfold:FOLDS:FOLD`; for a cache, show the download: `--root DIR`",
+                &format!("divide by patient yourself, for instance by `{}`; for a cache, show the download: `--root DIR`", self.fitting()),
             ));
         }
         let after = folds
@@ -255,6 +267,11 @@ impl Splitting<'_> {
         let val = after.unwrap_or(fold);
         let splits = self.members.iter().map(|member| member.fold);
         Ok(splits.map(|of| Some(by_fold(of?, fold, val))).collect())
+    }
+
+    /// The members that a draw divides: all but those that are always in test.
+    fn drawn(&self) -> impl Iterator<Item = usize> {
+        (0..self.members.len()).filter(|&k| !self.members[k].is_test_image())
     }
 
     /// Members that belong together, in order of first appearance: those of a patient, or one
@@ -281,7 +298,8 @@ impl Splitting<'_> {
         units: &[Vec<usize>],
         split: impl Fn(usize) -> Option<Split>,
     ) -> Vec<Option<Split>> {
-        let mut splits = vec![None; self.members.len()];
+        let always = |member: &Member| member.is_test_image().then_some(Split::Test);
+        let mut splits: Vec<Option<Split>> = self.members.iter().map(always).collect();
         for (k, unit) in units.iter().enumerate() {
             unit.iter().for_each(|&member| splits[member] = split(k));
         }
@@ -303,8 +321,33 @@ impl Splitting<'_> {
     }
 
     fn too_few(&self, found: String, least: usize) -> Error {
+        let expected = format!(
+            "at least {least} (`{}` divides what there is)",
+            self.fitting()
+        );
         let hint = "ask for less, or see whether the download is whole: `extract datasets NAME --root DIR`";
-        self.unsplittable(found, &format!("at least {least}"), hint)
+        self.unsplittable(found, &expected, hint)
+    }
+
+    /// A usual rule that can divide the members.
+    fn fitting(&self) -> &'static str {
+        let train =
+            (0..self.members.len()).filter(|&k| self.members[k].official == Some(Split::Train));
+        let of_train = share(0.1, self.units(train).len());
+        let is_official = matches!(
+            self.rule,
+            SplitRule::OfficialLast(_) | SplitRule::OfficialPart { .. }
+        );
+        let drawn = self.units(self.drawn()).len();
+        if is_official && of_train > 0 {
+            "official:val=0.1"
+        } else if ends_of_parts([0.7, 0.1, 0.2], drawn).is_some() {
+            "random:0.7:0.1:0.2"
+        } else if drawn >= 3 {
+            "kfold:3:0"
+        } else {
+            "none"
+        }
     }
 
     fn unsplittable(&self, found: String, expected: &str, hint: &str) -> Error {
@@ -315,6 +358,15 @@ impl Splitting<'_> {
             hint: hint.to_owned(),
         }
     }
+}
+
+/// Where train, val and test end if `of` units are divided in these parts; `None` if a part that is
+/// not 0 would be empty.
+fn ends_of_parts(parts: [f64; 3], of: usize) -> Option<[usize; 3]> {
+    let ends = [share(parts[0], of), share(parts[0] + parts[1], of), of];
+    let sizes = [ends[0], ends[1] - ends[0], ends[2] - ends[1]];
+    let is_empty = |k: usize| parts[k] > 0.0 && sizes[k] == 0;
+    (!(0..3).any(is_empty)).then_some(ends)
 }
 
 /// The nearest whole number to a part of `of`.

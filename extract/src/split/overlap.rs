@@ -76,13 +76,28 @@ pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<Stri
     }
 }
 
-/// A warning if a rule that divides by patient does not know the patients.
-pub fn unknown_patients(rule: &SplitRule, members: &[Member]) -> Option<String> {
+/// What is worth a warning of `splits`, which has one entry per member: that a rule which divides by
+/// patient does not know all patients, and that nothing is in a split though the rule is not `none`.
+pub fn warnings(rule: &SplitRule, members: &[Member], splits: &[Option<Split>]) -> Vec<String> {
+    let is_undivided = *rule != SplitRule::None && splits.iter().all(Option::is_none);
+    let undivided = is_undivided.then(|| {
+        "no sample is in a split, which `probe` needs: give a rule, for instance \
+         `random:0.7:0.1:0.2`, as `--split`, or later to `extract split`"
+            .to_owned()
+    });
+    unknown_patients(rule, members)
+        .into_iter()
+        .chain(undivided)
+        .collect()
+}
+
+fn unknown_patients(rule: &SplitRule, members: &[Member]) -> Option<String> {
     let unknown = members.iter().filter(|m| m.patient.is_none()).count();
     (rule.is_by_patient() && unknown > 0).then(|| {
         let all = counted(members.len(), "sample");
         format!(
-            "no patients are known of {unknown} of {all}: slices of one patient may be in two splits"
+            "no patients are known of {unknown} of {all}: `{rule}` divides these by sample, and \
+             images of one patient may be in two splits"
         )
     })
 }

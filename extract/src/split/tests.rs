@@ -314,14 +314,68 @@ fn a_patient_in_two_splits_is_refused_unless_allowed() {
 fn unknown_patients_are_worth_a_warning_where_a_rule_divides_by_them() {
     let mut members = samples((0..4).map(|k| k.to_string()));
     members[0].patient = Some("p".to_owned());
-    let warning = |rule: &str| unknown_patients(&rule.parse().unwrap(), &members);
-    let text = warning("kfold:3:0").unwrap();
-    assert!(
-        text.starts_with("no patients are known of 3 of 4 samples"),
-        "{text}"
+    let warn = |rule: &str| warnings(&rule.parse().unwrap(), &members, &[Some(Split::Test); 4]);
+    let text = &warn("kfold:3:0")[0];
+    let parts = [
+        "no patients are known of 3 of 4 samples",
+        "`kfold:3:0` divides these by sample",
+    ];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!(warn("official"), [""; 0]);
+    assert_eq!(warn("file:x.csv"), [""; 0]);
+}
+
+#[test]
+fn samples_in_no_split_are_worth_a_warning() {
+    let members = samples((0..4).map(|k| k.to_string()));
+    let warn = |rule: &str| warnings(&rule.parse().unwrap(), &members, &[None; 4]).join("");
+    assert!(warn("official").contains("`random:0.7:0.1:0.2`"));
+    assert_eq!(warn("none"), "");
+}
+
+#[test]
+fn test_images_of_nnunet_are_never_drawn_into_another_split() {
+    let mut members = samples((0..40).map(|k| k.to_string()));
+    for (k, member) in members.iter_mut().enumerate() {
+        let folder = ["imagesTr", "imagesTs"][usize::from(k % 4 == 3)];
+        member.images = vec![format!("Task01/{folder}/{k}.nii.gz")];
+    }
+    for rule in [
+        "random:0.5:0.5:0",
+        "kfold:3:0",
+        "systematic:test=5,val=20",
+        "systematic:train=10,val=10",
+    ] {
+        let splits = by(rule, &members).unwrap();
+        assert!(
+            (3..40).step_by(4).all(|k| splits[k] == Some(Split::Test)),
+            "{rule}"
+        );
+    }
+    assert_eq!(
+        sizes(&by("random:0.5:0.5:0", &members).unwrap()),
+        [15, 15, 10, 0]
     );
-    assert_eq!(warning("official"), None);
-    assert_eq!(warning("file:x.csv"), None);
+    assert!(by("systematic:test=31", &members).is_err());
+}
+
+#[test]
+fn a_rule_that_cannot_be_used_is_answered_with_one_that_can() {
+    for (count, rule, fitting) in [
+        (30, "systematic:test=70,val=50", "random:0.7:0.1:0.2"),
+        (5, "systematic:test=70,val=50", "kfold:3:0"),
+        (2, "kfold:5:0", "none"),
+        (30, "official:val=10002", "official:val=0.1"),
+        (30, "folds:1", "random:0.7:0.1:0.2"),
+    ] {
+        let mut members = samples((0..count).map(|k| k.to_string()));
+        members
+            .iter_mut()
+            .for_each(|member| member.official = Some(Split::Train));
+        let text = by(rule, &members).unwrap_err().to_string();
+        assert!(text.contains(&format!("`{fitting}`")), "{text}");
+        assert!(by(fitting, &members).is_ok());
+    }
 }
 
 /// A rule that divides by patient, in words, and samples some of which have a patient.

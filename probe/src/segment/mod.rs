@@ -381,7 +381,9 @@ impl<'a> Task<'a> {
                 |_| [side; 2],
                 |_, predicted| {
                     let grey: Vec<u8> = grey.iter().copied().collect();
-                    let picture = overlay::panels(&grey, &truth, &predicted, side);
+                    let placement = self.cases.slices[row].placement.as_ref();
+                    let turn = overlay::Turn::of(placement);
+                    let picture = overlay::panels(&grey, &truth, &predicted, side, turn);
                     pictures.push((format!("{word}-{}", label_maps::file_name(sample)), picture));
                     Ok(())
                 },

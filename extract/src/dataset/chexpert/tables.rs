@@ -108,12 +108,12 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn find(table: &Table, classes: &[String]) -> Result<Columns, Error> {
         let classes = classes.iter().map(|class| table.required(&[class]));
-        let path = table.column(&["Path"]);
+        let path = table.column(&["Path"])?;
         Ok(Columns {
             path: path.map_or_else(|| table.required(&["Study"]), Ok)?,
             is_study: path.is_none(),
-            frontal: table.column(&["Frontal/Lateral"]),
-            view: table.column(&["AP/PA"]),
+            frontal: table.column(&["Frontal/Lateral"])?,
+            view: table.column(&["AP/PA"])?,
             classes: classes.collect::<Result<_, _>>()?,
         })
     }

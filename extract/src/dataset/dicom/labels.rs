@@ -10,7 +10,7 @@ use super::layers::Layers;
 use super::notes::Notes;
 use super::series::Entry;
 use crate::Error;
-use crate::dataset::manifest::parse_state;
+use crate::dataset::manifest::{NO_NEGATIVE, is_negative, is_several, parse_state};
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{DatasetCard, natural_order};
 use crate::prepare::slashed;
@@ -38,6 +38,8 @@ struct Keyed {
     labels: HashMap<String, Labels>,
     used: HashSet<String>,
     blank: Labels,
+    /// What to tell the user of the table.
+    warnings: Vec<String>,
 }
 
 impl<'a> Labeller<'a> {
@@ -88,6 +90,13 @@ impl<'a> Labeller<'a> {
         })
     }
 
+    /// What to tell the user of the table.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.table
+            .as_ref()
+            .map_or(Vec::new(), |table| table.warnings.clone())
+    }
+
     /// What is to be predicted, and the names of the classes; notes what was not used.
     pub(super) fn finish(self, notes: &mut Notes) -> (Task, Vec<String>) {
         let task = match &self.table {
@@ -116,6 +125,9 @@ impl Keyed {
             .find(|(name, _)| table.headers[column].eq_ignore_ascii_case(name));
         let key = key.map_or(KEYS[0].1, |(_, key)| *key);
         let source = LabelColumns::find(table, columns, classes)?;
+        let mut all = source.columns().to_vec();
+        all.push(column);
+        table.refuse_line_breaks(&all)?;
         let mut labels: HashMap<String, Labels> = HashMap::new();
         for row in &table.rows {
             let found = source.labels(table, row, classes)?;
@@ -134,6 +146,7 @@ impl Keyed {
             key,
             labels,
             used: HashSet::new(),
+            warnings: table.warnings(&all),
             blank: match columns.len() {
                 0 => Labels::Single(None),
                 count => Labels::Multi(vec![None; count]),
@@ -184,6 +197,13 @@ impl LabelColumns {
         columns.collect::<Result<_, _>>().map(LabelColumns::Multi)
     }
 
+    fn columns(&self) -> &[usize] {
+        match self {
+            LabelColumns::Single(column) => std::slice::from_ref(column),
+            LabelColumns::Multi(columns) => columns,
+        }
+    }
+
     fn labels(&self, table: &Table, row: &Row, classes: &[String]) -> Result<Labels, Error> {
         match self {
             LabelColumns::Single(column) => single(table, row, *column, classes),
@@ -195,7 +215,7 @@ impl LabelColumns {
 fn names_in(table: &Table, column: usize) -> Vec<String> {
     let cells = table.rows.iter().map(|row| row.cells[column].clone());
     // One with a bar in it is several, unless the card says that it is a name.
-    let names = cells.filter(|cell| !cell.is_empty() && !cell.contains('|'));
+    let names = cells.filter(|cell| !cell.is_empty() && !is_several(cell));
     let names: BTreeSet<String> = names.collect();
     let mut names: Vec<String> = names.into_iter().collect();
     names.sort_by(|a, b| natural_order(a, b));
@@ -205,9 +225,12 @@ fn names_in(table: &Table, column: usize) -> Vec<String> {
 fn single(table: &Table, row: &Row, column: usize, classes: &[String]) -> Result<Labels, Error> {
     let cell = &row.cells[column];
     table.check_names(row, column, &[cell])?;
+    if is_negative(cell) {
+        return Err(table.bad_cell(row, column, NO_NEGATIVE));
+    }
     let index = classes.iter().position(|class| class == cell);
     match index.and_then(|index| u32::try_from(index).ok()) {
-        None if cell.contains('|') => Err(table.several_classes(
+        None if is_several(cell) => Err(table.several_classes(
             row,
             column,
             "give each a column and name them in `label_columns`; if it is one, list it in \

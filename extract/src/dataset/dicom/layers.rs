@@ -1,9 +1,11 @@
 //! Folders that mean splits and classes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cache::Split;
 
+use super::notes::Notes;
 use crate::dataset::files::layer;
 
 /// Which folders at the top of a path are a split and a class.
@@ -13,17 +15,29 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// There is a layer of splits if all files lie in folders that are called so.
+    /// There is a layer of splits if all files lie in folders that are called so; that some do is
+    /// noted.
     pub(super) fn of<'p>(
         files: impl Iterator<Item = &'p PathBuf>,
         classes: &'a [String],
+        notes: &mut Notes,
     ) -> Layers<'a> {
-        let mut files = files.peekable();
-        let is_some = files.peek().is_some();
-        let in_split =
-            |file: &PathBuf| layer(file, 0).is_some_and(|name| Split::parse(&name).is_some());
+        let is_split = |name: &String| Split::parse(name).is_some();
+        let first: BTreeSet<Option<String>> = files.map(|file| layer(file, 0)).collect();
+        let splits: Vec<&String> = first
+            .iter()
+            .flatten()
+            .filter(|name| is_split(name))
+            .collect();
+        let has_splits = !splits.is_empty() && splits.len() == first.len();
+        if !has_splits {
+            let what = "folders named like splits beside others, and so taken for none";
+            splits
+                .into_iter()
+                .for_each(|name| notes.add(what, name.as_str()));
+        }
         Layers {
-            has_splits: is_some && files.all(in_split),
+            has_splits,
             classes,
         }
     }

@@ -47,7 +47,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let mut notes = Notes::default();
     let (files, unreadable) = images(&tree, &mut notes);
     let paths = files.iter().map(|file| &file.path).chain(&unreadable);
-    let layers = Layers::of(paths, &card.classes);
+    let layers = Layers::of(paths, &card.classes, &mut notes);
     let mut groups: BTreeMap<_, Vec<Found>> = BTreeMap::new();
     for file in files {
         let key = (layers.in_front_of(&file.path), series::key(&file));
@@ -74,9 +74,11 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
             ..Sample::of_image(entry.image)
         });
     }
+    let mut warnings = labeller.warnings();
     let (task, classes) = labeller.finish(&mut notes);
+    warnings.extend(notes.into_warnings());
     Ok(Dataset {
-        warnings: notes.into_warnings(),
+        warnings,
         ..Dataset::new(root, task, classes, samples)
     })
 }

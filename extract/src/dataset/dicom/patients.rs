@@ -9,9 +9,12 @@ use super::series::Entry;
 /// Said of every sample where no two have another PatientID.
 const ONE_PATIENT: &str = "samples that all have one PatientID, and so are of one patient (if they are of several: list them for `--dataset manifest` with a column `patient`, or give `--allow-patient-overlap`)";
 
+/// Said of samples without a PatientID that are kept together by something else.
+const BY_STUDY: &str = "samples without a PatientID, taken for one patient if they are of one study, or volumes in one folder";
+
 /// What tells patients apart.
 pub(super) enum Patients {
-    /// PatientID.
+    /// PatientID, else StudyInstanceUID, else for volumes the folder.
     ByAttribute,
     /// The first folder below those of splits and classes.
     ByFolder,
@@ -35,6 +38,10 @@ impl Patients {
                     .iter()
                     .for_each(|entry| notes.add(ONE_PATIENT, &entry.id));
             }
+            let has_other =
+                |entry: &&Entry| entry.patient.is_none() && by_attribute(entry).is_some();
+            let others = entries.iter().filter(has_other);
+            others.for_each(|entry| notes.add(BY_STUDY, &entry.id));
             return Patients::ByAttribute;
         }
         for folder in folders {
@@ -48,8 +55,17 @@ impl Patients {
 
     pub(super) fn patient(&self, entry: &Entry, layers: &Layers) -> Option<String> {
         match self {
-            Patients::ByAttribute => entry.patient.clone(),
+            Patients::ByAttribute => by_attribute(entry),
             Patients::ByFolder => layers.first_below(entry.path()),
         }
     }
+}
+
+fn by_attribute(entry: &Entry) -> Option<String> {
+    let study = || entry.study.clone();
+    entry
+        .patient
+        .clone()
+        .or_else(study)
+        .or_else(|| entry.folder())
 }

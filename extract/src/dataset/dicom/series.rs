@@ -19,6 +19,9 @@ const FLAT: [&str; 15] = [
 /// Modalities whose series are volumes even if no file says where it lies.
 const VOLUMES: [&str; 4] = ["CT", "MR", "PT", "NM"];
 
+/// Said of volumes whose files name no series.
+const UNNAMED: &str = "series without a SeriesInstanceUID, made of the files of one folder, frame of reference, orientation and size";
+
 /// What will be a sample.
 pub(super) struct Entry {
     pub(super) id: String,
@@ -54,50 +57,79 @@ impl Entry {
         }
     }
 
-    /// Several files, in order; the id is their folder and the UID of the series.
+    /// Several files, in order; the id is their folder and the UID of the series, or without one
+    /// that of the first file.
     fn stack(files: Vec<Found>) -> Entry {
         let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
         let folder = slashed(&common_folder(paths.iter().map(PathBuf::as_path)));
-        let uid = files.first().and_then(|file| file.header.series.clone());
-        let uid = uid.unwrap_or_default();
-        let id = match folder.rsplit('/').next() {
-            Some("") | None => uid,
-            // Some archives name the folder after the series.
-            Some(last) if last == uid => folder,
-            Some(_) => format!("{folder}/{uid}"),
-        };
         let first = files.into_iter().next().map(Entry::single);
         let entry = first.unwrap_or_else(|| Entry::unreadable(PathBuf::new()));
+        let id = match (&entry.series, folder.rsplit('/').next()) {
+            (None, _) => entry.id,
+            (Some(uid), Some("") | None) => uid.clone(),
+            // Some archives name the folder after the series.
+            (Some(uid), Some(last)) if last == uid => folder,
+            (Some(uid), Some(_)) => format!("{folder}/{uid}"),
+        };
         Entry {
             id,
             image: Source::Stack(paths),
             ..entry
         }
     }
+
+    /// The folder of a volume.
+    pub(super) fn folder(&self) -> Option<String> {
+        let folder = self.path().parent().map(slashed)?;
+        let is_volume = matches!(self.image, Source::Stack(_));
+        (is_volume && !folder.is_empty()).then_some(folder)
+    }
 }
 
 /// What files of one series have in common. UIDs alone would not do: some programs that make files
-/// anonymous write the same for all patients.
-pub(super) fn key(file: &Found) -> [Option<String>; 3] {
+/// anonymous write the same for all patients. Others blank them: without a SeriesInstanceUID, the
+/// folder and the frame of reference stand for it.
+pub(super) fn key(file: &Found) -> [Option<String>; 5] {
     let header = &file.header;
-    [&header.patient, &header.study, &header.series].map(Clone::clone)
+    let (folder, frame) = match header.series {
+        Some(_) => (None, None),
+        None => (
+            file.path.parent().map(slashed),
+            header.frame_of_reference.clone(),
+        ),
+    };
+    let [patient, study, series] =
+        [&header.patient, &header.study, &header.series].map(Clone::clone);
+    [patient, study, series, folder, frame]
 }
 
 /// The samples that the files of a series make.
 pub(super) fn entries(files: Vec<Found>, notes: &mut Notes) -> Vec<Entry> {
     let (mut singles, slices): (Vec<_>, Vec<_>) = files.into_iter().partition(is_single);
-    let (mut stack, others) = divided(slices, notes);
-    if stack.len() == 1 {
-        singles.append(&mut stack);
-    }
-    singles.extend(others);
-    let mut entries: Vec<Entry> = singles.into_iter().map(Entry::single).collect();
-    if !stack.is_empty() {
+    let is_named = slices
+        .first()
+        .is_some_and(|file| file.header.series.is_some());
+    let parts = match is_named {
+        true => vec![slices],
+        false => alike_groups(slices),
+    };
+    let mut entries = Vec::new();
+    for part in parts {
+        let (mut stack, others) = divided(part, notes);
+        singles.extend(others);
+        if stack.len() < 2 {
+            singles.append(&mut stack);
+            continue;
+        }
         let depths = sort(&mut stack);
         let entry = Entry::stack(stack);
         note_order(&entry, depths.as_deref(), notes);
+        if !is_named {
+            notes.add(UNNAMED, entry.id.as_str());
+        }
         entries.push(entry);
     }
+    entries.extend(singles.into_iter().map(Entry::single));
     entries
 }
 
@@ -124,7 +156,7 @@ pub(super) fn take_in(entries: &mut Vec<Entry>, unreadable: Vec<PathBuf>) {
 
 /// Whether a file is an image of its own, whatever else is in its series.
 fn is_single(file: &Found) -> bool {
-    file.header.series.is_none() || file.header.frames > 1 || is_of(file, &FLAT)
+    file.header.frames > 1 || is_of(file, &FLAT)
 }
 
 fn is_of(file: &Found, modalities: &[&str]) -> bool {
@@ -163,6 +195,15 @@ fn divided(slices: Vec<Found>, notes: &mut Notes) -> (Vec<Found>, Vec<Found>) {
 
 /// The largest number of slices that are of one size and lie parallel, and the rest.
 fn largest_alike(files: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
+    let mut groups = alike_groups(files);
+    // Of equals the first.
+    let largest = (0..groups.len()).rev().max_by_key(|&k| groups[k].len());
+    let largest = largest.map(|k| groups.remove(k)).unwrap_or_default();
+    (largest, groups.into_iter().flatten().collect())
+}
+
+/// The slices by size and direction, in order of first appearance.
+fn alike_groups(files: Vec<Found>) -> Vec<Vec<Found>> {
     let mut groups: Vec<Vec<Found>> = Vec::new();
     for file in files {
         match groups.iter_mut().find(|group| alike(&group[0], &file)) {
@@ -170,10 +211,7 @@ fn largest_alike(files: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
             None => groups.push(vec![file]),
         }
     }
-    // Of equals the first.
-    let largest = (0..groups.len()).rev().max_by_key(|&k| groups[k].len());
-    let largest = largest.map(|k| groups.remove(k)).unwrap_or_default();
-    (largest, groups.into_iter().flatten().collect())
+    groups
 }
 
 fn alike(a: &Found, b: &Found) -> bool {

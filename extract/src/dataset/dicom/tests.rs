@@ -78,9 +78,10 @@ fn slices_are_ordered_by_place_whatever_they_are_called() {
     ];
     assert_eq!(dataset.samples[0].image, stack(&paths));
     assert_eq!(
-        dataset.warnings,
-        ["files that are not DICOM, left out: 1, for instance `a/CT_1/notes.txt`"]
+        dataset.warnings[0],
+        "files that are not DICOM, left out: 1, for instance `a/CT_1/notes.txt`"
     );
+    has_warning(&dataset, &["without a PatientID", ": 2"]);
     let volume = Reader::new(root.path())
         .volume(&dataset.samples[0].image)
         .unwrap();
@@ -182,6 +183,66 @@ fn without_positions_instance_numbers_and_then_names_decide() {
         &dataset,
         &["ordered by InstanceNumber and name: 2", "`a/1.2`"],
     );
+}
+
+#[test]
+fn files_without_a_series_are_grouped_by_folder_frame_orientation_and_size() {
+    let blank = |z: f64| Made::axial("", z).with_text(tags::PATIENT_ID, VR::LO, "");
+    let turned =
+        |made: Made| made.with_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "0\\1\\0\\0\\0\\-1");
+    let frame = |made: Made| made.with_text(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.9");
+    let dx = |made: Made| made.with_text(tags::MODALITY, VR::CS, "DX");
+    let root = root(vec![
+        ("a/1", blank(2.0)),
+        ("a/2", blank(1.0)),
+        ("a/3", blank(0.0)),
+        ("a/4", turned(blank(0.0))),
+        ("a/5", turned(blank(1.0))),
+        ("b/1", blank(0.0)),
+        ("b/2", blank(1.0)),
+        ("b/3", frame(blank(0.0))),
+        ("b/4", frame(blank(1.0))),
+        ("c/1", dx(blank(0.0))),
+        ("c/2", dx(blank(1.0))),
+    ]);
+    let dataset = listed(&root);
+    assert_eq!(ids(&dataset), ["a/3", "a/4", "b/1", "b/3", "c/1", "c/2"]);
+    assert_eq!(dataset.samples[0].image, stack(&["a/3", "a/2", "a/1"]));
+    has_warning(&dataset, &["without a SeriesInstanceUID", ": 4", "`a/3`"]);
+    // Folders tell patients apart, where PatientID does not.
+    assert_eq!(dataset.samples[1].patient.as_deref(), Some("a"));
+}
+
+#[test]
+fn without_a_patient_the_study_or_the_folder_of_a_volume_keeps_samples_together() {
+    let of_study = |made: Made| made.with_text(tags::STUDY_INSTANCE_UID, VR::UI, "1.8");
+    let dx = |z: f64| Made::axial("1.7", z).with_text(tags::MODALITY, VR::CS, "DX");
+    let root = root(vec![
+        ("a/1", Made::axial("", 0.0)),
+        ("a/2", Made::axial("", 1.0)),
+        ("a/3", of_study(dx(0.0))),
+        ("a/4", of_study(dx(1.0))),
+        ("a/5", dx(2.0)),
+    ]);
+    let dataset = listed(&root);
+    let patients: Vec<_> = dataset
+        .samples
+        .iter()
+        .map(|s| s.patient.as_deref())
+        .collect();
+    assert_eq!(patients, [Some("a"), Some("1.8"), Some("1.8"), None]);
+    has_warning(&dataset, &["without a PatientID", ": 3", "`a/1`"]);
+}
+
+#[test]
+fn splits_beside_other_folders_are_told() {
+    let root = root(vec![
+        ("train/1.dcm", of(Made::axial("1.2", 0.0), "p1")),
+        ("other/2.dcm", of(Made::axial("1.3", 0.0), "p2")),
+    ]);
+    let dataset = listed(&root);
+    has_warning(&dataset, &["named like splits", "`train`"]);
+    assert!(dataset.samples.iter().all(|sample| sample.split.is_none()));
 }
 
 #[test]

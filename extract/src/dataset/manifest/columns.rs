@@ -3,8 +3,8 @@
 use cache::Task;
 
 use crate::Error;
-use crate::dataset::LayoutOptions;
-use crate::dataset::table::Table;
+use crate::dataset::table::{Table, clipped};
+use crate::dataset::{LayoutOptions, files};
 
 /// Where the labels come from.
 #[derive(PartialEq, Eq)]
@@ -25,17 +25,14 @@ impl LabelSource {
                 .map(|name| table.required(&[name]));
             return columns.collect::<Result<_, _>>().map(LabelSource::Columns);
         }
-        let joined = table.column(&["labels"]).map(LabelSource::Joined);
-        let single = || {
-            table
-                .column(&["label", "class", "target", "y"])
-                .map(LabelSource::Single)
-        };
-        let mask = mask.then_some(LabelSource::Mask);
-        Ok(joined
-            .or_else(single)
-            .or(mask)
-            .unwrap_or(LabelSource::Nothing))
+        if let Some(column) = table.column(&["labels"])? {
+            return Ok(LabelSource::Joined(column));
+        }
+        Ok(match table.column(&["label", "class", "target", "y"])? {
+            Some(column) => LabelSource::Single(column),
+            None if mask => LabelSource::Mask,
+            None => LabelSource::Nothing,
+        })
     }
 
     pub(super) fn task(&self) -> Task {
@@ -45,6 +42,40 @@ impl LabelSource {
             LabelSource::Joined(_) | LabelSource::Columns(_) | LabelSource::Mask => {
                 Task::MultiLabel
             }
+        }
+    }
+
+    /// What to tell the user if no labels are found, or names may be parted in another way.
+    pub(super) fn warning(&self, table: &Table) -> Option<String> {
+        let name = files::name(&table.path);
+        match self {
+            LabelSource::Nothing => Some(format!(
+                "`{name}`: no column `label`, `labels` or `mask`, and no `--label-columns`: the \
+                 samples have no labels"
+            )),
+            LabelSource::Joined(column) => {
+                let cells = || table.rows.iter().map(|row| row.cells[*column].as_str());
+                let other = cells().find(|cell| cell.contains([',', ';']))?;
+                (!cells().any(|cell| cell.contains('|'))).then(|| {
+                    format!(
+                        "`{name}`: names in the column `labels` are parted by `|`, which no cell \
+                         has: `{}` is one class",
+                        clipped(other)
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The columns that are read.
+    fn columns(&self) -> &[usize] {
+        match self {
+            LabelSource::Nothing | LabelSource::Mask => &[],
+            LabelSource::Single(column) | LabelSource::Joined(column) => {
+                std::slice::from_ref(column)
+            }
+            LabelSource::Columns(columns) => columns,
         }
     }
 
@@ -72,21 +103,32 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn find(table: &Table, options: &LayoutOptions) -> Result<Columns, Error> {
         let image = ["image", "path", "file_name", "filepath", "filename", "img"];
-        let mask = table.column(&["mask", "seg", "label_path", "mask_path"]);
+        let mask = table.column(&["mask", "seg", "label_path", "mask_path"])?;
         Ok(Columns {
             image: table.required(&image)?,
             mask,
             labels: LabelSource::find(table, options, mask.is_some())?,
-            slices: table.column(&["slices", "slice"]),
+            slices: table.column(&["slices", "slice"])?,
             patient: table.column(&[
                 "patient",
                 "patient_id",
                 "subject",
                 "subject_id",
                 "PatientID",
-            ]),
-            split: table.column(&["split"]),
-            id: table.column(&["id"]),
+            ])?,
+            split: table.column(&["split"])?,
+            id: table.column(&["id"])?,
         })
+    }
+
+    /// All of them.
+    pub(super) fn used(&self) -> Vec<usize> {
+        let others = [self.mask, self.slices, self.patient, self.split, self.id];
+        let others = others.into_iter().flatten();
+        let labels = self.labels.columns().iter().copied();
+        std::iter::once(self.image)
+            .chain(others)
+            .chain(labels)
+            .collect()
     }
 }

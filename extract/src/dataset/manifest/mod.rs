@@ -1,6 +1,7 @@
 //! A table with a line per image: CSV or Parquet.
 
 mod columns;
+mod paths;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -10,18 +11,23 @@ use cache::{MaskClass, counted};
 
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
-pub(super) use self::rows::parse_state;
-use super::files::{file_in, read_text};
+pub(super) use self::rows::{NO_NEGATIVE, is_negative, is_several, parse_state};
+use super::files::{file_in, find_root, read_text};
 use super::missing::{Gap, examples};
-use super::table::{Table, read_mask_classes};
+use super::table::{Table, is_blank, read_mask_classes, whole_numbers};
 use super::{Dataset, DatasetCard, natural_order, refuse_long_names};
 use crate::Error;
+
+/// What a manifest may be called.
+const NAMES: [&str; 3] = ["manifest.csv", "manifest.csv.gz", "manifest.parquet"];
 
 /// Reads the manifest `root`, or `manifest.csv` or `manifest.parquet` in the folder `root`, and
 /// checks that every file is there; without those that are not, if `options.allow_missing` is set.
 ///
 /// Labels come from `options.label_columns`, else from the column `labels` (`a|b`), else from
-/// `label` (one class; with a bar in its name only if a list of the classes has it), else, if there is a column `mask`, from the masks.
+/// `label` (one class; with a bar in its name only if a list of the classes has it), else, if there
+/// is a column `mask`, from the masks. Images and masks lie in the manifest's folder, or in
+/// `options.image_root`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let path = manifest_in(root, card.options.manifest.as_deref())?;
     let table = Table::read(&path)?;
@@ -33,18 +39,24 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if table.rows.is_empty() {
         return Err(no_rows(path));
     }
+    table.refuse_line_breaks(&columns.used())?;
     let mask_classes = mask_classes(folder, &columns, card)?;
     let classes = classes(folder, &table, &columns, &mask_classes, card)?;
-    let (samples, missing) = Lister::new(&table, &columns, &classes, folder)?.samples()?;
-    let mut warnings = Vec::new();
-    if let Some(gap) = gap(&missing) {
-        warnings.push(gap.settle(&path, card.options.allow_missing, samples.len())?);
+    let image_root = card.options.image_root.as_ref();
+    let image_root = image_root.map_or(folder.to_path_buf(), |images| folder.join(images));
+    let listed = Lister::new(&table, &columns, &classes, &image_root)?.list()?;
+    let mut warnings = table.warnings(&columns.used());
+    warnings.extend(columns.labels.warning(&table));
+    warnings.extend(listed.repeated);
+    if let Some(gap) = gap(&listed.missing) {
+        let left = listed.samples.len();
+        warnings.push(gap.settle(&path, card.options.allow_missing, left)?);
     }
     Ok(Dataset {
         mask_classes,
         warnings,
         labels_from_mask: columns.labels == LabelSource::Mask,
-        ..Dataset::new(folder, columns.labels.task(), classes, samples)
+        ..Dataset::new(&image_root, columns.labels.task(), classes, listed.samples)
     })
 }
 
@@ -55,16 +67,23 @@ fn manifest_in(root: &Path, named: Option<&Path>) -> Result<PathBuf, Error> {
     if root.is_file() {
         return Ok(root.to_path_buf());
     }
-    for name in ["manifest.csv", "manifest.csv.gz", "manifest.parquet"] {
+    for name in NAMES {
         if let Some(file) = file_in(root, name)? {
             return Ok(file);
         }
     }
+    let expected = "`manifest.csv` or `manifest.parquet`";
+    let below = find_root(root, expected, |folder| {
+        NAMES.iter().any(|name| folder.join(name).is_file())
+    });
     Err(Error::Layout {
         path: root.to_path_buf(),
         found: "no manifest".to_owned(),
-        expected: "`manifest.csv` or `manifest.parquet`".to_owned(),
-        hint: "pass the manifest itself or the folder it is in".to_owned(),
+        expected: expected.to_owned(),
+        hint: match below {
+            Ok(folder) => format!("pass the folder it is in, `{}`", folder.display()),
+            Err(_) => "pass the manifest itself or the folder it is in".to_owned(),
+        },
     })
 }
 
@@ -74,8 +93,8 @@ fn gap(missing: &[String]) -> Option<Gap> {
     (count > 0).then(|| Gap {
         found: format!("{} missing ({names})", counted(count, "file")),
         expected: "every file that the manifest names".to_owned(),
-        hint: "paths are relative to the folder of the manifest; copy the files there or delete \
-               their lines"
+        hint: "paths are relative to the folder of the manifest, or to `--image-root`; copy the \
+               files there or delete their lines"
             .to_owned(),
     })
 }
@@ -133,8 +152,7 @@ fn classes(
             }
             let cells = table.rows.iter().map(|row| row.cells[*column].as_str());
             let names = cells.flat_map(|cell| columns.labels.names(cell));
-            // One with a bar in it is several, unless a list says that it is a name.
-            let names: BTreeSet<&str> = names.filter(|name| !name.contains('|')).collect();
+            let names: BTreeSet<&str> = names.filter(|name| !is_several(name)).collect();
             let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
             names.sort_by(|a, b| natural_order(a, b));
             Ok(names)
@@ -146,8 +164,17 @@ fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {
     let text = read_text(path)?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty());
-    let names: Vec<String> = lines.map(str::to_owned).collect();
+    let mut names: Vec<String> = lines.map(str::to_owned).collect();
     refuse_long_names(path, &names)?;
+    if let Some(blank) = names.iter().find(|name| is_blank(name)) {
+        return Err(Error::Layout {
+            path: path.to_path_buf(),
+            found: format!("a class named `{blank}`"),
+            expected: "names that do not stand for a blank cell".to_owned(),
+            hint: "give the class another name, here and in the manifest".to_owned(),
+        });
+    }
+    whole_numbers(names.iter_mut());
     Ok(names)
 }
 

@@ -1,14 +1,14 @@
 //! The rows of a manifest as samples.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Split};
+use cache::{Labels, Split, counted};
 
 use super::columns::{Columns, LabelSource};
+use super::paths::{Named, Paths};
 use crate::Error;
-use crate::dataset::files::inner_path;
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{Sample, id_of};
 use crate::read::{MaskPart, Source};
@@ -19,12 +19,19 @@ pub(super) struct Lister<'a> {
     columns: &'a Columns,
     class_index: HashMap<&'a str, usize>,
     class_count: usize,
-    folder: &'a Path,
-    /// The folder without links.
-    real_folder: PathBuf,
-    /// Whether folders seen so far lie in `real_folder`.
-    inside: HashMap<PathBuf, bool>,
+    root: &'a Path,
+    paths: Paths<'a>,
     missing: Vec<String>,
+}
+
+/// What a manifest lists.
+pub(super) struct Listed {
+    /// The rows of which all files are there.
+    pub(super) samples: Vec<Sample>,
+    /// The files that are not there.
+    pub(super) missing: Vec<String>,
+    /// What to tell the user of rows of the same slices.
+    pub(super) repeated: Option<String>,
 }
 
 impl<'a> Lister<'a> {
@@ -32,7 +39,7 @@ impl<'a> Lister<'a> {
         table: &'a Table,
         columns: &'a Columns,
         classes: &'a [String],
-        folder: &'a Path,
+        root: &'a Path,
     ) -> Result<Lister<'a>, Error> {
         Ok(Lister {
             table,
@@ -43,24 +50,82 @@ impl<'a> Lister<'a> {
                 .map(|(k, name)| (name.as_str(), k))
                 .collect(),
             class_count: classes.len(),
-            folder,
-            real_folder: folder.canonicalize().map_err(Error::io(folder))?,
-            inside: HashMap::new(),
+            root,
+            paths: Paths::under(root)?,
             missing: Vec::new(),
         })
     }
 
-    /// The rows of which all files are there, and the files that are not.
-    pub(super) fn samples(mut self) -> Result<(Vec<Sample>, Vec<String>), Error> {
+    pub(super) fn list(mut self) -> Result<Listed, Error> {
         let mut samples = Vec::with_capacity(self.table.rows.len());
+        let mut lines = Vec::with_capacity(self.table.rows.len());
         for row in &self.table.rows {
             let before = self.missing.len();
             let sample = self.sample(row)?;
             if self.missing.len() == before {
                 samples.push(sample);
+                lines.push(row.line);
             }
         }
-        Ok((samples, self.missing))
+        Ok(Listed {
+            repeated: self.repeated(&samples, &lines)?,
+            samples,
+            missing: self.missing,
+        })
+    }
+
+    /// A warning of slices that several rows name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if such rows differ in their labels or splits.
+    fn repeated(&self, samples: &[Sample], lines: &[usize]) -> Result<Option<String>, Error> {
+        let slices = |k: usize| samples[k].slices.clone().unwrap_or(0..=u32::MAX);
+        let mut of_image: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+        for (k, sample) in samples.iter().enumerate() {
+            of_image.entry(sample.image.file()).or_default().push(k);
+        }
+        let (mut count, mut example) = (0, None);
+        for (image, mut rows) in of_image {
+            rows.sort_by_key(|&k| *slices(k).start());
+            // Of the rows so far, the one that reaches farthest.
+            let mut before = rows[0];
+            for &k in &rows[1..] {
+                if slices(k).start() <= slices(before).end() {
+                    let same = |k: usize| (&samples[k].labels, samples[k].split);
+                    if same(k) != same(before) {
+                        return Err(self.contradiction(image, [lines[before], lines[k]]));
+                    }
+                    count += 1;
+                    example.get_or_insert(image);
+                }
+                if slices(k).end() > slices(before).end() {
+                    before = k;
+                }
+            }
+        }
+        Ok(example.map(|image| {
+            let rows = counted(count, "row");
+            format!(
+                "{rows} of slices that another row has too, for instance of `{}`",
+                image.display()
+            )
+        }))
+    }
+
+    fn contradiction(&self, image: &Path, [one, other]: [usize; 2]) -> Error {
+        Error::Layout {
+            path: self.table.path.clone(),
+            found: format!(
+                "other labels, or another split, in line {other} than in line {one} for the same \
+                 slices of `{}`",
+                image.display()
+            ),
+            expected: "one row for each slice, or the same in all".to_owned(),
+            hint: "delete the row that is wrong; several classes go into one row, in a column \
+                   `labels` with `|` between them"
+                .to_owned(),
+        }
     }
 
     fn sample(&mut self, row: &Row) -> Result<Sample, Error> {
@@ -158,20 +223,21 @@ impl<'a> Lister<'a> {
     fn named_classes(&self, row: &Row, column: usize) -> Result<Vec<usize>, Error> {
         let names = self.columns.labels.names(&row.cells[column]);
         self.table.check_names(row, column, &names)?;
-        let classes = names.iter().map(|name| self.class_index.get(name).copied());
-        classes.collect::<Option<_>>().ok_or_else(|| {
-            match names.iter().any(|name| name.contains('|')) {
-                true => self.table.several_classes(
-                    row,
-                    column,
-                    "name the column `labels`; if it is one, list it in `classes.txt` beside the \
-                     manifest",
-                ),
-                false => self
-                    .table
-                    .bad_cell(row, column, "a class that `classes.txt` names"),
+        let expected = if names.iter().any(|name| is_negative(name)) {
+            NO_NEGATIVE
+        } else if has_twice(&names) {
+            "each class once (a column of 1 and 0 for each class is named by `--label-columns`)"
+        } else {
+            let classes = names.iter().map(|name| self.class_index.get(name).copied());
+            if let Some(classes) = classes.collect() {
+                return Ok(classes);
             }
-        })
+            if names.iter().any(|name| is_several(name)) {
+                return Err(self.table.several_classes(row, column, SEVERAL));
+            }
+            "a class that `classes.txt` names"
+        };
+        Err(self.table.bad_cell(row, column, expected))
     }
 
     /// The file that a cell names, relative to the manifest's folder; `None` for a blank cell.
@@ -183,43 +249,53 @@ impl<'a> Lister<'a> {
     }
 
     fn inner_file(&mut self, row: &Row, value: &str) -> Result<PathBuf, Error> {
-        let outside = || Error::OutsideRoot {
-            path: self.table.path.clone(),
-            line: row.line,
-            value: value.to_owned(),
-        };
-        let path = inner_path(value).ok_or_else(outside)?;
-        let full = self.folder.join(&path);
-        if !full.exists() {
-            self.missing.push(value.to_owned());
-        } else if !self.is_inside(&full) {
-            return Err(outside());
+        match self.paths.find(value) {
+            Named::File(path) => Ok(path),
+            Named::Missing => {
+                self.missing.push(value.to_owned());
+                Ok(PathBuf::from(value))
+            }
+            Named::Outside => Err(Error::OutsideRoot {
+                path: self.table.path.clone(),
+                root: self.root.to_path_buf(),
+                line: row.line,
+                value: value.to_owned(),
+            }),
         }
-        Ok(path)
     }
+}
 
-    /// Whether `file` is in the folder even if links are followed; asks once for each parent.
-    fn is_inside(&mut self, file: &Path) -> bool {
-        let really_inside = |path: &Path| {
-            path.canonicalize()
-                .is_ok_and(|path| path.starts_with(&self.real_folder))
-        };
-        let parent = file.parent().unwrap_or(self.folder);
-        if file.is_symlink() {
-            return really_inside(file);
-        }
-        if let Some(inside) = self.inside.get(parent) {
-            return *inside;
-        }
-        let inside = really_inside(parent);
-        self.inside.insert(parent.to_path_buf(), inside);
-        inside
-    }
+/// What to do about a cell that names several classes where one is expected, or names them as a
+/// program shows a list.
+const SEVERAL: &str = "name the column `labels` and put `|` between them; if it is one, list it in \
+                       `classes.txt` beside the manifest";
+
+/// Whether a name is several, unless a list of classes has it: `a|b`, or `['a', 'b']` as Python
+/// writes a list.
+pub(in crate::dataset) fn is_several(name: &str) -> bool {
+    name.contains('|') || name.starts_with('[') && name.ends_with(']')
+}
+
+/// Said of negative numbers where a class is named.
+pub(in crate::dataset) const NO_NEGATIVE: &str = "the name of a class, blank where it is not \
+    known (columns of 1, 0 and -1 are named by `--label-columns`)";
+
+pub(in crate::dataset) fn is_negative(name: &str) -> bool {
+    name.parse::<f64>().is_ok_and(|number| number < 0.0)
+}
+
+fn has_twice(names: &[&str]) -> bool {
+    let mut seen = HashSet::new();
+    !names.iter().all(|name| seen.insert(name))
 }
 
 fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {
     let (first, last) = cell.split_once('-').unwrap_or((cell, cell));
-    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let number = |text: &str| {
+        let text = text.trim();
+        text.strip_suffix(".0").unwrap_or(text).parse().ok()
+    };
+    let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some(first..=last)
 }
 

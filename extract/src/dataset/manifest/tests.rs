@@ -1,5 +1,6 @@
 mod missing;
 mod names;
+mod paths;
 
 use std::fs;
 use std::sync::Arc;

@@ -45,6 +45,8 @@ pub(crate) struct Header {
     pub(crate) patient: Option<String>,
     pub(crate) study: Option<String>,
     pub(crate) series: Option<String>,
+    /// FrameOfReferenceUID.
+    pub(crate) frame_of_reference: Option<String>,
     pub(crate) modality: Option<String>,
     pub(crate) instance: Option<i64>,
     /// Whether it says that it is an image; its pixels may be missing.
@@ -83,6 +85,7 @@ fn header_of(opened: &Opened) -> Header {
         patient: attributes.text(tags::PATIENT_ID),
         study: attributes.text(tags::STUDY_INSTANCE_UID),
         series: attributes.text(tags::SERIES_INSTANCE_UID),
+        frame_of_reference: attributes.text(tags::FRAME_OF_REFERENCE_UID),
         modality: attributes.text(tags::MODALITY),
         instance: number(tags::INSTANCE_NUMBER),
         is_image: opened.found.has_pixels || attributes.short(tags::ROWS).is_some(),

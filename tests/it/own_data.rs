@@ -1,0 +1,92 @@
+//! Data of one's own: what is said about it, and that nothing depends on how it is named.
+
+use std::fs;
+
+use cache::{CacheReader, Labels};
+
+use crate::lab::{Lab, nifti, ramp};
+
+#[test]
+fn a_cache_does_not_depend_on_how_the_folder_is_spelt() {
+    let lab = Lab::new();
+    for name in ["a/1.png", "metadata/2.png"] {
+        lab.png(&format!("data/{name}"), 0, 1);
+    }
+    lab.write("data/metadata/bad.png", "");
+    let mut metas = Vec::new();
+    for spelt in ["data", "data/", "data//", "./data", "x/../data/"] {
+        fs::create_dir_all(lab.path("x")).unwrap();
+        let _ = fs::remove_dir_all(lab.path("cache"));
+        let root = lab.path(".").join(spelt);
+        lab.extract("folder", &root, &[]).expect(1);
+        metas.push(fs::read_to_string(lab.cache().join("meta.json")).unwrap());
+        assert!(metas[0].contains("`metadata/bad.png`: the file is empty"));
+        assert_eq!(metas.last(), metas.first(), "{spelt}");
+    }
+}
+
+#[test]
+fn what_is_done_with_scans_by_default_is_said() {
+    let lab = Lab::new();
+    lab.write("1.nii", nifti([6, 5, 4], &ramp([6, 5, 4])));
+    let csv = lab.write("m.csv", "image,label,split\n1.nii,x,test\n");
+    let said = |more: &[&str]| {
+        let _ = fs::remove_dir_all(lab.path("cache"));
+        lab.extract("manifest", &csv, more).expect(0).stderr
+    };
+    let text = said(&[]);
+    assert!(
+        text.contains("(`minmax`)") && text.contains("`--slicing axial`"),
+        "{text}"
+    );
+    let text = said(&["--intensity", "window:40:90"]);
+    assert!(
+        !text.contains("minmax") && text.contains("give `window:-5:85`"),
+        "{text}"
+    );
+    let text = said(&["--intensity", "window:0:90", "--slicing", "stored-k-xy"]);
+    assert!(!text.contains("warning"), "{text}");
+    assert!(!said(&["--recipe", "study"]).contains("warning"));
+    lab.png("1.png", 0, 0);
+    let csv = lab.write("m.csv", "image,label,split\n1.png,x,test\n");
+    assert!(
+        !lab.extract("manifest", &csv, &["--name", "p"])
+            .stderr
+            .contains("warning")
+    );
+}
+
+#[test]
+fn a_limit_takes_samples_of_all_classes() {
+    let lab = Lab::new();
+    for k in 0..12 {
+        lab.png(
+            &format!("data/train/{}/{k}.png", ["a", "b", "c"][k / 4]),
+            0,
+            k as u32,
+        );
+    }
+    let root = lab.path("data");
+    lab.extract("folder", &root, &["--limit", "3"]).expect(0);
+    let slices = CacheReader::open(&lab.cache()).unwrap().slices().unwrap();
+    let labels = slices.into_iter().map(|slice| slice.labels);
+    let expected = [0, 1, 2].map(|class| Labels::Single(Some(class)));
+    assert_eq!(labels.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn images_may_lie_elsewhere_than_their_table() {
+    let lab = Lab::new();
+    let image = lab.png("images/1.png", 0, 0);
+    let csv = lab.write(
+        "tables/m.csv",
+        format!("image,split\n{},test\n", image.display()),
+    );
+    let images = lab.path("images");
+    lab.extract("manifest", &csv, &[])
+        .expect_error(2, &["m.csv", "line 2", "`--image-root`"]);
+    let more = ["--image-root", images.to_str().unwrap()];
+    lab.extract("manifest", &csv, &more).expect(0);
+    let slices = CacheReader::open(&lab.cache()).unwrap().slices().unwrap();
+    assert_eq!(slices[0].image, "1.png");
+}
