@@ -305,14 +305,14 @@ fn small_files_that_claim_much_are_refused_before_anything_is_allocated() {
         "{text}"
     );
 
-    // A mask of a slice of 2 by 4 pixels that decompresses to 4 MiB.
+    // A mask of a slice of 2 by 4 pixels that decompresses to 16 MiB, more than any dictionary.
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),
         &meta(Task::Unlabelled, Tokens::Cls, true, 8),
         &[1],
     );
-    let large = vec![0_u8; 1 << 22];
+    let large = vec![0_u8; 1 << 24];
     let large: ArrayRef = Arc::new(BinaryArray::from(vec![Some(&large[..])]));
     forge(dir.path(), "mask", &[("mask", large)]);
     let path = dir.path().join("mask/00000.parquet");
