@@ -102,12 +102,17 @@ fn params(about: &About, file: &Path) -> Map<String, Value> {
     ])
 }
 
-/// The cases of which something is known; `None` if there is none.
+/// The cases of which something is known; `None` if there is none. Where classes are exclusive, a case
+/// with several, a volume whose slices differ, is not known either.
 fn labelled(predictions: &Predictions, is_single_label: bool) -> Option<Predictions> {
     let Targets::Multi(states) = &predictions.targets else {
         return None;
     };
-    let is_known = |&case: &usize| states.row(case).iter().any(Option::is_some);
+    let present = |case: usize| states.row(case).iter().flatten().filter(|&&is| is).count();
+    let is_known = |&case: &usize| match is_single_label {
+        true => present(case) == 1,
+        false => states.row(case).iter().any(Option::is_some),
+    };
     let known: Vec<usize> = (0..states.nrows()).filter(is_known).collect();
     let targets = predictions.targets.select(&known);
     let targets = match is_single_label {
@@ -157,5 +162,32 @@ fn coverage(has_classes: bool, measured: usize, all: usize) -> Option<String> {
             "{measured} of {all} examples are labelled and measured"
         )),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+
+    #[test]
+    fn a_volume_of_several_exclusive_classes_leaves_the_others_measured() {
+        let (yes, no) = (Some(true), Some(false));
+        let case = |number: usize| Case {
+            sample: number.to_string(),
+            slice: None,
+            patient: None,
+            split: None,
+        };
+        let predictions = Predictions {
+            scores: Array2::zeros((4, 2)),
+            targets: Targets::Multi(array![[yes, no], [yes, yes], [None, None], [no, yes]]),
+            cases: (0..4).map(case).collect(),
+        };
+        let found = labelled(&predictions, true).unwrap();
+        assert_eq!(found.targets, Targets::Single(vec![0, 1]));
+        assert_eq!(found.cases, [case(0), case(3)]);
+        assert_eq!(labelled(&predictions, false).unwrap().cases.len(), 3);
     }
 }
