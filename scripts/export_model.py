@@ -33,7 +33,13 @@ def main():
     check_size(card, size)
     weights = find(arguments.weights)
     original = originals.build(card, convert_weights.read(weights))
-    write(export(card, original, size, wheels.sha256(weights)), arguments.out)
+    about = {
+        "slicebank.model": card["name"],
+        "slicebank.image_size": str(size),
+        "slicebank.weights_sha256": wheels.sha256(weights),
+        "slicebank.made_by": arguments.made_by,
+    }
+    write(export(card, original, size, about), arguments.out)
     print(f"{wheels.sha256(arguments.out)}  {arguments.out}")
 
 
@@ -43,6 +49,11 @@ def parse_arguments():
     parser.add_argument("--weights", type=Path, required=True, help="a file, or a folder with one")
     parser.add_argument("--image-size", type=int, help="pixels a side (default: the card's)")
     parser.add_argument("--out", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument(
+        "--made-by",
+        default="",
+        help="what `extract` knows the graph again by: one without it is exported anew",
+    )
     return parser.parse_args()
 
 
@@ -76,8 +87,9 @@ def find(weights):
     raise wheels.Failed(f"{weights}: found no `model.safetensors` and no `pytorch_model.bin`")
 
 
-def export(card, original, size, weights_sha256):
-    """The graph of `original`, which is changed for inputs of `size` pixels."""
+def export(card, original, size, about):
+    """The graph of `original`, which is changed for inputs of `size` pixels; `about` goes into its
+    metadata."""
     originals.fix_size(original, size)
     program = trace(originals.Tokens(original, card["layers"]), size)
     model = program.model
@@ -85,13 +97,7 @@ def export(card, original, size, weights_sha256):
     model.graph.name = card["name"]
     model.producer_name, model.producer_version = "", ""
     model.metadata_props.clear()
-    model.metadata_props.update(
-        {
-            "slicebank.model": card["name"],
-            "slicebank.image_size": str(size),
-            "slicebank.weights_sha256": weights_sha256,
-        }
-    )
+    model.metadata_props.update(about)
     return model
 
 
@@ -121,8 +127,11 @@ def write(model, path):
     if large:
         # A stop must not leave the graph of before with the weights of now.
         path.unlink(missing_ok=True)
-    onnx_ir.save(model, partial, external_data=f"{path.name}.data" if large else None)
-    os.replace(partial, path)
+    try:
+        onnx_ir.save(model, partial, external_data=f"{path.name}.data" if large else None)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

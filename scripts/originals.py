@@ -4,7 +4,6 @@
 export; `fix_size` computes ahead what depends on the size of the input only.
 """
 
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +17,13 @@ from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed_nhwc
 from torch import nn
 
+import names
 import wheels
 
 HINT = "hint: pass the file that the card's sources name"
+# What the names of tensors on which tokens depend begin with.
+BLOCKS = ("blocks.", "layer.", "layer1.", "layer2.", "layer3.", "layer4.", "features.", "norm.")
+BLOCKS += ("pos_embed", "patch_embed.", "embeddings.")
 
 
 @dataclass
@@ -60,7 +63,9 @@ def load(card, model, tensors):
     """Puts `tensors` into `model`; those that it has no place for, such as a classifier's, stay."""
     own = {name: values for name, values in model.state_dict().items() if name in tensors}
     refuse_shapes(card, [(name, tensors[name].shape, own[name].shape) for name in own])
-    refuse_missing(card, model.load_state_dict(tensors, strict=False).missing_keys)
+    unlike = model.load_state_dict(tensors, strict=False)
+    refuse_missing(card, unlike.missing_keys)
+    refuse_unused(card, unlike.unexpected_keys)
 
 
 def refuse_shapes(card, tensors):
@@ -71,13 +76,24 @@ def refuse_shapes(card, tensors):
             raise wheels.Failed(f"{card['name']}: tensor `{name}` is {shapes}\n{HINT}")
 
 
-def refuse_missing(card, names):
-    """Fails if the weights lack one of `names` on which tokens depend."""
-    names = sorted(n for n in names if not n.endswith(("num_batches_tracked", "mask_token")))
-    if names:
-        others = f" (and {len(names) - 1} others)" if names[1:] else ""
+def refuse_missing(card, missing):
+    """Fails if the weights lack a tensor in `missing` on which tokens depend."""
+    missing = sorted(n for n in missing if not n.endswith(("num_batches_tracked", "mask_token")))
+    if missing:
+        others = f" (and {len(missing) - 1} others)" if missing[1:] else ""
         raise wheels.Failed(
-            f"{card['name']}: the weights have no tensor `{names[0]}`{others}\n{HINT}"
+            f"{card['name']}: the weights have no tensor `{missing[0]}`{others}\n{HINT}"
+        )
+
+
+def refuse_unused(card, unused):
+    """Fails if the weights have a tensor in `unused` that is of the encoder."""
+    unused = sorted(n for n in unused if n.startswith(BLOCKS) and not n.endswith("mask_token"))
+    if unused:
+        others = f" and {len(unused) - 1} more of their tensors" if unused[1:] else ""
+        raise wheels.Failed(
+            f"{card['name']}: `{unused[0]}`{others} would not be used: the card describes an "
+            f"encoder without them\n{HINT}"
         )
 
 
@@ -88,7 +104,7 @@ def torchvision_model(card, tensors):
     name = card["python"]["model"]
     model = torchvision.models.get_model(name, weights=None, **keywords(card))
     taps = CNNS[name](model)
-    load(card, model, torchvision_names(tensors))
+    load(card, model, names.torchvision(tensors))
     return Original(model, taps, map_rows, pooled=True)
 
 
@@ -115,19 +131,6 @@ def vgg(model):
 CNNS = {"resnet152": resnet, "densenet201": densenet, "vgg19": vgg}
 
 
-def torchvision_names(tensors):
-    """Those of torchvision's modules, for files of timm and for its own older ones."""
-    renamed = {}
-    for name, values in tensors.items():
-        name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
-        name = name.replace("pre_logits.fc1.", "classifier.0.")
-        name = name.replace("pre_logits.fc2.", "classifier.3.")
-        # timm has VGG's first linear layers as convolutions.
-        linear = name.startswith("classifier.") and values.ndim == 4
-        renamed[name] = values.flatten(1) if linear else values
-    return renamed
-
-
 def map_rows(feature_map):
     """`[B, C, H, W]` as `[B, H W, C]`."""
     return feature_map.flatten(2).transpose(1, 2)
@@ -141,14 +144,8 @@ def timm_sam(card, tensors):
     sizes = {"img_size": card["native_size"], "depth": card["depth"]}
     model = timm.create_model(card["python"]["model"], num_classes=0, **sizes | keywords(card))
     model.neck = nn.Identity()
-    load(card, model, sam_names(tensors))
+    load(card, model, names.sam(tensors))
     return Original(model, list(model.blocks), lambda grid: grid.flatten(1, 2))
-
-
-def sam_names(tensors):
-    """Those of timm, for its files and for those of Segment Anything."""
-    prefix = "image_encoder."
-    return {n.removeprefix(prefix).replace("mlp.lin", "mlp.fc"): v for n, v in tensors.items()}
 
 
 # transformers.
@@ -168,6 +165,7 @@ def transformers_model(card, tensors):
     settings = kind.config_class(**sizes | keywords(card))
     with tempfile.TemporaryDirectory() as folder:
         settings.save_pretrained(folder)
+        tensors = {name: values.contiguous() for name, values in names.dinov3(tensors).items()}
         save_file(tensors, Path(folder) / "model.safetensors", {"format": "pt"})
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
@@ -175,6 +173,7 @@ def transformers_model(card, tensors):
         model, report = kind.from_pretrained(folder, **options)
     refuse_shapes(card, report["mismatched_keys"])
     refuse_missing(card, report["missing_keys"])
+    refuse_unused(card, report["unexpected_keys"])
     return Original(
         model, list(model.model.layer), model.norm, first=1 + settings.num_register_tokens
     )

@@ -1,7 +1,7 @@
 //! Cards, weights, graphs and downloads that are wrong on purpose, or half there.
 
-use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -81,10 +81,12 @@ fn only_files_are_weights_and_only_of_known_formats() {
     let pipe = lab.path("pipe.safetensors");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    for wrong in [pipe, lab.path("home"), PathBuf::from("/dev/zero")] {
+    for wrong in [pipe, PathBuf::from("/dev/zero")] {
         let run = Run::of(export(&home).arg("--weights").arg(&wrong));
         run.expect_error(2, &[&wrong.to_string_lossy(), "no such file, or a folder"]);
     }
+    let run = Run::of(export(&home).arg("--weights").arg(lab.path("home")));
+    run.expect_error(2, &["/home`", "expected one file of weights"]);
     let plain = lab.write("plain", "weights");
     let run = Run::of(export(&home).arg("--weights").arg(plain));
     run.expect_error(2, &["plain", ".safetensors", ".pth"]);
@@ -258,6 +260,64 @@ fn a_script_s_graph_of_other_weights_than_those_there_is_not_used() {
     extract().expect(0);
     fs::write(stages, "others").unwrap();
     extract().expect_error(2, &["running", "export_model"]);
+}
+
+/// Stands for `export_model`: gives the graph that is there what it is told to, and counts.
+const EXPORT: &str = r#"
+import pathlib, sys
+import onnx
+home = pathlib.Path(sys.argv[0]).parent.parent
+words = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+model = onnx.load(home / "graph.onnx", load_external_data=False)
+model.metadata_props.add(key="slicebank.made_by", value=words["--made-by"])
+pathlib.Path(words["--out"]).write_bytes(model.SerializeToString())
+with open(home / "exports", "a") as file:
+    file.write(".")
+"#;
+
+#[test]
+fn a_script_s_graph_is_made_anew_when_script_or_card_have_changed() {
+    let lab = Lab::new();
+    by_script(&lab);
+    let [graph, card] = [
+        "home/onnx_models/stages@56.onnx",
+        "home/onnx_models/stages.toml",
+    ];
+    fs::rename(lab.path(graph), lab.path("home/graph.onnx")).unwrap();
+    let python = fs::canonicalize(project())
+        .unwrap()
+        .join(".venv-test/bin/python");
+    let script = lab.write(
+        "home/scripts/export_model",
+        format!("#!{}{EXPORT}", python.display()),
+    );
+    fs::set_permissions(script, Permissions::from_mode(0o755)).unwrap();
+    let scripts = ["export_model", "originals", "names", "convert_weights"];
+    for name in scripts.map(|name| format!("{name}.py")) {
+        lab.write(&format!("home/scripts/{name}"), "# first\n");
+    }
+    lab.write("home/scripts/requirements-models.txt", "torch==1\n");
+    let count = |words: &[&str]| {
+        let mut command = program("extract");
+        command.args(words).env("SLICEBANK_HOME", lab.path("home"));
+        Run::of(command.env("ORT_DYLIB_PATH", runtime())).expect(0);
+        fs::read(lab.path("home/exports")).unwrap().len()
+    };
+    let check = || count(&["models", "stages", "--check"]);
+    assert_eq!(count(&["export", "stages"]), 1);
+    assert_eq!(check(), 1);
+    lab.write("home/scripts/originals.py", "# second\n");
+    assert_eq!(check(), 2);
+    lab.write("home/scripts/requirements-models.txt", "torch==2\n");
+    assert_eq!(check(), 3);
+    let text = fs::read_to_string(lab.path(card)).unwrap();
+    lab.write(card, text.clone() + "num_register_tokens = 4\n");
+    assert_eq!(check(), 4);
+    lab.write(
+        card,
+        text.replace("title = \"", "title = \"another ") + "num_register_tokens = 4\n",
+    );
+    assert_eq!(check(), 4);
 }
 
 #[test]

@@ -286,6 +286,44 @@ fn cards_are_listed_with_what_is_ready_and_described() {
 }
 
 #[test]
+fn a_card_that_cannot_be_used_leaves_the_others() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    lab.write("home/onnx_models/bad.toml", "name = 'bad'\nwidht = 3\n");
+    let models = |words: &[&str]| {
+        let mut command = program("extract");
+        Run::of(
+            command
+                .arg("models")
+                .args(words)
+                .env("SLICEBANK_HOME", &home),
+        )
+    };
+    let run = models(&[]).expect(1);
+    assert!(run.stdout.contains("tiny-vit"), "{run:?}");
+    assert!(
+        run.stderr.contains("bad.toml") && run.stderr.contains("widht"),
+        "{run:?}"
+    );
+    models(&["tiny-vit"]).expect(0);
+    models(&["bad"]).expect_error(2, &["bad.toml", "widht"]);
+    Run::of(export(&home).arg("--weights").arg(weights())).expect(0);
+}
+
+#[test]
+fn a_graph_that_cannot_be_written_leaves_no_part_of_it() {
+    let lab = Lab::new();
+    let home = home(&lab, HUB_SOURCE);
+    lab.write("home/onnx_models/tiny-vit@56.onnx/file", "in the way");
+    let run = Run::of(export(&home).arg("--weights").arg(weights())).expect(2);
+    assert!(run.stderr.contains("tiny-vit@56.onnx"), "{run:?}");
+    let files = fs::read_dir(home.join("onnx_models")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let parts: Vec<String> = names.filter(|name| name.contains(".part")).collect();
+    assert_eq!(parts, [""; 0]);
+}
+
+#[test]
 fn a_check_compares_tokens_with_those_of_the_original_implementation() {
     let lab = Lab::new();
     let home = home(&lab, HUB_SOURCE);
@@ -302,6 +340,14 @@ fn a_check_compares_tokens_with_those_of_the_original_implementation() {
     let card = home.join("onnx_models/tiny-vit.toml");
     let text = fs::read_to_string(&card).unwrap();
     fs::write(&card, text.replace("cls_1 = [", "cls_1 = [9.0, ")).unwrap();
+    let run = check().expect(1);
+    assert!(run.stdout.contains("not the card's"), "{}", run.stdout);
+    let [before, after] = ["[[reference]]", "[vit]"].map(|key| text.find(key).unwrap());
+    fs::write(&card, format!("{}{}", &text[..before], &text[after..])).unwrap();
+    let run = check().expect(0);
+    assert!(run.stdout.contains("NOT compared"), "{}", run.stdout);
+    // The graph that is there is not the card's any more.
+    fs::write(&card, text.replace("epsilon = 1e-6", "epsilon = 1e-1")).unwrap();
     let run = check().expect(1);
     assert!(run.stdout.contains("not the card's"), "{}", run.stdout);
 }

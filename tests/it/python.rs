@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cache::{CacheMeta, CacheReader, CacheWriter, LayerShape, TokenBatch};
 use ndarray::{Array2, Array3};
@@ -156,4 +157,47 @@ fn sample() -> PathBuf {
     let what = "data/chest-ct is missing: run the tests with `scripts/test`, which gets it";
     assert!(Path::new(&root).join("manifest.csv").is_file(), "{what}");
     root
+}
+
+/// `names.py` on arrays of Meta's DINOv3, Segment Anything and Hugging Face's SAM.
+const NAMES: &str = r#"
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import names
+
+qkv = np.arange(12.0).reshape(6, 2)
+meta = {
+    "storage_tokens": 0, "cls_token": 1, "mask_token": 2, "rope_embed.periods": 3,
+    "patch_embed.proj.weight": 4, "norm.bias": 5, "blocks.3.norm1.weight": 6,
+    "blocks.3.attn.qkv.weight": qkv, "blocks.3.attn.qkv.bias": qkv[:, 0],
+    "blocks.3.attn.qkv.bias_mask": 7, "blocks.3.attn.proj.bias": 8, "blocks.3.ls1.gamma": 9,
+    "blocks.3.mlp.fc1.weight": 10, "blocks.3.mlp.fc2.weight": 11,
+}
+for prefix in ("", "backbone.", "module.backbone."):
+    found = names.dinov3({prefix + name: values for name, values in meta.items()})
+    block = "layer.3."
+    parts = {block + f"attention.{k}_proj.weight": qkv[2 * i : 2 * i + 2] for i, k in enumerate("qkv")}
+    parts |= {block + "attention.q_proj.bias": [0, 2], block + "attention.v_proj.bias": [8, 10]}
+    for name, expected in parts.items():
+        assert (found.pop(name) == expected).all(), name
+    assert found == {
+        "embeddings.register_tokens": 0, "embeddings.cls_token": 1, "embeddings.mask_token": 2,
+        "embeddings.patch_embeddings.weight": 4, "norm.bias": 5, block + "norm1.weight": 6,
+        block + "attention.o_proj.bias": 8, block + "layer_scale1.lambda1": 9,
+        block + "mlp.up_proj.weight": 10, block + "mlp.down_proj.weight": 11,
+    }, found
+assert names.dinov3({"layer.0.attention.q_proj.bias": 1}) == {"layer.0.attention.q_proj.bias": 1}
+
+timm = {"blocks.0.norm1.weight", "blocks.0.attn.rel_pos_h", "blocks.0.mlp.fc2.bias", "patch_embed.proj.bias", "pos_embed"}
+original = ["blocks.0.norm1.weight", "blocks.0.attn.rel_pos_h", "blocks.0.mlp.lin2.bias", "patch_embed.proj.bias", "pos_embed"]
+hub = ["layers.0.layer_norm1.weight", "layers.0.attn.rel_pos_h", "layers.0.mlp.lin2.bias", "patch_embed.projection.bias", "pos_embed"]
+for prefix, names_of in (("image_encoder.", original), ("vision_encoder.", hub), ("", timm)):
+    assert set(names.sam({prefix + name: 0 for name in names_of})) == timm, prefix
+"#;
+
+#[test]
+fn tensors_of_other_implementations_get_the_names_of_those_that_are_exported() {
+    let mut command = Command::new(project().join(".venv-test/bin/python"));
+    Run::of(command.args(["-c", NAMES]).arg(project().join("scripts"))).expect(0);
 }

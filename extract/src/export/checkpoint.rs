@@ -1,5 +1,7 @@
 //! Weights in a safetensors file, which stay where they are.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use super::names::{Names, canonical};
 use super::onnx;
 use crate::model::ModelError;
 
@@ -18,11 +21,16 @@ const MOST_HEADER: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     path: PathBuf,
-    metadata: Metadata,
+    /// The tensors' names in it.
+    pub(super) names: &'static Names,
+    /// The encoder's tensors, by their canonical names without what precedes them all.
+    tensors: BTreeMap<String, TensorInfo>,
     /// Where the tensors' bytes begin.
     data: u64,
     /// What precedes the encoder's names, for instance `vit.`.
     prefix: String,
+    /// Those that were found.
+    used: RefCell<BTreeSet<String>>,
 }
 
 /// Where a tensor lies.
@@ -54,29 +62,40 @@ impl Stretch {
 }
 
 impl Checkpoint {
-    /// Opens a file, in which `landmark` is a tensor's name without what precedes all names of the
-    /// encoder.
+    /// Opens a file whose tensors go by one of `names`.
     ///
     /// # Errors
     ///
     /// [`ModelError::Io`], [`ModelError::Weights`] if it is no safetensors file, was cut short, or holds
-    /// `landmark` never or more than once.
-    pub(super) fn open(path: &Path, landmark: &str) -> Result<Checkpoint, ModelError> {
+    /// no encoder or more than one.
+    pub(super) fn open(path: &Path, names: &'static [Names]) -> Result<Checkpoint, ModelError> {
+        let wrong = |what: String| ModelError::weights(path, what);
         let (metadata, data) = read_header(path)?;
         let end = data.checked_add(metadata.data_len() as u64);
         let found = std::fs::metadata(path).map_err(ModelError::io(path))?.len();
         if end != Some(found) {
             let (before, after) = (data, metadata.data_len());
-            let what =
-                format!("the file has {found} bytes, its header speaks of {before} and {after}");
-            return Err(ModelError::weights(path, what));
+            return Err(wrong(format!(
+                "the file has {found} bytes, its header speaks of {before} and {after}"
+            )));
         }
-        let prefix = prefix(&metadata, landmark).map_err(|what| ModelError::weights(path, what))?;
+        let all: BTreeMap<String, TensorInfo> = metadata
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| (canonical(&name), info.clone()))
+            .collect();
+        let (names, prefix) = encoder(&all, names).map_err(wrong)?;
+        let tensors = all.into_iter().filter_map(|(name, info)| {
+            let name = name.strip_prefix(&prefix)?.to_string();
+            Some((name, info))
+        });
         Ok(Checkpoint {
             path: path.to_path_buf(),
-            metadata,
+            names,
+            tensors: tensors.collect(),
             data,
             prefix,
+            used: RefCell::default(),
         })
     }
 
@@ -91,7 +110,7 @@ impl Checkpoint {
     }
 
     fn info(&self, name: &str) -> Option<&TensorInfo> {
-        self.metadata.info(&format!("{}{name}", self.prefix))
+        self.tensors.get(name)
     }
 
     /// The encoder's tensor `name`, whose shape must be `shape`.
@@ -117,6 +136,7 @@ impl Checkpoint {
                 "tensor `{full}` is of type {found:?}, expected F32, F16 or BF16"
             ))
         })?;
+        self.used.borrow_mut().insert(name.to_string());
         let (first, end) = info.data_offsets;
         Ok(Stretch {
             shape: shape.to_vec(),
@@ -124,6 +144,53 @@ impl Checkpoint {
             offset: self.data + first as u64,
             length: (end - first) as u64,
         })
+    }
+
+    /// Refuses an encoder of which the graph that was built uses a part only, or that has another
+    /// number of parameters than the card says.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Weights`] with the blocks, the tensors or the parameters that are too many.
+    pub(super) fn expect_all_used(&self, depth: u32, parameters: u64) -> Result<(), ModelError> {
+        let wrong = |what: String| Err(ModelError::weights(&self.path, what));
+        let block = format!("{}.", self.names.block);
+        let index = |name: &String| {
+            let number = name.strip_prefix(&block)?.split('.').next()?;
+            number.parse::<u64>().ok()
+        };
+        let blocks = self.tensors.keys().filter_map(index).max();
+        let blocks = blocks.map_or(0, |last| last.saturating_add(1));
+        if blocks > depth.into() {
+            return wrong(format!(
+                "it has {blocks} blocks, the card's `depth` is {depth}"
+            ));
+        }
+        let used = self.used.borrow();
+        let unused = self.tensors.keys();
+        let unused = unused.filter(|name| self.names.covers(name) && !used.contains(*name));
+        let unused: Vec<String> = unused
+            .map(|name| format!("{}{name}", self.prefix))
+            .collect();
+        if let Some(first) = unused.first() {
+            let others = match unused.len() {
+                1 => String::new(),
+                count => format!(" and {} more of its tensors", count - 1),
+            };
+            return wrong(format!(
+                "`{first}`{others} would not be used: the card describes an encoder without them"
+            ));
+        }
+        let lengths = used.iter().filter_map(|name| self.info(name));
+        let found: u64 = lengths
+            .map(|info| info.shape.iter().map(|&n| n as u64).product::<u64>())
+            .sum();
+        if found != parameters {
+            return wrong(format!(
+                "the encoder in it has {found} parameters, the card says {parameters}: tensors are missing, or another model is meant"
+            ));
+        }
+        Ok(())
     }
 
     /// The lengths of the axes of the encoder's tensor `name`.
@@ -149,7 +216,8 @@ impl Checkpoint {
     }
 }
 
-fn read_header(path: &Path) -> Result<(Metadata, u64), ModelError> {
+/// What a safetensors file holds, and where the tensors' bytes begin.
+pub(super) fn read_header(path: &Path) -> Result<(Metadata, u64), ModelError> {
     let wrong = |what: String| ModelError::weights(path, what);
     let mut file = File::open(path).map_err(ModelError::io(path))?;
     let mut bytes = Vec::new();
@@ -171,15 +239,36 @@ fn read_header(path: &Path) -> Result<(Metadata, u64), ModelError> {
     Ok((metadata, 8 + length))
 }
 
-/// What precedes `landmark` in the one tensor whose name ends with it.
-fn prefix(metadata: &Metadata, landmark: &str) -> Result<String, String> {
-    let names = metadata.offset_keys();
-    let starts = names.iter().filter_map(|name| name.strip_suffix(landmark));
-    let mut starts = starts.filter(|start| start.is_empty() || start.ends_with('.'));
-    match (starts.next(), starts.next()) {
-        (Some(prefix), None) => Ok(prefix.to_string()),
-        (None, _) => Err(format!("it has no tensor `{landmark}`")),
-        (Some(_), Some(_)) => Err(format!("it has several tensors `{landmark}`")),
+/// The first of `names` that an encoder goes by, and what precedes all of its names: what stands
+/// before the patch embedding.
+fn encoder(
+    tensors: &BTreeMap<String, TensorInfo>,
+    names: &'static [Names],
+) -> Result<(&'static Names, String), String> {
+    let prefixes = |names: &Names| {
+        let landmark = format!("{}.weight", names.patch);
+        let starts = tensors
+            .keys()
+            .filter_map(|name| name.strip_suffix(&landmark));
+        let starts = starts.filter(|start| start.is_empty() || start.ends_with('.'));
+        starts.map(str::to_string).collect::<Vec<_>>()
+    };
+    let mut found = names.iter().map(|names| (names, prefixes(names)));
+    match found.find(|(_, prefixes)| !prefixes.is_empty()) {
+        Some((names, prefixes)) if prefixes.len() == 1 => Ok((names, prefixes.concat())),
+        Some((_, prefixes)) => Err(format!(
+            "it has several encoders, whose tensors begin with `{}`",
+            prefixes.join("`, `")
+        )),
+        None => {
+            let patches: Vec<_> = names.iter().map(|names| names.patch).collect();
+            let some: Vec<_> = tensors.keys().take(3).cloned().collect();
+            Err(format!(
+                "it has no tensor `{}.weight`; its first tensors are `{}`",
+                patches.join(".weight`, `"),
+                some.join("`, `")
+            ))
+        }
     }
 }
 
@@ -232,7 +321,8 @@ mod tests {
         let mut file = (header.len() as u64 + 1).to_le_bytes().to_vec();
         file.extend(header.as_bytes());
         std::fs::write(&path, &file).unwrap();
-        let error = Checkpoint::open(&path, "w").unwrap_err().to_string();
+        let names = crate::export::names::Tensors::Dinov2.names();
+        let error = Checkpoint::open(&path, names).unwrap_err().to_string();
         assert!(error.contains("its header speaks of"), "{error}");
     }
 }

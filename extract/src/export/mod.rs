@@ -12,6 +12,7 @@ mod onnx;
 mod outline;
 pub mod positions;
 mod python;
+mod shards;
 mod vit;
 pub mod weights;
 
@@ -29,6 +30,17 @@ use crate::model::{ModelCard, ModelError, VitCard};
 
 /// The key in a graph's metadata under which the sha256 of its weights stands.
 const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
+
+/// The key under which a script's graph says what it was made by, see [`made_by`].
+const MADE_BY: &str = "slicebank.made_by";
+/// What makes graphs of models that PyTorch exports, and the versions of the libraries.
+const SCRIPTS: [&str; 5] = [
+    "export_model.py",
+    "originals.py",
+    "names.py",
+    "convert_weights.py",
+    "requirements-models.txt",
+];
 
 /// A model's graph for one input size.
 #[derive(Clone, Debug)]
@@ -49,8 +61,8 @@ pub struct Exporter<'a> {
 
 impl Exporter<'_> {
     /// The graph of `card` for inputs of `size` pixels: built from the weights that are there, or
-    /// else the file that is there unless it was made of other weights than those, or else made
-    /// after getting the weights.
+    /// else the file that is there unless it was made of other weights than those, of another card or
+    /// by other scripts or libraries, or else made after getting the weights.
     ///
     /// # Errors
     ///
@@ -66,7 +78,9 @@ impl Exporter<'_> {
         let weights = weights::file(self.home, card);
         match &card.vit {
             Some(vit) if weights.is_file() => write_vit(card, vit, &weights, size, flavour, &path),
-            _ if path.is_file() && !is_stale(&path, &weights)? => exported(card, &path),
+            _ if path.is_file() && !self.is_stale(card, size, &path, &weights)? => {
+                exported(card, &path)
+            }
             _ => self.export(card, size, flavour, None),
         }
     }
@@ -106,6 +120,26 @@ impl Exporter<'_> {
         }
     }
 
+    /// Whether the graph `path` says that it was made of other weights than the file `weights`, or of
+    /// another card or by other scripts than those of the project.
+    fn is_stale(
+        &self,
+        card: &ModelCard,
+        size: u32,
+        path: &Path,
+        weights: &Path,
+    ) -> Result<bool, ModelError> {
+        let (_, outline) = read(path)?;
+        let made_by = made_by(self.home, card, size);
+        if made_by.is_some_and(|made_by| outline.about(MADE_BY) != Some(&made_by)) {
+            return Ok(true);
+        }
+        match outline.about(WEIGHTS_SHA256) {
+            Some(sha256) if weights.is_file() => Ok(sha256 != sha256_file(weights)?),
+            _ => Ok(false),
+        }
+    }
+
     fn by_script(
         &mut self,
         card: &ModelCard,
@@ -117,6 +151,7 @@ impl Exporter<'_> {
             .home
             .join("onnx_models")
             .join(format!("{}.toml", card.name));
+        let made_by = made_by(self.home, card, size).unwrap_or_default();
         let size = size.to_string();
         let words = [
             toml.as_os_str(),
@@ -124,6 +159,8 @@ impl Exporter<'_> {
             weights.as_os_str(),
             "--image-size".as_ref(),
             size.as_ref(),
+            "--made-by".as_ref(),
+            made_by.as_ref(),
             "--out".as_ref(),
             path.as_os_str(),
         ];
@@ -202,15 +239,26 @@ fn read(path: &Path) -> Result<(Vec<u8>, Outline), ModelError> {
     }
 }
 
-/// Whether the graph `path` says that it was made of other weights than the file `weights`.
-fn is_stale(path: &Path, weights: &Path) -> Result<bool, ModelError> {
-    if !weights.is_file() {
-        return Ok(false);
-    }
-    match read(path)?.1.about(WEIGHTS_SHA256) {
-        Some(sha256) => Ok(sha256 != sha256_file(weights)?),
-        None => Ok(false),
-    }
+/// A hash of all that a script's graph depends on but its weights: the card, the input size, the
+/// scripts, and the versions of the libraries. `None` of a model that no script exports, and in a
+/// project without the scripts.
+fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
+    let python = card.python.as_ref()?;
+    let scripts = SCRIPTS.iter().map(|name| home.join("scripts").join(name));
+    let hashes = scripts.map(|path| sha256_file(&path).ok());
+    let parts = serde_json::json!({
+        "name": card.name,
+        "width": card.width,
+        "depth": card.depth,
+        "heads": card.heads,
+        "patch_size": card.patch_size,
+        "native_size": card.native_size,
+        "layers": card.layers,
+        "python": python,
+        "image_size": size,
+        "scripts": hashes.collect::<Option<Vec<_>>>()?,
+    });
+    Some(sha256_bytes(parts.to_string().as_bytes()))
 }
 
 fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
@@ -255,9 +303,9 @@ fn write_vit(
     let model = built(card, vit, weights, size, flavour, &about)?;
     let bytes = model.encode_to_vec();
     if fs::read(path).ok().as_ref() != Some(&bytes) {
-        let part = partial(path);
-        fs::write(&part, &bytes).map_err(ModelError::io(&part))?;
-        fs::rename(&part, path).map_err(ModelError::io(path))?;
+        replace(path, |part| {
+            fs::write(part, &bytes).map_err(ModelError::io(part))
+        })?;
     }
     Ok(of(card, path, sha256_bytes(&bytes)))
 }
@@ -271,14 +319,23 @@ fn built(
     flavour: Flavour,
     about: &[(&str, String)],
 ) -> Result<onnx::Model, ModelError> {
-    let landmark = format!("{}.weight", vit.tensors.names().patch);
-    let checkpoint = Checkpoint::open(weights, &landmark)?;
+    let checkpoint = Checkpoint::open(weights, vit.tensors.names())?;
     vit::build(card, vit, &checkpoint, size, flavour, about)
 }
 
-/// The name of a file in the making, of this process alone.
-fn partial(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    PathBuf::from(name)
+/// Makes `target` what `write` writes under a name of this process alone, which is deleted if
+/// anything fails.
+fn replace(
+    target: &Path,
+    write: impl FnOnce(&Path) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    let mut part = target.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(part);
+    let written = write(&part);
+    let named = written.and_then(|()| fs::rename(&part, target).map_err(ModelError::io(target)));
+    if named.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    named
 }

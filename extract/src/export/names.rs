@@ -23,7 +23,8 @@ pub enum Tensors {
 pub(super) struct Names {
     pub(super) patch: &'static str,
     pub(super) cls: Option<&'static str>,
-    pub(super) registers: Option<&'static str>,
+    /// The first that is there.
+    pub(super) registers: &'static [&'static str],
     pub(super) positions: &'static str,
     pub(super) first_norm: Option<&'static str>,
     pub(super) last_norm: &'static str,
@@ -45,28 +46,59 @@ pub(super) enum Attention {
     Packed(&'static str),
 }
 
+/// Tensors of an encoder that its tokens do not depend on.
+const UNUSED: [&str; 2] = ["mask_token", "position_ids"];
+
 impl Tensors {
     /// Whether such checkpoints have a CLS token.
     pub(crate) fn has_cls(self) -> bool {
-        self.names().cls.is_some()
+        self.names()[0].cls.is_some()
     }
 
-    /// The names.
-    pub(super) fn names(self) -> &'static Names {
+    /// The names: first those of the implementation itself, then those that other implementations
+    /// of the same architecture use.
+    pub(super) fn names(self) -> &'static [Names] {
         match self {
-            Tensors::Dinov2 => &DINOV2,
-            Tensors::Vit => &VIT,
-            Tensors::Clip => &CLIP,
-            Tensors::Siglip => &SIGLIP,
-            Tensors::Timm => &TIMM,
+            Tensors::Dinov2 => &[DINOV2, TIMM],
+            Tensors::Vit => &[VIT, TIMM],
+            Tensors::Clip => &[CLIP, OPEN_CLIP, TIMM],
+            Tensors::Siglip => &[SIGLIP, TIMM],
+            Tensors::Timm => &[TIMM],
         }
     }
+}
+
+impl Names {
+    /// Whether a tensor is of the encoder and tokens depend on it: it shares the first part of its
+    /// name with a tensor that every such encoder has.
+    pub(super) fn covers(&self, name: &str) -> bool {
+        let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+        let own = [self.patch, self.positions, self.block, self.last_norm];
+        let own = own.into_iter().chain(self.first_norm).chain(self.cls);
+        let mut own = own.chain(self.registers.iter().copied());
+        own.any(|own| first(own) == first(name)) && !UNUSED.iter().any(|end| name.ends_with(end))
+    }
+}
+
+/// A tensor's name without what implementations differ in that use the same names otherwise: the
+/// chunks that DINOv2's trainings divide blocks into (`blocks.0.11.`), and the names without a dot
+/// of PyTorch's `MultiheadAttention` (`in_proj_weight`).
+pub(super) fn canonical(name: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let mut parts: Vec<&str> = name.split('.').collect();
+    let chunk = parts
+        .windows(3)
+        .position(|parts| parts[0] == "blocks" && is_number(parts[1]) && is_number(parts[2]));
+    if let Some(blocks) = chunk {
+        parts.remove(blocks + 1);
+    }
+    parts.join(".").replace("in_proj_", "in_proj.")
 }
 
 const DINOV2: Names = Names {
     patch: "embeddings.patch_embeddings.projection",
     cls: Some("embeddings.cls_token"),
-    registers: Some("embeddings.register_tokens"),
+    registers: &["embeddings.register_tokens"],
     positions: "embeddings.position_embeddings",
     first_norm: None,
     last_norm: "layernorm",
@@ -86,7 +118,7 @@ const DINOV2: Names = Names {
 };
 
 const VIT: Names = Names {
-    registers: None,
+    registers: &[],
     norms: ["layernorm_before", "layernorm_after"],
     mlp: &[["intermediate.dense", "output.dense"]],
     scales: None,
@@ -96,7 +128,7 @@ const VIT: Names = Names {
 const CLIP: Names = Names {
     patch: "embeddings.patch_embedding",
     cls: Some("embeddings.class_embedding"),
-    registers: None,
+    registers: &[],
     positions: "embeddings.position_embedding.weight",
     first_norm: Some("pre_layrnorm"),
     last_norm: "post_layernorm",
@@ -114,10 +146,27 @@ const SIGLIP: Names = Names {
     ..CLIP
 };
 
+/// open_clip's and OpenAI's own CLIP.
+const OPEN_CLIP: Names = Names {
+    patch: "conv1",
+    cls: Some("class_embedding"),
+    registers: &[],
+    positions: "positional_embedding",
+    first_norm: Some("ln_pre"),
+    last_norm: "ln_post",
+    block: "transformer.resblocks",
+    norms: ["ln_1", "ln_2"],
+    attention: Attention::Packed("attn.in_proj"),
+    projection: "attn.out_proj",
+    mlp: &[["mlp.c_fc", "mlp.c_proj"]],
+    scales: None,
+};
+
+/// timm's, and that of Meta's own DINO, DINOv2, MAE and MSN.
 const TIMM: Names = Names {
     patch: "patch_embed.proj",
     cls: Some("cls_token"),
-    registers: Some("reg_token"),
+    registers: &["reg_token", "register_tokens"],
     positions: "pos_embed",
     first_norm: Some("norm_pre"),
     last_norm: "norm",
@@ -125,6 +174,50 @@ const TIMM: Names = Names {
     norms: ["norm1", "norm2"],
     attention: Attention::Packed("attn.qkv"),
     projection: "attn.proj",
-    mlp: &[["mlp.fc1", "mlp.fc2"]],
+    mlp: &[["mlp.fc1", "mlp.fc2"], ["mlp.w12", "mlp.w3"]],
     scales: Some(["ls1.gamma", "ls2.gamma"]),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_of_blocks_and_names_without_a_dot_are_brought_to_one_form() {
+        let pairs = [
+            (
+                "backbone.blocks.3.11.norm1.weight",
+                "backbone.blocks.11.norm1.weight",
+            ),
+            ("blocks.11.norm1.weight", "blocks.11.norm1.weight"),
+            (
+                "visual.transformer.resblocks.0.attn.in_proj_weight",
+                "visual.transformer.resblocks.0.attn.in_proj.weight",
+            ),
+            ("encoder.layer.0.norm1.bias", "encoder.layer.0.norm1.bias"),
+        ];
+        for (name, expected) in pairs {
+            assert_eq!(canonical(name), expected);
+        }
+    }
+
+    #[test]
+    fn blocks_norms_and_tables_are_of_the_encoder_and_heads_are_not() {
+        for name in [
+            "encoder.layer.3.gamma",
+            "layernorm.weight",
+            "embeddings.register_tokens",
+        ] {
+            assert!(DINOV2.covers(name), "{name}");
+        }
+        for name in [
+            "embeddings.mask_token",
+            "pooler.dense.weight",
+            "classifier.bias",
+        ] {
+            assert!(!DINOV2.covers(name), "{name}");
+        }
+        assert!(TIMM.covers("blocks.0.attn.q_norm.weight"));
+        assert!(!TIMM.covers("head.weight") && !TIMM.covers("decoder_pos_embed"));
+    }
+}

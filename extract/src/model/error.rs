@@ -3,11 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cache::counted;
+
 /// A failure to get, export, load or run a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The system could not read or write a file.
-    #[error("`{}`: {source}", path.display())]
+    #[error("`{}`: {source}{}", path.display(), io_hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -104,10 +106,12 @@ pub enum ModelError {
         most: u32,
     },
     /// ONNX Runtime cannot load the model.
-    #[error("`{}`: {source}\nhint: the file is damaged or no ONNX model; export it again", path.display())]
+    #[error("`{}`: {source}\nhint: {hint}", path.display())]
     ModelLoad {
         /// The ONNX file.
         path: PathBuf,
+        /// What to do.
+        hint: &'static str,
         /// What ONNX Runtime says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -124,12 +128,26 @@ pub enum ModelError {
         expected: String,
     },
     /// The backbone failed on a batch.
-    #[error("`{}`: {source}\nhint: if memory ran out, give a smaller `--batch-size` to a new cache", path.display())]
+    #[error("`{}`: {source}\nhint: {hint}", path.display())]
     Run {
         /// The ONNX file.
         path: PathBuf,
+        /// What to do.
+        hint: &'static str,
         /// What ONNX Runtime says.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A run of the backbone took too long.
+    #[error(
+        "`{}`: the backbone took more than {seconds} s for {}, and was stopped\nhint: if the model or the machine is so slow, give a higher `--run-limit`, or 0 for none", path.display(), counted(*slices, "slice")
+    )]
+    TooSlow {
+        /// The ONNX file.
+        path: PathBuf,
+        /// How many slices.
+        slices: usize,
+        /// The limit.
+        seconds: u64,
     },
     /// A provider cannot run here.
     #[error(
@@ -183,6 +201,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What can be converted.
         known: String,
+    },
+    /// A folder holds no weights, or more than one file of them.
+    #[error("`{}`: found `{found}` in this folder, expected one file of weights\nhint: name the file itself", path.display())]
+    WeightsFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The files in it that may hold weights.
+        found: String,
     },
     /// None of the places that the card names has the weights.
     #[error(
@@ -263,7 +289,30 @@ pub enum ModelError {
     Hash(#[from] cache::Error),
 }
 
+/// What to do where the system's words do not say it. Models are kept in the project's folder, which
+/// may belong to somebody else or lie on a disk of its own.
+fn io_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\nhint: graphs and weights are written to the folder `onnx_models`: make it writable, or set `SLICEBANK_HOME` to a copy of the project that is"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: make room on this disk, or set `SLICEBANK_HOME` to a copy of the project on another one"
+        }
+        _ => "",
+    }
+}
+
 impl ModelError {
+    /// The same of the file `path`, if it says what is wrong with weights: those that were made of
+    /// this file have another name, and are deleted.
+    pub(crate) fn about(self, path: &Path) -> ModelError {
+        match self {
+            ModelError::Weights { what, .. } => ModelError::weights(path, what),
+            other => other,
+        }
+    }
+
     /// [`ModelError::Weights`].
     pub(crate) fn weights(path: &Path, what: String) -> ModelError {
         ModelError::Weights {

@@ -3,6 +3,7 @@
 mod check;
 mod error;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -119,12 +120,15 @@ pub enum Cls {
 }
 
 /// A model of a Python library.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PythonCard {
     /// `torchvision`, `timm` or `transformers`.
     pub library: String,
     /// The model's name there.
     pub model: String,
+    /// What else it is made with.
+    #[serde(flatten)]
+    pub options: BTreeMap<String, toml::Value>,
 }
 
 /// Where weights come from.
@@ -211,14 +215,10 @@ impl ModelCard {
         }
     }
 
-    /// All cards of the project at `home`, by name.
-    ///
-    /// # Errors
-    ///
-    /// As [`ModelCard::read`].
-    pub fn all(home: &Path) -> Result<Vec<ModelCard>, ModelError> {
+    /// All cards of the project at `home`, by name; each as [`ModelCard::read`] gives it.
+    pub fn all(home: &Path) -> impl Iterator<Item = Result<ModelCard, ModelError>> {
         let names = names(&home.join("onnx_models")).into_iter();
-        names.map(|name| ModelCard::read(home, &name)).collect()
+        names.map(|name| ModelCard::read(home, &name))
     }
 
     /// Mean and standard deviation of each input channel, `[3]` both.

@@ -2,13 +2,15 @@
 //! models of each architecture with transformers and timm, and wrote their tokens down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod weights;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use cache::{TokenBatch, Tokens};
 use extract::backbone::{Backbone, BackboneOptions, Device, Precision, Runtime, SliceBatch};
-use extract::export::{Exporter, Flavour};
+use extract::export::{Exported, Exporter, Flavour};
 use extract::model::{ModelCard, Source};
 use ndarray::{Array2, ArrayD, Ix4, IxDyn};
 use safetensors::SafeTensors;
@@ -61,12 +63,23 @@ fn embed(card: &ModelCard, size: u32, flavour: Flavour, pixels: &ArrayD<f32>) ->
         tell: &mut |_| {},
     };
     let exported = exporter.ensure(card, size, flavour).unwrap();
+    tokens(card, &exported, size, flavour, pixels)
+}
+
+fn tokens(
+    card: &ModelCard,
+    exported: &Exported,
+    size: u32,
+    flavour: Flavour,
+    pixels: &ArrayD<f32>,
+) -> TokenBatch {
     let options = BackboneOptions {
         image_size: size,
         layers: card.layers,
         tokens: Tokens::All,
         threads: 1,
         batch_size: 8,
+        run_limit: std::time::Duration::ZERO,
         device: Device {
             precision: match flavour {
                 Flavour::Int8 => Precision::Int8,
@@ -75,7 +88,7 @@ fn embed(card: &ModelCard, size: u32, flavour: Flavour, pixels: &ArrayD<f32>) ->
             ..Device::REFERENCE
         },
     };
-    let mut backbone = Backbone::load(runtime(), card, &exported, options).unwrap();
+    let mut backbone = Backbone::load(runtime(), card, exported, options).unwrap();
     let pixels = pixels.clone().into_dimensionality::<Ix4>().unwrap();
     let batch = SliceBatch {
         pixels,

@@ -1,0 +1,104 @@
+//! Weights that are spread over several safetensors files, which an index names: Hugging Face's
+//! `model.safetensors.index.json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserialize;
+
+use super::checkpoint::read_header;
+use crate::model::ModelError;
+
+/// The file as it is on the hub.
+#[derive(Deserialize)]
+struct Index {
+    /// The file of each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// A tensor, and where its bytes lie in its file.
+struct Shard {
+    path: PathBuf,
+    first: u64,
+    length: u64,
+}
+
+/// Writes the tensors that `index` names as one safetensors file, `target`.
+///
+/// # Errors
+///
+/// [`ModelError::Io`], [`ModelError::NoFile`] if a shard is missing, and [`ModelError::Weights`] if the
+/// index cannot be understood or a shard lacks a tensor.
+pub(super) fn merge(index: &Path, target: &Path) -> Result<(), ModelError> {
+    let (infos, shards) = tensors(index)?;
+    let wrong = |e: &dyn std::fmt::Display| ModelError::weights(index, e.to_string());
+    let metadata = Metadata::new(None, infos).map_err(|e| wrong(&e))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|e| wrong(&e))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let io = |source| ModelError::io(target)(source);
+    let mut file = BufWriter::new(File::create(target).map_err(io)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())
+        .map_err(io)?;
+    file.write_all(&header).map_err(io)?;
+    for shard in shards {
+        let mut source = File::open(&shard.path).map_err(ModelError::io(&shard.path))?;
+        source
+            .seek(SeekFrom::Start(shard.first))
+            .map_err(ModelError::io(&shard.path))?;
+        let copied = io::copy(&mut source.take(shard.length), &mut file).map_err(io)?;
+        if copied < shard.length {
+            return Err(ModelError::weights(
+                &shard.path,
+                "it was cut short".to_string(),
+            ));
+        }
+    }
+    file.flush().map_err(io)
+}
+
+/// The tensors by name, as they lie in the merged file, and where each is to be read.
+fn tensors(index: &Path) -> Result<(Vec<(String, TensorInfo)>, Vec<Shard>), ModelError> {
+    let wrong = |path: &Path, what: String| ModelError::weights(path, what);
+    let bytes = fs::read(index).map_err(ModelError::io(index))?;
+    let map: Index = serde_json::from_slice(&bytes)
+        .map_err(|e| wrong(index, format!("it is no index of safetensors files: {e}")))?;
+    let files: BTreeSet<&String> = map.weight_map.values().collect();
+    let mut headers = BTreeMap::new();
+    for file in files {
+        if Path::new(file).file_name() != Some(file.as_ref()) {
+            return Err(wrong(
+                index,
+                format!("`{file}` is no name of a file beside it"),
+            ));
+        }
+        let path = index.with_file_name(file);
+        if !path.is_file() {
+            return Err(ModelError::NoFile { path });
+        }
+        headers.insert(file, (read_header(&path)?, path));
+    }
+    let (mut infos, mut shards, mut end) = (Vec::new(), Vec::new(), 0);
+    for (name, file) in &map.weight_map {
+        let ((header, data), path) = &headers[file];
+        let info = header
+            .info(name)
+            .ok_or_else(|| wrong(path, format!("there is no tensor `{name}`")))?;
+        let (first, last) = info.data_offsets;
+        let moved = TensorInfo {
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            data_offsets: (end, end + (last - first)),
+        };
+        end += last - first;
+        infos.push((name.clone(), moved));
+        shards.push(Shard {
+            path: path.clone(),
+            first: data + first as u64,
+            length: (last - first) as u64,
+        });
+    }
+    Ok((infos, shards))
+}
