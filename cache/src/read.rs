@@ -50,6 +50,19 @@ impl CacheReader {
         Ok(reader)
     }
 
+    /// Opens a finished cache that the run `run` would write. Unlike
+    /// [`CacheWriter::open`](crate::CacheWriter::open) it writes nothing, so that the cache may lie
+    /// where nothing can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] and [`Error::OtherSamples`] if another run wrote it, and those of
+    /// [`CacheReader::open`].
+    pub fn open_same(dir: &Path, run: &CacheMeta) -> Result<CacheReader, Error> {
+        CacheMeta::read(dir)?.check_same(run, dir)?;
+        CacheReader::open(dir)
+    }
+
     /// Opens what is finished of the cache `dir`.
     pub(crate) fn open_unfinished(dir: &Path) -> Result<CacheReader, Error> {
         let reader = CacheReader {

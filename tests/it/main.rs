@@ -20,5 +20,6 @@ mod protocols;
 mod python;
 mod restate;
 mod resume;
+mod runtime;
 mod segment;
 mod splits;

@@ -1,8 +1,9 @@
 //! The backbone: ONNX Runtime's sessions. Nothing else in the program knows ONNX Runtime.
 
 mod attention;
-mod buffers;
+mod binding;
 mod device;
+mod elf;
 mod plan;
 mod runner;
 mod runtime;
@@ -13,6 +14,7 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use cache::{LayerShape, Mask, ModelMeta, Picture, SliceMeta, TokenBatch, Tokens};
 use ndarray::{Array, Array4, Axis, RemoveAxis, concatenate};
@@ -53,6 +55,8 @@ pub struct BackboneOptions {
     pub threads: usize,
     /// Slices of a batch.
     pub batch_size: u32,
+    /// Longest time for one run of a session; [`Duration::ZERO`] for no limit. TensorRT has none.
+    pub run_limit: Duration,
     /// Where and how precisely it computes.
     pub device: Device,
 }
@@ -138,7 +142,8 @@ impl Backbone {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Run`] if a run fails (out of memory, wrong `S`).
+    /// [`ModelError::Run`] if a run fails (out of memory, wrong `S`), [`ModelError::TooSlow`] if it
+    /// takes longer than the limit.
     pub fn embed(&mut self, batch: SliceBatch) -> Result<TokenBatch, ModelError> {
         let pixels = batch.pixels.as_standard_layout();
         let (file, options) = (&self.exported.path, &self.options);
@@ -229,6 +234,8 @@ fn load_error(file: &Path) -> impl Fn(ort::Error) -> ModelError {
     let path = file.to_path_buf();
     move |source| ModelError::ModelLoad {
         path: path.clone(),
+        hint: advice(&source.to_string())
+            .unwrap_or("the file is damaged or no ONNX model; export it again"),
         source: Box::new(source),
     }
 }
@@ -237,8 +244,47 @@ fn run_error(file: &Path) -> impl Fn(ort::Error) -> ModelError {
     let path = file.to_path_buf();
     move |source| ModelError::Run {
         path: path.clone(),
+        hint: advice(&source.to_string())
+            .unwrap_or("the file may be damaged; export it again, or try `--provider cpu`"),
         source: Box::new(source),
     }
+}
+
+/// What to do about an error of ONNX Runtime, whose kinds are told by their words only.
+fn advice(text: &str) -> Option<&'static str> {
+    let kinds: [(&[&str], &str); 3] = [
+        (
+            &[
+                "bad_alloc",
+                "bad allocation",
+                "failed to allocate",
+                "out of memory",
+                "cannot allocate memory",
+            ],
+            "memory ran out: give fewer `--threads` or, to a new cache, a smaller `--batch-size`, or take a smaller model",
+        ),
+        (
+            &[
+                "unsupported model ir version",
+                "under development",
+                "only guarantees support for models",
+            ],
+            "the file is of a newer version of ONNX than this ONNX Runtime knows: run `scripts/install_onnxruntime`, or export it with an older version",
+        ),
+        (
+            &[
+                "is not a registered function/op",
+                "could not find an implementation",
+                "no opset import",
+            ],
+            "this ONNX Runtime has no such operator: export the model with operators of ONNX's own",
+        ),
+    ];
+    let text = text.to_lowercase();
+    let kind = kinds
+        .iter()
+        .find(|(words, _)| words.iter().any(|word| text.contains(word)));
+    kind.map(|(_, advice)| *advice)
 }
 
 #[cfg(test)]
@@ -253,6 +299,7 @@ mod tests {
             tokens: Tokens::Cls,
             threads: 1,
             batch_size: 1,
+            run_limit: Duration::ZERO,
             device: Device::REFERENCE,
         };
         assert_eq!(

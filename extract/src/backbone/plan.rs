@@ -79,6 +79,7 @@ mod tests {
             tokens: Tokens::Cls,
             threads,
             batch_size: 8,
+            run_limit: std::time::Duration::ZERO,
             device: Device {
                 provider,
                 ..Device::REFERENCE

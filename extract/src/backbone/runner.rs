@@ -1,16 +1,17 @@
 //! One session, and what it gives for a few slices.
 
 use std::path::Path;
+use std::time::Duration;
 
 use cache::{LayerShape, TokenBatch, Tokens};
 use half::f16;
 use ndarray::{Array, ArrayView4, ArrayViewD, Axis, Dimension, Slice};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
-use ort::value::TensorRef;
+use ort::session::{Session, SessionOutputs};
 
-use super::buffers::Buffers;
+use super::binding::Binding;
+use super::device::Provider;
 use super::{
-    BackboneOptions, INPUT, Runtime, load_error, provider_error, run_error, session, wrong_output,
+    BackboneOptions, Runtime, load_error, provider_error, run_error, session, wrong_output,
 };
 use crate::export::Exported;
 use crate::model::{ModelCard, ModelError};
@@ -18,9 +19,7 @@ use crate::model::{ModelCard, ModelError};
 /// A session that takes one run at a time.
 pub(super) struct Runner {
     pub(super) session: Session,
-    /// What a GPU reads from and writes to; the processor takes arrays as they are.
-    pub(super) buffers: Option<Buffers>,
-    outputs: RunOptions<HasSelectedOutputs>,
+    pub(super) binding: Binding,
     pub(super) shapes: Vec<LayerShape>,
 }
 
@@ -36,16 +35,16 @@ impl Runner {
         let session = session::open(runtime, card, exported, options, threads)?;
         let shapes = session::check(&session, file, card, options)?;
         let device = options.device;
-        let buffers = if device.provider.is_gpu() {
-            let buffers = Buffers::new(&session, options);
-            Some(buffers.map_err(|error| provider_error(device, error.into()))?)
-        } else {
-            None
-        };
+        let binding = Binding::new(&session, options).map_err(|error| {
+            if device.provider.is_gpu() {
+                provider_error(device, error.into())
+            } else {
+                load_error(file)(error)
+            }
+        })?;
         Ok(Runner {
-            outputs: selected(options).map_err(load_error(file))?,
+            binding,
             session,
-            buffers,
             shapes,
         })
     }
@@ -58,19 +57,26 @@ impl Runner {
         options: &BackboneOptions,
     ) -> Result<TokenBatch, ModelError> {
         let rows = pixels.len_of(Axis(0));
-        let computed = match &self.buffers {
-            Some(_) => options.batch_size as usize,
-            None => rows,
+        let computed = match self.binding.is_padded() {
+            true => options.batch_size as usize,
+            false => rows,
         };
-        let outputs = match &mut self.buffers {
-            Some(buffers) => buffers.run(&mut self.session, pixels),
-            None => TensorRef::from_array_view(pixels).and_then(|input| {
-                let inputs = ort::inputs![INPUT => input];
-                self.session.run_with_options(inputs, &self.outputs)
-            }),
+        // TensorRT builds its engine in the first run, which takes as long as it takes.
+        let limit = match options.device.provider {
+            Provider::Tensorrt => Duration::ZERO,
+            Provider::Cpu | Provider::Cuda => options.run_limit,
         };
+        let outputs = self.binding.run(&mut self.session, pixels, limit);
+        let outputs = outputs.map_err(|error| match error {
+            Some(error) => run_error(file)(error),
+            None => ModelError::TooSlow {
+                path: file.to_path_buf(),
+                slices: rows,
+                seconds: limit.as_secs(),
+            },
+        })?;
         let outputs = Outputs {
-            outputs: outputs.map_err(run_error(file))?,
+            outputs,
             rows,
             computed,
             shapes: &self.shapes,
@@ -78,12 +84,6 @@ impl Runner {
         };
         outputs.batch(options.tokens)
     }
-}
-
-fn selected(options: &BackboneOptions) -> ort::Result<RunOptions<HasSelectedOutputs>> {
-    let names = session::outputs(options).into_iter();
-    let selector = names.fold(OutputSelector::no_default(), OutputSelector::with);
-    Ok(RunOptions::new()?.with_outputs(selector))
 }
 
 /// What a run gives.

@@ -1,12 +1,16 @@
 //! Finding and loading ONNX Runtime's shared library.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
+use ort::logging::LogLevel;
 
 use super::device::Provider;
+use super::elf;
 use crate::model::ModelError;
 
 /// ONNX Runtime, loaded: there is one in a process.
@@ -14,6 +18,8 @@ pub struct Runtime {
     pub(super) environment: Environment,
     pub(super) home: PathBuf,
     library: PathBuf,
+    /// What is wrong with a library that a GPU needs.
+    damaged: Option<String>,
 }
 
 impl Runtime {
@@ -21,24 +27,29 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`ModelError::NoRuntime`] if there is none, [`ModelError::RuntimeLoad`] if it is too old, or
-    /// one is loaded already.
+    /// [`ModelError::NoRuntime`] if there is none, [`ModelError::RuntimeLoad`] if it was cut short, is
+    /// too old, or one is loaded already.
     pub fn load(home: &Path, for_gpu: bool) -> Result<Runtime, ModelError> {
         let library = find(home, for_gpu)?;
-        if for_gpu {
-            preload_gpu_libraries(&library);
-        }
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ModelError::RuntimeLoad {
             path: library.clone(),
             source,
         };
+        elf::check(&library).map_err(|e| failed(Box::new(e)))?;
+        let damaged = if for_gpu {
+            preload_gpu_libraries(&library).err()
+        } else {
+            None
+        };
         let builder = ort::init_from(&library).map_err(|e| failed(Box::new(e)))?;
-        let environment = builder.with_telemetry(false).build();
-        let environment = environment.map_err(|e| failed(Box::new(e)))?;
+        let builder = builder.with_telemetry(false).with_logger(Arc::new(log));
+        let environment = builder.build().map_err(|e| failed(Box::new(e)))?;
+        environment.set_log_level(log_level());
         Ok(Runtime {
             environment,
             home: home.to_path_buf(),
             library,
+            damaged,
         })
     }
 
@@ -69,10 +80,11 @@ impl Runtime {
             Provider::Tensorrt => ep::TensorRT::is_available(),
         };
         let library = self.library.display();
-        match built {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("`{library}` was built without it").into()),
-            Err(error) => Err(error.into()),
+        match (built, &self.damaged) {
+            (Ok(true), Some(damaged)) if provider.is_gpu() => Err(damaged.clone().into()),
+            (Ok(true), _) => Ok(()),
+            (Ok(false), _) => Err(format!("`{library}` was built without it").into()),
+            (Err(error), _) => Err(error.into()),
         }
         .map_err(
             |source: Box<dyn std::error::Error + Send + Sync>| ModelError::Provider {
@@ -100,7 +112,20 @@ const GPU_LIBRARIES: [&str; 9] = [
 
 /// Loads CUDA's and TensorRT's libraries, since the providers look for them in the system's folders
 /// only. One that cannot be loaded is reported when ONNX Runtime misses it.
-fn preload_gpu_libraries(library: &Path) {
+///
+/// # Errors
+///
+/// A text that names a library that was cut short, which would end the process; also one of ONNX
+/// Runtime's providers, which it loads itself.
+fn preload_gpu_libraries(library: &Path) -> Result<(), String> {
+    let check =
+        |file: &PathBuf| elf::check(file).map_err(|what| format!("`{}`: {what}", file.display()));
+    for file in entries(library.parent().unwrap_or(Path::new("."))) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("libonnxruntime_providers") {
+            check(&file)?;
+        }
+    }
     let files: Vec<PathBuf> = gpu_folders(library)
         .iter()
         .flat_map(|folder| entries(folder))
@@ -111,9 +136,33 @@ fn preload_gpu_libraries(library: &Path) {
             name.starts_with(prefix) && name.contains(".so")
         };
         for file in files.iter().filter(is_wanted) {
+            check(file)?;
             let _ = ort::util::preload_dylib(file);
         }
     }
+    Ok(())
+}
+
+/// What ONNX Runtime logs, by `ORT_LOG`. By default nothing: what it logs of an error is in the error.
+fn log_level() -> LogLevel {
+    match std::env::var("ORT_LOG").as_deref() {
+        Ok("verbose") => LogLevel::Verbose,
+        Ok("info") => LogLevel::Info,
+        Ok("warning") => LogLevel::Warning,
+        Ok("error") => LogLevel::Error,
+        _ => LogLevel::Fatal,
+    }
+}
+
+/// A line of ONNX Runtime's log on standard error, without the colours that it would have there.
+fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) {
+    // Until the level is set, all is logged.
+    if level < log_level() {
+        return;
+    }
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    let (place, message) = (plain(place), plain(message));
+    let _ = writeln!(io::stderr(), "onnxruntime: {level:?}: {place}: {message}");
 }
 
 /// Where CUDA's and TensorRT's libraries may lie: beside ONNX Runtime's, and in the packages

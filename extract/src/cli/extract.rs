@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
+use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
 
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
@@ -39,7 +39,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         go_on_as_begun(args, &mut meta, begun);
     }
     if begun.is_some_and(|begun| begun.complete) {
-        let meta = CacheWriter::open(&dir, meta)?.meta().clone();
+        let meta = CacheReader::open_same(&dir, &meta)?.meta().clone();
         eprint_line(&format!("{}: already complete", dir.display()));
         return summarise(args, &dir, &Outcome::of_finished(meta));
     }

@@ -1,6 +1,7 @@
 //! `extract models` and `extract export`: what backbones there are, and getting them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cache::{TokenBatch, Tokens};
 use clap::Args;
@@ -21,7 +22,7 @@ const MOST_OFF: f32 = 1e-3;
 pub struct ModelsArgs {
     /// The model to describe
     pub name: Option<String>,
-    /// Load its exports, and check them against the card and the tokens on it
+    /// Load its exports, and check them against the card and the tokens on it, if it has some
     #[arg(long, requires = "name")]
     pub check: bool,
     /// How the list is printed
@@ -37,8 +38,8 @@ pub struct ExportArgs {
     /// Input size in pixels [default: the card's]
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
-    /// Its weights, instead of those that the card names: .safetensors, or what
-    /// `scripts/convert_weights` takes (.bin, .pth)
+    /// Its weights, instead of those that the card names: .safetensors, its .index.json, what
+    /// `scripts/convert_weights` takes (.bin, .pth), or a downloaded folder with one of them
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// The last blocks whose tokens the graph gives [default: the card's]
@@ -86,13 +87,23 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
+/// All cards but those that cannot be used, which are warned of.
 fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
-    let cards = ModelCard::all(home)?;
+    let (mut cards, mut status) = (Vec::new(), Status::Done);
+    for card in ModelCard::all(home) {
+        match card {
+            Ok(card) => cards.push(card),
+            Err(error) => {
+                eprint_line(&format!("warning: {error}"));
+                status = Status::Skipped;
+            }
+        }
+    }
     if format == Format::Json {
         for card in &cards {
             print_line(&summary(home, card).to_string())?;
         }
-        return Ok(Status::Done);
+        return Ok(status);
     }
     let header = [
         "model",
@@ -106,7 +117,7 @@ fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
     ];
     let rows = cards.iter().map(|card| row(home, card)).collect();
     print_line(&table(&header, rows, 3))?;
-    Ok(Status::Done)
+    Ok(status)
 }
 
 fn row(home: &Path, card: &ModelCard) -> Vec<String> {
@@ -236,26 +247,32 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
         );
     }
     let runtime = Runtime::load(home, false)?;
+    let tell = &mut |line: &str| eprint_line(line);
+    let mut exporter = Exporter { home, tell };
     let mut status = Status::Done;
-    for (size, path) in graphs {
+    for (size, _) in graphs {
+        // As `extract` would take it: written anew if the card or the weights have changed since.
+        let exported = exporter.ensure(card, size, Flavour::Fused)?;
         let options = BackboneOptions {
             image_size: size,
             layers: card.layers,
             tokens: Tokens::All,
             threads: 0,
             batch_size: 1,
+            run_limit: Duration::ZERO,
             device: Device::REFERENCE,
         };
-        let exported = export::exported(card, &path)?;
         let mut backbone = Backbone::load(&runtime, card, &exported, options)?;
         let found = parity::tokens(&mut backbone, &pattern(size))?;
-        let path = path.display();
+        let path = exported.path.display();
         let reference = card
             .reference
             .iter()
             .find(|reference| reference.image_size == size);
         let line = match reference.map(|reference| off_by(&found, &reference.cls_1)) {
-            None => format!("{path}: as its card says; the card has no tokens to compare with"),
+            None => format!(
+                "{path}: the shapes are the card's; its tokens were NOT compared: the card has no `[[reference]]` for {size} pixels, so that heads, activation, positions or norms may be wrong"
+            ),
             Some(off) if off <= MOST_OFF => {
                 format!("{path}: as its card says, tokens within {off:.1e}")
             }
