@@ -141,8 +141,8 @@ fn what_onnx_runtime_logs_is_plain_and_only_what_was_asked_for() {
         run.stderr
     };
     assert!(!run(None).contains("onnxruntime:"));
-    let log = run(Some("verbose"));
-    assert!(log.contains("onnxruntime: Verbose: "), "{log}");
+    let log = run(Some("info"));
+    assert!(log.contains("onnxruntime: Info: "), "{log}");
     assert!(!log.contains('\u{1b}'), "{log}");
 }
 

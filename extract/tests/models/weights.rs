@@ -125,6 +125,15 @@ fn meta_s(tensors: &Tensors) -> Tensors {
     renamed(&tensors, &[("layernorm.", "norm.")])
 }
 
+/// A name of Meta's as its trainings save it: of the teacher's backbone, with blocks in chunks of three.
+fn trained(name: &str) -> String {
+    let Some(block) = name.strip_prefix("blocks.") else {
+        return format!("backbone.{name}");
+    };
+    let index: u32 = block.split('.').next().unwrap().parse().unwrap();
+    format!("backbone.blocks.{}.{block}", index / 3)
+}
+
 #[test]
 fn weights_under_meta_s_names_give_the_same_tokens() {
     for name in ["dinov2", "dinov2-reg", "dinov2-giant"] {
@@ -137,17 +146,10 @@ fn weights_under_meta_s_names_give_the_same_tokens() {
             meta.keys()
         );
         assert_eq!(embed_tensors(&card, &meta), expected, "{name}");
-        // As a training saves them: the teacher's backbone, blocks in chunks, and a head.
-        let mut teacher: Tensors = (meta.iter())
-            .map(|(name, tensor)| (format!("backbone.{name}"), tensor.clone()))
-            .collect();
-        for (index, chunk) in [(5, 1), (4, 1), (3, 1), (2, 0), (1, 0), (0, 0)] {
-            let [from, to] = [format!(".{index}."), format!(".{chunk}.{index}.")];
-            teacher = renamed(
-                &teacher,
-                &[(&format!("blocks{from}"), &format!("blocks{to}"))],
-            );
-        }
+        let teacher = meta
+            .iter()
+            .map(|(name, tensor)| (trained(name), tensor.clone()));
+        let mut teacher: Tensors = teacher.collect();
         teacher.insert("dino_head.last_layer.weight".into(), (vec![1], vec![0; 4]));
         assert_eq!(embed_tensors(&card, &teacher), expected, "{name}");
     }
