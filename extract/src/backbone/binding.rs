@@ -17,28 +17,26 @@ pub(super) struct Binding {
     outputs: Vec<String>,
     /// Of the outputs.
     memory: MemoryInfo<'static>,
-    /// Page-locked memory for one batch of a GPU, `[batch_size, 3, S, S]`. A batch that is not full is
-    /// filled up with what was there before, since a GPU would prepare itself anew for each length.
+    /// Pixels of one batch of a GPU, `[batch_size, 3, S, S]`, in pageable memory: ONNX Runtime copies
+    /// that to the device when it is bound. It copies no pinned memory, which kernels would then read
+    /// over the bus. A batch that is not full keeps the pixels of the one before in its last rows,
+    /// because a GPU would prepare itself anew for each length.
     batch: Option<Tensor<f32>>,
 }
 
 impl Binding {
     pub(super) fn new(session: &Session, options: &BackboneOptions) -> ort::Result<Binding> {
         let is_gpu = options.device.provider.is_gpu();
-        let (device, index) = match is_gpu {
-            true => (AllocationDevice::CUDA_PINNED, options.device.index as i32),
-            false => (AllocationDevice::CPU, 0),
-        };
-        let memory = |kind| MemoryInfo::new(device.clone(), index, AllocatorType::Device, kind);
-        let batch = match is_gpu {
-            true => Some(batch(session, memory(MemoryType::CPUInput)?, options)?),
-            false => None,
+        let (device, index) = if is_gpu {
+            (AllocationDevice::CUDA_PINNED, options.device.index as i32)
+        } else {
+            (AllocationDevice::CPU, 0)
         };
         Ok(Binding {
             binding: session.create_binding()?,
             outputs: session::outputs(options),
-            memory: memory(MemoryType::CPUOutput)?,
-            batch,
+            memory: MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::CPUOutput)?,
+            batch: is_gpu.then(|| batch(options)).transpose()?,
         })
     }
 
@@ -58,8 +56,9 @@ impl Binding {
         pixels: ArrayView4<'_, f32>,
         limit: Duration,
     ) -> Result<SessionOutputs<'a>, Option<ort::Error>> {
-        // Each run gets memory of its own: what was written before would be written to again, and a
-        // provider for CUDA refuses to copy it onto itself.
+        // Bound anew for each run: ONNX Runtime 1.31 keeps the tensors of the run before in the
+        // binding, and then fails to copy a tensor onto itself.
+        self.binding.clear_outputs();
         for name in &self.outputs {
             self.binding.bind_output_to_device(name, &self.memory)?;
         }
@@ -85,14 +84,9 @@ impl Binding {
 }
 
 /// Memory for the pixels of a whole batch.
-fn batch(
-    session: &Session,
-    memory: MemoryInfo<'_>,
-    options: &BackboneOptions,
-) -> ort::Result<Tensor<f32>> {
-    let allocator = Allocator::new(session, memory)?;
+fn batch(options: &BackboneOptions) -> ort::Result<Tensor<f32>> {
     let [batch, size] = [options.batch_size, options.image_size].map(|n| n as usize);
-    let mut pixels = Tensor::<f32>::new(&allocator, [batch, 3, size, size])?;
+    let mut pixels = Tensor::<f32>::new(&Allocator::default(), [batch, 3, size, size])?;
     pixels.extract_tensor_mut().1.fill(0.0);
     Ok(pixels)
 }
@@ -157,10 +151,7 @@ mod tests {
         let load = || Backbone::load(&runtime, &card, &exported, options.clone()).unwrap();
         let (mut plain, mut padded) = (load(), load());
         let runner = &mut padded.runners[0];
-        let memory =
-            |kind| MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, kind).unwrap();
-        let memory = memory(MemoryType::CPUInput);
-        runner.binding.batch = Some(super::batch(&runner.session, memory, &options).unwrap());
+        runner.binding.batch = Some(super::batch(&options).unwrap());
         let pixels = Array4::from_shape_fn((4, 3, 56, 56), |(b, c, y, x)| {
             ((b * 7 + c * 5 + y * 3 + x) % 11) as f32 / 5.0 - 1.0
         });
