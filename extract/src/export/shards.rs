@@ -26,6 +26,9 @@ struct Shard {
     length: u64,
 }
 
+/// Tensors by name, as they lie in the merged file.
+type Infos = Vec<(String, TensorInfo)>;
+
 /// Writes the tensors that `index` names as one safetensors file, `target`.
 ///
 /// # Errors
@@ -60,7 +63,7 @@ pub(super) fn merge(index: &Path, target: &Path) -> Result<(), ModelError> {
 }
 
 /// The tensors by name, as they lie in the merged file, and where each is to be read.
-fn tensors(index: &Path) -> Result<(Vec<(String, TensorInfo)>, Vec<Shard>), ModelError> {
+fn tensors(index: &Path) -> Result<(Infos, Vec<Shard>), ModelError> {
     let wrong = |path: &Path, what: String| ModelError::weights(path, what);
     let bytes = fs::read(index).map_err(ModelError::io(index))?;
     let map: Index = serde_json::from_slice(&bytes)
