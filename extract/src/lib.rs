@@ -13,6 +13,7 @@ pub mod pipeline;
 pub mod prepare;
 pub mod preprocess;
 pub mod project;
+pub mod pseudonyms;
 pub mod read;
 pub mod split;
 

@@ -180,6 +180,8 @@ pub fn program(name: &str) -> Command {
     let mut command = Command::new(path);
     command.current_dir(project());
     command.env_remove("SLICEBANK_CACHE");
+    // Not the user's own.
+    command.env("SLICEBANK_ID_KEY", test.with_file_name("test-id.key"));
     command
 }
 

@@ -15,6 +15,7 @@ mod models;
 mod own_data;
 mod placement;
 mod polars;
+mod privacy;
 mod probe;
 mod protocols;
 mod python;

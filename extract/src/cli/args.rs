@@ -8,6 +8,7 @@ use super::Format;
 use super::backbone::BackboneArgs;
 use crate::dataset::{self, Dataset, DatasetCard, UnnamedValues};
 use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
+use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
 
 /// What `extract` is told.
@@ -117,6 +118,14 @@ pub struct LayoutArgs {
     /// Leave out samples whose files are missing, as after a partial download
     #[arg(long)]
     pub allow_missing: bool,
+    /// Keep PatientID and UIDs of DICOM files as they are; by default
+    /// hashes stand for them in the cache
+    #[arg(long, verbatim_doc_comment)]
+    pub keep_ids: bool,
+    /// Let hashes stand for patients, and for the names of folders and
+    /// files, in the cache, whatever the dataset
+    #[arg(long, verbatim_doc_comment, conflicts_with = "keep_ids")]
+    pub mask_paths: bool,
 }
 
 /// The card of a dataset, with what the command line adds to it, and the dataset that it describes.
@@ -142,6 +151,15 @@ pub(super) fn open_dataset(
     let incomplete = dataset::incomplete(&card, &dataset);
     dataset.warnings.extend(incomplete);
     Ok((card, dataset))
+}
+
+/// Lets hashes stand for what `layout` does not keep; after splits have been assigned, which tables of
+/// the user name by the original ids.
+pub(super) fn hide_ids(layout: &LayoutArgs, dataset: &mut Dataset) -> anyhow::Result<()> {
+    if layout.mask_paths || dataset.has_dicom_ids && !layout.keep_ids {
+        Pseudonyms::of_user(layout.mask_paths)?.hide(dataset);
+    }
+    Ok(())
 }
 
 /// The folder that was given, else that of the TOML file.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
 
 use super::advice::{self, Asked};
-use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, open_dataset};
+use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};
 use super::backbone::{Gate, Opened};
 use super::progress::Bar;
 use super::{Format, Status, eprint_line, print_line};
@@ -102,6 +102,7 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
         &rule,
         recipe.allow_patient_overlap,
     )?);
+    hide_ids(layout, &mut dataset)?;
     if let Some(name) = &args.name {
         dataset.name.clone_from(name);
     }

@@ -7,7 +7,7 @@ use cache::{CacheReader, SliceMeta, Split, write_split};
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LayoutArgs, open_dataset};
+use super::args::{LayoutArgs, hide_ids, open_dataset};
 use super::{Format, Status, eprint_line, print_line, table};
 use crate::Error;
 use crate::dataset::Dataset;
@@ -50,6 +50,12 @@ pub struct SplitArgs {
     /// The channel of volumes with several, as when extracting
     #[arg(long, requires = "root")]
     pub channel: Option<String>,
+    /// Keep identifiers, as when extracting
+    #[arg(long, requires = "root")]
+    pub keep_ids: bool,
+    /// Mask paths, as when extracting
+    #[arg(long, requires = "root", conflicts_with = "keep_ids")]
+    pub mask_paths: bool,
     /// Let a patient be in two splits
     #[arg(long)]
     pub allow_patient_overlap: bool,
@@ -82,11 +88,16 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
         image_root: args.image_root.clone(),
         channel: args.channel.clone(),
         allow_missing: true,
+        keep_ids: args.keep_ids,
+        mask_paths: args.mask_paths,
         ..LayoutArgs::default()
     };
     let root = args.root.as_deref();
     let opened = root.map(|root| open_dataset(&args.dataset, Some(root), &layout));
-    let opened = opened.transpose()?.map(|(_, dataset)| dataset);
+    let mut opened = opened.transpose()?.map(|(_, dataset)| dataset);
+    if let Some(dataset) = &mut opened {
+        hide_ids(&layout, dataset)?;
+    }
     let dataset = opened.as_ref().map_or(&args.dataset, |opened| &opened.name);
     let dataset = args.cache_name.as_ref().unwrap_or(dataset);
     let (mut written, mut failed): (Vec<Written>, Vec<Error>) = (Vec::new(), Vec::new());

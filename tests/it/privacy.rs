@@ -1,0 +1,108 @@
+//! What a cache says of patients and of where files lay.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use cache::{CacheReader, SliceMeta};
+
+use crate::lab::{Lab, Run};
+
+const SERIES: &str = "1.2.840.99999.7";
+
+/// An element in explicit VR, little-endian.
+fn element(group: u16, number: u16, vr: &str, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [group.to_le_bytes(), number.to_le_bytes()].concat();
+    bytes.extend(vr.as_bytes());
+    match vr {
+        "OW" => {
+            bytes.extend([0, 0]);
+            bytes.extend((value.len() as u32).to_le_bytes());
+        }
+        _ => bytes.extend((value.len() as u16).to_le_bytes()),
+    }
+    bytes.extend(value);
+    bytes
+}
+
+/// A radiograph of 8 x 8 pixels of a patient.
+fn radiograph(patient: &str) -> Vec<u8> {
+    let text = |group, number, vr, text: &str| {
+        let padded = format!("{text}{}", " ".repeat(text.len() % 2));
+        element(group, number, vr, padded.as_bytes())
+    };
+    let short = |number, value: u16| element(0x28, number, "US", &value.to_le_bytes());
+    let pixels: Vec<u8> = (0..64u16).flat_map(u16::to_le_bytes).collect();
+    [
+        text(8, 0x60, "CS", "DX"),
+        text(0x10, 0x20, "LO", patient),
+        text(0x20, 0x0e, "UI", SERIES),
+        short(2, 1),
+        text(0x28, 4, "CS", "MONOCHROME2"),
+        short(0x10, 8),
+        short(0x11, 8),
+        short(0x100, 16),
+        short(0x101, 16),
+        short(0x102, 15),
+        short(0x103, 0),
+        element(0x7fe0, 0x10, "OW", &pixels),
+    ]
+    .concat()
+}
+
+/// A folder of two patients.
+fn patients(lab: &Lab) -> PathBuf {
+    for (patient, folder) in [("MILLER", "miller"), ("SMITH", "smith")] {
+        lab.write(&format!("dicom/{folder}/{SERIES}/1"), radiograph(patient));
+    }
+    lab.path("dicom")
+}
+
+fn extracted(lab: &Lab, name: &str, more: &[&str]) -> Vec<SliceMeta> {
+    let mut command = lab.extract_as(name, "dicom", &patients(lab));
+    Run::of(command.args(["--split", "none"]).args(more)).expect(0);
+    let cache = lab.path(&format!("cache/{name}/tiny-vit@56"));
+    CacheReader::open(&cache).unwrap().slices().unwrap()
+}
+
+#[test]
+fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
+    let lab = Lab::new();
+    let kept = extracted(&lab, "kept", &["--keep-ids"]);
+    assert_eq!(kept[0].sample, format!("miller/{SERIES}/1"));
+    assert_eq!(kept[0].patient.as_deref(), Some("MILLER"));
+    let hidden = extracted(&lab, "hidden", &[]);
+    let again = extracted(&lab, "again", &[]);
+    assert_eq!(hidden, again);
+    let patients: BTreeSet<_> = hidden.iter().map(|slice| slice.patient.clone()).collect();
+    assert_eq!(patients.len(), 2);
+    for slice in &hidden {
+        let patient = slice.patient.as_deref().unwrap();
+        assert!(patient.len() == 16 && patient.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(!slice.sample.contains(SERIES) && !slice.image.contains(SERIES));
+    }
+    assert!(hidden[0].sample.starts_with("miller/"));
+    let masked = extracted(&lab, "masked", &["--mask-paths"]);
+    for slice in &masked {
+        let text = format!("{} {}", slice.sample, slice.image);
+        assert!(
+            !text.contains("miller") && !text.contains("smith"),
+            "{text}"
+        );
+        assert_eq!(slice.sample.matches('/').count(), 2);
+    }
+    assert_eq!(masked[0].patient, hidden[0].patient);
+}
+
+#[test]
+fn a_key_that_cannot_be_made_is_an_error_with_a_way_out() {
+    let lab = Lab::new();
+    let root = patients(&lab);
+    let file = lab.write("file", "");
+    let mut command = lab.extract_as("images", "dicom", &root);
+    command.env("SLICEBANK_ID_KEY", file.join("id.key"));
+    let run = Run::of(&mut command).expect(2);
+    assert!(
+        run.stderr.contains("id.key") && run.stderr.contains("--keep-ids"),
+        "{run:#?}"
+    );
+}
