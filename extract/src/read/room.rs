@@ -5,13 +5,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::memory;
 use crate::Error;
 
-/// Most bytes that one sample may take: 8 GiB.
+/// Most bytes that one sample may take: 8 GiB, or half of the memory that is left if that is less.
 const MOST: u64 = 8 << 30;
 
-/// Bytes that samples take together before all but the first of them wait: 4 GiB.
+/// Bytes that samples take together before all but the first of them wait: 4 GiB, or a quarter of
+/// the memory that is left.
 const SHARED: u64 = 4 << 30;
+
+/// Pieces of memory from this size on, 64 MiB, are tried before they are counted on.
+const TRIED: u64 = 64 << 20;
 
 /// What all open samples have taken. What a sample may take depends on no other, and on no number
 /// of threads; only when it gets it does.
@@ -34,7 +39,8 @@ struct State {
 
 impl Default for Rooms {
     fn default() -> Rooms {
-        Rooms::new(MOST, SHARED)
+        let left = memory::left();
+        Rooms::new(MOST.min(left / 2), SHARED.min(left / 4))
     }
 }
 
@@ -45,6 +51,14 @@ impl Rooms {
             shared,
             state: Mutex::default(),
             freed: Condvar::new(),
+        }
+    }
+
+    /// Why a sample may take no more.
+    fn reason(&self) -> &'static str {
+        match self.most < MOST {
+            true => ", half of the memory that is left",
+            false => "",
         }
     }
 
@@ -77,14 +91,22 @@ impl Room<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the sample would take over 8 GiB.
+    /// [`Error::TooLarge`] if the sample would take over 8 GiB or half of the memory that is left, or
+    /// the system refuses.
     pub(crate) fn take(&self, path: &Path, what: &str, bytes: u64) -> Result<Taken<'_>, Error> {
         let held = self.taken.get();
         if held.saturating_add(bytes) > self.rooms.most {
             return Err(Error::TooLarge {
                 path: path.to_path_buf(),
                 found: format!("{bytes} bytes for {what}{}", beside(held)),
-                limit: format!("{} bytes a sample", self.rooms.most),
+                limit: format!("{} bytes a sample{}", self.rooms.most, self.rooms.reason()),
+            });
+        }
+        if bytes >= TRIED && !can_be_had(bytes) {
+            return Err(Error::TooLarge {
+                path: path.to_path_buf(),
+                found: format!("{bytes} bytes for {what}{}", beside(held)),
+                limit: "what the system gives at the moment".to_owned(),
             });
         }
         let mut state = self.rooms.state();
@@ -137,6 +159,12 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// Whether the system gives a piece of memory, which is given back at once.
+fn can_be_had(bytes: u64) -> bool {
+    let count = usize::try_from(bytes);
+    count.is_ok_and(|count| Vec::<u8>::new().try_reserve_exact(count).is_ok())
+}
+
 fn beside(held: u64) -> String {
     match held {
         0 => String::new(),
@@ -170,7 +198,7 @@ mod tests {
         let error = room.take(Path::new("a"), "voxels", 41).err().unwrap();
         let text = error.to_string();
         assert!(text.starts_with(
-            "`a`: the header asks for 41 bytes for voxels beside 60 bytes for the rest of the sample, the limit is 100 bytes a sample\nhint: "
+            "`a`: the header asks for 41 bytes for voxels beside 60 bytes for the rest of the sample, the limit is 100 bytes a sample, half of the memory that is left\nhint: "
         ), "{text}");
         drop(room.take(Path::new("a"), "voxels", 40).unwrap());
         take(&room, 40);
