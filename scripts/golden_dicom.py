@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/golden/dicom/: small DICOM files, and the voxels that a reader must find in them.
 
-pydicom and Pillow write and decode the files; slope, inversion and window are restated in NumPy.
-Needs Python 3.11, numpy, pillow and pydicom 3.0, and to decode lossless JPEG pylibjpeg-libjpeg.
+pydicom, Pillow, GDCM (JPEG of 12 bits) and CharLS (JPEG-LS) write and decode the files; slope, inversion
+and window are restated in NumPy. Needs Python 3.11, numpy, pillow and pydicom 3.0, and pyjpegls,
+python-gdcm and, to decode lossless JPEG, pylibjpeg-libjpeg.
 """
 
 import io
@@ -12,18 +13,23 @@ import struct
 import warnings
 from pathlib import Path
 
+import gdcm
+import jpeg_ls
 import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
 IMPLICIT, EXPLICIT, DEFLATED, BIG = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
 RLE, JPEG, JPEG_LOSSLESS, JPEG_2000 = (
     f"1.2.840.10008.1.2.{end}" for end in ("5", "4.50", "4.70", "4.90")
 )
+JPEG_12, JPEG_LS, JPEG_LS_NEAR = (f"1.2.840.10008.1.2.4.{end}" for end in ("51", "80", "81"))
+# How samples of several colours follow each other in JPEG-LS.
+PLANES, LINES, SAMPLES = 0, 1, 2
 ROWS, COLUMNS = 11, 14
 SEED = 7
 
@@ -43,6 +49,7 @@ def cases():
     colours = np.stack([picture(255, seed).astype(np.uint8) for seed in (1, 2, 3)], axis=2)
     frames = np.stack([picture(3000, seed).astype(np.uint16) for seed in (1, 2, 3)])
     ct = {"RescaleSlope": "1", "RescaleIntercept": "-1024", **placed((-70.5, 20, 11))}
+    flat = deep // 9000 * 9000
     return {
         "implicit": (deep, IMPLICIT, {}, 0),
         "explicit_8": (grey, EXPLICIT, {}, 0),
@@ -72,6 +79,20 @@ def cases():
         "jpeg_colour": (colours, JPEG, {"PhotometricInterpretation": "YBR_FULL"}, 2),
         "jpeg_lossless": (deep, JPEG_LOSSLESS, {}, 0),
         "jpeg_lossless_signed": (signed, JPEG_LOSSLESS, ct, 0),
+        "jpeg_12": (deep >> 4, JPEG_12, bits(12), 1),
+        "jpeg_ls": (deep, JPEG_LS, {}, 0),
+        "jpeg_ls_8": (grey, JPEG_LS, {}, 0),
+        "jpeg_ls_runs": (flat >> 4, JPEG_LS, bits(12), 0),
+        "jpeg_ls_near": (deep >> 4, JPEG_LS_NEAR, bits(12), 0),
+        "jpeg_ls_near_runs": (flat >> 8, JPEG_LS_NEAR, bits(8), 0),
+        "jpeg_ls_signed": (signed, JPEG_LS, ct, 0),
+        "jpeg_ls_frames": (frames, JPEG_LS, bits(12), 0),
+        "jpeg_ls_rgb_planes": (colours, (JPEG_LS, PLANES), {}, 0),
+        "jpeg_ls_rgb_lines": (colours, (JPEG_LS_NEAR, LINES), {}, 0),
+        "jpeg_ls_rgb_samples": (colours // 60 * 60, (JPEG_LS_NEAR, SAMPLES), {}, 0),
+        "modality_table": (deep >> 6, EXPLICIT, bits(10) | table("ModalityLUTSequence"), 0),
+        "shown_table": (deep >> 6, EXPLICIT, bits(10) | table("VOILUTSequence"), 0),
+        "frames_by_place": (frames, EXPLICIT, functional_groups([5, 0, 2.5]), 0),
         "jpeg_2000": (deep, JPEG_2000, {}, 0),
         "jpeg_2000_12": (deep >> 4, JPEG_2000, bits(12), 0),
         "jpeg_2000_rgb": (colours, JPEG_2000, {"PhotometricInterpretation": "YBR_RCT"}, 0),
@@ -116,6 +137,17 @@ def palette():
     return attributes
 
 
+def table(sequence):
+    """A table that begins at 100, of fewer values than there are numbers."""
+    item = Dataset()
+    values = np.rint(60000 * (np.arange(700) / 699) ** 2).astype("<u2")
+    item.LUTDescriptor = [len(values), 100, 16]
+    item.ModalityLUTType = "US"
+    item.LUTData = values.tobytes()
+    item["LUTData"].VR = "OW"
+    return {sequence: [item]}
+
+
 def group(sequence, **attributes):
     item = Dataset()
     for name, value in attributes.items():
@@ -123,7 +155,7 @@ def group(sequence, **attributes):
     return {sequence: [item]}
 
 
-def functional_groups():
+def functional_groups(places=(0, 2.5, 5)):
     """Three frames, each with a place, a slope and a window of its own."""
     shared, frames = Dataset(), []
     for name, value in (
@@ -135,7 +167,7 @@ def functional_groups():
         frame = Dataset()
         scale = {"RescaleSlope": str(k + 1), "RescaleIntercept": str(-10 * k)}
         for name, value in (
-            group("PlanePositionSequence", ImagePositionPatient=[1, 2, 2.5 * k])
+            group("PlanePositionSequence", ImagePositionPatient=[1, 2, places[k]])
             | group("PixelValueTransformationSequence", RescaleType="US", **scale)
             | group("FrameVOILUTSequence", WindowCenter=str(100 + k), WindowWidth="51")
         ).items():
@@ -151,20 +183,44 @@ def write(name, pixels, syntax, attributes, tolerance):
     path = GOLDEN / "dicom" / f"{name}.dcm"
     dataset(pixels, syntax, attributes).save_as(path, enforce_file_format=True)
     found = pydicom.dcmread(path)
+    if found.file_meta.TransferSyntaxUID == JPEG:
+        found.pixel_array_options(decoding_plugin="pylibjpeg")
     voxels, windows = expected(found)
+    order = order_of_frames(found, len(voxels))
     values = f"dicom/{name}.npy"
-    np.save(GOLDEN / values, np.ascontiguousarray(voxels))
-    return {
+    np.save(GOLDEN / values, np.ascontiguousarray(voxels[order]))
+    row = {
         "file": f"dicom/{name}.dcm",
         "values": values,
         "tolerance": tolerance,
-        "windows": windows,
+        "windows": [windows[k] for k in order],
         "spacing_mm": spacing(found),
     }
+    if "VOILUTSequence" in found:
+        row["shown"] = f"dicom/{name}.shown.npy"
+        np.save(GOLDEN / row["shown"], apply_voi(found.pixel_array, found))
+        row["windows"] = [[0, 65535]]
+    return row
+
+
+def order_of_frames(d, count):
+    """By where they lie, if they lie parallel and apart."""
+    names = ("PlanePosition", "ImagePosition"), ("PlaneOrientation", "ImageOrientation")
+    places, turns = (
+        [find(d, k, f"{group}Sequence", f"{name}Patient") for k in range(count)]
+        for group, name in names
+    )
+    if count == 1 or None in places or any(turn != turns[0] for turn in turns):
+        return np.arange(count)
+    normal = np.cross(*np.array(turns[0], float).reshape(2, 3))
+    depths = np.array(places, float) @ normal
+    is_apart = np.diff(np.sort(depths)).min() >= 0.01
+    return np.argsort(depths) if is_apart else np.arange(count)
 
 
 def dataset(pixels, syntax, attributes):
     d, meta = Dataset(), FileMetaDataset()
+    syntax, *mode = syntax if isinstance(syntax, tuple) else (syntax,)
     meta.TransferSyntaxUID = syntax
     meta.MediaStorageSOPClassUID = d.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = "1.2.3.4"
@@ -186,21 +242,42 @@ def dataset(pixels, syntax, attributes):
         setattr(d, key, value)
     if is_colour and d.PlanarConfiguration:
         frames = frames.transpose(0, 3, 1, 2)
-    if syntax in (JPEG, JPEG_LOSSLESS, JPEG_2000):
-        d.PixelData = encapsulate([encoded(frame, syntax) for frame in frames])
+    if syntax.startswith("1.2.840.10008.1.2.4."):
+        d.PixelData = encapsulate([encoded(frame, syntax, d.BitsStored, *mode) for frame in frames])
     else:
         d.PixelData = frames.astype(frames.dtype.newbyteorder("><"[syntax != BIG])).tobytes()
         d.PixelData += b"\0" * (len(d.PixelData) % 2)
     d["PixelData"].VR = "OW" if d.BitsAllocated > 8 else "OB"
     if syntax == RLE:
         meta.TransferSyntaxUID = EXPLICIT
-        d.compress(RLE, generate_instance_uid=False)
+        d.compress(RLE, generate_instance_uid=False, encoding_plugin="pydicom")
     return d
 
 
-def encoded(frame, syntax):
+def encoded(frame, syntax, stored, mode=None):
     if syntax == JPEG_LOSSLESS:
         return lossless_jpeg(frame.view(np.uint16))
+    if syntax == JPEG_12:
+        return jpeg_12(frame)
+    if syntax in (JPEG_LS, JPEG_LS_NEAR):
+        unsigned = frame.view(f"u{frame.itemsize}")
+        near = 3 if syntax == JPEG_LS_NEAR else 0
+        rows, columns, samples = (*frame.shape, 1)[:3]
+        encode = jpeg_ls.encode_pixel_data
+        # CharLS takes planes one after the other if they are not interleaved.
+        source = unsigned.transpose(2, 0, 1) if mode == PLANES else unsigned
+        return encode(
+            np.ascontiguousarray(source).tobytes(),
+            lossy_error=near,
+            rows=rows,
+            columns=columns,
+            samples_per_pixel=samples,
+            bits_stored=stored,
+            bits_allocated=8 * frame.itemsize,
+            photometric_interpretation="RGB" if samples == 3 else "MONOCHROME2",
+            planar_configuration=int(mode == PLANES),
+            interleave_mode=mode,
+        )
     options = {
         JPEG: {"format": "JPEG", "quality": 95, "subsampling": 0},
         JPEG_2000: {"format": "JPEG2000", "no_jp2": True, "irreversible": False},
@@ -208,6 +285,23 @@ def encoded(frame, syntax):
     data = io.BytesIO()
     Image.fromarray(frame).save(data, **options)
     return data.getvalue()
+
+
+def jpeg_12(frame):
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((*frame.shape[::-1], 1))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(2))
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x10))
+    element.SetByteStringValue(frame.astype("<u2").tobytes())
+    image.SetDataElement(element)
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    change.SetInput(image)
+    assert change.Change()
+    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
+    return fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape")
 
 
 def lossless_jpeg(frame):
@@ -243,7 +337,12 @@ def lossless_jpeg(frame):
 
 def expected(d):
     """The voxels `[S, C, H, W]`, and the window of each slice or none."""
-    pixels = d.pixel_array
+    if d.file_meta.TransferSyntaxUID == JPEG_12:
+        pixels = by_gdcm(d.filename)
+    else:
+        pixels = d.pixel_array
+    if "ModalityLUTSequence" in d:
+        return apply_modality_lut(pixels, d)[None, None], [bounds(d, 0)]
     if d.HighBit + 1 != d.BitsStored:
         # pydicom takes the lowest bits, wherever HighBit is.
         pixels = np.frombuffer(d.PixelData, np.uint16).reshape(d.Rows, d.Columns)
@@ -268,6 +367,17 @@ def expected(d):
         scaled.append(slope * values + intercept)
         windows.append(ends)
     return np.stack(scaled)[:, None], windows
+
+
+def by_gdcm(path):
+    """pydicom lets no plugin decode JPEG of 12 bits whose scan has a wrong header."""
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read(), path
+    image = reader.GetImage()
+    values = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), "<u2")
+    columns, rows = image.GetDimensions()
+    return values.reshape(rows, columns)
 
 
 def stored(frame, d):
@@ -307,7 +417,9 @@ def spacing(d):
     places = [find(d, k, "PlanePositionSequence", "ImagePositionPatient") for k in (0, 1)]
     step = d.get("SpacingBetweenSlices") or d.get("SliceThickness") or 1
     if places[0] != places[1]:
-        step = np.linalg.norm(np.subtract(*places))
+        places = (find(d, k, "PlanePositionSequence", "ImagePositionPatient") for k in range(3))
+        places = sorted(map(list, places))
+        step = np.linalg.norm(np.subtract(*places[:2]))
     return [float(step), *map(float, pixel)]
 
 

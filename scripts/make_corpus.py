@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes files that are made to break a reader to extract/fuzz/corpus/TARGET/.
 
-Bombs, headers that lie, and whole files cut short or changed in one place; under 300 KB in all. The
+Bombs, headers that lie, and whole files cut short or changed in one place; under 350 KB in all. The
 same files come out each time. Needs Python 3.11 and the packages in requirements-test.txt.
 """
 

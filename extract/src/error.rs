@@ -46,7 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// The image is larger than this program unpacks.
-    #[error("`{}`: the header asks for {found}, the limit is {limit}\nhint: if the image is really so large, split it; else download or copy it again", path.display())]
+    #[error("`{}`: the header asks for {found}, the limit is {limit}\nhint: if the image is really so large, split it, or give it more memory; else download or copy it again", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -54,6 +54,14 @@ pub enum Error {
         found: String,
         /// The largest size that is read.
         limit: String,
+    },
+    /// The key of the hashes that stand for patients cannot be read or made.
+    #[error("`{}`: the key of the hashes that stand for patients: {reason}\nhint: name a file that can be written by the variable SLICEBANK_ID_KEY, or keep the identifiers as they are: `--keep-ids`", path.display())]
+    IdKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A word that is no intensity rule.
     #[error(

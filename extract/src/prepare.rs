@@ -92,7 +92,7 @@ pub fn open<'a>(
         }
         .into());
     }
-    let image = image.cut(recipe.slicing)?;
+    let image = cut(image, recipe.slicing, &room)?;
     let slices = slice_range(sample, &image)?;
     let mut opened = PreparedSample {
         dataset,
@@ -113,6 +113,14 @@ pub fn open<'a>(
     opened.check_labels()?;
     opened.bounds = opened.volume_bounds()?;
     Ok(opened)
+}
+
+/// The volume as `slicing` cuts it, with memory taken for that.
+fn cut(volume: Volume, slicing: Slicing, room: &Room) -> Result<Volume, Error> {
+    let bytes = volume.cut_bytes(slicing);
+    room.take(volume.path(), "slices cut in another plane", bytes)?
+        .keep();
+    volume.cut(slicing)
 }
 
 impl PreparedSample<'_> {
@@ -143,8 +151,13 @@ impl PreparedSample<'_> {
             Some(views) if view > 0 => views.draw(&self.sample.id, slice, view, height, width),
             _ => View::default(),
         };
-        let plane = self.image.plane(k);
-        let bounds = self.bounds.or_else(|| self.named_window(k));
+        let is_shown = self.recipe.intensity.range == Kept::Voi;
+        let plane = match is_shown {
+            true => self.image.shown(k),
+            false => self.image.plane(k),
+        };
+        let named = self.image.window(k).filter(|_| is_shown);
+        let bounds = self.bounds.or(named);
         let pixels = self.recipe.apply(plane, bounds, &transform);
         let pixels = pixels.map_err(|e| self.non_finite(k, e))?;
         let mask = self.mask(k)?.map(|mask| match view {
@@ -153,7 +166,7 @@ impl PreparedSample<'_> {
         });
         let meta = SliceMeta {
             sample: self.sample.id.clone(),
-            image: slashed(self.file_of(k)),
+            image: self.shown_path(k),
             patient: self.sample.patient.clone(),
             slice,
             view,
@@ -179,6 +192,13 @@ impl PreparedSample<'_> {
         }
         let digest = hash.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The file of slice `k` as the cache names it.
+    fn shown_path(&self, k: usize) -> String {
+        let path = slashed(self.file_of(k));
+        let pseudonyms = self.dataset.pseudonyms.as_ref();
+        pseudonyms.map_or(path.clone(), |pseudonyms| pseudonyms.path(&path))
     }
 
     /// The file of slice `k`, relative to the dataset's root.
@@ -215,14 +235,6 @@ impl PreparedSample<'_> {
             values.extend(stored.filter(|value| value.abs() < LARGEST));
         }
         Ok(Some(intensity.bounds(&mut values, window)))
-    }
-
-    /// The window that the file names, if the recipe asks for that.
-    fn named_window(&self, k: usize) -> Option<Bounds> {
-        match self.recipe.intensity.range {
-            Kept::Voi => self.image.window(k),
-            _ => None,
-        }
     }
 
     /// Takes memory for a slice that is decoded and one that is computed from it.

@@ -153,6 +153,10 @@ fn dicom_equals_pydicom() {
             let window = ends.map(|[low, high]| Bounds { low, high });
             assert_eq!(volume.window(k), window, "{case}");
         }
+        if let Some(shown) = case["shown"].as_str() {
+            let expected = channels_first(npy(shown));
+            assert_eq!(volume.shown(0), expected, "{case}");
+        }
         let spacing: Option<[f32; 3]> = serde_json::from_value(case["spacing_mm"].clone()).unwrap();
         assert_eq!(volume.spacing_mm(), spacing, "{case}");
     }

@@ -67,7 +67,30 @@ def files():
         "unknown-syntax.dcm": dicom_file(grey, syntax="1.2.3.4.5"),
     }
     found |= cut("cut.dcm", whole, 100, 128, 132, 140, 160, pixels, pixels + 8, len(whole) - 1)
-    return found | rle(grey)
+    return found | rle(grey) | coded()
+
+
+GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden" / "dicom"
+
+
+def coded():
+    """JPEG-LS and JPEG of 12 bits that end early, or whose parameters and codes are others."""
+    found = {}
+    for name, scan in (("jpeg_ls_runs", 10), ("jpeg_ls_rgb_samples", 14), ("jpeg_12", 10)):
+        whole = (GOLDEN / f"{name}.dcm").read_bytes()
+        start = whole.rindex(b"\xff\xda")
+        frame, coded_at = whole.rindex(b"\xff\xd8"), start + scan
+        name = name.replace("_", "-")
+        for at in (frame + 4, start, coded_at, coded_at + 20):
+            found[f"{name}-end-{at - frame}.dcm"] = changed(whole, (at, b"\xff\xd9"))
+        ones = b"\x7f" * (len(whole) - coded_at - 20)
+        found |= {
+            f"{name}-ones.dcm": changed(whole, (coded_at, ones)),
+            f"{name}-zeros.dcm": changed(whole, (coded_at, bytes(len(ones)))),
+            f"{name}-odd-scan.dcm": changed(whole, (start + 4, b"\xff" * (scan - 4))),
+            f"{name}-odd-frame.dcm": changed(whole, (frame + 4, b"\xff" * 8)),
+        }
+    return found
 
 
 def rle(grey):

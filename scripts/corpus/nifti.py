@@ -57,6 +57,11 @@ def files():
         "affine-huge.nii": changed(whole, (280, floats(*[3e38] * 12))),
         "pair.nii": changed(whole, (344, b"ni1\0")),
         "version-2.nii": struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(532),
+        "whole-2.nii": second(whole),
+        "huge-2.nii": changed(second(whole), (24, struct.pack("<3q", 2**62, 2**62, 2))),
+        "negative-2.nii": changed(second(whole), (24, struct.pack("<q", -(2**63)))),
+        "offset-2.nii": changed(second(whole), (168, struct.pack("<q", 2**63 - 1))),
+        "pair-2.nii": changed(second(whole), (4, b"ni2")),
         "billion-slices.nii": struct.pack("<i", 540)
         + bytes(12)
         + struct.pack("<4q", 3, 9, 9, 10**9),
@@ -64,6 +69,16 @@ def files():
     found |= cut("cut.nii", whole, 0, 1, 4, 40, 347, 348, 351, 352, len(whole) - 1)
     found |= cut("cut.nii.gz", packed(whole), 2, 10, 18, 60, len(packed(whole)) - 4)
     return found | gzips(whole)
+
+
+def second(whole):
+    """The volume of a NIfTI-1 file behind a header of NIfTI-2."""
+    dim = struct.unpack_from("<8h", whole, 40)
+    header = bytearray(544)
+    struct.pack_into("<i8s2h8q", header, 0, 540, b"n+2\0\r\n\x1a\n", *struct.unpack_from("<2h", whole, 70), *dim)
+    struct.pack_into("<8d", header, 104, *[1.0] * 8)
+    struct.pack_into("<q", header, 168, 544)
+    return bytes(header) + whole[352:]
 
 
 def gzips(whole):

@@ -56,7 +56,30 @@ def files():
         "checksum.png": changed(whole, (len(whole) - 18, b"\0\0\0\0")),
     }
     found |= cut("cut.png", whole, 4, 8, 16, 33, 40, 60, len(whole) - 12)
-    return found | jpegs(grey)
+    return found | jpegs(grey) | tiffs(grey)
+
+
+def tiffs(grey):
+    """Of one page, and with a directory that leads elsewhere."""
+    whole = encoded(grey, "TIFF")
+    directory = struct.unpack_from("<I", whole, 4)[0]
+    entries = struct.unpack_from("<H", whole, directory)[0]
+    end = directory + 2 + 12 * entries
+    sizes = [directory + 2 + 12 * k for k in range(entries)]
+    tag = {struct.unpack_from("<H", whole, at)[0]: at for at in sizes}
+    long = struct.Struct("<HI").pack
+    huge = [(tag[k] + 2, long(4, 1) + b"\xff\x7f\0\0") for k in (256, 257)]
+    files = {
+        "whole.tif": whole,
+        "pages.tif": changed(whole, (end, struct.pack("<I", directory))),
+        "huge.tif": changed(whole, *huge),
+        "huge-strip.tif": changed(whole, (tag[279] + 2, long(4, 1) + b"\xff\xff\xff\x7f")),
+        "many-strips.tif": changed(whole, (tag[273] + 4, b"\xff\xff\xff\x0f")),
+        "directory-nowhere.tif": changed(whole, (4, b"\xff\xff\xff\xff")),
+        "directory-in-itself.tif": changed(whole, (4, struct.pack("<I", 4))),
+        "big.tif": b"II+\0\x08\0\0\0" + bytes(16),
+    }
+    return files | cut("cut.tif", whole, 4, 8, 20, directory + 4, end, len(whole) - 4)
 
 
 def jpegs(grey):

@@ -32,6 +32,7 @@ pub(crate) use self::mask_notes::MaskNotes;
 pub use self::mask_notes::MaskOddities;
 pub(crate) use self::missing::examples;
 use crate::Error;
+use crate::pseudonyms::Pseudonyms;
 use crate::read::{MaskPart, Source};
 
 /// The value of ignored pixels in a cache's masks.
@@ -118,6 +119,10 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// What looks odd and is no error, in words for the user.
     pub warnings: Vec<String>,
+    /// Whether patients and ids are from the attributes of DICOM files.
+    pub has_dicom_ids: bool,
+    /// What stands for patients and paths, if they are hidden.
+    pub pseudonyms: Option<Pseudonyms>,
 }
 
 impl Dataset {
@@ -135,6 +140,8 @@ impl Dataset {
             labels_from_mask: false,
             samples,
             warnings: Vec::new(),
+            has_dicom_ids: false,
+            pseudonyms: None,
         }
     }
 
@@ -241,6 +248,11 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
             .collect(),
     })?;
     let mut dataset = (layout.open)(root, card)?;
+    if let Some(word) = &card.options.channel
+        && !["nnunet", "amos"].contains(&layout.name)
+    {
+        take_channel(&mut dataset, word)?;
+    }
     let describes_one = card.name != card.layout || !card.source.is_empty();
     if card.name != card.layout || dataset.name.is_empty() {
         dataset.name = match describes_one {
@@ -292,6 +304,33 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
         Some(id) => Err(Error::DuplicateId { path: path(), id }),
         None => Ok(dataset),
     }
+}
+
+/// Takes the channel with the number `word` of all NIfTI images.
+fn take_channel(dataset: &mut Dataset, word: &str) -> Result<(), Error> {
+    let wrong = |found: String| Error::Layout {
+        path: dataset.root.clone(),
+        found,
+        expected: "the number, from 0, of a channel of NIfTI images".to_owned(),
+        hint: "give a number, or leave `--channel` out".to_owned(),
+    };
+    let number = word
+        .parse()
+        .map_err(|_| wrong(format!("the channel `{word}`")))?;
+    let mut files = Vec::new();
+    for sample in &mut dataset.samples {
+        match &sample.image {
+            Source::File(path) if files::is_nifti(path) => files.push(&mut sample.image),
+            _ => {}
+        }
+    }
+    if files.is_empty() {
+        return Err(wrong(format!("the channel `{word}`, and no NIfTI image")));
+    }
+    for image in files {
+        *image = Source::Channel(image.file().to_path_buf(), number);
+    }
+    Ok(())
 }
 
 /// Refuses names that are too long for classes; `path` is the file or folder that they are from.

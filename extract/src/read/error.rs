@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cache::counted;
 
+use super::orient::Gaps;
 use crate::preprocess::{NonFinite, Slicing};
 
 /// What is wrong with an image, or with a mask for it.
@@ -16,12 +17,20 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// The content is in none of the formats that can be read.
-    #[error("`{}`: the content is not PNG, JPEG, DICOM or NIfTI-1, it starts with `{start}`\nhint: convert it to one of them", path.display())]
+    #[error("`{}`: the content is not PNG, JPEG, TIFF, DICOM or NIfTI, it starts with `{start}`\nhint: convert it to one of them", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
         /// Its first bytes, in hexadecimal.
         start: String,
+    },
+    /// The content is in a format that is known and not read.
+    #[error("`{}`: the content is {format}, which is not read\nhint: convert it to NIfTI (`.nii.gz`), for instance with SimpleITK or nibabel", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
     },
     /// A folder stands where a file is expected, and no single NIfTI file lies in it.
     #[error("`{}`: expected a file, found a folder with {}\nhint: name the file itself", path.display(), counted(*found, "NIfTI file"))]
@@ -40,21 +49,15 @@ pub enum ReadError {
         reason: String,
     },
     /// Nothing in the unpacked content says NIfTI.
-    #[error("`{}`: the gzip file holds no NIfTI-1 image\nhint: if it is an archive, unpack it", path.display())]
+    #[error("`{}`: the gzip file holds no NIfTI image\nhint: if it is an archive, unpack it", path.display())]
     NotNifti {
         /// The file.
         path: PathBuf,
     },
-    /// The file is a NIfTI-2.
-    #[error("`{}`: the file is NIfTI-2, expected NIfTI-1\nhint: convert it, for instance with `nibabel.Nifti1Image.from_image`", path.display())]
-    Nifti2 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The voxels lie in another file.
-    #[error("`{}`: the file is the header of a .hdr/.img pair, expected a single .nii file\nhint: convert the pair to one .nii.gz", path.display())]
-    NiftiPair {
-        /// The file.
+    /// The voxels of a pair of files are not there.
+    #[error("`{}`: the file is the header of a .hdr/.img pair, and there is no .img of its name beside it\nhint: copy both files, or convert the pair to one .nii.gz", path.display())]
+    PairWithoutVoxels {
+        /// The header.
         path: PathBuf,
     },
     /// A field of the NIfTI header cannot be true.
@@ -93,12 +96,30 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// The lengths of its axes.
-        shape: Vec<u16>,
+        shape: Vec<usize>,
     },
     /// A patient's plane is asked for of a file that does not say how the patient lies.
     #[error("`{}`: `{slicing}` is asked for, the file does not say how the patient lies\nhint: cut it as stored: `--slicing stored-k-xy`", path.display())]
     NoOrientation {
         /// The file.
+        path: PathBuf,
+        /// The plane.
+        slicing: Slicing,
+    },
+    /// A plane is asked for that cuts across slices at uneven distances.
+    #[error("`{}`: `{slicing}` is asked for, the slices lie parallel at uneven distances ({gaps})\nhint: slices are missing or doubled: get the whole series, or cut it as it was taken: `--slicing stored-k-xy`", path.display())]
+    UnevenGaps {
+        /// The first file.
+        path: PathBuf,
+        /// The plane.
+        slicing: Slicing,
+        /// The distances.
+        gaps: Gaps,
+    },
+    /// A patient's plane is asked for of slices that are not parallel, or go back and forth.
+    #[error("`{}`: `{slicing}` is asked for, the slices are not parallel or go back and forth, as several stacks or times do\nhint: cut them as they were taken: `--slicing stored-k-xy`", path.display())]
+    Scattered {
+        /// The first file.
         path: PathBuf,
         /// The plane.
         slicing: Slicing,

@@ -91,7 +91,7 @@ impl<'a> MatFile<'a> {
             path: self.path.to_path_buf(),
             voxels,
             scale: None,
-            window: None,
+            shown: None,
         };
         Ok(Volume::of_block(block, Geometry::Transposed))
     }

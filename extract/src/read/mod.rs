@@ -3,6 +3,7 @@
 pub(crate) mod dicom;
 mod error;
 pub(crate) mod mat;
+mod memory;
 mod nifti;
 pub(crate) mod npz;
 mod orient;
@@ -128,7 +129,7 @@ fn keep_freed_memory() {
     drop(black_box(Vec::<u8>::with_capacity(LARGEST_COUNTED - SPARE)));
 }
 
-/// Reads an image or a volume: PNG, JPEG, DICOM, or NIfTI-1, plain or gzipped.
+/// Reads an image or a volume: PNG, JPEG, TIFF, DICOM, or NIfTI, plain or gzipped.
 ///
 /// The format is told by the content, so a plain NIfTI named `.nii.gz` is read as well. A folder
 /// named like a file, as some unpackers leave it (`scan.nii.gz/scan.nii`), stands for the one
@@ -144,6 +145,7 @@ pub fn volume(path: &Path) -> Result<Volume, Error> {
 
 fn file(path: &Path, channel: Option<u32>, room: &Room) -> Result<Volume, Error> {
     let path = file_behind(path)?;
+    let path = nifti::header_of(&path).unwrap_or(path);
     if !fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
         return Err(Error::NotRegular { path });
     }
@@ -165,10 +167,14 @@ enum Format {
 impl Format {
     fn of(start: &[u8]) -> Option<Format> {
         match start {
+            // First, since what stands in front of a DICOM may be the head of a TIFF.
+            _ if dicom::is_dicom(start) => Some(Format::Dicom),
             [0x89, b'P', b'N', b'G', ..] => Some(Format::Raster(image::ImageFormat::Png)),
             [0xff, 0xd8, 0xff, ..] => Some(Format::Raster(image::ImageFormat::Jpeg)),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
+                Some(Format::Raster(image::ImageFormat::Tiff))
+            }
             [0x1f, 0x8b, ..] => Some(Format::Nifti { gzipped: true }),
-            _ if dicom::is_dicom(start) => Some(Format::Dicom),
             _ => nifti::version(start).map(|_| Format::Nifti { gzipped: false }),
         }
     }
@@ -221,10 +227,27 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
         ReadError::AppleDouble { path }.into()
     } else if text.contains("<!doctype") || text.contains("<html") {
         Error::WebPage { path }
+    } else if let Some(format) = known_format(start) {
+        ReadError::OtherFormat { path, format }.into()
     } else {
         let start = start.iter().take(4).map(|byte| format!("{byte:02x}"));
         let start = start.collect::<Vec<_>>().join(" ");
         ReadError::UnknownFormat { path, start }.into()
+    }
+}
+
+/// The name of a format of medical images that is not read.
+fn known_format(start: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(start);
+    match start {
+        [b'N', b'R', b'R', b'D', ..] => Some("NRRD"),
+        [b'C', b'D', b'F', 1..=5, ..] => Some("MINC 1 (NetCDF)"),
+        [0x89, b'H', b'D', b'F', ..] => Some("HDF5 (MINC 2, MATLAB)"),
+        [b'M', b'A', b'T', b'R', b'I', b'X', ..] => Some("ECAT"),
+        [0, 0, 0, 1, 0, 0, ..] if start.len() > 284 => Some("MGH (FreeSurfer)"),
+        _ if text.contains("NDims") && text.contains("DimSize") => Some("MetaImage (MHA, MHD)"),
+        _ if text.contains("PATIENT INFORMATION") => Some("PAR of Philips"),
+        _ => None,
     }
 }
 
@@ -247,6 +270,10 @@ fn numbers<T: voxels::Voxel>(reader: &mut impl Read, count: usize) -> Result<Vec
     while values.len() < count {
         let start = values.len();
         let next = (count - start).min(start.max(FIRST_NUMBERS));
+        if values.try_reserve(next).is_err() {
+            let (error, found) = (std::io::ErrorKind::OutOfMemory.into(), 0);
+            return Err(Short { error, found });
+        }
         values.resize(start + next, T::zeroed());
         let mut rest: &mut [u8] = bytemuck::cast_slice_mut(&mut values[start..]);
         while !rest.is_empty() {

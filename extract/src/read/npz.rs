@@ -112,7 +112,7 @@ impl NpzArray {
             path: self.path.clone(),
             voxels: u8::wrap(array.permuted_axes([0, 3, 1, 2])),
             scale: None,
-            window: None,
+            shown: None,
         };
         Ok(Volume::of_block(block, Geometry::Unknown))
     }

@@ -1,5 +1,7 @@
 //! How stored axes lie in the patient.
 
+use std::fmt;
+
 use cache::Axis;
 
 use super::volume::Geometry;
@@ -25,9 +27,25 @@ const PARALLEL_MM: f64 = 1e-3;
 /// How far a gap between slices may be from the mean gap, as a part of it.
 const UNEVEN: f64 = 0.1;
 
+/// Distances between neighbouring slices in mm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gaps {
+    least: f64,
+    median: f64,
+    greatest: f64,
+}
+
+impl fmt::Display for Gaps {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let [least, median, greatest] =
+            [self.least, self.median, self.greatest].map(|mm| (100.0 * mm).round() / 100.0);
+        write!(f, "{least} to {greatest} mm, with a median of {median} mm")
+    }
+}
+
 /// The stored axes (0 slices, 1 rows, 2 columns) that become slices, rows and columns, and which
 /// of those then run backwards; `None` if the plane is one of the patient's and it is not known how
-/// he lies.
+/// he lies, or it would cut across slices at uneven distances.
 pub(super) fn axes(
     slicing: Slicing,
     geometry: &Geometry,
@@ -44,10 +62,10 @@ pub(super) fn axes(
         Slicing::Sagittal => ([0, 2, 1], [false, true, true]),
     };
     let affine = match geometry {
-        Geometry::Known(affine) | Geometry::Assumed(affine) => affine,
+        Geometry::Known(affine) | Geometry::Assumed(affine) | Geometry::Uneven(affine, _) => affine,
         Geometry::Transposed => return Some(([0, 2, 1], [false; 3])),
         Geometry::Unknown if slices == 1 => return Some(as_stored),
-        Geometry::Unknown => return None,
+        Geometry::Unknown | Geometry::Scattered => return None,
     };
     let (axis_of, is_reversed) = closest(affine);
     // Columns of the affine are row, column, slice.
@@ -56,7 +74,8 @@ pub(super) fn axes(
     for (k, world) in wanted.into_iter().enumerate() {
         flipped[k] = backwards[k] != is_reversed[world];
     }
-    Some((stored, flipped))
+    let is_uneven = matches!(geometry, Geometry::Uneven(..));
+    (!is_uneven || stored[0] == 0).then_some((stored, flipped))
 }
 
 /// The geometry of slices cut along `axes`, as [`axes`] gives them, `shape` being slices, rows and
@@ -85,7 +104,8 @@ pub(super) fn geometry_of_cut(
     match geometry {
         Geometry::Known(affine) => Geometry::Known(cut(affine)),
         Geometry::Assumed(affine) => Geometry::Assumed(cut(affine)),
-        Geometry::Unknown | Geometry::Transposed => Geometry::Unknown,
+        Geometry::Uneven(affine, gaps) => Geometry::Uneven(cut(affine), *gaps),
+        Geometry::Unknown | Geometry::Transposed | Geometry::Scattered => Geometry::Unknown,
     }
 }
 
@@ -102,8 +122,12 @@ pub(super) fn stored_of_cut(stored: Stored, axes: [usize; 3], flipped: [bool; 3]
 
 /// Whether two images of one grid lie in the same way; true if one does not say it.
 pub(super) fn agree(a: &Geometry, b: &Geometry) -> bool {
-    match (a, b) {
-        (Geometry::Known(a), Geometry::Known(b)) => closest(a) == closest(b),
+    let said = |geometry: &Geometry| match geometry {
+        Geometry::Known(affine) | Geometry::Uneven(affine, _) => Some(closest(affine)),
+        _ => None,
+    };
+    match (said(a), said(b)) {
+        (Some(a), Some(b)) => a == b,
         _ => true,
     }
 }
@@ -212,7 +236,8 @@ pub(super) fn usable(affine: &Affine) -> bool {
     finite && (0..3).all(has_length)
 }
 
-/// The geometry of slices one on top of the other: known if they lie parallel and evenly spaced.
+/// The geometry of slices one on top of the other; the step of uneven ones is the median of those
+/// that are not 0.
 pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geometry {
     let affine = |geometry: &Geometry| match geometry {
         Geometry::Known(affine) | Geometry::Assumed(affine) => Some(*affine),
@@ -224,40 +249,58 @@ pub(super) fn of_stack<'a>(slices: impl Iterator<Item = &'a Geometry>) -> Geomet
         let only = affines.first();
         return only.map_or(Geometry::Unknown, |only| Geometry::Known(*only));
     };
-    let count = affines.len() as f64;
     let parallel = |other: &Affine| {
-        let pairs = first.iter().zip(other);
-        pairs
-            .into_iter()
-            .all(|(a, b)| (0..2).all(|k| (a[k] - b[k]).abs() < PARALLEL_MM))
+        let mut pairs = first.iter().zip(other);
+        pairs.all(|(a, b)| (0..2).all(|k| (a[k] - b[k]).abs() < PARALLEL_MM))
     };
-    let mut stack = *first;
-    for (row, (start, end)) in stack.iter_mut().zip(first.iter().zip(last)) {
-        row[2] = (end[3] - start[3]) / (count - 1.0);
+    if !affines.iter().all(parallel) {
+        return Geometry::Scattered;
     }
-    let even = affines.windows(2).all(|pair| {
-        let gap = |row: usize| pair[1][row][3] - pair[0][row][3] - stack[row][2];
-        (0..3).map(|row| gap(row).powi(2)).sum::<f64>().sqrt() < UNEVEN * step(&stack)
-    });
-    match even && affines.iter().all(parallel) && usable(&stack) {
-        true => Geometry::Known(stack),
-        false => Geometry::Unknown,
+    let mut steps: Vec<[f64; 3]> = affines
+        .windows(2)
+        .map(|pair| [0, 1, 2].map(|row| pair[1][row][3] - pair[0][row][3]))
+        .collect();
+    let mean = [0, 1, 2].map(|row| (last[row][3] - first[row][3]) / steps.len() as f64);
+    let is_backwards = |step: &[f64; 3]| (0..3).map(|k| step[k] * mean[k]).sum::<f64>() < 0.0;
+    if steps.iter().any(is_backwards) {
+        return Geometry::Scattered;
     }
+    let off = |step: &[f64; 3]| norm([0, 1, 2].map(|row| step[row] - mean[row]));
+    if steps.iter().all(|step| off(step) < UNEVEN * norm(mean)) {
+        return stepping(first, mean).map_or(Geometry::Unknown, Geometry::Known);
+    }
+    steps.sort_by(|a, b| norm(*a).total_cmp(&norm(*b)));
+    let gaps = Gaps {
+        least: norm(steps[0]),
+        median: norm(steps[steps.len() / 2]),
+        greatest: norm(steps[steps.len() - 1]),
+    };
+    let doubled = steps
+        .iter()
+        .filter(|step| norm(**step) < PARALLEL_MM)
+        .count();
+    let apart = &steps[doubled..];
+    let thickness = first.map(|row| row[2]);
+    let step = apart.get(apart.len() / 2).copied().unwrap_or(thickness);
+    stepping(first, step).map_or(Geometry::Unknown, |affine| Geometry::Uneven(affine, gaps))
 }
 
-/// Distance between slices in mm.
-fn step(affine: &Affine) -> f64 {
-    length(affine, 2)
+/// The affine of slices that follow the first one at `step`, if it is usable.
+fn stepping(first: &Affine, step: [f64; 3]) -> Option<Affine> {
+    let mut stack = *first;
+    for (row, step) in stack.iter_mut().zip(step) {
+        row[2] = step;
+    }
+    usable(&stack).then_some(stack)
+}
+
+fn norm(v: [f64; 3]) -> f64 {
+    v.iter().map(|a| a * a).sum::<f64>().sqrt()
 }
 
 /// Distance between slices, rows and columns in mm.
 pub(super) fn spacing(affine: &Affine) -> [f32; 3] {
-    [2, 0, 1].map(|column| length(affine, column) as f32)
-}
-
-fn length(affine: &Affine, column: usize) -> f64 {
-    let squares = affine.iter().map(|row| row[column] * row[column]);
-    squares.sum::<f64>().sqrt()
+    [2, 0, 1].map(|column| norm(affine.map(|row| row[column])) as f32)
 }
 
 #[cfg(test)]
@@ -392,7 +435,7 @@ mod tests {
             path: "a.nii".into(),
             voxels: Voxel::wrap(slices.insert_axis(ndarray::Axis(1))),
             scale: None,
-            window: None,
+            shown: None,
         };
         Volume::of_block(block, geometry)
     }
@@ -422,16 +465,54 @@ mod tests {
             affine[2][3] = z;
             affine
         };
-        let slices = [1.0, 3.5, 7.0].map(|z| Geometry::Known(slice(z)));
-        assert_eq!(of_stack(slices.iter()), Geometry::Unknown, "uneven");
         let slices = [1.0, 3.5, 6.0].map(|z| Geometry::Known(slice(z)));
         let Geometry::Known(stack) = of_stack(slices.iter()) else {
             panic!("the slices are parallel");
         };
-        assert_eq!((stack[2][2], stack[2][3], step(&stack)), (2.5, 1.0, 2.5));
+        assert_eq!((stack[2][2], stack[2][3]), (2.5, 1.0));
         let mut tilted = slice(3.5);
         tilted[1][0] = 0.5;
         let slices = [slice(1.0), tilted, slice(6.0)].map(Geometry::Known);
-        assert_eq!(of_stack(slices.iter()), Geometry::Unknown);
+        assert_eq!(of_stack(slices.iter()), Geometry::Scattered);
+    }
+
+    #[test]
+    fn slices_at_uneven_distances_keep_their_plane_and_the_most_common_step() {
+        let stack = |places: &[f64]| {
+            let slices = places.iter().map(|&z| {
+                let mut affine = SPACED;
+                affine[2][3] = z;
+                Geometry::Known(affine)
+            });
+            of_stack(slices.collect::<Vec<_>>().iter())
+        };
+        for (places, step, text) in [
+            (
+                &[0.0, 2.5, 5.0, 10.0][..],
+                2.5,
+                "2.5 to 5 mm, with a median of 2.5 mm",
+            ),
+            (
+                &[0.0, 2.5, 2.5, 5.0, 5.0],
+                2.5,
+                "0 to 2.5 mm, with a median of 2.5 mm",
+            ),
+            // All at one place: the thickness.
+            (&[1.0, 1.0, 1.0], 4.0, "0 to 0 mm, with a median of 0 mm"),
+        ] {
+            let geometry = stack(places);
+            let Geometry::Uneven(affine, gaps) = &geometry else {
+                panic!("{geometry:?}");
+            };
+            assert_eq!(
+                (spacing(affine)[0], gaps.to_string().as_str()),
+                (step, text)
+            );
+            let axial = axes(Slicing::Axial, &geometry, places.len());
+            assert_eq!(axial, Some(([0, 2, 1], [false, true, true])));
+            assert_eq!(axes(Slicing::Coronal, &geometry, places.len()), None);
+            assert!(agree(&geometry, &Geometry::Known(SPACED)));
+        }
+        assert_eq!(stack(&[0.0, 2.0, 0.0, 2.0]), Geometry::Scattered);
     }
 }

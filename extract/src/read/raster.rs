@@ -1,7 +1,7 @@
-//! PNG and JPEG.
+//! PNG, JPEG and TIFF.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use image::error::ImageError;
@@ -21,13 +21,16 @@ const MAX_BYTES: u64 = 1 << 30;
 /// three colours of a palette.
 const MAX_GROWTH: u64 = MAX_RATIO * 24;
 
-/// Reads a PNG or JPEG as one slice.
+/// Reads a PNG, a JPEG or a TIFF of one page as one slice.
 ///
 /// Grey stays one channel, colour and palettes give three, alpha is dropped; 16-bit samples stay
 /// 16-bit, and 1-, 2- and 4-bit ones are spread over 0..=255.
 pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volume, Error> {
     if format == ImageFormat::Jpeg {
         check_jpeg_end(path)?;
+    }
+    if format == ImageFormat::Tiff {
+        check_pages(path)?;
     }
     let image = contained(|| decode(path, format, room)).unwrap_or_else(|| {
         let reason = "its decoder broke down".to_owned();
@@ -54,7 +57,7 @@ pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volu
         path: path.to_path_buf(),
         voxels,
         scale: None,
-        window: None,
+        shown: None,
     };
     Ok(Volume::of_block(block, Geometry::Unknown))
 }
@@ -146,6 +149,39 @@ fn check_jpeg_end(path: &Path) -> Result<(), Error> {
         path: path.to_path_buf(),
         reason,
     })
+}
+
+/// Refuses a TIFF of several pages, of which the decoder would give the first: the directory of a page
+/// ends with where the next one is.
+fn check_pages(path: &Path) -> Result<(), Error> {
+    let unsupported = |reason: &str| ReadError::UnsupportedRaster {
+        path: path.to_path_buf(),
+        reason: reason.to_owned(),
+    };
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut read = |at: u64| {
+        let mut bytes = [0; 4];
+        let found = file.seek(SeekFrom::Start(at));
+        let found = found.and_then(|_| file.read_exact(&mut bytes));
+        found.map_err(|error| Error::damaged(path, error))?;
+        Ok::<[u8; 4], Error>(bytes)
+    };
+    let start = read(0)?;
+    let long = |bytes: [u8; 4]| match start[0] {
+        b'M' => u32::from_be_bytes(bytes),
+        _ => u32::from_le_bytes(bytes),
+    };
+    if start.contains(&43) {
+        return Err(unsupported("a TIFF of over 4 GiB (BigTIFF)").into());
+    }
+    let directory = u64::from(long(read(4)?));
+    let [a, b, ..] = read(directory)?;
+    let entries = if start[0] == b'M' { [a, b] } else { [b, a] };
+    let end = directory + 2 + 12 * u64::from(u16::from_be_bytes(entries));
+    match long(read(end)?) {
+        0 => Ok(()),
+        _ => Err(unsupported("a TIFF of several pages: make a file of each").into()),
+    }
 }
 
 fn explain(path: &Path, error: ImageError) -> Error {

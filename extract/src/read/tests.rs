@@ -255,15 +255,92 @@ fn impossible_headers_are_refused_before_memory_is_taken() {
     assert!(refusal("a.nii", &bytes).contains("`vox_offset`"));
 }
 
+/// The voxels of [`numbered`] behind a header of NIfTI-2, in mm by its sform.
+fn second() -> Vec<u8> {
+    let mut bytes = vec![0; 544];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &540i32.to_le_bytes());
+    put(4, b"n+2\0\r\n\x1a\n");
+    put(12, &4i16.to_le_bytes());
+    for (k, length) in [3i64, 2, 3, 2, 1, 1, 1, 1].into_iter().enumerate() {
+        put(16 + 8 * k, &length.to_le_bytes());
+        put(104 + 8 * k, &(k as f64).to_le_bytes());
+    }
+    put(168, &544i64.to_le_bytes());
+    put(348, &1i32.to_le_bytes());
+    for row in 0..3 {
+        put(400 + 40 * row, &2f64.to_le_bytes());
+    }
+    (0..12i16).for_each(|voxel| bytes.extend(voxel.to_le_bytes()));
+    bytes
+}
+
 #[test]
-fn nifti_2_and_pairs_are_named() {
+fn nifti_2_is_read_as_nifti_1_is() {
+    let expected = read_bytes("a.nii", &numbered()).unwrap().plane(1);
+    for bytes in [second(), gzip(&second())] {
+        let volume = read_bytes("a.nii", &bytes).unwrap();
+        assert_eq!(volume.plane(1), expected);
+        assert_eq!(volume.spacing_mm(), Some([3.0, 1.0, 2.0]));
+        let placement = volume.placement().unwrap();
+        assert_eq!(placement.affine[0], [0.0, 2.0, 0.0, 0.0]);
+    }
+    let mut as_text = second();
+    as_text[8] = b'\n';
+    assert!(refusal("a.nii", &as_text).contains("`magic`"));
+}
+
+#[test]
+fn a_pair_of_header_and_voxels_is_read_by_either_name() {
+    let mut header = numbered();
+    let voxels = header.split_off(352);
+    header[344..348].copy_from_slice(b"ni1\0");
+    set_f32(&mut header, 108, 0.0);
+    assert!(refusal("a.hdr", &header).contains("there is no .img"));
+    let expected = read_bytes("a.nii", &numbered()).unwrap().plane(1);
+    for (names, packed) in [
+        (["a.hdr", "a.img"], [false; 2]),
+        (["a.hdr.gz", "a.img.gz"], [true; 2]),
+        (["a.hdr", "a.img.gz"], [false, true]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for ((name, packed), bytes) in names.into_iter().zip(packed).zip([&header, &voxels]) {
+            let bytes = if packed { gzip(bytes) } else { bytes.clone() };
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        for name in names {
+            let volume = volume(&folder.path().join(name)).unwrap();
+            assert_eq!(volume.plane(1), expected, "{name}");
+        }
+        fs::write(folder.path().join(names[1]), &voxels[..20]).unwrap();
+        let text = volume(&folder.path().join(names[0]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains(names[1]) && text.contains("holds 20"),
+            "{text}"
+        );
+    }
+    let mut analyze = header.clone();
+    analyze[344..348].fill(0);
+    assert!(refusal("a.hdr", &analyze).contains("Analyze 7.5"));
+    assert!(refusal("a.tar.gz", &gzip(&[b'x'; 600])).contains("no NIfTI image"));
+}
+
+#[test]
+fn metres_and_micrometres_become_mm_in_the_affine_too() {
     let mut bytes = numbered();
-    bytes[344..348].copy_from_slice(b"ni1\0");
-    assert!(refusal("a.nii", &bytes).contains(".hdr/.img"));
-    bytes[..4].copy_from_slice(&540i32.to_le_bytes());
-    assert!(refusal("a.nii", &bytes).contains("NIfTI-2"));
-    assert!(refusal("a.nii.gz", &gzip(&bytes)).contains("NIfTI-2"));
-    assert!(refusal("a.tar.gz", &gzip(&[b'x'; 600])).contains("no NIfTI-1"));
+    bytes[254..256].copy_from_slice(&1i16.to_le_bytes());
+    for (row, at) in [280, 296, 312].into_iter().enumerate() {
+        set_f32(&mut bytes, at + 4 * row, 0.5);
+        set_f32(&mut bytes, at + 12, 3.0);
+    }
+    for (unit, factor) in [(0, 1.0), (2, 1.0), (1, 1000.0), (3, 0.001)] {
+        bytes[123] = unit;
+        let volume = read_bytes("a.nii", &bytes).unwrap();
+        let expected = [0.0, 0.5 * factor, 0.0, 3.0 * factor];
+        assert_eq!(volume.placement().unwrap().affine[0], expected, "{unit}");
+    }
 }
 
 #[test]
@@ -304,6 +381,14 @@ fn what_is_no_image_is_called_by_its_name() {
     assert!(refusal("page.png", b"\n<!DOCTYPE html><html>").contains("web page"));
     assert!(refusal("._a.nii.gz", &[0, 5, 0x16, 7, 0, 2]).contains("AppleDouble"));
     assert!(refusal("a.nii", b"PK\x03\x04zip").contains("`50 4b 03 04`"));
+    let meta = b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\n";
+    for (start, name) in [(&b"NRRD0004\n"[..], "NRRD"), (meta, "MetaImage")] {
+        let text = refusal("a.mha", start);
+        assert!(
+            text.contains(name) && text.contains("hint: convert"),
+            "{text}"
+        );
+    }
     let text = volume(Path::new("nowhere.png")).unwrap_err().to_string();
     assert!(text.contains("`nowhere.png`"), "{text}");
 }
@@ -348,6 +433,38 @@ fn colour_gives_three_channels_and_alpha_is_dropped() {
         read_bytes("c.png", &png(grey)).unwrap().plane(0),
         array![[[300.0, 301.0]]]
     );
+}
+
+/// A TIFF as `image` writes it.
+fn tiff(image: impl Into<DynamicImage>) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image
+        .into()
+        .write_to(&mut bytes, image::ImageFormat::Tiff)
+        .unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn a_tiff_of_one_page_is_read() {
+    let grey = ImageBuffer::from_fn(3, 2, |x, y| Luma([1000 * y as u16 + x as u16]));
+    let bytes = tiff(grey.clone());
+    let expected = array![[[0.0, 1.0, 2.0], [1000.0, 1001.0, 1002.0]]];
+    assert_eq!(read_bytes("a.tif", &bytes).unwrap().plane(0), expected);
+    let colour = RgbImage::from_fn(2, 1, |x, _| Rgb([x as u8, 100, 7]));
+    let volume = read_bytes("a.tif", &tiff(colour)).unwrap();
+    assert_eq!(volume.plane(0)[[1, 0, 1]], 100.0);
+    for length in 0..bytes.len() {
+        refusal("a.tif", &bytes[..length]);
+    }
+    // The directory of a second page, at the end.
+    let directory = u32::from_le_bytes(*bytes[4..].first_chunk().unwrap()) as usize;
+    let entries = usize::from(u16::from_le_bytes(
+        *bytes[directory..].first_chunk().unwrap(),
+    ));
+    let mut pages = bytes.clone();
+    pages[directory + 2 + 12 * entries] = 8;
+    assert!(refusal("a.tif", &pages).contains("several pages"));
 }
 
 #[test]

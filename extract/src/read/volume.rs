@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cache::{Mask, Placement};
-use ndarray::{Array3, Axis, concatenate};
+use ndarray::{Array3, Array4, Axis};
 
-use super::orient::{self, AS_STORED, Affine, Stored};
+use super::dicom::Shown;
+use super::orient::{self, AS_STORED, Affine, Gaps, Stored};
 use super::voxels::{Voxel, Voxels};
 use crate::Error;
 use crate::preprocess::{Bounds, Slicing};
@@ -39,8 +40,8 @@ pub(super) struct Block {
     pub(super) voxels: Voxels,
     /// Slope and intercept.
     pub(super) scale: Option<(f64, f64)>,
-    /// The window that the file names.
-    pub(super) window: Option<Bounds>,
+    /// What the file says of how values are to be shown.
+    pub(super) shown: Option<Shown>,
 }
 
 /// Where the patient is in an image.
@@ -54,6 +55,11 @@ pub(super) enum Geometry {
     Assumed(Affine),
     /// From the indices of row, column and slice to mm to the right, to anterior, to superior.
     Known(Affine),
+    /// The same of parallel slices at uneven distances: the directions hold, and the positions of
+    /// the first slice and, if none is missing or doubled, its neighbours.
+    Uneven(Affine, Gaps),
+    /// Slices that say how they lie, and are not parallel or go back and forth.
+    Scattered,
 }
 
 impl Volume {
@@ -76,7 +82,9 @@ impl Volume {
         let geometry = orient::of_stack(volumes.iter().map(|volume| &volume.geometry));
         let spacing_mm = volumes.first().and_then(|volume| volume.spacing_mm);
         let spacing_mm = match &geometry {
-            Geometry::Known(affine) if volumes.len() > 1 => Some(orient::spacing(affine)),
+            Geometry::Known(affine) | Geometry::Uneven(affine, _) if volumes.len() > 1 => {
+                Some(orient::spacing(affine))
+            }
             _ => spacing_mm,
         };
         let blocks: Vec<Block> = volumes
@@ -171,9 +179,20 @@ impl Volume {
         block.voxels.count_unusable(k, largest, block.scale)
     }
 
-    /// The window that the file names for slice `k` (DICOM).
+    /// The range that the file names for slice `k` (DICOM), in the units of
+    /// [`shown`](Self::shown).
     pub fn window(&self, k: usize) -> Option<Bounds> {
-        self.block(k).0.window
+        self.block(k).0.shown.as_ref().map(Shown::bounds)
+    }
+
+    /// Slice `k` as [`plane`](Self::plane) gives it; where the file says by a table or a curve how
+    /// bright values are shown (DICOM's VOI LUT), the grey levels of that.
+    pub fn shown(&self, k: usize) -> Array3<f32> {
+        let mut plane = self.plane(k);
+        if let Some(shown) = &self.block(k).0.shown {
+            shown.apply(&mut plane);
+        }
+        plane
     }
 
     /// Slice `k` as `[C, H, W]`, in the file's own units: slope and intercept are applied.
@@ -242,22 +261,44 @@ impl Volume {
         Ok(self)
     }
 
+    /// Bytes that [`cut`](Self::cut) takes beside the volume.
+    pub(crate) fn cut_bytes(&self, slicing: Slicing) -> u64 {
+        let axes = orient::axes(slicing, &self.geometry, self.slices());
+        match self.blocks.len() > 1 && axes.is_some_and(|(axes, _)| axes[0] != 0) {
+            true => {
+                let slices = (0..self.slices()).map(|k| self.shape(k).iter().product::<usize>());
+                (slices.sum::<usize>() * size_of::<f32>()) as u64
+            }
+            false => 0,
+        }
+    }
+
     /// The same volume cut in another way; nothing is interpolated.
     ///
     /// # Errors
     ///
-    /// [`ReadError::NoOrientation`] for a patient's plane if the file does not say how the patient
-    /// lies, and [`ReadError::UnevenStack`] if slices differ in size.
+    /// For a patient's plane, [`ReadError::NoOrientation`] if the file does not say how the patient
+    /// lies, [`ReadError::UnevenGaps`] if slices lie at uneven distances and would have to be cut
+    /// across, and [`ReadError::Scattered`] if they are not parallel; [`ReadError::UnevenStack`] if
+    /// slices differ in size.
     pub fn cut(mut self, slicing: Slicing) -> Result<Volume, Error> {
-        let is_flat = self.slices() == self.blocks.len() && self.slices() > 1;
         let Some((axes, flipped)) = orient::axes(slicing, &self.geometry, self.slices()) else {
             let path = self.path().to_path_buf();
-            return Err(ReadError::NoOrientation { path, slicing }.into());
+            return Err(match self.geometry {
+                Geometry::Uneven(_, gaps) => ReadError::UnevenGaps {
+                    path,
+                    slicing,
+                    gaps,
+                },
+                Geometry::Scattered => ReadError::Scattered { path, slicing },
+                _ => ReadError::NoOrientation { path, slicing },
+            }
+            .into());
         };
         if axes == [0, 1, 2] && flipped == [false; 3] {
             return Ok(self);
         }
-        if is_flat && axes[0] != 0 {
+        if self.blocks.len() > 1 && axes[0] != 0 {
             self = self.merged()?;
         }
         let [_, height, width] = self.shape(0);
@@ -283,21 +324,28 @@ impl Volume {
 
     /// All slices in one block, as `f32` in the file's units.
     fn merged(self) -> Result<Volume, Error> {
-        let arrays: Vec<_> = self
-            .blocks
-            .iter()
-            .map(|b| b.voxels.scaled(b.scale))
-            .collect();
-        let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
-        let joined = concatenate(Axis(0), &views).map_err(|_| ReadError::UnevenStack {
-            path: self.path().to_path_buf(),
-        })?;
+        let (_, channels, height, width) = self.blocks[0].voxels.dim();
+        let mut joined = Array4::zeros((self.slices(), channels, height, width));
+        let mut rest = joined.view_mut();
+        for block in &self.blocks {
+            let (mut slices, after) = rest.split_at(Axis(0), block.slices());
+            if block.voxels.dim() != slices.dim() {
+                return Err(ReadError::UnevenStack {
+                    path: block.path.clone(),
+                }
+                .into());
+            }
+            for (k, mut slice) in slices.outer_iter_mut().enumerate() {
+                slice.assign(&block.voxels.plane(k, block.scale));
+            }
+            rest = after;
+        }
         let first = &self.blocks[0];
         let block = Block {
             path: first.path.clone(),
-            voxels: Voxel::wrap(joined),
+            voxels: <f32 as Voxel>::wrap(joined),
             scale: None,
-            window: first.window,
+            shown: first.shown.clone(),
         };
         Ok(Volume {
             blocks: vec![block],

@@ -146,10 +146,9 @@ impl Voxels {
         })
     }
 
-    /// All slices as `f32`, scaled.
-    pub(super) fn scaled(&self, scale: Option<(f64, f64)>) -> Array4<f32> {
-        let (slope, intercept) = scale.unwrap_or((1.0, 0.0));
-        with_array!(self, array => array.map(|v| (v.to_f64() * slope + intercept) as f32))
+    /// All slices with `value` in the place of each whole number.
+    pub(super) fn mapped<T>(&self, value: impl Fn(f64) -> T) -> Array4<T> {
+        with_array!(self, array => array.map(|v| value(v.to_f64())))
     }
 
     /// The bytes of slice `k` in standard order, for comparing images with each other.

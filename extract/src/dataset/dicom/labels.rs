@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cache::{Labels, Task};
 
@@ -17,13 +17,36 @@ use crate::prepare::slashed;
 
 /// What a table may call its rows by.
 const KEYS: [(&str, Key); 4] = [
-    ("SeriesInstanceUID", |entry| entry.series.clone()),
-    ("StudyInstanceUID", |entry| entry.study.clone()),
-    ("PatientID", |entry| entry.patient.clone()),
-    ("path", |entry| Some(slashed(entry.path()))),
+    ("SeriesInstanceUID", |entry| {
+        entry.series.clone().into_iter().collect()
+    }),
+    ("StudyInstanceUID", |entry| {
+        entry.study.clone().into_iter().collect()
+    }),
+    ("PatientID", |entry| {
+        entry.patient.clone().into_iter().collect()
+    }),
+    ("path", paths),
 ];
 
-type Key = fn(&Entry) -> Option<String>;
+/// The names of a sample, of which the first that the table has is taken.
+type Key = fn(&Entry) -> Vec<String>;
+
+/// The sample's files, and the folders that they lie in, from the innermost on.
+fn paths(entry: &Entry) -> Vec<String> {
+    let files = entry.image.files().iter().map(PathBuf::as_path);
+    let folders = entry.path().ancestors().skip(1);
+    files.chain(folders).map(slashed).collect()
+}
+
+/// A path as [`paths`] writes it.
+fn plain_path(cell: &str) -> String {
+    let parts = cell.split(['/', '\\']);
+    let parts: Vec<&str> = parts
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    parts.join("/")
+}
 
 /// Gives labels to samples.
 pub(super) struct Labeller<'a> {
@@ -129,9 +152,14 @@ impl Keyed {
         all.push(column);
         table.refuse_line_breaks(&all)?;
         let mut labels: HashMap<String, Labels> = HashMap::new();
+        let is_path = table.headers[column].eq_ignore_ascii_case("path");
         for row in &table.rows {
             let found = source.labels(table, row, classes)?;
-            match labels.entry(row.cells[column].clone()) {
+            let name = match is_path {
+                true => plain_path(&row.cells[column]),
+                false => row.cells[column].clone(),
+            };
+            match labels.entry(name) {
                 Slot::Vacant(slot) => {
                     slot.insert(found);
                 }
@@ -155,9 +183,12 @@ impl Keyed {
     }
 
     fn labels(&mut self, entry: &Entry) -> Option<Labels> {
-        let key = (self.key)(entry)?;
-        let labels = self.labels.get(&key).cloned();
-        self.used.insert(key);
+        let names = (self.key)(entry);
+        let name = names
+            .into_iter()
+            .find(|name| self.labels.contains_key(name))?;
+        let labels = self.labels.get(&name).cloned();
+        self.used.insert(name);
         labels
     }
 

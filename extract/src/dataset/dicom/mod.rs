@@ -61,6 +61,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if entries.is_empty() {
         return Err(no_images(root, tree.files.len()));
     }
+    series::tell_apart(&mut entries);
     entries.sort_by(|a, b| a.id.cmp(&b.id));
     let patients = Patients::of(&entries, &layers, &mut notes);
     let mut labeller = Labeller::of(root, card, &layers)?;
@@ -79,6 +80,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     warnings.extend(notes.into_warnings());
     Ok(Dataset {
         warnings,
+        has_dicom_ids: true,
         ..Dataset::new(root, task, classes, samples)
     })
 }
@@ -93,6 +95,11 @@ fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
     for (path, header) in tree.files.iter().zip(headers) {
         let path = path.clone();
         match header {
+            Ok(Some(header)) if header.is_derived_object => notes.add(
+                "DICOM objects that are no images of a patient (doses, segmentations, reports), left \
+                 out",
+                slashed(&path),
+            ),
             Ok(Some(header)) if header.is_image => images.push(Found { path, header }),
             // A table of contents.
             _ if name(&path).eq_ignore_ascii_case("DICOMDIR") => {}

@@ -1,11 +1,12 @@
 //! Which files are one sample, and in which order.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::Found;
 use super::notes::Notes;
-use crate::dataset::files::common_folder;
+use crate::dataset::files::{common_folder, name};
 use crate::dataset::{id_of, natural_order};
 use crate::prepare::slashed;
 use crate::read::Source;
@@ -151,6 +152,18 @@ pub(super) fn take_in(entries: &mut Vec<Entry>, unreadable: Vec<PathBuf>) {
             ] => files.push(path),
             _ => entries.push(Entry::unreadable(path)),
         }
+    }
+}
+
+/// Adds the name of the first file to ids that several series have: some programs that make files
+/// anonymous write one UID for several patients.
+pub(super) fn tell_apart(entries: &mut [Entry]) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for entry in entries.iter() {
+        *counts.entry(entry.id.clone()).or_default() += 1;
+    }
+    for entry in entries.iter_mut().filter(|entry| counts[&entry.id] > 1) {
+        entry.id = format!("{}/{}", entry.id, name(entry.path()));
     }
 }
 

@@ -303,6 +303,39 @@ fn one_uid_for_two_patients_makes_two_samples() {
 }
 
 #[test]
+fn one_uid_for_two_patients_in_one_folder_makes_two_samples_of_their_own_names() {
+    let root = root(vec![
+        ("1.dcm", of(Made::axial("1.2", 0.0), "p1")),
+        ("2.dcm", of(Made::axial("1.2", 1.0), "p1")),
+        ("3.dcm", of(Made::axial("1.2", 0.0), "p2")),
+        ("4.dcm", of(Made::axial("1.2", 1.0), "p2")),
+    ]);
+    assert_eq!(ids(&listed(&root)), ["1.2/1.dcm", "1.2/3.dcm"]);
+}
+
+#[test]
+fn doses_segmentations_and_reports_are_left_out() {
+    let class = |made: Made, uid: &str| made.with_text(tags::SOP_CLASS_UID, VR::UI, uid);
+    let modality = |made: Made, name: &str| made.with_text(tags::MODALITY, VR::CS, name);
+    let root = root(vec![
+        ("ct/1", of(Made::axial("1.2", 0.0), "p1")),
+        ("ct/2", of(Made::axial("1.3", 0.0), "p2")),
+        ("dose", modality(Made::axial("1.4", 0.0), "RTDOSE")),
+        (
+            "seg",
+            class(Made::axial("1.5", 0.0), "1.2.840.10008.5.1.4.1.1.66.4"),
+        ),
+        ("report", modality(Made::axial("1.6", 0.0), "SR")),
+    ]);
+    let dataset = listed(&root);
+    assert_eq!(ids(&dataset), ["ct/1", "ct/2"]);
+    has_warning(
+        &dataset,
+        &["no images of a patient", "left out: 3", "`dose`"],
+    );
+}
+
+#[test]
 fn folders_are_classes_if_the_card_names_them() {
     let root = root(vec![
         ("train/tb/x/1", of(Made::axial("1.2", 0.0), "p1")),
@@ -371,6 +404,29 @@ fn labels_may_stand_in_a_table() {
         dataset.samples[1].labels,
         Labels::Multi(vec![Some(0), Some(1)])
     );
+}
+
+#[test]
+fn a_table_may_name_a_folder_or_any_file_of_a_series() {
+    let root = root(vec![
+        ("p1/ct/1", of(Made::axial("1.2", 0.0), "p1")),
+        ("p1/ct/2", of(Made::axial("1.2", 1.0), "p1")),
+        ("p2/ct/1", of(Made::axial("1.3", 0.0), "p2")),
+        ("p2/ct/2", of(Made::axial("1.3", 1.0), "p2")),
+    ]);
+    let mut card = card(&[]);
+    card.options.manifest = Some("labels.csv".into());
+    for (one, two) in [
+        ("p1/ct", "p2/ct"),
+        ("./p1/ct/", "p2"),
+        ("p1\\ct\\2", "p2/ct/1"),
+    ] {
+        let text = format!("path,label\n{one},tb\n{two},normal\n");
+        std::fs::write(root.path().join("labels.csv"), text).unwrap();
+        let dataset = open(root.path(), &card).unwrap();
+        let labels: Vec<_> = dataset.samples.iter().map(|s| s.labels.clone()).collect();
+        assert_eq!(labels, [1, 0].map(|k| Labels::Single(Some(k))), "{one}");
+    }
 }
 
 #[test]

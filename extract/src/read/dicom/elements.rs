@@ -10,6 +10,8 @@ use cache::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use super::types::{has_long_length, is_known};
+
 /// How deep sequences may be nested.
 const MAX_DEPTH: usize = 32;
 
@@ -22,7 +24,9 @@ const UNDEFINED: u32 = u32::MAX;
 
 /// Sequences that are entered even where their length is given. Implicit VR does not tell them from
 /// other values, and all others are passed over.
-const SEQUENCES: [Tag; 7] = [
+const SEQUENCES: [Tag; 9] = [
+    tags::MODALITY_LUT_SEQUENCE,
+    tags::VOILUT_SEQUENCE,
     tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
     tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
     tags::PLANE_POSITION_SEQUENCE,
@@ -92,6 +96,11 @@ impl<'a> DataSet<'a> {
         }
     }
 
+    /// Whether there is such an element.
+    pub(super) fn has(&self, tag: Tag) -> bool {
+        self.elements.contains_key(&tag)
+    }
+
     /// Text without padding; `None` if blank. What is not UTF-8 is taken for Latin-1, whatever the
     /// file says: that keeps names apart.
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
@@ -155,6 +164,13 @@ struct Head {
     tag: Tag,
     vr: [u8; 2],
     length: u32,
+}
+
+impl Head {
+    /// Whether the items of an element without length are pieces of pixels and no data sets.
+    fn holds_fragments(&self) -> bool {
+        self.tag == tags::PIXEL_DATA || [b"OB", b"OW"].contains(&&self.vr)
+    }
 }
 
 type Parsed<T> = Result<T, Trouble>;
@@ -280,12 +296,39 @@ impl<'a> Elements<'a> {
         if !is_sequence {
             return self.take(head.length).map(Value::Bytes);
         }
+        if head.length == UNDEFINED && head.holds_fragments() {
+            // The compressed pixels of an icon, which are not wanted.
+            self.fragments()?;
+            return Ok(Value::Bytes(&[]));
+        }
         let outer = self.encoding;
-        // The items of a sequence of unknown type (UN) are implicit, whatever the file is.
-        self.encoding.explicit &= head.vr != *b"UN";
+        if head.vr == *b"UN" {
+            // Such items are implicit by the standard (PS3.5, 6.2.2), and explicit in some files.
+            self.encoding = self.encoding_of_unknown()?;
+        }
         let items = self.items(head.length, depth + 1);
         self.encoding = outer;
         items.map(Value::Items)
+    }
+
+    /// The encoding of the items of a sequence of unknown type, told by the first element in them.
+    fn encoding_of_unknown(&mut self) -> Parsed<Encoding> {
+        let implicit = Encoding {
+            explicit: false,
+            ..self.encoding
+        };
+        let start = self.at;
+        let item = self.head()?;
+        let first = match item.tag {
+            ITEM if item.length > 0 => self.take(8).map(|bytes| [bytes[4], bytes[5]]),
+            _ => Ok([0; 2]),
+        };
+        self.at = start;
+        // Two letters would be a length of over 16,000 bytes, and an odd one for most types.
+        Ok(match is_known(first?) {
+            true => self.encoding,
+            false => implicit,
+        })
     }
 
     fn items(&mut self, length: u32, depth: usize) -> Parsed<Vec<DataSet<'a>>> {
@@ -349,34 +392,29 @@ impl<'a> Elements<'a> {
             let words = head.vr == *b"OW";
             return Ok(PixelData::Native { bytes, words });
         }
-        let mut offsets = None;
+        let fragments = self.fragments()?;
+        let mut fragments = fragments.into_iter();
+        let (offsets, _) = fragments.next().unwrap_or_default().as_chunks::<4>();
+        let offsets = offsets.iter();
+        Ok(PixelData::Fragments {
+            offsets: offsets.map(|o| u32::from_le_bytes(*o).into()).collect(),
+            fragments: fragments.collect(),
+        })
+    }
+
+    /// Items that are no data sets, up to the end of their sequence: the offsets of frames, and
+    /// pieces of compressed pixels.
+    fn fragments(&mut self) -> Parsed<Vec<&'a [u8]>> {
         let mut fragments = Vec::new();
         loop {
             let head = self.head()?;
             match head.tag {
-                ITEM if offsets.is_none() => offsets = Some(self.take(head.length)?),
                 ITEM => fragments.push(self.take(head.length)?),
-                SEQUENCE_END => break,
+                SEQUENCE_END => return Ok(fragments),
                 other => return Err(out_of_place(other, self.at)),
             }
         }
-        let (offsets, _) = offsets.unwrap_or_default().as_chunks::<4>();
-        let offsets = offsets.iter();
-        Ok(PixelData::Fragments {
-            offsets: offsets.map(|o| u32::from_le_bytes(*o).into()).collect(),
-            fragments,
-        })
     }
-}
-
-/// Whether the length of a value of this type takes four bytes; so it does for types that were added
-/// to the standard later.
-fn has_long_length(vr: [u8; 2]) -> bool {
-    const SHORT: [&[u8; 2]; 21] = [
-        b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN",
-        b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
-    ];
-    vr.iter().all(u8::is_ascii_uppercase) && !SHORT.contains(&&vr)
 }
 
 fn out_of_place(tag: Tag, at: usize) -> Trouble {

@@ -8,6 +8,9 @@ use dicom_dictionary_std::tags;
 use super::elements::DataSet;
 use super::layout::{Layout, Photometric};
 use super::placement::Placement;
+use super::shown::Shown;
+use super::table::Table;
+use super::unsupported;
 use crate::Error;
 use crate::preprocess::Bounds;
 use crate::read::orient;
@@ -76,22 +79,47 @@ impl<'a> Frame<'a> {
         placement: Option<Placement>,
     ) -> Result<Volume, Error> {
         let is_grey = layout.samples == 1 && layout.photometric != Photometric::Palette;
-        let scale = self.scale(path)?.filter(|_| is_grey);
-        let window = self.window().filter(|_| is_grey);
-        let window = window.map(|window| match layout.photometric {
-            Photometric::Monochrome1 => inverted(window, scale, layout.inverse_sum()),
-            _ => window,
-        });
-        let block = Block {
+        let mut block = Block {
             path: path.to_path_buf(),
             voxels,
-            scale,
-            window: window.map(|[low, high]| Bounds {
-                low: low as f32,
-                high: high as f32,
-            }),
+            scale: None,
+            shown: None,
         };
+        if is_grey {
+            self.measure(layout, &mut block)?;
+        }
         Ok(self.located(Volume::of_block(block, Geometry::Unknown), placement))
+    }
+
+    /// Puts the values of the Modality LUT, or slope and intercept, and what the file says of how
+    /// values are shown, into a block of stored values.
+    fn measure(&self, layout: &Layout, block: &mut Block) -> Result<(), Error> {
+        let is_inverted = layout.photometric == Photometric::Monochrome1;
+        // What a value and its inverse add up to.
+        let mut sum = layout.inverse_sum();
+        let mut signed = layout.signed;
+        match Table::in_sequence(self.main, tags::MODALITY_LUT_SEQUENCE, layout.signed) {
+            Some(table) => {
+                let mut table = table.ok_or_else(|| unreadable(&block.path, "Modality LUT"))?;
+                if is_inverted {
+                    table = table.inverted(sum);
+                }
+                sum = table.greatest().into();
+                block.voxels = table.applied(&block.voxels);
+            }
+            None => {
+                block.scale = self.scale(&block.path)?;
+                let (slope, intercept) = block.scale.unwrap_or((1.0, 0.0));
+                sum = slope * sum + 2.0 * intercept;
+                signed |= intercept < 0.0;
+            }
+        }
+        let shown = self.shown(&block.path, signed)?;
+        block.shown = shown.map(|shown| match is_inverted {
+            true => shown.inverted(sum),
+            false => shown,
+        });
+        Ok(())
     }
 
     /// The volume with the distances between its voxels, and how it lies.
@@ -131,20 +159,44 @@ impl<'a> Frame<'a> {
         Ok(changes.then_some((slope, intercept)))
     }
 
-    /// The ends of the first window, if they make sense: PS3.3 C.11.2.1.2.
-    fn window(&self) -> Option<[f64; 2]> {
+    /// The first window, if it makes sense, else the first table; `signed` if values may be
+    /// below 0.
+    fn shown(&self, path: &Path, signed: bool) -> Result<Option<Shown>, Error> {
+        let window = self.window();
+        if window.is_some() {
+            return Ok(window);
+        }
+        let holder = self.holder(tags::FRAME_VOILUT_SEQUENCE, tags::VOILUT_SEQUENCE);
+        match Table::in_sequence(holder, tags::VOILUT_SEQUENCE, signed) {
+            None => Ok(None),
+            Some(table) => {
+                let table = table.ok_or_else(|| unreadable(path, "VOI LUT"))?;
+                Ok(Some(Shown::Table(table)))
+            }
+        }
+    }
+
+    /// The first window: PS3.3 C.11.2.1.2 and C.11.2.1.3.
+    fn window(&self) -> Option<Shown> {
         let holder = self.holder(tags::FRAME_VOILUT_SEQUENCE, tags::WINDOW_CENTER);
         let first = |tag| holder.decimals(tag)?.first().copied();
         let (center, width) = (first(tags::WINDOW_CENTER)?, first(tags::WINDOW_WIDTH)?);
-        let is_exact = holder
-            .text(tags::VOILUT_FUNCTION)
-            .is_some_and(|name| name == "LINEAR_EXACT");
-        let (center, half) = match is_exact {
-            true => (center, width / 2.0),
-            false => (center - 0.5, (width - 1.0) / 2.0),
+        let function = holder.text(tags::VOILUT_FUNCTION);
+        let (middle, half) = match function.as_deref() {
+            Some("SIGMOID") => {
+                let (center, width) = (center as f32, width as f32);
+                let makes_sense = width > 0.0 && width.is_finite() && center.is_finite();
+                return makes_sense.then_some(Shown::Sigmoid { center, width });
+            }
+            Some("LINEAR_EXACT") => (center, width / 2.0),
+            _ => (center - 0.5, (width - 1.0) / 2.0),
         };
-        let (low, high) = (center - half, center + half);
-        (low < high && high - low < f64::from(f32::MAX)).then_some([low, high])
+        let (low, high) = (middle - half, middle + half);
+        let makes_sense = low < high && high - low < f64::from(f32::MAX);
+        makes_sense.then_some(Shown::Linear(Bounds {
+            low: low as f32,
+            high: high as f32,
+        }))
     }
 
     /// Distance between rows and between columns. Where a radiograph does not say what it is in the
@@ -167,16 +219,11 @@ impl<'a> Frame<'a> {
     fn holder(&self, sequence: Tag, tag: Tag) -> &'a DataSet<'a> {
         let groups = [self.own, self.shared].into_iter().flatten();
         let mut items = groups.filter_map(|group| group.items(sequence).first());
-        items
-            .find(|item| item.bytes(tag).is_some())
-            .unwrap_or(self.main)
+        items.find(|item| item.has(tag)).unwrap_or(self.main)
     }
 }
 
-/// The window of voxels that were inverted: with `v` and its inverse adding up to `sum`, a scaled
-/// value and its inverse add up to `slope * sum + 2 * intercept`.
-fn inverted([low, high]: [f64; 2], scale: Option<(f64, f64)>, sum: f64) -> [f64; 2] {
-    let (slope, intercept) = scale.unwrap_or((1.0, 0.0));
-    let sum = slope * sum + 2.0 * intercept;
-    [sum - high, sum - low]
+fn unreadable(path: &Path, table: &str) -> Error {
+    let found = format!("a {table} that is missing in part, or of other than 8 to 16 bits");
+    unsupported(path, found, "convert it to values without tables")
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dicom_core::value::{PixelFragmentSequence, Value};
+use dicom_core::value::{DataSetSequence, PixelFragmentSequence, Value};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
@@ -54,6 +54,12 @@ impl Made {
 
     pub(crate) fn with(mut self, tag: Tag, vr: VR, value: PrimitiveValue) -> Made {
         self.object.put(DataElement::new(tag, vr, value));
+        self
+    }
+
+    pub(crate) fn with_items(mut self, tag: Tag, items: Vec<InMemDicomObject>) -> Made {
+        let items = DataSetSequence::from(items);
+        self.object.put(DataElement::new(tag, VR::SQ, items));
         self
     }
 

@@ -10,8 +10,11 @@ pub(crate) mod made;
 mod palette;
 mod pixels;
 mod placement;
+mod shown;
+mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -19,7 +22,7 @@ use std::io::Read;
 use std::path::Path;
 
 use cache::counted;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 
 use self::codec::{Codec, Failure};
 use self::elements::{DataSet, PixelData};
@@ -27,7 +30,7 @@ use self::file::Opened;
 use self::frame::Frame;
 use self::layout::{Layout, Photometric};
 use self::pixels::Order;
-use super::volume::{Geometry, Volume};
+use super::volume::Volume;
 use super::voxels::Voxels;
 use super::{Room, SNIFFED_BYTES};
 use crate::Error;
@@ -35,6 +38,7 @@ use crate::read::ReadError;
 
 pub(super) use self::file::is_dicom;
 pub(crate) use self::placement::{Oddity, Placement, oddity};
+pub(super) use self::shown::Shown;
 
 /// Most bytes of a file.
 const MAX_BYTES: u64 = 8 << 30;
@@ -51,6 +55,8 @@ pub(crate) struct Header {
     pub(crate) instance: Option<i64>,
     /// Whether it says that it is an image; its pixels may be missing.
     pub(crate) is_image: bool,
+    /// Whether its pixels are no picture of a patient: a dose, a segmentation.
+    pub(crate) is_derived_object: bool,
     /// How many frames; 1 where the file does not say it.
     pub(crate) frames: u32,
     /// Rows and columns.
@@ -88,6 +94,7 @@ fn header_of(opened: &Opened) -> Header {
         frame_of_reference: attributes.text(tags::FRAME_OF_REFERENCE_UID),
         modality: attributes.text(tags::MODALITY),
         instance: number(tags::INSTANCE_NUMBER),
+        is_derived_object: is_derived_object(attributes),
         is_image: opened.found.has_pixels || attributes.short(tags::ROWS).is_some(),
         frames: number(tags::NUMBER_OF_FRAMES).map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         size: [tags::ROWS, tags::COLUMNS].map(|tag| attributes.short(tag).unwrap_or_default()),
@@ -95,14 +102,34 @@ fn header_of(opened: &Opened) -> Header {
     }
 }
 
-/// Reads the image in a DICOM file: each frame is a slice, in the order of the file.
+/// Whether the pixels are doses, segments or the like, by SOP class or, where that is wrong, by modality.
+fn is_derived_object(attributes: &DataSet) -> bool {
+    const CLASSES: [&str; 4] = [
+        uids::RT_DOSE_STORAGE,
+        uids::SEGMENTATION_STORAGE,
+        uids::LABEL_MAP_SEGMENTATION_STORAGE,
+        uids::HEIGHT_MAP_SEGMENTATION_STORAGE,
+    ];
+    const MODALITIES: [&str; 8] = [
+        "RTDOSE", "SEG", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG",
+    ];
+    let is_in = |tag, known: &[&str]| {
+        attributes
+            .text(tag)
+            .is_some_and(|name| known.contains(&name.as_str()))
+    };
+    is_in(tags::SOP_CLASS_UID, &CLASSES) || is_in(tags::MODALITY, &MODALITIES)
+}
+
+/// Reads the image in a DICOM file: each frame is a slice, ordered by where they lie if they lie
+/// parallel and apart, else in the order of the file.
 ///
 /// Voxels are as stored, cut to the bits that BitsStored and HighBit name; what PixelPaddingValue
 /// names stays as well. MONOCHROME1 is inverted: `v` becomes `2^BitsStored - 1 - v`, or `-1 - v` if
 /// values are signed, in front of slope and intercept, and the window is turned round with them. YBR
 /// and palettes become RGB. Slope and intercept are kept for each frame, and the first window that the
-/// file names, in the units that they give; tables (Modality LUT, VOI LUT) are not used. If
-/// frames do not lie parallel and at even distances, it is not said how the patient lies.
+/// file names, in the units that they give. The values of a Modality LUT stand in the place of stored
+/// ones; a VOI LUT stands for a window where there is none.
 ///
 /// # Errors
 ///
@@ -118,6 +145,14 @@ pub(super) fn read(path: &Path, room: &Room) -> Result<Volume, Error> {
 fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
     let attributes = &opened.found.data_set;
     let Some(pixels) = &opened.found.pixels else {
+        if attributes.has(tags::FLOAT_PIXEL_DATA) || attributes.has(tags::DOUBLE_FLOAT_PIXEL_DATA) {
+            let found = "an image whose pixels are floats".to_owned();
+            return Err(unsupported(
+                path,
+                found,
+                "convert it to NIfTI, or to integers",
+            ));
+        }
         let modality = attributes.text(tags::MODALITY).unwrap_or_default();
         let found = format!("a DICOM object without pixels (modality `{modality}`)");
         return Err(unsupported(path, found, "leave it out, it is no image"));
@@ -125,7 +160,13 @@ fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
     let codec = Codec::of(&opened.syntax).ok_or_else(|| unknown_syntax(path, &opened.syntax))?;
     let layout = Layout::of(path, attributes)?;
     let what = format!("the pixels of {}", counted(layout.frames, "frame"));
-    room.take(path, &what, layout.bytes())?.keep();
+    // The values of a table take two bytes.
+    let widened = match attributes.has(tags::MODALITY_LUT_SEQUENCE) {
+        true => 2 * layout.bytes(),
+        false => 0,
+    };
+    room.take(path, &what, layout.bytes().saturating_add(widened))?
+        .keep();
     let voxels = match pixels {
         PixelData::Native { bytes, words } => {
             let big_endian = opened.encoding.big_endian;
@@ -173,8 +214,15 @@ fn native(
     })?;
     let expected = (frame * layout.frames) as u64;
     let found = bytes.len() as u64;
-    // Less than a row may be padding; more, and the size of the image would be wrong.
-    let allowed = (frame / layout.rows).max(2) as u64 - 1;
+    // Less than a row may be padding, whatever is in it, and less than a frame if it is one value over
+    // and over; else the size of the image would be wrong.
+    let row = (frame / layout.rows).max(2) as u64 - 1;
+    let is_blank = |rest: &[u8]| rest.windows(2).all(|pair| pair[0] == pair[1]);
+    let rest = bytes.get(expected as usize..).unwrap_or_default();
+    let allowed = match is_blank(rest) {
+        true => row.max(frame as u64 - 1),
+        false => row,
+    };
     let path = path.to_path_buf();
     if found < expected {
         return Err(ReadError::Truncated {
@@ -218,7 +266,8 @@ fn decoded(path: &Path, codec: Codec, layout: &Layout, frame: &[u8]) -> Result<V
     Ok(pixels::voxels(&layout, &decoded.bytes, order))
 }
 
-/// The frames one on top of the other.
+/// The frames one on top of the other: in the order of where they lie, unless some do not say it, are
+/// not parallel or lie at one place.
 fn assembled(
     path: &Path,
     attributes: &DataSet,
@@ -226,33 +275,24 @@ fn assembled(
     voxels: Vec<Voxels>,
 ) -> Result<Volume, Error> {
     let count = voxels.len();
+    let frame = |k| Frame::of(attributes, k);
+    let placements: Vec<_> = (0..count)
+        .map(|k| frame(k).placement_among(count))
+        .collect();
     let mut slices = Vec::with_capacity(count);
-    let mut placements = Vec::with_capacity(count);
     for (k, mut voxels) in voxels.into_iter().enumerate() {
         if layout.photometric == Photometric::Palette {
             voxels = palette::coloured(path, attributes, voxels)?;
         }
-        let frame = Frame::of(attributes, k);
-        placements.push(frame.placement_among(count));
-        slices.push(frame.slice(path, layout, voxels, placements[k])?);
+        slices.push(frame(k).slice(path, layout, voxels, placements[k])?);
     }
-    if !are_even(&placements) {
-        for slice in &mut slices {
-            slice.geometry = Geometry::Unknown;
-        }
+    let placements: Option<Vec<Placement>> = placements.into_iter().collect();
+    if let Some(depths) = placements.as_deref().and_then(placement::distinct_depths) {
+        let mut placed: Vec<(f64, Volume)> = depths.into_iter().zip(slices).collect();
+        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        slices = placed.into_iter().map(|(_, slice)| slice).collect();
     }
     Volume::stacked(slices)
-}
-
-fn are_even(placements: &[Option<Placement>]) -> bool {
-    let Some(Some(first)) = placements.first() else {
-        return false;
-    };
-    let depths = placements
-        .iter()
-        .map(|p| Some(p.as_ref()?.depth_along(first)));
-    let depths: Option<Vec<f64>> = depths.collect();
-    depths.is_some_and(|depths| oddity(&depths).is_none())
 }
 
 /// What to do about a transfer syntax that is not read.

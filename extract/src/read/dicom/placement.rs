@@ -81,6 +81,21 @@ fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     (0..3).map(|k| a[k] * b[k]).sum()
 }
 
+/// How far slices lie along the normal of the first, in mm, if they are parallel and no two lie at one
+/// place.
+pub(super) fn distinct_depths(slices: &[Placement]) -> Option<Vec<f64>> {
+    let first = slices.first()?;
+    let parallel = slices.iter().all(|slice| slice.is_parallel_to(first));
+    let depths: Vec<f64> = slices
+        .iter()
+        .map(|slice| slice.depth_along(first))
+        .collect();
+    let mut sorted = depths.clone();
+    sorted.sort_by(f64::total_cmp);
+    let apart = sorted.windows(2).all(|pair| pair[1] - pair[0] >= UNEVEN.1);
+    (parallel && apart).then_some(depths)
+}
+
 /// What is odd about the distances between slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {

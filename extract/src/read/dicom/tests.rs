@@ -1,11 +1,14 @@
-use dicom_core::{PrimitiveValue, Tag, VR};
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::uids;
+use dicom_object::InMemDicomObject;
 use ndarray::{Array3, array};
 
 use super::made::Made;
 use super::*;
 use crate::preprocess::{Bounds, Slicing};
 use crate::read;
+use crate::read::volume::Geometry;
 
 const SIX: [u16; 6] = [10, 11, 12, 13, 14, 15];
 
@@ -232,15 +235,246 @@ fn frames_with_one_position_follow_each_other_if_their_distance_is_known() {
     assert!(matches!(volume.geometry, Geometry::Known(_)));
 }
 
+/// An item of a sequence.
+fn item(elements: &[(Tag, VR, PrimitiveValue)]) -> InMemDicomObject {
+    InMemDicomObject::from_element_iter(
+        elements
+            .iter()
+            .map(|(tag, vr, value)| DataElement::new(*tag, *vr, value.clone())),
+    )
+}
+
+/// A file of frames of one row, each at its place in mm.
+fn enhanced(places: &[f64]) -> Made {
+    let pixels: Vec<u16> = (0..places.len() as u16).collect();
+    let frames = places.iter().map(|z| {
+        let text = PrimitiveValue::from(format!("0\\0\\{z}"));
+        let position = item(&[(tags::IMAGE_POSITION_PATIENT, VR::DS, text)]);
+        let position = DataSetSequence::from(vec![position]);
+        let element = DataElement::new(tags::PLANE_POSITION_SEQUENCE, VR::SQ, position);
+        InMemDicomObject::from_element_iter([element])
+    });
+    Made::axial("1.2", 0.0)
+        .with_short(tags::ROWS, 1)
+        .with_short(tags::COLUMNS, 1)
+        .with_text(tags::NUMBER_OF_FRAMES, VR::IS, &places.len().to_string())
+        .with(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into()))
+        .with_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.collect())
+}
+
+fn order(volume: &Volume) -> Vec<f32> {
+    (0..volume.slices())
+        .map(|k| volume.plane(k)[[0, 0, 0]])
+        .collect()
+}
+
 #[test]
-fn frames_that_do_not_follow_each_other_evenly_have_no_geometry() {
-    let at = |z: f64| Placement::new([0.0, 0.0, z], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
-    assert!(are_even(&[at(4.0)]));
-    assert!(are_even(&[at(4.0), at(2.0), at(0.0)]));
-    // Two stacks, a gap, a frame without a place.
-    assert!(!are_even(&[at(0.0), at(1.0), at(0.0), at(1.0)]));
-    assert!(!are_even(&[at(0.0), at(1.0), at(3.0)]));
-    assert!(!are_even(&[at(0.0), None]));
+fn frames_are_ordered_by_where_they_lie() {
+    let volume = opened(enhanced(&[4.0, 0.0, 2.0]));
+    assert_eq!(order(&volume), [1.0, 2.0, 0.0]);
+    assert_eq!(volume.spacing_mm(), Some([2.0, 0.5, 0.25]));
+    assert!(matches!(volume.geometry, Geometry::Known(_)));
+    // A missing frame.
+    let volume = opened(enhanced(&[8.0, 0.0, 2.0, 4.0]));
+    assert_eq!(order(&volume), [1.0, 2.0, 3.0, 0.0]);
+    assert_eq!(volume.spacing_mm(), Some([2.0, 0.5, 0.25]));
+    let text = volume.cut(Slicing::Coronal).unwrap_err().to_string();
+    assert!(
+        text.contains("(2 to 4 mm, with a median of 2 mm)"),
+        "{text}"
+    );
+    // Two stacks, or times, stay as they are.
+    let volume = opened(enhanced(&[2.0, 0.0, 2.0, 0.0]));
+    assert_eq!(order(&volume), [0.0, 1.0, 2.0, 3.0]);
+    let text = volume.cut(Slicing::Axial).unwrap_err().to_string();
+    assert!(text.contains("go back and forth"), "{text}");
+}
+
+#[test]
+fn series_with_missing_or_doubled_slices_are_cut_in_their_own_plane_only() {
+    let stack = |places: &[f64]| {
+        let thick =
+            |z: &f64| opened(Made::axial("1.2", *z).with_text(tags::SLICE_THICKNESS, VR::DS, "7"));
+        Volume::stacked(places.iter().map(thick).collect()).unwrap()
+    };
+    for (places, gaps) in [
+        (&[0.0, 3.0, 9.0, 12.0][..], "3 to 6 mm"),
+        (&[0.0, 3.0, 3.0, 6.0], "0 to 3 mm"),
+    ] {
+        let volume = stack(places);
+        assert_eq!(volume.spacing_mm(), Some([3.0, 0.5, 0.25]), "{places:?}");
+        assert_eq!(volume.placement(), None);
+        let axial = volume.clone().cut(Slicing::Axial).unwrap();
+        assert_eq!((axial.slices(), axial.plane(0)), (4, volume.plane(0)));
+        let text = volume.cut(Slicing::Sagittal).unwrap_err().to_string();
+        assert!(text.contains(gaps) && text.contains("`sagittal`"), "{text}");
+    }
+}
+
+/// Descriptor and data of a table.
+fn table(descriptor: [u16; 3], values: &[u16]) -> InMemDicomObject {
+    item(&[
+        (
+            tags::LUT_DESCRIPTOR,
+            VR::US,
+            PrimitiveValue::U16(descriptor.as_slice().into()),
+        ),
+        (tags::LUT_DATA, VR::OW, PrimitiveValue::U16(values.into())),
+    ])
+}
+
+#[test]
+fn a_modality_table_stands_for_slope_and_intercept() {
+    // Pixels are 10 to 15.
+    let values = [100, 90, 80, 70];
+    let made = six().with_items(
+        tags::MODALITY_LUT_SEQUENCE,
+        vec![table([4, 11, 16], &values)],
+    );
+    let expected = array![[[100.0, 100.0, 90.0], [80.0, 70.0, 70.0]]];
+    assert_eq!(opened(made.clone()).plane(0), expected);
+    let white = made
+        .clone()
+        .with_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+    assert_eq!(opened(white).plane(0), 65535.0 - expected);
+    let implicit = made.with_syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    assert_eq!(opened(implicit).plane(0)[[0, 0, 2]], 90.0);
+    let signed = Made::slice([1, 2], &[0xffff, 0])
+        .with_short(tags::PIXEL_REPRESENTATION, 1)
+        .with_items(
+            tags::MODALITY_LUT_SEQUENCE,
+            vec![table([2, 0xffff, 12], &[7, 8])],
+        );
+    assert_eq!(opened(signed).plane(0), array![[[7.0, 8.0]]]);
+    let short = six().with_items(
+        tags::MODALITY_LUT_SEQUENCE,
+        vec![table([5, 0, 16], &values)],
+    );
+    let text = refusal(&short.bytes());
+    assert!(
+        text.contains("a Modality LUT that is missing in part"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_table_or_a_curve_says_how_values_are_shown() {
+    let made = six().with_items(
+        tags::VOILUT_SEQUENCE,
+        vec![table([4, 11, 8], &[0, 9, 200, 255])],
+    );
+    let volume = opened(made.clone());
+    assert_eq!(volume.plane(0), as_stored());
+    let expected = array![[[0.0, 0.0, 9.0], [200.0, 255.0, 255.0]]];
+    assert_eq!(volume.shown(0), expected);
+    let whole = Bounds {
+        low: 0.0,
+        high: 255.0,
+    };
+    assert_eq!(volume.window(0), Some(whole));
+    let white = made
+        .clone()
+        .with_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+    assert_eq!(opened(white).shown(0), 255.0 - expected);
+    let window = |made: Made, function| {
+        made.with_text(tags::WINDOW_CENTER, VR::DS, "12")
+            .with_text(tags::WINDOW_WIDTH, VR::DS, "4")
+            .with_text(tags::VOILUT_FUNCTION, VR::CS, function)
+    };
+    // Of a window and a table the window is taken.
+    assert_eq!(opened(window(made, "LINEAR")).shown(0), as_stored());
+    let curve = opened(window(six(), "SIGMOID"));
+    let expected = as_stored().mapv(|v| 1.0 / (1.0 + (-(v - 12.0)).exp()));
+    assert_eq!(curve.shown(0), expected);
+    let unit = Bounds {
+        low: 0.0,
+        high: 1.0,
+    };
+    assert_eq!(curve.window(0), Some(unit));
+    let white =
+        window(six(), "SIGMOID").with_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+    let difference = opened(white).shown(0) + expected - 1.0;
+    assert!(difference.iter().all(|d| d.abs() < 1e-2), "{difference}");
+}
+
+#[test]
+fn sequences_that_hold_compressed_pixels_or_explicit_items_are_passed_over() {
+    let undefined = [0xff; 4];
+    let begin = [&[0xfe, 0xff, 0, 0xe0][..], &undefined].concat();
+    let (item_end, sequence_end) = (
+        [0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0],
+        [0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0],
+    );
+    // A fragment whose bytes would be an element of no sense.
+    let fragments = [
+        &[0xfe, 0xff, 0, 0xe0, 0, 0, 0, 0][..],
+        &[
+            0xfe, 0xff, 0, 0xe0, 10, 0, 0, 0, 0xff, 0xd8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+            0xd9,
+        ],
+        &sequence_end,
+    ]
+    .concat();
+    let rows = [0x28, 0, 0x10, 0, b'U', b'S', 2, 0, 9, 0];
+    let pixels = |vr: &[u8; 2]| {
+        [
+            &[0xe0, 0x7f, 0x10, 0][..],
+            vr,
+            &[0, 0],
+            &undefined,
+            &fragments,
+        ]
+        .concat()
+    };
+    let sequence = |vr: &[u8; 2], content: &[u8]| {
+        [
+            &[0x09, 0, 0x01, 0x10][..],
+            vr,
+            &[0, 0],
+            &undefined,
+            &begin,
+            content,
+            &item_end,
+            &sequence_end,
+        ]
+        .concat()
+    };
+    let plain = six().bytes();
+    let at = plain.windows(4).position(|b| b == [0x28, 0, 2, 0]).unwrap();
+    for inserted in [
+        sequence(b"SQ", &[&rows[..], &pixels(b"OB")].concat()),
+        sequence(b"SQ", &pixels(b"OW")),
+        sequence(b"UN", &[&rows[..], &pixels(b"OB")].concat()),
+        sequence(b"UN", &rows),
+        // Implicit, as the standard has it.
+        sequence(b"UN", &[0x28, 0, 0x10, 0, 2, 0, 0, 0, 9, 0]),
+        sequence(b"SQ", &sequence(b"UN", &rows)),
+        [
+            &[0x09, 0, 0x01, 0x10, b'O', b'B', 0, 0][..],
+            &undefined,
+            &fragments,
+        ]
+        .concat(),
+    ] {
+        let bytes = [&plain[..at], &inserted, &plain[at..]].concat();
+        let volume = read_bytes(&bytes).unwrap_or_else(|e| panic!("{e}: {inserted:x?}"));
+        assert_eq!(volume.plane(0), as_stored(), "{inserted:x?}");
+    }
+}
+
+#[test]
+fn padding_behind_the_pixels_is_ignored_if_it_is_blank_and_less_than_a_frame() {
+    let padded = |rest: &[u16]| {
+        let pixels = [&SIX[..], rest].concat();
+        six().with(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into()))
+    };
+    for rest in [&[7, 8][..], &[0; 3], &[0; 5]] {
+        assert_eq!(opened(padded(rest)).plane(0), as_stored(), "{rest:?}");
+    }
+    for rest in [&[7, 8, 9][..], &[0; 6]] {
+        let text = refusal(&padded(rest).bytes());
+        assert!(text.contains("more"), "{text}");
+    }
 }
 
 #[test]

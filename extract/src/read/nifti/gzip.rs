@@ -33,7 +33,8 @@ pub(super) fn read_at_once(
     let Ok(header) = header::read(path, &mut GzDecoder::new(packed.as_slice())) else {
         return Ok(None);
     };
-    let Ok(layout) = Layout::of(path, &header) else {
+    let layout = Layout::of(path, &header);
+    let Some(layout) = layout.ok().filter(|_| !header.is_pair) else {
         return Ok(None);
     };
     let Some(size) = unpacked_size(&packed, &layout) else {

@@ -1,16 +1,16 @@
-//! NIfTI-1 in one file, plain or gzipped.
+//! NIfTI-1 and NIfTI-2, in one file or a pair of header and voxels, plain or gzipped.
 
 mod gzip;
 mod header;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, s};
-use nifti::{Endianness, NiftiHeader, NiftiType};
 
 use self::gzip::GzipMembers;
+use self::header::Header;
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
 use super::{Room, numbers};
@@ -52,6 +52,47 @@ pub(super) fn read(
     }
 }
 
+/// The header that belongs to a file of voxels (`.img`), if there is one beside it.
+pub(super) fn header_of(voxels: &Path) -> Option<PathBuf> {
+    beside(voxels, "img", "hdr").filter(|header| header.is_file())
+}
+
+/// The path with the ending `from` replaced; a `.gz` behind it is kept, unless there is only one file
+/// without, or with one.
+fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
+    let is_packed = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let plain = if is_packed {
+        path.with_extension("")
+    } else {
+        path.to_path_buf()
+    };
+    let fits = plain
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case(from));
+    let plain = fits.then(|| plain.with_extension(to))?;
+    let packed = plain.with_extension(format!("{to}.gz"));
+    match packed.is_file() && (is_packed || !plain.is_file()) {
+        true => Some(packed),
+        false => Some(plain),
+    }
+}
+
+/// The voxels of a pair, from their first byte on, and the file that they are in.
+fn voxels_beside(header: &Path) -> Result<(PathBuf, Box<dyn Read>), Error> {
+    let path = header.to_path_buf();
+    let voxels = beside(header, "hdr", "img").filter(|voxels| voxels.is_file());
+    let voxels = voxels.ok_or(ReadError::PairWithoutVoxels { path })?;
+    let mut file = BufReader::new(File::open(&voxels).map_err(Error::io(&voxels))?);
+    let start = file.fill_buf().map_err(Error::io(&voxels))?;
+    let reader: Box<dyn Read> = match start.starts_with(&[0x1f, 0x8b]) {
+        true => Box::new(GzipMembers::new(file)),
+        false => Box::new(file),
+    };
+    Ok((voxels, reader))
+}
+
 fn read_from(
     path: &Path,
     mut reader: impl Read,
@@ -59,13 +100,25 @@ fn read_from(
     room: &Room,
 ) -> Result<Volume, Error> {
     let header = header::read(path, &mut reader)?;
-    let layout = Layout::of(path, &header)?;
+    if header.is_pair {
+        let (path, reader) = voxels_beside(path)?;
+        return read_voxels_of(&path, &header, reader, 0, channel, room);
+    }
+    read_voxels_of(path, &header, reader, header.bytes, channel, room)
+}
+
+/// The volume of which `reader`, at byte `at` of the file, gives the voxels.
+fn read_voxels_of(
+    path: &Path,
+    header: &Header,
+    mut reader: impl Read,
+    at: u64,
+    channel: Option<u32>,
+    room: &Room,
+) -> Result<Volume, Error> {
+    let layout = Layout::of(path, header)?;
     let channel = layout.channel(path, channel)?;
-    skip(
-        path,
-        &mut reader,
-        layout.start_of(channel) - header::BYTES as u64,
-    )?;
+    skip(path, &mut reader, layout.start_of(channel) - at)?;
     room.take(path, "voxels", layout.channel_bytes())?.keep();
     let voxels = with_type!(layout.kind, T => read_voxels::<T>(path, &layout, &mut reader))?;
     skip(
@@ -74,19 +127,19 @@ fn read_from(
         layout.end() - layout.start_of(channel + 1),
     )?;
     skip_rest(path, &mut reader, &layout)?;
-    volume(path, &header, voxels)
+    volume(path, header, voxels)
 }
 
-fn volume(path: &Path, header: &NiftiHeader, voxels: Voxels) -> Result<Volume, Error> {
+fn volume(path: &Path, header: &Header, voxels: Voxels) -> Result<Volume, Error> {
     let block = Block {
         path: path.to_path_buf(),
         voxels,
-        scale: header::scale(path, header)?,
-        window: None,
+        scale: header.scale(path)?,
+        shown: None,
     };
     Ok(Volume {
-        spacing_mm: header::spacing_mm(header),
-        ..Volume::of_block(block, header::geometry(header))
+        spacing_mm: header.spacing_mm(),
+        ..Volume::of_block(block, header.geometry())
     })
 }
 
@@ -104,14 +157,14 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(path: &Path, header: &NiftiHeader) -> Result<Layout, Error> {
-        let (shape, channels) = header::shape(path, header)?;
+    fn of(path: &Path, header: &Header) -> Result<Layout, Error> {
+        let (shape, channels) = header.shape(path)?;
         Ok(Layout {
-            offset: header::offset(path, header)?,
+            offset: header.offset(path)?,
             shape,
             channels,
             kind: Kind::of(path, header)?,
-            is_swapped: header.endianness != Endianness::native(),
+            is_swapped: header.big_endian == cfg!(target_endian = "little"),
         })
     }
 
@@ -178,21 +231,21 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(path: &Path, header: &NiftiHeader) -> Result<Kind, Error> {
-        match header.data_type() {
-            Ok(NiftiType::Uint8) => Ok(Kind::U8),
-            Ok(NiftiType::Int8) => Ok(Kind::I8),
-            Ok(NiftiType::Uint16) => Ok(Kind::U16),
-            Ok(NiftiType::Int16) => Ok(Kind::I16),
-            Ok(NiftiType::Uint32) => Ok(Kind::U32),
-            Ok(NiftiType::Int32) => Ok(Kind::I32),
-            Ok(NiftiType::Uint64) => Ok(Kind::U64),
-            Ok(NiftiType::Int64) => Ok(Kind::I64),
-            Ok(NiftiType::Float32) => Ok(Kind::F32),
-            Ok(NiftiType::Float64) => Ok(Kind::F64),
-            _ => Err(ReadError::UnsupportedVoxels {
+    fn of(path: &Path, header: &Header) -> Result<Kind, Error> {
+        match header.datatype {
+            2 => Ok(Kind::U8),
+            4 => Ok(Kind::I16),
+            8 => Ok(Kind::I32),
+            16 => Ok(Kind::F32),
+            64 => Ok(Kind::F64),
+            256 => Ok(Kind::I8),
+            512 => Ok(Kind::U16),
+            768 => Ok(Kind::U32),
+            1024 => Ok(Kind::I64),
+            1280 => Ok(Kind::U64),
+            datatype => Err(ReadError::UnsupportedVoxels {
                 path: path.to_path_buf(),
-                datatype: header.datatype,
+                datatype,
             }
             .into()),
         }
@@ -239,6 +292,11 @@ fn read_voxels<T: Voxel>(
                 found: short.found,
             }
             .into(),
+            io::ErrorKind::OutOfMemory => Error::TooLarge {
+                path: path.to_path_buf(),
+                found: format!("{} bytes for voxels", layout.channel_bytes()),
+                limit: "what the system gives at the moment".to_owned(),
+            },
             _ => damaged(path, &short.error),
         })?;
     Ok(voxels_at(layout, values, 0))

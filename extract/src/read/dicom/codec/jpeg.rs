@@ -1,21 +1,31 @@
-//! JPEG: Baseline and Lossless.
+//! JPEG: Baseline, Extended and Lossless.
 
 use jpeg_decoder::{ColorTransform, Decoder, Error, PixelFormat};
 
-use super::{Decoded, Failure, Layout, Photometric};
+use super::markers::{Segment, Segments};
+use super::{Decoded, Failure, Layout, Photometric, jpeg_12};
+
+/// Start of a frame that is coded by Huffman codes in sequence, of up to 12 bits.
+const EXTENDED: u8 = 0xc1;
+
+/// Start of a frame that is coded without loss.
+const LOSSLESS: u8 = 0xc3;
 
 /// What stands in front of the compressed samples.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
+    /// Bits of a sample.
+    bits: u8,
     rows: usize,
     columns: usize,
     components: usize,
-    lossless: bool,
+    /// The marker of the frame, which says how it is coded.
+    process: u8,
     /// Whether a marker says that colours are brightness and differences.
     says_ybr: bool,
 }
 
-/// Decodes a frame; colours become RGB.
+/// Decodes a frame; colours stay what the markers or else the attributes say that they are.
 pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
     let damaged = |reason: &str| Failure::Damaged(reason.to_owned());
     let head = head(frame).ok_or_else(|| damaged("a frame is no JPEG"))?;
@@ -28,14 +38,12 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
             "{text} {found:?}, expected {expected:?}"
         )));
     }
-    let mut decoder = Decoder::new(frame);
-    if layout.samples == 3 {
-        let is_rgb = layout.photometric == Photometric::Rgb;
-        decoder.set_color_transform(match is_rgb && !head.says_ybr {
-            true => ColorTransform::RGB,
-            false => ColorTransform::YCbCr,
-        });
+    if (head.process, head.bits) == (EXTENDED, 12) {
+        return jpeg_12::decode(layout, frame);
     }
+    let mut decoder = Decoder::new(frame);
+    // Colours are converted as those of other files are, and rounded once.
+    decoder.set_color_transform(ColorTransform::None);
     let samples = decoder.decode().map_err(explain)?;
     let format = decoder.info().map(|info| info.pixel_format);
     let stored = match format {
@@ -53,8 +61,10 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
     Ok(Decoded {
         bytes,
         planar: false,
-        photometric: match layout.samples {
-            3 if !head.lossless => Photometric::Rgb,
+        photometric: match (layout.samples, layout.photometric) {
+            (3, Photometric::Rgb) if head.process != LOSSLESS && head.says_ybr => {
+                Photometric::YbrFull
+            }
             _ => super::unshared(layout.photometric),
         },
         aligned: true,
@@ -89,32 +99,26 @@ fn explain(error: Error) -> Failure {
 
 /// Reads the markers up to the size of the frame.
 fn head(frame: &[u8]) -> Option<Head> {
-    let mut rest = frame.strip_prefix(&[0xff, 0xd8])?;
+    let mut segments = Segments::of(frame)?;
     let mut says_ybr = false;
     loop {
-        let (marker, after) = rest.strip_prefix(&[0xff])?.split_first()?;
-        if *marker == 0xff {
-            rest = &rest[1..];
-            continue;
-        }
-        let length = usize::from(u16::from_be_bytes(*after.first_chunk()?));
-        let segment = after.get(2..length)?;
+        let Segment { marker, content } = segments.next()?;
         match marker {
-            0xe0 => says_ybr |= segment.starts_with(b"JFIF\0"),
-            0xee => says_ybr |= segment.starts_with(b"Adobe") && segment.get(11) == Some(&1),
+            0xe0 => says_ybr |= content.starts_with(b"JFIF\0"),
+            0xee => says_ybr |= content.starts_with(b"Adobe") && content.get(11) == Some(&1),
             // Starts of frames; the three others are tables.
-            0xc0..=0xcf if ![0xc4, 0xc8, 0xcc].contains(marker) => {
-                let [_, r1, r2, c1, c2, components] = *segment.first_chunk()?;
+            0xc0..=0xcf if ![0xc4, 0xc8, 0xcc].contains(&marker) => {
+                let [bits, r1, r2, c1, c2, components] = *content.first_chunk()?;
                 return Some(Head {
+                    bits,
                     rows: u16::from_be_bytes([r1, r2]).into(),
                     columns: u16::from_be_bytes([c1, c2]).into(),
                     components: components.into(),
-                    lossless: *marker == 0xc3,
+                    process: marker,
                     says_ybr,
                 });
             }
             _ => {}
         }
-        rest = &after[length..];
     }
 }

@@ -2,6 +2,9 @@
 
 mod jpeg;
 mod jpeg2000;
+mod jpeg_12;
+mod jpeg_ls;
+mod markers;
 mod rle;
 
 use std::borrow::Cow;
@@ -24,6 +27,8 @@ pub(super) enum Codec {
     Rle,
     /// JPEG Baseline, Extended and Lossless.
     Jpeg,
+    /// JPEG-LS, lossless and near-lossless.
+    JpegLs,
     /// JPEG 2000, of high throughput or not.
     Jpeg2000,
 }
@@ -61,6 +66,7 @@ impl Codec {
             | uids::JPEG_EXTENDED12_BIT
             | uids::JPEG_LOSSLESS
             | uids::JPEG_LOSSLESS_SV1 => Some(Codec::Jpeg),
+            uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => Some(Codec::JpegLs),
             uids::JPEG2000_LOSSLESS
             | uids::JPEG2000
             | uids::HTJ2K_LOSSLESS
@@ -81,6 +87,7 @@ impl Codec {
             Codec::Native => Err(Failure::Damaged("its frames are in pieces".to_owned())),
             Codec::Rle => rle::decode(layout, frame),
             Codec::Jpeg => foreign(|| jpeg::decode(layout, frame)),
+            Codec::JpegLs => jpeg_ls::decode(layout, frame),
             Codec::Jpeg2000 => foreign(|| jpeg2000::decode(layout, frame)),
         }
     }
@@ -88,7 +95,7 @@ impl Codec {
     /// Whether a piece of a compressed frame is its first.
     fn begins(self, fragment: &[u8]) -> bool {
         match self {
-            Codec::Jpeg => fragment.starts_with(&[0xff, 0xd8]),
+            Codec::Jpeg | Codec::JpegLs => fragment.starts_with(&[0xff, 0xd8]),
             Codec::Jpeg2000 => {
                 fragment.starts_with(&[0xff, 0x4f]) || fragment.starts_with(b"\0\0\0\x0cjP  ")
             }
@@ -114,8 +121,6 @@ fn unshared(photometric: Photometric) -> Photometric {
 /// The name of a transfer syntax that is known and cannot be read, else a blank.
 pub(super) fn name_of(syntax: &str) -> &'static str {
     match syntax {
-        uids::JPEGLS_LOSSLESS => "JPEG-LS Lossless",
-        uids::JPEGLS_NEAR_LOSSLESS => "JPEG-LS Near-Lossless",
         uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "JPEG 2000 Multi-component",
         uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION | uids::JPEGXL => "JPEG XL",
         uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => "Encapsulated Uncompressed",

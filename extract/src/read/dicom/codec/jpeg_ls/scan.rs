@@ -1,0 +1,181 @@
+//! The parameters of a scan, and the samples that it gives.
+
+use super::super::{Failure, Layout};
+use super::decoder::Decoder;
+use super::{cut_short, damaged, unsupported};
+
+/// MAXVAL, T1, T2, T3 and RESET as a file gives them, 0 where it leaves them to the standard.
+#[derive(Clone, Copy)]
+pub(super) struct Preset([i32; 5]);
+
+impl Preset {
+    pub(super) fn of(content: &[u8]) -> Result<Preset, Failure> {
+        match content.split_first() {
+            Some((1, rest)) => {
+                let numbers: [u8; 10] = *rest.first_chunk().ok_or_else(cut_short)?;
+                let (numbers, _) = numbers.as_chunks::<2>();
+                let mut preset = [0; 5];
+                for (value, bytes) in preset.iter_mut().zip(numbers) {
+                    *value = u16::from_be_bytes(*bytes).into();
+                }
+                Ok(Preset(preset))
+            }
+            Some((2 | 3, _)) => Err(unsupported("mapping tables")),
+            _ => Err(unsupported("sizes beyond 65,535")),
+        }
+    }
+}
+
+/// In which order samples of several components lie in a scan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interleaving {
+    None,
+    Line,
+    Sample,
+}
+
+/// The parameters of a scan.
+pub(super) struct Scan {
+    pub(super) components: usize,
+    pub(super) interleaving: Interleaving,
+    pub(super) near: i32,
+    pub(super) maxval: i32,
+    pub(super) thresholds: [i32; 3],
+    pub(super) reset: i64,
+    pub(super) range: i32,
+    pub(super) qbpp: u32,
+    pub(super) limit: u32,
+}
+
+impl Scan {
+    /// From the header of a scan of samples of `bits`.
+    pub(super) fn of(content: &[u8], bits: u32, preset: Option<Preset>) -> Result<Scan, Failure> {
+        let components = usize::from(*content.first().ok_or_else(cut_short)?);
+        let rest = content.get(1 + 2 * components..).ok_or_else(cut_short)?;
+        let [near, interleaving, transform] = *rest.first_chunk().ok_or_else(cut_short)?;
+        let interleaving = match (interleaving, components) {
+            (0, 1) => Interleaving::None,
+            (1, 1..=4) => Interleaving::Line,
+            (2, 1..=4) => Interleaving::Sample,
+            _ => return Err(damaged("the JPEG-LS scan's interleaving is wrong")),
+        };
+        if transform != 0 {
+            return Err(unsupported("a point transform"));
+        }
+        let preset = preset.map_or([0; 5], |Preset(preset)| preset);
+        let or = |value: i32, default: i32| if value == 0 { default } else { value };
+        let (near, greatest) = (i32::from(near), (1 << bits) - 1);
+        let maxval = or(preset[0], greatest);
+        let defaults = default_thresholds(maxval, near);
+        let thresholds = [0, 1, 2].map(|k| or(preset[k + 1], defaults[k]));
+        let [t1, t2, t3] = thresholds;
+        let reset = or(preset[4], 64);
+        let makes_sense = maxval <= greatest && near <= maxval / 2 && near < t1;
+        if !makes_sense || !(t1 <= t2 && t2 <= t3 && t3 <= maxval && reset >= 3) {
+            return Err(damaged("the JPEG-LS parameters make no sense"));
+        }
+        let range = (maxval + 2 * near) / (2 * near + 1) + 1;
+        let bpp = bits_of(maxval + 1).max(2);
+        Ok(Scan {
+            components,
+            interleaving,
+            near,
+            maxval,
+            thresholds,
+            reset: reset.into(),
+            range,
+            qbpp: bits_of(range),
+            limit: 2 * (bpp + bpp.max(8)),
+        })
+    }
+
+    /// The samples of each component, `[H, W]`.
+    pub(super) fn planes(&self, layout: &Layout, bytes: &[u8]) -> Result<Vec<Vec<u16>>, Failure> {
+        let (components, width) = (self.components, layout.columns);
+        if components > layout.samples {
+            return Err(damaged("the JPEG-LS scan has too many components"));
+        }
+        let mut planes: Vec<Vec<u16>> = (0..components)
+            .map(|_| Vec::with_capacity(layout.pixels()))
+            .collect();
+        // A sample in front of each line and one behind it: `Ra` and `Rc` of its first and `Rd` of its
+        // last.
+        let mut lines = vec![[vec![0; width + 2], vec![0; width + 2]]; components];
+        let mut decoder = Decoder::new(self, bytes);
+        for _ in 0..layout.rows {
+            for [above, current] in &mut lines {
+                std::mem::swap(above, current);
+                above[width + 1] = above[width];
+                current[0] = above[1];
+            }
+            match self.interleaving {
+                Interleaving::Sample => decoder.lines(&mut lines, 0)?,
+                _ => {
+                    for (k, line) in lines.iter_mut().enumerate() {
+                        decoder.lines(std::slice::from_mut(line), k)?;
+                    }
+                }
+            }
+            for (plane, [_, current]) in planes.iter_mut().zip(&lines) {
+                plane.extend(current[1..=width].iter().map(|sample| *sample as u16));
+            }
+        }
+        Ok(planes)
+    }
+
+    /// The region of a gradient, -4 to 4.
+    pub(super) fn quantized(&self, gradient: i32) -> i32 {
+        let [t1, t2, t3] = self.thresholds;
+        let size = gradient.abs();
+        let region = match () {
+            () if size <= self.near => 0,
+            () if size < t1 => 1,
+            () if size < t2 => 2,
+            () if size < t3 => 3,
+            () => 4,
+        };
+        region * gradient.signum()
+    }
+
+    /// The sample that lies `error` steps from the predicted one.
+    pub(super) fn reconstructed(&self, predicted: i32, error: i32) -> i32 {
+        let step = 2 * self.near + 1;
+        let mut sample = predicted + error * step;
+        if sample < -self.near {
+            sample += self.range * step;
+        } else if sample > self.maxval + self.near {
+            sample -= self.range * step;
+        }
+        sample.clamp(0, self.maxval)
+    }
+}
+
+/// The least number of bits that tell `values` values apart.
+fn bits_of(values: i32) -> u32 {
+    32 - (values - 1).leading_zeros()
+}
+
+/// T1, T2 and T3 where a file does not give them: C.2.4.1.1.
+fn default_thresholds(maxval: i32, near: i32) -> [i32; 3] {
+    let clamped = |value: i32, low: i32| {
+        if (low..=maxval).contains(&value) {
+            value
+        } else {
+            low
+        }
+    };
+    let [t1, t2, t3] = if maxval >= 128 {
+        let factor = (maxval.min(4095) + 128) / 256;
+        [factor + 2, factor * 4 + 3, factor * 17 + 4]
+    } else {
+        let factor = 256 / (maxval + 1);
+        [
+            (3 / factor).max(2),
+            (7 / factor).max(3),
+            (21 / factor).max(4),
+        ]
+    };
+    let t1 = clamped(t1 + 3 * near, near + 1);
+    let t2 = clamped(t2 + 5 * near, t1);
+    [t1, t2, clamped(t3 + 7 * near, t2)]
+}

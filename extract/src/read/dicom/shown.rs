@@ -1,0 +1,66 @@
+//! How values are to be shown: PS3.3 C.11.2 (VOI LUT).
+
+use ndarray::Array3;
+
+use super::table::Table;
+use crate::preprocess::Bounds;
+
+/// What a file says of how its values are to be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::read) enum Shown {
+    /// Values from black to white, in the units of slope and intercept.
+    Linear(Bounds),
+    /// `1 / (1 + exp(-4 (v - center) / width))`.
+    Sigmoid {
+        /// The value that is shown half as bright as white.
+        center: f32,
+        /// Above 0.
+        width: f32,
+    },
+    /// The grey level of each value.
+    Table(Table),
+}
+
+impl Shown {
+    /// The least and greatest value after [`apply`](Self::apply).
+    pub(in crate::read) fn bounds(&self) -> Bounds {
+        match self {
+            Shown::Linear(bounds) => *bounds,
+            Shown::Sigmoid { .. } => Bounds {
+                low: 0.0,
+                high: 1.0,
+            },
+            Shown::Table(table) => Bounds {
+                low: 0.0,
+                high: table.greatest().into(),
+            },
+        }
+    }
+
+    /// Turns values into grey levels; a window leaves them as they are.
+    pub(in crate::read) fn apply(&self, plane: &mut Array3<f32>) {
+        match self {
+            Shown::Linear(_) => {}
+            Shown::Sigmoid { center, width } => {
+                plane.mapv_inplace(|v| 1.0 / (1.0 + (-4.0 * (v - center) / width).exp()));
+            }
+            Shown::Table(table) => table.apply(plane),
+        }
+    }
+
+    /// The same for values that were inverted: a value and its inverse add up to `sum`.
+    pub(super) fn inverted(&self, sum: f64) -> Shown {
+        let inverse = |v: f32| (sum - f64::from(v)) as f32;
+        match self {
+            Shown::Linear(Bounds { low, high }) => Shown::Linear(Bounds {
+                low: inverse(*high),
+                high: inverse(*low),
+            }),
+            Shown::Sigmoid { center, width } => Shown::Sigmoid {
+                center: inverse(*center),
+                width: *width,
+            },
+            Shown::Table(table) => Shown::Table(table.inverted(sum)),
+        }
+    }
+}
