@@ -42,7 +42,7 @@ FOLDERS = [
 STEP = 16
 
 
-TOO_LARGE = 30_000_000
+TOO_LARGE = 4_000_000
 # What the packages' own readers read and this project does not, and words of its reason.
 REFUSED = {
     "gdcm-US-ALOKA-16.dcm": "a palette whose tables are missing, segmented or too short",
@@ -69,7 +69,7 @@ def reference(path):
     if path.name in REFUSED:
         return {"refused": REFUSED[path.name]}
     try:
-        if "nibabel/tests" in str(path):
+        if "nibabel/tests" in str(path) and path.suffix != ".dcm":
             return nifti(path)
         return dicom(path.with_name(TWINS.get(path.name, path.name)))
     except Exception as error:

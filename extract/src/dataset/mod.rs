@@ -457,6 +457,31 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_is_taken_of_the_nifti_images_of_any_layout() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("m.csv");
+        for name in ["a.nii.gz", "b.png"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        std::fs::write(&table, "image\na.nii.gz\nb.png\n").unwrap();
+        let mut card = DatasetCard::find("manifest").unwrap();
+        card.options.channel = Some("2".to_owned());
+        let dataset = open(&card, &table).unwrap();
+        let images: Vec<_> = dataset.samples.into_iter().map(|s| s.image).collect();
+        let expected = [
+            Source::Channel("a.nii.gz".into(), 2),
+            Source::File("b.png".into()),
+        ];
+        assert_eq!(images, expected);
+        for (word, table_text) in [("T1", "image\na.nii.gz\n"), ("0", "image\nb.png\n")] {
+            card.options.channel = Some(word.to_owned());
+            std::fs::write(&table, table_text).unwrap();
+            let text = open(&card, &table).unwrap_err().to_string();
+            assert!(text.contains("the number, from 0, of a channel"), "{text}");
+        }
+    }
+
+    #[test]
     fn an_unknown_kind_is_answered_with_the_known_ones() {
         let text = DatasetCard::find("imagenet").unwrap_err().to_string();
         assert!(

@@ -15,9 +15,6 @@ const MOST: u64 = 8 << 30;
 /// the memory that is left.
 const SHARED: u64 = 4 << 30;
 
-/// Pieces of memory from this size on, 64 MiB, are tried before they are counted on.
-const TRIED: u64 = 64 << 20;
-
 /// What all open samples have taken. What a sample may take depends on no other, and on no number
 /// of threads; only when it gets it does.
 pub(super) struct Rooms {
@@ -91,8 +88,7 @@ impl Room<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the sample would take over 8 GiB or half of the memory that is left, or
-    /// the system refuses.
+    /// [`Error::TooLarge`] if the sample would take over 8 GiB or half of the memory that is left.
     pub(crate) fn take(&self, path: &Path, what: &str, bytes: u64) -> Result<Taken<'_>, Error> {
         let held = self.taken.get();
         if held.saturating_add(bytes) > self.rooms.most {
@@ -100,13 +96,6 @@ impl Room<'_> {
                 path: path.to_path_buf(),
                 found: format!("{bytes} bytes for {what}{}", beside(held)),
                 limit: format!("{} bytes a sample{}", self.rooms.most, self.rooms.reason()),
-            });
-        }
-        if bytes >= TRIED && !can_be_had(bytes) {
-            return Err(Error::TooLarge {
-                path: path.to_path_buf(),
-                found: format!("{bytes} bytes for {what}{}", beside(held)),
-                limit: "what the system gives at the moment".to_owned(),
             });
         }
         let mut state = self.rooms.state();
@@ -157,12 +146,6 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         drop(self.room.give_back(self.bytes));
     }
-}
-
-/// Whether the system gives a piece of memory, which is given back at once.
-fn can_be_had(bytes: u64) -> bool {
-    let count = usize::try_from(bytes);
-    count.is_ok_and(|count| Vec::<u8>::new().try_reserve_exact(count).is_ok())
 }
 
 fn beside(held: u64) -> String {

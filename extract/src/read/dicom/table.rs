@@ -11,7 +11,7 @@ use crate::read::voxels::{Voxel, Voxels};
 
 /// Values by whole numbers; numbers outside have the value at the nearest end.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Table {
+pub(in crate::read) struct Table {
     /// The number of the first value.
     first: i64,
     values: Arc<[u16]>,

@@ -65,7 +65,10 @@ fn unpack<T: Voxel>(packed: &[u8], size: usize, layout: &Layout, channel: u32) -
     if !start.is_multiple_of(size_of::<T>()) {
         return None;
     }
-    let mut values = vec![T::zeroed(); size.div_ceil(size_of::<T>())];
+    let count = size.div_ceil(size_of::<T>());
+    // What cannot be had is left to the slower reader, who says so.
+    Vec::<T>::new().try_reserve_exact(count).ok()?;
+    let mut values = vec![T::zeroed(); count];
     let bytes = &mut cast_slice_mut(&mut values)[..size];
     if Decompressor::new().gzip_decompress(packed, bytes) != Ok(size) {
         return None;

@@ -42,8 +42,8 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
         return jpeg_12::decode(layout, frame);
     }
     let mut decoder = Decoder::new(frame);
-    // Colours are converted as those of other files are, and rounded once.
-    decoder.set_color_transform(ColorTransform::None);
+    // As they are stored; they are converted as those of other files are, and rounded once.
+    decoder.set_color_transform(ColorTransform::RGB);
     let samples = decoder.decode().map_err(explain)?;
     let format = decoder.info().map(|info| info.pixel_format);
     let stored = match format {
