@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/dicom/: small DICOM files, and the voxels that a reader must find in them.
 
-pydicom, Pillow, GDCM (JPEG of 12 bits) and CharLS (JPEG-LS) write and decode the files; slope, inversion
+pydicom, Pillow and CharLS (JPEG-LS) write and decode the files; slope, inversion
 and window are restated in NumPy. Needs Python 3.11, numpy, pillow and pydicom 3.0, and pyjpegls,
 python-gdcm and, to decode lossless JPEG, pylibjpeg-libjpeg.
 """
@@ -79,7 +79,6 @@ def cases():
         "jpeg_colour": (colours, JPEG, {"PhotometricInterpretation": "YBR_FULL"}, 2),
         "jpeg_lossless": (deep, JPEG_LOSSLESS, {}, 0),
         "jpeg_lossless_signed": (signed, JPEG_LOSSLESS, ct, 0),
-        "jpeg_12": (deep >> 4, JPEG_12, bits(12), 1),
         "jpeg_ls": (deep, JPEG_LS, {}, 0),
         "jpeg_ls_8": (grey, JPEG_LS, {}, 0),
         "jpeg_ls_runs": (flat >> 4, JPEG_LS, bits(12), 0),
@@ -257,8 +256,6 @@ def dataset(pixels, syntax, attributes):
 def encoded(frame, syntax, stored, mode=None):
     if syntax == JPEG_LOSSLESS:
         return lossless_jpeg(frame.view(np.uint16))
-    if syntax == JPEG_12:
-        return jpeg_12(frame)
     if syntax in (JPEG_LS, JPEG_LS_NEAR):
         unsigned = frame.view(f"u{frame.itemsize}")
         near = 3 if syntax == JPEG_LS_NEAR else 0
@@ -285,23 +282,6 @@ def encoded(frame, syntax, stored, mode=None):
     data = io.BytesIO()
     Image.fromarray(frame).save(data, **options)
     return data.getvalue()
-
-
-def jpeg_12(frame):
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((*frame.shape[::-1], 1))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(2))
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x10))
-    element.SetByteStringValue(frame.astype("<u2").tobytes())
-    image.SetDataElement(element)
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    change.SetInput(image)
-    assert change.Change()
-    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
-    return fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape")
 
 
 def lossless_jpeg(frame):

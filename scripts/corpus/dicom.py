@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from corpus.files import changed, cut
@@ -76,7 +77,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden" / "dicom"
 def coded():
     """JPEG-LS and JPEG of 12 bits that end early, or whose parameters and codes are others."""
     found = {}
-    for name, scan in (("jpeg_ls_runs", 10), ("jpeg_ls_rgb_samples", 14), ("jpeg_12", 10)):
+    for name, scan in (("jpeg_ls_runs", 10), ("jpeg_ls_rgb_samples", 14)):
         whole = (GOLDEN / f"{name}.dcm").read_bytes()
         start = whole.rindex(b"\xff\xda")
         frame, coded_at = whole.rindex(b"\xff\xd8"), start + scan
@@ -90,6 +91,13 @@ def coded():
             f"{name}-odd-scan.dcm": changed(whole, (start + 4, b"\xff" * (scan - 4))),
             f"{name}-odd-frame.dcm": changed(whole, (frame + 4, b"\xff" * 8)),
         }
+    twelve = Path(get_testdata_file("JPGExtended.dcm")).read_bytes()
+    start = twelve.rindex(b"\xff\xda") + 10
+    found |= {
+        "jpeg-12-end.dcm": changed(twelve, (start + 200, b"\xff\xd9")),
+        "jpeg-12-ones.dcm": changed(twelve, (start + 200, b"\x7f" * 4000)),
+        "jpeg-12-zeros.dcm": changed(twelve, (start + 200, bytes(4000))),
+    }
     return found
 
 

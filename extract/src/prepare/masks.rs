@@ -23,7 +23,10 @@ pub(super) fn open(
         if let Some(mm) = labels.shift_mm(image) {
             shift_mm = Some(shift_mm.map_or(mm, |most| most.max(mm)));
         }
-        parts.push((labels.placed_as(image)?.cut(slicing)?, part.value));
+        parts.push((
+            super::cut(labels.placed_as(image)?, slicing, room)?,
+            part.value,
+        ));
     }
     let oddities = MaskOddities {
         shift_mm,
