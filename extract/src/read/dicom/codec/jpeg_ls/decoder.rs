@@ -121,10 +121,12 @@ impl<'a> Decoder<'a> {
         let index = (regions[0] * 9 + regions[1]) * 9 + regions[2];
         let sign = if index < 0 { -1 } else { 1 };
         let context = &mut self.contexts[index.unsigned_abs() as usize];
-        let predicted = match () {
-            () if c >= a.max(b) => a.min(b),
-            () if c <= a.min(b) => a.max(b),
-            () => a + b - c,
+        let predicted = if c >= a.max(b) {
+            a.min(b)
+        } else if c <= a.min(b) {
+            a.max(b)
+        } else {
+            a + b - c
         };
         let predicted = (predicted + sign * context.correction).clamp(0, scan.maxval);
         let k = context.order(context.sizes);

@@ -127,12 +127,10 @@ impl Scan {
     pub(super) fn quantized(&self, gradient: i32) -> i32 {
         let [t1, t2, t3] = self.thresholds;
         let size = gradient.abs();
-        let region = match () {
-            () if size <= self.near => 0,
-            () if size < t1 => 1,
-            () if size < t2 => 2,
-            () if size < t3 => 3,
-            () => 4,
+        let region = if size <= self.near {
+            0
+        } else {
+            1 + i32::from(size >= t1) + i32::from(size >= t2) + i32::from(size >= t3)
         };
         region * gradient.signum()
     }
