@@ -300,7 +300,11 @@ fn norm(v: [f64; 3]) -> f64 {
 
 /// Distance between slices, rows and columns in mm.
 pub(super) fn spacing(affine: &Affine) -> [f32; 3] {
-    [2, 0, 1].map(|column| norm(affine.map(|row| row[column])) as f32)
+    [2, 0, 1].map(|column| length(affine, column) as f32)
+}
+
+fn length(affine: &Affine, column: usize) -> f64 {
+    norm(affine.map(|row| row[column]))
 }
 
 #[cfg(test)]
