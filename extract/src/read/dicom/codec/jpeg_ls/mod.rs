@@ -31,14 +31,8 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
         match segment.marker {
             FRAME => bits = precision(layout, segment.content)?,
             PRESET => preset = Some(Preset::of(segment.content)?),
-            APPLICATION_8 if segment.content.starts_with(b"mrfx") => {
-                if segment
-                    .content
-                    .get(4)
-                    .is_some_and(|transform| *transform != 0)
-                {
-                    return Err(unsupported("transformed colours"));
-                }
+            APPLICATION_8 if transforms_colours(segment.content) => {
+                return Err(unsupported("transformed colours"));
             }
             SCAN if bits > 0 => {
                 let scan = Scan::of(segment.content, bits, preset)?;
@@ -68,6 +62,10 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
         photometric: unshared(layout.photometric),
         aligned: true,
     })
+}
+
+fn transforms_colours(content: &[u8]) -> bool {
+    content.starts_with(b"mrfx") && content.get(4).is_some_and(|transform| *transform != 0)
 }
 
 fn damaged(reason: &str) -> Failure {

@@ -71,7 +71,7 @@ impl Scan {
         let [t1, t2, t3] = thresholds;
         let reset = or(preset[4], 64);
         let makes_sense = maxval <= greatest && near <= maxval / 2 && near < t1;
-        if !makes_sense || !(t1 <= t2 && t2 <= t3 && t3 <= maxval && reset >= 3) {
+        if !(makes_sense && t1 <= t2 && t2 <= t3 && t3 <= maxval && reset >= 3) {
             return Err(damaged("the JPEG-LS parameters make no sense"));
         }
         let range = (maxval + 2 * near) / (2 * near + 1) + 1;
