@@ -81,6 +81,8 @@ fn prepare_all(file: &Path, recipe: &Preprocess) -> Result<usize, Error> {
         labels_from_mask: false,
         samples: vec![Sample::of_image(Source::File(file.to_path_buf()))],
         warnings: Vec::new(),
+        has_dicom_ids: false,
+        pseudonyms: None,
     };
     let reader = Reader::new(&dataset.root);
     let sample = prepare::open(&reader, 0, &dataset, &dataset.samples[0], recipe)?;
