@@ -280,8 +280,10 @@ impl ReadError {
             | ReadError::FolderNotFile { path, .. }
             | ReadError::UnsupportedRaster { path, .. }
             | ReadError::NotNifti { path, .. }
-            | ReadError::Nifti2 { path, .. }
-            | ReadError::NiftiPair { path, .. }
+            | ReadError::OtherFormat { path, .. }
+            | ReadError::PairWithoutVoxels { path, .. }
+            | ReadError::UnevenGaps { path, .. }
+            | ReadError::Scattered { path, .. }
             | ReadError::BadHeader { path, .. }
             | ReadError::FourDimensional { path, .. }
             | ReadError::NoChannel { path, .. }
