@@ -104,7 +104,7 @@ fn check_compression(metadata: &ParquetMetaData, shown: &[usize]) -> Result<(), 
                 .is_ok();
             let compression = column.compression();
             if is_shown && !matches!(compression, UNCOMPRESSED | SNAPPY | ZSTD(_)) {
-                let (path, codec) = (column.column_path(), compression.to_string());
+                let (path, codec) = (column.column_path().string(), compression.to_string());
                 let codec = codec.split('(').next().unwrap_or_default();
                 return Err(ParquetError::General(format!(
                     "the column `{path}` is compressed by {codec}, which is not read; zstd and \
