@@ -291,7 +291,7 @@ pub enum Error {
 }
 
 /// A question after the name that may be meant; blank if none is similar.
-fn meant(word: &str, known: &[String]) -> String {
+pub(crate) fn meant(word: &str, known: &[String]) -> String {
     let similar = similar(word, known.iter().map(String::as_str));
     similar.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
 }

@@ -416,3 +416,18 @@ fn layers_of_a_cnn_keep_their_own_widths_and_grids() {
     assert_eq!(reader.cls(1).unwrap().dim(), (3, 24));
     assert_eq!(reader.cls(2).unwrap(), reader.mean(2).unwrap());
 }
+
+#[test]
+fn an_unknown_model_is_answered_with_the_one_that_may_be_meant() {
+    let mut command = program("extract");
+    command.args([
+        "--model",
+        "dinov2-s41",
+        "--dataset",
+        "folder",
+        "--root",
+        ".",
+    ]);
+    Run::of(&mut command)
+        .expect_error(2, &["dinov2-s41", "did you mean `dinov2-s14`?", "tiny-vit"]);
+}

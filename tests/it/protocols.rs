@@ -228,10 +228,9 @@ fn few_shots_are_drawn_several_times_and_the_same_again() {
         }
     }
     let paper = ["--protocol", "paper", "--shots", "4", "--head", "centroid"];
-    let record = records(
-        &lab.probe_with("few-shot", &[&QUICK[..], &paper].concat())
-            .expect(0),
-    );
+    let json = ["--format", "json"];
+    let run = lab.probe_with("few-shot", &[&paper[..], &json].concat());
+    let record = records(&run.expect(0));
     assert_eq!(record[0]["n_train"], 4);
 }
 

@@ -477,7 +477,7 @@ fn what_cannot_be_segmented_is_refused() {
     let mut command = program("probe");
     command.args(["segment", "--cache"]).arg(lab.path("cache"));
     command.args(QUICK).arg("--runs").arg(lab.path("file/runs"));
-    Run::of(&mut command).expect_error(2, &["file/runs", "cannot write", "--runs"]);
+    Run::of(&mut command).expect_error(2, &["file/runs", "run records", "--runs"]);
 }
 
 /// An image of each split, whose mask has a square of this value.

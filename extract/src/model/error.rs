@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use cache::counted;
 
+use crate::error::meant;
+
 /// A failure to get, export, load or run a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -38,14 +40,14 @@ pub enum ModelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No model has this name.
-    #[error("`{name}`: no such model in `{}`, expected one of `{known}`\nhint: a model is a card `NAME.toml` in that folder", folder.display())]
+    #[error("`{name}`: no such model in `{}`{}\nhint: give one of `{}`; a model is a card `NAME.toml` in that folder", folder.display(), meant(name, known), known.join("`, `"))]
     UnknownModel {
         /// The name asked for.
         name: String,
         /// The folder of cards.
         folder: PathBuf,
         /// The names there are.
-        known: String,
+        known: Vec<String>,
     },
     /// A model card cannot be understood.
     #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]

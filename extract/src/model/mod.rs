@@ -180,7 +180,7 @@ impl ModelCard {
             return Err(ModelError::UnknownModel {
                 name: name.to_string(),
                 folder,
-                known: known.join("`, `"),
+                known,
             });
         }
         let path = folder.join(format!("{name}.toml"));
