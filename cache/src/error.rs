@@ -116,7 +116,7 @@ pub enum Error {
         path: PathBuf,
         /// The row, from 0.
         row: u64,
-        /// What was checked.
+        /// Name of the value.
         what: &'static str,
         /// The row's value.
         found: String,

@@ -128,7 +128,7 @@ pub struct ModelMeta {
     pub name: String,
     /// sha256 of the ONNX file, in hex.
     pub sha256: String,
-    /// Whether tokens have been through the model's last LayerNorm; `None` if the model's card does
+    /// `true` if tokens have been through the model's last LayerNorm; `None` if the model's card does
     /// not say it, and in caches of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_norm: Option<bool>,
@@ -374,11 +374,11 @@ fn check_classes<'a>(
     Ok(())
 }
 
-/// Says what is wrong with names of classes that no cache may have, such as two that are the same.
+/// Checks that class names are not too many, too long or doubled.
 ///
 /// # Errors
 ///
-/// What is wrong, in words.
+/// The fault in words.
 pub fn check_class_names(names: &[String]) -> Result<(), String> {
     check_classes("class", names.iter().map(String::as_str)).map_err(|invalid| invalid.to_string())
 }

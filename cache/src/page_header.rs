@@ -36,7 +36,7 @@ impl PageHeader {
         Some(header)
     }
 
-    /// Whether the page lies in the `left` bytes of the file that begin with it, and holds no more than
+    /// `true` if the page lies in the `left` bytes of the file that begin with it, and holds no more than
     /// it may.
     pub(crate) fn is_within(&self, left: u64, most: Most) -> bool {
         let left = left.saturating_sub(self.length as u64);

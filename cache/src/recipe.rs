@@ -1,12 +1,12 @@
-//! What tokens depend on besides the image.
+//! Model and preprocessing of tokens.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{CacheMeta, ModelMeta};
 
-/// What the tokens of a plain slice depend on besides the slice. Heads and decoders are for tokens of
-/// one recipe.
+/// Model and preprocessing of the tokens of a plain slice. Heads and decoders are for tokens of one
+/// recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenRecipe {
     /// The backbone.
