@@ -45,6 +45,15 @@ impl Pseudonyms {
         })
     }
 
+    /// Those of the user's key, of UIDs and of all parts of paths; none if there is no key that can be
+    /// read.
+    pub(crate) fn made() -> Vec<Pseudonyms> {
+        let made = key_file().filter(|file| file.is_file());
+        let key = made.and_then(|file| key(&file).ok());
+        let of_key = |key| [false, true].map(|paths| Pseudonyms { key, paths });
+        key.into_iter().flat_map(of_key).collect()
+    }
+
     /// Replaces patients and ids of all samples; [`path`](Self::path) says what becomes of ids.
     pub fn hide(self, dataset: &mut Dataset) {
         for sample in &mut dataset.samples {
@@ -64,7 +73,7 @@ impl Pseudonyms {
     }
 
     /// 16 hexadecimal digits: the first of HMAC-SHA256 (RFC 2104).
-    fn name(&self, original: &str) -> String {
+    pub(crate) fn name(&self, original: &str) -> String {
         let mut block = [0; BLOCK];
         block[..KEY].copy_from_slice(&self.key);
         let inner = Sha256::new()

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use cache::{CacheReader, SliceMeta};
+use cache::{CacheReader, SliceMeta, Split};
 
-use crate::lab::{Lab, Run};
+use crate::lab::{Lab, Run, program};
 
 const SERIES: &str = "1.2.840.99999.7";
 
@@ -91,6 +91,52 @@ fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
         assert_eq!(slice.sample.matches('/').count(), 2);
     }
     assert_eq!(masked[0].patient, hidden[0].patient);
+}
+
+#[test]
+fn a_table_of_splits_names_the_originals_where_the_key_is() {
+    let lab = Lab::new();
+    for (name, more) in [("hidden", None), ("masked", Some("--mask-paths"))] {
+        let slices = extracted(&lab, name, more.as_slice());
+        let splits = |csv: String, key: Option<PathBuf>| {
+            let rule = format!("file:{}", lab.write("splits.csv", csv).display());
+            let mut command = program("extract");
+            command.args([
+                "split",
+                "--dataset",
+                name,
+                "--name",
+                "mine",
+                "--rule",
+                &rule,
+            ]);
+            command.arg("--cache").arg(lab.path("cache"));
+            if let Some(key) = key {
+                command.env("SLICEBANK_ID_KEY", key);
+            }
+            Run::of(&mut command)
+        };
+        let tables = [
+            "patient,split\nMILLER,test\nSMITH,train\n".to_owned(),
+            format!("sample,split\nmiller/{SERIES}/1,test\nsmith\\{SERIES}\\1,train\n"),
+            format!("image,split\nmiller/{SERIES}/1,test\nsmith/{SERIES}/1,train\n"),
+            format!(
+                "sample,split\n{},test\nsmith/{SERIES}/1,train\n",
+                slices[0].sample
+            ),
+        ];
+        for csv in &tables {
+            splits(csv.clone(), None).expect(0);
+            let cache = CacheReader::open(&lab.path(&format!("cache/{name}/tiny-vit@56")));
+            let (slices, _) = cache.unwrap().slices_with_split("mine").unwrap();
+            let found: Vec<_> = slices.iter().map(|slice| slice.split).collect();
+            assert_eq!(found, [Some(Split::Test), Some(Split::Train)], "{csv}");
+        }
+        let no_key = Some(lab.path("no.key"));
+        let run = splits(tables[0].clone(), no_key.clone());
+        run.expect_error(2, &["splits.csv", "`", "hashes", "key"]);
+        assert!(!no_key.unwrap().exists());
+    }
 }
 
 #[test]

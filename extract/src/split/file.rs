@@ -9,6 +9,7 @@ use super::Member;
 use crate::Error;
 use crate::dataset::files::composed;
 use crate::dataset::table::Table;
+use crate::pseudonyms::Pseudonyms;
 
 /// How many samples a message names.
 const EXAMPLES: usize = 5;
@@ -30,9 +31,42 @@ impl Key {
             Key::Patient => member.patient.as_slice(),
         }
     }
+
+    /// What stands for a name in a cache.
+    fn hash(self, pseudonyms: &Pseudonyms, name: &str) -> String {
+        match self {
+            Key::Sample | Key::Image => pseudonyms.path(name),
+            Key::Patient => pseudonyms.name(name),
+        }
+    }
 }
 
-/// The split of each member, by the table's column `sample`, else `image`, else `patient`.
+/// Names in a table, as members are called.
+struct Names<'a> {
+    key: Key,
+    /// Names of members, and of skipped samples, as [`alike`] makes them.
+    known: HashSet<String>,
+    pseudonyms: &'a [Pseudonyms],
+}
+
+impl Names<'_> {
+    /// The known name that is meant: `name` itself, or the hash that stands for it in a cache; else
+    /// `name`.
+    fn meant(&self, name: &str) -> String {
+        let plain = alike(name);
+        if self.known.contains(&plain) {
+            return plain;
+        }
+        let pseudonyms = self.pseudonyms.iter();
+        let mut hashes = pseudonyms.map(|pseudonyms| self.key.hash(pseudonyms, &plain));
+        hashes
+            .find(|hash| self.known.contains(hash))
+            .unwrap_or(plain)
+    }
+}
+
+/// The split of each member, by the table's column `sample`, else `image`, else `patient`. Where
+/// hashes of the user's key stand for names, the table may have the names themselves.
 ///
 /// # Errors
 ///
@@ -46,14 +80,21 @@ pub(super) fn assign(
 ) -> Result<Vec<Option<Split>>, Error> {
     let table = Table::read(path)?;
     let (key, column) = key_column(&table)?;
-    let said = read_splits(&table, column)?;
+    let known = members.iter().flat_map(|member| key.of(member));
+    let known = known.map(String::as_str).chain(skipped.iter().copied());
+    let names = Names {
+        key,
+        known: known.map(alike).collect(),
+        pseudonyms: &Pseudonyms::made(),
+    };
+    let said = read_splits(&table, column, &names)?;
     let mut splits = Vec::with_capacity(members.len());
     let (mut missing, mut used) = (Vec::new(), HashSet::new());
     for member in members {
-        let names = key.of(member).iter().map(|name| alike(name));
-        let names: Vec<String> = names.filter(|name| said.contains_key(name)).collect();
-        let found: HashSet<Option<Split>> = names.iter().map(|name| said[name]).collect();
-        used.extend(names);
+        let its = key.of(member).iter().map(|name| alike(name));
+        let its: Vec<String> = its.filter(|name| said.contains_key(name)).collect();
+        let found: HashSet<Option<Split>> = its.iter().map(|name| said[name]).collect();
+        used.extend(its);
         match found.len() {
             0 => missing.push(member.sample.as_str()),
             1 => {}
@@ -64,10 +105,13 @@ pub(super) fn assign(
     if !missing.is_empty() {
         return Err(not_all(path, "does not name", &missing));
     }
-    let is_known =
-        |name: &str| used.contains(&alike(name)) || key == Key::Sample && skipped.contains(&name);
-    let names = table.rows.iter().map(|row| row.cells[column].as_str());
-    let unknown: Vec<&str> = names.filter(|name| !is_known(name)).collect();
+    if key == Key::Sample {
+        used.extend(skipped.iter().map(|name| alike(name)));
+    }
+    let cells = table.rows.iter().map(|row| row.cells[column].as_str());
+    let unknown: Vec<&str> = cells
+        .filter(|cell| !used.contains(&names.meant(cell)))
+        .collect();
     // Of a skipped sample, neither image nor patient is known.
     match unknown.is_empty() || key != Key::Sample && !skipped.is_empty() {
         true => Ok(splits),
@@ -96,8 +140,12 @@ fn alike(name: &str) -> String {
     composed(name).replace('\\', "/")
 }
 
-/// The split of each name in a column, as [`alike`] makes it; a blank is none.
-fn read_splits(table: &Table, key: usize) -> Result<HashMap<String, Option<Split>>, Error> {
+/// The split of each name in a column, as members are called; a blank is none.
+fn read_splits(
+    table: &Table,
+    key: usize,
+    names: &Names,
+) -> Result<HashMap<String, Option<Split>>, Error> {
     let column = table.required(&["split"])?;
     let mut said = HashMap::new();
     for row in &table.rows {
@@ -108,7 +156,7 @@ fn read_splits(table: &Table, key: usize) -> Result<HashMap<String, Option<Split
                     .ok_or_else(|| table.bad_cell(row, column, "train, val, test or blank"))?,
             ),
         };
-        let before = said.insert(alike(&row.cells[key]), split);
+        let before = said.insert(names.meant(&row.cells[key]), split);
         if before.is_some_and(|before| before != split) {
             return Err(table.bad_cell(row, key, "one that is in no other split above"));
         }
@@ -126,9 +174,10 @@ fn not_all(path: &Path, what: &str, names: &[&str]) -> Error {
             examples.join("`, `")
         ),
         expected: "each sample of the dataset, and no other".to_owned(),
-        hint:
-            "compare it with the column `sample` of a cache's `slices`; a blank `split` is no split"
-                .to_owned(),
+        hint: "compare it with the columns `sample`, `image` and `patient` of the cache's `slices`, in \
+               which hashes stand for identifiers of DICOM (their originals are understood where \
+               the key of the hashes is); a blank `split` is no split"
+            .to_owned(),
     }
 }
 
