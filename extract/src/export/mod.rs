@@ -285,8 +285,9 @@ fn external_files(path: &Path, outline: &Outline) -> Result<Vec<PathBuf>, ModelE
     outline.locations().into_iter().map(beside).collect()
 }
 
-/// Writes the graph if the file is not the same already. Its hash is that of the graph alone, which
-/// holds the hash of the weights.
+/// Writes the graph if the file is not the same already. The model's hash is that of the graph alone,
+/// which holds the hash of the weights, with as many layers as the card says: a layer's tokens do not
+/// depend on how many are kept.
 fn write_vit(
     card: &ModelCard,
     vit: &VitCard,
@@ -307,7 +308,10 @@ fn write_vit(
             fs::write(part, &bytes).map_err(ModelError::io(part))
         })?;
     }
-    Ok(of(card, path, sha256_bytes(&bytes)))
+    let usual = card.with_usual_layers();
+    let usual = usual.map(|card| built(&card, vit, weights, size, flavour, &about));
+    let usual = usual.transpose()?.map(|model| model.encode_to_vec());
+    Ok(of(card, path, sha256_bytes(&usual.unwrap_or(bytes))))
 }
 
 /// The graph over a safetensors file.

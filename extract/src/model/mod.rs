@@ -40,6 +40,9 @@ pub struct ModelCard {
     pub image_size: u32,
     /// How many of the last blocks an export gives.
     pub layers: u32,
+    /// What the file says of [`layers`](Self::layers), where more are asked for.
+    #[serde(skip)]
+    pub usual_layers: Option<u32>,
     /// Mean of each input channel.
     pub mean: [f32; 3],
     /// Standard deviation of each input channel.
@@ -255,8 +258,19 @@ impl ModelCard {
                 most,
             });
         }
-        self.layers = self.layers.max(layers);
+        if layers > self.layers {
+            self.usual_layers = Some(self.layers);
+            self.layers = layers;
+        }
         Ok(self)
+    }
+
+    /// The card with as many layers as its file says, if more are asked for.
+    pub(crate) fn with_usual_layers(&self) -> Option<ModelCard> {
+        let layers = self.usual_layers?;
+        let mut card = self.clone();
+        (card.layers, card.usual_layers) = (layers, None);
+        Some(card)
     }
 
     /// Rows and columns of the patch grid for inputs of `image_size` pixels.
