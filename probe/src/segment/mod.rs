@@ -25,7 +25,6 @@ use std::time::Instant;
 
 use cache::{CacheReader, Split, counted};
 use image::RgbImage;
-use nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -42,6 +41,7 @@ use crate::Error;
 use crate::evaluate::{EVALUATION_VERSION, Identity, Settings, blank, hash, spread};
 use crate::hold_out::HeldOut;
 use crate::metrics::overlap::Confusion;
+use crate::nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use crate::origin::Origin;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
@@ -381,9 +381,8 @@ impl<'a> Task<'a> {
                 |_| [side; 2],
                 |_, predicted| {
                     let grey: Vec<u8> = grey.iter().copied().collect();
-                    let placement = self.cases.slices[row].placement.as_ref();
-                    let turn = overlay::Turn::of(placement);
-                    let picture = overlay::panels(&grey, &truth, &predicted, side, turn);
+                    let slice = &self.cases.slices[row];
+                    let picture = overlay::panels(&grey, &truth, &predicted, side, slice);
                     pictures.push((format!("{word}-{}", label_maps::file_name(sample)), picture));
                     Ok(())
                 },

@@ -3,11 +3,11 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use cache::Placement;
+use cache::{Placement, SliceMeta};
 use image::{ImageFormat, Rgb, RgbImage};
-use nn::IGNORE;
 
 use crate::error::{Cause, Error};
+use crate::nn::IGNORE;
 use crate::output::write_whole;
 
 /// Colours of classes, from the first structure on; later ones begin again.
@@ -31,7 +31,7 @@ const OPACITY: f32 = 0.45;
 /// coronal and sagittal ones with superior at the top; the patient's right, or in sagittal slices
 /// anterior, on the left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Turn {
+struct Turn {
     /// Whether rows become columns.
     is_transposed: bool,
     /// Whether rows and columns, after that, run backwards.
@@ -40,7 +40,7 @@ pub(super) struct Turn {
 
 impl Turn {
     /// The turn of slices that lie so; none where that is not known.
-    pub(super) fn of(placement: Option<&Placement>) -> Turn {
+    fn of(placement: Option<&Placement>) -> Turn {
         let Some(Placement { affine, .. }) = placement else {
             return Turn::default();
         };
@@ -75,20 +75,40 @@ impl Turn {
     }
 }
 
+/// Height and width of a picture of a slice, of which the longer is `side`: as long in mm as the slice
+/// is, or in pixels where the distance between them is not known.
+fn size(slice: &SliceMeta, side: usize, turn: Turn) -> [usize; 2] {
+    let [_, row_mm, column_mm] = slice.spacing_mm.unwrap_or([1.0; 3]);
+    let mut lengths = [
+        f64::from(slice.height) * f64::from(row_mm),
+        f64::from(slice.width) * f64::from(column_mm),
+    ];
+    if turn.is_transposed {
+        lengths.reverse();
+    }
+    let longest = lengths[0].max(lengths[1]);
+    lengths.map(|length| ((side as f64 * length / longest).round() as usize).max(1))
+}
+
 /// Three panels side by side: the slice, with the true classes, and with the predicted ones.
 ///
-/// `grey`, `truth` and `predicted` are `[S, S]`, and are turned by `turn`; ignored pixels are left as they are.
+/// `grey`, `truth` and `predicted` are `[S, S]`, and are shown as the slice lies, in its proportions;
+/// ignored pixels are left as they are.
 pub(super) fn panels(
     grey: &[u8],
     truth: &[u16],
     predicted: &[u16],
     side: usize,
-    turn: Turn,
+    slice: &SliceMeta,
 ) -> RgbImage {
-    let width = side as u32;
-    RgbImage::from_fn(3 * width, width, |x, y| {
-        let at = turn.place(y as usize, (x % width) as usize, side);
-        let class = match x / width {
+    let turn = Turn::of(slice.placement.as_ref());
+    let [height, width] = size(slice, side, turn);
+    let nearest = |at: u32, length: usize| (2 * at as usize + 1) * side / (2 * length);
+    let width_px = width as u32;
+    RgbImage::from_fn(3 * width_px, height as u32, |x, y| {
+        let (x, panel) = (x % width_px, x / width_px);
+        let at = turn.place(nearest(y, height), nearest(x, width), side);
+        let class = match panel {
             0 => 0,
             1 => truth[at],
             _ => predicted[at],
@@ -126,7 +146,7 @@ fn blend(grey: u8, class: u16) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use cache::Axis;
+    use cache::{Axis, Labels};
 
     use super::*;
 
@@ -164,15 +184,54 @@ mod tests {
         assert_eq!(seen(Turn::of(None)), as_it_is);
     }
 
+    fn slice([height, width]: [u32; 2], spacing_mm: Option<[f32; 3]>) -> SliceMeta {
+        SliceMeta {
+            sample: "s".to_owned(),
+            image: "s.nii".to_owned(),
+            patient: None,
+            slice: 0,
+            view: 0,
+            split: None,
+            labels: Labels::Unlabelled,
+            height,
+            width,
+            spacing_mm,
+            placement: None,
+        }
+    }
+
+    #[test]
+    fn slices_keep_their_proportions() {
+        let turned = Turn {
+            is_transposed: true,
+            ..Turn::default()
+        };
+        for (pixels, spacing, expected) in [
+            ([30, 60], None, [5, 10]),
+            ([30, 60], Some([9.0, 2.0, 1.0]), [10, 10]),
+            ([30, 30], Some([9.0, 5.0, 1.0]), [10, 2]),
+            ([1, 9000], None, [1, 10]),
+        ] {
+            let slice = slice(pixels, spacing);
+            assert_eq!(size(&slice, 10, Turn::default()), expected);
+            assert_eq!(size(&slice, 10, turned), [expected[1], expected[0]]);
+        }
+        let (grey, none) = ([0, 0, 0, 0, 9, 9, 9, 9, 9], [0; 9]);
+        let picture = panels(&grey, &none, &none, 3, &slice([1, 3], None));
+        assert_eq!(picture.dimensions(), (9, 1));
+        // The middle row of the square.
+        let row = [0, 1, 2].map(|x| picture.get_pixel(x, 0).0[0]);
+        assert_eq!(row, [0, 9, 9]);
+    }
+
     #[test]
     fn structures_are_coloured_in_the_panel_that_has_them() {
-        let turn = Turn::default();
         let picture = panels(
             &[0, 100, 100, 100],
             &[0, 1, IGNORE, 0],
             &[0, 0, 0, 11],
             2,
-            turn,
+            &slice([2, 2], None),
         );
         assert_eq!(picture.dimensions(), (6, 2));
         assert_eq!(picture.get_pixel(0, 0).0, [0; 3]);

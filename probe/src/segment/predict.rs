@@ -1,6 +1,5 @@
 //! Label maps that a decoder predicts.
 
-use nn::{Decoder, Workspace};
 use rayon::prelude::*;
 
 use super::cases::Cases;
@@ -8,6 +7,7 @@ use super::stream::{Order, Stream};
 use super::volumes::{Stack, Volume};
 use crate::Error;
 use crate::metrics::overlap::Confusion;
+use crate::nn::{Decoder, Workspace};
 
 /// The size at which label maps are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

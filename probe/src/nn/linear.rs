@@ -1,15 +1,14 @@
 //! The linear decoder: a 1×1 convolution of one layer's tokens.
 
-use crate::head::{Head, Layout};
-use crate::loss::Loss;
-use crate::matrix::{Matrix, Pool, multiply};
-use crate::parameter::Parameter;
-use crate::resize::Plane;
-use crate::shape::{Kind, Shape};
+use super::decoder::{Kind, Shape, Stored};
+use super::head::{Head, Layout};
+use super::loss::Loss;
+use super::matrix::{Matrix, Pool, multiply};
+use super::resize::Plane;
 use rayon::prelude::*;
 
 /// Buffers of [`super::Workspace`]: several heads are computed as one.
-pub(crate) struct Linear {
+pub(super) struct Linear {
     shape: Shape,
     head: Head,
     pool: Pool,
@@ -21,19 +20,19 @@ pub(crate) struct Linear {
     gradients: Vec<f32>,
 }
 
-pub(crate) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Parameter> {
+pub(super) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Stored> {
     let (classes, width) = (shape.classes, shape.width);
     let weight = (0..classes * width)
         .map(|_| (normal() * 0.01) as f32)
         .collect();
     vec![
-        Parameter::trained("weight", &[classes, width, 1, 1], weight),
-        Parameter::trained("bias", &[classes], vec![0.0; classes]),
+        Stored::trained("weight", &[classes, width, 1, 1], weight),
+        Stored::trained("bias", &[classes], vec![0.0; classes]),
     ]
 }
 
 impl Linear {
-    pub(crate) fn new(shape: Shape) -> Self {
+    pub(super) fn new(shape: Shape) -> Self {
         let (height, width) = shape.grid;
         let layout = Layout {
             plane: height * width,
@@ -55,7 +54,7 @@ impl Linear {
     }
 
     /// Fills `maps`.
-    pub(crate) fn forward(&mut self, heads: &[&[Parameter]], tokens: &[f32], batch: usize) {
+    pub(super) fn forward(&mut self, heads: &[&[Stored]], tokens: &[f32], batch: usize) {
         let Shape { width, classes, .. } = self.shape;
         let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
         self.weights.clear();
@@ -85,9 +84,9 @@ impl Linear {
     }
 
     /// One step of every head with its rate; returns their losses.
-    pub(crate) fn step(
+    pub(super) fn step(
         &mut self,
-        heads: &mut [&mut [Parameter]],
+        heads: &mut [&mut [Stored]],
         tokens: &[f32],
         masks: &[u16],
         loss: Loss,
@@ -100,7 +99,7 @@ impl Linear {
             size,
             ..
         } = self.shape;
-        let shared: Vec<&[Parameter]> = heads.iter().map(|head| &**head).collect();
+        let shared: Vec<&[Stored]> = heads.iter().map(|head| &**head).collect();
         self.forward(&shared, tokens, images);
         let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
         let (head, pool) = (&self.head, &self.pool);
@@ -150,12 +149,12 @@ impl Linear {
         losses
     }
 
-    pub(crate) fn head(&self) -> (&Head, &Pool) {
+    pub(super) fn head(&self) -> (&Head, &Pool) {
         (&self.head, &self.pool)
     }
 
     /// An image's map after [`Linear::forward`] of one head.
-    pub(crate) fn map(&self, image: usize) -> &[f32] {
+    pub(super) fn map(&self, image: usize) -> &[f32] {
         let length = self.shape.classes * self.head.layout.plane;
         &self.maps[image * length..][..length]
     }

@@ -4,7 +4,7 @@
 //! Arguments: kind, width, classes, height and width of the grid, size, batch, heads, threads.
 #![allow(clippy::unwrap_used)]
 
-use nn::{Decoder, Kind, Loss, Shape, Workspace};
+use probe::nn::{Decoder, Kind, Loss, Shape, Workspace};
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
@@ -64,7 +64,7 @@ fn main() {
             break;
         }
         let start = Instant::now();
-        nn::step(
+        probe::nn::step(
             &mut decoders,
             &mut workspace,
             &tokens,
