@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::text::printable;
+use crate::text::shown;
 use crate::{counted, similar};
 
 /// An error of the cache.
@@ -10,7 +10,7 @@ use crate::{counted, similar};
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("`{path}`: cannot {action}: {source}{}", disk_hint(.source))]
+    #[error("`{path}`: cannot {action}: {source}{}", disk_hint(.source), path = shown(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A shard could not be decoded or encoded.
-    #[error("`{path}`: {source}\nhint: the file is damaged; delete the cache and extract again")]
+    #[error("`{path}`: {source}\nhint: the file is damaged; delete the cache and extract again", path = shown(path), source = shown(&source.to_string()))]
     Parquet {
         /// The shard's file.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// `meta.json` is not what a cache has.
     #[error(
-        "`{path}`: not a cache description: {source}\nhint: delete the cache and extract again"
+        "`{path}`: not a cache description: {source}\nhint: delete the cache and extract again", path = shown(path), source = shown(&source.to_string())
     )]
     Meta {
         /// The file.
@@ -38,14 +38,14 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The folder has no `meta.json`.
-    #[error("`{path}`: no cache here (`meta.json` is missing)\nhint: run `extract` first")]
+    #[error("`{path}`: no cache here (`meta.json` is missing)\nhint: run `extract` first", path = shown(path))]
     NoCache {
         /// The folder.
         path: PathBuf,
     },
     /// The cache was written by an incompatible version.
     #[error(
-        "`{path}`: cache format {found}, this program reads {expected}\nhint: extract again, or use the version that wrote it"
+        "`{path}`: cache format {found}, this program reads {expected}\nhint: extract again, or use the version that wrote it", path = shown(path)
     )]
     Version {
         /// The cache's folder.
@@ -58,7 +58,7 @@ pub enum Error {
     /// `extract` was stopped before it had done all samples.
     #[error(
         "`{path}`: the cache is not finished ({} so far)\nhint: run the same `extract` command again; it goes on where it stopped",
-        counted(*rows, "slice")
+        counted(*rows, "slice"), path = shown(path)
     )]
     Incomplete {
         /// The cache's folder.
@@ -69,7 +69,7 @@ pub enum Error {
     /// A cache exists that was made in another way.
     #[error(
         "`{path}`: made with another `{field}`: the cache has {found}, this run has {expected}\nhint: repeat the run with the cache's value, give another --cache folder, or delete this one{}",
-        of_splits(field)
+        of_splits(field), path = shown(path), field = shown(field), found = shown(found), expected = shown(expected)
     )]
     Mismatch {
         /// The cache's folder.
@@ -83,21 +83,21 @@ pub enum Error {
     },
     /// A cache exists that was made of other samples.
     #[error(
-        "`{path}`: made of other samples than this run's: files were added, removed or replaced, labels or splits changed, or `--limit` is another\nhint: give another --cache folder, or delete this one to make it anew; a finished cache gets another split from `extract split`"
+        "`{path}`: made of other samples than this run's: files were added, removed or replaced, labels or splits changed, or `--limit` is another\nhint: give another --cache folder, or delete this one to make it anew; a finished cache gets another split from `extract split`", path = shown(path)
     )]
     OtherSamples {
         /// The cache's folder.
         path: PathBuf,
     },
     /// Another process writes to the cache.
-    #[error("`{path}`: another process is writing this cache\nhint: wait until it has finished")]
+    #[error("`{path}`: another process is writing this cache\nhint: wait until it has finished", path = shown(path))]
     Locked {
         /// The cache's folder.
         path: PathBuf,
     },
     /// A shard is not what `meta.json` says of it, or `meta.json` says what no cache can be.
     #[error(
-        "`{path}`: {what} is {found}, expected {expected}\nhint: the file was damaged or replaced; delete the cache and extract again"
+        "`{path}`: {what} is {found}, expected {expected}\nhint: the file was damaged or replaced; delete the cache and extract again", path = shown(path), found = shown(found), expected = shown(expected)
     )]
     Shard {
         /// The shard's file, or `meta.json`.
@@ -110,7 +110,7 @@ pub enum Error {
         expected: String,
     },
     /// A row is appended that no cache may hold.
-    #[error("`{path}`: row {row} to be written: {what} is {found}, expected {expected}")]
+    #[error("`{path}`: row {row} to be written: {what} is {found}, expected {expected}", path = shown(path), found = shown(found), expected = shown(expected))]
     Row {
         /// The cache's folder.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub enum Error {
     },
     /// There is not enough memory for what was asked for.
     #[error(
-        "`{path}`: reading it takes {bytes} bytes of memory, which cannot be had\nhint: use a machine with more memory"
+        "`{path}`: reading it takes {bytes} bytes of memory, which cannot be had\nhint: use a machine with more memory", path = shown(path)
     )]
     Memory {
         /// The cache's folder.
@@ -134,7 +134,7 @@ pub enum Error {
         bytes: usize,
     },
     /// A batch is not of the shapes that the cache has.
-    #[error("`{path}`: a batch's {what} is {found}, the cache has {expected}")]
+    #[error("`{path}`: a batch's {what} is {found}, the cache has {expected}", path = shown(path), found = shown(found), expected = shown(expected))]
     Shape {
         /// The cache's folder.
         path: PathBuf,
@@ -148,7 +148,7 @@ pub enum Error {
     /// A token is NaN, infinite or beyond the range of f16.
     #[error(
         "{}, slice {slice}: `{column}` holds a value that f16 cannot keep ({value})\nhint: the model computes NaN or overflows on this image",
-        printable(.sample)
+        shown(sample), column = shown(column)
     )]
     NotFinite {
         /// The sample.
@@ -161,7 +161,7 @@ pub enum Error {
         value: f32,
     },
     /// The cache lacks what was asked for.
-    #[error("`{path}`: {what}\nhint: {hint}")]
+    #[error("`{path}`: {what}\nhint: {hint}", path = shown(path), what = shown(what))]
     Missing {
         /// The cache's folder.
         path: PathBuf,
@@ -172,7 +172,7 @@ pub enum Error {
     },
     /// A split cannot have this name.
     #[error(
-        "`{name}`: not a name for a split, expected 1 to 100 letters, digits, `-`, `_`, `.` or `+`, and no `.` in front\nhint: for instance `random-1` or `fold0`"
+        "`{name}`: not a name for a split, expected 1 to 100 letters, digits, `-`, `_`, `.` or `+`, and no `.` in front\nhint: for instance `random-1` or `fold0`", name = shown(name)
     )]
     SplitName {
         /// The name.
@@ -182,7 +182,7 @@ pub enum Error {
     #[error(
         "`{path}`: the cache has no split `{name}`{}{}\nhint: make it with `extract split --name {name} --rule RULE`",
         known_names(known),
-        did_you_mean(name, known)
+        did_you_mean(name, known), path = shown(path), name = shown(name)
     )]
     NoSplit {
         /// The cache's folder.
@@ -193,7 +193,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A named split is not one of the cache's samples.
-    #[error("`{path}`: {what}\nhint: make the split again with `extract split`")]
+    #[error("`{path}`: {what}\nhint: make the split again with `extract split`", path = shown(path), what = shown(what))]
     SplitTable {
         /// The split's file.
         path: PathBuf,
@@ -205,13 +205,15 @@ pub enum Error {
 fn known_names(known: &[String]) -> String {
     match known.is_empty() {
         true => ", it has none besides that of its extraction".to_owned(),
-        false => format!(", it has `{}`", known.join("`, `")),
+        false => format!(", it has `{}`", shown(&known.join("`, `"))),
     }
 }
 
 fn did_you_mean(name: &str, known: &[String]) -> String {
     let meant = similar(name, known.iter().map(String::as_str));
-    meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
+    meant.map_or_else(String::new, |meant| {
+        format!("; did you mean `{}`?", shown(meant))
+    })
 }
 
 fn disk_hint(source: &std::io::Error) -> &'static str {

@@ -1,6 +1,7 @@
 //! Text out of files (names of classes, files, datasets and models), made safe to show.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::{self, Write};
 
 /// `text` on one line and without effect on a terminal.
@@ -10,6 +11,11 @@ use std::io::{self, Write};
 /// them (`\n`, `\u001b`, `\u202e`); all other text stays. JSON stays JSON of the same value.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe)
+}
+
+/// A name or a path as [`printable`] makes it, for messages.
+pub fn shown(text: &(impl AsRef<OsStr> + ?Sized)) -> String {
+    printable(&text.as_ref().to_string_lossy()).into_owned()
 }
 
 /// The same for text of several lines, whose line breaks (`\n`) stay. Names that are put into such a

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cache::text::{printable, shown};
 use cache::{counted, similar};
 
 use crate::model::ModelError;
@@ -12,7 +13,7 @@ use crate::read::ReadError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system could not read a file or a folder.
-    #[error("`{}`: {source}{}", path.display(), io_hint(source))]
+    #[error("`{}`: {source}{}", shown(path), io_hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -20,25 +21,34 @@ pub enum Error {
         source: io::Error,
     },
     /// A pipe, a socket or a device stands where a file is expected.
-    #[error("`{}`: not a regular file\nhint: copy what it gives to a file, and name that", path.display())]
+    #[error(
+        "`{}`: not a regular file\nhint: copy what it gives to a file, and name that",
+        shown(path)
+    )]
     NotRegular {
         /// The path.
         path: PathBuf,
     },
     /// The file has no bytes.
-    #[error("`{}`: the file is empty\nhint: download or copy it again", path.display())]
+    #[error(
+        "`{}`: the file is empty\nhint: download or copy it again",
+        shown(path)
+    )]
     EmptyFile {
         /// The file.
         path: PathBuf,
     },
     /// A failed download left a web page in the place of the file.
-    #[error("`{}`: the file is a web page, not data\nhint: the download failed; open the file to see why, and download it again", path.display())]
+    #[error(
+        "`{}`: the file is a web page, not data\nhint: the download failed; open the file to see why, and download it again",
+        shown(path)
+    )]
     WebPage {
         /// The file.
         path: PathBuf,
     },
     /// The content is damaged: a checksum is wrong, or a part is missing.
-    #[error("`{}`: the file is damaged: {reason}\nhint: download or copy it again", path.display())]
+    #[error("`{}`: the file is damaged: {reason}\nhint: download or copy it again", shown(path), reason = shown(reason))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -46,7 +56,7 @@ pub enum Error {
         reason: String,
     },
     /// The image is larger than this program unpacks.
-    #[error("`{}`: the header asks for {found}, the limit is {limit}\nhint: if the image is really so large, split it, or give it more memory; else download or copy it again", path.display())]
+    #[error("`{}`: the header asks for {found}, the limit is {limit}\nhint: if the image is really so large, split it, or give it more memory; else download or copy it again", shown(path), found = shown(found), limit = shown(limit))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -56,7 +66,7 @@ pub enum Error {
         limit: String,
     },
     /// The key of the hashes that stand for patients cannot be read or made.
-    #[error("`{}`: the key of the hashes that stand for patients: {reason}\nhint: name a file that can be written by the variable SLICEBANK_ID_KEY, or keep the identifiers as they are: `--keep-ids`", path.display())]
+    #[error("`{}`: the key of the hashes that stand for patients: {reason}\nhint: name a file that can be written by the variable SLICEBANK_ID_KEY, or keep the identifiers as they are: `--keep-ids`", shown(path), reason = shown(reason))]
     IdKey {
         /// The file.
         path: PathBuf,
@@ -65,7 +75,7 @@ pub enum Error {
     },
     /// A word that is no intensity rule.
     #[error(
-        "`{word}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{windows}`{meant}"
+        "`{word}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{windows}`{meant}", word = shown(word), windows = shown(windows), meant = shown(meant)
     )]
     BadIntensity {
         /// The word.
@@ -77,7 +87,7 @@ pub enum Error {
     },
     /// A word that is no rule for splits.
     #[error(
-        "`{word}`: expected {expected}\nhint: for instance `random:0.7:0.1:0.2`, `systematic:test=70,val=50` or `official`"
+        "`{word}`: expected {expected}\nhint: for instance `random:0.7:0.1:0.2`, `systematic:test=70,val=50` or `official`", word = shown(word), expected = shown(expected)
     )]
     BadSplitRule {
         /// The word.
@@ -88,7 +98,7 @@ pub enum Error {
     /// A card has no recipe of this name.
     #[error(
         "`{name}`: no such recipe of `{dataset}`{}, expected one of `{}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself",
-        meant(name, known), known.join("`, `")
+        meant(name, known), shown(&known.join("`, `")), name = shown(name), dataset = shown(dataset)
     )]
     UnknownRecipe {
         /// The dataset.
@@ -99,7 +109,11 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A link leads out of the dataset's folder.
-    #[error("`{}`: the link leads to `{}`, outside the dataset's folder\nhint: pass the folder that the files are really in, or copy them", path.display(), target.display())]
+    #[error(
+        "`{}`: the link leads to `{}`, outside the dataset's folder\nhint: pass the folder that the files are really in, or copy them",
+        shown(path),
+        shown(target)
+    )]
     LinkOutside {
         /// The link.
         path: PathBuf,
@@ -109,7 +123,7 @@ pub enum Error {
     /// No dataset has this name.
     #[error(
         "`{name}`: no such dataset{}, expected one of `{}`\nhint: use `manifest` or `folder` for your own images, or name a TOML file that describes them; `extract datasets` lists what is built in",
-        meant(name, known), known.join("`, `")
+        meant(name, known), shown(&known.join("`, `")), name = shown(name)
     )]
     UnknownDataset {
         /// The name asked for.
@@ -120,7 +134,7 @@ pub enum Error {
     /// A card names a layout that there is not.
     #[error(
         "`{dataset}`: no such layout as `{name}`{}, expected one of `{}`\nhint: correct `layout` in the dataset's card",
-        meant(name, known), known.join("`, `")
+        meant(name, known), shown(&known.join("`, `")), dataset = shown(dataset), name = shown(name)
     )]
     UnknownLayout {
         /// The card.
@@ -131,7 +145,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// The folder of a dataset is not laid out as expected.
-    #[error("`{}`: found {found}, expected {expected}\nhint: {hint}", path.display())]
+    #[error("`{}`: found {found}, expected {expected}\nhint: {hint}", shown(path), found = shown(found), expected = shown(expected), hint = shown(hint))]
     Layout {
         /// The folder.
         path: PathBuf,
@@ -143,7 +157,7 @@ pub enum Error {
         hint: String,
     },
     /// A table cannot be read as CSV.
-    #[error("`{}`: line {line}: {found}\nhint: {hint}", path.display())]
+    #[error("`{}`: line {line}: {found}\nhint: {hint}", shown(path), found = shown(found))]
     Csv {
         /// The table.
         path: PathBuf,
@@ -155,7 +169,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A table cannot be read as Parquet.
-    #[error("`{}`: {source}\nhint: write the table again with another program, or as CSV", path.display())]
+    #[error("`{}`: {source}\nhint: write the table again, compressed by zstd or snappy or not at all, or as CSV", shown(path), source = shown(&source.to_string()))]
     Parquet {
         /// The table.
         path: PathBuf,
@@ -163,7 +177,7 @@ pub enum Error {
         source: parquet::errors::ParquetError,
     },
     /// A table lacks a column.
-    #[error("`{}`: found the columns `{}`, expected one named `{column}`{}\nhint: rename the column that is meant", path.display(), found.join("`, `"), meant(column, found))]
+    #[error("`{}`: found the columns `{}`, expected one named `{column}`{}\nhint: rename the column that is meant", shown(path), shown(&found.join("`, `")), meant(column, found), column = shown(column))]
     MissingColumn {
         /// The table.
         path: PathBuf,
@@ -173,7 +187,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// A line of a CSV has more or fewer fields than the header.
-    #[error("`{}`: line {line}: found {}, expected {expected}\nhint: put quotes around fields that hold what separates them", path.display(), counted(*found, "field"))]
+    #[error("`{}`: line {line}: found {}, expected {expected}\nhint: put quotes around fields that hold what separates them", shown(path), counted(*found, "field"))]
     RaggedRow {
         /// The table.
         path: PathBuf,
@@ -185,7 +199,7 @@ pub enum Error {
         expected: usize,
     },
     /// A cell of a table holds what it may not.
-    #[error("`{}`: line {line}: the {column} is `{value}`, expected {expected}\nhint: correct the cell, or leave it blank where that is allowed", path.display())]
+    #[error("`{}`: line {line}: the {column} is `{value}`, expected {expected}\nhint: correct the cell, or leave it blank where that is allowed", shown(path), column = shown(column), value = shown(value), expected = shown(expected))]
     BadCell {
         /// The table.
         path: PathBuf,
@@ -199,7 +213,7 @@ pub enum Error {
         expected: String,
     },
     /// A table names a file outside its own folder.
-    #[error("`{}`: line {line}: `{value}` lies outside `{}`\nhint: move or copy the files, or give the folder that all of them lie in as `--image-root`", path.display(), root.display())]
+    #[error("`{}`: line {line}: `{value}` lies outside `{}`\nhint: move or copy the files, or give the folder that all of them lie in as `--image-root`", shown(path), shown(root), value = shown(value))]
     OutsideRoot {
         /// The table.
         path: PathBuf,
@@ -219,7 +233,7 @@ pub enum Error {
         samples: u64,
     },
     /// A card cannot be understood.
-    #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]
+    #[error("`{}`: {source}hint: compare it with the cards beside it", shown(path), source = shown_toml(source))]
     Card {
         /// The card.
         path: PathBuf,
@@ -237,7 +251,7 @@ pub enum Error {
     Cache(#[from] cache::Error),
     /// A sample of which slices are in the cache already cannot be read any more.
     #[error(
-        "{source}\nhint: slices of `{sample}` are in the cache already: restore the file, or delete the cache and extract again"
+        "{source}\nhint: slices of `{sample}` are in the cache already: restore the file, or delete the cache and extract again", sample = shown(sample)
     )]
     HalfSample {
         /// The sample.
@@ -251,7 +265,7 @@ pub enum Error {
     )]
     Broken,
     /// Two classes have the same name, and so would have the same column.
-    #[error("`{}`: two classes have the name `{name}`\nhint: give each class its own name", path.display())]
+    #[error("`{}`: two classes have the name `{name}`\nhint: give each class its own name", shown(path), name = shown(name))]
     DuplicateClass {
         /// The table or the folder.
         path: PathBuf,
@@ -259,7 +273,7 @@ pub enum Error {
         name: String,
     },
     /// Two samples have the same name.
-    #[error("`{}`: two samples have the id `{id}`\nhint: rename one file, or give each line of a manifest its own `id`", path.display())]
+    #[error("`{}`: two samples have the id `{id}`\nhint: rename one file, or give each line of a manifest its own `id`", shown(path), id = shown(id))]
     DuplicateId {
         /// The table or the folder.
         path: PathBuf,
@@ -268,7 +282,7 @@ pub enum Error {
     },
     /// Samples of a patient are in several splits.
     #[error(
-        "patients in more than one split: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`"
+        "patients in more than one split: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`", examples = shown(examples)
     )]
     PatientOverlap {
         /// How many.
@@ -277,7 +291,7 @@ pub enum Error {
         examples: String,
     },
     /// A rule cannot divide these samples.
-    #[error("`{rule}`: found {found}, expected {expected}\nhint: {hint}")]
+    #[error("`{rule}`: found {found}, expected {expected}\nhint: {hint}", rule = shown(rule), found = shown(found), expected = shown(expected), hint = shown(hint))]
     Unsplittable {
         /// The rule's words.
         rule: String,
@@ -293,7 +307,15 @@ pub enum Error {
 /// A question after the name that may be meant; blank if none is similar.
 pub(crate) fn meant(word: &str, known: &[String]) -> String {
     let similar = similar(word, known.iter().map(String::as_str));
-    similar.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+    similar.map_or_else(String::new, |name| {
+        format!(", did you mean `{}`?", shown(name))
+    })
+}
+
+/// What a parser says of a card: the line that it shows has no line breaks, its message may quote some.
+pub(crate) fn shown_toml(error: &toml::de::Error) -> String {
+    let message = error.message();
+    error.to_string().replacen(message, &printable(message), 1)
 }
 
 /// What to do where the system's words do not say it.

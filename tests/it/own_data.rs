@@ -1,10 +1,11 @@
 //! Data of one's own: what is said about it, and that nothing depends on how it is named.
 
 use std::fs;
+use std::process::Command;
 
 use cache::{CacheReader, Labels};
 
-use crate::lab::{Lab, nifti, ramp};
+use crate::lab::{Lab, Run, masks, nifti, npy, project, ramp};
 
 #[test]
 fn a_cache_does_not_depend_on_how_the_folder_is_spelt() {
@@ -72,6 +73,81 @@ fn a_limit_takes_samples_of_all_classes() {
     let labels = slices.into_iter().map(|slice| slice.labels);
     let expected = [0, 1, 2].map(|class| Labels::Single(Some(class)));
     assert_eq!(labels.collect::<Vec<_>>(), expected);
+}
+
+/// Writes label maps with palettes and of 1 bit, and what Pillow reads in them, as `NAME.npy`.
+const MASKS: &str = r#"
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+
+root = Path(sys.argv[1])
+labels = (np.arange(32 * 40).reshape(32, 40) // 7 % 5).astype(np.uint8)
+labels[3, 5:9] = 255
+palette = [128, 0, 0, 0, 0, 0, 9, 9, 9, 0, 255, 0, 7, 7, 7] * 51
+
+def save(name, image, **more):
+    image.save(root / name, **more)
+    np.save(root / f"{name}.npy", np.array(Image.open(root / name)).astype(np.float64))
+
+for bits in (1, 2, 4, 8):
+    image = Image.fromarray(labels & (2**bits - 1))
+    image.putpalette(palette[: 3 * 2**bits])
+    assert image.mode == "P"
+    save(f"palette{bits}.png", image, bits=bits)
+save("transparent.png", image, transparency=0)
+binary = Image.fromarray(labels % 2 == 1)
+save("binary.png", binary)
+save("binary.tif", binary)
+save("lzw.tif", binary, compression="tiff_lzw")
+save("white.tif", binary, tiffinfo={262: 0})
+save("grey.tif", Image.fromarray(labels))
+"#;
+
+#[test]
+fn label_maps_with_palettes_and_of_one_bit_are_those_that_pillow_reads() {
+    let lab = Lab::new();
+    lab.png("1.png", 0, 0);
+    let mut made = Command::new(project().join(".venv-test/bin/python"));
+    Run::of(made.args(["-c", MASKS]).arg(lab.path("."))).expect(0);
+    let mut names: Vec<String> = fs::read_dir(lab.path("."))
+        .unwrap()
+        .filter_map(|file| {
+            Some(
+                file.unwrap()
+                    .path()
+                    .to_str()?
+                    .strip_suffix(".npy")?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 10);
+    let mut csv = "image,mask,id,label,split\n".to_owned();
+    for mask in &names {
+        csv += &format!("1.png,{mask},{mask},a,test\n");
+    }
+    let csv = lab.write("m.csv", csv);
+    lab.extract("manifest", &csv, &[]).expect(0);
+    let reader = CacheReader::open(&lab.cache()).unwrap();
+    for (name, mask) in names.iter().zip(masks(&reader)) {
+        let expected = npy(format!("{name}.npy").as_ref());
+        let found = mask.unwrap().mapv(f64::from);
+        assert_eq!(found.into_dyn(), expected, "{name}");
+    }
+    for name in ["palette2.png", "palette8.png"] {
+        let content = fs::read(lab.path(name)).unwrap();
+        lab.write(name, &content[..content.len() / 2]);
+        let one = lab.write("one.csv", format!("image,mask,label\n1.png,{name},a\n"));
+        let run = Run::of(&mut lab.extract_as(name, "manifest", &one)).expect(2);
+        assert!(
+            run.stderr
+                .contains(&format!("`{name}`: the file is damaged")),
+            "{run:#?}"
+        );
+    }
 }
 
 #[test]

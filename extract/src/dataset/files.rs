@@ -204,9 +204,21 @@ pub(crate) fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Whether `name` ends like an image that can be read, in whatever case.
+/// Whether `path` ends like an image that can be read, in whatever case. The voxels of a pair (`.img`)
+/// are those of its header's image.
 pub(super) fn is_image(path: &Path) -> bool {
-    super::image_extension(&name(path)).is_some()
+    super::image_extension(&name(path)).is_some() && !is_voxels(path)
+}
+
+/// Whether `path` is named like the voxels that a header beside them describes.
+pub(super) fn is_voxels(path: &Path) -> bool {
+    let name = name(path).to_ascii_lowercase();
+    name.ends_with(".img") || name.ends_with(".img.gz")
+}
+
+/// Whether `path` is named like a NIfTI image, in whatever case.
+pub(super) fn is_nifti(path: &Path) -> bool {
+    super::image_extension(&name(path)).is_some_and(|ending| super::NIFTI.contains(&ending))
 }
 
 /// The path without `.`, or `None` if it is absolute or has `..` in it.
@@ -310,18 +322,20 @@ fn look_at(
             return Ok(Found::Nothing);
         }
     }
-    Ok(match entry.depth() == 0 || is_folder && !is_nifti(path) {
-        true => Found::Folder,
-        false => Found::File,
-    })
+    Ok(
+        match entry.depth() == 0 || is_folder && !is_folder_of_file(path) {
+            true => Found::Folder,
+            false => Found::File,
+        },
+    )
 }
 
 pub(super) fn is_junk_name(name: &str) -> bool {
     name.starts_with('.') || ["__MACOSX", "Thumbs.db", "desktop.ini"].contains(&name)
 }
 
-/// Whether `path` is named like a NIfTI file, in whatever case.
-pub(super) fn is_nifti(path: &Path) -> bool {
+/// Whether `path` is named as some unpackers name a folder with a NIfTI file in it.
+fn is_folder_of_file(path: &Path) -> bool {
     let name = name(path).to_ascii_lowercase();
     name.ends_with(".nii") || name.ends_with(".nii.gz")
 }

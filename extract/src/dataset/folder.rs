@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
 
-use super::files::{Tree, is_image, layer};
+use super::files::{Tree, is_image, is_voxels, layer};
 use super::missing::examples;
-use super::{Dataset, DatasetCard, Sample};
+use super::{DICOM, Dataset, DatasetCard, NIFTI, PICTURES, Sample};
 use crate::Error;
 use crate::prepare::slashed;
 use crate::read::Source;
+
+/// Endings of medical images in formats that are not read.
+const FOREIGN: [&str; 7] = [".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc"];
 
 /// Lists the images under the class folders, sorted by the bytes of their paths.
 ///
@@ -44,15 +47,19 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
             ..Sample::of_image(Source::File(image.to_path_buf()))
         });
     }
-    if samples.is_empty() {
-        return Err(no_images(root));
-    }
     let others = tree.files.iter().filter(|file| !is_image(file));
-    let others: Vec<String> = others.map(|file| slashed(file)).collect();
+    let others: Vec<String> = others
+        .filter(|file| !is_voxels(file))
+        .map(|file| slashed(file))
+        .collect();
+    if samples.is_empty() {
+        return Err(no_images(root, &others));
+    }
     let warnings = [
         one_class(root, has_splits, &classes, &tree)?,
         left_out("images that lie in no class folder", &outside),
-        left_out("files that are not named like images", &others),
+        left_out("files that are not named like images", &others)
+            .map(|text| text + &how_to_convert(&others)),
     ];
     Ok(Dataset {
         warnings: warnings.into_iter().flatten().collect(),
@@ -63,6 +70,21 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
 fn left_out(what: &str, files: &[String]) -> Option<String> {
     let (count, names) = (files.len(), examples(files));
     (count > 0).then(|| format!("left out, {what}: {count} ({names})"))
+}
+
+/// What to do about files of formats that are not read.
+fn how_to_convert(files: &[String]) -> String {
+    let is_foreign = |file: &String| {
+        let name = file.to_ascii_lowercase();
+        FOREIGN.iter().any(|ending| name.ends_with(ending))
+    };
+    match files.iter().any(is_foreign) {
+        true => format!(
+            "; convert images named {} to NIfTI, for instance with SimpleITK",
+            FOREIGN.join(", ")
+        ),
+        false => String::new(),
+    }
 }
 
 /// A warning if all images are of one class, whose folder may be the one that was meant.
@@ -128,12 +150,19 @@ fn unknown_class(root: &Path, class: String) -> Error {
     }
 }
 
-fn no_images(root: &Path) -> Error {
+fn no_images(root: &Path, others: &[String]) -> Error {
+    let endings: Vec<&str> = [&PICTURES[..], &NIFTI, &DICOM].concat();
     Error::Layout {
         path: root.to_path_buf(),
         found: "no image in a class folder".to_owned(),
-        expected: "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named .png, .jpg, .jpeg, .nii, .nii.gz, .dcm or .dicom".to_owned(),
-        hint: "pass the folder that holds the class folders; images without classes need `--dataset manifest`".to_owned(),
+        expected: format!(
+            "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named {}",
+            endings.join(", ")
+        ),
+        hint: format!(
+            "pass the folder that holds the class folders; images without classes need `--dataset manifest`{}",
+            how_to_convert(others)
+        ),
     }
 }
 
@@ -176,7 +205,7 @@ mod tests {
     fn files_that_are_not_taken_are_counted_and_named() {
         let files = [
             "a/1.png",
-            "a/2.tif",
+            "a/2.nrrd",
             "notes.txt",
             "3.png",
             "4.png",
@@ -189,10 +218,43 @@ mod tests {
             "{warnings:?}"
         );
         assert!(
-            warnings[1].contains(": 2 (`a/2.tif`, `notes.txt`)"),
+            warnings[1].contains(": 2 (`a/2.nrrd`, `notes.txt`); ")
+                && warnings[1].contains("SimpleITK"),
             "{warnings:?}"
         );
         assert_eq!(opened(&["a/1.png", "b/5.png"]).unwrap().warnings, [""; 0]);
+    }
+
+    #[test]
+    fn all_kinds_that_can_be_read_are_listed_and_a_pair_is_one_image() {
+        let files = [
+            "a/1.TIF",
+            "a/2.tiff",
+            "a/3.hdr",
+            "a/3.img",
+            "a/4.hdr.gz",
+            "a/4.img.gz",
+            "b/5.IMA",
+            "b/6.dcm",
+        ];
+        let dataset = opened(&files).unwrap();
+        let images = dataset
+            .samples
+            .iter()
+            .map(|s| s.image.file().to_str().unwrap());
+        let images: Vec<_> = images.collect();
+        let expected = [
+            "a/1.TIF",
+            "a/2.tiff",
+            "a/3.hdr",
+            "a/4.hdr.gz",
+            "b/5.IMA",
+            "b/6.dcm",
+        ];
+        assert_eq!(images, expected);
+        let pictures: Vec<_> = dataset.samples.iter().map(Sample::is_picture).collect();
+        assert_eq!(pictures, [true, true, false, false, false, false]);
+        assert_eq!(dataset.warnings, [""; 0]);
     }
 
     #[test]
@@ -226,6 +288,11 @@ mod tests {
         let text = opened(&["a/1.txt", "1.png"]).unwrap_err().to_string();
         assert!(
             text.contains("no image in a class folder") && text.contains("hint: pass the folder"),
+            "{text}"
+        );
+        let text = opened(&["a/1.mha"]).unwrap_err().to_string();
+        assert!(
+            text.contains(".tif") && text.contains("with SimpleITK"),
             "{text}"
         );
     }

@@ -35,6 +35,15 @@ use crate::Error;
 use crate::pseudonyms::Pseudonyms;
 use crate::read::{MaskPart, Source};
 
+/// Endings of pictures: PNG, JPEG and TIFF.
+const PICTURES: [&str; 5] = [".png", ".jpg", ".jpeg", ".tif", ".tiff"];
+
+/// Endings of NIfTI files, of which `.hdr` and `.img` are one image.
+const NIFTI: [&str; 6] = [".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img"];
+
+/// Endings of DICOM files, of which many have none.
+const DICOM: [&str; 3] = [".dcm", ".dicom", ".ima"];
+
 /// The value of ignored pixels in a cache's masks.
 pub const IGNORED: u16 = u16::MAX;
 
@@ -77,10 +86,10 @@ impl Sample {
         }
     }
 
-    /// Whether it is named as a picture (PNG, JPEG) or is one of an archive, and so has no units and
+    /// Whether it is named as a picture (PNG, JPEG, TIFF) or is one of an archive, and so has no units and
     /// no place in the patient.
     pub(crate) fn is_picture(&self) -> bool {
-        let is_picture = |ext| [".png", ".jpg", ".jpeg"].contains(&ext);
+        let is_picture = |ext| PICTURES.contains(&ext);
         match &self.image {
             Source::Item(..) => true,
             image => image_extension(&files::name(image.file())).is_some_and(is_picture),
@@ -385,9 +394,8 @@ fn id_of(image: &Path) -> String {
 /// The ending that marks `name` as an image, with its dot, in whatever case.
 fn image_extension(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    [".png", ".jpg", ".jpeg", ".nii.gz", ".nii", ".dcm", ".dicom"]
-        .into_iter()
-        .find(|ext| name.ends_with(ext))
+    let mut endings = PICTURES.iter().chain(&NIFTI).chain(&DICOM);
+    endings.find(|ext| name.ends_with(*ext)).copied()
 }
 
 /// Orders text as people do: runs of digits by their value, so `p2` before `p10`; equal values and
@@ -433,7 +441,13 @@ mod tests {
 
     #[test]
     fn ids_lose_the_whole_extension() {
-        for name in ["a/b.c.nii.gz", "a/b.c.PNG", "a/b.c.nii", "a/b.c"] {
+        for name in [
+            "a/b.c.nii.gz",
+            "a/b.c.PNG",
+            "a/b.c.nii",
+            "a/b.c",
+            "a/b.c.img.gz",
+        ] {
             assert_eq!(id_of(Path::new(name)), "a/b.c");
         }
     }

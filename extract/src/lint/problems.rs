@@ -1,6 +1,7 @@
 //! What is not as it should be in a download.
 
 use cache::Split;
+use cache::text::printable;
 use serde::Serialize;
 
 use super::Findings;
@@ -13,7 +14,7 @@ pub struct Problem {
     pub is_lack: bool,
     /// What it is.
     pub what: String,
-    /// All the places.
+    /// All the places, as they are shown: one or more lines each.
     pub places: Vec<String>,
     /// What to do.
     pub hint: &'static str,
@@ -25,7 +26,7 @@ impl Findings {
         let leaks = self.duplicates.iter().flatten().filter(|d| d.leaks);
         let leaks: Vec<String> = leaks.map(|d| d.samples.join(" = ")).collect();
         let unreadable = self.unreadable.iter().filter(|u| !u.lacks_file);
-        let unreadable = unreadable.map(|u| format!("{}: {}", u.sample, u.reason));
+        let unreadable = unreadable.map(|u| format!("{}: {}", printable(&u.sample), u.reason));
         let overlaps = self.overlaps.iter().filter(|_| !self.overlap_allowed);
         let all = [
             lack(
@@ -38,11 +39,14 @@ impl Findings {
                 self.files.empty.clone(),
                 "download or copy the empty files again",
             ),
-            wrong(
-                "samples that cannot be used",
-                unreadable.collect(),
-                "mend or replace the files that cannot be used; `extract` skips them",
-            ),
+            Problem {
+                places: unreadable.collect(),
+                ..wrong(
+                    "samples that cannot be used",
+                    Vec::new(),
+                    "mend or replace the files that cannot be used; `extract` skips them",
+                )
+            },
             wrong(
                 "a split that cannot be made",
                 self.rule_error.iter().cloned().collect(),
@@ -90,10 +94,11 @@ impl Findings {
 }
 
 fn lack(what: &str, places: Vec<String>, hint: &'static str) -> Problem {
+    let places = places.iter().map(|place| printable(place).into_owned());
     Problem {
         is_lack: true,
         what: what.to_owned(),
-        places,
+        places: places.collect(),
         hint,
     }
 }

@@ -4,14 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cache::counted;
+use cache::text::shown;
 
-use crate::error::meant;
+use crate::error::{meant, shown_toml};
 
 /// A failure to get, export, load or run a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The system could not read or write a file.
-    #[error("`{}`: {source}{}", path.display(), io_hint(source))]
+    #[error("`{}`: {source}{}", shown(path), io_hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -25,14 +26,14 @@ pub enum ModelError {
     NoProject,
     /// ONNX Runtime is not installed.
     #[error(
-        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`"
+        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`", searched = shown(searched)
     )]
     NoRuntime {
         /// Where it was looked for.
         searched: String,
     },
     /// ONNX Runtime cannot be loaded, or is too old.
-    #[error("`{}`: {source}\nhint: run `scripts/install_onnxruntime`, and unset `ORT_DYLIB_PATH` if it is set", path.display())]
+    #[error("`{}`: {source}\nhint: run `scripts/install_onnxruntime`, and unset `ORT_DYLIB_PATH` if it is set", shown(path), source = shown(&source.to_string()))]
     RuntimeLoad {
         /// The library.
         path: PathBuf,
@@ -40,7 +41,7 @@ pub enum ModelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No model has this name.
-    #[error("`{name}`: no such model in `{}`{}\nhint: give one of `{}`; a model is a card `NAME.toml` in that folder", folder.display(), meant(name, known), known.join("`, `"))]
+    #[error("`{name}`: no such model in `{}`{}\nhint: give one of `{}`; a model is a card `NAME.toml` in that folder", shown(folder), meant(name, known), shown(&known.join("`, `")), name = shown(name))]
     UnknownModel {
         /// The name asked for.
         name: String,
@@ -50,7 +51,7 @@ pub enum ModelError {
         known: Vec<String>,
     },
     /// A model card cannot be understood.
-    #[error("`{}`: {source}hint: compare it with the cards beside it", path.display())]
+    #[error("`{}`: {source}hint: compare it with the cards beside it", shown(path), source = shown_toml(source))]
     Card {
         /// The card.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub enum ModelError {
         source: Box<toml::de::Error>,
     },
     /// A card says what nothing can be computed with.
-    #[error("`{}`: {what}\nhint: correct the card; `onnx_models/README.md` says what its keys mean", path.display())]
+    #[error("`{}`: {what}\nhint: correct the card; `onnx_models/README.md` says what its keys mean", shown(path), what = shown(what))]
     CardNumber {
         /// The card.
         path: PathBuf,
@@ -66,7 +67,7 @@ pub enum ModelError {
         what: String,
     },
     /// A card's `name` is not that of its file.
-    #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", path.display())]
+    #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", shown(path), found = shown(found))]
     CardName {
         /// The card.
         path: PathBuf,
@@ -74,7 +75,7 @@ pub enum ModelError {
         found: String,
     },
     /// Patches do not tile the input.
-    #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16)]
+    #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16, model = shown(model))]
     ImageSize {
         /// The model.
         model: String,
@@ -85,7 +86,7 @@ pub enum ModelError {
     },
     /// The input would be too large.
     #[error(
-        "`{model}`: the image size {found} is too large, expected at most {most}\nhint: give a smaller `--image-size`"
+        "`{model}`: the image size {found} is too large, expected at most {most}\nhint: give a smaller `--image-size`", model = shown(model)
     )]
     TooLarge {
         /// The model.
@@ -97,7 +98,7 @@ pub enum ModelError {
     },
     /// More blocks are asked for than the export has.
     #[error(
-        "`{model}`: {found} layers are asked for, the export has 1 to {most}\nhint: give `--layers` a number up to {most}"
+        "`{model}`: {found} layers are asked for, the export has 1 to {most}\nhint: give `--layers` a number up to {most}", model = shown(model)
     )]
     Layers {
         /// The model.
@@ -108,7 +109,7 @@ pub enum ModelError {
         most: u32,
     },
     /// ONNX Runtime cannot load the model.
-    #[error("`{}`: {source}\nhint: {hint}", path.display())]
+    #[error("`{}`: {source}\nhint: {hint}", shown(path), source = shown(&source.to_string()))]
     ModelLoad {
         /// The ONNX file.
         path: PathBuf,
@@ -118,7 +119,7 @@ pub enum ModelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The graph is not what its card says.
-    #[error("`{}`: the graph's `{name}` is {found}, expected {expected}\nhint: export the model again, or correct its card", path.display())]
+    #[error("`{}`: the graph's `{name}` is {found}, expected {expected}\nhint: export the model again, or correct its card", shown(path), name = shown(name), found = shown(found), expected = shown(expected))]
     ModelOutput {
         /// The ONNX file.
         path: PathBuf,
@@ -130,7 +131,7 @@ pub enum ModelError {
         expected: String,
     },
     /// The backbone failed on a batch.
-    #[error("`{}`: {source}\nhint: {hint}", path.display())]
+    #[error("`{}`: {source}\nhint: {hint}", shown(path), source = shown(&source.to_string()))]
     Run {
         /// The ONNX file.
         path: PathBuf,
@@ -141,7 +142,7 @@ pub enum ModelError {
     },
     /// A run of the backbone took too long.
     #[error(
-        "`{}`: the backbone took more than {seconds} s for {}, and was stopped\nhint: if the model or the machine is so slow, give a higher `--run-limit`, or 0 for none", path.display(), counted(*slices, "slice")
+        "`{}`: the backbone took more than {seconds} s for {}, and was stopped\nhint: if the model or the machine is so slow, give a higher `--run-limit`, or 0 for none", shown(path), counted(*slices, "slice")
     )]
     TooSlow {
         /// The ONNX file.
@@ -153,7 +154,7 @@ pub enum ModelError {
     },
     /// A provider cannot run here.
     #[error(
-        "the provider `{provider}` cannot run here: {source}\nhint: `libcuda` is NVIDIA's driver, `libnvinfer` and `libnvonnxparser` are TensorRT's; `scripts/install_onnxruntime --gpu` installs the rest; the GPU needs memory for the model (try a smaller `--batch-size`), a compute capability that ONNX Runtime was built for (7.5, 8.0, 8.6, 8.9, 9.0 and 12.0), and a number that exists (`--gpu`); `--provider cpu` needs none of it"
+        "the provider `{provider}` cannot run here: {source}\nhint: `libcuda` is NVIDIA's driver, `libnvinfer` and `libnvonnxparser` are TensorRT's; `scripts/install_onnxruntime --gpu` installs the rest; the GPU needs memory for the model (try a smaller `--batch-size`), a compute capability that ONNX Runtime was built for (7.5, 8.0, 8.6, 8.9, 9.0 and 12.0), and a number that exists (`--gpu`); `--provider cpu` needs none of it", source = shown(&source.to_string())
     )]
     Provider {
         /// The provider.
@@ -186,10 +187,10 @@ pub enum ModelError {
         relative_rms: f64,
     },
     /// The processor in f32 gives tokens that are no numbers.
-    #[error("`{}`: gives NaN or infinity on the processor in fp32\nhint: the weights are damaged, or not those that the card describes: give others to `extract export --weights FILE`", .0.display())]
+    #[error("`{}`: gives NaN or infinity on the processor in fp32\nhint: the weights are damaged, or not those that the card describes: give others to `extract export --weights FILE`", shown(.0))]
     NotFinite(PathBuf),
     /// A file of weights is not what the card says.
-    #[error("`{}`: {what}\nhint: give the weights that the card describes as `--weights FILE`, or correct the card", path.display())]
+    #[error("`{}`: {what}\nhint: give the weights that the card describes as `--weights FILE`, or correct the card", shown(path), what = shown(what))]
     Weights {
         /// The file.
         path: PathBuf,
@@ -197,7 +198,7 @@ pub enum ModelError {
         what: String,
     },
     /// A file is of no format of weights.
-    #[error("`{}`: its name says no format of weights, expected one that ends with `.safetensors`, `.{known}`\nhint: give the file another name if it is one of these", path.display())]
+    #[error("`{}`: its name says no format of weights, expected one that ends with `.safetensors`, `.{known}`\nhint: give the file another name if it is one of these", shown(path), known = shown(known))]
     WeightsKind {
         /// The file.
         path: PathBuf,
@@ -205,7 +206,7 @@ pub enum ModelError {
         known: String,
     },
     /// A folder holds no weights, or more than one file of them.
-    #[error("`{}`: found `{found}` in this folder, expected one file of weights\nhint: name the file itself", path.display())]
+    #[error("`{}`: found `{found}` in this folder, expected one file of weights\nhint: name the file itself", shown(path), found = shown(found))]
     WeightsFolder {
         /// The folder.
         path: PathBuf,
@@ -214,7 +215,7 @@ pub enum ModelError {
     },
     /// None of the places that the card names has the weights.
     #[error(
-        "`{name}`: its weights could not be had ({access}); tried in turn:{failures}\nhint: get them yourself, and give them to `extract export {name} --weights FILE`"
+        "`{name}`: its weights could not be had ({access}); tried in turn:{failures}\nhint: get them yourself, and give them to `extract export {name} --weights FILE`", name = shown(name), access = shown(access)
     )]
     NoWeights {
         /// The model.
@@ -225,13 +226,16 @@ pub enum ModelError {
         failures: String,
     },
     /// A file is not there, or is no regular one.
-    #[error("`{}`: no such file, or a folder or device\nhint: look at the path, or give another one", path.display())]
+    #[error(
+        "`{}`: no such file, or a folder or device\nhint: look at the path, or give another one",
+        shown(path)
+    )]
     NoFile {
         /// The file.
         path: PathBuf,
     },
     /// A file is another one than was to be had.
-    #[error("`{}`: the sha256 is `{found}`, expected `{expected}`\nhint: the file is damaged or another one: get it again", path.display())]
+    #[error("`{}`: the sha256 is `{found}`, expected `{expected}`\nhint: the file is damaged or another one: get it again", shown(path), found = shown(found), expected = shown(expected))]
     WeightsHash {
         /// The file.
         path: PathBuf,
@@ -241,7 +245,7 @@ pub enum ModelError {
         expected: String,
     },
     /// A download failed.
-    #[error("`{url}`: {what}")]
+    #[error("`{url}`: {what}", url = shown(url), what = shown(what))]
     Download {
         /// What was asked for.
         url: String,
@@ -249,13 +253,16 @@ pub enum ModelError {
         what: String,
     },
     /// Another process downloads the same file.
-    #[error("`{}`: another process downloads this file\nhint: wait until it is done", path.display())]
+    #[error(
+        "`{}`: another process downloads this file\nhint: wait until it is done",
+        shown(path)
+    )]
     Downloading {
         /// What both would write.
         path: PathBuf,
     },
     /// A script failed.
-    #[error("`{}`: {reason}\nhint: see what it says above; the script can be run by itself", path.display())]
+    #[error("`{}`: {reason}\nhint: see what it says above; the script can be run by itself", shown(path), reason = shown(reason))]
     Script {
         /// The script.
         path: PathBuf,
@@ -264,7 +271,7 @@ pub enum ModelError {
     },
     /// A model's graph is not to be had in this form.
     #[error(
-        "`{name}`: there is no graph `{flavour}` of this model: only vision transformers that are built from a checkpoint have it\nhint: choose `--precision fp32` and the provider `cpu` or `cuda`"
+        "`{name}`: there is no graph `{flavour}` of this model: only vision transformers that are built from a checkpoint have it\nhint: choose `--precision fp32` and the provider `cpu` or `cuda`", name = shown(name)
     )]
     NoFlavour {
         /// The model.
@@ -273,13 +280,16 @@ pub enum ModelError {
         flavour: &'static str,
     },
     /// A file is no ONNX model.
-    #[error("`{}`: the file is damaged or no ONNX model\nhint: export it again", path.display())]
+    #[error(
+        "`{}`: the file is damaged or no ONNX model\nhint: export it again",
+        shown(path)
+    )]
     NotOnnx {
         /// The file.
         path: PathBuf,
     },
     /// A graph's weights lie elsewhere.
-    #[error("`{}`: its weights lie in `{location}`, expected a file beside it\nhint: put both into one folder, and export the model so that it names the file alone", path.display())]
+    #[error("`{}`: its weights lie in `{location}`, expected a file beside it\nhint: put both into one folder, and export the model so that it names the file alone", shown(path), location = shown(location))]
     Outside {
         /// The graph.
         path: PathBuf,
@@ -298,7 +308,7 @@ fn io_hint(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "\nhint: graphs and weights are written to the folder `onnx_models`: make it writable, or set `SLICEBANK_HOME` to a copy of the project that is"
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             "\nhint: make room on this disk, or set `SLICEBANK_HOME` to a copy of the project on another one"
         }
         _ => "",

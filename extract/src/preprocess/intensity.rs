@@ -205,9 +205,12 @@ fn parse(word: &str) -> Option<Intensity> {
     Some(rule)
 }
 
-/// What may be meant by a window whose first number is not below the second: a width and a level, or
-/// a level and a width.
+/// What may be meant by the name of a window alone, or by a window whose first number is not below the
+/// second: a width and a level, or a level and a width.
 fn meant(word: &str) -> String {
+    if named_window(word).is_some() {
+        return format!("; did you mean `window:{word}`?");
+    }
     let numbers = word.strip_prefix("window:").and_then(|rest| {
         let (one, other) = rest.split_once(':')?;
         let (one, other) = (one.parse::<f32>().ok()?, other.parse::<f32>().ok()?);
@@ -309,6 +312,7 @@ mod tests {
         assert!(refusal("window:80:60").contains("`window:50:110` the width 60"));
         assert!(refusal("window:1500:-600").contains("`window:-1350:150` is the width"));
         assert!(!refusal("window:x:y").contains("width"));
+        assert!(refusal("lung").contains("did you mean `window:lung`?"));
     }
 
     #[test]

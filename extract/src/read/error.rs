@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cache::counted;
+use cache::text::shown;
 
 use super::orient::Gaps;
 use crate::preprocess::{NonFinite, Slicing};
@@ -11,13 +12,16 @@ use crate::preprocess::{NonFinite, Slicing};
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file is what macOS puts beside a copied file.
-    #[error("`{}`: the file is an AppleDouble resource fork, not an image\nhint: delete it; the image is the file of the same name without `._`", path.display())]
+    #[error(
+        "`{}`: the file is an AppleDouble resource fork, not an image\nhint: delete it; the image is the file of the same name without `._`",
+        shown(path)
+    )]
     AppleDouble {
         /// The file.
         path: PathBuf,
     },
     /// The content is in none of the formats that can be read.
-    #[error("`{}`: the content is not PNG, JPEG, TIFF, DICOM or NIfTI, it starts with `{start}`\nhint: convert it to one of them", path.display())]
+    #[error("`{}`: the content is not PNG, JPEG, TIFF, DICOM or NIfTI, it starts with `{start}`\nhint: convert it to one of them", shown(path), start = shown(start))]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -25,15 +29,20 @@ pub enum ReadError {
         start: String,
     },
     /// The content is in a format that is known and not read.
-    #[error("`{}`: the content is {format}, which is not read\nhint: convert it to NIfTI (`.nii.gz`), for instance with SimpleITK or nibabel", path.display())]
+    #[error(
+        "`{}`: the content is {format}, which is not read\nhint: convert it to NIfTI, for instance in Python: {convert}",
+        shown(path)
+    )]
     OtherFormat {
         /// The file.
         path: PathBuf,
         /// The format.
         format: &'static str,
+        /// The command that converts it.
+        convert: &'static str,
     },
     /// A folder stands where a file is expected, and no single NIfTI file lies in it.
-    #[error("`{}`: expected a file, found a folder with {}\nhint: name the file itself", path.display(), counted(*found, "NIfTI file"))]
+    #[error("`{}`: expected a file, found a folder with {}\nhint: name the file itself", shown(path), counted(*found, "NIfTI file"))]
     FolderNotFile {
         /// The folder.
         path: PathBuf,
@@ -41,7 +50,7 @@ pub enum ReadError {
         found: usize,
     },
     /// The decoder does not know this kind of PNG or JPEG.
-    #[error("`{}`: {reason}\nhint: convert it to an 8- or 16-bit PNG", path.display())]
+    #[error("`{}`: {reason}\nhint: convert it to an 8- or 16-bit PNG", shown(path), reason = shown(reason))]
     UnsupportedRaster {
         /// The file.
         path: PathBuf,
@@ -49,19 +58,25 @@ pub enum ReadError {
         reason: String,
     },
     /// Nothing in the unpacked content says NIfTI.
-    #[error("`{}`: the gzip file holds no NIfTI image\nhint: if it is an archive, unpack it", path.display())]
+    #[error(
+        "`{}`: the gzip file holds no NIfTI image\nhint: if it is an archive, unpack it; if it is another format (MGZ), convert it to NIfTI, for instance with nibabel",
+        shown(path)
+    )]
     NotNifti {
         /// The file.
         path: PathBuf,
     },
     /// The voxels of a pair of files are not there.
-    #[error("`{}`: the file is the header of a .hdr/.img pair, and there is no .img of its name beside it\nhint: copy both files, or convert the pair to one .nii.gz", path.display())]
+    #[error(
+        "`{}`: the file is the header of a .hdr/.img pair, and there is no .img of its name beside it\nhint: copy both files, or convert the pair to one .nii.gz",
+        shown(path)
+    )]
     PairWithoutVoxels {
         /// The header.
         path: PathBuf,
     },
     /// A field of the NIfTI header cannot be true.
-    #[error("`{}`: the NIfTI header's `{field}` is `{value}`, expected {expected}\nhint: download or copy it again", path.display())]
+    #[error("`{}`: the NIfTI header's `{field}` is `{value}`, expected {expected}\nhint: download or copy it again", shown(path), value = shown(value))]
     BadHeader {
         /// The file.
         path: PathBuf,
@@ -73,7 +88,10 @@ pub enum ReadError {
         expected: &'static str,
     },
     /// The volume has several channels, and none was chosen.
-    #[error("`{}`: the volume has {channels} channels along its fourth axis, expected three axes\nhint: choose one: `channel` among the `[options]` of a dataset card, or `--channel`", path.display())]
+    #[error(
+        "`{}`: the volume has {channels} channels along its fourth axis, expected three axes\nhint: choose one: `channel` among the `[options]` of a dataset card, or `--channel`",
+        shown(path)
+    )]
     FourDimensional {
         /// The file.
         path: PathBuf,
@@ -81,7 +99,7 @@ pub enum ReadError {
         channels: usize,
     },
     /// The volume does not have the channel that was chosen.
-    #[error("`{}`: channel {found} is asked for, the volume has {channels} (0 to {})\nhint: choose another channel", path.display(), channels - 1)]
+    #[error("`{}`: channel {found} is asked for, the volume has {channels} (0 to {})\nhint: choose another channel", shown(path), channels - 1)]
     NoChannel {
         /// The file.
         path: PathBuf,
@@ -91,7 +109,10 @@ pub enum ReadError {
         channels: usize,
     },
     /// The volume has more than four axes.
-    #[error("`{}`: the volume has the shape `{shape:?}`, expected three axes, or four of which the last are channels\nhint: split it into one file per volume, for instance with `nibabel.four_to_three`", path.display())]
+    #[error(
+        "`{}`: the volume has the shape `{shape:?}`, expected three axes, or four of which the last are channels\nhint: split it into one file per volume, for instance with `nibabel.four_to_three`",
+        shown(path)
+    )]
     FiveDimensional {
         /// The file.
         path: PathBuf,
@@ -99,7 +120,10 @@ pub enum ReadError {
         shape: Vec<usize>,
     },
     /// A patient's plane is asked for of a file that does not say how the patient lies.
-    #[error("`{}`: `{slicing}` is asked for, the file does not say how the patient lies\nhint: cut it as stored: `--slicing stored-k-xy`", path.display())]
+    #[error(
+        "`{}`: `{slicing}` is asked for, the file does not say how the patient lies\nhint: cut it as stored: `--slicing stored-k-xy`",
+        shown(path)
+    )]
     NoOrientation {
         /// The file.
         path: PathBuf,
@@ -107,7 +131,10 @@ pub enum ReadError {
         slicing: Slicing,
     },
     /// A plane is asked for that cuts across slices at uneven distances.
-    #[error("`{}`: `{slicing}` is asked for, the slices lie parallel at uneven distances ({gaps})\nhint: slices are missing or doubled: get the whole series, or cut it as it was taken: `--slicing stored-k-xy`", path.display())]
+    #[error(
+        "`{}`: `{slicing}` is asked for, the slices lie parallel at uneven distances ({gaps})\nhint: slices are missing or doubled: get the whole series, or cut it as it was taken: `--slicing stored-k-xy`",
+        shown(path)
+    )]
     UnevenGaps {
         /// The first file.
         path: PathBuf,
@@ -117,7 +144,10 @@ pub enum ReadError {
         gaps: Gaps,
     },
     /// A patient's plane is asked for of slices that are not parallel, or go back and forth.
-    #[error("`{}`: `{slicing}` is asked for, the slices are not parallel or go back and forth, as several stacks or times do\nhint: cut them as they were taken: `--slicing stored-k-xy`", path.display())]
+    #[error(
+        "`{}`: `{slicing}` is asked for, the slices are not parallel or go back and forth, as several stacks or times do\nhint: cut them as they were taken: `--slicing stored-k-xy`",
+        shown(path)
+    )]
     Scattered {
         /// The first file.
         path: PathBuf,
@@ -125,7 +155,11 @@ pub enum ReadError {
         slicing: Slicing,
     },
     /// A label map lies in another way than its image.
-    #[error("`{}`: by its header, the mask lies in another way in the patient than its image `{}`\nhint: reorient the mask to the image; if only its header is wrong, give it the image's affine", path.display(), image.display())]
+    #[error(
+        "`{}`: by its header, the mask lies in another way in the patient than its image `{}`\nhint: reorient the mask to the image; if only its header is wrong, give it the image's affine",
+        shown(path),
+        shown(image)
+    )]
     MaskOrientation {
         /// The mask's file.
         path: PathBuf,
@@ -133,7 +167,10 @@ pub enum ReadError {
         image: PathBuf,
     },
     /// Ranges of stored slices are asked for of a volume that is cut in another plane.
-    #[error("`{}`: slices are counted as the file is stored, and it is cut as `{slicing}`\nhint: leave `slices` blank, or cut it as stored: `--slicing stored-k-xy`", path.display())]
+    #[error(
+        "`{}`: slices are counted as the file is stored, and it is cut as `{slicing}`\nhint: leave `slices` blank, or cut it as stored: `--slicing stored-k-xy`",
+        shown(path)
+    )]
     SlicesOfAnotherPlane {
         /// The image's file.
         path: PathBuf,
@@ -141,19 +178,28 @@ pub enum ReadError {
         slicing: Slicing,
     },
     /// Slices of a stack differ in size, or there is none.
-    #[error("`{}`: the slices differ in size, and cannot be cut in another plane\nhint: cut them as stored: `--slicing stored-k-xy`", path.display())]
+    #[error(
+        "`{}`: the slices differ in size, and cannot be cut in another plane\nhint: cut them as stored: `--slicing stored-k-xy`",
+        shown(path)
+    )]
     UnevenStack {
         /// The first file.
         path: PathBuf,
     },
     /// A MATLAB file of a version before 7.3.
-    #[error("`{}`: the file is a MATLAB 5 file, expected version 7.3 (HDF5)\nhint: in MATLAB, save it with `-v7.3`", path.display())]
+    #[error(
+        "`{}`: the file is a MATLAB 5 file, expected version 7.3 (HDF5)\nhint: in MATLAB, save it with `-v7.3`",
+        shown(path)
+    )]
     OldMat {
         /// The file.
         path: PathBuf,
     },
     /// Voxels that are complex, coloured or wider than 64 bits.
-    #[error("`{}`: the NIfTI data type is `{datatype}`, expected an integer or a float of 8 to 64 bits\nhint: convert it to one value per voxel, for instance 16-bit integers", path.display())]
+    #[error(
+        "`{}`: the NIfTI data type is `{datatype}`, expected an integer or a float of 8 to 64 bits\nhint: convert it to one value per voxel, for instance 16-bit integers",
+        shown(path)
+    )]
     UnsupportedVoxels {
         /// The file.
         path: PathBuf,
@@ -161,7 +207,7 @@ pub enum ReadError {
         datatype: i16,
     },
     /// The file ends before its last voxel.
-    #[error("`{}`: the header says {} of voxels, the file holds {found}\nhint: download or copy it again", path.display(), counted(*expected, "byte"))]
+    #[error("`{}`: the header says {} of voxels, the file holds {found}\nhint: download or copy it again", shown(path), counted(*expected, "byte"))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -171,7 +217,7 @@ pub enum ReadError {
         found: u64,
     },
     /// The file goes on long after its last voxel.
-    #[error("`{}`: the header says {} of voxels, the file holds over {allowed} more\nhint: the header and the voxels do not belong together; download or copy it again", path.display(), counted(*expected, "byte"))]
+    #[error("`{}`: the header says {} of voxels, the file holds over {allowed} more\nhint: the header and the voxels do not belong together; download or copy it again", shown(path), counted(*expected, "byte"))]
     TrailingData {
         /// The file.
         path: PathBuf,
@@ -181,7 +227,10 @@ pub enum ReadError {
         allowed: u64,
     },
     /// A label map holds something that is not a label.
-    #[error("`{}`: slice {slice} holds the value `{value}`, expected whole numbers in 0..=65535\nhint: save the mask as integers, and resize masks by nearest neighbour only", path.display())]
+    #[error(
+        "`{}`: slice {slice} holds the value `{value}`, expected whole numbers in 0..=65535\nhint: save the mask as integers, and resize masks by nearest neighbour only",
+        shown(path)
+    )]
     LabelValue {
         /// The mask's file.
         path: PathBuf,
@@ -191,13 +240,16 @@ pub enum ReadError {
         value: f64,
     },
     /// A label map is coloured.
-    #[error("`{}`: the mask is coloured, expected one number per pixel\nhint: save it as a grey PNG that holds the label numbers", path.display())]
+    #[error(
+        "`{}`: the mask is coloured, expected one number per pixel\nhint: save it as a PNG, grey or with a palette, that holds the label numbers",
+        shown(path)
+    )]
     LabelColours {
         /// The mask's file.
         path: PathBuf,
     },
     /// A label map holds values that stand for no class.
-    #[error("`{}`: the mask holds values that no class is named for: {values}\nhint: name them (`classes.csv`, `labels` in `dataset.json`, or `mask_classes` in a card), correct the mask, or leave such pixels out with `--unnamed-values ignore`", path.display())]
+    #[error("`{}`: the mask holds values that no class is named for: {values}\nhint: name them (`classes.csv`, `labels` in `dataset.json`, or `mask_classes` in a card), correct the mask, or leave such pixels out with `--unnamed-values ignore`", shown(path), values = shown(values))]
     UnnamedLabels {
         /// The mask's file.
         path: PathBuf,
@@ -205,7 +257,7 @@ pub enum ReadError {
         values: String,
     },
     /// One of several masks of structures is not binary.
-    #[error("`{}`: one of several masks that are joined is expected to be binary, this one holds {values} besides 0\nhint: save one binary mask for each structure, or a single label map with all of them", path.display())]
+    #[error("`{}`: one of several masks that are joined is expected to be binary, this one holds {values} besides 0\nhint: save one binary mask for each structure, or a single label map with all of them", shown(path), values = shown(values))]
     NotBinary {
         /// The mask's file.
         path: PathBuf,
@@ -213,7 +265,10 @@ pub enum ReadError {
         values: String,
     },
     /// A label map is stored as a JPEG.
-    #[error("`{}`: the mask is a JPEG of {values} values, whose compression changes labels\nhint: save the original mask as PNG, or threshold this one and save that", path.display())]
+    #[error(
+        "`{}`: the mask is a JPEG of {values} values, whose compression changes labels\nhint: save the original mask as PNG, or threshold this one and save that",
+        shown(path)
+    )]
     LossyMask {
         /// The mask's file.
         path: PathBuf,
@@ -221,7 +276,7 @@ pub enum ReadError {
         values: usize,
     },
     /// A slice holds values that cannot be computed with.
-    #[error("`{}`: slice {slice}: {source}", path.display())]
+    #[error("`{}`: slice {slice}: {source}", shown(path))]
     NonFinite {
         /// The image's file.
         path: PathBuf,
@@ -231,7 +286,7 @@ pub enum ReadError {
         source: NonFinite,
     },
     /// A sample asks for slices that its image does not have.
-    #[error("`{}`: the slices `{found}` are asked for, the image has {slices} (0 to {})\nhint: correct the `slices` column", path.display(), slices - 1)]
+    #[error("`{}`: the slices `{found}` are asked for, the image has {slices} (0 to {})\nhint: correct the `slices` column", shown(path), slices - 1, found = shown(found))]
     SliceRange {
         /// The image's file.
         path: PathBuf,
@@ -241,7 +296,10 @@ pub enum ReadError {
         slices: usize,
     },
     /// A mask is not of its image's shape.
-    #[error("`{}`: the mask is {found:?} (slices, rows, columns), its image is {expected:?}\nhint: resample the mask to the image's grid, by nearest neighbour", path.display())]
+    #[error(
+        "`{}`: the mask is {found:?} (slices, rows, columns), its image is {expected:?}\nhint: resample the mask to the image's grid, by nearest neighbour",
+        shown(path)
+    )]
     MaskShape {
         /// The mask's file.
         path: PathBuf,
@@ -251,7 +309,10 @@ pub enum ReadError {
         expected: [usize; 3],
     },
     /// All pixels of an image are equal.
-    #[error("`{}`: all pixels are {value}, the image is blank\nhint: look at the file; if it is meant to be blank, leave it out", path.display())]
+    #[error(
+        "`{}`: all pixels are {value}, the image is blank\nhint: look at the file; if it is meant to be blank, leave it out",
+        shown(path)
+    )]
     Constant {
         /// The image's file.
         path: PathBuf,
@@ -259,7 +320,7 @@ pub enum ReadError {
         value: f32,
     },
     /// A DICOM file of a kind that is not read.
-    #[error("`{}`: {found} is not supported\nhint: {hint}", path.display())]
+    #[error("`{}`: {found} is not supported\nhint: {hint}", shown(path), found = shown(found), hint = shown(hint))]
     UnsupportedDicom {
         /// The file.
         path: PathBuf,

@@ -2,6 +2,7 @@
 
 pub(crate) mod dicom;
 mod error;
+mod labels;
 pub(crate) mod mat;
 mod memory;
 mod nifti;
@@ -99,11 +100,15 @@ impl Reader {
     }
 
     /// Reads a label map of a sample: as [`volume_in`](Self::volume_in), but grey images of 1, 2 and 4 bits
-    /// keep their values.
+    /// keep their values, and those with a palette give its indices.
     pub(crate) fn labels_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
+        let path = self.root.join(source.file());
+        if matches!(source, Source::File(_)) && labels::is_indexed(&path) {
+            return labels::indices(&path, room);
+        }
         let mut volume = self.volume_in(room, source)?;
         for block in &mut volume.blocks {
-            block.scale = raster::label_scale(&block.path).or(block.scale);
+            block.scale = labels::scale(&block.path).or(block.scale);
         }
         Ok(volume)
     }
@@ -227,8 +232,13 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
         ReadError::AppleDouble { path }.into()
     } else if text.contains("<!doctype") || text.contains("<html") {
         Error::WebPage { path }
-    } else if let Some(format) = known_format(start) {
-        ReadError::OtherFormat { path, format }.into()
+    } else if let Some((format, convert)) = known_format(start) {
+        ReadError::OtherFormat {
+            path,
+            format,
+            convert,
+        }
+        .into()
     } else {
         let start = start.iter().take(4).map(|byte| format!("{byte:02x}"));
         let start = start.collect::<Vec<_>>().join(" ");
@@ -236,17 +246,22 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
     }
 }
 
-/// The name of a format of medical images that is not read.
-fn known_format(start: &[u8]) -> Option<&'static str> {
+/// The name of a format of medical images that is not read, and the command that converts such a file.
+fn known_format(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    const SIMPLE_ITK: &str = "`SimpleITK.WriteImage(SimpleITK.ReadImage(FILE), \"a.nii.gz\")`";
+    const NIBABEL: &str =
+        "`nibabel.Nifti1Image.from_image(nibabel.load(FILE)).to_filename(\"a.nii.gz\")`";
     let text = String::from_utf8_lossy(start);
     match start {
-        [b'N', b'R', b'R', b'D', ..] => Some("NRRD"),
-        [b'C', b'D', b'F', 1..=5, ..] => Some("MINC 1 (NetCDF)"),
-        [0x89, b'H', b'D', b'F', ..] => Some("HDF5 (MINC 2, MATLAB)"),
-        [b'M', b'A', b'T', b'R', b'I', b'X', ..] => Some("ECAT"),
-        [0, 0, 0, 1, 0, 0, ..] if start.len() > 284 => Some("MGH (FreeSurfer)"),
-        _ if text.contains("NDims") && text.contains("DimSize") => Some("MetaImage (MHA, MHD)"),
-        _ if text.contains("PATIENT INFORMATION") => Some("PAR of Philips"),
+        [b'N', b'R', b'R', b'D', ..] => Some(("NRRD", SIMPLE_ITK)),
+        [b'C', b'D', b'F', 1..=5, ..] => Some(("MINC 1 (NetCDF)", NIBABEL)),
+        [0x89, b'H', b'D', b'F', ..] => Some(("HDF5 (MINC 2, MATLAB)", NIBABEL)),
+        [b'M', b'A', b'T', b'R', b'I', b'X', ..] => Some(("ECAT", NIBABEL)),
+        [0, 0, 0, 1, 0, 0, ..] if start.len() > 284 => Some(("MGH (FreeSurfer)", NIBABEL)),
+        _ if text.contains("NDims") && text.contains("DimSize") => {
+            Some(("MetaImage (MHA, MHD)", SIMPLE_ITK))
+        }
+        _ if text.contains("PATIENT INFORMATION") => Some(("PAR of Philips", NIBABEL)),
         _ => None,
     }
 }

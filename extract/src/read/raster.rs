@@ -5,17 +5,17 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use image::error::ImageError;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::{Array, Axis};
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, Room, contained, first_bytes};
+use super::{MAX_RATIO, MAX_SIDE, Room, contained};
 use crate::Error;
 use crate::read::ReadError;
 
 /// Most memory that an unpacked image may take.
-const MAX_BYTES: u64 = 1 << 30;
+pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// How many bytes of an image a byte in the file can stand for: a bit unpacked can be an index to
 /// three colours of a palette.
@@ -32,11 +32,8 @@ pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volu
     if format == ImageFormat::Tiff {
         check_pages(path)?;
     }
-    let image = contained(|| decode(path, format, room)).unwrap_or_else(|| {
-        let reason = "its decoder broke down".to_owned();
-        let path = path.to_path_buf();
-        Err(Error::Damaged { path, reason })
-    })?;
+    let image = contained(|| decode(path, format, room))
+        .unwrap_or_else(|| Err(Error::damaged(path, "its decoder broke down")))?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     let color = image.color();
     let stored = usize::from(color.channel_count());
@@ -53,37 +50,22 @@ pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volu
         DynamicImage::ImageRgba16(image) => planes(shape, image.into_raw()),
         other => planes([height, width, 3, 3], other.into_rgb32f().into_raw()),
     };
+    Ok(slice(path, voxels))
+}
+
+/// The volume of one slice of which nothing but the voxels is known.
+pub(super) fn slice(path: &Path, voxels: Voxels) -> Volume {
     let block = Block {
         path: path.to_path_buf(),
         voxels,
         scale: None,
         shown: None,
     };
-    Ok(Volume::of_block(block, Geometry::Unknown))
-}
-
-/// What brings grey values of 1, 2 or 4 bits, which [`read`] spreads over 0..=255, back to those that are
-/// stored: slope and intercept. `None` for any other file.
-pub(super) fn label_scale(path: &Path) -> Option<(f64, f64)> {
-    let bits = match first_bytes(path).ok()?.as_slice() {
-        // Behind signature, chunk, width and height: bits of a sample, and 0 for grey.
-        [0x89, b'P', b'N', b'G', rest @ ..] => match rest.get(20..22)? {
-            [bits @ (1 | 2 | 4), 0] => *bits,
-            _ => return None,
-        },
-        [b'I', b'I', ..] | [b'M', b'M', ..] => {
-            let file = BufReader::new(File::open(path).ok()?);
-            let decoder = ImageReader::with_format(file, ImageFormat::Tiff).into_decoder();
-            let is_binary = decoder.ok()?.original_color_type() == ExtendedColorType::L1;
-            is_binary.then_some(1)?
-        }
-        _ => return None,
-    };
-    Some((f64::from((1_u8 << bits) - 1) / 255.0, 0.0))
+    Volume::of_block(block, Geometry::Unknown)
 }
 
 /// `[1, C, H, W]` of interleaved samples, alpha left out.
-fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
+pub(super) fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
     let [height, width, stored, kept] = shape;
     let array = Array::from_shape_vec((1, height, width, stored), samples);
     let mut array = array.expect("one value per sample");
@@ -102,23 +84,26 @@ fn decode(path: &Path, format: ImageFormat, room: &Room) -> Result<DynamicImage,
     let decoder = reader
         .into_decoder()
         .map_err(|error| explain(path, error))?;
-    check_size(path, &decoder)?;
+    check_size(path, decoder.dimensions(), decoder.total_bytes())?;
     room.take(path, "pixels", decoder.total_bytes())?.keep();
     DynamicImage::from_decoder(decoder).map_err(|error| explain(path, error))
 }
 
 /// Refuses an image that is too large, or larger than so short a file can hold: memory for all of it
 /// is taken before the first pixel is unpacked.
-fn check_size(path: &Path, decoder: &impl ImageDecoder) -> Result<(), Error> {
+pub(super) fn check_size(
+    path: &Path,
+    (width, height): (u32, u32),
+    bytes: u64,
+) -> Result<(), Error> {
     let packed = fs::metadata(path).map_err(Error::io(path))?.len();
     let limit = MAX_BYTES.min(packed.saturating_mul(MAX_GROWTH));
-    if decoder.total_bytes() <= limit {
+    if bytes <= limit && width.max(height) <= MAX_SIDE {
         return Ok(());
     }
-    let (width, height) = decoder.dimensions();
     Err(Error::TooLarge {
         path: path.to_path_buf(),
-        found: format!("{width} x {height} pixels, {} bytes", decoder.total_bytes()),
+        found: format!("{width} x {height} pixels, {bytes} bytes"),
         limit: format!("{MAX_SIDE} pixels a side and, for a file of this length, {limit} bytes"),
     })
 }

@@ -143,7 +143,7 @@ impl Json {
             true => Ok(()),
             false => Err(self.wrong(
                 format!("the `file_ending` `{ending}`"),
-                "`.nii.gz`, `.nii` or `.png`",
+                "`.nii.gz`, `.nii`, `.png` or `.tif`",
                 "convert the images and label maps, for instance with SimpleITK",
             )),
         }

@@ -222,7 +222,7 @@ fn no_cases(root: &Path, unlabelled: usize) -> Error {
             0 => "no images".to_owned(),
             count => format!("{} and a label map for none", counted(count, "image")),
         },
-        expected: "`imagesTr/CASE.nii.gz` or `imagesTr/CASE_0000.nii.gz`, and `labelsTr/CASE.nii.gz`; .nii, .png and .jpg will do too".to_owned(),
+        expected: "`imagesTr/CASE.nii.gz` or `imagesTr/CASE_0000.nii.gz`, and `labelsTr/CASE.nii.gz`; .nii, .png, .jpg and .tif will do too".to_owned(),
         hint: "pass the folder that holds `imagesTr`; for images without label maps, write a dataset card with `unlabelled = true` among its `[options]`".to_owned(),
     }
 }
