@@ -5,10 +5,10 @@ mod card;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuda;
 mod datasets;
-mod docs;
 mod extract;
 mod fixtures;
 mod hostile_models;
+mod hostile_names;
 mod hub;
 mod lab;
 mod layers;
@@ -25,3 +25,4 @@ mod resume;
 mod runtime;
 mod segment;
 mod splits;
+mod weights;

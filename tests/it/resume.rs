@@ -91,4 +91,10 @@ fn two_writers_at_once_are_refused() {
         .expect_error(2, &["tiny-vit@56", "another process"]);
     lock.unlock().unwrap();
     lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(0);
+    // Nothing is written to what is finished, so it may lie where nothing can be.
+    lock.lock().unwrap();
+    let before = snapshot(&lab.path("cache"));
+    let run = lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(0);
+    assert!(run.stderr.contains("already complete"), "{run:#?}");
+    assert_eq!(snapshot(&lab.path("cache")), before);
 }

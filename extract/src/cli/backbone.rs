@@ -7,7 +7,7 @@ use cache::{TokenBatch, Tokens, counted};
 use clap::{ArgGroup, Args, ValueEnum};
 use ndarray::Array4;
 
-use super::eprint_line;
+use super::{eprint_line, tell};
 use crate::backbone::{Backbone, BackboneOptions, Device, Precision, Provider, Runtime};
 use crate::dataset::Dataset;
 use crate::export::{self, Exported, Exporter, Flavour};
@@ -198,7 +198,7 @@ impl BackboneArgs {
             }),
             Some(file) => export::exported(card, file),
             None => {
-                let tell = &mut |line: &str| eprint_line(line);
+                let tell = &mut |line: &str| tell(line);
                 Exporter { home, tell }.ensure(card, self.image_size(card), flavour)
             }
         }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use cache::text::{printable, shown};
 use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
 
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};
 use super::backbone::{Gate, Opened};
 use super::progress::Bar;
-use super::{Format, Status, eprint_line, print_line};
+use super::{Format, Status, print_line, tell, warn};
 use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
@@ -40,7 +41,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     }
     if begun.is_some_and(|begun| begun.complete) {
         let meta = CacheReader::open_same(&dir, &meta)?.meta().clone();
-        eprint_line(&format!("{}: already complete", dir.display()));
+        tell(&format!("{}: already complete", dir.display()));
         return summarise(args, &dir, &Outcome::of_finished(meta));
     }
     let gate = Gate {
@@ -66,9 +67,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
     let outcome = pipeline::run(&job, &mut opened.backbone, writer, &mut |p| bar.report(p))?;
     bar.finish();
-    for warning in &outcome.warnings {
-        eprint_line(&format!("warning: {warning}"));
-    }
+    warn(&outcome.warnings);
     summarise(args, &dir, &outcome)
 }
 
@@ -113,12 +112,6 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     Ok((dataset, recipe, rule))
 }
 
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        eprint_line(&format!("warning: {warning}"));
-    }
-}
-
 /// Splits the dataset by patient or not at all; gives what is worth a warning.
 fn split_checked(
     dataset: &mut Dataset,
@@ -151,7 +144,7 @@ fn check_crop(dataset: &Dataset, recipe: &Recipe, views: u16) -> anyhow::Result<
     if recipe.resize == Resize::BicubicSquashCrop && (views > 0 || pipeline::has_masks(dataset)) {
         anyhow::bail!(
             "`{}`: the resizing `bicubic-squash-crop` is for datasets without masks, and without `--views`\nhint: give `--resize bicubic-squash`",
-            dataset.name
+            printable(&dataset.name)
         );
     }
     Ok(())
@@ -254,7 +247,7 @@ fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
     if !plain(&meta.dataset) {
         anyhow::bail!(
             "`{}` cannot name a folder\nhint: give the dataset another `--name`",
-            meta.dataset
+            printable(&meta.dataset)
         );
     }
     let model = format!("{}@{}", meta.model.name, meta.image_size);
@@ -288,7 +281,7 @@ fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Resul
         Format::Text => {
             let mut lines = vec![format!(
                 "{}: {} of {}, {:.1} MB",
-                dir.display(),
+                shown(dir),
                 counted(meta.rows, "slice"),
                 counted(meta.samples, "sample"),
                 meta.bytes() as f64 / 1e6

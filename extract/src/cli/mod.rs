@@ -179,6 +179,18 @@ fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", printable_lines(text));
 }
 
+/// Prints a line on stderr, whatever names out of files are in it.
+fn tell(line: &str) {
+    eprint_line(&printable(line));
+}
+
+/// Prints warnings, a line each.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tell(&format!("warning: {warning}"));
+    }
+}
+
 /// Columns with two spaces between them; those from `first_number` on are aligned to the right.
 fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
     let rows = rows.into_iter();

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cache::text::{printable, shown};
 use cache::{TokenBatch, Tokens};
 use clap::Args;
 use ndarray::Array4;
 use serde_json::{Value, json};
 
-use super::{Format, Status, eprint_line, print_line, table};
+use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
 use crate::export::{self, Exporter, Flavour};
 use crate::model::ModelCard;
@@ -69,12 +70,12 @@ pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
     let card = ModelCard::read(&home, &args.name)?.with_layers(args.layers)?;
-    let tell = &mut |line: &str| eprint_line(line);
+    let tell = &mut |line: &str| tell(line);
     let size = args.image_size.unwrap_or(card.image_size);
     let mut exporter = Exporter { home: &home, tell };
     let exported = exporter.export(&card, size, Flavour::Fused, args.weights.as_deref())?;
     let text = match args.format {
-        Format::Text => format!("{}  {}", exported.meta.sha256, exported.path.display()),
+        Format::Text => format!("{}  {}", exported.meta.sha256, shown(&exported.path)),
         Format::Json => json!({
             "model": card.name,
             "image_size": size,
@@ -233,6 +234,7 @@ fn show(home: &Path, card: &ModelCard, format: Format) -> anyhow::Result<Status>
             ),
         });
     }
+    let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     print_line(&lines.join("\n"))?;
     Ok(Status::Done)
 }
@@ -243,11 +245,11 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
     if graphs.is_empty() {
         anyhow::bail!(
             "`{0}`: it has not been exported\nhint: run `extract export {0}`",
-            card.name
+            printable(&card.name)
         );
     }
     let runtime = Runtime::load(home, false)?;
-    let tell = &mut |line: &str| eprint_line(line);
+    let tell = &mut |line: &str| tell(line);
     let mut exporter = Exporter { home, tell };
     let mut status = Status::Done;
     for (size, _) in graphs {
@@ -264,7 +266,7 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
         };
         let mut backbone = Backbone::load(&runtime, card, &exported, options)?;
         let found = parity::tokens(&mut backbone, &pattern(size))?;
-        let path = exported.path.display();
+        let path = shown(&exported.path);
         let reference = card
             .reference
             .iter()

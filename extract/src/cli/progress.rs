@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cache::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::eprint_line;
+use super::{eprint_line, tell};
 use crate::pipeline::Progress;
 
 /// Time between two lines of progress where there is no terminal.
@@ -27,7 +27,7 @@ impl Bar {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
         let bar = ProgressBar::new(total);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        eprint_line(&format!("writing {}", dir.display()));
+        tell(&format!("writing {}", dir.display()));
         Bar {
             bar,
             started: Instant::now(),

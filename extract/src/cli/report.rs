@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use cache::text::{printable, shown};
 use cache::{Split, Task, counted};
 
 use super::table;
@@ -22,7 +23,7 @@ pub(super) fn entry(card: &DatasetCard) -> String {
         .collect();
     for line in [&card.task, &facts.join(" · "), &card.source] {
         if !line.is_empty() {
-            text += &format!("\n  {line}");
+            text += &format!("\n  {}", printable(line));
         }
     }
     text
@@ -30,7 +31,7 @@ pub(super) fn entry(card: &DatasetCard) -> String {
 
 /// A card in full.
 pub(super) fn card(card: &DatasetCard) -> String {
-    let mut text = card.name.clone();
+    let mut text = printable(&card.name).into_owned();
     if card.title.is_empty() {
         text.push('\n');
     }
@@ -46,6 +47,7 @@ pub(super) fn card(card: &DatasetCard) -> String {
         ("in masks", &mask_classes(card)),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        let value = printable(value);
         match name.is_empty() {
             true => text += &format!(": {value}\n"),
             false => text += &format!("{name:<9} {value}\n"),
@@ -134,7 +136,7 @@ fn found(findings: &Findings) -> String {
         patients,
         ..
     } = findings;
-    let mut text = format!("`{dataset}` in `{}`\n", root.display());
+    let mut text = format!("`{}` in `{}`\n", printable(dataset), shown(root));
     text += &format!(
         "{} of {}, ",
         counted(*samples, "sample"),
@@ -159,8 +161,11 @@ fn found(findings: &Findings) -> String {
         false => "\n\n",
     };
     text += &match findings.rule_error {
-        None => format!("split by `{}`\n", findings.rule),
-        Some(_) => format!("split as the files say, not by `{}`\n", findings.rule),
+        None => format!("split by `{}`\n", shown(&findings.rule.to_string())),
+        Some(_) => format!(
+            "split as the files say, not by `{}`\n",
+            shown(&findings.rule.to_string())
+        ),
     };
     text += &format!("{}\n\n", splits(findings));
     text += &classes(findings);
@@ -245,5 +250,5 @@ fn notes(findings: &Findings) -> String {
             "images under two names in one split: {count}, for instance {first}"
         ));
     }
-    notes.iter().map(|note| note.clone() + "\n").collect()
+    notes.iter().map(|note| printable(note) + "\n").collect()
 }

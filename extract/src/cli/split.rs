@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use cache::text::{printable, shown};
 use cache::{CacheReader, SliceMeta, Split, write_split};
 use clap::Args;
 use serde_json::json;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};
-use super::{Format, Status, eprint_line, print_line, table};
+use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::Error;
 use crate::dataset::Dataset;
 use crate::lint::SPLITS;
@@ -136,8 +137,9 @@ fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
     if caches.is_empty() {
         let model = args.model.as_deref().unwrap_or("*");
         anyhow::bail!(
-            "`{}`: no cache of `{dataset}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or name another folder with --cache; with --root, `--cache-name` is the name that `extract --name` gave",
-            args.cache.display()
+            "`{}`: no cache of `{}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or name another folder with --cache; with --root, `--cache-name` is the name that `extract --name` gave",
+            shown(&args.cache),
+            printable(dataset)
         );
     }
     Ok(caches)
@@ -267,11 +269,11 @@ fn warn(written: &[Written]) {
             .iter()
             .filter(|warning| said.insert(*warning))
         {
-            eprint_line(&format!("warning: {}: {warning}", cache.dataset));
+            tell(&format!("warning: {}: {warning}", cache.dataset));
         }
         let other = *first.entry(&cache.dataset).or_insert(cache);
         if other.splits != cache.splits {
-            eprint_line(&format!(
+            tell(&format!(
                 "warning: `{}` and `{}` have other samples, and so other splits",
                 other.dir.display(),
                 cache.dir.display()
