@@ -132,10 +132,10 @@ fn a_table_of_splits_names_the_originals_where_the_key_is() {
             let found: Vec<_> = slices.iter().map(|slice| slice.split).collect();
             assert_eq!(found, [Some(Split::Test), Some(Split::Train)], "{csv}");
         }
-        let no_key = Some(lab.path("no.key"));
-        let run = splits(tables[0].clone(), no_key.clone());
+        let no_key = lab.path("no.key");
+        let run = splits(tables[0].clone(), Some(no_key.clone()));
         run.expect_error(2, &["splits.csv", "`", "hashes", "key"]);
-        assert!(!no_key.unwrap().exists());
+        assert!(!no_key.exists());
     }
 }
 
