@@ -60,7 +60,7 @@ def worker(kind, width, classes, height, across, size, batch, heads, threads, la
 
 
 def binary():
-    command = ["cargo", "bench", "-p", "probe", "--bench", "decoders", "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "-p", "nn", "--bench", "decoders", "--no-run", "--message-format=json"]
     root = pathlib.Path(__file__).parent.parent
     output = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     messages = map(json.loads, output.splitlines())

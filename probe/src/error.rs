@@ -256,7 +256,7 @@ pub enum Error {
     #[error(
         "decoder: {0}\nhint: the U-Net needs a width that is a multiple of 8; a saved decoder the backbone and image size that it was trained on"
     )]
-    Decoder(#[from] crate::nn::Error),
+    Decoder(#[from] nn::Error),
     /// A run record could not be written.
     #[error(
         "`{path}`: cannot write a run record: {source}\nhint: give a folder with room that can be written to with --runs"

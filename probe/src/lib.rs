@@ -11,7 +11,6 @@ pub mod examples;
 pub mod head;
 mod hold_out;
 pub mod metrics;
-pub mod nn;
 pub mod origin;
 mod output;
 pub mod predictions;

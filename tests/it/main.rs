@@ -5,6 +5,7 @@ mod card;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuda;
 mod datasets;
+mod docs;
 mod extract;
 mod fixtures;
 mod hostile_models;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
+use nn::{Kind, Loss};
 
 use super::few_shot::{Shots, shots};
 use super::linear::learning_rate;
@@ -15,7 +16,6 @@ use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
 use crate::evaluate::{Settings, VAL_SHARE};
-use crate::nn::{Kind, Loss};
 use crate::record::RunRecord;
 use crate::segment::{self, Evaluated, Keeping, Options};
 

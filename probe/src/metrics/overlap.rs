@@ -1,6 +1,6 @@
 //! How much of a structure is found? Dice, intersection over union, and the study's Jaccard index.
 
-use crate::nn::IGNORE;
+use nn::IGNORE;
 
 /// Counts of pixels or voxels by class: true ones by rows, predicted ones by columns.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use cache::{CacheReader, SliceMeta};
+use nn::Workspace;
 use serde_json::{Map, json};
 
 use super::cases::Cases;
@@ -13,7 +14,6 @@ use super::{Evaluated, SavedDecoder, label_maps, volumes};
 use crate::Error;
 use crate::evaluate::{Identity, Settings, blank};
 use crate::metrics::measures::Measures;
-use crate::nn::Workspace;
 use crate::origin::{Mismatch, Part, cluster};
 use crate::record::RunRecord;
 

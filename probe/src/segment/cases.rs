@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cache::{CacheReader, SliceMeta, Split, counted};
+use nn::IGNORE;
 use rayon::prelude::*;
 
 use super::masks::Runs;
 use crate::Error;
 use crate::hold_out::{HeldOut, hold_out};
-use crate::nn::IGNORE;
 
 /// The slices of a cache with their label maps. Maps are kept as runs, a few kilobytes each.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ use std::time::Instant;
 
 use cache::{CacheReader, Split, counted};
 use image::RgbImage;
+use nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -41,7 +42,6 @@ use crate::Error;
 use crate::evaluate::{EVALUATION_VERSION, Identity, Settings, blank, hash, spread};
 use crate::hold_out::HeldOut;
 use crate::metrics::overlap::Confusion;
-use crate::nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use crate::origin::Origin;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;

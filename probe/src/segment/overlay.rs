@@ -5,9 +5,9 @@ use std::path::Path;
 
 use cache::{Placement, SliceMeta};
 use image::{ImageFormat, Rgb, RgbImage};
+use nn::IGNORE;
 
 use crate::error::{Cause, Error};
-use crate::nn::IGNORE;
 use crate::output::write_whole;
 
 /// Colours of classes, from the first structure on; later ones begin again.

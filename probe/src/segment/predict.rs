@@ -1,5 +1,6 @@
 //! Label maps that a decoder predicts.
 
+use nn::{Decoder, Workspace};
 use rayon::prelude::*;
 
 use super::cases::Cases;
@@ -7,7 +8,6 @@ use super::stream::{Order, Stream};
 use super::volumes::{Stack, Volume};
 use crate::Error;
 use crate::metrics::overlap::Confusion;
-use crate::nn::{Decoder, Workspace};
 
 /// The size at which label maps are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use nn::{Decoder, EPSILON, Kind, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::cases::Cases;
 use super::onnx::{Attribute, Graph};
 use super::train::{Trained, borrowed, parameters};
 use crate::error::{Cause, Error};
-use crate::nn::{Decoder, EPSILON, Kind, Shape};
 use crate::origin::Origin;
 use crate::output::write_whole;
 use crate::tensors::{self, Tensor};
@@ -43,7 +43,7 @@ pub struct About {
     pub values: Vec<u16>,
     /// Layers whose patch tokens it takes, in the order of its inputs; 1 is the last block.
     pub layers: Vec<u32>,
-    /// Whether tokens first go through [`nn::layer_norm`](crate::nn::layer_norm).
+    /// Whether tokens first go through [`nn::layer_norm`].
     #[serde(default)]
     pub layer_norm: bool,
     /// Width of a token, `D`.
@@ -282,7 +282,7 @@ impl SavedDecoder {
     }
 }
 
-/// [`nn::layer_norm`](crate::nn::layer_norm); returns the name of what comes out.
+/// [`nn::layer_norm`]; returns the name of what comes out.
 fn layer_norm(graph: &mut Graph, tokens: &str) -> String {
     let output = format!("{tokens}.normed");
     graph.node(

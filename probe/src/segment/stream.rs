@@ -6,10 +6,10 @@ use std::thread;
 
 use cache::{Group, PatchReader, PatchRow};
 use half::f16;
+use nn::layer_norm;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::nn::layer_norm;
 use crate::{Error, random};
 
 /// Bytes of tokens among which batches are drawn, unless two batches take more.

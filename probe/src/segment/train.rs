@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use nn::{Decoder, Shape, Workspace};
 use serde::{Deserialize, Serialize};
 
 use super::Options;
@@ -14,7 +15,6 @@ use super::predict::{Resolution, measure};
 use super::stream::{Order, Stream};
 use super::volumes::pooled_dice;
 use crate::Error;
-use crate::nn::{self, Decoder, Shape, Workspace};
 use crate::tensors::{self, Tensor};
 
 /// The key of a checkpoint's metadata.

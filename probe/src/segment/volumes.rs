@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
 use arrow::record_batch::RecordBatch;
 use cache::counted;
 use ndarray::{ArrayView3, Zip};
+use nn::IGNORE;
 use parquet::arrow::ArrowWriter;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -18,7 +19,6 @@ use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
 use crate::metrics::scored::Weights;
 use crate::metrics::surface::{diagonal, hausdorff_95};
-use crate::nn::IGNORE;
 use crate::output::write_whole;
 
 /// How well a sample was segmented.

@@ -2,7 +2,7 @@
 //! holds without it.
 #![allow(clippy::unwrap_used)]
 
-use probe::nn::{Decoder, Error, IGNORE, Kind, Loss, Shape, Tensor, Workspace};
+use nn::{Decoder, Error, IGNORE, Kind, Loss, Shape, Tensor, Workspace};
 use serde_json::Value;
 
 /// The generator of the script.
@@ -83,7 +83,10 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/decoders.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/decoders.json"
+    );
     let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases = file["cases"].as_array().unwrap().iter();
     cases
@@ -314,7 +317,7 @@ fn heads_trained_together_are_those_trained_alone() {
     let mut alone = together.clone();
     for _ in 0..3 {
         let slices = slices(&tokens);
-        let losses = probe::nn::step(
+        let losses = nn::step(
             &mut together,
             &mut workspace,
             &slices,

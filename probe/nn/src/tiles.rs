@@ -1,21 +1,21 @@
 //! The transforms of tiles of the Winograd convolutions: the matrices `Bᵀ` and `Aᵀ` of F(4×4, 3×3)
 //! (Lavin and Gray 2016, section 4.3), over as many channels at once as a vector holds.
 
-use super::winograd::Extent;
+use crate::extent::Extent;
 use pulp::{Simd, WithSimd};
 
 /// Products of a tile.
-pub(super) const POINTS: usize = 36;
+pub(crate) const POINTS: usize = 36;
 
 /// Transforms a row of tiles to 36 planes: windows of 6×6 of an input (`Bᵀ d B`), or tiles of 4×4 of
 /// a gradient (`A y Aᵀ`).
-pub(super) struct Points<'a, 'b, const WINDOWS: bool> {
-    pub(super) input: &'a [f32],
-    pub(super) extent: Extent,
-    pub(super) row: usize,
-    pub(super) planes: &'a mut [&'b mut [f32]],
+pub(crate) struct Points<'a, 'b, const WINDOWS: bool> {
+    pub(crate) input: &'a [f32],
+    pub(crate) extent: Extent,
+    pub(crate) row: usize,
+    pub(crate) planes: &'a mut [&'b mut [f32]],
     /// Where in the planes the row starts.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<const WINDOWS: bool> WithSimd for Points<'_, '_, WINDOWS> {
@@ -140,16 +140,16 @@ impl Window<'_> {
 }
 
 /// Turns a row of products of 36 planes into a row of output tiles (`Aᵀ m A`).
-pub(super) struct Tiles<'a> {
-    pub(super) products: &'a [f32],
-    pub(super) plane: usize,
+pub(crate) struct Tiles<'a> {
+    pub(crate) products: &'a [f32],
+    pub(crate) plane: usize,
     /// Where in the planes the row starts.
-    pub(super) at: usize,
-    pub(super) channels: usize,
+    pub(crate) at: usize,
+    pub(crate) channels: usize,
     /// `[rows, width, channels]`
-    pub(super) out: &'a mut [f32],
-    pub(super) width: usize,
-    pub(super) rows: usize,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) width: usize,
+    pub(crate) rows: usize,
 }
 
 impl WithSimd for Tiles<'_> {

@@ -1,11 +1,11 @@
 //! 3×3 convolutions with a padding of one over planes, term by term.
 
-use super::planes::Planes;
+use crate::planes::Planes;
 use pulp::{Simd, WithSimd};
 
 /// Weights `[output, input, 3, 3]` of a convolution for the gradient of its input,
 /// `[input, output, 3, 3]`.
-pub(super) fn turned(weights: &[f32], input: usize, output: usize) -> Vec<f32> {
+pub(crate) fn turned(weights: &[f32], input: usize, output: usize) -> Vec<f32> {
     let mut result = vec![0.0; weights.len()];
     for o in 0..output {
         for i in 0..input {
@@ -19,7 +19,7 @@ pub(super) fn turned(weights: &[f32], input: usize, output: usize) -> Vec<f32> {
 
 /// A 3×3 convolution with a padding of one, without bias; `weights` are `[output, input, 3, 3]`,
 /// `planes` describes `input`.
-pub(super) fn convolve(
+pub(crate) fn convolve(
     input: &[f32],
     planes: Planes,
     weights: &[f32],
@@ -137,7 +137,7 @@ fn vector<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
 }
 
 /// The gradient `[output, input, 3, 3]` of the weights of [`convolve`].
-pub(super) fn weight_gradient(
+pub(crate) fn weight_gradient(
     input: &[f32],
     planes: Planes,
     gradient: &[f32],

@@ -1,14 +1,15 @@
 //! The linear decoder: a 1×1 convolution of one layer's tokens.
 
-use super::decoder::{Kind, Shape, Stored};
-use super::head::{Head, Layout};
-use super::loss::Loss;
-use super::matrix::{Matrix, Pool, multiply};
-use super::resize::Plane;
+use crate::head::{Head, Layout};
+use crate::loss::Loss;
+use crate::matrix::{Matrix, Pool, multiply};
+use crate::parameter::Parameter;
+use crate::resize::Plane;
+use crate::shape::{Kind, Shape};
 use rayon::prelude::*;
 
 /// Buffers of [`super::Workspace`]: several heads are computed as one.
-pub(super) struct Linear {
+pub(crate) struct Linear {
     shape: Shape,
     head: Head,
     pool: Pool,
@@ -20,19 +21,19 @@ pub(super) struct Linear {
     gradients: Vec<f32>,
 }
 
-pub(super) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Stored> {
+pub(crate) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Parameter> {
     let (classes, width) = (shape.classes, shape.width);
     let weight = (0..classes * width)
         .map(|_| (normal() * 0.01) as f32)
         .collect();
     vec![
-        Stored::trained("weight", &[classes, width, 1, 1], weight),
-        Stored::trained("bias", &[classes], vec![0.0; classes]),
+        Parameter::trained("weight", &[classes, width, 1, 1], weight),
+        Parameter::trained("bias", &[classes], vec![0.0; classes]),
     ]
 }
 
 impl Linear {
-    pub(super) fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
         let (height, width) = shape.grid;
         let layout = Layout {
             plane: height * width,
@@ -54,7 +55,7 @@ impl Linear {
     }
 
     /// Fills `maps`.
-    pub(super) fn forward(&mut self, heads: &[&[Stored]], tokens: &[f32], batch: usize) {
+    pub(crate) fn forward(&mut self, heads: &[&[Parameter]], tokens: &[f32], batch: usize) {
         let Shape { width, classes, .. } = self.shape;
         let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
         self.weights.clear();
@@ -84,9 +85,9 @@ impl Linear {
     }
 
     /// One step of every head with its rate; returns their losses.
-    pub(super) fn step(
+    pub(crate) fn step(
         &mut self,
-        heads: &mut [&mut [Stored]],
+        heads: &mut [&mut [Parameter]],
         tokens: &[f32],
         masks: &[u16],
         loss: Loss,
@@ -99,7 +100,7 @@ impl Linear {
             size,
             ..
         } = self.shape;
-        let shared: Vec<&[Stored]> = heads.iter().map(|head| &**head).collect();
+        let shared: Vec<&[Parameter]> = heads.iter().map(|head| &**head).collect();
         self.forward(&shared, tokens, images);
         let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
         let (head, pool) = (&self.head, &self.pool);
@@ -149,12 +150,12 @@ impl Linear {
         losses
     }
 
-    pub(super) fn head(&self) -> (&Head, &Pool) {
+    pub(crate) fn head(&self) -> (&Head, &Pool) {
         (&self.head, &self.pool)
     }
 
     /// An image's map after [`Linear::forward`] of one head.
-    pub(super) fn map(&self, image: usize) -> &[f32] {
+    pub(crate) fn map(&self, image: usize) -> &[f32] {
         let length = self.shape.classes * self.head.layout.plane;
         &self.maps[image * length..][..length]
     }

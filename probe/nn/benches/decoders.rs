@@ -4,7 +4,7 @@
 //! Arguments: kind, width, classes, height and width of the grid, size, batch, heads, threads.
 #![allow(clippy::unwrap_used)]
 
-use probe::nn::{Decoder, Kind, Loss, Shape, Workspace};
+use nn::{Decoder, Kind, Loss, Shape, Workspace};
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
@@ -64,7 +64,7 @@ fn main() {
             break;
         }
         let start = Instant::now();
-        probe::nn::step(
+        nn::step(
             &mut decoders,
             &mut workspace,
             &tokens,

@@ -1,12 +1,13 @@
 //! The layers against plain loops, and their gradients against what the layers themselves do.
 
 use super::direct;
+use super::extent::Extent;
 use super::matrix::Pool;
 use super::norm::{self, Affine};
 use super::planes::{self, Planes};
 use super::resize::{Plane, Resize, Taps};
 use super::upconv::{self, Gradients, Input, Source};
-use super::winograd::{self, Extent};
+use super::winograd;
 
 fn random(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;

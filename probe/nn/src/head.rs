@@ -1,33 +1,33 @@
 //! From a decoder's own map of logits to the size of the masks, the loss there, and back.
 
-use super::decoder::{Kind, Shape};
-use super::loss::{Loss, loss};
-use super::matrix::Pool;
-use super::resize::{Plane, Resize, Taps};
+use crate::loss::{Loss, loss};
+use crate::matrix::Pool;
+use crate::resize::{Plane, Resize, Taps};
+use crate::shape::{Kind, Shape};
 use rayon::prelude::*;
 
 /// The planes `[C, h, w]` of an image within a slice.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Numbers of a plane, border included.
-    pub(super) plane: usize,
+    pub(crate) plane: usize,
     /// The pixels of a plane.
-    pub(super) inside: Plane,
-    pub(super) height: usize,
-    pub(super) width: usize,
+    pub(crate) inside: Plane,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 /// The resizing to the size of the masks.
-pub(super) struct Head {
+pub(crate) struct Head {
     kind: Kind,
-    pub(super) layout: Layout,
+    pub(crate) layout: Layout,
     classes: usize,
     size: usize,
     resize: Resize,
 }
 
 impl Head {
-    pub(super) fn new(kind: Kind, shape: Shape, layout: Layout) -> Self {
+    pub(crate) fn new(kind: Kind, shape: Shape, layout: Layout) -> Self {
         let taps = |from| match kind {
             Kind::Linear => Taps::bilinear(from, shape.size),
             Kind::UNet => Taps::bicubic(from, shape.size),
@@ -42,7 +42,7 @@ impl Head {
     }
 
     /// Turns an image's logits into their gradient, in place, and returns its share of the loss.
-    pub(super) fn descend(
+    pub(crate) fn descend(
         &self,
         map: &mut [f32],
         labels: &[u16],
@@ -76,7 +76,7 @@ impl Head {
     }
 
     /// An image's logits at another size, `[C, height, width]`.
-    pub(super) fn logits(
+    pub(crate) fn logits(
         &self,
         map: &[f32],
         (height, width): (usize, usize),

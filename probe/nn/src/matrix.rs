@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// A view of numbers as `rows` × `columns`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
@@ -14,7 +14,7 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// Row after row, `stride` numbers apart.
-    pub(super) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(rows == 0 || data.len() >= (rows - 1) * stride + columns);
         Self {
             data,
@@ -26,7 +26,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Columns and rows exchanged.
-    pub(super) fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             data: self.data,
             rows: self.columns,
@@ -39,7 +39,7 @@ impl<'a> Matrix<'a> {
 
 /// `out = left · right`, or `out += left · right` where `accumulate` is set. The rows of `out` are
 /// `stride` numbers apart. On the calling thread only.
-pub(super) fn multiply(
+pub(crate) fn multiply(
     out: &mut [f32],
     stride: usize,
     accumulate: bool,
@@ -83,11 +83,11 @@ pub(super) fn multiply(
 
 /// Buffers that tasks borrow, so that none is allocated twice.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Vec<f32>>>);
+pub(crate) struct Pool(Mutex<Vec<Vec<f32>>>);
 
 impl Pool {
     /// Calls `task` with `length` numbers of unspecified value.
-    pub(super) fn with<R>(&self, length: usize, task: impl FnOnce(&mut [f32]) -> R) -> R {
+    pub(crate) fn with<R>(&self, length: usize, task: impl FnOnce(&mut [f32]) -> R) -> R {
         let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = {
             let mut free = free();
@@ -121,13 +121,13 @@ impl Pool {
 
 /// Runs `task` compiled for the widest vectors that the processor has.
 #[inline(always)]
-pub(super) fn vectorised<R>(task: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorised<R>(task: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(task)
 }
 
 /// The `chunk`-long pieces of several planes of `plane` numbers each, gathered by their place: item
 /// `i` holds piece `i` of every plane.
-pub(super) fn across(planes: &mut [f32], plane: usize, chunk: usize) -> Vec<Vec<&mut [f32]>> {
+pub(crate) fn across(planes: &mut [f32], plane: usize, chunk: usize) -> Vec<Vec<&mut [f32]>> {
     let mut pieces: Vec<Vec<&mut [f32]>> = Vec::new();
     for one in planes.chunks_exact_mut(plane) {
         for (place, piece) in one.chunks_mut(chunk).enumerate() {

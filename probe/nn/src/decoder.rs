@@ -1,117 +1,21 @@
 //! The decoders, their parameters, and the workspace that they compute in.
 
-use super::error::Error;
-use super::linear::{self, Linear};
-use super::loss::{IGNORE, Loss};
-use super::matrix::vectorised;
-use super::unet::{self, UNet};
+use crate::error::Error;
+use crate::linear::{self, Linear};
+use crate::loss::{IGNORE, Loss};
+use crate::parameter::{Parameter, Tensor};
+use crate::shape::{Kind, Shape};
+use crate::unet::{self, UNet};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
-use serde::Serialize;
-
-const MOMENTUM: f32 = 0.9;
-
-/// What a decoder computes from the tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A 1×1 convolution of one layer's tokens, resized bilinearly.
-    Linear,
-    /// Four steps of upsampling from the last of five layers, each joined with an earlier layer
-    /// (after Ronneberger et al. 2015), resized bicubically from 16 times the grid.
-    UNet,
-}
-
-impl Kind {
-    /// The number of layers whose tokens a decoder takes.
-    pub fn layers(self) -> usize {
-        match self {
-            Self::Linear => 1,
-            Self::UNet => 5,
-        }
-    }
-}
-
-/// The sizes of a decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Numbers of a token, D.
-    pub width: usize,
-    /// Classes, background included.
-    pub classes: usize,
-    /// Tokens of an image, `(h, w)`.
-    pub grid: (usize, usize),
-    /// Pixels of a side of the masks, S.
-    pub size: usize,
-}
-
-/// A named tensor in the layout of PyTorch's `state_dict`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tensor<'a> {
-    /// As in the `state_dict`.
-    pub name: &'a str,
-    /// Its extents.
-    pub shape: &'a [usize],
-    /// Its numbers, row after row.
-    pub data: &'a [f32],
-}
-
-/// A tensor of a decoder.
-#[derive(Clone, Debug)]
-pub(super) struct Stored {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) data: Vec<f32>,
-    /// Empty for running statistics.
-    momentum: Vec<f32>,
-}
-
-impl Stored {
-    pub(super) fn trained(name: &str, shape: &[usize], data: Vec<f32>) -> Self {
-        Self {
-            momentum: vec![0.0; data.len()],
-            ..Self::running(name, shape, data)
-        }
-    }
-
-    pub(super) fn running(name: &str, shape: &[usize], data: Vec<f32>) -> Self {
-        assert_eq!(shape.iter().product::<usize>(), data.len());
-        Self {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            data,
-            momentum: Vec::new(),
-        }
-    }
-
-    /// A step of stochastic gradient descent with momentum in PyTorch's form.
-    pub(super) fn descend(&mut self, gradient: &[f32], rate: f32) {
-        const TASK: usize = 1 << 14;
-        self.data
-            .par_chunks_mut(TASK)
-            .zip(self.momentum.par_chunks_mut(TASK))
-            .zip(gradient.par_chunks(TASK))
-            .for_each(|((data, momentum), gradient)| {
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for ((x, m), g) in data.iter_mut().zip(momentum).zip(gradient) {
-                            *m = *m * MOMENTUM + g;
-                            *x -= rate * *m;
-                        }
-                    },
-                );
-            });
-    }
-}
 
 /// A segmentation decoder with its parameters and the momenta of its training.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     kind: Kind,
     shape: Shape,
-    tensors: Vec<Stored>,
+    tensors: Vec<Parameter>,
 }
 
 impl Decoder {
@@ -152,20 +56,20 @@ impl Decoder {
 
     /// Every parameter and running statistic, always in the same order.
     pub fn parameters(&self) -> impl Iterator<Item = Tensor<'_>> {
-        self.tensors.iter().map(|stored| Tensor {
-            name: &stored.name,
-            shape: &stored.shape,
-            data: &stored.data,
+        self.tensors.iter().map(|parameter| Tensor {
+            name: &parameter.name,
+            shape: &parameter.shape,
+            data: &parameter.data,
         })
     }
 
     /// The momentum of every parameter that is trained, under the parameter's name.
     pub fn momenta(&self) -> impl Iterator<Item = Tensor<'_>> {
-        let trained = |stored: &&Stored| !stored.momentum.is_empty();
-        self.tensors.iter().filter(trained).map(|stored| Tensor {
-            name: &stored.name,
-            shape: &stored.shape,
-            data: &stored.momentum,
+        let trained = |parameter: &&Parameter| !parameter.momentum.is_empty();
+        self.tensors.iter().filter(trained).map(|parameter| Tensor {
+            name: &parameter.name,
+            shape: &parameter.shape,
+            data: &parameter.momentum,
         })
     }
 
@@ -181,7 +85,8 @@ impl Decoder {
     /// [`Error::Missing`], [`Error::Unknown`] or [`Error::TensorShape`]
     pub fn load<'a>(&mut self, tensors: impl IntoIterator<Item = Tensor<'a>>) -> Result<(), Error> {
         let targets = self.tensors.iter_mut();
-        let targets = targets.map(|stored| (&*stored.name, &*stored.shape, &mut stored.data));
+        let targets =
+            targets.map(|parameter| (&*parameter.name, &*parameter.shape, &mut parameter.data));
         load(targets.collect(), tensors)
     }
 
@@ -195,9 +100,10 @@ impl Decoder {
         &mut self,
         tensors: impl IntoIterator<Item = Tensor<'a>>,
     ) -> Result<(), Error> {
-        let trained = |stored: &&mut Stored| !stored.momentum.is_empty();
+        let trained = |parameter: &&mut Parameter| !parameter.momentum.is_empty();
         let targets = self.tensors.iter_mut().filter(trained);
-        let targets = targets.map(|stored| (&*stored.name, &*stored.shape, &mut stored.momentum));
+        let targets =
+            targets.map(|parameter| (&*parameter.name, &*parameter.shape, &mut parameter.momentum));
         load(targets.collect(), tensors)
     }
 
@@ -293,7 +199,7 @@ pub fn step(
             classes,
         });
     }
-    let mut tensors: Vec<&mut [Stored]> = decoders
+    let mut tensors: Vec<&mut [Parameter]> = decoders
         .iter_mut()
         .map(|decoder| &mut decoder.tensors[..])
         .collect();

@@ -1,8 +1,8 @@
 //! Batch normalisation (Ioffe and Szegedy 2015) followed by ReLU, over maps `[B, H, W, C]` or
 //! planes.
 
-use super::matrix::vectorised;
-use super::winograd::Extent;
+use crate::extent::Extent;
+use crate::matrix::vectorised;
 use rayon::prelude::*;
 
 const EPSILON: f64 = 1e-5;
@@ -13,14 +13,14 @@ const TASK: usize = 1 << 15;
 
 /// Count, mean and sum of squared deviations of a channel.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Moments {
+pub(crate) struct Moments {
     count: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Moments {
-    pub(super) fn new(count: usize, mean: f64, squares: f64) -> Self {
+    pub(crate) fn new(count: usize, mean: f64, squares: f64) -> Self {
         Self {
             count: count as f64,
             mean,
@@ -29,7 +29,7 @@ impl Moments {
     }
 
     /// Chan, Golub and LeVeque 1983.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         let count = self.count + other.count;
         if count == 0.0 {
             return;
@@ -43,19 +43,19 @@ impl Moments {
 
 /// What normalises a channel: `max(0, scale · x + shift)`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Affine {
-    pub(super) scale: Vec<f32>,
-    pub(super) shift: Vec<f32>,
+pub(crate) struct Affine {
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
     /// Of a batch in training: mean, and 1 / standard deviation.
-    pub(super) mean: Vec<f32>,
-    pub(super) inverse: Vec<f32>,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) inverse: Vec<f32>,
     /// Unbiased.
     variance: Vec<f32>,
 }
 
 impl Affine {
     /// From a batch's own statistics.
-    pub(super) fn of_batch(moments: &[Moments], weight: &[f32], bias: &[f32]) -> Self {
+    pub(crate) fn of_batch(moments: &[Moments], weight: &[f32], bias: &[f32]) -> Self {
         let mut result = Self::default();
         for ((moments, weight), bias) in moments.iter().zip(weight).zip(bias) {
             let inverse = 1.0 / (moments.squares / moments.count + EPSILON).sqrt();
@@ -74,7 +74,7 @@ impl Affine {
     }
 
     /// From running statistics, for a convolution that left out its bias `offset`.
-    pub(super) fn of_running(
+    pub(crate) fn of_running(
         mean: &[f32],
         variance: &[f32],
         weight: &[f32],
@@ -95,7 +95,7 @@ impl Affine {
     }
 
     /// Moves running statistics towards the batch's, whose convolution left out its bias `offset`.
-    pub(super) fn update(&self, mean: &mut [f32], variance: &mut [f32], offset: &[f32]) {
+    pub(crate) fn update(&self, mean: &mut [f32], variance: &mut [f32], offset: &[f32]) {
         for channel in 0..mean.len() {
             let of_batch = self.mean[channel] + offset[channel];
             mean[channel] += MOMENTUM * (of_batch - mean[channel]);
@@ -106,16 +106,16 @@ impl Affine {
 
 /// What a gradient needs besides [`Affine`], per channel: `d = scale · (g − mean − deviation ·
 /// slope)`, from the sums of `g` and of `g · x̂`, which are also the gradients of bias and weight.
-pub(super) struct Backward {
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-    pub(super) mean: Vec<f32>,
-    pub(super) slope: Vec<f32>,
+pub(crate) struct Backward {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) slope: Vec<f32>,
 }
 
 impl Backward {
     /// From the sums of `g` and of `g · (x − mean)` over `count` numbers.
-    pub(super) fn new(sums: &[[f64; 2]], affine: &Affine, count: usize) -> Self {
+    pub(crate) fn new(sums: &[[f64; 2]], affine: &Affine, count: usize) -> Self {
         let count = count as f64;
         let mut result = Self {
             weight: Vec::new(),
@@ -138,7 +138,7 @@ impl Backward {
 
 /// `max(0, x)`, which lets a NaN through so that the loss shows it.
 #[inline(always)]
-pub(super) fn rectified(x: f32) -> f32 {
+pub(crate) fn rectified(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
@@ -147,7 +147,7 @@ fn task(channels: usize) -> usize {
 }
 
 /// The moments of every channel of a map `[.., C]`.
-pub(super) fn moments(map: &[f32], channels: usize) -> Vec<Moments> {
+pub(crate) fn moments(map: &[f32], channels: usize) -> Vec<Moments> {
     let parts: Vec<Vec<Moments>> = map
         .par_chunks(task(channels))
         .map(|part| {
@@ -182,7 +182,7 @@ pub(super) fn moments(map: &[f32], channels: usize) -> Vec<Moments> {
 }
 
 /// In the order of the parts, whatever the number of threads.
-pub(super) fn merged(parts: Vec<Vec<Moments>>, channels: usize) -> Vec<Moments> {
+pub(crate) fn merged(parts: Vec<Vec<Moments>>, channels: usize) -> Vec<Moments> {
     let mut total = vec![Moments::default(); channels];
     for part in parts {
         for (total, part) in total.iter_mut().zip(part) {
@@ -193,7 +193,7 @@ pub(super) fn merged(parts: Vec<Vec<Moments>>, channels: usize) -> Vec<Moments> 
 }
 
 /// In the order of the parts, whatever the number of threads.
-pub(super) fn summed(parts: Vec<Vec<[f64; 2]>>, channels: usize) -> Vec<[f64; 2]> {
+pub(crate) fn summed(parts: Vec<Vec<[f64; 2]>>, channels: usize) -> Vec<[f64; 2]> {
     let mut total = vec![[0.0; 2]; channels];
     for part in parts {
         for (total, part) in total.iter_mut().zip(part) {
@@ -205,7 +205,7 @@ pub(super) fn summed(parts: Vec<Vec<[f64; 2]>>, channels: usize) -> Vec<[f64; 2]
 }
 
 /// `out = max(0, scale · map + shift)`
-pub(super) fn normalise(map: &[f32], affine: &Affine, out: &mut [f32]) {
+pub(crate) fn normalise(map: &[f32], affine: &Affine, out: &mut [f32]) {
     let channels = affine.scale.len();
     out.par_chunks_mut(task(channels))
         .zip(map.par_chunks(task(channels)))
@@ -230,7 +230,7 @@ pub(super) fn normalise(map: &[f32], affine: &Affine, out: &mut [f32]) {
 }
 
 /// Turns the gradient of the output of [`normalise`] into that of `map`, in place.
-pub(super) fn backward(map: &[f32], affine: &Affine, gradient: &mut [f32]) -> Backward {
+pub(crate) fn backward(map: &[f32], affine: &Affine, gradient: &mut [f32]) -> Backward {
     let channels = affine.scale.len();
     let parts: Vec<Vec<[f64; 2]>> = gradient
         .par_chunks(task(channels))
@@ -294,7 +294,7 @@ pub(super) fn backward(map: &[f32], affine: &Affine, gradient: &mut [f32]) -> Ba
 }
 
 /// `[B, h, w, C]` to planes `[B, C, h, w]`.
-pub(super) fn to_planes(map: &[f32], extent: Extent, out: &mut [f32]) {
+pub(crate) fn to_planes(map: &[f32], extent: Extent, out: &mut [f32]) {
     let (pixels, channels) = (extent.height * extent.width, extent.channels);
     for (out, map) in out
         .chunks_exact_mut(pixels * channels)
@@ -309,7 +309,7 @@ pub(super) fn to_planes(map: &[f32], extent: Extent, out: &mut [f32]) {
 }
 
 /// Planes `[B, C, h, w]` to `[B, h, w, C]`.
-pub(super) fn from_planes(planes: &[f32], extent: Extent, out: &mut [f32]) {
+pub(crate) fn from_planes(planes: &[f32], extent: Extent, out: &mut [f32]) {
     let (pixels, channels) = (extent.height * extent.width, extent.channels);
     for (out, planes) in out
         .chunks_exact_mut(pixels * channels)

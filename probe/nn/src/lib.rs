@@ -2,17 +2,22 @@
 //! with the parameters, names and results of their PyTorch counterparts. Results do not depend on
 //! the number of threads.
 
+mod block;
 mod decoder;
 mod direct;
 mod error;
+mod extent;
 mod head;
 mod layer_norm;
+mod layout;
 mod linear;
 mod loss;
 mod matrix;
 mod norm;
+mod parameter;
 mod planes;
 mod resize;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -20,7 +25,9 @@ mod unet;
 mod upconv;
 mod winograd;
 
-pub use decoder::{Decoder, Kind, Maps, Shape, Tensor, Workspace, step};
+pub use decoder::{Decoder, Maps, Workspace, step};
 pub use error::Error;
 pub use layer_norm::{EPSILON, layer_norm};
 pub use loss::{IGNORE, Loss};
+pub use parameter::Tensor;
+pub use shape::{Kind, Shape};

@@ -2,8 +2,8 @@
 //! the rows, since the channels would not fill one. Every plane has a border of zeros, so that a
 //! 3×3 convolution needs no special case at the edges.
 
-use super::matrix::{across, vectorised};
-use super::norm::{Affine, Backward, Moments, merged, rectified, summed};
+use crate::matrix::{across, vectorised};
+use crate::norm::{Affine, Backward, Moments, merged, rectified, summed};
 use rayon::prelude::*;
 
 /// Rows that one task takes.
@@ -13,43 +13,43 @@ const STEP: usize = 32;
 
 /// The extent of planes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Planes {
-    pub(super) batch: usize,
-    pub(super) channels: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub(crate) struct Planes {
+    pub(crate) batch: usize,
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 impl Planes {
-    pub(super) fn with_channels(self, channels: usize) -> Self {
+    pub(crate) fn with_channels(self, channels: usize) -> Self {
         Self { channels, ..self }
     }
 
     /// Numbers from a row to the next: a border of one on the left and more on the right, so that a
     /// vector may run over the end.
-    pub(super) fn stride(self) -> usize {
+    pub(crate) fn stride(self) -> usize {
         self.width.next_multiple_of(STEP) + 16
     }
 
-    pub(super) fn plane(self) -> usize {
+    pub(crate) fn plane(self) -> usize {
         (self.height + 2) * self.stride()
     }
 
-    pub(super) fn image(self) -> usize {
+    pub(crate) fn image(self) -> usize {
         self.channels * self.plane()
     }
 
-    pub(super) fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.batch * self.image()
     }
 
     /// The first number of a row.
-    pub(super) fn at(self, image: usize, channel: usize, row: usize) -> usize {
+    pub(crate) fn at(self, image: usize, channel: usize, row: usize) -> usize {
         (image * self.channels + channel) * self.plane() + (row + 1) * self.stride() + 1
     }
 
     /// Numbers of a band of rows of a plane.
-    pub(super) fn band(self) -> usize {
+    pub(crate) fn band(self) -> usize {
         ROWS * self.stride()
     }
 
@@ -58,19 +58,19 @@ impl Planes {
     }
 
     /// The rows of the image in a band; the border's are not among them.
-    pub(super) fn rows(self, band: usize) -> std::ops::Range<usize> {
+    pub(crate) fn rows(self, band: usize) -> std::ops::Range<usize> {
         let first = (band * ROWS).max(1) - 1;
         let last = ((band + 1) * ROWS - 1).min(self.height);
         first..last.max(first)
     }
 
     /// The first number of a row within its band.
-    pub(super) fn inside(self, band: usize, row: usize) -> usize {
+    pub(crate) fn inside(self, band: usize, row: usize) -> usize {
         (row + 1 - band * ROWS) * self.stride() + 1
     }
 
     /// Calls `task` for every band of every image with that band of each channel of `data`.
-    pub(super) fn for_each_band(
+    pub(crate) fn for_each_band(
         self,
         data: &mut [f32],
         task: impl Fn(usize, usize, &mut [&mut [f32]]) + Sync,
@@ -86,7 +86,7 @@ impl Planes {
     }
 
     /// The results of `task` for every band of every image, in their order.
-    pub(super) fn map_bands<R: Send>(self, task: impl Fn(usize, usize) -> R + Sync) -> Vec<R> {
+    pub(crate) fn map_bands<R: Send>(self, task: impl Fn(usize, usize) -> R + Sync) -> Vec<R> {
         (0..self.batch * self.bands())
             .into_par_iter()
             .map(|index| task(index / self.bands(), index % self.bands()))
@@ -98,7 +98,7 @@ impl Planes {
 const LANES: usize = 8;
 
 /// The moments of every channel.
-pub(super) fn moments(data: &[f32], planes: Planes) -> Vec<Moments> {
+pub(crate) fn moments(data: &[f32], planes: Planes) -> Vec<Moments> {
     let parts = planes.map_bands(|image, band| {
         let rows = planes.rows(band);
         let count = rows.len() * planes.width;
@@ -154,7 +154,7 @@ fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f64 {
 }
 
 /// `out = max(0, scale · data + shift)`
-pub(super) fn normalise(data: &[f32], planes: Planes, affine: &Affine, out: &mut [f32]) {
+pub(crate) fn normalise(data: &[f32], planes: Planes, affine: &Affine, out: &mut [f32]) {
     planes.for_each_band(out, |image, band, parts| {
         for (channel, part) in parts.iter_mut().enumerate() {
             let (scale, shift) = (affine.scale[channel], affine.shift[channel]);
@@ -175,7 +175,7 @@ pub(super) fn normalise(data: &[f32], planes: Planes, affine: &Affine, out: &mut
 }
 
 /// Turns the gradient of the output of [`normalise`] into that of `data`, in place.
-pub(super) fn backward(
+pub(crate) fn backward(
     data: &[f32],
     planes: Planes,
     affine: &Affine,

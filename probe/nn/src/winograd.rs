@@ -2,8 +2,9 @@
 //! Gray 2016 ("Fast algorithms for convolutional neural networks", equation 12 and section 4.3):
 //! each output tile of 4×4 takes 36 products per pair of channels instead of 144.
 
-use super::matrix::{Matrix, Pool, across, multiply, vectorised};
-use super::tiles::{POINTS, Points, Tiles};
+use crate::extent::Extent;
+use crate::matrix::{Matrix, Pool, across, multiply, vectorised};
+use crate::tiles::{POINTS, Points, Tiles};
 use rayon::prelude::*;
 
 /// Tiles that one task transforms before it multiplies, at most.
@@ -13,51 +14,13 @@ const NUMBERS: usize = 4 << 20;
 /// Rows of a weight gradient's product that one task makes.
 const GRADIENT_ROWS: usize = 128;
 
-/// The extent of a map `[B, H, W, C]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Extent {
-    pub(super) batch: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
-    pub(super) channels: usize,
-}
-
-impl Extent {
-    pub(super) fn len(self) -> usize {
-        self.pixels() * self.channels
-    }
-
-    pub(super) fn pixels(self) -> usize {
-        self.batch * self.height * self.width
-    }
-
-    pub(super) fn with_channels(self, channels: usize) -> Self {
-        Self { channels, ..self }
-    }
-
-    fn tile_rows(self) -> usize {
-        self.batch * self.height.div_ceil(4)
-    }
-
-    pub(super) fn tile_columns(self) -> usize {
-        self.width.div_ceil(4)
-    }
-
-    /// The image, the first row within it, and the number of rows of a tile row.
-    pub(super) fn tile_row(self, row: usize) -> (usize, usize, usize) {
-        let per_image = self.height.div_ceil(4);
-        let (image, y) = (row / per_image, row % per_image * 4);
-        (image, y, (self.height - y).min(4))
-    }
-}
-
 /// Numbers of the transformed weights of a convolution.
-pub(super) fn transformed_len(input: usize, output: usize) -> usize {
+pub(crate) fn transformed_len(input: usize, output: usize) -> usize {
     POINTS * input * output
 }
 
 /// Transforms weights `[output, input, 3, 3]` into `[36, input, output]` (`G g Gᵀ`).
-pub(super) fn transform_weights(weights: &[f32], input: usize, output: usize, to: &mut [f32]) {
+pub(crate) fn transform_weights(weights: &[f32], input: usize, output: usize, to: &mut [f32]) {
     transform(to, input, output, |i, o, tap| {
         weights[(o * input + i) * 9 + tap]
     });
@@ -65,7 +28,7 @@ pub(super) fn transform_weights(weights: &[f32], input: usize, output: usize, to
 
 /// Transforms weights `[output, input, 3, 3]` into those of the gradient of the input,
 /// `[36, output, input]`: turned by half a turn, input and output exchanged.
-pub(super) fn transform_weights_back(weights: &[f32], input: usize, output: usize, to: &mut [f32]) {
+pub(crate) fn transform_weights_back(weights: &[f32], input: usize, output: usize, to: &mut [f32]) {
     transform(to, output, input, |o, i, tap| {
         weights[(o * input + i) * 9 + 8 - tap]
     });
@@ -167,7 +130,7 @@ fn weight_taps(m: [f32; 6]) -> [f32; 3] {
 
 /// The convolution of `input` (`[B, H, W, C]`) without bias into `out` (`[B, H, W, output]`);
 /// `weights` are those of [`transform_weights`].
-pub(super) fn convolve(
+pub(crate) fn convolve(
     input: &[f32],
     extent: Extent,
     weights: &[f32],
@@ -232,7 +195,7 @@ pub(super) fn convolve(
 /// The gradient `[output, input, 3, 3]` of the weights of a convolution of `input` whose output
 /// has the gradient `gradient` (`[B, H, W, output]`). `products` is scratch of
 /// [`transformed_len`].
-pub(super) fn weight_gradient(
+pub(crate) fn weight_gradient(
     input: &[f32],
     extent: Extent,
     gradient: &[f32],

@@ -1,12 +1,12 @@
 //! Resizing of maps along both axes, and its adjoint (which carries a gradient back).
 
-use super::matrix::{Pool, vectorised};
-use super::winograd::Extent;
+use crate::extent::Extent;
+use crate::matrix::{Pool, vectorised};
 use rayon::prelude::*;
 
 /// For every place of an axis of the output: the places of the input that it is a weighted sum of.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Taps {
+pub(crate) struct Taps {
     /// Of output `i`: the entries `starts[i]..starts[i + 1]`.
     starts: Vec<usize>,
     entries: Vec<(usize, f32)>,
@@ -15,7 +15,7 @@ pub(super) struct Taps {
 
 impl Taps {
     /// `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
-    pub(super) fn bilinear(input: usize, output: usize) -> Self {
+    pub(crate) fn bilinear(input: usize, output: usize) -> Self {
         Self::new(input, output, |place| {
             let centre = (place as f64 + 0.5) * input as f64 / output as f64 - 0.5;
             linear(centre.max(0.0))
@@ -23,7 +23,7 @@ impl Taps {
     }
 
     /// The same with `align_corners=True`.
-    pub(super) fn aligned(input: usize, output: usize) -> Self {
+    pub(crate) fn aligned(input: usize, output: usize) -> Self {
         Self::new(input, output, |place| {
             let last = output.saturating_sub(1).max(1);
             linear(place as f64 * (input - 1) as f64 / last as f64)
@@ -32,7 +32,7 @@ impl Taps {
 
     /// `interpolate(mode="bicubic", align_corners=False)`: cubic convolution (Keys 1981) with
     /// a = −0.75.
-    pub(super) fn bicubic(input: usize, output: usize) -> Self {
+    pub(crate) fn bicubic(input: usize, output: usize) -> Self {
         const A: f64 = -0.75;
         let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
         let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
@@ -76,7 +76,7 @@ impl Taps {
     }
 
     /// The taps that carry a gradient of the output back to the input.
-    pub(super) fn adjoint(&self) -> Self {
+    pub(crate) fn adjoint(&self) -> Self {
         let mut rows = vec![Vec::new(); self.inputs];
         for place in 0..self.outputs() {
             for &(from, weight) in self.of(place) {
@@ -95,11 +95,11 @@ impl Taps {
         result
     }
 
-    pub(super) fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.starts.len() - 1
     }
 
-    pub(super) fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }
 
@@ -175,7 +175,7 @@ fn weighted_sum<'a>(taps: &[(usize, f32)], row: impl Fn(usize) -> &'a [f32], out
 }
 
 /// The taps of both axes, forwards and back.
-pub(super) struct Resize {
+pub(crate) struct Resize {
     rows: Taps,
     columns: Taps,
     rows_back: Taps,
@@ -184,13 +184,13 @@ pub(super) struct Resize {
 
 /// A plane within a larger slice: its first number, and how far apart its rows are.
 #[derive(Clone, Copy)]
-pub(super) struct Plane {
-    pub(super) start: usize,
-    pub(super) stride: usize,
+pub(crate) struct Plane {
+    pub(crate) start: usize,
+    pub(crate) stride: usize,
 }
 
 impl Resize {
-    pub(super) fn new(rows: Taps, columns: Taps) -> Self {
+    pub(crate) fn new(rows: Taps, columns: Taps) -> Self {
         Self {
             rows_back: rows.adjoint(),
             columns_back: columns.adjoint(),
@@ -199,13 +199,8 @@ impl Resize {
         }
     }
 
-    /// The width of what is resized.
-    pub(super) fn width(&self) -> usize {
-        self.columns.inputs()
-    }
-
     /// One plane `[h, w]` to `[H, W]`.
-    pub(super) fn plane(&self, from: &[f32], at: Plane, out: &mut [f32], to: Plane, pool: &Pool) {
+    pub(crate) fn plane(&self, from: &[f32], at: Plane, out: &mut [f32], to: Plane, pool: &Pool) {
         let width = self.columns.outputs();
         pool.with(self.rows.inputs() * width, |wide| {
             vectorised(
@@ -230,7 +225,7 @@ impl Resize {
     }
 
     /// The gradient of one plane, from `[H, W]` back to `[h, w]`.
-    pub(super) fn plane_back(
+    pub(crate) fn plane_back(
         &self,
         from: &[f32],
         at: Plane,
@@ -259,7 +254,7 @@ impl Resize {
     }
 
     /// Maps `[B, h, w, C]` to the upper half of the channels of `[B, H, W, 2 C]`.
-    pub(super) fn upper(&self, from: &[f32], extent: Extent, out: &mut [f32], pool: &Pool) {
+    pub(crate) fn upper(&self, from: &[f32], extent: Extent, out: &mut [f32], pool: &Pool) {
         let channels = extent.channels;
         let (height, width) = (self.rows.outputs(), self.columns.outputs());
         let narrow = extent.width * channels;
@@ -286,7 +281,7 @@ impl Resize {
     }
 
     /// The gradient `[B, h, w, C]` of [`Resize::upper`].
-    pub(super) fn upper_back(&self, from: &[f32], out: &mut [f32], extent: Extent, pool: &Pool) {
+    pub(crate) fn upper_back(&self, from: &[f32], out: &mut [f32], extent: Extent, pool: &Pool) {
         let channels = extent.channels;
         let (height, width) = (self.rows.outputs(), self.columns.outputs());
         let narrow = extent.width * channels;

@@ -1,6 +1,6 @@
 //! Soft Dice loss, alone or with cross-entropy, and its gradient.
 
-use super::matrix::{across, vectorised};
+use crate::matrix::{across, vectorised};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ struct Sums {
 /// Turns an image's `logits` (planes `[C, pixels]`) into their gradient, in place, and returns the
 /// image's share of the loss. `images` and `pixels` are the divisors of the whole batch: its number
 /// of images, and of pixels that are not ignored.
-pub(super) fn loss(
+pub(crate) fn loss(
     logits: &mut [f32],
     labels: &[u16],
     loss: Loss,

@@ -1,9 +1,9 @@
 //! Transposed convolutions of 2×2 with a stride of two, as matrix products: every input pixel makes
 //! 2×2 output pixels of its own.
 
-use super::matrix::{Matrix, Pool, across, multiply, vectorised};
-use super::planes::Planes;
-use super::winograd::Extent;
+use crate::extent::Extent;
+use crate::matrix::{Matrix, Pool, across, multiply, vectorised};
+use crate::planes::Planes;
 use rayon::prelude::*;
 
 /// Input pixels that one task multiplies at once.
@@ -14,7 +14,7 @@ const PARTS: usize = 16;
 const GRADIENT_ROWS: usize = 128;
 
 /// Orders weights `[input, output, 2, 2]` as a matrix `[input, 4 · output]`, tap by tap.
-pub(super) fn arrange(weights: &[f32], output: usize, to: &mut [f32]) {
+pub(crate) fn arrange(weights: &[f32], output: usize, to: &mut [f32]) {
     to.par_chunks_mut(4 * output)
         .zip(weights.par_chunks(4 * output))
         .for_each(|(to, from)| {
@@ -37,7 +37,7 @@ fn restore(arranged: &[f32], output: usize, to: &mut [f32]) {
 
 /// The result for `input` (`[B, h, w, C]`) into the lower half of the channels of `out`
 /// (`[B, 2 h, 2 w, 2 · output]`).
-pub(super) fn lower(
+pub(crate) fn lower(
     input: &[f32],
     extent: Extent,
     arranged: &[f32],
@@ -83,7 +83,7 @@ fn source(place: usize, width: usize) -> usize {
 }
 
 /// The same into the first `bias.len()` channels of planes twice as high and wide.
-pub(super) fn lower_planes(
+pub(crate) fn lower_planes(
     input: &[f32],
     extent: Extent,
     arranged: &[f32],
@@ -133,7 +133,7 @@ pub(super) fn lower_planes(
 }
 
 /// The input of a layer, and whether the gradient of it is wanted in its place.
-pub(super) enum Input<'a> {
+pub(crate) enum Input<'a> {
     Kept(&'a [f32]),
     Replaced(&'a mut [f32]),
 }
@@ -143,6 +143,14 @@ impl<'a> Input<'a> {
         match self {
             Self::Kept(data) => data,
             Self::Replaced(data) => data,
+        }
+    }
+
+    /// The first `length` numbers.
+    pub(crate) fn first(self, length: usize) -> Self {
+        match self {
+            Self::Kept(data) => Self::Kept(&data[..length]),
+            Self::Replaced(data) => Self::Replaced(&mut data[..length]),
         }
     }
 
@@ -156,7 +164,7 @@ impl<'a> Input<'a> {
 
 /// Where the gradient of an upsampled map comes from.
 #[derive(Clone, Copy)]
-pub(super) enum Source<'a> {
+pub(crate) enum Source<'a> {
     /// The lower half of the channels of `[B, 2 h, 2 w, 2 · output]`.
     Lower(&'a [f32]),
     /// The first channels of planes.
@@ -164,16 +172,16 @@ pub(super) enum Source<'a> {
 }
 
 /// Gradients of a layer's parameters in PyTorch's order.
-pub(super) struct Gradients<'a> {
+pub(crate) struct Gradients<'a> {
     /// `[input, output, 2, 2]`
-    pub(super) weight: &'a mut [f32],
+    pub(crate) weight: &'a mut [f32],
     /// `[output]`
-    pub(super) bias: &'a mut [f32],
+    pub(crate) bias: &'a mut [f32],
 }
 
 /// The gradients of weights and bias, and of the input where it is to be replaced, from that of the
 /// output.
-pub(super) fn backward(
+pub(crate) fn backward(
     input: Input<'_>,
     extent: Extent,
     arranged: &[f32],
