@@ -1,9 +1,9 @@
 //! What crosses from stage one to stage two: rows of slices and their tokens.
 
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::Placement;
+use crate::{PatchTokens, Placement};
 
 /// The part of a dataset that a slice belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,9 +113,8 @@ pub struct TokenBatch {
     pub cls: Vec<Array2<f32>>,
     /// Means of the patch tokens, `L` arrays `[B, D]`.
     pub mean: Vec<Array2<f32>>,
-    /// Patch tokens, `L` arrays `[B, P, D]`, patches row by row of the grid; empty where only CLS
-    /// tokens are kept.
-    pub patch: Vec<Array3<f32>>,
+    /// Patch tokens, `L` times `[B, P, D]`; empty where only CLS tokens are kept.
+    pub patch: Vec<PatchTokens>,
     /// One mask per slice, `None` where a slice has none; empty where the dataset has no masks.
     pub masks: Vec<Option<Mask>>,
     /// What the backbone saw of each slice, `B` arrays `[S, S]`, as grey; empty if the cache keeps no

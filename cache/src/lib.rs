@@ -7,8 +7,11 @@
 mod batch;
 mod count;
 mod error;
+mod hashing_file;
 mod meta;
 mod page_header;
+mod patch_tokens;
+mod patch_writer;
 mod patches;
 mod placement;
 mod process;
@@ -30,6 +33,7 @@ pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
     check_class_names, sha256_bytes, sha256_file,
 };
+pub use patch_tokens::{Numbers, PatchTokens};
 pub use patches::{Group, PatchReader, PatchRow};
 pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;

@@ -20,6 +20,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, ArrayView2};
 
+use crate::patch_tokens::to_f16;
 use crate::rows::{self, Invalid};
 use crate::text::printable;
 use crate::{
@@ -252,24 +253,13 @@ pub(crate) fn encode_tensors(
     for layer in layers {
         let bytes = layer.ncols() * size_of::<f16>();
         let bytes = i32::try_from(bytes).map_err(|e| ArrowError::ExternalError(e.into()))?;
-        let buffer = Buffer::from_vec(to_f16(*layer));
+        let layer = layer.as_standard_layout();
+        let buffer = Buffer::from_vec(to_f16(layer.as_slice().unwrap_or_default()));
         columns.push(Arc::new(FixedSizeBinaryArray::try_new(
             bytes, buffer, None,
         )?));
     }
     RecordBatch::try_new(table.schema(meta), columns)
-}
-
-fn to_f16(values: ArrayView2<'_, f32>) -> Vec<f16> {
-    let mut out = vec![f16::ZERO; values.len()];
-    let values = values.as_standard_layout();
-    if let Some(values) = values.as_slice() {
-        out.convert_from_f32_slice(values);
-    }
-    #[cfg(target_endian = "big")]
-    out.iter_mut()
-        .for_each(|v| *v = f16::from_bits(v.to_bits().swap_bytes()));
-    out
 }
 
 /// The `mask` table: u16 little-endian, row by row, at each slice's own height and width.

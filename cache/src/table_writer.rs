@@ -1,7 +1,6 @@
-//! Writing one table of a shard: Parquet settings, hashing, and a name only when whole.
+//! Writing one table of a shard, and the settings of its Parquet.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -9,9 +8,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use sha2::{Digest, Sha256};
 
-use crate::meta::{hex, io_error};
+use crate::hashing_file::{HashingFile, Name};
+use crate::meta::io_error;
 use crate::schema::{Table, picture_bytes};
 use crate::{CacheMeta, Error, TableFile};
 
@@ -24,8 +23,7 @@ const PATCH_ROW_GROUP_BYTES: usize = 1 << 20;
 
 /// Writes one table of a shard, under a temporary name until it is closed.
 pub(crate) struct TableWriter {
-    path: PathBuf,
-    part: PathBuf,
+    name: Name,
     writer: ArrowWriter<HashingFile>,
 }
 
@@ -35,37 +33,32 @@ impl TableWriter {
         table: Table,
         meta: &CacheMeta,
     ) -> Result<TableWriter, Error> {
-        let part = path.with_extension("parquet.part");
-        let file = File::create(&part).map_err(io_error(&part, "create"))?;
-        let sink = HashingFile::new(file);
+        let name = Name::new(path);
+        let sink = name.create()?;
         let writer = ArrowWriter::try_new(sink, table.schema(meta), Some(properties(table, meta)))
-            .map_err(|e| write_error(&part, e))?;
-        Ok(TableWriter { path, part, writer })
+            .map_err(|e| write_error(&name.part, e))?;
+        Ok(TableWriter { name, writer })
     }
 
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         self.writer
             .write(rows)
-            .map_err(|e| write_error(&self.part, e))
+            .map_err(|e| write_error(&self.name.part, e))
     }
 
     pub(crate) fn close(self) -> Result<TableFile, Error> {
-        let sink = self
-            .writer
-            .into_inner()
-            .map_err(|e| write_error(&self.part, e))?;
-        let file = sink.sync().map_err(io_error(&self.part, "write"))?;
-        fs::rename(&self.part, &self.path).map_err(io_error(&self.path, "rename"))?;
-        Ok(file)
+        let sink = self.writer.into_inner();
+        self.name
+            .finish(sink.map_err(|e| write_error(&self.name.part, e))?)
     }
 
     pub(crate) fn error(&self, source: ParquetError) -> Error {
-        write_error(&self.part, source)
+        write_error(&self.name.part, source)
     }
 }
 
 /// A full disk is an I/O error however deep the encoder wrapped it.
-fn write_error(path: &Path, source: ParquetError) -> Error {
+pub(crate) fn write_error(path: &Path, source: ParquetError) -> Error {
     match source {
         ParquetError::External(cause) => match cause.downcast::<io::Error>() {
             Ok(cause) => io_error(path, "write")(*cause),
@@ -81,7 +74,7 @@ fn write_error(path: &Path, source: ParquetError) -> Error {
     }
 }
 
-fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
+pub(crate) fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
     let builder = WriterProperties::builder().set_created_by("slicebank".into());
     let zstd = Compression::ZSTD(ZstdLevel::default());
     let columns = (1..=meta.layers).filter_map(|layer| table.tensor_bytes(meta.shape(layer)));
@@ -113,43 +106,4 @@ fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
         None => builder.set_compression(zstd),
     }
     .build()
-}
-
-/// A file that knows the hash and the length of what was written to it.
-struct HashingFile {
-    file: BufWriter<File>,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl HashingFile {
-    fn new(file: File) -> HashingFile {
-        HashingFile {
-            file: BufWriter::with_capacity(1 << 20, file),
-            hash: Sha256::new(),
-            bytes: 0,
-        }
-    }
-
-    fn sync(mut self) -> io::Result<TableFile> {
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        Ok(TableFile {
-            bytes: self.bytes,
-            sha256: hex(&self.hash.finalize()),
-        })
-    }
-}
-
-impl Write for HashingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }

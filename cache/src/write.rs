@@ -5,9 +5,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use ndarray::{Array2, Array3, ArrayView2, Axis, Slice};
+use arrow::error::ArrowError;
+use ndarray::{Array2, Axis, Slice};
 
 use crate::meta::{io_error, sync_dir};
+use crate::patch_tokens::not_finite;
+use crate::patch_writer::PatchWriter;
 use crate::rows;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
@@ -43,6 +46,7 @@ pub struct CacheWriter {
 struct OpenShard {
     rows: u32,
     tables: Vec<(Table, TableWriter)>,
+    patches: Option<PatchWriter>,
 }
 
 impl CacheWriter {
@@ -181,7 +185,12 @@ impl CacheWriter {
         for (table, writer) in &mut shard.tables {
             let rows = encode(*table, meta, first, batch, start..end)
                 .map_err(|e| writer.error(e.into()))?;
-            writer.write(&rows)?;
+            if let Some(rows) = rows {
+                writer.write(&rows)?;
+            }
+        }
+        if let Some(writer) = &mut shard.patches {
+            writer.write(first, &batch.patch, start..end)?;
         }
         shard.rows += u32::try_from(end - start).unwrap_or(u32::MAX);
         Ok(())
@@ -189,14 +198,21 @@ impl CacheWriter {
 
     fn create_shard(&self) -> Result<OpenShard, Error> {
         let name = shard_file(self.meta.shards.len());
-        let tables = Table::of(&self.meta).into_iter().map(|table| {
-            let path = self.dir.join(table.name()).join(&name);
-            Ok((table, TableWriter::create(path, table, &self.meta)?))
-        });
-        Ok(OpenShard {
+        let mut shard = OpenShard {
             rows: 0,
-            tables: tables.collect::<Result<_, Error>>()?,
-        })
+            tables: Vec::new(),
+            patches: None,
+        };
+        for table in Table::of(&self.meta) {
+            let path = self.dir.join(table.name()).join(&name);
+            if table == Table::Patch {
+                shard.patches = Some(PatchWriter::create(path, &self.meta)?);
+            } else {
+                let writer = TableWriter::create(path, table, &self.meta)?;
+                shard.tables.push((table, writer));
+            }
+        }
+        Ok(shard)
     }
 
     fn close_shard(&mut self) -> Result<(), Error> {
@@ -204,9 +220,15 @@ impl CacheWriter {
             return Ok(());
         };
         let mut tables = BTreeMap::new();
+        let mut add = |table: Table, file| {
+            tables.insert(table.name().to_string(), file);
+            sync_dir(&self.dir.join(table.name()))
+        };
         for (table, writer) in shard.tables {
-            tables.insert(table.name().to_string(), writer.close()?);
-            sync_dir(&self.dir.join(table.name()))?;
+            add(table, writer.close()?)?;
+        }
+        if let Some(writer) = shard.patches {
+            add(Table::Patch, writer.close()?)?;
         }
         self.meta.rows += u64::from(shard.rows);
         self.meta.shards.push(Shard {
@@ -261,7 +283,12 @@ impl CacheWriter {
         );
         self.same("cls shape", shapes2(&batch.cls), cls)?;
         self.same("mean shape", shapes2(&batch.mean), mean)?;
-        self.same("patch shape", shapes3(&batch.patch), patch)?;
+        let found: Vec<_> = batch
+            .patch
+            .iter()
+            .map(|layer| layer.shape().to_vec())
+            .collect();
+        self.same("patch shape", found, patch)?;
         self.same("number of masks", batch.masks.len(), masks)?;
         let pairs = batch.masks.iter().zip(&batch.slices);
         for (mask, slice) in pairs.filter_map(|(mask, slice)| Some((mask.as_ref()?, slice))) {
@@ -304,74 +331,53 @@ impl CacheWriter {
         Ok(())
     }
 
+    /// Refuses tokens that have no f16.
     fn check_values(&self, batch: &TokenBatch) -> Result<(), Error> {
-        let patch = batch.patch.iter().map(flat);
-        let views = [
-            (
-                Table::Cls,
-                batch.cls.iter().map(|layer| layer.view()).collect(),
-            ),
-            (
-                Table::Mean,
-                batch.mean.iter().map(|layer| layer.view()).collect(),
-            ),
-            (Table::Patch, patch.collect::<Vec<_>>()),
-        ];
-        for (table, layers) in views {
+        let tables = [(Table::Cls, &batch.cls), (Table::Mean, &batch.mean)];
+        for (table, layers) in tables {
             for (layer, tokens) in (1..=self.meta.layers).rev().zip(layers) {
-                check_finite(&table.column(layer), &batch.slices, tokens)?;
+                for (slice, row) in batch.slices.iter().zip(tokens.rows()) {
+                    let row = row.as_standard_layout();
+                    if let Some(value) = row.as_slice().and_then(not_finite) {
+                        return Err(bad_value(table, layer, slice, value));
+                    }
+                }
+            }
+        }
+        for (layer, tokens) in (1..=self.meta.layers).rev().zip(&batch.patch) {
+            for (row, slice) in batch.slices.iter().enumerate() {
+                if let Some(value) = tokens.not_finite(row) {
+                    return Err(bad_value(Table::Patch, layer, slice, value));
+                }
             }
         }
         Ok(())
     }
 }
 
-fn check_finite(
-    column: &str,
-    slices: &[SliceMeta],
-    tokens: ArrayView2<'_, f32>,
-) -> Result<(), Error> {
-    let largest = half::f16::MAX.to_f32();
-    let bad = |v: f32| v.is_nan() || v.abs() > largest;
-    for (slice, row) in slices.iter().zip(tokens.rows()) {
-        if let Some(&value) = row.iter().find(|&&v| bad(v)) {
-            return Err(Error::NotFinite {
-                sample: slice.sample.clone(),
-                slice: slice.slice,
-                column: column.to_string(),
-                value,
-            });
-        }
+fn bad_value(table: Table, layer: u32, slice: &SliceMeta, value: f32) -> Error {
+    Error::NotFinite {
+        sample: slice.sample.clone(),
+        slice: slice.slice,
+        column: table.column(layer),
+        value,
     }
-    Ok(())
 }
 
 fn shapes2(layers: &[Array2<f32>]) -> Vec<Vec<usize>> {
     layers.iter().map(|layer| layer.shape().to_vec()).collect()
 }
 
-fn shapes3(layers: &[Array3<f32>]) -> Vec<Vec<usize>> {
-    layers.iter().map(|layer| layer.shape().to_vec()).collect()
-}
-
-/// `[B, P, D]` seen as `[B, P · D]`; the runtime's outputs are in standard layout.
-fn flat(layer: &Array3<f32>) -> ArrayView2<'_, f32> {
-    let (rows, patches, width) = layer.dim();
-    layer
-        .view()
-        .into_shape_with_order((rows, patches * width))
-        .expect("patch tokens are in standard layout")
-}
-
+/// Rows of a table; `None` of patch tokens, which [`PatchWriter`] encodes.
 fn encode(
     table: Table,
     meta: &CacheMeta,
     first: u64,
     batch: &TokenBatch,
     rows: std::ops::Range<usize>,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
+) -> Result<Option<RecordBatch>, ArrowError> {
     let cut = Slice::from(rows.clone());
-    let tensors = |layers: Vec<ArrayView2<'_, f32>>| {
+    let tensors = |layers: &[Array2<f32>]| {
         let layers: Vec<_> = layers
             .iter()
             .map(|layer| layer.slice_axis(Axis(0), cut))
@@ -382,10 +388,11 @@ fn encode(
         Table::Slices => schema::encode_slices(meta, first, &batch.slices[rows]),
         Table::Mask => schema::encode_masks(meta, first, &batch.masks[rows]),
         Table::Picture => schema::encode_pictures(meta, first, &batch.pictures[rows]),
-        Table::Cls => tensors(batch.cls.iter().map(|layer| layer.view()).collect()),
-        Table::Mean => tensors(batch.mean.iter().map(|layer| layer.view()).collect()),
-        Table::Patch => tensors(batch.patch.iter().map(flat).collect()),
+        Table::Cls => tensors(&batch.cls),
+        Table::Mean => tensors(&batch.mean),
+        Table::Patch => return Ok(None),
     }
+    .map(Some)
 }
 
 fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {

@@ -1,6 +1,6 @@
 //! The parity gate: does this device give the tokens that the processor gives in f32?
 
-use cache::TokenBatch;
+use cache::{PatchTokens, TokenBatch};
 use ndarray::{Array4, ArrayView2, Axis, Dimension, concatenate};
 use serde::Serialize;
 
@@ -41,7 +41,10 @@ impl Parity {
         };
         parity.compare(&reference.cls, &found.cls);
         parity.compare(&reference.mean, &found.mean);
-        parity.compare(&reference.patch, &found.patch);
+        let patches = reference.patch.iter().zip(&found.patch);
+        for (reference, found) in patches {
+            parity.compare(&[reference.to_f32()], &[found.to_f32()]);
+        }
         parity
     }
 
@@ -134,7 +137,8 @@ pub fn slices(dataset: &Dataset, recipe: &Preprocess, count: usize) -> Option<Ar
 pub fn is_finite(tokens: &TokenBatch) -> bool {
     let finite = |value: &f32| value.is_finite();
     let rows = tokens.cls.iter().chain(&tokens.mean);
-    rows.flatten().all(finite) && tokens.patch.iter().flatten().all(finite)
+    let patches = tokens.patch.iter().map(PatchTokens::to_f32);
+    rows.flatten().all(finite) && patches.flatten().all(|value| value.is_finite())
 }
 
 /// The tokens of slices.

@@ -1,4 +1,4 @@
-//! Readers in parallel → bounded queues → batched inference → one writer, in sample order.
+//! Readers in parallel → bounded queues → batches, on the GPU → inference → one writer, in sample order.
 //!
 //! Every sample in flight has a bounded queue of its own. The queues stand in line in sample order
 //! and are emptied in that order, so the rows of a cache do not depend on the number of threads,
@@ -13,7 +13,7 @@ use cache::{CacheMeta, CacheWriter, Position, Skipped, TokenBatch};
 use ndarray::{Array4, Axis};
 
 use crate::Error;
-use crate::backbone::{Backbone, SliceBatch};
+use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, MaskNotes, Sample};
 use crate::prepare::{self, PreparedSlice};
 use crate::preprocess::Preprocess;
@@ -21,6 +21,9 @@ use crate::read::Reader;
 
 /// Batches that may wait before and after the backbone.
 const WAITING_BATCHES: usize = 2;
+
+/// Slices of a sample that a reader prepares ahead; more where there are few readers for a batch.
+const AHEAD: usize = 8;
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -32,7 +35,7 @@ pub struct Job<'a> {
     pub recipe: &'a Preprocess,
     /// Whether pictures of the slices are kept.
     pub pictures: bool,
-    /// Slices in a batch.
+    /// Slices that are embedded at a time.
     pub batch_size: usize,
     /// Threads that read and prepare samples.
     pub readers: usize,
@@ -127,14 +130,17 @@ pub fn run(
         let (batches, to_embed) = sync_channel(WAITING_BATCHES);
         let (tokens, to_write) = sync_channel(WAITING_BATCHES);
         let queue = Arc::new(Mutex::new(queue));
-        scope.spawn(move || dispatch(samples, job.batch_size, &line, &waiting));
+        let ahead = job.batch_size.div_ceil(job.readers).max(AHEAD);
+        let ahead = ahead.min(job.batch_size);
+        scope.spawn(move || dispatch(samples, ahead, &line, &waiting));
         for _ in 0..job.readers {
             let (queue, position) = (Arc::clone(&queue), position.as_ref());
             let notes = &notes;
             scope.spawn(move || read_samples(job, &queue, position, notes));
         }
         drop(queue);
-        scope.spawn(move || assemble(job, &in_line, &batches));
+        let loader = backbone.loader();
+        scope.spawn(move || assemble(job, &loader, &in_line, &batches));
         let written = scope.spawn(move || write(writer, to_write));
         let embedded = embed(backbone, to_embed, tokens, first as u64, report);
         let written = written.join().unwrap_or(Err(Error::Broken));
@@ -239,9 +245,14 @@ pub(crate) fn reason(dataset: &Dataset, error: Error) -> String {
 
 fn assemble(
     job: &Job<'_>,
+    loader: &Loader,
     in_line: &Receiver<Receiver<Prepared>>,
-    batches: &SyncSender<Step<SliceBatch>>,
+    batches: &SyncSender<Step<LoadedBatch>>,
 ) {
+    let load = |slices| match loader.load(stack(job, slices)) {
+        Ok(batch) => Step::Batch(batch),
+        Err(error) => Step::Failed(error.into()),
+    };
     let mut slices = Vec::with_capacity(job.batch_size);
     for queue in in_line {
         let mut done = false;
@@ -256,7 +267,7 @@ fn assemble(
                     if slices.len() < job.batch_size {
                         continue;
                     }
-                    Step::Batch(stack(job, std::mem::take(&mut slices)))
+                    load(std::mem::take(&mut slices))
                 }
             };
             if batches.send(step).is_err() {
@@ -268,7 +279,7 @@ fn assemble(
         }
     }
     if !slices.is_empty() {
-        let _ = batches.send(Step::Batch(stack(job, slices)));
+        let _ = batches.send(load(slices));
     }
     let _ = batches.send(Step::End);
 }
@@ -304,7 +315,7 @@ pub fn has_masks(dataset: &Dataset) -> bool {
 
 fn embed(
     backbone: &mut Backbone,
-    steps: Receiver<Step<SliceBatch>>,
+    steps: Receiver<Step<LoadedBatch>>,
     tokens: SyncSender<Step<TokenBatch>>,
     mut samples: u64,
     report: &mut dyn FnMut(Progress),
@@ -324,7 +335,7 @@ fn embed(
                 Step::Skipped(sample)
             }
             Step::Batch(batch) => {
-                slices += batch.slices.len() as u64;
+                slices += batch.slices() as u64;
                 let started = Instant::now();
                 let batch = backbone.embed(batch)?;
                 inference += started.elapsed();

@@ -92,9 +92,9 @@ fn write(root: &Path, name: &str, meta: &CacheMeta) -> PathBuf {
         slices: (0..ROWS).map(slice).collect(),
         cls: vec![plain.clone()],
         mean: vec![plain],
-        patch: vec![Array3::from_shape_fn((ROWS, 4, 4), |(row, p, d)| {
-            tokens(1 + p)(row + p, d)
-        })],
+        patch: vec![
+            Array3::from_shape_fn((ROWS, 4, 4), |(row, p, d)| tokens(1 + p)(row + p, d)).into(),
+        ],
         masks: (0..ROWS)
             .map(|row| {
                 let block = |(y, x): (usize, usize)| ((row + y / 4 * 2 + x / 4) % 2) as u16;

@@ -14,25 +14,37 @@ use crate::lab::{Lab, Run, program, project};
 /// Slices of the dataset: two full batches of 8 and one that is not.
 const SLICES: u32 = 20;
 
-/// A graph whose tokens are its pixels: `[B, 3, 14, 14]` as `[B, 588]`. With the argument `kernel`,
-/// `cls_1` is the sum of two, which takes a kernel.
+/// Bytes of the pixels of a batch, and as many of each kind of tokens.
+const BATCH_BYTES: usize = 8 * 3 * 14 * 14 * size_of::<f32>();
+
+/// A graph whose tokens are its pixels: `[B, 3, S, S]` as `[B, 3 · S · S]`. Of the kind `kernel`, `cls_1`
+/// is the sum of two, which takes a kernel; of the kind `half`, patch tokens are f16.
 const COPIES: &str = r#"
 import sys
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-out, kind = sys.argv[1:]
+out, kind, side = sys.argv[1:]
+side, width = int(side), 3 * int(side) ** 2
 whole = lambda name, values: numpy_helper.from_array(np.array(values, np.int64), name)
-constants = [whole("row", [0, 588]), whole("patch", [0, 1, 588])]
+constants = [whole("row", [0, width]), whole("patch", [0, 1, width])]
 reshape = lambda shape, to: helper.make_node("Reshape", ["pixels", shape], [to])
-nodes = [reshape("row", "mean_1"), reshape("patch", "patch_1")]
+nodes = [reshape("row", "mean_1")]
+if kind == "half":
+    half = helper.make_node("Cast", ["patches"], ["patch_1"], to=TensorProto.FLOAT16)
+    nodes += [reshape("patch", "patches"), half]
+else:
+    nodes.append(reshape("patch", "patch_1"))
 if kind == "kernel":
     nodes += [reshape("row", "half"), helper.make_node("Add", ["half", "half"], ["cls_1"])]
 else:
     nodes.append(reshape("row", "cls_1"))
-value = lambda name, *shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
-outputs = [value("cls_1", 588), value("mean_1", 588), value("patch_1", 1, 588)]
-graph = helper.make_graph(nodes, "copies", [value("pixels", 3, 14, 14)], outputs, constants)
+value = lambda name, *shape, type=TensorProto.FLOAT: helper.make_tensor_value_info(
+    name, type, ["batch", *shape]
+)
+patches = TensorProto.FLOAT16 if kind == "half" else TensorProto.FLOAT
+outputs = [value("cls_1", width), value("mean_1", width), value("patch_1", 1, width, type=patches)]
+graph = helper.make_graph(nodes, "copies", [value("pixels", 3, side, side)], outputs, constants)
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 open(out, "wb").write(model.SerializeToString())
 "#;
@@ -46,6 +58,10 @@ struct Copies {
 
 impl Copies {
     fn new(kind: &str) -> Copies {
+        Copies::of_side(kind, 14)
+    }
+
+    fn of_side(kind: &str, side: u32) -> Copies {
         let lab = Lab::new();
         lab.manifest(SLICES);
         let onnx = lab.write("copies.onnx", "");
@@ -54,21 +70,30 @@ impl Copies {
             Command::new(python)
                 .args(["-c", COPIES])
                 .arg(&onnx)
-                .arg(kind),
+                .arg(kind)
+                .arg(side.to_string()),
         )
         .expect(0);
         let card = fs::read_to_string(project().join("onnx_models/tiny-vit.toml")).unwrap();
         let card = card[..card.find("[[source]]").unwrap()]
             .replace("name = \"tiny-vit\"", "name = \"copies\"")
-            .replace("width = 32", "width = 588")
-            .replace("image_size = 56", "image_size = 14")
+            .replace("width = 32", &format!("width = {}", 3 * side * side))
+            .replace("patch_size = 14", &format!("patch_size = {side}"))
+            .replace("image_size = 56", &format!("image_size = {side}"))
             .replace("layers = 5", "layers = 1");
         let card = lab.write("copies.toml", card);
         Copies { lab, onnx, card }
     }
 
-    /// The command that extracts by a provider into the folder `into`, with the stand-ins at `libraries`.
+    /// The command that extracts in batches of 8 by a provider into the folder `into`, with the stand-ins
+    /// at `libraries`.
     fn extract(&self, provider: &str, into: &str, libraries: &Path) -> Command {
+        let mut command = self.extract_in_any_batches(provider, into, libraries);
+        command.args(["--batch-size", "8"]);
+        command
+    }
+
+    fn extract_in_any_batches(&self, provider: &str, into: &str, libraries: &Path) -> Command {
         let mut command = program("extract");
         command
             .arg("--onnx")
@@ -85,8 +110,21 @@ impl Copies {
         command
     }
 
-    fn reader(&self, cache: &str) -> CacheReader {
-        CacheReader::open(&self.lab.path(cache).join("images/copies@14")).unwrap()
+    fn reader(&self, into: &str) -> CacheReader {
+        CacheReader::open(&self.cache(into)).unwrap()
+    }
+
+    fn cache(&self, into: &str) -> PathBuf {
+        let caches = CacheReader::find(&self.lab.path(into)).unwrap();
+        assert_eq!(caches.len(), 1, "{caches:?}");
+        caches[0].clone()
+    }
+
+    /// The bytes of all tables.
+    fn tables(&self, into: &str) -> Vec<Vec<u8>> {
+        let tables = ["slices", "cls", "mean", "patch"];
+        let file = |table| self.cache(into).join(table).join("00000.parquet");
+        tables.map(|table| fs::read(file(table)).unwrap()).into()
     }
 }
 
@@ -101,10 +139,8 @@ fn stand_in() -> PathBuf {
 #[test]
 fn every_batch_passes_through_a_gpu_in_order() {
     let copies = Copies::new("copy");
-    let trace = copies.lab.path("trace");
     Run::of(&mut copies.extract("cpu", "cpu", &stand_in())).expect(0);
-    let mut cuda = copies.extract("cuda", "cuda", &stand_in());
-    Run::of(cuda.env("STAND_IN_TRACE", &trace)).expect(0);
+    Run::of(&mut copies.extract("cuda", "cuda", &stand_in())).expect(0);
 
     let (cpu, cuda) = (copies.reader("cpu"), copies.reader("cuda"));
     assert_eq!(cuda.meta().provider, "cuda");
@@ -112,13 +148,107 @@ fn every_batch_passes_through_a_gpu_in_order() {
     assert_eq!(cuda.cls(1).unwrap(), cpu.cls(1).unwrap());
     assert_eq!(cuda.mean(1).unwrap(), cpu.mean(1).unwrap());
 
-    // cudaMemcpyHostToDevice: the parity gate's batch and those of the run.
-    let pixels = 8 * 3 * 14 * 14 * size_of::<f32>();
+    assert_eq!(copies.tables("cuda"), copies.tables("cpu"));
+}
+
+#[test]
+fn each_batch_is_copied_to_the_gpu_once_and_its_tokens_once_back() {
+    let copies = Copies::new("copy");
+    let trace = copies.lab.path("trace");
+    let mut cuda = copies.extract("cuda", "cuda", &stand_in());
+    cuda.args(["--parity-slices", "0"]);
+    Run::of(cuda.env("STAND_IN_TRACE", &trace)).expect(0);
+
     let trace = fs::read_to_string(trace).unwrap();
-    let copied = trace
-        .lines()
-        .filter(|line| *line == format!("copy {pixels} 1"));
-    assert!(copied.count() >= SLICES.div_ceil(8) as usize, "{trace}");
+    // 1 is cudaMemcpyHostToDevice, 2 cudaMemcpyDeviceToHost.
+    let copied = |kind: &str| -> Vec<usize> {
+        let lines = trace
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let of_kind = lines.filter(|words| words[0] == "copy" && words[2] == kind);
+        of_kind.map(|words| words[1].parse().unwrap()).collect()
+    };
+    // The slice that is tried first is a batch too. Tokens are CLS tokens, means and patches.
+    let batches = 1 + SLICES.div_ceil(8) as usize;
+    assert_eq!(copied("1"), vec![BATCH_BYTES; batches], "{trace}");
+    assert_eq!(copied("2"), vec![BATCH_BYTES; 3 * batches], "{trace}");
+}
+
+#[test]
+fn tokens_that_a_graph_gives_in_half_precision_are_kept_as_they_are() {
+    let extract = |kind| {
+        let copies = Copies::new(kind);
+        Run::of(&mut copies.extract("cpu", "cpu", &stand_in())).expect(0);
+        copies.tables("cpu")
+    };
+    assert_eq!(extract("half"), extract("copy"));
+}
+
+#[test]
+fn a_cache_does_not_depend_on_the_number_of_gpus() {
+    let copies = Copies::new("copy");
+    let all = |gpus: &str| {
+        let mut command = copies.extract("cuda", gpus, &stand_in());
+        command.args(["--gpu", "all"]).env("STAND_IN_GPUS", gpus);
+        let run = Run::of(&mut command).expect(0);
+        let said = format!("computing on cuda, {gpus} GPU");
+        assert!(run.stderr.contains(&said), "{run:#?}");
+        copies.tables(gpus)
+    };
+    let one = all("1");
+    assert_eq!(all("2"), one);
+    assert_eq!(all("3"), one);
+}
+
+#[test]
+fn batches_are_halved_once_where_a_gpu_has_too_little_memory_for_them() {
+    let copies = Copies::of_side("copy", 112);
+    let extract = |into: &str, memory: &str| {
+        let mut command = copies.extract_in_any_batches("cuda", into, &stand_in());
+        Run::of(command.env("STAND_IN_MEMORY_MB", memory))
+    };
+    let batch = |into: &str| copies.reader(into).meta().batch_size;
+    extract("enough", "1000").expect(0);
+    assert_eq!(batch("enough"), 256);
+    let halved = extract("less", "120").expect(0);
+    let said = "memory does not suffice for batches of 256: taking 128";
+    assert!(halved.stderr.contains(said), "{halved:#?}");
+    assert_eq!(batch("less"), 128);
+    assert_eq!(
+        copies.reader("less").patch(1, 0).unwrap(),
+        copies.reader("enough").patch(1, 0).unwrap()
+    );
+    extract("little", "30").expect_error(2, &["Failed to allocate memory", "--batch-size"]);
+
+    // A cache that was begun in smaller batches is finished in them.
+    let meta = copies.cache("less").join("meta.json");
+    let begun = fs::read_to_string(&meta).unwrap();
+    fs::write(
+        &meta,
+        begun.replace("\"complete\": true", "\"complete\": false"),
+    )
+    .unwrap();
+    extract("less", "1000").expect(0);
+    assert_eq!(batch("less"), 128);
+}
+
+/// TensorRT finds an engine by the names in a graph, which are the same for other weights.
+#[test]
+fn engines_of_other_weights_are_in_another_folder() {
+    let folder = |kind| {
+        let copies = Copies::new(kind);
+        fs::create_dir(copies.lab.path("onnx_models")).unwrap();
+        let mut command = copies.extract("tensorrt", "tensorrt", &stand_in());
+        let home = copies.lab.path("");
+        let asked = Run::of(command.env("SLICEBANK_HOME", &home));
+        asked.expect_error(2, &["tensorrt", "libnvinfer"]);
+        let engines = fs::read_dir(home.join("runtime/tensorrt-engines")).unwrap();
+        let names: Vec<_> = engines.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        names[0].clone()
+    };
+    assert_eq!(folder("copy"), folder("copy"));
+    assert_ne!(folder("copy"), folder("kernel"));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn write_uneven(reader: &CacheReader, dir: &Path) {
     };
     let slices = reader.slices().unwrap();
     let tokens = |width| Array2::ones((slices.len(), width));
-    let patch = |patches, width| Array3::ones((slices.len(), patches, width));
+    let patch = |patches, width| Array3::ones((slices.len(), patches, width)).into();
     let shards = 0..reader.meta().shards.len();
     let pictures = shards
         .clone()

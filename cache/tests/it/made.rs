@@ -92,7 +92,7 @@ pub(crate) fn batch(meta: &CacheMeta, first: usize, count: usize) -> TokenBatch 
     let patch = |l: usize| {
         let width = shapes[l].patch as usize;
         let shape = (count, shapes[l].patches(), width);
-        Array3::from_shape_fn(shape, |(r, p, d)| -value(first + r, l, p * width + d))
+        Array3::from_shape_fn(shape, |(r, p, d)| -value(first + r, l, p * width + d)).into()
     };
     let layers = match meta.tokens {
         Tokens::All => meta.layers as usize,
@@ -178,7 +178,7 @@ pub(crate) fn assert_holds(dir: &Path, meta: &CacheMeta, rows: usize) {
             let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
             assert_eq!(
                 concatenate(ndarray::Axis(0), &parts).unwrap(),
-                all.patch[at]
+                all.patch[at].to_f32()
             );
         }
     }

@@ -1,9 +1,13 @@
 //! What is written is what is read, wherever a run stopped.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 use cache::{CacheMeta, CacheReader, CacheWriter, Labels, Position, Skipped, Task, Tokens};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use proptest::prelude::*;
 
 use crate::made::{assert_holds, batch, files, meta, picture, plain, slice, small, write};
@@ -122,6 +126,40 @@ fn caches_are_found_two_folders_down() {
         found,
         [root.path().join("a/m@28"), root.path().join("b/m@28")]
     );
+}
+
+/// Patch tokens are written without Arrow; the file is the one that Arrow's writer makes.
+#[test]
+fn patches_are_written_as_arrow_writes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    // Two rows fill a group, and the last group has one.
+    let meta = CacheMeta {
+        tokens: Tokens::All,
+        layers: 2,
+        width: 1 << 16,
+        grid: [2, 2],
+        shard_rows: 5,
+        ..plain()
+    };
+    write(dir.path(), &meta, &[1, 3, 1]);
+    let path = dir.path().join("patch/00000.parquet");
+    let found = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+    let properties = WriterProperties::builder()
+        .set_created_by("slicebank".into())
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_write_batch_size(1)
+        .set_data_page_row_count_limit(1)
+        .set_max_row_group_row_count(Some(2))
+        .build();
+    let mut expected = Vec::new();
+    let schema = Arc::clone(found.schema());
+    let mut writer = ArrowWriter::try_new(&mut expected, schema, Some(properties)).unwrap();
+    for rows in found.build().unwrap() {
+        writer.write(&rows.unwrap()).unwrap();
+    }
+    writer.close().unwrap();
+    assert!(fs::read(&path).unwrap() == expected);
 }
 
 /// A cache of format version 1, as `extract` wrote it from three images: it opens for ever.

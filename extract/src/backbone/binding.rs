@@ -1,96 +1,149 @@
 //! The memory that a session reads pixels from and writes tokens to, and a run of it.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ndarray::ArrayView4;
-use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ndarray::{Array4, Axis, Slice};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, RunOptions, Session, SessionOutputs};
 use ort::value::Tensor;
 
-use super::{BackboneOptions, INPUT, session};
+use super::INPUT;
 
-/// Where the inputs and outputs of a session lie.
-pub(super) struct Binding {
-    binding: IoBinding,
-    outputs: Vec<String>,
-    /// Of the outputs.
-    memory: MemoryInfo<'static>,
-    /// Pixels of one batch of a GPU, `[batch_size, 3, S, S]`, in pageable memory: ONNX Runtime copies
-    /// that to the device when it is bound. It copies no pinned memory, which kernels would then read
-    /// over the bus. A batch that is not full keeps the pixels of the one before in its last rows,
-    /// because a GPU would prepare itself anew for each length.
-    batch: Option<Tensor<f32>>,
+/// Batches whose pixels may lie on a GPU: those of one are copied while the other is computed.
+const PIXEL_BUFFERS: usize = 2;
+
+/// The bindings of a session that no batch is bound by.
+pub(super) struct Bindings {
+    free: Mutex<Receiver<IoBinding>>,
+    back: Sender<IoBinding>,
+    /// Slices of every run of a GPU, which would prepare itself anew for each number of them. The last
+    /// ones are black where there are fewer.
+    run: Option<usize>,
 }
 
-impl Binding {
-    pub(super) fn new(session: &Session, options: &BackboneOptions) -> ort::Result<Binding> {
-        let is_gpu = options.device.provider.is_gpu();
-        let (device, index) = if is_gpu {
-            (AllocationDevice::CUDA_PINNED, options.device.index as i32)
-        } else {
-            (AllocationDevice::CPU, 0)
-        };
-        Ok(Binding {
-            binding: session.create_binding()?,
-            outputs: session::outputs(options),
-            memory: MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::CPUOutput)?,
-            batch: is_gpu.then(|| batch(options)).transpose()?,
+impl Bindings {
+    /// Those of a session on a GPU, every run of which has `run` slices, or on the processor.
+    pub(super) fn new(session: &Session, run: Option<usize>) -> ort::Result<Bindings> {
+        let (back, free) = mpsc::channel();
+        for _ in 0..run.map_or(1, |_| PIXEL_BUFFERS) {
+            let _ = back.send(session.create_binding()?);
+        }
+        Ok(Bindings {
+            free: Mutex::new(free),
+            back,
+            run,
         })
     }
 
-    /// Whether the outputs have the rows of a whole batch, of which those of the pixels come first.
-    pub(super) fn is_padded(&self) -> bool {
-        self.batch.is_some()
+    /// Slices of every run, if they are fixed.
+    pub(super) fn run(&self) -> Option<usize> {
+        self.run
     }
 
-    /// Embeds `pixels`, `[B, 3, S, S]`, and ends that after `limit`; [`Duration::ZERO`] for no limit.
+    /// Copies `pixels`, `[B, 3, S, S]`, to where the session computes, once a binding is free.
+    pub(super) fn bind(&self, pixels: Array4<f32>) -> ort::Result<Bound> {
+        let slices = pixels.len_of(Axis(0));
+        let pixels = match self.run {
+            Some(run) if run > slices => filled_up(&pixels, run),
+            _ => pixels,
+        };
+        let computed = pixels.len_of(Axis(0));
+        let pixels = Tensor::from_array(pixels)?;
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let binding = free.recv().map_err(|e| ort::Error::new(e.to_string()))?;
+        let mut bound = Bound {
+            binding: Some(binding),
+            back: self.back.clone(),
+            slices,
+            computed,
+        };
+        // From pageable memory: ONNX Runtime does not copy pinned memory, which kernels would read over
+        // the bus.
+        bound.binding().bind_input(INPUT, &pixels)?;
+        Ok(bound)
+    }
+}
+
+fn filled_up(pixels: &Array4<f32>, slices: usize) -> Array4<f32> {
+    let (found, channels, rows, columns) = pixels.dim();
+    let mut all = Array4::zeros((slices, channels, rows, columns));
+    all.slice_axis_mut(Axis(0), Slice::from(..found))
+        .assign(pixels);
+    all
+}
+
+/// Pixels where a session computes with them.
+pub(super) struct Bound {
+    binding: Option<IoBinding>,
+    back: Sender<IoBinding>,
+    /// Slices that were asked for.
+    pub(super) slices: usize,
+    /// Slices that are computed: more where a batch was filled up.
+    pub(super) computed: usize,
+}
+
+impl Bound {
+    fn binding(&mut self) -> &mut IoBinding {
+        self.binding.as_mut().expect("only `drop` takes it")
+    }
+}
+
+impl Drop for Bound {
+    /// Whatever becomes of the batch, the next one finds a binding.
+    fn drop(&mut self) {
+        if let Some(mut binding) = self.binding.take() {
+            binding.clear();
+            let _ = self.back.send(binding);
+        }
+    }
+}
+
+/// Where the tokens of a session come to lie, which of them are asked for, and how long that may take.
+pub(super) struct Outputs {
+    pub(super) names: Vec<String>,
+    pub(super) memory: MemoryInfo<'static>,
+    /// [`Duration::ZERO`] for no limit.
+    pub(super) limit: Duration,
+}
+
+impl Outputs {
+    /// Computes the tokens of pixels that are bound.
     ///
     /// # Errors
     ///
     /// What ONNX Runtime says; `None` if the run took too long.
     pub(super) fn run<'a>(
-        &'a mut self,
+        &self,
         session: &'a mut Session,
-        pixels: ArrayView4<'_, f32>,
-        limit: Duration,
+        bound: &'a mut Bound,
     ) -> Result<SessionOutputs<'a>, Option<ort::Error>> {
         // Bound anew for each run: ONNX Runtime 1.31 keeps the tensors of the run before in the
-        // binding, and then fails to copy a tensor onto itself.
-        self.binding.clear_outputs();
-        for name in &self.outputs {
-            self.binding.bind_output_to_device(name, &self.memory)?;
+        // binding, and then fails to copy a tensor onto itself. It also gives each run memory of its
+        // own so, in which tokens stay until they are written.
+        let binding = bound.binding();
+        binding.clear_outputs();
+        for name in &self.names {
+            binding.bind_output_to_device(name, &self.memory)?;
         }
-        match &mut self.batch {
-            Some(batch) => {
-                let (_, buffer) = batch.extract_tensor_mut();
-                for (target, source) in buffer.iter_mut().zip(pixels.iter()) {
-                    *target = *source;
-                }
-                self.binding.bind_input(INPUT, batch)?;
-            }
-            None => {
-                let pixels = Tensor::from_array(pixels.to_owned())?;
-                self.binding.bind_input(INPUT, &pixels)?;
-            }
-        }
-        let (binding, options) = (&self.binding, &RunOptions::new()?);
-        let (result, is_late) = within(limit, options, move || {
+        let (binding, options) = (&*binding, &RunOptions::new()?);
+        let (result, is_late) = within(self.limit, options, move || {
             session.run_binding_with_options(binding, options)
         });
         result.map_err(|error| (!is_late).then_some(error))
     }
 }
 
-/// Memory for the pixels of a whole batch.
-fn batch(options: &BackboneOptions) -> ort::Result<Tensor<f32>> {
-    let [batch, size] = [options.batch_size, options.image_size].map(|n| n as usize);
-    let mut pixels = Tensor::<f32>::new(&Allocator::default(), [batch, 3, size, size])?;
-    pixels.extract_tensor_mut().1.fill(0.0);
-    Ok(pixels)
+/// Memory for tokens: pinned for those of a GPU, so that they are copied at the bus's speed.
+pub(super) fn memory(gpu: Option<u32>) -> ort::Result<MemoryInfo<'static>> {
+    let (device, index) = match gpu {
+        Some(gpu) => (AllocationDevice::CUDA_PINNED, gpu as i32),
+        None => (AllocationDevice::CPU, 0),
+    };
+    MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::CPUOutput)
 }
-
 /// What `run` gives, and whether it was told to end since it took longer than `limit`.
 fn within<T>(limit: Duration, options: &RunOptions, run: impl FnOnce() -> T) -> (T, bool) {
     if limit.is_zero() {
@@ -111,12 +164,13 @@ fn within<T>(limit: Duration, options: &RunOptions, run: impl FnOnce() -> T) -> 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use cache::Tokens;
     use ndarray::{Array4, s};
 
     use super::*;
-    use crate::backbone::{Backbone, Device, Runtime, SliceBatch};
+    use crate::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
     use crate::export::{Exporter, Flavour};
     use crate::model::ModelCard;
 
@@ -151,18 +205,24 @@ mod tests {
         let load = || Backbone::load(&runtime, &card, &exported, options.clone()).unwrap();
         let (mut plain, mut padded) = (load(), load());
         let runner = &mut padded.runners[0];
-        runner.binding.batch = Some(super::batch(&options).unwrap());
+        runner.bindings = Arc::new(Bindings::new(&runner.session, Some(4)).unwrap());
+        let loader = padded.loader();
         let pixels = Array4::from_shape_fn((4, 3, 56, 56), |(b, c, y, x)| {
             ((b * 7 + c * 5 + y * 3 + x) % 11) as f32 / 5.0 - 1.0
         });
         for rows in [4, 3, 4] {
             let pixels = pixels.slice(s![4 - rows.., .., .., ..]).to_owned();
             let expected = plain.embed(batch(pixels.clone())).unwrap();
-            let found = padded.embed(batch(pixels)).unwrap();
+            // Two are on their way at a time, and one that is given up leaves its place to others.
+            drop(loader.load(batch(pixels.clone())).unwrap());
+            let other = loader.load(batch(pixels.clone() + 1.0)).unwrap();
+            let loaded = loader.load(batch(pixels)).unwrap();
+            assert!(padded.embed(other).unwrap().cls[0] != expected.cls[0]);
+            let found = padded.embed(loaded).unwrap();
             assert_eq!(found.cls[0].nrows(), rows);
             for (found, expected) in found.patch.iter().zip(&expected.patch) {
-                assert_eq!(found.dim(), expected.dim());
-                let off = (found - expected)
+                assert_eq!(found.shape(), expected.shape());
+                let off = (found.to_f32() - expected.to_f32())
                     .mapv(f32::abs)
                     .fold(0.0, |a: f32, &b| a.max(b));
                 assert!(off < 1e-5, "{off}");

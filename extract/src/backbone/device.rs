@@ -1,6 +1,7 @@
 //! Where and how precisely a backbone computes.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use ort::ep::{self, ExecutionProviderDispatch};
@@ -57,13 +58,46 @@ impl Precision {
     }
 }
 
+/// Which GPUs compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gpus {
+    /// The one of this number.
+    One(u32),
+    /// All that there are.
+    All,
+}
+
+impl Gpus {
+    /// The number of the first.
+    pub fn first(self) -> u32 {
+        match self {
+            Gpus::One(gpu) => gpu,
+            Gpus::All => 0,
+        }
+    }
+}
+
+impl FromStr for Gpus {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Gpus, String> {
+        match word {
+            "all" => Ok(Gpus::All),
+            number => number
+                .parse()
+                .map(Gpus::One)
+                .map_err(|_| "expected the number of a GPU, from 0, or `all`".to_string()),
+        }
+    }
+}
+
 /// A provider, which of its devices, and the precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
     /// The provider.
     pub provider: Provider,
-    /// The number of the GPU.
-    pub index: u32,
+    /// Which GPUs, if it computes on one.
+    pub gpus: Gpus,
     /// The precision.
     pub precision: Precision,
 }
@@ -72,7 +106,7 @@ impl Device {
     /// The processor, in f32: what all others are compared with.
     pub const REFERENCE: Device = Device {
         provider: Provider::Cpu,
-        index: 0,
+        gpus: Gpus::One(0),
         precision: Precision::Fp32,
     };
 
@@ -104,13 +138,14 @@ impl Device {
     /// compute on the processor without a word.
     pub(super) fn providers(
         self,
+        gpu: u32,
         batch_size: u32,
         image_size: u32,
         engines: &Path,
     ) -> Vec<ExecutionProviderDispatch> {
         let cuda = || {
             ep::CUDA::default()
-                .with_device_id(self.index as i32)
+                .with_device_id(gpu as i32)
                 .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
                 .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
                 .with_tf32(false)
@@ -123,7 +158,7 @@ impl Device {
             Provider::Tensorrt => {
                 let shape = |batch| format!("pixels:{batch}x3x{image_size}x{image_size}");
                 let tensorrt = ep::TensorRT::default()
-                    .with_device_id(self.index as i32)
+                    .with_device_id(gpu as i32)
                     .with_engine_cache(true)
                     .with_engine_cache_path(engines.display())
                     .with_timing_cache(true)

@@ -1,6 +1,7 @@
 //! The backbone: ONNX Runtime's sessions. Nothing else in the program knows ONNX Runtime.
 
 mod attention;
+mod batch;
 mod binding;
 mod device;
 mod elf;
@@ -12,15 +13,18 @@ mod session;
 use std::iter;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use cache::{LayerShape, Mask, ModelMeta, Picture, SliceMeta, TokenBatch, Tokens};
-use ndarray::{Array, Array4, Axis, RemoveAxis, concatenate};
+use cache::{LayerShape, ModelMeta, TokenBatch, Tokens};
+use ndarray::{Array4, ArrayView4, Axis};
 
-pub use self::device::{Device, Precision, Provider};
+pub use self::batch::{LoadedBatch, Loader, SliceBatch};
+use self::batch::{Pixels, joined};
+pub use self::device::{Device, Gpus, Precision, Provider};
 use self::plan::Plan;
+pub use self::plan::default_batch;
 use self::runner::Runner;
 pub use self::runtime::Runtime;
 use crate::export::Exported;
@@ -29,17 +33,25 @@ use crate::model::{ModelCard, ModelError};
 /// The ONNX file's input, `[B, 3, S, S]`.
 const INPUT: &str = "pixels";
 
-/// Slices ready for the backbone.
-#[derive(Debug)]
-pub struct SliceBatch {
-    /// `[B, 3, S, S]`, normalised as the model card says.
-    pub pixels: Array4<f32>,
-    /// `B` rows.
-    pub slices: Vec<SliceMeta>,
-    /// One per slice, or empty where the dataset has no masks.
-    pub masks: Vec<Option<Mask>>,
-    /// One per slice, or empty where no pictures are kept.
-    pub pictures: Vec<Picture>,
+/// CUDA's words where a GPU of that number does not exist.
+const NO_SUCH_GPU: &str = "invalid device ordinal";
+
+/// Words of ONNX Runtime and the system where memory ran out.
+const NO_MEMORY: [&str; 5] = [
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate",
+    "out of memory",
+    "cannot allocate memory",
+];
+
+/// Whether a GPU's memory did not suffice for the model and a batch.
+pub fn lacks_memory(error: &ModelError) -> bool {
+    let ModelError::Provider { source, .. } = error else {
+        return false;
+    };
+    let text = source.to_string().to_lowercase();
+    NO_MEMORY.iter().any(|words| text.contains(words))
 }
 
 /// How a backbone is run.
@@ -53,7 +65,7 @@ pub struct BackboneOptions {
     pub tokens: Tokens,
     /// Threads; 0 for as many as there are cores.
     pub threads: usize,
-    /// Slices of a batch.
+    /// Slices of a batch; each of several GPUs computes one.
     pub batch_size: u32,
     /// Longest time for one run of a session; [`Duration::ZERO`] for no limit. TensorRT has none.
     pub run_limit: Duration,
@@ -85,9 +97,16 @@ impl Backbone {
     ) -> Result<Backbone, ModelError> {
         check_layers(card, &options)?;
         let plan = Plan::of(card, &options)?;
-        let open = |&threads: &usize| Runner::open(runtime, card, exported, &options, threads);
+        let open = |threads, gpu| Runner::open(runtime, card, exported, &options, threads, gpu);
+        let runners = match options.device.gpus {
+            Gpus::All if options.device.provider.is_gpu() => {
+                let threads = plan.threads.iter().sum();
+                on_every_gpu(|gpu| open(threads, gpu))?
+            }
+            gpus => in_parallel(plan.threads.iter(), |&threads| open(threads, gpus.first()))?,
+        };
         let mut backbone = Backbone {
-            runners: in_parallel(plan.threads.iter(), open)?,
+            runners,
             exported: exported.clone(),
             plan,
             options,
@@ -98,15 +117,15 @@ impl Backbone {
         Ok(backbone)
     }
 
-    /// Embeds one black slice: a GPU without enough memory, or for which the library has no kernels,
+    /// Embeds one black slice on each: a GPU without enough memory, or for which the library has no kernels,
     /// fails here and not after hours.
     fn try_gpu(&mut self) -> Result<(), ModelError> {
         let size = self.options.image_size as usize;
-        let black = Array4::zeros((1, 3, size, size));
         let (file, options) = (&self.exported.path, &self.options);
         for runner in &mut self.runners {
+            let black = Array4::zeros((1, 3, size, size));
             runner
-                .tokens(black.view(), file, options)
+                .tokens(black, file, options.tokens)
                 .map_err(|error| match error {
                     ModelError::Run { source, .. } => provider_error(options.device, source),
                     error => error,
@@ -135,7 +154,32 @@ impl Backbone {
         self.runners.first().map_or(&[], |runner| &runner.shapes)
     }
 
-    /// Embeds a batch of slices, in parts that do not depend on the number of threads.
+    /// Number of GPUs that compute.
+    pub fn gpus(&self) -> usize {
+        match self.options.device.provider.is_gpu() {
+            true => self.runners.len(),
+            false => 0,
+        }
+    }
+
+    /// Slices that are embedded at a time: a batch, or one for each GPU.
+    pub fn slices_at_once(&self) -> usize {
+        self.options.batch_size as usize * self.gpus().max(1)
+    }
+
+    /// What copies pixels to the GPUs while they compute others.
+    pub fn loader(&self) -> Loader {
+        Loader {
+            gpus: self
+                .runners
+                .iter()
+                .map(|r| Arc::clone(&r.bindings))
+                .collect(),
+            file: self.exported.path.clone(),
+        }
+    }
+
+    /// Embeds a batch of slices, in parts that do not depend on the number of threads or GPUs.
     ///
     /// `batch.pixels` is `[B, 3, S, S]`. The result's tokens are as in [`TokenBatch`]: without
     /// register tokens, oldest block first. Slices, masks and pictures pass through.
@@ -144,14 +188,36 @@ impl Backbone {
     ///
     /// [`ModelError::Run`] if a run fails (out of memory, wrong `S`), [`ModelError::TooSlow`] if it
     /// takes longer than the limit.
-    pub fn embed(&mut self, batch: SliceBatch) -> Result<TokenBatch, ModelError> {
-        let pixels = batch.pixels.as_standard_layout();
-        let (file, options) = (&self.exported.path, &self.options);
+    pub fn embed(&mut self, batch: impl Into<LoadedBatch>) -> Result<TokenBatch, ModelError> {
+        let batch = batch.into();
+        let parts = match batch.pixels {
+            Pixels::InMemory(pixels) => self.embed_parts(&pixels)?,
+            Pixels::OnGpus(parts) => {
+                let (file, tokens) = (&self.exported.path, self.options.tokens);
+                let pairs = self.runners.iter_mut().zip(parts);
+                in_parallel(pairs, |(runner, pixels)| {
+                    runner.tokens_of_bound(pixels, file, tokens)
+                })?
+            }
+        };
+        Ok(TokenBatch {
+            slices: batch.slices,
+            masks: batch.masks,
+            pictures: batch.pictures,
+            ..joined(parts)
+        })
+    }
+
+    /// The tokens of `pixels`, part by part; each runner takes the next part when it is free.
+    fn embed_parts(&mut self, pixels: &Array4<f32>) -> Result<Vec<TokenBatch>, ModelError> {
+        let (file, tokens) = (&self.exported.path, self.options.tokens);
         let parts = pixels.axis_chunks_iter(Axis(0), self.plan.slices);
         let parts = Mutex::new(parts.enumerate());
         let next = || parts.lock().ok().and_then(|mut parts| parts.next());
         let work = |runner: &mut Runner| {
-            let embed = |(index, pixels)| Ok((index, runner.tokens(pixels, file, options)?));
+            let embed = |(index, pixels): (usize, ArrayView4<'_, f32>)| {
+                Ok((index, runner.tokens(pixels.to_owned(), file, tokens)?))
+            };
             iter::from_fn(next)
                 .map(embed)
                 .collect::<Result<Vec<_>, _>>()
@@ -159,16 +225,21 @@ impl Backbone {
         let done = in_parallel(self.runners.iter_mut(), work)?;
         let mut done: Vec<(usize, TokenBatch)> = done.into_iter().flatten().collect();
         done.sort_by_key(|part| part.0);
-        let parts: Vec<TokenBatch> = done.into_iter().map(|part| part.1).collect();
-        Ok(TokenBatch {
-            cls: stacked(&parts, |part| &part.cls),
-            mean: stacked(&parts, |part| &part.mean),
-            patch: stacked(&parts, |part| &part.patch),
-            slices: batch.slices,
-            masks: batch.masks,
-            pictures: batch.pictures,
-        })
+        Ok(done.into_iter().map(|part| part.1).collect())
     }
+}
+
+/// What `open` makes of each GPU, from the first to the last that there is.
+fn on_every_gpu<T>(open: impl Fn(u32) -> Result<T, ModelError>) -> Result<Vec<T>, ModelError> {
+    let mut opened = vec![open(0)?];
+    for gpu in 1.. {
+        match open(gpu) {
+            Ok(another) => opened.push(another),
+            Err(error) if error.to_string().contains(NO_SUCH_GPU) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(opened)
 }
 
 /// What `work` makes of each item, on a thread for each but where there is one only.
@@ -188,19 +259,6 @@ fn in_parallel<I: Send, T: Send>(
         };
         threads.into_iter().map(join).collect()
     })
-}
-
-/// The rows of all parts, layer by layer.
-fn stacked<D: RemoveAxis>(
-    parts: &[TokenBatch],
-    layers: impl Fn(&TokenBatch) -> &Vec<Array<f32, D>>,
-) -> Vec<Array<f32, D>> {
-    let count = parts.first().map_or(0, |part| layers(part).len());
-    let layer = |index: usize| {
-        let rows = parts.iter().map(|part| layers(part)[index].view());
-        concatenate(Axis(0), &rows.collect::<Vec<_>>()).ok()
-    };
-    (0..count).filter_map(layer).collect()
 }
 
 fn check_layers(card: &ModelCard, options: &BackboneOptions) -> Result<(), ModelError> {
@@ -254,13 +312,7 @@ fn run_error(file: &Path) -> impl Fn(ort::Error) -> ModelError {
 fn advice(text: &str) -> Option<&'static str> {
     let kinds: [(&[&str], &str); 3] = [
         (
-            &[
-                "bad_alloc",
-                "bad allocation",
-                "failed to allocate",
-                "out of memory",
-                "cannot allocate memory",
-            ],
+            &NO_MEMORY,
             "memory ran out: give fewer `--threads` or, to a new cache, a smaller `--batch-size`, or take a smaller model",
         ),
         (

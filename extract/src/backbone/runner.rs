@@ -1,14 +1,18 @@
 //! One session, and what it gives for a few slices.
 
+use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{LayerShape, TokenBatch, Tokens};
+use cache::{LayerShape, Numbers, PatchTokens, TokenBatch, Tokens};
 use half::f16;
-use ndarray::{Array, ArrayView4, ArrayViewD, Axis, Dimension, Slice};
+use half::slice::HalfFloatSliceExt;
+use ndarray::{Array2, Array4};
 use ort::session::{Session, SessionOutputs};
+use ort::value::{DynValue, PrimitiveTensorElementType};
 
-use super::binding::Binding;
+use super::binding::{self, Bindings, Bound, Outputs};
 use super::device::Provider;
 use super::{
     BackboneOptions, Runtime, load_error, provider_error, run_error, session, wrong_output,
@@ -19,143 +23,204 @@ use crate::model::{ModelCard, ModelError};
 /// A session that takes one run at a time.
 pub(super) struct Runner {
     pub(super) session: Session,
-    pub(super) binding: Binding,
+    pub(super) bindings: Arc<Bindings>,
+    outputs: Outputs,
     pub(super) shapes: Vec<LayerShape>,
 }
 
 impl Runner {
+    /// Opens a session on the GPU of that number, if the device is one.
     pub(super) fn open(
         runtime: &Runtime,
         card: &ModelCard,
         exported: &Exported,
         options: &BackboneOptions,
         threads: usize,
+        gpu: u32,
     ) -> Result<Runner, ModelError> {
         let file = &exported.path;
-        let session = session::open(runtime, card, exported, options, threads)?;
+        let session = session::open(runtime, card, exported, options, threads, gpu)?;
         let shapes = session::check(&session, file, card, options)?;
         let device = options.device;
-        let binding = Binding::new(&session, options).map_err(|error| {
-            if device.provider.is_gpu() {
+        let is_gpu = device.provider.is_gpu();
+        let bind = || {
+            let run = is_gpu.then_some(options.batch_size as usize);
+            let memory = binding::memory(is_gpu.then_some(gpu))?;
+            Ok((Bindings::new(&session, run)?, memory))
+        };
+        let (bindings, memory) = bind().map_err(|error: ort::Error| {
+            if is_gpu {
                 provider_error(device, error.into())
             } else {
                 load_error(file)(error)
             }
         })?;
         Ok(Runner {
-            binding,
             session,
+            bindings: Arc::new(bindings),
+            outputs: Outputs {
+                names: session::outputs(options),
+                memory,
+                // TensorRT builds its engine in the first run, which takes as long as it takes.
+                limit: match device.provider {
+                    Provider::Tensorrt => Duration::ZERO,
+                    Provider::Cpu | Provider::Cuda => options.run_limit,
+                },
+            },
             shapes,
         })
     }
 
-    /// The tokens of `pixels`, `[B, 3, S, S]`, in standard layout.
+    /// The tokens of `pixels`, `[B, 3, S, S]`.
     pub(super) fn tokens(
         &mut self,
-        pixels: ArrayView4<'_, f32>,
+        pixels: Array4<f32>,
         file: &Path,
-        options: &BackboneOptions,
+        tokens: Tokens,
     ) -> Result<TokenBatch, ModelError> {
-        let rows = pixels.len_of(Axis(0));
-        let computed = match self.binding.is_padded() {
-            true => options.batch_size as usize,
-            false => rows,
-        };
-        // TensorRT builds its engine in the first run, which takes as long as it takes.
-        let limit = match options.device.provider {
-            Provider::Tensorrt => Duration::ZERO,
-            Provider::Cpu | Provider::Cuda => options.run_limit,
-        };
-        let outputs = self.binding.run(&mut self.session, pixels, limit);
-        let outputs = outputs.map_err(|error| match error {
+        let bound = self.bindings.bind(pixels).map_err(run_error(file))?;
+        self.tokens_of_bound(bound, file, tokens)
+    }
+
+    /// The tokens of pixels that are bound.
+    pub(super) fn tokens_of_bound(
+        &mut self,
+        mut bound: Bound,
+        file: &Path,
+        tokens: Tokens,
+    ) -> Result<TokenBatch, ModelError> {
+        let (slices, computed) = (bound.slices, bound.computed);
+        let found = self.outputs.run(&mut self.session, &mut bound);
+        let found = found.map_err(|error| match error {
             Some(error) => run_error(file)(error),
             None => ModelError::TooSlow {
                 path: file.to_path_buf(),
-                slices: rows,
-                seconds: limit.as_secs(),
+                slices,
+                seconds: self.outputs.limit.as_secs(),
             },
         })?;
-        let outputs = Outputs {
-            outputs,
-            rows,
+        let mut found = Found {
+            outputs: found,
+            slices,
             computed,
             shapes: &self.shapes,
             file,
         };
-        outputs.batch(options.tokens)
-    }
-}
-
-/// What a run gives.
-struct Outputs<'a> {
-    outputs: SessionOutputs<'a>,
-    /// Number of slices that were asked for.
-    rows: usize,
-    /// Number of slices that were computed: more where a batch was filled up.
-    computed: usize,
-    shapes: &'a [LayerShape],
-    file: &'a Path,
-}
-
-impl Outputs<'_> {
-    /// All of them, without slices, masks and pictures.
-    fn batch(&self, tokens: Tokens) -> Result<TokenBatch, ModelError> {
         Ok(TokenBatch {
-            cls: self.tokens("cls", |shape| vec![shape.cls])?,
-            mean: self.tokens("mean", |shape| vec![shape.patch])?,
+            cls: found.flat("cls", |shape| shape.cls)?,
+            mean: found.flat("mean", |shape| shape.patch)?,
             patch: match tokens {
                 Tokens::Cls => Vec::new(),
-                Tokens::All => self.tokens("patch", |shape| {
-                    vec![shape.grid[0] * shape.grid[1], shape.patch]
-                })?,
+                Tokens::All => found.patches()?,
             },
             slices: Vec::new(),
             masks: Vec::new(),
             pictures: Vec::new(),
         })
     }
+}
 
-    /// The tokens of a kind, an array per layer, oldest first, of `axes` after the batch.
-    fn tokens<D: Dimension>(
-        &self,
-        kind: &str,
-        axes: impl Fn(&LayerShape) -> Vec<u32>,
-    ) -> Result<Vec<Array<f32, D>>, ModelError> {
+/// What a run gives.
+struct Found<'a> {
+    outputs: SessionOutputs<'a>,
+    /// Number of slices that were asked for.
+    slices: usize,
+    /// Number of slices that were computed: more where a batch was filled up.
+    computed: usize,
+    shapes: &'a [LayerShape],
+    file: &'a Path,
+}
+
+impl Found<'_> {
+    /// The layers' names of outputs of a kind, and their shapes, oldest first.
+    fn layers(&self, kind: &str) -> Vec<(String, LayerShape)> {
         let layers = (1..=self.shapes.len()).rev().zip(self.shapes);
         layers
-            .map(|(layer, shape)| self.array(&format!("{kind}_{layer}"), &axes(shape)))
+            .map(|(layer, shape)| (format!("{kind}_{layer}"), *shape))
             .collect()
     }
 
-    fn array<D: Dimension>(&self, name: &str, axes: &[u32]) -> Result<Array<f32, D>, ModelError> {
-        let missing = || wrong_output(self.file, name, "missing", "present");
-        let value = self.outputs.get(name).ok_or_else(missing)?;
-        let array = match value.try_extract_array::<f32>() {
-            Ok(array) => self.rows(name, array, axes)?.to_owned(),
-            Err(_) => {
-                let array = value.try_extract_array::<f16>();
-                let array = array.map_err(run_error(self.file))?;
-                self.rows(name, array, axes)?.mapv(f16::to_f32)
+    /// Tokens of which a slice has one, `[B, D]` per layer.
+    fn flat(
+        &mut self,
+        kind: &str,
+        width: impl Fn(&LayerShape) -> u32,
+    ) -> Result<Vec<Array2<f32>>, ModelError> {
+        let layers = self.layers(kind).into_iter().map(|(name, shape)| {
+            let width = width(&shape) as usize;
+            let value = self.take(&name, &[width])?;
+            let mut tokens = Array2::zeros((self.slices, width));
+            let count = tokens.len();
+            let out = tokens.as_slice_mut().unwrap_or_default();
+            match value.try_extract_tensor::<f32>() {
+                Ok((_, values)) => out.copy_from_slice(&values[..count]),
+                Err(_) => {
+                    let values = value.try_extract_tensor::<f16>();
+                    let (_, values) = values.map_err(run_error(self.file))?;
+                    values[..count].convert_to_f32_slice(out);
+                }
             }
-        };
-        let wrong = || wrong_output(self.file, name, "of other axes", "as it was declared");
-        array.into_dimensionality::<D>().map_err(|_| wrong())
+            Ok(tokens)
+        });
+        layers.collect()
     }
 
-    /// The rows that were asked for. What a graph declares is not always what it computes.
-    fn rows<'v, T>(
-        &self,
-        name: &str,
-        mut array: ArrayViewD<'v, T>,
-        axes: &[u32],
-    ) -> Result<ArrayViewD<'v, T>, ModelError> {
-        let axes = axes.iter().map(|&n| n as usize);
-        let expected: Vec<usize> = std::iter::once(self.computed).chain(axes).collect();
-        if array.shape() != expected {
-            let [found, expected] = [array.shape(), &expected].map(|shape| format!("{shape:?}"));
+    /// Patch tokens, which stay in ONNX Runtime's memory.
+    fn patches(&mut self) -> Result<Vec<PatchTokens>, ModelError> {
+        let layers = self.layers("patch").into_iter().map(|(name, shape)| {
+            let axes = [shape.patches(), shape.patch as usize];
+            let value = self.take(&name, &axes)?;
+            let numbers = if value.try_extract_tensor::<f16>().is_ok() {
+                Numbers::f16(Memory::<f16>::new(value))
+            } else {
+                value
+                    .try_extract_tensor::<f32>()
+                    .map_err(run_error(self.file))?;
+                Numbers::f32(Memory::<f32>::new(value))
+            };
+            let mut tokens = PatchTokens::new(&numbers, axes);
+            tokens.truncate(self.slices);
+            Ok(tokens)
+        });
+        layers.collect()
+    }
+
+    /// An output. What a graph declares is not always what it computes.
+    fn take(&mut self, name: &str, axes: &[usize]) -> Result<DynValue, ModelError> {
+        let value = self.outputs.remove(name);
+        let value = value.ok_or_else(|| wrong_output(self.file, name, "missing", "present"))?;
+        let expected = [&[self.computed], axes].concat();
+        let found = value.dtype().tensor_shape().map(|shape| {
+            let axes = shape.iter().map(|&axis| usize::try_from(axis).unwrap_or(0));
+            axes.collect::<Vec<_>>()
+        });
+        if found.as_ref() != Some(&expected) {
+            let found = found.map_or("no tensor".to_string(), |found| format!("{found:?}"));
+            let expected = format!("{expected:?}");
             return Err(wrong_output(self.file, name, &found, &expected));
         }
-        array.slice_axis_inplace(Axis(0), Slice::from(..self.rows));
-        Ok(array)
+        Ok(value)
+    }
+}
+
+/// The bytes of a tensor, which owns them.
+struct Memory<T> {
+    value: DynValue,
+    of: PhantomData<T>,
+}
+
+impl<T> Memory<T> {
+    fn new(value: DynValue) -> Memory<T> {
+        Memory {
+            value,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: PrimitiveTensorElementType + bytemuck::NoUninit> AsRef<[u8]> for Memory<T> {
+    fn as_ref(&self) -> &[u8] {
+        let values = self.value.try_extract_tensor::<T>();
+        values.map_or(&[], |(_, values)| bytemuck::cast_slice(values))
     }
 }

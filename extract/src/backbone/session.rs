@@ -27,6 +27,7 @@ pub(super) fn open(
     exported: &Exported,
     options: &BackboneOptions,
     threads: usize,
+    gpu: u32,
 ) -> Result<Session, ModelError> {
     let device = options.device;
     let file = &exported.path;
@@ -34,7 +35,7 @@ pub(super) fn open(
     if device.provider == Provider::Tensorrt {
         fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
     }
-    let providers = device.providers(options.batch_size, options.image_size, &engines);
+    let providers = device.providers(gpu, options.batch_size, options.image_size, &engines);
     let mut builder = Session::builder(&runtime.environment)
         .map_err(load_error(file))?
         .with_execution_providers(providers)

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cache::{TokenBatch, Tokens, counted};
+use cache::{CacheMeta, TokenBatch, Tokens, counted};
 use clap::{ArgGroup, Args, ValueEnum};
 use ndarray::Array4;
 
 use super::{eprint_line, tell};
-use crate::backbone::{Backbone, BackboneOptions, Device, Precision, Provider, Runtime};
+use crate::backbone::{
+    self, Backbone, BackboneOptions, Device, Gpus, Precision, Provider, Runtime,
+};
 use crate::dataset::Dataset;
 use crate::export::{self, Exported, Exporter, Flavour};
 use crate::model::{ModelCard, ModelError};
@@ -45,9 +47,9 @@ pub struct BackboneArgs {
     /// What computes: `auto` takes a GPU if one can be used, by CUDA
     #[arg(long, help_heading = "Device", default_value = "auto")]
     pub provider: ProviderArg,
-    /// Which GPU
-    #[arg(long, help_heading = "Device", value_name = "N", default_value_t = 0)]
-    pub gpu: u32,
+    /// Which GPU: its number, or `all` to share out the slices among those that there are
+    #[arg(long, help_heading = "Device", value_name = "N", default_value = "0")]
+    pub gpu: Gpus,
     /// How precisely [default: `fp32` on `cpu`, `mixed16` on a GPU]
     #[arg(long, help_heading = "Device")]
     pub precision: Option<Precision>,
@@ -67,9 +69,9 @@ pub struct BackboneArgs {
         default_value_t = 600
     )]
     pub run_limit: u32,
-    /// Slices in a batch
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub batch_size: u32,
+    /// Slices in a batch [default: 8; on a GPU up to 256, by the model]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch_size: Option<u32>,
     /// Threads; the backbone takes no more than there are cores [default: the number of cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -134,8 +136,15 @@ impl BackboneArgs {
         })
     }
 
-    /// The backbone on the first device that can run it.
-    pub(super) fn open(&self, home: &Path, card: &ModelCard) -> anyhow::Result<Opened> {
+    /// The backbone on the first device that can run it, in batches as the unfinished cache `begun` has
+    /// them.
+    pub(super) fn open(
+        &self,
+        home: &Path,
+        card: &ModelCard,
+        begun: Option<&CacheMeta>,
+    ) -> anyhow::Result<Opened> {
+        let batch_size = self.batch_size.or(begun.map(|begun| begun.batch_size));
         let runtime = Runtime::load(home, self.provider != ProviderArg::Cpu)?;
         if self.threads() > cores() {
             eprint_line(&format!(
@@ -153,12 +162,12 @@ impl BackboneArgs {
             };
             let device = Device {
                 provider,
-                index: self.gpu,
+                gpus: self.gpu,
                 precision: self.precision.unwrap_or(precision),
             };
-            match self.load(&runtime, home, card, device) {
+            match self.load(&runtime, home, card, device, batch_size) {
                 Ok(backbone) => {
-                    report(device, &failures);
+                    report(&backbone, &failures);
                     return Ok(Opened { runtime, backbone });
                 }
                 // One that cannot run, or does not compute so, leaves it to the next.
@@ -179,10 +188,26 @@ impl BackboneArgs {
         home: &Path,
         card: &ModelCard,
         device: Device,
+        batch_size: Option<u32>,
     ) -> Result<Backbone, ModelError> {
         runtime.has(device.provider)?;
         let exported = self.exported(home, card, device.flavour()?)?;
-        Backbone::load(runtime, card, &exported, self.options(card, device))
+        let options = self.options(card, device, batch_size)?;
+        let load = |options| Backbone::load(runtime, card, &exported, options);
+        match load(options.clone()) {
+            Err(error) if batch_size.is_none() && backbone::lacks_memory(&error) => {
+                let half = (options.batch_size / 2).max(1);
+                eprint_line(&format!(
+                    "the GPU's memory does not suffice for batches of {}: taking {half}",
+                    options.batch_size
+                ));
+                load(BackboneOptions {
+                    batch_size: half,
+                    ..options
+                })
+            }
+            found => found,
+        }
     }
 
     fn exported(
@@ -204,19 +229,26 @@ impl BackboneArgs {
         }
     }
 
-    fn options(&self, card: &ModelCard, device: Device) -> BackboneOptions {
-        BackboneOptions {
-            image_size: self.image_size(card),
+    fn options(
+        &self,
+        card: &ModelCard,
+        device: Device,
+        batch_size: Option<u32>,
+    ) -> Result<BackboneOptions, ModelError> {
+        let image_size = self.image_size(card);
+        let by_model = backbone::default_batch(card, image_size, device.provider)?;
+        Ok(BackboneOptions {
+            image_size,
             layers: self.layers.unwrap_or(card.layers.min(5)),
             tokens: match self.tokens {
                 TokensArg::Cls => Tokens::Cls,
                 TokensArg::All => Tokens::All,
             },
             threads: self.threads().min(cores()),
-            batch_size: self.batch_size,
+            batch_size: batch_size.unwrap_or(by_model),
             run_limit: Duration::from_secs(self.run_limit.into()),
             device,
-        }
+        })
     }
 
     /// Compares some of the dataset's slices on the processor in f32, by ONNX's own operators where
@@ -262,7 +294,7 @@ impl BackboneArgs {
             _ => Flavour::Fused,
         };
         let exported = self.exported(gate.home, gate.card, flavour)?;
-        let options = self.options(gate.card, Device::REFERENCE);
+        let options = self.options(gate.card, Device::REFERENCE, None)?;
         let mut backbone = Backbone::load(runtime, gate.card, &exported, options)?;
         let tokens = parity::tokens(&mut backbone, pixels)?;
         match parity::is_finite(&tokens) {
@@ -297,17 +329,22 @@ pub(super) struct Opened {
     pub(super) backbone: Backbone,
 }
 
-fn report(device: Device, failures: &[String]) {
+fn report(backbone: &Backbone, failures: &[String]) {
+    let device = backbone.options().device;
     let why = failures.iter().filter_map(|failure| failure.lines().next());
     let why: Vec<&str> = why.collect();
     let (provider, precision) = (device.provider.name(), device.precision.name());
-    match why.is_empty() {
-        true => eprint_line(&format!("computing on {provider} in {precision}")),
-        false => eprint_line(&format!(
-            "computing on {provider} in {precision} ({})",
-            why.join("; ")
-        )),
-    }
+    let gpus = match device.gpus {
+        Gpus::All if device.provider.is_gpu() => format!(", {}", counted(backbone.gpus(), "GPU")),
+        _ => String::new(),
+    };
+    let why = match why.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", why.join("; ")),
+    };
+    eprint_line(&format!(
+        "computing on {provider}{gpus} in {precision}{why}"
+    ));
     if device.precision == Precision::Int8 {
         eprint_line(
             "warning: 8-bit integers change tokens by several percent, and a slice's tokens depend a little on the slices beside it in its batch: compare results with `fp32` before you rely on them",

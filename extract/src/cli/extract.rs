@@ -32,10 +32,10 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;
     check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
-    let opened = args.backbone.open(&home, &card)?;
-    let mut meta = describe(args, &dataset, &rule, &recipe, &opened)?;
-    let dir = cache_dir(&args.cache, &meta)?;
+    let dir = cache_dir(args, &dataset, &card)?;
     let begun = CacheMeta::read(&dir).ok();
+    let opened = args.backbone.open(&home, &card, begun.as_ref())?;
+    let mut meta = describe(args, &dataset, &rule, &recipe, &opened)?;
     if let Some(begun) = &begun {
         go_on_as_begun(args, &mut meta, begun);
     }
@@ -61,7 +61,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         reader: &Reader::new(&dataset.root),
         recipe: &recipe,
         pictures: writer.meta().has_pictures,
-        batch_size: args.backbone.batch_size as usize,
+        batch_size: opened.backbone.slices_at_once(),
         readers: args.backbone.threads(),
     };
     let mut bar = Bar::new(dataset.samples.len() as u64, &dir);
@@ -215,7 +215,7 @@ fn describe(
         precision: options.device.precision.name().to_string(),
         onnxruntime_version: runtime.version(),
         parity: None,
-        batch_size: args.backbone.batch_size,
+        batch_size: options.batch_size,
         shard_rows: 0,
         rows: 0,
         shards: Vec::new(),
@@ -238,20 +238,20 @@ fn shard_rows(args: &ExtractArgs, meta: &CacheMeta) -> u32 {
     let fitting = SHARD_BYTES / meta.token_bytes().max(1);
     let fitting = u32::try_from(fitting.clamp(1, SHARD_ROWS));
     let wanted = args.shard_rows.unwrap_or(fitting.unwrap_or(1));
-    wanted.next_multiple_of(args.backbone.batch_size)
+    wanted.next_multiple_of(meta.batch_size)
 }
 
-fn cache_dir(root: &Path, meta: &CacheMeta) -> anyhow::Result<PathBuf> {
+fn cache_dir(args: &ExtractArgs, dataset: &Dataset, card: &ModelCard) -> anyhow::Result<PathBuf> {
     let plain =
         |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
-    if !plain(&meta.dataset) {
+    if !plain(&dataset.name) {
         anyhow::bail!(
             "`{}` cannot name a folder\nhint: give the dataset another `--name`",
-            printable(&meta.dataset)
+            printable(&dataset.name)
         );
     }
-    let model = format!("{}@{}", meta.model.name, meta.image_size);
-    Ok(root.join(&meta.dataset).join(model))
+    let model = format!("{}@{}", card.name, args.backbone.image_size(card));
+    Ok(args.cache.join(&dataset.name).join(model))
 }
 
 fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Result<Status> {
@@ -273,6 +273,7 @@ fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Resul
             "inference_share": share,
             "provider": meta.provider,
             "precision": meta.precision,
+            "batch_size": meta.batch_size,
             "parity": meta.parity,
             "peak_rss_bytes": peak_rss_bytes(),
             "cache": dir,

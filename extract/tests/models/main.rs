@@ -145,7 +145,7 @@ fn compare(card: &ModelCard, flavour: Flavour) -> (f64, f64) {
             let arrays = [
                 ("cls", found.cls[index].clone().into_dyn()),
                 ("mean", found.mean[index].clone().into_dyn()),
-                ("patch", found.patch[index].clone().into_dyn()),
+                ("patch", found.patch[index].to_f32().into_dyn()),
             ];
             for (kind, found) in arrays {
                 let expected = answer(&answers, &format!("{kind}_{layer}_{size}"));

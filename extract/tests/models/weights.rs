@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cache::PatchTokens;
 use extract::export::{Exported, Exporter, Flavour};
 use extract::model::{ModelCard, ModelError};
 use ndarray::{Array2, Array3, ArrayD, IxDyn};
@@ -66,7 +67,8 @@ fn embed(card: &ModelCard, given: &Path) -> Found {
         ((at[0] * 7 + at[1] * 5 + at[2] * 3 + at[3]) % 11) as f32 / 5.0 - 1.0
     });
     let batch = tokens(card, &exported, card.native_size, Flavour::Fused, &pixels);
-    (batch.cls, batch.patch)
+    let patch = batch.patch.iter().map(PatchTokens::to_f32);
+    (batch.cls, patch.collect())
 }
 
 fn embed_tensors(card: &ModelCard, tensors: &Tensors) -> Found {

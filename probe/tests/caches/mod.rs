@@ -202,7 +202,9 @@ pub(crate) fn write(root: &Path, dataset: &str, model: &str, seed: u64) {
         let mut each = || (0..layers).map(|_| tokens(&slices, &mut noise)).collect();
         let (cls, mean) = (each(), each());
         let patch = match has_masks {
-            true => (0..layers).map(|_| patches(&masks, &mut noise)).collect(),
+            true => (0..layers)
+                .map(|_| patches(&masks, &mut noise).into())
+                .collect(),
             false => vec![],
         };
         let batch = TokenBatch {

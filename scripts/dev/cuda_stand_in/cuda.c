@@ -40,7 +40,7 @@ static void trace(const char *what, size_t bytes, int kind) {
 }
 
 static __thread int device = 0;
-static size_t used = 0;
+static _Atomic size_t used = 0;
 
 /* The size stands before the block, so that freeing gives it back. */
 static int allocate(void **pointer, size_t bytes, int on_device) {

@@ -75,6 +75,7 @@ fn stream(dir: &Path, layers: &[u32], batch: usize) -> Stream {
             Array3::from_shape_fn((3, 4, 2), |(at, ..)| {
                 (first + at) as f32 + layer as f32 / 4.0
             })
+            .into()
         };
         let flat = || vec![Array2::zeros((3, 2)); 2];
         let batch = TokenBatch {

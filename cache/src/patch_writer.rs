@@ -1,0 +1,106 @@
+//! Writing the patch tokens of a shard.
+//!
+//! They are nearly all of a cache, so they go from the backbone's memory into pages without Arrow's
+//! arrays, which would be copies. The file is what Arrow's writer makes of the same rows, byte for byte.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::data_type::{DataType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+use crate::hashing_file::{HashingFile, Name};
+use crate::patch_tokens::PatchTokens;
+use crate::schema::Table;
+use crate::table_writer::{properties, write_error};
+use crate::{CacheMeta, Error, TableFile};
+
+/// Writes the table of patch tokens of a shard.
+pub(crate) struct PatchWriter {
+    name: Name,
+    file: SerializedFileWriter<HashingFile>,
+    /// Most rows of a row group.
+    group_rows: usize,
+    /// Rows for which no group has been written: their numbers and, layer by layer, their tokens.
+    numbers: Vec<i64>,
+    layers: Vec<Vec<FixedLenByteArray>>,
+}
+
+impl PatchWriter {
+    pub(crate) fn create(path: PathBuf, meta: &CacheMeta) -> Result<PatchWriter, Error> {
+        let name = Name::new(path);
+        let schema = Table::Patch.schema(meta);
+        let mut properties = properties(Table::Patch, meta);
+        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+        let group_rows = properties.max_row_group_row_count().unwrap_or(1);
+        let sink = name.create()?;
+        let open = || {
+            let schema = ArrowSchemaConverter::new().convert(&schema)?;
+            SerializedFileWriter::new(sink, schema.root_schema_ptr(), Arc::new(properties))
+        };
+        let file = open().map_err(|e| write_error(&name.part, e))?;
+        Ok(PatchWriter {
+            name,
+            file,
+            group_rows,
+            numbers: Vec::new(),
+            layers: vec![Vec::new(); meta.layers as usize],
+        })
+    }
+
+    /// Appends rows of `layers`, oldest first, the first of which is row `number` of the cache.
+    pub(crate) fn write(
+        &mut self,
+        mut number: u64,
+        layers: &[PatchTokens],
+        rows: std::ops::Range<usize>,
+    ) -> Result<(), Error> {
+        for row in rows {
+            self.numbers.push(number.cast_signed());
+            for (column, layer) in self.layers.iter_mut().zip(layers) {
+                column.push(layer.encoded(row));
+            }
+            number += 1;
+            if self.numbers.len() == self.group_rows {
+                self.write_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close(mut self) -> Result<TableFile, Error> {
+        if !self.numbers.is_empty() {
+            self.write_group()?;
+        }
+        let sink = self.file.into_inner();
+        self.name
+            .finish(sink.map_err(|e| write_error(&self.name.part, e))?)
+    }
+
+    fn write_group(&mut self) -> Result<(), Error> {
+        let mut write = || {
+            let mut group = self.file.next_row_group()?;
+            write_column::<Int64Type>(&mut group, &self.numbers)?;
+            for column in &self.layers {
+                write_column::<FixedLenByteArrayType>(&mut group, column)?;
+            }
+            group.close()
+        };
+        write().map_err(|e| write_error(&self.name.part, e))?;
+        self.numbers.clear();
+        self.layers.iter_mut().for_each(Vec::clear);
+        Ok(())
+    }
+}
+
+fn write_column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, HashingFile>,
+    values: &[T::T],
+) -> Result<(), ParquetError> {
+    let missing = || ParquetError::General("more columns than the schema has".into());
+    let mut column = group.next_column()?.ok_or_else(missing)?;
+    column.typed::<T>().write_batch(values, None, None)?;
+    column.close()
+}
