@@ -33,8 +33,8 @@ use crate::model::{ModelCard, ModelError};
 /// The ONNX file's input, `[B, 3, S, S]`.
 const INPUT: &str = "pixels";
 
-/// CUDA's words where a GPU of that number does not exist.
-const NO_SUCH_GPU: &str = "invalid device ordinal";
+/// ONNX Runtime's words where a GPU of that number does not exist.
+const NO_SUCH_GPU: &str = "Invalid device ID";
 
 /// Words of ONNX Runtime and the system where memory ran out.
 const NO_MEMORY: [&str; 5] = [
