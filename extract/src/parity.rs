@@ -138,7 +138,7 @@ pub fn is_finite(tokens: &TokenBatch) -> bool {
     let finite = |value: &f32| value.is_finite();
     let rows = tokens.cls.iter().chain(&tokens.mean);
     let patches = tokens.patch.iter().map(PatchTokens::to_f32);
-    rows.flatten().all(finite) && patches.flatten().all(|value| value.is_finite())
+    rows.flatten().all(finite) && patches.flatten().all(f32::is_finite)
 }
 
 /// The tokens of slices.
