@@ -1,5 +1,5 @@
 //! Reading and preparing images gives what nibabel, PIL, pydicom, PyTorch and torchvision give;
-//! `scripts/golden.py`, `scripts/golden_dicom.py` and `scripts/golden_views.py` wrote their answers
+//! `scripts/dev/golden.py`, `scripts/dev/golden_dicom.py` and `scripts/dev/golden_views.py` wrote their answers
 //! down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,5 +1,5 @@
 //! The images that pydicom, pydicom-data and nibabel bring along for their own tests are read as those
-//! packages read them, or are refused with a reason that `scripts/golden_packaged.py` lists.
+//! packages read them, or are refused with a reason that `scripts/dev/golden_packaged.py` lists.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Time of fitting a path of logistic regressions:
 //! `cargo bench -p probe --bench logreg -- FOLDER SOLVER THREADS C,C`, where FOLDER holds what
-//! `scripts/bench_logreg.py` writes: `shape` (`N F C`), `x` (f16) and `y` (u8: labels, or `N C` of 0
+//! `scripts/dev/bench_logreg.py` writes: `shape` (`N F C`), `x` (f16) and `y` (u8: labels, or `N C` of 0
 //! and 1 if `shape` ends with `multi`). Writes weights and bias of each C (f64) to `fits`, and prints
 //! the seconds.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! Votes and measures against scikit-learn and a restatement in NumPy (scripts/golden_probe.py).
+//! Votes and measures against scikit-learn and a restatement in NumPy (scripts/dev/golden_probe.py).
 #![allow(clippy::unwrap_used)]
 
 use ndarray::{Array2, ArrayView2};

@@ -1,4 +1,4 @@
-//! Linear heads are those that PyTorch trains; `scripts/golden_linear.py` wrote them down.
+//! Linear heads are those that PyTorch trains; `scripts/dev/golden_linear.py` wrote them down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use half::f16;

@@ -1,4 +1,4 @@
-//! Logistic regressions are scikit-learn's; `scripts/golden_logreg.py` wrote them down.
+//! Logistic regressions are scikit-learn's; `scripts/dev/golden_logreg.py` wrote them down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use half::f16;

@@ -1,4 +1,4 @@
-//! Metrics against scikit-learn, SciPy and restatements in NumPy (scripts/golden_metrics.py).
+//! Metrics against scikit-learn, SciPy and restatements in NumPy (scripts/dev/golden_metrics.py).
 #![allow(clippy::unwrap_used)]
 
 use ndarray::Array2;

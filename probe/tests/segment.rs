@@ -1,4 +1,4 @@
-//! Measures of label maps against MONAI's and the study's; `scripts/golden_segment.py` wrote them down.
+//! Measures of label maps against MONAI's and the study's; `scripts/dev/golden_segment.py` wrote them down.
 #![allow(clippy::unwrap_used)]
 
 use ndarray::Array3;

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMANDS = ROOT / "docs/commands.md"
 HEAD = """# Command reference
 
-Generated from `--help` by `scripts/dev/docs.py`.
+Generated from `--help` by `scripts/dev/run docs.py`.
 """
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -79,7 +79,7 @@ def main():
     if not arguments.check:
         COMMANDS.write_text(text)
     elif not COMMANDS.exists() or COMMANDS.read_text() != text:
-        problems.append("docs/commands.md is not what the programs print: run scripts/dev/docs.py")
+        problems.append("docs/commands.md is not what the programs print: run `scripts/dev/run docs.py target/release`")
     problems += broken_links()
     print("\n".join(problems) or "ok")
     sys.exit(bool(problems))

@@ -190,8 +190,12 @@ pub fn python(script: &str) -> Command {
     let python = project().join(".venv-test/bin/python");
     let what = ".venv-test is missing: run the tests with `scripts/test`, which makes it";
     assert!(python.exists(), "{what}");
+    let scripts = project().join("scripts");
     let mut command = Command::new(python);
-    command.arg(project().join("scripts").join(script));
+    // As `scripts/dev/run` does.
+    let path = std::env::join_paths([scripts.clone(), scripts.join("dev")]).unwrap();
+    command.env("PYTHONPATH", path);
+    command.arg(scripts.join(script));
     command
 }
 

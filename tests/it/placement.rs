@@ -68,7 +68,7 @@ fn masks_go_back_onto_the_source_however_it_was_cut() {
         for (found, expected) in found.as_flattened().iter().zip(OBLIQUE.as_flattened()) {
             assert!((found - f64::from(*expected)).abs() < 1e-9, "{slicing}");
         }
-        let mut check = python("check_placement.py");
+        let mut check = python("dev/check_placement.py");
         check.arg(lab.cache());
         check.args([lab.path("ct.nii"), lab.path("mask.nii")]);
         Run::of(&mut check).expect(0);

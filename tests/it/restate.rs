@@ -1,4 +1,4 @@
-//! All probes give what an independent restatement in Python gives: `scripts/restate`.
+//! All probes give what an independent restatement in Python gives: `scripts/dev/restate`.
 
 use std::fs;
 use std::path::Path;
@@ -190,7 +190,7 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     );
 
     let cache = lab.path("cache");
-    let run = Run::of(python("restate").arg(&cache).arg(lab.path("runs"))).expect(0);
+    let run = Run::of(python("dev/restate").arg(&cache).arg(lab.path("runs"))).expect(0);
     let last = " 0 differs, 0 not restated";
     assert!(run.stdout.contains(last), "{}", run.stdout);
     // A record that is not right is told of.
@@ -198,6 +198,6 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     let record = text.lines().next().unwrap();
     let wrong = record.replacen("\"n_train\":", "\"n_train\":1", 1);
     lab.write("wrong/logreg.jsonl", wrong + "\n");
-    let run = Run::of(python("restate").arg(&cache).arg(lab.path("wrong"))).expect(1);
+    let run = Run::of(python("dev/restate").arg(&cache).arg(lab.path("wrong"))).expect(1);
     assert!(run.stdout.contains("differs: n_train is"), "{}", run.stdout);
 }

@@ -205,7 +205,7 @@ fn predicted_label_maps_are_those_of_the_onnx_file_and_lie_as_their_sources() {
         }
         assert_eq!(applied["params"]["files"], 2);
         let folder = PathBuf::from(applied["params"]["label_maps"].as_str().unwrap());
-        let mut check = python("check_decoder.py");
+        let mut check = python("dev/check_decoder.py");
         check
             .arg(lab.cache())
             .arg(head.with_extension("onnx"))

@@ -233,7 +233,7 @@ mod tests {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/mat")).join(file)
     }
 
-    /// What `scripts/golden_mat.py` writes: `20 i + j`.
+    /// What `scripts/dev/golden_mat.py` writes: `20 i + j`.
     fn numbered(height: usize, width: usize) -> Array3<f32> {
         Array3::from_shape_fn((1, height, width), |(_, i, j)| (20 * i + j) as f32)
     }

@@ -1,4 +1,4 @@
-//! Graphs give the tokens of the original implementations: `scripts/golden_models.py` made tiny
+//! Graphs give the tokens of the original implementations: `scripts/dev/golden_models.py` made tiny
 //! models of each architecture with transformers and timm, and wrote their tokens down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! The worker of `scripts/bench_decoders.py`: takes a training step for every line on its standard
+//! The worker of `scripts/dev/bench_decoders.py`: takes a training step for every line on its standard
 //! input and answers with the seconds that it took; at the end with its peak of memory in MiB.
 //!
 //! Arguments: kind, width, classes, height and width of the grid, size, batch, heads, threads.

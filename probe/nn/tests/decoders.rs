@@ -1,4 +1,4 @@
-//! Decoders against PyTorch (`tests/golden/decoders.json`, by `scripts/golden_decoders.py`), and what
+//! Decoders against PyTorch (`tests/golden/decoders.json`, by `scripts/dev/golden_decoders.py`), and what
 //! holds without it.
 #![allow(clippy::unwrap_used)]
 

@@ -304,7 +304,7 @@ def card(tiny, width, parameters, patch, weights):
         "std": [0.5, 0.5, 0.5],
         "licence": "MIT OR Apache-2.0",
         "access": "open",
-        "page": "scripts/golden_models.py",
+        "page": "scripts/dev/golden_models.py",
     }
     source = {"kind": "local", "file": str(weights.relative_to(wheels.ROOT))}
     source["sha256"] = wheels.sha256(weights)

@@ -61,7 +61,7 @@ def worker(kind, width, classes, height, across, size, batch, heads, threads, la
 
 def binary():
     command = ["cargo", "bench", "-p", "nn", "--bench", "decoders", "--no-run", "--message-format=json"]
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).resolve().parents[2]
     output = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     messages = map(json.loads, output.splitlines())
     paths = [m["executable"] for m in messages if m.get("target", {}).get("name") == "decoders"]

@@ -18,7 +18,7 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-TARGET = Path(__file__).parent.parent / "tests/golden/orientations.json"
+TARGET = Path(__file__).resolve().parents[2] / "tests/golden/orientations.json"
 COUNT = 80
 # So many have cuts of a volume of this shape, whose voxels are numbered as C order has them.
 CUT_COUNT, SHAPE = 12, (2, 3, 4)

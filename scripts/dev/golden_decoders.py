@@ -134,5 +134,5 @@ cases = [
     case("unet", 24, 5, (3, 5), 50, 2, "dice_ce", True, 0.02),
     case("unet", 16, 2, (4, 4), 64, 2, "dice_ce", False, 0.02),
 ]
-path = pathlib.Path(__file__).parent.parent / "tests/golden/decoders.json"
+path = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/decoders.json"
 path.write_text(json.dumps({"torch": torch.__version__, "cases": cases}))

@@ -239,7 +239,7 @@ def main():
         "mcnemar": mcnemar(),
         "bootstrap": bootstrap(rng),
     }
-    path = Path(__file__).parent.parent / "probe" / "golden" / "metrics.json"
+    path = Path(__file__).resolve().parents[2] / "probe" / "golden" / "metrics.json"
     path.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

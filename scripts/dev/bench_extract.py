@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import wheels
+from bench_home import write_images
 
-SEED = 7
 MEMORY_IMAGES = (100, 2000)
 MEMORY_MODEL, MEMORY_PIXELS = "tiny-vit", 64
 
@@ -159,26 +159,6 @@ def memory(arguments, folder):
         root = write_images(folder / f"images-{count}", count, MEMORY_PIXELS)
         summary = run_extract(arguments, root, folder, MEMORY_MODEL, 56)
         print(f"{summary['slices']:>5} images: peak_rss_bytes {summary['peak_rss_bytes']:,}")
-
-
-# Images.
-
-
-def write_images(root, count, side):
-    """A folder with a manifest and `count` grey PNG of smooth noise, no two alike."""
-    import numpy as np
-    from PIL import Image
-
-    root.mkdir()
-    draw = np.random.default_rng(SEED)
-    names = [f"{index:04}.png" for index in range(count)]
-    for name in names:
-        coarse = draw.integers(0, 256, (side // 8, side // 8), np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize((side, side), Image.BICUBIC), np.int16)
-        noisy = smooth + draw.integers(-8, 9, (side, side), np.int16)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(root / name)
-    (root / "manifest.csv").write_text("".join(f"{line}\n" for line in ["image", *names]))
-    return root
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def files():
     return found | rle(grey) | coded()
 
 
-GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden" / "dicom"
+GOLDEN = Path(__file__).resolve().parents[3] / "tests" / "golden" / "dicom"
 
 
 def coded():

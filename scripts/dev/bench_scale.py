@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 PROBES = {
     "linear, one epoch": ["linear", "--epochs", "1"],
     "knn (ML-kNN, strict)": ["knn", "--k", "20"],

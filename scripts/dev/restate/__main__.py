@@ -1,6 +1,6 @@
 """Computes the results of `probe` anew and compares them with what it recorded.
 
-    python scripts/restate CACHES RUNS [--compared FILE]
+    python scripts/dev/restate CACHES RUNS [--compared FILE]
 
 CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of knn, linear,
 logreg, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed from the

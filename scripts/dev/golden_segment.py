@@ -70,7 +70,7 @@ def main():
                 "foreground_jaccard": [float(v) for v in jaccard],
             }
         )
-    path = pathlib.Path(__file__).parent.parent / "tests/golden/segment.json"
+    path = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/segment.json"
     path.write_text(json.dumps(cases) + "\n")
 
 

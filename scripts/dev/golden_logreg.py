@@ -194,7 +194,7 @@ def main():
             multi("labels with blanks", x, labels),
         ],
     }
-    folder = pathlib.Path(__file__).parent.parent / "tests" / "golden"
+    folder = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
     (folder / "logreg.json").write_text(json.dumps(golden) + "\n")
     (folder / "logreg_path.json").write_text(json.dumps(paths()) + "\n")
 

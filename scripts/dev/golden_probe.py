@@ -142,7 +142,7 @@ def main():
     rng = np.random.default_rng(7)
     golden = {"single_label": single_label(rng), "multi_label": multi_label(rng)}
     golden["votes"] = votes(rng)
-    path = Path(__file__).parent.parent / "probe" / "golden" / "knn.json"
+    path = Path(__file__).resolve().parents[2] / "probe" / "golden" / "knn.json"
     path.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 
