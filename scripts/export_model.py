@@ -13,11 +13,11 @@ import tomllib
 import warnings
 from pathlib import Path
 
+import convert_weights
 import onnx_ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-import convert_weights
 import originals
 import wheels
 

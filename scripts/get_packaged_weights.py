@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import convert_weights
+
 import wheels
 
 

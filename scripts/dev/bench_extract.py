@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import wheels
-from bench_home import write_images
+from bench_home import SEED, write_images
 
 MEMORY_IMAGES = (100, 2000)
 MEMORY_MODEL, MEMORY_PIXELS = "tiny-vit", 64

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import export_model
 import numpy as np
 import onnxruntime
 import timm
@@ -21,7 +22,6 @@ import transformers
 from safetensors.torch import load_file
 from torchvision.models.feature_extraction import create_feature_extractor
 
-import export_model
 import originals
 import wheels
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pydicom
+
 from golden_dicom import (
     BIG,
     EXPLICIT,

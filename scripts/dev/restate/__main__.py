@@ -16,13 +16,13 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 import evaluations
+import numpy as np
 import pairs
-from caches import Cache
+import polars as pl
 from measures import measured
+
+from caches import Cache
 
 # Scores and measures: both sides round in f32 on the way. Heads are trained in f32.
 TOLERANCE = 1e-6

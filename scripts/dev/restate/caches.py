@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 from chacha import Random
 
-
 NIH = (
     "Atelectasis Cardiomegaly Consolidation Edema Effusion Emphysema Fibrosis Hernia Infiltration Mass "
     "Nodule Pleural_Thickening Pneumonia Pneumothorax"

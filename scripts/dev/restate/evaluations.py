@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import probes
-from caches import NIH, NO_FINDING, read
 from chacha import Random
 from measures import Cases, accuracy, best_thresholds, macro_auroc
+
+from caches import NIH, NO_FINDING, read
 
 
 @dataclass

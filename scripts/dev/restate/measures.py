@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from caches import merged
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
+
+from caches import merged
 
 
 @dataclass
