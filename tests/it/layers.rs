@@ -45,5 +45,10 @@ fn probe_does_not_know_extract_or_onnx_runtime() {
 
 #[test]
 fn extract_does_not_know_probe_or_its_libraries() {
-    assert_without("extract", &["probe", "polars", "linfa", "hnsw_rs"]);
+    assert_without("extract", &["probe", "nn", "polars", "linfa", "hnsw_rs"]);
+}
+
+#[test]
+fn decoders_know_no_cache_and_no_files() {
+    assert_without("nn", &["cache", "probe", "parquet", "safetensors", "image"]);
 }
