@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import wheels
 from onnx import TensorProto, helper, numpy_helper
+
+import wheels
 
 LAYERS, PATCHES, WIDTH, SIDE = 5, 256, 1024, 224
 CARD = f"""name = "ready-tokens"
