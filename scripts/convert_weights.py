@@ -95,7 +95,8 @@ def unnest(saved):
     nests = [name for name in NESTS if isinstance(saved.get(name), dict)]
     if not nests:
         return saved
-    print(f"taking `{nests[0]}` of `{'`, `'.join(map(str, saved))}`", file=sys.stderr)
+    names = "`, `".join(wheels.shown(repr(name)[1:-1]) for name in saved)
+    print(f"taking `{nests[0]}` of `{names}`", file=sys.stderr)
     return unnest(saved[nests[0]])
 
 

@@ -58,10 +58,15 @@ def unpack(wheel, member, target):
     return Path(target)
 
 
+def shown(text):
+    """Text without effect on a terminal, on its own lines: names in a file may hold anything."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def run(main):
     """Runs a script's `main`; what a user can mend ends it with a message and exit code 2."""
     try:
         main()
     except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -331,7 +331,13 @@ fn io_hint(source: &io::Error) -> &'static str {
 impl Error {
     /// The same error with files under `root` named relative to it.
     #[must_use]
-    pub(crate) fn relative_to(mut self, root: &Path) -> Error {
+    pub(crate) fn relative_to(self, root: &Path) -> Error {
+        self.renamed(|path| path.strip_prefix(root).unwrap_or(path).to_path_buf())
+    }
+
+    /// The same error with other names of a sample's files.
+    #[must_use]
+    pub(crate) fn renamed(mut self, name: impl Fn(&Path) -> PathBuf) -> Error {
         let paths = match &mut self {
             Error::Read(error) => error.paths_mut(),
             Error::Io { path, .. }
@@ -345,9 +351,7 @@ impl Error {
             _ => Vec::new(),
         };
         for path in paths {
-            if let Ok(inner) = path.strip_prefix(root) {
-                *path = inner.to_path_buf();
-            }
+            *path = name(path);
         }
         self
     }

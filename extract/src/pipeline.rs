@@ -15,7 +15,7 @@ use ndarray::{Array4, Axis};
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, MaskNotes, Sample};
-use crate::prepare::{self, PreparedSlice};
+use crate::prepare::{self, PreparedSlice, slashed};
 use crate::preprocess::Preprocess;
 use crate::read::Reader;
 
@@ -80,10 +80,18 @@ impl Outcome {
     }
 }
 
+/// A sample that could not be read.
+struct Skip {
+    /// What the cache keeps of it.
+    kept: Skipped,
+    /// The reason as it is shown, with the names of files as they are.
+    shown: String,
+}
+
 /// What a reader makes of a sample, in order; `Done` is the last.
 enum Prepared {
     Slice(Box<PreparedSlice>),
-    Skipped(Skipped),
+    Skipped(Skip),
     Failed(Error),
     Done,
 }
@@ -92,7 +100,7 @@ enum Prepared {
 /// `End`, and without one the cache is not finished.
 enum Step<B> {
     Batch(B),
-    Skipped(Skipped),
+    Skipped(Skip),
     Failed(Error),
     SampleDone,
     End,
@@ -198,10 +206,7 @@ fn read_samples(
         if let Err(error) = read_sample(job, index, sample, done, &slices, notes) {
             let sample = sample.id.clone();
             let failed = match done {
-                None => Prepared::Skipped(Skipped {
-                    sample,
-                    reason: reason(job.dataset, error),
-                }),
+                None => Prepared::Skipped(skip(job.dataset, sample, error)),
                 Some(_) => Prepared::Failed(Error::HalfSample {
                     sample,
                     source: Box::new(error),
@@ -238,9 +243,19 @@ fn read_sample(
     Ok(())
 }
 
-/// The error's text with paths relative to the dataset: a cache may be moved.
-pub(crate) fn reason(dataset: &Dataset, error: Error) -> String {
-    error.relative_to(&dataset.root).to_string()
+/// What is said and kept of a sample: paths are relative to the dataset, since a cache may be moved, and
+/// in the cache hidden as those of other samples are.
+fn skip(dataset: &Dataset, sample: String, error: Error) -> Skip {
+    let error = error.relative_to(&dataset.root);
+    let shown = error.to_string();
+    let reason = match &dataset.pseudonyms {
+        None => shown.clone(),
+        Some(pseudonyms) => error
+            .renamed(|path| pseudonyms.path(&slashed(path)).into())
+            .to_string(),
+    };
+    let kept = Skipped { sample, reason };
+    Skip { kept, shown }
 }
 
 fn assemble(
@@ -330,9 +345,9 @@ fn embed(
                 samples += 1;
                 continue;
             }
-            Step::Skipped(sample) => {
-                skipped.push(sample.reason.clone());
-                Step::Skipped(sample)
+            Step::Skipped(skip) => {
+                skipped.push(skip.shown.clone());
+                Step::Skipped(skip)
             }
             Step::Batch(batch) => {
                 slices += batch.slices() as u64;
@@ -359,7 +374,7 @@ fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<C
     for step in steps {
         match step {
             Step::Batch(batch) => writer.append(&batch)?,
-            Step::Skipped(skipped) => writer.skip(skipped),
+            Step::Skipped(skip) => writer.skip(skip.kept),
             Step::SampleDone => {}
             Step::Failed(error) => return Err(error),
             Step::End if writer.is_empty() => {

@@ -83,7 +83,7 @@ pub fn open<'a>(
     recipe: &'a Preprocess,
 ) -> Result<PreparedSample<'a>, Error> {
     let room = reader.room(index);
-    let image = reader.volume_in(&room, &sample.image)?;
+    let image = reader.image_in(&room, &sample.image)?;
     let (mask, oddities) = masks::open(reader, &room, sample, &image, recipe.slicing)?;
     if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
         return Err(ReadError::SlicesOfAnotherPlane {

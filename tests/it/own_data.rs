@@ -150,6 +150,40 @@ fn label_maps_with_palettes_and_of_one_bit_are_those_that_pillow_reads() {
     }
 }
 
+/// Copies files of pydicom's tests to a folder.
+const COPY: &str = r#"
+import shutil, sys
+from pydicom.data import get_testdata_file
+
+for name in sys.argv[2:]:
+    shutil.copy(get_testdata_file(name, download=False), sys.argv[1])
+"#;
+
+#[test]
+fn doses_segmentations_and_reports_are_no_images_in_any_layout() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.path("data/train/a")).unwrap();
+    let names =
+        ["CT_small", "rtdose", "liver_1frame", "reportsi"].map(|name| format!("{name}.dcm"));
+    let mut copy = Command::new(project().join(".venv-test/bin/python"));
+    copy.args(["-c", COPY]).arg(lab.path("data/train/a"));
+    Run::of(copy.args(&names)).expect(0);
+    let rows = names
+        .each_ref()
+        .map(|name| format!("data/train/a/{name},a,train\n"));
+    let csv = lab.write("m.csv", format!("image,label,split\n{}", rows.concat()));
+    for (layout, root) in [("folder", lab.path("data")), ("manifest", csv)] {
+        let mut extract = lab.extract_as(layout, layout, &root);
+        let run = Run::of(&mut extract).expect(1);
+        for modality in ["RTDOSE", "SEG", "SR"] {
+            let said = format!("no image of a patient (modality `{modality}`)");
+            assert!(run.stderr.contains(&said), "{run:#?}");
+        }
+        let cache = lab.path(&format!("cache/{layout}/tiny-vit@56"));
+        assert_eq!(CacheReader::open(&cache).unwrap().meta().rows, 1);
+    }
+}
+
 #[test]
 fn images_may_lie_elsewhere_than_their_table() {
     let lab = Lab::new();

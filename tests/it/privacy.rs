@@ -1,6 +1,7 @@
 //! What a cache says of patients and of where files lay.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 
 use cache::{CacheReader, SliceMeta, Split};
@@ -91,6 +92,37 @@ fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
         assert_eq!(slice.sample.matches('/').count(), 2);
     }
     assert_eq!(masked[0].patient, hidden[0].patient);
+}
+
+#[test]
+fn reasons_of_skipped_samples_name_files_as_they_are_on_the_screen_only() {
+    let lab = Lab::new();
+    let root = patients(&lab);
+    let cut = radiograph("JONES");
+    lab.write(&format!("dicom/jones/{SERIES}/1"), &cut[..cut.len() - 20]);
+    let extract = |name: &str, more: &[&str]| {
+        let mut command = lab.extract_as(name, "dicom", &root);
+        let run = Run::of(command.args(["--split", "none"]).args(more)).expect(1);
+        assert!(
+            run.stderr
+                .contains(&format!("skipped `jones/{SERIES}/1`: ")),
+            "{run:#?}"
+        );
+        fs::read_to_string(lab.path(&format!("cache/{name}/tiny-vit@56/meta.json"))).unwrap()
+    };
+    for (name, more, uid, folder) in [
+        ("kept", &["--keep-ids"][..], true, true),
+        ("hidden", &[], false, true),
+        ("masked", &["--mask-paths"], false, false),
+    ] {
+        let meta = extract(name, more);
+        assert!(
+            meta.contains("the file is damaged") || meta.contains("bytes"),
+            "{meta}"
+        );
+        assert_eq!(meta.contains(SERIES), uid, "{meta}");
+        assert_eq!(meta.contains("jones"), folder, "{meta}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cache::text::printable;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
@@ -160,8 +161,7 @@ fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) 
     if level < log_level() {
         return;
     }
-    let plain = |text: &str| text.replace(char::is_control, " ");
-    let (place, message) = (plain(place), plain(message));
+    let (place, message) = (printable(place), printable(message));
     let _ = writeln!(io::stderr(), "onnxruntime: {level:?}: {place}: {message}");
 }
 

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::dataset::{Dataset, MaskOddities, Recipe, Sample};
-use crate::pipeline;
 use crate::prepare::{self, PreparedSample, slashed};
 use crate::read::Reader;
 
@@ -84,7 +83,7 @@ pub fn pixels(
         done();
         Inspected {
             sample,
-            outcome: outcome.map_err(|error| pipeline::reason(dataset, error)),
+            outcome: outcome.map_err(|error| error.relative_to(&dataset.root).to_string()),
         }
     };
     let mut all: Vec<Inspected> = which.iter().enumerate().par_bridge().map(inspect).collect();

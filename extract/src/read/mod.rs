@@ -99,6 +99,20 @@ impl Reader {
         }
     }
 
+    /// Reads the image of a sample: as [`volume_in`](Self::volume_in), but no DICOM object that is not one,
+    /// as doses and segmentations, whose numbers would pass for an image.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::UnsupportedDicom`], and as [`volume`].
+    pub(crate) fn image_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
+        // Files of a stack have been chosen by their headers.
+        if let Source::File(path) = source {
+            dicom::refuse_derived_object(&self.root.join(path))?;
+        }
+        self.volume_in(room, source)
+    }
+
     /// Reads a label map of a sample: as [`volume_in`](Self::volume_in), but grey images of 1, 2 and 4 bits
     /// keep their values, and those with a palette give its indices.
     pub(crate) fn labels_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {

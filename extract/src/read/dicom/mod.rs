@@ -84,6 +84,23 @@ pub(crate) fn header(path: &Path) -> Result<Option<Header>, Error> {
     file::open(path, false, |opened| Ok(Some(header_of(&opened))))
 }
 
+/// # Errors
+///
+/// [`ReadError::UnsupportedDicom`] if the file is a DICOM object that is no image of a patient, and as
+/// [`header`].
+pub(super) fn refuse_derived_object(path: &Path) -> Result<(), Error> {
+    let Some(header) = header(path)?.filter(|header| header.is_derived_object) else {
+        return Ok(());
+    };
+    let modality = header.modality.unwrap_or_default();
+    Err(ReadError::UnsupportedDicom {
+        path: path.to_path_buf(),
+        found: format!("a DICOM object that is no image of a patient (modality `{modality}`)"),
+        hint: "leave it out; a segmentation may be the mask of an image".to_owned(),
+    }
+    .into())
+}
+
 fn header_of(opened: &Opened) -> Header {
     let attributes = &opened.found.data_set;
     let number = |tag| attributes.text(tag)?.parse().ok();
