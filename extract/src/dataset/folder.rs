@@ -80,7 +80,7 @@ fn how_to_convert(files: &[String]) -> String {
     };
     match files.iter().any(is_foreign) {
         true => format!(
-            "; convert images named {} to NIfTI, for instance with SimpleITK",
+            "; convert images named {} to NIfTI, for instance with SimpleITK or nibabel",
             FOREIGN.join(", ")
         ),
         false => String::new(),
