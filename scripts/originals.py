@@ -170,6 +170,8 @@ def transformers_model(card, tensors):
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        # The exporter computes shapes for PyTorch's fused attention, which a GPU leaves to the processor.
+        options["attn_implementation"] = "eager"
         model, report = kind.from_pretrained(folder, **options)
     refuse_shapes(card, report["mismatched_keys"])
     refuse_missing(card, report["missing_keys"])
@@ -240,6 +242,7 @@ def fix_size(original, size):
             fix_sam(module, size // module.patch_embed.patch_size[0])
         if name == "rope_embeddings":
             original.model.rope_embeddings = Constant(module(torch.zeros(1, 3, size, size)))
+            original.model.embeddings = Embeddings(original.model.embeddings)
 
 
 def fix_sam(model, grid):
@@ -269,6 +272,22 @@ class Add(nn.Module):
 
     def forward(self, tokens):
         return tokens + self.table
+
+
+class Embeddings(nn.Module):
+    """DINOv3's: first tokens, patches. Its own repeats the first ones as often as the batch's shape says;
+    these are added to zeros, so that no shape is computed."""
+
+    def __init__(self, original):
+        super().__init__()
+        self.patch_embeddings = original.patch_embeddings
+        first = torch.cat([original.cls_token, original.register_tokens], dim=1)
+        self.first = nn.Parameter(first)
+
+    def forward(self, pixels, **_):
+        patches = self.patch_embeddings(pixels).flatten(2).transpose(1, 2)
+        table = nn.functional.pad(self.first, (0, 0, 0, patches.shape[1]))
+        return nn.functional.pad(patches, (0, 0, self.first.shape[1], 0)) + table
 
 
 class Constant(nn.Module):

@@ -85,7 +85,11 @@ def exported(card, tensors, size, pixels):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         original = originals.build(card, tensors)
-        export_model.write(export_model.export(card, original, size, {}), path)
+        model = export_model.export(card, original, size, {})
+        # A GPU would leave what is computed from shapes to the processor.
+        if shapes := [node.name for node in model.graph if node.op_type in ("Shape", "Size")]:
+            raise wheels.Failed(f"{card['name']}: shapes are computed by {', '.join(shapes)}")
+        export_model.write(model, path)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         batches = [session.run(names, {"pixels": part}) for part in (pixels[:2], pixels[2:])]

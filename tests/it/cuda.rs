@@ -18,7 +18,8 @@ const SLICES: u32 = 20;
 const BATCH_BYTES: usize = 8 * 3 * 14 * 14 * size_of::<f32>();
 
 /// A graph whose tokens are its pixels: `[B, 3, S, S]` as `[B, 3 · S · S]`. Of the kind `kernel`, `cls_1`
-/// is the sum of two, which takes a kernel; of the kind `half`, patch tokens are f16.
+/// is the sum of two, which takes a kernel; of the kind `processor`, an
+/// inverse hyperbolic sine, of which there is no kernel for a GPU; of the kind `half`, patch tokens are f16.
 const COPIES: &str = r#"
 import sys
 import numpy as np
@@ -37,6 +38,8 @@ else:
     nodes.append(reshape("patch", "patch_1"))
 if kind == "kernel":
     nodes += [reshape("row", "half"), helper.make_node("Add", ["half", "half"], ["cls_1"])]
+elif kind == "processor":
+    nodes += [reshape("row", "half"), helper.make_node("Asinh", ["half"], ["cls_1"])]
 else:
     nodes.append(reshape("row", "cls_1"))
 value = lambda name, *shape, type=TensorProto.FLOAT: helper.make_tensor_value_info(
@@ -50,14 +53,14 @@ open(out, "wb").write(model.SerializeToString())
 "#;
 
 /// A model of one's own, and a dataset for it.
-struct Copies {
+pub struct Copies {
     lab: Lab,
     onnx: PathBuf,
-    card: PathBuf,
+    pub card: PathBuf,
 }
 
 impl Copies {
-    fn new(kind: &str) -> Copies {
+    pub fn new(kind: &str) -> Copies {
         Copies::of_side(kind, 14)
     }
 
@@ -87,7 +90,7 @@ impl Copies {
 
     /// The command that extracts in batches of 8 by a provider into the folder `into`, with the stand-ins
     /// at `libraries`.
-    fn extract(&self, provider: &str, into: &str, libraries: &Path) -> Command {
+    pub fn extract(&self, provider: &str, into: &str, libraries: &Path) -> Command {
         let mut command = self.extract_in_any_batches(provider, into, libraries);
         command.args(["--batch-size", "8"]);
         command
@@ -128,7 +131,7 @@ impl Copies {
     }
 }
 
-fn stand_in() -> PathBuf {
+pub fn stand_in() -> PathBuf {
     let folder = project().join("runtime/cuda-stand-in");
     let what =
         "runtime/cuda-stand-in is missing: run the tests with `scripts/test`, which makes it";

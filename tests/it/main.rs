@@ -8,6 +8,10 @@ mod datasets;
 mod docs;
 mod extract;
 mod fixtures;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod gpu_check;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod gpu_graphs;
 mod hostile_models;
 mod hostile_names;
 mod hub;

@@ -7,7 +7,10 @@ use clap::ValueEnum;
 use ort::ep::{self, ExecutionProviderDispatch};
 
 use crate::export::Flavour;
-use crate::model::ModelError;
+use crate::model::{ModelCard, ModelError};
+
+/// Bytes that a message of protobuf may have.
+const MOST_PROTOBUF: u64 = i32::MAX as u64;
 
 /// An execution provider of ONNX Runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -132,6 +135,28 @@ impl Device {
                 precision: precision.name(),
             }),
         }
+    }
+
+    /// Refuses a model whose weights TensorRT cannot be given: ONNX Runtime hands it the graph with them
+    /// in one message of protobuf.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::TensorrtSize`].
+    pub fn check_size(self, card: &ModelCard) -> Result<(), ModelError> {
+        let bytes = card.parameters.saturating_mul(match self.precision {
+            Precision::Fp32 => 4,
+            Precision::Mixed16 => 2,
+            Precision::Int8 => 1,
+        });
+        if self.provider != Provider::Tensorrt || bytes <= MOST_PROTOBUF {
+            return Ok(());
+        }
+        Err(ModelError::TensorrtSize {
+            model: card.name.clone(),
+            precision: self.precision.name(),
+            bytes,
+        })
     }
 
     /// What ONNX Runtime is told. A provider that cannot run is an error: the default would be to

@@ -149,6 +149,12 @@ impl Backbone {
         &self.options
     }
 
+    /// How many of the graph's operators compute on the processor though a GPU is asked for.
+    pub fn on_processor(&self) -> usize {
+        let counts = self.runners.iter().map(|runner| runner.on_processor);
+        counts.max().unwrap_or(0)
+    }
+
     /// The shape of each layer's tokens, oldest first.
     pub fn shapes(&self) -> &[LayerShape] {
         self.runners.first().map_or(&[], |runner| &runner.shapes)

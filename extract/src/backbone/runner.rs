@@ -26,6 +26,8 @@ pub(super) struct Runner {
     pub(super) bindings: Arc<Bindings>,
     outputs: Outputs,
     pub(super) shapes: Vec<LayerShape>,
+    /// Operators that compute on the processor though a GPU is asked for.
+    pub(super) on_processor: usize,
 }
 
 impl Runner {
@@ -39,7 +41,8 @@ impl Runner {
         gpu: u32,
     ) -> Result<Runner, ModelError> {
         let file = &exported.path;
-        let session = session::open(runtime, card, exported, options, threads, gpu)?;
+        let (session, on_processor) =
+            session::open(runtime, card, exported, options, threads, gpu)?;
         let shapes = session::check(&session, file, card, options)?;
         let device = options.device;
         let is_gpu = device.provider.is_gpu();
@@ -68,6 +71,7 @@ impl Runner {
                 },
             },
             shapes,
+            on_processor,
         })
     }
 

@@ -1,13 +1,16 @@
 //! Opening a graph with ONNX Runtime, and checking it against its card.
 
+use std::env;
 use std::fs;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cache::{LayerShape, Tokens};
 use ort::ErrorCode;
+use ort::logging::{LogLevel, LoggerFunction};
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, ValueType};
 
 use super::device::{self, Device, Precision, Provider};
@@ -21,6 +24,12 @@ use crate::model::{ModelCard, ModelError};
 /// domains, or adds to it, without a lock of its own.
 static DOMAINS: RwLock<bool> = RwLock::new(false);
 
+/// The session, and how many of the graph's operators compute on the processor though a GPU is asked for.
+///
+/// # Errors
+///
+/// [`ModelError::ModelLoad`], and [`ModelError::Provider`] also if one of the operators of a vision
+/// transformer would compute on the processor, which has kernels for all on a GPU.
 pub(super) fn open(
     runtime: &Runtime,
     card: &ModelCard,
@@ -28,15 +37,74 @@ pub(super) fn open(
     options: &BackboneOptions,
     threads: usize,
     gpu: u32,
-) -> Result<Session, ModelError> {
+) -> Result<(Session, usize), ModelError> {
+    let (device, file) = (options.device, &exported.path);
+    let builder = || builder(runtime, card, exported, options, threads, gpu);
+    let failed = |error: ort::Error<SessionBuilder>| load_error(file)(error.into());
+    let open = |mut builder: SessionBuilder| {
+        builder
+            .commit_from_file(file)
+            .map_err(commit_error(device, file))
+    };
+    if !device.provider.is_gpu() {
+        return Ok((commit(device, builder()?, file)?, 0));
+    }
+    let mut strict = builder()?.with_disable_cpu_fallback().map_err(failed)?;
+    match strict.commit_from_file(file) {
+        Ok(session) => Ok((session, 0)),
+        Err(error) if !error.to_string().contains(FALLBACK) => {
+            Err(commit_error(device, file)(error))
+        }
+        Err(_) if card.vit.is_some() => Err(provider_error(
+            device,
+            "this ONNX Runtime has no kernels for some of the graph's operators: install the version that `scripts/install_onnxruntime --gpu` installs".into(),
+        )),
+        Err(_) => {
+            let count = Arc::new(AtomicUsize::new(0));
+            let counting = builder()?
+                .with_logger(counter(&count))
+                .and_then(|builder| builder.with_log_level(LogLevel::Verbose))
+                .map_err(failed)?;
+            drop(open(counting)?);
+            Ok((open(builder()?)?, count.load(Ordering::Relaxed)))
+        }
+    }
+}
+
+/// What ONNX Runtime says where a node would compute on the processor and must not.
+const FALLBACK: &str = "fallback to CPU EP has been explicitly disabled";
+/// Precedes, in its log, the number of the nodes that do.
+const ON_PROCESSOR: &str = "placed on [CPUExecutionProvider]. Number of nodes: ";
+
+/// A logger that puts the number of nodes on the processor into `count`.
+fn counter(count: &Arc<AtomicUsize>) -> LoggerFunction {
+    let count = Arc::clone(count);
+    Arc::new(move |_, _, _, _, message| {
+        let number = message.split_once(ON_PROCESSOR);
+        if let Some(number) = number.and_then(|(_, number)| number.trim().parse().ok()) {
+            count.store(number, Ordering::Relaxed);
+        }
+    })
+}
+
+/// All that a session is opened with but the graph.
+fn builder(
+    runtime: &Runtime,
+    card: &ModelCard,
+    exported: &Exported,
+    options: &BackboneOptions,
+    threads: usize,
+    gpu: u32,
+) -> Result<SessionBuilder, ModelError> {
     let device = options.device;
     let file = &exported.path;
+    let failed = |error: ort::Error<SessionBuilder>| load_error(file)(error.into());
     let engines = device::engines(&runtime.home, &exported.meta.sha256);
     if device.provider == Provider::Tensorrt {
         fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
     }
     let providers = device.providers(gpu, options.batch_size, options.image_size, &engines);
-    let mut builder = Session::builder(&runtime.environment)
+    let builder = Session::builder(&runtime.environment)
         .map_err(load_error(file))?
         .with_execution_providers(providers)
         .map_err(|source| ModelError::Provider {
@@ -44,11 +112,17 @@ pub(super) fn open(
             source: cause(&source.to_string()).into(),
         })?
         .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(|e| load_error(file)(e.into()))?
-        .with_intra_threads(threads)
-        .map_err(|e| load_error(file)(e.into()))?
-        .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
-        .map_err(|e| load_error(file)(e.into()))?;
+        .and_then(|builder| builder.with_intra_threads(threads))
+        .and_then(|builder| builder.with_prepacking(card.parameters <= plan::MOST_PREPACKED))
+        .map_err(failed)?;
+    match env::var_os("ORT_PROFILE").filter(|prefix| !prefix.is_empty()) {
+        Some(prefix) => builder.with_profiling(prefix).map_err(failed),
+        None => Ok(builder),
+    }
+}
+
+/// Opens the graph on the processor.
+fn commit(device: Device, mut builder: SessionBuilder, file: &Path) -> Result<Session, ModelError> {
     let has_own = device.precision == Precision::Int8;
     if has_own {
         let operators = attention::operators().map_err(load_error(file))?;
@@ -59,19 +133,15 @@ pub(super) fn open(
     let known = || DOMAINS.read().unwrap_or_else(PoisonError::into_inner);
     if has_own && !*known() {
         let mut known = DOMAINS.write().unwrap_or_else(PoisonError::into_inner);
-        let session = builder
-            .commit_from_file(file)
-            .map_err(commit_error(device, file))?;
+        let session = builder.commit_from_file(file).map_err(load_error(file))?;
         *known = true;
         return Ok(session);
     }
     let _reading = known();
-    builder
-        .commit_from_file(file)
-        .map_err(commit_error(device, file))
+    builder.commit_from_file(file).map_err(load_error(file))
 }
 
-/// A graph that cannot be read is the file's fault; on a GPU, all else is the device's.
+/// On a GPU, a graph that cannot be read is the file's fault, and all else is the device's.
 fn commit_error(device: Device, file: &Path) -> impl Fn(ort::Error) -> ModelError {
     move |error| {
         let is_file = matches!(
@@ -82,10 +152,10 @@ fn commit_error(device: Device, file: &Path) -> impl Fn(ort::Error) -> ModelErro
                 | ErrorCode::InvalidGraph
                 | ErrorCode::InvalidArgument
         );
-        if device.provider.is_gpu() && !is_file {
-            provider_error(device, error.into())
-        } else {
+        if is_file {
             load_error(file)(error)
+        } else {
+            provider_error(device, error.into())
         }
     }
 }

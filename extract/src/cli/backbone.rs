@@ -1,8 +1,12 @@
 //! Which backbone, on which device: from words to a backbone that has passed the parity gate.
 
+use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use anyhow::Context;
 use cache::{CacheMeta, TokenBatch, Tokens, counted};
 use clap::{ArgGroup, Args, ValueEnum};
 use ndarray::Array4;
@@ -121,6 +125,23 @@ impl BackboneArgs {
         card?.with_layers(self.layers.filter(|_| self.onnx.is_none()))
     }
 
+    /// Starts the program anew without TF32 where TensorRT computes, which takes it for f32 unless the
+    /// environment forbids it. A process with threads cannot change its environment safely.
+    pub(super) fn forbid_tf32(&self) -> anyhow::Result<()> {
+        const OVERRIDE: &str = "NVIDIA_TF32_OVERRIDE";
+        if self.provider != ProviderArg::Tensorrt || env::var_os(OVERRIDE).is_some_and(|v| v == "0")
+        {
+            return Ok(());
+        }
+        let mut program = Command::new(env::current_exe()?);
+        program.args(env::args_os().skip(1)).env(OVERRIDE, "0");
+        restart(program).with_context(|| {
+            format!(
+                "could not start anew with `{OVERRIDE}=0`, which TensorRT needs to compute in f32"
+            )
+        })
+    }
+
     pub(super) fn image_size(&self, card: &ModelCard) -> u32 {
         self.image_size.unwrap_or(card.image_size)
     }
@@ -190,6 +211,7 @@ impl BackboneArgs {
         device: Device,
         batch_size: Option<u32>,
     ) -> Result<Backbone, ModelError> {
+        device.check_size(card)?;
         runtime.has(device.provider)?;
         let exported = self.exported(home, card, device.flavour()?)?;
         let options = self.options(card, device, batch_size)?;
@@ -304,6 +326,18 @@ impl BackboneArgs {
     }
 }
 
+/// Becomes another program; returns only if that fails.
+#[cfg(unix)]
+fn restart(mut program: Command) -> io::Result<()> {
+    Err(std::os::unix::process::CommandExt::exec(&mut program))
+}
+
+/// There is no TensorRT.
+#[cfg(not(unix))]
+fn restart(_: Command) -> io::Result<()> {
+    Ok(())
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -345,6 +379,12 @@ fn report(backbone: &Backbone, failures: &[String]) {
     eprint_line(&format!(
         "computing on {provider}{gpus} in {precision}{why}"
     ));
+    if backbone.on_processor() > 0 {
+        eprint_line(&format!(
+            "warning: {} of the graph's compute on the processor, for want of kernels in {provider}, and the GPU waits for them",
+            counted(backbone.on_processor(), "operator")
+        ));
+    }
     if device.precision == Precision::Int8 {
         eprint_line(
             "warning: 8-bit integers change tokens by several percent, and a slice's tokens depend a little on the slices beside it in its batch: compare results with `fp32` before you rely on them",

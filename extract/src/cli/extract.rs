@@ -27,6 +27,7 @@ const SHARD_ROWS: usize = 1024;
 
 /// Extracts, and prints the summary.
 pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
+    args.backbone.forbid_tf32()?;
     let home = project::find()?;
     let card = args.backbone.card(&home)?;
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;

@@ -11,7 +11,8 @@ pub enum Flavour {
     Fused,
     /// As `Plain`, with products in f16 and sums, norms and outputs' origin in f32: for TensorRT.
     PlainMixed16,
-    /// As `Fused`, likewise: for CUDA.
+    /// As `Fused`, likewise, with biases in the operators that follow products: for CUDA, where a product
+    /// with a bias is two launches and passes over its result.
     FusedMixed16,
     /// As `Fused`, with matrices and attention in 8-bit integers: for CPU.
     Int8,
@@ -36,6 +37,11 @@ impl Flavour {
 
     pub(super) fn is_plain(self) -> bool {
         matches!(self, Flavour::Plain | Flavour::PlainMixed16)
+    }
+
+    /// Whether products have no biases of their own where an operator after them adds it.
+    pub(super) fn moves_biases(self) -> bool {
+        self == Flavour::FusedMixed16
     }
 
     /// Element type of products, as ONNX numbers them.

@@ -42,7 +42,7 @@ impl Graph {
         output: &str,
         attributes: [Attribute; N],
     ) -> String {
-        self.push("", op, inputs, output, attributes.to_vec())
+        self.push("", op, inputs, &[output], attributes.to_vec())
     }
 
     /// An operation that only ONNX Runtime knows.
@@ -53,7 +53,19 @@ impl Graph {
         output: &str,
         attributes: [Attribute; N],
     ) -> String {
-        self.push("com.microsoft", op, inputs, output, attributes.to_vec())
+        self.runtime_nodes(op, inputs, &[output], attributes)
+    }
+
+    /// The same with several results, of which the first one's name is given. Those that are not wanted
+    /// have none.
+    pub(super) fn runtime_nodes<const N: usize>(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: [Attribute; N],
+    ) -> String {
+        self.push("com.microsoft", op, inputs, outputs, attributes.to_vec())
     }
 
     /// Attention in 8-bit integers, which only this program has.
@@ -63,7 +75,7 @@ impl Graph {
         output: &str,
         attributes: [Attribute; N],
     ) -> String {
-        self.push(DOMAIN, ATTENTION, inputs, output, attributes.to_vec())
+        self.push(DOMAIN, ATTENTION, inputs, &[output], attributes.to_vec())
     }
 
     fn push(
@@ -71,27 +83,25 @@ impl Graph {
         domain: &str,
         op: &str,
         inputs: &[&str],
-        output: &str,
+        outputs: &[&str],
         attribute: Vec<Attribute>,
     ) -> String {
+        let name = outputs.first().copied().unwrap_or_default().to_string();
         self.nodes.push(onnx::Node {
             input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_string()],
-            name: output.to_string(),
+            output: outputs.iter().map(ToString::to_string).collect(),
+            name: name.clone(),
             op_type: op.to_string(),
             attribute,
             domain: domain.to_string(),
         });
-        output.to_string()
+        name
     }
 
     /// The two halves of the last axis, named `halves`.
     pub(super) fn split(&mut self, input: &str, halves: [&str; 2]) {
         let count = [Attribute::int("axis", -1), Attribute::int("num_outputs", 2)];
-        self.node("Split", &[input], halves[0], count);
-        if let Some(node) = self.nodes.last_mut() {
-            node.output.push(halves[1].to_string());
-        }
+        self.push("", "Split", &[input], &halves, count.to_vec());
     }
 
     /// A node that converts `input` to the element type `to`.

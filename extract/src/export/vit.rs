@@ -7,9 +7,11 @@
 
 mod block;
 mod linear;
+mod stream;
 
 use ndarray::{Array2, Axis, concatenate, s};
 
+use self::stream::Stream;
 use super::checkpoint::{Checkpoint, Stretch};
 use super::flavour::Flavour;
 use super::graph::Graph;
@@ -47,12 +49,12 @@ pub(super) fn build(
         graph: Graph::new(&location.to_string_lossy()),
     };
     builder.constants();
-    let mut rows = builder.embed()?;
+    let mut stream = Stream::of(builder.embed()?);
     for index in 0..card.depth {
-        rows = builder.block(index, &rows)?;
+        stream = builder.block(index, stream)?;
         let layer = card.depth - index;
         if layer <= card.layers {
-            builder.outputs(layer, &rows)?;
+            stream = builder.outputs(layer, stream)?;
         }
     }
     builder.last_norm()?;
@@ -220,14 +222,16 @@ impl Builder<'_> {
     }
 
     /// `cls_K`, `mean_K` and `patch_K` of the block `layer` from the end.
-    fn outputs(&mut self, layer: u32, rows: &str) -> Result<(), ModelError> {
-        let rows = match self.vit.final_norm {
-            true => self.norm(self.names.last_norm, rows, &format!("norm_{layer}"))?,
-            false => rows.to_string(),
+    fn outputs(&mut self, layer: u32, stream: Stream) -> Result<Stream, ModelError> {
+        let (sum, given) = if self.vit.final_norm {
+            self.normed(stream, self.names.last_norm, &format!("norm_{layer}"))?
+        } else {
+            let sum = self.summed(stream);
+            (sum.clone(), sum)
         };
         let tokens = format!("tokens_{layer}");
         self.graph
-            .node("Reshape", &[&rows, "shape.tokens"], &tokens, []);
+            .node("Reshape", &[&given, "shape.tokens"], &tokens, []);
         let (cls, mean) = (format!("cls_{layer}"), format!("mean_{layer}"));
         let row = format!("{mean}.row");
         self.graph
@@ -244,7 +248,7 @@ impl Builder<'_> {
         let bounds = [&*tokens, "patches.first", "patches.end", "one"];
         let shape = [self.patches() as u32, self.card.width];
         self.output("Slice", &bounds, &format!("patch_{layer}"), [], &shape);
-        Ok(())
+        Ok(Stream::of(sum))
     }
 
     /// A last node, whose result is an output `[batch, dims…]` in the type of products.

@@ -172,6 +172,18 @@ pub enum ModelError {
         /// The precision asked for.
         precision: &'static str,
     },
+    /// TensorRT cannot be given so many weights.
+    #[error(
+        "`{model}`: its weights have {bytes} bytes in `{precision}`, expected at most 2147483647 for TensorRT, which is given them in one message of protobuf\nhint: give `--provider cuda`{}", if *precision == "fp32" { ", or `--precision mixed16`, which halves them" } else { "" }
+    )]
+    TensorrtSize {
+        /// The model.
+        model: String,
+        /// The precision.
+        precision: &'static str,
+        /// Of the weights.
+        bytes: u64,
+    },
     /// The device gives other tokens than the processor in f32.
     #[error(
         "the parity gate: over {slices} slices, the smallest cosine of a token with that of the processor in fp32 is {cosine:.6}, expected at least {bound} (relative RMS without massive channels {relative_rms:.4})\nhint: choose another `--precision` or `--provider`, or, if that is near enough, a lower `--parity-bound`"

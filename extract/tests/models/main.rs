@@ -2,6 +2,7 @@
 //! models of each architecture with transformers and timm, and wrote their tokens down.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod half;
 mod weights;
 
 use std::fs;

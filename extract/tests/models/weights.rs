@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use super::{project, tokens};
 
 /// Tensors by name: shape, and bytes of f32.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
 
-fn golden(name: &str) -> (ModelCard, Tensors) {
+pub(super) fn golden(name: &str) -> (ModelCard, Tensors) {
     let folder = project().join("tests/golden/models");
     let card = ModelCard::read_file(&folder.join(format!("{name}.toml"))).unwrap();
     let bytes = fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
@@ -32,7 +32,7 @@ fn golden(name: &str) -> (ModelCard, Tensors) {
     (card, tensors.collect())
 }
 
-fn write(path: &Path, tensors: &Tensors) {
+pub(super) fn write(path: &Path, tensors: &Tensors) {
     let views = tensors.iter().map(|(name, (shape, bytes))| {
         let view = safetensors::tensor::TensorView::new(Dtype::F32, shape.clone(), bytes);
         (name.clone(), view.unwrap())
@@ -41,7 +41,7 @@ fn write(path: &Path, tensors: &Tensors) {
 }
 
 /// A project without weights.
-fn home() -> TempDir {
+pub(super) fn home() -> TempDir {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("onnx_models")).unwrap();
     home

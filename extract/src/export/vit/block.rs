@@ -2,73 +2,71 @@
 
 use super::Builder;
 use super::linear::Layer;
+use super::stream::Stream;
+use crate::export::checkpoint::Stretch;
 use crate::export::flavour::Flavour;
 use crate::export::names::Attention;
-use crate::export::onnx::{self, Attribute};
+use crate::export::onnx::Attribute;
 use crate::model::Activation;
 use crate::model::ModelError;
 
 impl Builder<'_> {
-    /// One pre-norm block, rows to rows.
-    pub(super) fn block(&mut self, index: u32, rows: &str) -> Result<String, ModelError> {
+    /// One pre-norm block.
+    pub(super) fn block(&mut self, index: u32, stream: Stream) -> Result<Stream, ModelError> {
         let (source, target) = (
             format!("{}.{index}", self.names.block),
             format!("block{index}"),
         );
-        let normed = self.branch(&source, &target, 0, rows)?;
-        let attended = self.attention(&source, &target, &normed)?;
+        let (rows, normed) = self.branch(&source, &target, 0, stream)?;
+        let (attended, values) = self.attention(&source, &target, &normed)?;
         let projection = self.layer(
             &format!("{source}.{}", self.names.projection),
             self.width,
             self.width,
         )?;
         let scale = self.scale(&source, 0)?;
-        let attended = self.linear(
-            &projection,
-            scale.as_ref(),
+        let stream = self.branched(
+            rows,
+            projection,
+            [scale.as_ref(), values.as_ref()],
             &attended,
-            &format!("{target}.proj"),
+            [&format!("{target}.proj"), &format!("{target}.attended")],
         )?;
-        let rows = self.sum(rows, &attended, &format!("{target}.attended"));
-        let normed = self.branch(&source, &target, 1, &rows)?;
-        let mlp = self.mlp(&source, &target, &normed)?;
-        Ok(self.sum(&rows, &mlp, &format!("{target}.out")))
+        let (rows, normed) = self.branch(&source, &target, 1, stream)?;
+        self.mlp(&source, &target, rows, &normed)
     }
 
-    /// The norm before a block's attention (0) or MLP (1), in the type of products.
+    /// The rows before a block's attention (0) or MLP (1), and their norm in the type of products.
     fn branch(
         &mut self,
         source: &str,
         target: &str,
         which: usize,
+        stream: Stream,
+    ) -> Result<(String, String), ModelError> {
+        let name = format!("{source}.{}", self.names.norms[which]);
+        let (rows, normed) = self.normed(stream, &name, &format!("{target}.norm{which}"))?;
+        Ok((rows, self.product_type(normed)))
+    }
+
+    /// Multi-head self-attention without its output projection, and the bias of the values if that is
+    /// yet to be added. A bias of the keys adds the same to all scores of a query, which softmax takes
+    /// away again.
+    fn attention(
+        &mut self,
+        source: &str,
+        target: &str,
         rows: &str,
-    ) -> Result<String, ModelError> {
-        let name = self.names.norms[which];
-        let normed = self.norm(
-            &format!("{source}.{name}"),
-            rows,
-            &format!("{target}.norm{which}"),
-        )?;
-        Ok(self.product_type(normed))
-    }
-
-    /// `rows + branch`, in f32.
-    fn sum(&mut self, rows: &str, branch: &str, target: &str) -> String {
-        let branch = match self.flavour.products() {
-            onnx::FLOAT => branch.to_string(),
-            _ => self
-                .graph
-                .cast(branch, onnx::FLOAT, &format!("{branch}.cast")),
-        };
-        self.graph.node("Add", &[rows, &branch], target, [])
-    }
-
-    /// Multi-head self-attention without its output projection.
-    fn attention(&mut self, source: &str, target: &str, rows: &str) -> Result<String, ModelError> {
-        let layers = self.queries_keys_values(source)?;
+    ) -> Result<(String, Option<Stretch>), ModelError> {
+        let mut layers = self.queries_keys_values(source)?;
+        let mut values = None;
+        if self.flavour.moves_biases() {
+            layers[1].bias = None;
+            values = layers[2].bias.take();
+        }
         let mut heads = Vec::new();
-        for (layer, name) in layers.into_iter().zip(["query", "key", "value"]) {
-            heads.push(self.linear(&layer, None, rows, &format!("{target}.{name}"))?);
+        for (layer, name) in layers.iter().zip(["query", "key", "value"]) {
+            heads.push(self.linear(layer, None, rows, &format!("{target}.{name}"))?);
         }
         let scale = (self.width as f64 / f64::from(self.card.heads)).powf(-0.5) as f32;
         let attended = match self.flavour.is_plain() {
@@ -76,21 +74,22 @@ impl Builder<'_> {
             false => self.fused_attention(target, &heads, scale),
         };
         let target = format!("{target}.attention.rows");
-        Ok(self
+        let rows = self
             .graph
-            .node("Reshape", &[&attended, "shape.rows"], &target, []))
+            .node("Reshape", &[&attended, "shape.rows"], &target, []);
+        Ok((rows, values))
     }
 
-    fn queries_keys_values(&self, source: &str) -> Result<Vec<Layer>, ModelError> {
+    fn queries_keys_values(&self, source: &str) -> Result<[Layer; 3], ModelError> {
         let width = self.width;
         match &self.names.attention {
-            Attention::Separate(names) => names
-                .iter()
-                .map(|name| self.layer(&format!("{source}.{name}"), width, width))
-                .collect(),
+            Attention::Separate([query, key, value]) => {
+                let layer = |name| self.layer(&format!("{source}.{name}"), width, width);
+                Ok([layer(query)?, layer(key)?, layer(value)?])
+            }
             Attention::Packed(name) => {
                 let packed = self.layer(&format!("{source}.{name}"), 3 * width, width)?;
-                Ok((0..3).map(|index| packed.part(index, 3)).collect())
+                Ok([0, 1, 2].map(|index| packed.part(index, 3)))
             }
         }
     }
@@ -153,7 +152,13 @@ impl Builder<'_> {
         )
     }
 
-    fn mlp(&mut self, source: &str, target: &str, rows: &str) -> Result<String, ModelError> {
+    fn mlp(
+        &mut self,
+        source: &str,
+        target: &str,
+        rows: String,
+        normed: &str,
+    ) -> Result<Stream, ModelError> {
         let here = |name: &str| self.checkpoint.has(&format!("{source}.{name}.weight"));
         let pairs = self.names.mlp;
         let [first, second] = *pairs.iter().find(|pair| here(pair[0])).unwrap_or(&pairs[0]);
@@ -166,10 +171,36 @@ impl Builder<'_> {
         };
         let wide = self.layer(&first, gates * hidden, self.width)?;
         let narrow = self.layer(&second, self.width, hidden)?;
-        let wide = self.linear(&wide, None, rows, &format!("{target}.fc1"))?;
-        let active = self.activation(&wide, &format!("{target}.active"));
+        let active = self.active(wide, normed, target)?;
         let scale = self.scale(source, 1)?;
-        self.linear(&narrow, scale.as_ref(), &active, &format!("{target}.fc2"))
+        self.branched(
+            rows,
+            narrow,
+            [scale.as_ref(), None],
+            &active,
+            [&format!("{target}.fc2"), &format!("{target}.out")],
+        )
+    }
+
+    /// The first layer of an MLP and what follows it.
+    fn active(&mut self, wide: Layer, normed: &str, target: &str) -> Result<String, ModelError> {
+        let (product, active) = (format!("{target}.fc1"), format!("{target}.active"));
+        let with_bias = match self.vit.activation {
+            Activation::Gelu => "BiasGelu",
+            Activation::GeluTanh => "FastGelu",
+            Activation::QuickGelu | Activation::Swiglu => "",
+        };
+        if !self.flavour.moves_biases() || with_bias.is_empty() || wide.bias.is_none() {
+            let wide = self.linear(&wide, None, normed, &product)?;
+            return Ok(self.activation(&wide, &active));
+        }
+        let (wide, bias) = wide.apart();
+        let wide = self.linear(&wide, None, normed, &product)?;
+        let bias = bias.map(|bias| self.constant(&format!("{product}.bias"), &bias));
+        let bias = bias.map(|bias| self.product_type(bias)).unwrap_or_default();
+        Ok(self
+            .graph
+            .runtime_node(with_bias, &[&wide, &bias], &active, []))
     }
 
     fn activation(&mut self, input: &str, target: &str) -> String {

@@ -17,10 +17,16 @@ pub(super) struct Layer {
     /// `[outputs, inputs]`.
     weight: Stretch,
     /// `[outputs]`.
-    bias: Option<Stretch>,
+    pub(super) bias: Option<Stretch>,
 }
 
 impl Layer {
+    /// The layer without its bias, and that.
+    pub(super) fn apart(self) -> (Layer, Option<Stretch>) {
+        let Layer { weight, bias } = self;
+        (Layer { weight, bias: None }, bias)
+    }
+
     /// Part `index` of `count` equal ones of the outputs.
     pub(super) fn part(&self, index: usize, count: usize) -> Layer {
         Layer {
@@ -84,6 +90,21 @@ impl Builder<'_> {
         }
     }
 
+    /// The gain and the shift of the LayerNorm `source`, as constants named after `target`.
+    pub(super) fn gain_and_shift(
+        &mut self,
+        source: &str,
+        target: &str,
+    ) -> Result<[String; 2], ModelError> {
+        let mut constant = |part: &str| -> Result<String, ModelError> {
+            let stretch = self
+                .checkpoint
+                .find(&format!("{source}.{part}"), &[self.width])?;
+            Ok(self.constant(&format!("{target}.{part}"), &stretch))
+        };
+        Ok([constant("weight")?, constant("bias")?])
+    }
+
     /// LayerNorm over the last axis, in f32.
     pub(super) fn norm(
         &mut self,
@@ -91,22 +112,17 @@ impl Builder<'_> {
         input: &str,
         target: &str,
     ) -> Result<String, ModelError> {
-        let mut inputs = vec![input.to_string()];
-        for part in ["weight", "bias"] {
-            let stretch = self
-                .checkpoint
-                .find(&format!("{source}.{part}"), &[self.width])?;
-            let name = format!("{target}.{part}");
-            inputs.push(self.constant(&name, &stretch));
-        }
-        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let [gain, shift] = self.gain_and_shift(source, target)?;
         let epsilon = [
             Attribute::int("axis", -1),
             Attribute::float("epsilon", self.vit.epsilon),
         ];
-        Ok(self
-            .graph
-            .node("LayerNormalization", &inputs, target, epsilon))
+        Ok(self.graph.node(
+            "LayerNormalization",
+            &[input, &gain, &shift],
+            target,
+            epsilon,
+        ))
     }
 
     /// `scale * (W x + b)`. The constants are scaled by nodes without inputs, which are computed once,
@@ -126,7 +142,8 @@ impl Builder<'_> {
         for (part, stretch) in constants.chain(layer.bias.iter().map(|bias| ("bias", bias))) {
             let name = format!("{target}.{part}");
             let constant = self.graph.weight(&name, stretch, &stretch.shape);
-            inputs.push(self.scaled(constant, stretch.shape.len(), scale, &name));
+            let constant = self.scaled(constant, stretch.shape.len(), scale, &name);
+            inputs.push(self.product_type(constant));
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         Ok(self
@@ -134,25 +151,22 @@ impl Builder<'_> {
             .node("Gemm", &inputs, target, [Attribute::int("transB", 1)]))
     }
 
-    /// A constant `[outputs, …]` times `scale`, in the type of products.
-    fn scaled(
+    /// A constant `[outputs, …]` times `scale`.
+    pub(super) fn scaled(
         &mut self,
         constant: String,
         axes: usize,
         scale: Option<&Stretch>,
         name: &str,
     ) -> String {
-        let constant = match scale {
-            None => constant,
-            Some(scale) => {
-                let mut shape = vec![1; axes];
-                shape[0] = self.width;
-                let factor = self.graph.weight(&format!("{name}.scale"), scale, &shape);
-                self.graph
-                    .node("Mul", &[&constant, &factor], &format!("{name}.scaled"), [])
-            }
+        let Some(scale) = scale else {
+            return constant;
         };
-        self.product_type(constant)
+        let mut shape = vec![1; axes];
+        shape[0] = self.width;
+        let factor = self.graph.weight(&format!("{name}.scale"), scale, &shape);
+        self.graph
+            .node("Mul", &[&constant, &factor], &format!("{name}.scaled"), [])
     }
 
     /// `input` in the type of products.
