@@ -25,7 +25,6 @@ import numpy as np
 import polars as pl
 
 import bench_home
-import caches
 import gpu_profile
 import wheels
 
@@ -176,14 +175,13 @@ def same_tokens(check, gpu):
 
 
 def tokens(cache):
-    """The CLS tokens of all layers, `[N, D]` each."""
+    """The CLS tokens of all layers of a vision transformer, `[N, D]` each."""
     (meta,) = cache.rglob("meta.json")
     about = json.loads(meta.read_text())
     table = pl.read_parquet(meta.parent / "cls" / "*.parquet").sort("row")
     for layer in range(1, about["layers"] + 1):
-        _, width = caches.token_shape(about, f"cls_{layer}")
         values = np.frombuffer(b"".join(table[f"cls_{layer}"]), "<f2")
-        yield values.reshape(-1, width).astype(np.float64)
+        yield values.reshape(-1, about["width"]).astype(np.float64)
 
 
 def cosines(a, b):

@@ -18,8 +18,8 @@ const SLICES: u32 = 20;
 const BATCH_BYTES: usize = 8 * 3 * 14 * 14 * size_of::<f32>();
 
 /// A graph whose tokens are its pixels: `[B, 3, S, S]` as `[B, 3 · S · S]`. Of the kind `kernel`, `cls_1`
-/// is the sum of two, which takes a kernel; of the kind `processor`, an
-/// inverse hyperbolic sine, of which there is no kernel for a GPU; of the kind `half`, patch tokens are f16.
+/// is the sum of two, which takes a kernel; of the kind `processor`, an inverse hyperbolic sine, of which
+/// there is no kernel for a GPU; of the kind `half`, patch tokens are f16.
 const COPIES: &str = r#"
 import sys
 import numpy as np

@@ -45,7 +45,7 @@ fn extract(lab: &Lab, home: &Path, model: &str, [provider, precision]: [&str; 2]
         .arg("--cache")
         .arg(lab.path("cache").join(model).join(precision))
         .args(["--provider", provider, "--precision", precision])
-        .args(["--parity-slices", "0"])
+        .args(["--parity-slices", "0", "--batch-size", "8"])
         .env("SLICEBANK_HOME", home)
         .env(
             "ORT_DYLIB_PATH",
