@@ -106,7 +106,7 @@ fn massive_channels_overflow_nowhere_and_leave_the_others_exact() {
     };
     // The sums themselves, without the last norm.
     let sums = embed(Flavour::Plain, false);
-    let sums = sums.patch.last().unwrap();
+    let sums = sums.patch.last().unwrap().to_f32();
     let most = sums.iter().fold(0f32, |most, x| most.max(x.abs()));
     assert!(most > 65_504.0, "{most}");
     let expected = embed(Flavour::Plain, true);
