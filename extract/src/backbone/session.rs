@@ -63,7 +63,8 @@ pub(super) fn open(
             let count = Arc::new(AtomicUsize::new(0));
             let counting = builder()?
                 .with_logger(counter(&count))
-                .and_then(|builder| builder.with_log_level(LogLevel::Verbose))
+                .map_err(failed)?
+                .with_log_level(LogLevel::Verbose)
                 .map_err(failed)?;
             drop(open(counting)?);
             Ok((open(builder()?)?, count.load(Ordering::Relaxed)))
@@ -112,8 +113,10 @@ fn builder(
             source: cause(&source.to_string()).into(),
         })?
         .with_optimization_level(GraphOptimizationLevel::All)
-        .and_then(|builder| builder.with_intra_threads(threads))
-        .and_then(|builder| builder.with_prepacking(card.parameters <= plan::MOST_PREPACKED))
+        .map_err(failed)?
+        .with_intra_threads(threads)
+        .map_err(failed)?
+        .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
         .map_err(failed)?;
     match env::var_os("ORT_PROFILE").filter(|prefix| !prefix.is_empty()) {
         Some(prefix) => builder.with_profiling(prefix).map_err(failed),
