@@ -30,8 +30,8 @@ pub use batch::{Labels, Mask, Picture, SliceMeta, Split, Task, TokenBatch};
 pub use count::counted;
 pub use error::Error;
 pub use meta::{
-    CacheMeta, FORMAT_VERSION, LayerShape, MaskClass, ModelMeta, Shard, Skipped, TableFile, Tokens,
-    check_class_names, sha256_bytes, sha256_file,
+    CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,
+    TableFile, Tokens, check_class_names, sha256_bytes, sha256_file,
 };
 pub use patch_tokens::{Numbers, PatchTokens};
 pub use patches::{Group, PatchReader, PatchRow};
@@ -39,6 +39,7 @@ pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;
 pub use read::CacheReader;
 pub use recipe::{Difference, TokenRecipe};
+pub use rows::NAME_BYTES;
 pub use similar::similar;
 pub use splits::{NamedSplit, write_split};
 pub use table_reader::read_table;

@@ -23,10 +23,10 @@ pub const FORMAT_VERSION: u32 = 1;
 const LARGEST_INPUT: u64 = 1 << 12;
 
 /// Most classes: a table of pairs of classes takes 128 MiB.
-const MOST_CLASSES: usize = 4096;
+pub const MOST_CLASSES: usize = 4096;
 
-/// Most bytes of a class's name.
-const MOST_CLASS_BYTES: usize = 1024;
+/// Most bytes of a class's name: 1,000 characters of any alphabet.
+const MOST_CLASS_BYTES: usize = 4000;
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.

@@ -9,7 +9,7 @@ use crate::text::printable;
 use crate::{CacheMeta, Labels, SliceMeta, Split, counted};
 
 /// Most bytes of the name of a sample, an image or a patient.
-pub(crate) const NAME_BYTES: usize = 8192;
+pub const NAME_BYTES: usize = 8192;
 
 /// Most rows and columns of a slice.
 const LARGEST_SIDE: u32 = 1 << 20;

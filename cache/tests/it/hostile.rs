@@ -263,8 +263,8 @@ fn classes_that_no_cache_may_have_are_refused_before_and_after() {
         "`a\\n` twice",
     );
     refused(
-        &|meta| meta.classes = names(&[&"x".repeat(2000)]),
-        "2000 bytes",
+        &|meta| meta.classes = names(&[&"x".repeat(5000)]),
+        "5000 bytes",
     );
     let many = (0..20_000).map(|class| class.to_string());
     refused(

@@ -14,18 +14,18 @@ mod mask_notes;
 mod medmnist;
 mod missing;
 mod montgomery;
+mod names;
 mod nih_chest_xray;
 mod nnunet;
 mod sars_cov_2;
 pub(crate) mod table;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, MaskClass, Split, Task};
-use unicode_normalization::UnicodeNormalization;
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
 pub(crate) use self::mask_notes::MaskNotes;
@@ -293,26 +293,8 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
             hint: "correct `mask_classes` in the card, or `classes.csv`".to_owned(),
         });
     }
-    refuse_long_names(root, &dataset.classes)?;
-    let in_masks = dataset.mask_classes.iter().map(|class| class.name.clone());
-    let in_masks: Vec<String> = in_masks.collect();
-    refuse_long_names(root, &in_masks)?;
-    if let Some(name) = first_twice(&dataset.classes).or_else(|| first_twice(&in_masks)) {
-        return Err(Error::DuplicateClass { path: path(), name });
-    }
-    let patients = dataset
-        .samples
-        .iter()
-        .filter_map(|sample| sample.patient.as_ref());
-    let odd = [
-        similar_names("classes", &dataset.classes),
-        similar_names("patients", patients),
-    ];
-    dataset.warnings.extend(odd.into_iter().flatten());
-    match first_twice(dataset.samples.iter().map(|sample| &sample.id)) {
-        Some(id) => Err(Error::DuplicateId { path: path(), id }),
-        None => Ok(dataset),
-    }
+    dataset.warnings.extend(names::check(root, &dataset)?);
+    Ok(dataset)
 }
 
 /// Takes the channel with the number `word` of all NIfTI images.
@@ -340,42 +322,6 @@ fn take_channel(dataset: &mut Dataset, word: &str) -> Result<(), Error> {
         *image = Source::Channel(image.file().to_path_buf(), number);
     }
     Ok(())
-}
-
-/// Refuses names that are too long for classes; `path` is the file or folder that they are from.
-fn refuse_long_names(path: &Path, names: &[String]) -> Result<(), Error> {
-    let Some(name) = names.iter().find(|name| table::is_too_long(name)) else {
-        return Ok(());
-    };
-    Err(Error::Layout {
-        path: path.to_path_buf(),
-        found: format!("a class named `{}`", table::clipped(name)),
-        expected: format!("names of at most {} characters", table::MAX_NAME),
-        hint: "give the class a shorter name".to_owned(),
-    })
-}
-
-fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
-    let mut seen = HashSet::new();
-    let mut names = names.into_iter();
-    names.find(|name| !seen.insert(*name)).cloned()
-}
-
-/// A warning of names that look alike and are taken for different ones.
-fn similar_names<'a>(what: &str, names: impl IntoIterator<Item = &'a String>) -> Option<String> {
-    let mut alike: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
-    for name in names {
-        let letters = name.nfkc().flat_map(char::to_lowercase);
-        let letters = letters.filter(|c| !c.is_whitespace());
-        alike.entry(letters.collect()).or_default().insert(name);
-    }
-    let several = alike.into_values().find(|names| names.len() > 1)?;
-    let several: Vec<String> = several.into_iter().cloned().collect();
-    Some(format!(
-        "{what} that differ in case, spaces or the form of letters only, and so are different \
-         ones: {}",
-        examples(&several)
-    ))
 }
 
 fn folder_name(root: &Path) -> String {
@@ -450,24 +396,6 @@ mod tests {
         ] {
             assert_eq!(id_of(Path::new(name)), "a/b.c");
         }
-    }
-
-    #[test]
-    fn a_name_too_long_for_a_class_is_refused_wherever_it_is_from() {
-        let root = fixtures::empty(&["imagesTr/a.nii", "labelsTr/a.nii"]);
-        let class = |length| cache::MaskClass {
-            value: 1,
-            name: "x".repeat(length),
-        };
-        let mut card = DatasetCard::find("nnunet").unwrap();
-        card.mask_classes = vec![class(1000)];
-        assert!(open(&card, root.path()).is_ok());
-        card.mask_classes = vec![class(1001)];
-        let text = open(&card, root.path()).unwrap_err().to_string();
-        assert!(
-            text.contains("at most 1000 characters") && text.len() < 500,
-            "{text}"
-        );
     }
 
     #[test]

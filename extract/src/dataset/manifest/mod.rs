@@ -14,8 +14,9 @@ use self::rows::Lister;
 pub(super) use self::rows::{NO_NEGATIVE, is_negative, is_several, parse_state};
 use super::files::{file_in, find_root, read_text};
 use super::missing::{Gap, examples};
+use super::names::refuse_long;
 use super::table::{Table, is_blank, read_mask_classes, whole_numbers};
-use super::{Dataset, DatasetCard, natural_order, refuse_long_names};
+use super::{Dataset, DatasetCard, natural_order};
 use crate::Error;
 
 /// What a manifest may be called.
@@ -165,7 +166,7 @@ fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty());
     let mut names: Vec<String> = lines.map(str::to_owned).collect();
-    refuse_long_names(path, &names)?;
+    refuse_long(path, &names)?;
     if let Some(blank) = names.iter().find(|name| is_blank(name)) {
         return Err(Error::Layout {
             path: path.to_path_buf(),
