@@ -30,7 +30,7 @@ impl Fixtures {
     fn made() -> Fixtures {
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fixtures");
         let _ = fs::remove_dir_all(&root);
-        for script in ["make_fixtures.py", "read_fixtures.py"] {
+        for script in ["dev/make_fixtures.py", "dev/read_fixtures.py"] {
             Run::of(python(script).arg(&root)).expect(0);
         }
         let expected = fs::read(root.join("expected.json")).unwrap();
