@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use sha2::{Digest, Sha256};
@@ -36,54 +36,80 @@ impl Name {
         HashingFile::create(&self.part).map_err(io_error(&self.part, "create"))
     }
 
+    /// Ends a file; it is on its way to the disk then.
+    pub(crate) fn close(self, file: HashingFile) -> Result<ClosingFile, Error> {
+        let file = file.close().map_err(io_error(&self.part, "write"))?;
+        Ok(ClosingFile { name: self, file })
+    }
+}
+
+/// A file that is written, but may not be on the disk.
+pub(crate) struct ClosingFile {
+    name: Name,
+    file: JoinHandle<io::Result<TableFile>>,
+}
+
+impl ClosingFile {
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.file.is_finished()
+    }
+
     /// Waits until the disk has the file, and gives it its name.
-    pub(crate) fn finish(&self, file: HashingFile) -> Result<TableFile, Error> {
-        let file = file.sync().map_err(io_error(&self.part, "write"))?;
-        fs::rename(&self.part, &self.whole).map_err(io_error(&self.whole, "rename"))?;
+    pub(crate) fn finish(self) -> Result<TableFile, Error> {
+        let Name { whole, part } = self.name;
+        let panicked = |_| Err(io::Error::other("the thread that hashes ended"));
+        let file = self.file.join().unwrap_or_else(panicked);
+        let file = file.map_err(io_error(&part, "write"))?;
+        fs::rename(&part, &whole).map_err(io_error(&whole, "rename"))?;
         Ok(file)
     }
 }
 
 /// A file that knows the hash and the length of what was written to it. A thread of its own hashes, which
-/// takes longer than to write.
+/// takes longer than to write, and at the end waits for the disk.
 pub(crate) struct HashingFile {
-    file: File,
+    file: Arc<File>,
     block: Vec<u8>,
-    bytes: u64,
-    blocks: SyncSender<Arc<Vec<u8>>>,
-    hash: JoinHandle<String>,
+    blocks: SyncSender<Vec<u8>>,
+    hashed: Receiver<Vec<u8>>,
+    thread: JoinHandle<io::Result<TableFile>>,
 }
 
 impl HashingFile {
     fn create(path: &Path) -> io::Result<HashingFile> {
+        let file = Arc::new(File::create(path)?);
         let (blocks, to_hash) = sync_channel(WAITING);
+        let (spare, hashed) = channel();
+        let written = Arc::clone(&file);
         Ok(HashingFile {
-            file: File::create(path)?,
+            file,
             block: Vec::with_capacity(BLOCK),
-            bytes: 0,
             blocks,
-            hash: thread::Builder::new().spawn(move || hash(&to_hash))?,
+            hashed,
+            thread: thread::Builder::new().spawn(move || hash(&to_hash, &spare, &written))?,
         })
     }
 
-    fn sync(mut self) -> io::Result<TableFile> {
+    fn close(mut self) -> io::Result<JoinHandle<io::Result<TableFile>>> {
         self.flush()?;
-        drop(self.blocks);
-        self.file.sync_all()?;
-        let panicked = |_| io::Error::other("the thread that hashes ended");
-        Ok(TableFile {
-            bytes: self.bytes,
-            sha256: self.hash.join().map_err(panicked)?,
-        })
+        Ok(self.thread)
     }
 }
 
-fn hash(blocks: &Receiver<Arc<Vec<u8>>>) -> String {
-    let mut hash = Sha256::new();
-    for block in blocks {
-        hash.update(&*block);
+fn hash(blocks: &Receiver<Vec<u8>>, spare: &Sender<Vec<u8>>, file: &File) -> io::Result<TableFile> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    for mut block in blocks {
+        hash.update(&block);
+        bytes += block.len() as u64;
+        block.clear();
+        // The writer may have ended.
+        let _ = spare.send(block);
     }
-    hex(&hash.finalize())
+    file.sync_all()?;
+    Ok(TableFile {
+        bytes,
+        sha256: hex(&hash.finalize()),
+    })
 }
 
 impl Write for HashingFile {
@@ -100,14 +126,12 @@ impl Write for HashingFile {
         if self.block.is_empty() {
             return Ok(());
         }
-        let block = Arc::new(std::mem::replace(
-            &mut self.block,
-            Vec::with_capacity(BLOCK),
-        ));
-        // It fails if the thread has ended, which `sync` reports.
-        let _ = self.blocks.send(Arc::clone(&block));
-        self.file.write_all(&block)?;
-        self.bytes += block.len() as u64;
+        (&*self.file).write_all(&self.block)?;
+        let spare = self.hashed.try_recv();
+        let next = spare.unwrap_or_else(|_| Vec::with_capacity(BLOCK));
+        let block = std::mem::replace(&mut self.block, next);
+        // It fails if the thread has ended, which `ClosingFile` reports.
+        let _ = self.blocks.send(block);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! [`TokenBatch`]es and resumes after a stop; [`CacheReader`] opens a finished cache, validated.
 
 mod batch;
+mod batch_check;
 mod count;
 mod error;
 mod hashing_file;

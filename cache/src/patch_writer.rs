@@ -11,11 +11,11 @@ use parquet::data_type::{DataType, FixedLenByteArray, FixedLenByteArrayType, Int
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
-use crate::hashing_file::{HashingFile, Name};
+use crate::hashing_file::{ClosingFile, HashingFile, Name};
 use crate::patch_tokens::PatchTokens;
 use crate::schema::Table;
 use crate::table_writer::{properties, write_error};
-use crate::{CacheMeta, Error, TableFile};
+use crate::{CacheMeta, Error};
 
 /// Writes the table of patch tokens of a shard.
 pub(crate) struct PatchWriter {
@@ -70,13 +70,13 @@ impl PatchWriter {
         Ok(())
     }
 
-    pub(crate) fn close(mut self) -> Result<TableFile, Error> {
+    pub(crate) fn close(mut self) -> Result<ClosingFile, Error> {
         if !self.numbers.is_empty() {
             self.write_group()?;
         }
         let sink = self.file.into_inner();
-        self.name
-            .finish(sink.map_err(|e| write_error(&self.name.part, e))?)
+        let sink = sink.map_err(|e| write_error(&self.name.part, e))?;
+        self.name.close(sink)
     }
 
     fn write_group(&mut self) -> Result<(), Error> {

@@ -9,10 +9,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use crate::hashing_file::{HashingFile, Name};
+use crate::hashing_file::{ClosingFile, HashingFile, Name};
 use crate::meta::io_error;
 use crate::schema::{Table, picture_bytes};
-use crate::{CacheMeta, Error, TableFile};
+use crate::{CacheMeta, Error};
 
 /// Bytes of a column in a row group of tensors or pictures: larger ones read more slowly.
 const ROW_GROUP_BYTES: usize = 4 << 20;
@@ -46,10 +46,10 @@ impl TableWriter {
             .map_err(|e| write_error(&self.name.part, e))
     }
 
-    pub(crate) fn close(self) -> Result<TableFile, Error> {
+    pub(crate) fn close(self) -> Result<ClosingFile, Error> {
         let sink = self.writer.into_inner();
-        self.name
-            .finish(sink.map_err(|e| write_error(&self.name.part, e))?)
+        let sink = sink.map_err(|e| write_error(&self.name.part, e))?;
+        self.name.close(sink)
     }
 
     pub(crate) fn error(&self, source: ParquetError) -> Error {

@@ -8,15 +8,13 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use ndarray::{Array2, Axis, Slice};
 
+use crate::batch_check;
+use crate::hashing_file::ClosingFile;
 use crate::meta::{io_error, sync_dir};
-use crate::patch_tokens::not_finite;
 use crate::patch_writer::PatchWriter;
-use crate::rows;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
-use crate::{
-    CacheMeta, CacheReader, Error, LayerShape, Picture, Shard, Skipped, SliceMeta, TokenBatch,
-};
+use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
 
 /// Where a cache ends: the last slice in a finished shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +32,13 @@ pub struct Position {
 /// A shard is written under temporary names, synced, renamed, and only then named in `meta.json`,
 /// which is replaced in one step. What a stop leaves unnamed is deleted by the next
 /// [`open`](CacheWriter::open). Every shard but the last has exactly `shard_rows` rows, so a cache
-/// that was stopped and continued equals one made in one go, byte for byte.
+/// that was stopped and continued equals one made in one go, byte for byte. The disk may take a shard's
+/// time while rows of the next one are appended.
 pub struct CacheWriter {
     dir: PathBuf,
     meta: CacheMeta,
+    /// All rows but those of `meta` are in these two.
+    closing: Option<ClosingShard>,
     open: Option<OpenShard>,
     /// Held, and so locked, as long as the writer lives.
     _lock: File,
@@ -47,6 +48,18 @@ struct OpenShard {
     rows: u32,
     tables: Vec<(Table, TableWriter)>,
     patches: Option<PatchWriter>,
+}
+
+/// A shard that is written, but may not be on the disk.
+struct ClosingShard {
+    rows: u32,
+    tables: Vec<(Table, ClosingFile)>,
+}
+
+impl ClosingShard {
+    fn is_on_disk(&self) -> bool {
+        self.tables.iter().all(|(_, file)| file.is_on_disk())
+    }
 }
 
 impl CacheWriter {
@@ -77,6 +90,7 @@ impl CacheWriter {
         let writer = CacheWriter {
             dir: dir.into(),
             meta,
+            closing: None,
             open: None,
             _lock: lock,
         };
@@ -116,9 +130,10 @@ impl CacheWriter {
     /// f16, and [`Error::Io`] or [`Error::Parquet`] if it cannot be written; the finished shards
     /// stay.
     pub fn append(&mut self, batch: &TokenBatch) -> Result<(), Error> {
-        self.check_shapes(batch)?;
-        self.check_rows(&batch.slices)?;
-        self.check_values(batch)?;
+        if self.closing.as_ref().is_some_and(ClosingShard::is_on_disk) {
+            self.name_shard()?;
+        }
+        batch_check::check(&self.dir, &self.meta, self.rows(), batch)?;
         // A file that was repaired between two runs is no longer skipped.
         let skipped = &mut self.meta.skipped;
         skipped.retain(|s| batch.slices.iter().all(|slice| slice.sample != s.sample));
@@ -151,7 +166,7 @@ impl CacheWriter {
 
     /// Whether no row has been appended, in this run or an earlier one.
     pub fn is_empty(&self) -> bool {
-        self.meta.rows == 0 && self.open.is_none()
+        self.rows() == 0
     }
 
     /// Closes the last shard and declares the cache complete.
@@ -160,13 +175,20 @@ impl CacheWriter {
     ///
     /// [`Error::Io`] or [`Error::Parquet`] if the shard or `meta.json` cannot be written.
     pub fn finish(mut self) -> Result<CacheMeta, Error> {
+        self.close_shard()?;
         self.meta.complete = true;
-        if self.open.is_some() {
-            self.close_shard()?;
+        if self.closing.is_some() {
+            self.name_shard()?;
         } else {
             self.meta.write(&self.dir)?;
         }
-        Ok(self.meta)
+        Ok(self.meta.clone())
+    }
+
+    /// Rows that were appended, in this run and earlier ones.
+    fn rows(&self) -> u64 {
+        let closing = self.closing.as_ref().map_or(0, |shard| shard.rows);
+        self.meta.rows + u64::from(closing) + u64::from(self.open_rows())
     }
 
     fn open_rows(&self) -> u32 {
@@ -174,7 +196,7 @@ impl CacheWriter {
     }
 
     fn append_rows(&mut self, batch: &TokenBatch, start: usize, end: usize) -> Result<(), Error> {
-        let first = self.meta.rows + u64::from(self.open_rows());
+        let first = self.rows();
         if self.open.is_none() {
             self.open = Some(self.create_shard()?);
         }
@@ -197,7 +219,7 @@ impl CacheWriter {
     }
 
     fn create_shard(&self) -> Result<OpenShard, Error> {
-        let name = shard_file(self.meta.shards.len());
+        let name = shard_file(self.meta.shards.len() + usize::from(self.closing.is_some()));
         let mut shard = OpenShard {
             rows: 0,
             tables: Vec::new(),
@@ -215,20 +237,34 @@ impl CacheWriter {
         Ok(shard)
     }
 
+    /// Ends the open shard, once the one before has its name.
     fn close_shard(&mut self) -> Result<(), Error> {
         let Some(shard) = self.open.take() else {
             return Ok(());
         };
-        let mut tables = BTreeMap::new();
-        let mut add = |table: Table, file| {
-            tables.insert(table.name().to_string(), file);
-            sync_dir(&self.dir.join(table.name()))
-        };
-        for (table, writer) in shard.tables {
-            add(table, writer.close()?)?;
-        }
+        self.name_shard()?;
+        let tables = shard.tables.into_iter();
+        let tables = tables.map(|(table, writer)| Ok((table, writer.close()?)));
+        let mut tables = tables.collect::<Result<Vec<_>, Error>>()?;
         if let Some(writer) = shard.patches {
-            add(Table::Patch, writer.close()?)?;
+            tables.push((Table::Patch, writer.close()?));
+        }
+        self.closing = Some(ClosingShard {
+            rows: shard.rows,
+            tables,
+        });
+        Ok(())
+    }
+
+    /// Waits until the disk has the shard that was closed last, and names it in `meta.json`.
+    fn name_shard(&mut self) -> Result<(), Error> {
+        let Some(shard) = self.closing.take() else {
+            return Ok(());
+        };
+        let mut tables = BTreeMap::new();
+        for (table, file) in shard.tables {
+            tables.insert(table.name().to_string(), file.finish()?);
+            sync_dir(&self.dir.join(table.name()))?;
         }
         self.meta.rows += u64::from(shard.rows);
         self.meta.shards.push(Shard {
@@ -260,112 +296,13 @@ impl CacheWriter {
         };
         name.ends_with(".part") || index >= self.meta.shards.len()
     }
-
-    fn check_shapes(&self, batch: &TokenBatch) -> Result<(), Error> {
-        let (rows, meta) = (batch.slices.len(), &self.meta);
-        let layers: Vec<LayerShape> = (1..=meta.layers).rev().map(|k| meta.shape(k)).collect();
-        let shapes = |of: fn(&LayerShape) -> Vec<usize>| -> Vec<Vec<usize>> {
-            let shape = |layer| [vec![rows], of(layer)].concat();
-            layers.iter().map(shape).collect()
-        };
-        let patch = match Table::of(meta).contains(&Table::Patch) {
-            true => shapes(|layer| vec![layer.patches(), layer.patch as usize]),
-            false => Vec::new(),
-        };
-        let masks = if meta.has_masks { rows } else { 0 };
-        let pictures = match meta.has_pictures {
-            true => vec![[meta.image_size as usize; 2]; rows],
-            false => Vec::new(),
-        };
-        let (cls, mean) = (
-            shapes(|layer| vec![layer.cls as usize]),
-            shapes(|layer| vec![layer.patch as usize]),
-        );
-        self.same("cls shape", shapes2(&batch.cls), cls)?;
-        self.same("mean shape", shapes2(&batch.mean), mean)?;
-        let found: Vec<_> = batch
-            .patch
-            .iter()
-            .map(|layer| layer.shape().to_vec())
-            .collect();
-        self.same("patch shape", found, patch)?;
-        self.same("number of masks", batch.masks.len(), masks)?;
-        let pairs = batch.masks.iter().zip(&batch.slices);
-        for (mask, slice) in pairs.filter_map(|(mask, slice)| Some((mask.as_ref()?, slice))) {
-            let size = (slice.height as usize, slice.width as usize);
-            self.same("size of a mask", mask.dim(), size)?;
-        }
-        let found = batch.pictures.iter().map(Picture::dim);
-        let found: Vec<_> = found.map(<[usize; 2]>::from).collect();
-        self.same("picture shapes", found, pictures)
-    }
-
-    fn same<T: PartialEq + std::fmt::Debug>(
-        &self,
-        what: &'static str,
-        found: T,
-        expected: T,
-    ) -> Result<(), Error> {
-        if found == expected {
-            return Ok(());
-        }
-        Err(Error::Shape {
-            path: self.dir.clone(),
-            what,
-            found: format!("{found:?}"),
-            expected: format!("{expected:?}"),
-        })
-    }
-
-    fn check_rows(&self, slices: &[SliceMeta]) -> Result<(), Error> {
-        let first = self.meta.rows + u64::from(self.open_rows());
-        for (row, slice) in (first..).zip(slices) {
-            rows::check(&self.meta, slice).map_err(|invalid| Error::Row {
-                path: self.dir.clone(),
-                row,
-                what: invalid.what,
-                found: invalid.found,
-                expected: invalid.expected,
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Refuses tokens that have no f16.
-    fn check_values(&self, batch: &TokenBatch) -> Result<(), Error> {
-        let tables = [(Table::Cls, &batch.cls), (Table::Mean, &batch.mean)];
-        for (table, layers) in tables {
-            for (layer, tokens) in (1..=self.meta.layers).rev().zip(layers) {
-                for (slice, row) in batch.slices.iter().zip(tokens.rows()) {
-                    let row = row.as_standard_layout();
-                    if let Some(value) = row.as_slice().and_then(not_finite) {
-                        return Err(bad_value(table, layer, slice, value));
-                    }
-                }
-            }
-        }
-        for (layer, tokens) in (1..=self.meta.layers).rev().zip(&batch.patch) {
-            for (row, slice) in batch.slices.iter().enumerate() {
-                if let Some(value) = tokens.not_finite(row) {
-                    return Err(bad_value(Table::Patch, layer, slice, value));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
-fn bad_value(table: Table, layer: u32, slice: &SliceMeta, value: f32) -> Error {
-    Error::NotFinite {
-        sample: slice.sample.clone(),
-        slice: slice.slice,
-        column: table.column(layer),
-        value,
+impl Drop for CacheWriter {
+    /// A run that fails keeps the shards that it closed.
+    fn drop(&mut self) {
+        let _ = self.name_shard();
     }
-}
-
-fn shapes2(layers: &[Array2<f32>]) -> Vec<Vec<usize>> {
-    layers.iter().map(|layer| layer.shape().to_vec()).collect()
 }
 
 /// Rows of a table; `None` of patch tokens, which [`PatchWriter`] encodes.
