@@ -64,9 +64,15 @@ impl<'a> Layers<'a> {
         file.components().take(self.depth(file)).collect()
     }
 
-    /// The first folder below the layers, if the file does not lie directly in them.
-    pub(super) fn first_below(&self, file: &Path) -> Option<String> {
-        layer(file, self.depth(file))
+    /// The first folder below the layers, with that of the class in front, if the file does not lie
+    /// directly in them: archives count the cases of each class from the same number on. A split is
+    /// not in it, so that a patient in two of them is seen.
+    pub(super) fn patient_folder(&self, file: &Path) -> Option<String> {
+        let below = layer(file, self.depth(file))?;
+        Some(match self.class(file) {
+            Some(class) => format!("{}/{below}", self.classes[class as usize]),
+            None => below,
+        })
     }
 
     fn depth(&self, file: &Path) -> usize {

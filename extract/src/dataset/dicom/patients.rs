@@ -16,7 +16,7 @@ const BY_STUDY: &str = "samples without a PatientID, taken for one patient if th
 pub(super) enum Patients {
     /// PatientID, else StudyInstanceUID, else for volumes the folder.
     ByAttribute,
-    /// The first folder below those of splits and classes.
+    /// The first folder below those of splits and classes; those of two classes are two patients.
     ByFolder,
 }
 
@@ -30,7 +30,7 @@ impl Patients {
             .collect();
         let folders = entries
             .iter()
-            .filter_map(|entry| layers.first_below(entry.path()));
+            .filter_map(|entry| layers.patient_folder(entry.path()));
         let folders: BTreeSet<_> = folders.collect();
         if ids.len() > 1 || folders.len() < 2 {
             if ids.len() == 1 && entries.len() > 1 {
@@ -44,19 +44,24 @@ impl Patients {
             others.for_each(|entry| notes.add(BY_STUDY, &entry.id));
             return Patients::ByAttribute;
         }
-        for folder in folders {
-            notes.add(
-                "folders taken for patients, since PatientID is the same in all",
-                folder,
-            );
-        }
+        let is_blank = entries.iter().any(|entry| entry.patient.is_none());
+        let why = match (ids.is_empty(), is_blank) {
+            (true, _) => "folders taken for patients, since no file has a PatientID",
+            (_, true) => {
+                "folders taken for patients, since PatientID is the same in all files that have one"
+            }
+            (_, false) => "folders taken for patients, since PatientID is the same in all files",
+        };
+        folders
+            .into_iter()
+            .for_each(|folder| notes.add(why, folder));
         Patients::ByFolder
     }
 
     pub(super) fn patient(&self, entry: &Entry, layers: &Layers) -> Option<String> {
         match self {
             Patients::ByAttribute => by_attribute(entry),
-            Patients::ByFolder => layers.first_below(entry.path()),
+            Patients::ByFolder => layers.patient_folder(entry.path()),
         }
     }
 }

@@ -292,6 +292,42 @@ fn patients_are_told_by_id_or_else_by_folder() {
 }
 
 #[test]
+fn folders_of_one_name_in_two_classes_are_two_patients() {
+    for id in ["anon", ""] {
+        let names = [
+            "train/tb/1/a",
+            "test/tb/2/a",
+            "train/well/1/a",
+            "test/well/1/a",
+        ];
+        let files = names.iter().zip(2..).map(|(name, k)| {
+            let made = Made::axial(&format!("1.{k}"), 0.0);
+            (*name, of(made, id))
+        });
+        let root = root(files.collect());
+        let dataset = open(root.path(), &card(&["tb", "well"])).unwrap();
+        let patients: Vec<_> = dataset.samples.iter().map(|s| s.patient.as_deref()).collect();
+        // In order of ids; one that is in two splits stays one.
+        let expected = ["tb/2", "well/1", "tb/1", "well/1"].map(Some);
+        assert_eq!(patients, expected);
+        let why = match id {
+            "" => "no file has a PatientID",
+            _ => "PatientID is the same in all files",
+        };
+        has_warning(&dataset, &[why, ": 3", "`tb/1`"]);
+    }
+}
+
+#[test]
+fn a_patient_id_in_some_files_only_is_told_as_such() {
+    let root = root(vec![
+        ("a/1", of(Made::axial("1.2", 0.0), "p")),
+        ("b/1", of(Made::axial("1.3", 0.0), "")),
+    ]);
+    has_warning(&listed(&root), &["the same in all files that have one"]);
+}
+
+#[test]
 fn one_uid_for_two_patients_makes_two_samples() {
     let root = root(vec![
         ("a/1", of(Made::axial("1.2", 0.0), "p1")),
