@@ -81,7 +81,7 @@ fn prepare_all(file: &Path, recipe: &Preprocess) -> Result<usize, Error> {
         labels_from_mask: false,
         samples: vec![Sample::of_image(Source::File(file.to_path_buf()))],
         warnings: Vec::new(),
-        has_dicom_ids: false,
+        dicom_ids: None,
         pseudonyms: None,
     };
     let reader = Reader::new(&dataset.root);

@@ -1,16 +1,23 @@
 //! Names that stand for patients, series and paths in a cache.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use cache::counted;
+
 use crate::Error;
 use crate::dataset::Dataset;
+use crate::dataset::files::composed;
 
 /// The variable that names the file of the key.
 const VARIABLE: &str = "SLICEBANK_ID_KEY";
+
+/// Least length of an identifier that is looked for within longer names; shorter ones are in many.
+const TELLING: usize = 4;
 
 /// Bytes of a key.
 const KEY: usize = 32;
@@ -22,14 +29,16 @@ const BLOCK: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Pseudonyms {
     key: [u8; KEY],
-    /// Whether all parts of paths are replaced, not only UIDs.
+    /// Whether all parts of paths are replaced, not only identifiers.
     paths: bool,
+    /// Identifiers of the dataset, as [`alike`] makes them.
+    known: HashSet<String>,
 }
 
 impl Pseudonyms {
     /// Reads the user's key, which is made at the first time: the file that `SLICEBANK_ID_KEY` names,
     /// else `slicebank/id.key` in the folder of his settings. With `paths` all parts of paths are
-    /// replaced, else UIDs.
+    /// replaced, else identifiers.
     ///
     /// # Errors
     ///
@@ -42,34 +51,100 @@ impl Pseudonyms {
         Ok(Pseudonyms {
             key: key(&file)?,
             paths,
+            known: HashSet::new(),
         })
     }
 
-    /// Those of the user's key, of UIDs and of all parts of paths; none if there is no key that can be
-    /// read.
-    pub(crate) fn made() -> Vec<Pseudonyms> {
-        let made = key_file().filter(|file| file.is_file());
-        let key = made.and_then(|file| key(&file).ok());
-        let of_key = |key| [false, true].map(|paths| Pseudonyms { key, paths });
-        key.into_iter().flat_map(of_key).collect()
+    /// Those of the user's key, if there is one that can be read.
+    pub(crate) fn made() -> Option<Pseudonyms> {
+        let made = key_file().filter(|file| file.is_file())?;
+        Some(Pseudonyms {
+            key: key(&made).ok()?,
+            paths: false,
+            known: HashSet::new(),
+        })
     }
 
-    /// Replaces patients and ids of all samples; [`path`](Self::path) says what becomes of ids.
-    pub fn hide(self, dataset: &mut Dataset) {
+    /// Replaces patients and ids of all samples; [`path`](Self::path) says what becomes of ids. Gives
+    /// a warning of identifiers that are left in them.
+    pub fn hide(mut self, dataset: &mut Dataset) -> Option<String> {
+        let known = dataset.dicom_ids.iter().flatten();
+        self.known = known.map(|name| alike(name)).collect();
+        let mut left = Vec::new();
         for sample in &mut dataset.samples {
-            sample.patient = sample.patient.as_deref().map(|patient| self.name(patient));
             sample.id = self.path(&sample.id);
+            let Some(patient) = sample.patient.take() else {
+                continue;
+            };
+            sample.patient = Some(self.name(&patient));
+            let patient = alike(&patient);
+            let is_known = patient.len() >= TELLING && self.known.contains(&patient);
+            let shown = || {
+                let files = sample.image.files().iter();
+                files.map(|file| self.path(&file.to_string_lossy().replace('\\', "/")))
+            };
+            if is_known && shown().any(|path| alike(&path).contains(&patient)) {
+                left.push(sample.id.as_str());
+            }
         }
+        let warning = left.first().map(|first| {
+            format!(
+                "PatientID is a part of a longer name of a folder or file in {}, for instance \
+                 `{first}`, and stays there: `--mask-paths` hides all names",
+                counted(left.len(), "sample")
+            )
+        });
         dataset.pseudonyms = Some(self);
+        warning
     }
 
-    /// The path with names in the place of its parts, or of those that are UIDs.
+    /// The path with hashes in the place of its parts; or of those that are, but for their ending,
+    /// an identifier of the dataset, and of all that looks like a UID.
     pub fn path(&self, path: &str) -> String {
-        let part = |part: &str| match self.paths || is_uid(part) {
-            true => self.name(part),
-            false => part.to_owned(),
+        let part = |part: &str| {
+            let (stem, _) = split_ending(part);
+            match [part, stem].iter().any(|name| self.known.contains(&alike(name))) {
+                _ if self.paths => self.name(part),
+                true => self.identifier(part),
+                false => self.without_uids(part),
+            }
         };
         path.split('/').map(part).collect::<Vec<_>>().join("/")
+    }
+
+    /// All that may stand for a part of a path in a cache, itself included.
+    pub(crate) fn forms(&self, part: &str) -> [String; 4] {
+        [
+            part.to_owned(),
+            self.identifier(part),
+            self.without_uids(part),
+            self.name(part),
+        ]
+    }
+
+    /// A part that is an identifier, with its ending kept.
+    fn identifier(&self, part: &str) -> String {
+        let (stem, ending) = split_ending(part);
+        self.name(stem) + ending
+    }
+
+    /// A part with hashes in the place of what looks like a UID.
+    fn without_uids(&self, part: &str) -> String {
+        let mut text = String::new();
+        let mut rest = part;
+        while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (before, from) = rest.split_at(start);
+            let end = from.find(|c: char| !c.is_ascii_digit() && c != '.');
+            let run = &from[..end.unwrap_or(from.len())];
+            let run = run.trim_end_matches('.');
+            text += before;
+            match is_uid(run) {
+                true => text += &self.name(run),
+                false => text += run,
+            }
+            rest = &from[run.len()..];
+        }
+        text + rest
     }
 
     /// 16 hexadecimal digits: the first of HMAC-SHA256 (RFC 2104).
@@ -88,11 +163,27 @@ impl Pseudonyms {
     }
 }
 
-/// Whether this is a DICOM UID: numbers with dots between them, at least three.
+/// Whether digits and dots look like a DICOM UID: at least three numbers with dots between them.
 fn is_uid(text: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let parts: Vec<&str> = text.split('.').collect();
-    parts.len() > 3 && ["0", "1", "2"].contains(&parts[0]) && parts.into_iter().all(is_number)
+    let mut parts = text.split('.');
+    parts.clone().count() > 2 && parts.all(|part| !part.is_empty())
+}
+
+/// A name in the form in which identifiers are compared: composed, in small letters.
+fn alike(name: &str) -> String {
+    composed(name).to_lowercase()
+}
+
+/// A name of a file and its ending, which has a letter, as the last number of a UID has not.
+fn split_ending(name: &str) -> (&str, &str) {
+    let is_ending = |ending: &str| {
+        let is_plain = ending.bytes().all(|b| b.is_ascii_alphanumeric());
+        is_plain && ending.len() <= 5 && ending.bytes().any(|b| b.is_ascii_alphabetic())
+    };
+    match name.rsplit_once('.') {
+        Some((stem, ending)) if is_ending(ending) => name.split_at(stem.len()),
+        _ => (name, ""),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -167,25 +258,39 @@ mod tests {
     fn names_are_those_of_hmac_sha256() {
         // RFC 4231, test case 6 has a longer key; this is `hmac.digest(bytes(range(32)), b"p1", "sha256")`.
         let key = std::array::from_fn(|k| k as u8);
-        let names = Pseudonyms { key, paths: false };
+        let known = HashSet::from(["miller".to_owned()]);
+        let names = Pseudonyms {
+            key,
+            paths: false,
+            known: known.clone(),
+        };
         assert_eq!(names.name("p1"), "6e5e37ff6a45c8ec");
-        assert_eq!(
-            names.path("a/1.2.840.1/c.dcm"),
-            format!("a/{}/c.dcm", names.name("1.2.840.1"))
-        );
-        let all = Pseudonyms { key, paths: true };
-        assert_eq!(
-            all.path("a/b"),
-            format!("{}/{}", names.name("a"), names.name("b"))
-        );
-    }
-
-    #[test]
-    fn uids_are_told_from_versions_and_dates() {
-        assert!(is_uid("1.2.840.113619.2.5"));
-        for other in ["2020.01.02", "1.2.3", "1.2.3.a", "3.1.2.3", "1..2.3", ""] {
-            assert!(!is_uid(other), "{other}");
+        let hash = |name| names.name(name);
+        for (path, expected) in [
+            (
+                "a/1.2.840.1/c.dcm",
+                format!("a/{}/c.dcm", hash("1.2.840.1")),
+            ),
+            ("1.2.3", hash("1.2.3")),
+            ("1.2.3.dcm", hash("1.2.3") + ".dcm"),
+            ("CT.1.2.3.dcm", format!("CT.{}.dcm", hash("1.2.3"))),
+            ("1.2/1..2.3/a1.5", "1.2/1..2.3/a1.5".to_owned()),
+            ("Miller/b.IMA", hash("Miller") + "/b.IMA"),
+            ("miller.IMA", hash("miller") + ".IMA"),
+            ("miller_2", "miller_2".to_owned()),
+        ] {
+            assert_eq!(names.path(path), expected, "{path}");
+            let parts = path.split('/').zip(expected.split('/'));
+            parts.for_each(|(part, hash)| {
+                assert!(names.forms(part).iter().any(|form| form == hash), "{part}");
+            });
         }
+        let all = Pseudonyms {
+            key,
+            paths: true,
+            known,
+        };
+        assert_eq!(all.path("a/b.dcm"), hash("a") + "/" + &hash("b.dcm"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cache::{CacheReader, SliceMeta, Split};
 
@@ -52,7 +52,7 @@ fn radiograph(patient: &str) -> Vec<u8> {
 
 /// A folder of two patients.
 fn patients(lab: &Lab) -> PathBuf {
-    for (patient, folder) in [("MILLER", "miller"), ("SMITH", "smith")] {
+    for (patient, folder) in [("MILLER", "bed-1"), ("SMITH", "bed-2")] {
         lab.write(&format!("dicom/{folder}/{SERIES}/1"), radiograph(patient));
     }
     lab.path("dicom")
@@ -69,7 +69,7 @@ fn extracted(lab: &Lab, name: &str, more: &[&str]) -> Vec<SliceMeta> {
 fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
     let lab = Lab::new();
     let kept = extracted(&lab, "kept", &["--keep-ids"]);
-    assert_eq!(kept[0].sample, format!("miller/{SERIES}/1"));
+    assert_eq!(kept[0].sample, format!("bed-1/{SERIES}/1"));
     assert_eq!(kept[0].patient.as_deref(), Some("MILLER"));
     let hidden = extracted(&lab, "hidden", &[]);
     let again = extracted(&lab, "again", &[]);
@@ -81,12 +81,12 @@ fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
         assert!(patient.len() == 16 && patient.bytes().all(|b| b.is_ascii_hexdigit()));
         assert!(!slice.sample.contains(SERIES) && !slice.image.contains(SERIES));
     }
-    assert!(hidden[0].sample.starts_with("miller/"));
+    assert!(hidden[0].sample.starts_with("bed-1/"));
     let masked = extracted(&lab, "masked", &["--mask-paths"]);
     for slice in &masked {
         let text = format!("{} {}", slice.sample, slice.image);
         assert!(
-            !text.contains("miller") && !text.contains("smith"),
+            !text.contains("bed-1") && !text.contains("bed-2"),
             "{text}"
         );
         assert_eq!(slice.sample.matches('/').count(), 2);
@@ -98,7 +98,7 @@ fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
 fn reasons_of_skipped_samples_name_files_as_they_are_on_the_screen_only() {
     let lab = Lab::new();
     let root = patients(&lab);
-    let cut = radiograph("JONES");
+    let cut = radiograph("BROWN");
     lab.write(&format!("dicom/jones/{SERIES}/1"), &cut[..cut.len() - 20]);
     let extract = |name: &str, more: &[&str]| {
         let mut command = lab.extract_as(name, "dicom", &root);
@@ -150,10 +150,10 @@ fn a_table_of_splits_names_the_originals_where_the_key_is() {
         };
         let tables = [
             "patient,split\nMILLER,test\nSMITH,train\n".to_owned(),
-            format!("sample,split\nmiller/{SERIES}/1,test\nsmith\\{SERIES}\\1,train\n"),
-            format!("image,split\nmiller/{SERIES}/1,test\nsmith/{SERIES}/1,train\n"),
+            format!("sample,split\nbed-1/{SERIES}/1,test\nbed-2\\{SERIES}\\1,train\n"),
+            format!("image,split\nbed-1/{SERIES}/1,test\nbed-2/{SERIES}/1,train\n"),
             format!(
-                "sample,split\n{},test\nsmith/{SERIES}/1,train\n",
+                "sample,split\n{},test\nbed-2/{SERIES}/1,train\n",
                 slices[0].sample
             ),
         ];
@@ -169,6 +169,73 @@ fn a_table_of_splits_names_the_originals_where_the_key_is() {
         run.expect_error(2, &["splits.csv", "`", "hashes", "key"]);
         assert!(!no_key.exists());
     }
+}
+
+#[test]
+fn no_identifier_is_left_in_a_tree_that_is_named_by_them() {
+    let lab = Lab::new();
+    let instance = "1.3.6.1.4.1.14519.5.7";
+    let series = format!("1.3.6.1.4.1.14519/{SERIES}");
+    for (patient, name) in [
+        ("MILLER", format!("MILLER/{series}/{instance}.dcm")),
+        ("SMITH", format!("Smith/{series}/MR.{instance}.dcm")),
+        ("JONES", "jones.dcm".to_owned()),
+    ] {
+        lab.write(&format!("tree/{name}"), radiograph(patient));
+    }
+    let mut damaged = radiograph("BROWN");
+    damaged.truncate(damaged.len() - 64);
+    lab.write(&format!("tree/BROWN/{series}/{instance}.dcm"), damaged);
+    let extract = |name: &str, more: &[&str]| {
+        let mut command = lab.extract_as(name, "dicom", &lab.path("tree"));
+        let run = Run::of(command.args(["--split", "none"]).args(more)).expect(1);
+        // The user is told which file it is.
+        let file = format!("`BROWN/{series}/{instance}.dcm`");
+        assert!(run.stderr.contains(&file), "{run:#?}");
+        lab.path(&format!("cache/{name}/tiny-vit@56"))
+    };
+    let raw = ["miller", "smith", "jones", "brown", "14519", SERIES];
+    let kept = |dir: &Path| {
+        let meta = fs::read_to_string(dir.join("meta.json")).unwrap();
+        let reader = CacheReader::open(dir).unwrap();
+        assert_eq!(reader.meta().skipped.len(), 1);
+        let rows = reader.slices().unwrap();
+        let rows = rows.iter().map(|row| format!("{} {}\n", row.sample, row.image));
+        (meta + &rows.collect::<String>()).to_lowercase()
+    };
+    let hidden = kept(&extract("hidden", &[]));
+    let masked = kept(&extract("masked", &["--mask-paths"]));
+    for word in raw {
+        assert!(!hidden.contains(word), "{word}: {hidden}");
+        assert!(!masked.contains(word), "{word}: {masked}");
+    }
+    assert!(hidden.contains(".dcm") && !masked.contains(".dcm"));
+    let open = kept(&extract("open", &["--keep-ids"]));
+    assert!(raw.iter().all(|word| open.contains(word)), "{open}");
+    // A table may name what is hidden, in caches of all kinds.
+    let table = format!(
+        "image,split\nMILLER/{series}/{instance}.dcm,test\nSmith/{series}/MR.{instance}.dcm,val\n\
+         jones.dcm,train\n"
+    );
+    let rule = format!("file:{}", lab.write("splits.csv", table).display());
+    for name in ["hidden", "masked", "open"] {
+        let mut command = program("extract");
+        command.args(["split", "--dataset", name, "--name", "mine", "--rule", &rule]);
+        Run::of(command.arg("--cache").arg(lab.path("cache"))).expect(0);
+    }
+    // The same names again, so that a stopped run can go on.
+    let again = Run::of(lab.extract_as("hidden", "dicom", &lab.path("tree")).args(["--split", "none"]));
+    assert!(again.expect(1).stderr.contains("already complete"));
+}
+
+#[test]
+fn an_identifier_in_a_longer_name_is_told() {
+    let lab = Lab::new();
+    lab.write("tree/MILLER_2/a.dcm", radiograph("MILLER"));
+    let mut command = lab.extract_as("longer", "dicom", &lab.path("tree"));
+    let run = Run::of(command.args(["--split", "none"])).expect(0);
+    let told = run.stderr.contains("`MILLER_2/a`") && run.stderr.contains("--mask-paths");
+    assert!(told, "{run:#?}");
 }
 
 #[test]

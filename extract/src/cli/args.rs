@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::Format;
 use super::backbone::BackboneArgs;
+use super::{Format, warn};
 use crate::dataset::{self, Dataset, DatasetCard, UnnamedValues};
 use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::pseudonyms::Pseudonyms;
@@ -156,8 +156,9 @@ pub(super) fn open_dataset(
 /// Lets hashes stand for what `layout` does not keep; after splits have been assigned, which tables of
 /// the user name by the original ids.
 pub(super) fn hide_ids(layout: &LayoutArgs, dataset: &mut Dataset) -> anyhow::Result<()> {
-    if layout.mask_paths || dataset.has_dicom_ids && !layout.keep_ids {
-        Pseudonyms::of_user(layout.mask_paths)?.hide(dataset);
+    if layout.mask_paths || dataset.dicom_ids.is_some() && !layout.keep_ids {
+        let left = Pseudonyms::of_user(layout.mask_paths)?.hide(dataset);
+        warn(left.as_slice());
     }
     Ok(())
 }

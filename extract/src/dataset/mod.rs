@@ -128,8 +128,8 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// What looks odd and is no error, in words for the user.
     pub warnings: Vec<String>,
-    /// Whether patients and ids are from the attributes of DICOM files.
-    pub has_dicom_ids: bool,
+    /// Identifiers in the attributes of DICOM files, if patients and ids are from them.
+    pub dicom_ids: Option<HashSet<String>>,
     /// What stands for patients and paths, if they are hidden.
     pub pseudonyms: Option<Pseudonyms>,
 }
@@ -149,7 +149,7 @@ impl Dataset {
             labels_from_mask: false,
             samples,
             warnings: Vec::new(),
-            has_dicom_ids: false,
+            dicom_ids: None,
             pseudonyms: None,
         }
     }

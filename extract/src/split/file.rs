@@ -32,36 +32,60 @@ impl Key {
         }
     }
 
-    /// What stands for a name in a cache.
-    fn hash(self, pseudonyms: &Pseudonyms, name: &str) -> String {
-        match self {
-            Key::Sample | Key::Image => pseudonyms.path(name),
-            Key::Patient => pseudonyms.name(name),
-        }
-    }
 }
 
 /// Names in a table, as members are called.
-struct Names<'a> {
+struct Names {
     key: Key,
     /// Names of members, and of skipped samples, as [`alike`] makes them.
     known: HashSet<String>,
-    pseudonyms: &'a [Pseudonyms],
+    /// Those names, and the folders that they lie in.
+    starts: HashSet<String>,
+    pseudonyms: Option<Pseudonyms>,
 }
 
-impl Names<'_> {
-    /// The known name that is meant: `name` itself, or the hash that stands for it in a cache; else
-    /// `name`.
+impl Names {
+    fn new(key: Key, known: HashSet<String>) -> Names {
+        let pseudonyms = Pseudonyms::made();
+        let starts = known.iter().filter(|_| pseudonyms.is_some());
+        let starts = starts.flat_map(|name| {
+            let ends = name.match_indices('/').map(|(end, _)| end);
+            ends.chain([name.len()]).map(|end| name[..end].to_owned())
+        });
+        Names {
+            key,
+            starts: starts.collect(),
+            known,
+            pseudonyms,
+        }
+    }
+
+    /// The known name that is meant: `name` itself, or what stands for it in a cache; else `name`.
     fn meant(&self, name: &str) -> String {
         let plain = alike(name);
         if self.known.contains(&plain) {
             return plain;
         }
-        let pseudonyms = self.pseudonyms.iter();
-        let mut hashes = pseudonyms.map(|pseudonyms| self.key.hash(pseudonyms, &plain));
-        hashes
-            .find(|hash| self.known.contains(hash))
-            .unwrap_or(plain)
+        let hidden = self.pseudonyms.as_ref().and_then(|hashes| match self.key {
+            Key::Patient => Some(hashes.name(&plain)).filter(|hash| self.known.contains(hash)),
+            Key::Sample | Key::Image => self.hidden_path(hashes, &plain),
+        });
+        hidden.unwrap_or(plain)
+    }
+
+    /// The known name that `path` has once parts of it are hidden: a finished cache does not say which.
+    fn hidden_path(&self, hashes: &Pseudonyms, path: &str) -> Option<String> {
+        let mut parts = path.split('/').map(|part| hashes.forms(part));
+        let is_start = |start: &String| self.starts.contains(start);
+        let first: Vec<String> = parts.next()?.into_iter().filter(is_start).collect();
+        let found = parts.fold(first, |starts, forms| {
+            let longer = starts
+                .iter()
+                .flat_map(|start| forms.iter().map(move |form| format!("{start}/{form}")));
+            let longer: HashSet<String> = longer.filter(is_start).collect();
+            longer.into_iter().collect()
+        });
+        found.into_iter().find(|name| self.known.contains(name))
     }
 }
 
@@ -82,11 +106,7 @@ pub(super) fn assign(
     let (key, column) = key_column(&table)?;
     let known = members.iter().flat_map(|member| key.of(member));
     let known = known.map(String::as_str).chain(skipped.iter().copied());
-    let names = Names {
-        key,
-        known: known.map(alike).collect(),
-        pseudonyms: &Pseudonyms::made(),
-    };
+    let names = Names::new(key, known.map(alike).collect());
     let said = read_splits(&table, column, &names)?;
     let mut splits = Vec::with_capacity(members.len());
     let (mut missing, mut used) = (Vec::new(), HashSet::new());

@@ -46,6 +46,8 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let tree = Tree::walk(root)?;
     let mut notes = Notes::default();
     let (files, unreadable) = images(&tree, &mut notes);
+    let identifiers = files.iter().flat_map(|file| &file.header.identifiers);
+    let identifiers = identifiers.cloned().collect();
     let paths = files.iter().map(|file| &file.path).chain(&unreadable);
     let layers = Layers::of(paths, &card.classes, &mut notes);
     let mut groups: BTreeMap<_, Vec<Found>> = BTreeMap::new();
@@ -80,7 +82,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     warnings.extend(notes.into_warnings());
     Ok(Dataset {
         warnings,
-        has_dicom_ids: true,
+        dicom_ids: Some(identifiers),
         ..Dataset::new(root, task, classes, samples)
     })
 }

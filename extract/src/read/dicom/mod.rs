@@ -22,6 +22,7 @@ use std::io::Read;
 use std::path::Path;
 
 use cache::counted;
+use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 
 use self::codec::{Codec, Failure};
@@ -49,6 +50,8 @@ pub(crate) struct Header {
     pub(crate) patient: Option<String>,
     pub(crate) study: Option<String>,
     pub(crate) series: Option<String>,
+    /// What tells who the patient is, or which examination or file this is.
+    pub(crate) identifiers: Vec<String>,
     /// FrameOfReferenceUID.
     pub(crate) frame_of_reference: Option<String>,
     pub(crate) modality: Option<String>,
@@ -101,6 +104,17 @@ pub(super) fn refuse_derived_object(path: &Path) -> Result<(), Error> {
     .into())
 }
 
+/// Attributes whose values may be the name of a folder or file, as in many archives.
+const IDENTIFIERS: [Tag; 6] = [
+    tags::PATIENT_ID,
+    tags::PATIENT_NAME,
+    tags::ACCESSION_NUMBER,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::SOP_INSTANCE_UID,
+];
+
+
 fn header_of(opened: &Opened) -> Header {
     let attributes = &opened.found.data_set;
     let number = |tag| attributes.text(tag)?.parse().ok();
@@ -108,6 +122,10 @@ fn header_of(opened: &Opened) -> Header {
         patient: attributes.text(tags::PATIENT_ID),
         study: attributes.text(tags::STUDY_INSTANCE_UID),
         series: attributes.text(tags::SERIES_INSTANCE_UID),
+        identifiers: IDENTIFIERS
+            .iter()
+            .filter_map(|tag| attributes.text(*tag))
+            .collect(),
         frame_of_reference: attributes.text(tags::FRAME_OF_REFERENCE_UID),
         modality: attributes.text(tags::MODALITY),
         instance: number(tags::INSTANCE_NUMBER),
