@@ -14,7 +14,7 @@ use ndarray::{Array4, Axis};
 
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
-use crate::dataset::{Dataset, MaskNotes, Sample};
+use crate::dataset::{Dataset, Sample, SampleNotes};
 use crate::prepare::{self, PreparedSlice, slashed};
 use crate::preprocess::Preprocess;
 use crate::read::Reader;
@@ -131,7 +131,7 @@ pub fn run(
         ..Progress::default()
     });
     let samples = &job.dataset.samples[first..];
-    let notes = Mutex::new(MaskNotes::default());
+    let notes = Mutex::new(SampleNotes::default());
     thread::scope(|scope| {
         let (line, queue) = sync_channel::<Line<'_>>(0);
         let (waiting, in_line) = sync_channel(job.readers);
@@ -194,7 +194,7 @@ fn read_samples(
     job: &Job<'_>,
     queue: &Mutex<Receiver<Line<'_>>>,
     position: Option<&Position>,
-    notes: &Mutex<MaskNotes>,
+    notes: &Mutex<SampleNotes>,
 ) {
     loop {
         let next = queue.lock().map(|queue| queue.recv());
@@ -225,7 +225,7 @@ fn read_sample(
     sample: &Sample,
     done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
-    notes: &Mutex<MaskNotes>,
+    notes: &Mutex<SampleNotes>,
 ) -> Result<(), Error> {
     let opened = prepare::open(job.reader, index, job.dataset, sample, job.recipe)?;
     if let Ok(mut notes) = notes.lock() {

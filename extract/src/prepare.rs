@@ -1,6 +1,7 @@
 //! From a sample to slices ready for the backbone.
 
 mod masks;
+mod oddities;
 
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -10,7 +11,7 @@ use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::dataset::{Dataset, MaskOddities, Recipe, Sample};
+use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
 use crate::preprocess::{
     Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
 };
@@ -56,7 +57,7 @@ pub struct PreparedSample<'a> {
     slices: Range<usize>,
     /// The range of intensities, if it is that of the whole volume.
     bounds: Option<Bounds>,
-    oddities: MaskOddities,
+    oddities: SampleOddities,
     /// Values in the masks that become [`IGNORED`], in order.
     ignored: Vec<u16>,
     /// Last, as what is in it is dropped before it.
@@ -84,7 +85,8 @@ pub fn open<'a>(
 ) -> Result<PreparedSample<'a>, Error> {
     let room = reader.room(index);
     let image = reader.image_in(&room, &sample.image)?;
-    let (mask, oddities) = masks::open(reader, &room, sample, &image, recipe.slicing)?;
+    let (mask, mut oddities) = masks::open(reader, &room, sample, &image, recipe.slicing)?;
+    oddities.kinds = oddities::of_image(sample, &image, recipe);
     if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
         return Err(ReadError::SlicesOfAnotherPlane {
             path: image.path().to_path_buf(),
@@ -129,8 +131,8 @@ impl PreparedSample<'_> {
         self.slices.clone()
     }
 
-    /// What looks odd in the masks.
-    pub(crate) fn oddities(&self) -> &MaskOddities {
+    /// What looks odd in image and masks.
+    pub(crate) fn oddities(&self) -> &SampleOddities {
         &self.oddities
     }
 

@@ -103,7 +103,10 @@ impl Pseudonyms {
     pub fn path(&self, path: &str) -> String {
         let part = |part: &str| {
             let (stem, _) = split_ending(part);
-            match [part, stem].iter().any(|name| self.known.contains(&alike(name))) {
+            match [part, stem]
+                .iter()
+                .any(|name| self.known.contains(&alike(name)))
+            {
                 _ if self.paths => self.name(part),
                 true => self.identifier(part),
                 false => self.without_uids(part),

@@ -18,6 +18,7 @@ mod hub;
 mod lab;
 mod layers;
 mod models;
+mod options;
 mod own_data;
 mod placement;
 mod polars;

@@ -85,10 +85,7 @@ fn hashes_stand_for_patients_and_uids_unless_they_are_to_be_kept() {
     let masked = extracted(&lab, "masked", &["--mask-paths"]);
     for slice in &masked {
         let text = format!("{} {}", slice.sample, slice.image);
-        assert!(
-            !text.contains("bed-1") && !text.contains("bed-2"),
-            "{text}"
-        );
+        assert!(!text.contains("bed-1") && !text.contains("bed-2"), "{text}");
         assert_eq!(slice.sample.matches('/').count(), 2);
     }
     assert_eq!(masked[0].patient, hidden[0].patient);
@@ -200,7 +197,9 @@ fn no_identifier_is_left_in_a_tree_that_is_named_by_them() {
         let reader = CacheReader::open(dir).unwrap();
         assert_eq!(reader.meta().skipped.len(), 1);
         let rows = reader.slices().unwrap();
-        let rows = rows.iter().map(|row| format!("{} {}\n", row.sample, row.image));
+        let rows = rows
+            .iter()
+            .map(|row| format!("{} {}\n", row.sample, row.image));
         (meta + &rows.collect::<String>()).to_lowercase()
     };
     let hidden = kept(&extract("hidden", &[]));
@@ -220,11 +219,22 @@ fn no_identifier_is_left_in_a_tree_that_is_named_by_them() {
     let rule = format!("file:{}", lab.write("splits.csv", table).display());
     for name in ["hidden", "masked", "open"] {
         let mut command = program("extract");
-        command.args(["split", "--dataset", name, "--name", "mine", "--rule", &rule]);
+        command.args([
+            "split",
+            "--dataset",
+            name,
+            "--name",
+            "mine",
+            "--rule",
+            &rule,
+        ]);
         Run::of(command.arg("--cache").arg(lab.path("cache"))).expect(0);
     }
     // The same names again, so that a stopped run can go on.
-    let again = Run::of(lab.extract_as("hidden", "dicom", &lab.path("tree")).args(["--split", "none"]));
+    let again = Run::of(
+        lab.extract_as("hidden", "dicom", &lab.path("tree"))
+            .args(["--split", "none"]),
+    );
     assert!(again.expect(1).stderr.contains("already complete"));
 }
 

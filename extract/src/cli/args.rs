@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::backbone::BackboneArgs;
 use super::{Format, warn};
-use crate::dataset::{self, Dataset, DatasetCard, UnnamedValues};
+use crate::Error;
+use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
 use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
@@ -126,6 +127,27 @@ pub struct LayoutArgs {
     /// files, in the cache, whatever the dataset
     #[arg(long, verbatim_doc_comment, conflicts_with = "keep_ids")]
     pub mask_paths: bool,
+    /// Leave out missing files where the layout can, whatever the user said.
+    #[arg(skip)]
+    pub lenient: bool,
+}
+
+impl LayoutArgs {
+    /// Refuses options that the card's layout does not heed.
+    fn check(&self, card: &DatasetCard, root: &Path) -> Result<&'static Layout, Error> {
+        let layout = Layout::of(card)?;
+        let given = [
+            ("label_columns", !self.label_columns.is_empty()),
+            ("image_root", self.image_root.is_some()),
+            ("allow_missing", self.allow_missing),
+            ("keep_ids", self.keep_ids),
+        ];
+        for (option, _) in given.iter().filter(|(_, given)| *given) {
+            let spelt = format!("--{}", option.replace('_', "-"));
+            layout.check(root, option, &spelt)?;
+        }
+        Ok(layout)
+    }
 }
 
 /// The card of a dataset, with what the command line adds to it, and the dataset that it describes.
@@ -135,6 +157,8 @@ pub(super) fn open_dataset(
     layout: &LayoutArgs,
 ) -> anyhow::Result<(DatasetCard, Dataset)> {
     let mut card = DatasetCard::find(name)?;
+    let root = root_of(name, root)?;
+    let heeding = layout.check(&card, &root)?;
     let options = &mut card.options;
     if !layout.label_columns.is_empty() {
         options.label_columns.clone_from(&layout.label_columns);
@@ -146,8 +170,9 @@ pub(super) fn open_dataset(
         options.channel.clone_from(&layout.channel);
     }
     options.unnamed_values = layout.unnamed_values.unwrap_or(options.unnamed_values);
-    options.allow_missing |= layout.allow_missing;
-    let mut dataset = dataset::open(&card, &root_of(name, root)?)?;
+    options.allow_missing |=
+        layout.allow_missing || layout.lenient && heeding.heeds("allow_missing");
+    let mut dataset = dataset::open(&card, &root)?;
     let incomplete = dataset::incomplete(&card, &dataset);
     dataset.warnings.extend(incomplete);
     Ok((card, dataset))

@@ -52,8 +52,9 @@ pub struct BackboneArgs {
     #[arg(long, help_heading = "Device", default_value = "auto")]
     pub provider: ProviderArg,
     /// Which GPU: its number, or `all` to share out the slices among those that there are
-    #[arg(long, help_heading = "Device", value_name = "N", default_value = "0")]
-    pub gpu: Gpus,
+    /// [default: 0]
+    #[arg(long, help_heading = "Device", value_name = "N")]
+    pub gpu: Option<Gpus>,
     /// How precisely [default: `fp32` on `cpu`, `mixed16` on a GPU]
     #[arg(long, help_heading = "Device")]
     pub precision: Option<Precision>,
@@ -165,6 +166,11 @@ impl BackboneArgs {
         card: &ModelCard,
         begun: Option<&CacheMeta>,
     ) -> anyhow::Result<Opened> {
+        if self.gpu.is_some() && self.provider == ProviderArg::Cpu {
+            anyhow::bail!(
+                "`--gpu` with `--provider cpu`: no GPU computes then\nhint: leave one of them out"
+            );
+        }
         let batch_size = self.batch_size.or(begun.map(|begun| begun.batch_size));
         let runtime = Runtime::load(home, self.provider != ProviderArg::Cpu)?;
         if self.threads() > cores() {
@@ -183,7 +189,7 @@ impl BackboneArgs {
             };
             let device = Device {
                 provider,
-                gpus: self.gpu,
+                gpus: self.gpu.unwrap_or(Gpus::One(0)),
                 precision: self.precision.unwrap_or(precision),
             };
             match self.load(&runtime, home, card, device, batch_size) {

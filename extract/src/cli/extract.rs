@@ -14,7 +14,7 @@ use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
 use crate::prepare;
-use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Resize, Views};
+use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Resize, Slicing, Views};
 use crate::read::Reader;
 use crate::split::{self, Member, SplitRule};
 use crate::{fingerprint, project};
@@ -27,6 +27,11 @@ const SHARD_ROWS: usize = 1024;
 
 /// Extracts, and prints the summary.
 pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
+    if args.augment.is_some() && args.views == 0 {
+        anyhow::bail!(
+            "`--augment` without `--views`: there are no views to draw\nhint: say how many, for instance `--views 4`, or leave `--augment` out"
+        );
+    }
     args.backbone.forbid_tf32()?;
     let home = project::find()?;
     let card = args.backbone.card(&home)?;
@@ -89,6 +94,7 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
     };
     recipe.intensity = args.intensity.unwrap_or(recipe.intensity);
     recipe.slicing = args.slicing.unwrap_or(recipe.slicing);
+    check_slicing(&dataset, args.slicing)?;
     recipe.resize = args.resize.unwrap_or(recipe.resize);
     recipe.rescale = args.rescale.unwrap_or(recipe.rescale);
     recipe.normalise = args.normalise.unwrap_or(recipe.normalise);
@@ -111,6 +117,25 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
         split::limit(&mut dataset.samples, limit, args.seed);
     }
     Ok((dataset, recipe, rule))
+}
+
+/// Refuses a plane to cut in where nothing can be cut, and warns where some cannot.
+fn check_slicing(dataset: &Dataset, asked: Option<Slicing>) -> anyhow::Result<()> {
+    let Some(slicing) = asked.filter(|slicing| *slicing != Slicing::StoredKXy) else {
+        return Ok(());
+    };
+    let pictures = dataset.samples.iter().filter(|sample| sample.is_picture());
+    match pictures.count() {
+        0 => {}
+        count if count == dataset.samples.len() => anyhow::bail!(
+            "`--slicing {slicing}`: all samples are pictures, which are not cut\nhint: leave it out; a plane is for volumes (NIfTI, DICOM)"
+        ),
+        count => tell(&format!(
+            "warning: `--slicing {slicing}` changes nothing in pictures, which {} are",
+            counted(count, "sample")
+        )),
+    }
+    Ok(())
 }
 
 /// Splits the dataset by patient or not at all; gives what is worth a warning.

@@ -88,7 +88,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
         label_columns: args.label_columns.clone(),
         image_root: args.image_root.clone(),
         channel: args.channel.clone(),
-        allow_missing: true,
+        lenient: true,
         keep_ids: args.keep_ids,
         mask_paths: args.mask_paths,
         ..LayoutArgs::default()

@@ -110,7 +110,7 @@ pub struct LayoutOptions {
     /// Layouts with masks: what becomes of pixels whose value no class is named for, where others are
     /// named.
     pub unnamed_values: UnnamedValues,
-    /// `manifest`, `nnunet` and the layouts of one dataset each: whether files that are missing, or
+    /// `manifest`, `nnunet` and most layouts of one dataset: whether files that are missing, or
     /// damaged (`brain-tumor`), or that no table names, are left out with a warning rather than
     /// refused.
     pub allow_missing: bool,

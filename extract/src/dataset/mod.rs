@@ -9,14 +9,15 @@ pub(crate) mod files;
 #[cfg(test)]
 mod fixtures;
 mod folder;
+mod layouts;
 mod manifest;
-mod mask_notes;
 mod medmnist;
 mod missing;
 mod montgomery;
 mod names;
 mod nih_chest_xray;
 mod nnunet;
+mod sample_notes;
 mod sars_cov_2;
 pub(crate) mod table;
 
@@ -28,9 +29,10 @@ use std::path::{Path, PathBuf};
 use cache::{Labels, MaskClass, Split, Task};
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
-pub(crate) use self::mask_notes::MaskNotes;
-pub use self::mask_notes::MaskOddities;
+pub use self::layouts::{LAYOUTS, Layout};
 pub(crate) use self::missing::examples;
+pub(crate) use self::sample_notes::SampleNotes;
+pub use self::sample_notes::SampleOddities;
 use crate::Error;
 use crate::pseudonyms::Pseudonyms;
 use crate::read::{MaskPart, Source};
@@ -183,63 +185,6 @@ pub(crate) fn incomplete(card: &DatasetCard, dataset: &Dataset) -> Option<String
     })
 }
 
-/// A layout of files that can be opened.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// Its name in cards.
-    pub name: &'static str,
-    /// Lists the files under a root.
-    pub open: fn(&Path, &DatasetCard) -> Result<Dataset, Error>,
-}
-
-/// Every layout that can be opened.
-pub const LAYOUTS: &[Layout] = &[
-    Layout {
-        name: "amos",
-        open: amos::open,
-    },
-    Layout {
-        name: "brain-tumor",
-        open: brain_tumor::open,
-    },
-    Layout {
-        name: "chexpert",
-        open: chexpert::open,
-    },
-    Layout {
-        name: "dicom",
-        open: dicom::open,
-    },
-    Layout {
-        name: "folder",
-        open: folder::open,
-    },
-    Layout {
-        name: "manifest",
-        open: manifest::open,
-    },
-    Layout {
-        name: "medmnist",
-        open: medmnist::open,
-    },
-    Layout {
-        name: "montgomery",
-        open: montgomery::open,
-    },
-    Layout {
-        name: "nih-chest-xray",
-        open: nih_chest_xray::open,
-    },
-    Layout {
-        name: "nnunet",
-        open: nnunet::open,
-    },
-    Layout {
-        name: "sars-cov-2",
-        open: sars_cov_2::open,
-    },
-];
-
 /// Lists the dataset that `card` describes under `root`.
 ///
 /// # Errors
@@ -247,15 +192,10 @@ pub const LAYOUTS: &[Layout] = &[
 /// [`Error::UnknownLayout`], [`Error::DuplicateId`], [`Error::DuplicateClass`], and what the
 /// dataset's own layout can lack.
 pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
-    let layout = LAYOUTS.iter().find(|layout| layout.name == card.layout);
-    let layout = layout.ok_or_else(|| Error::UnknownLayout {
-        dataset: card.name.clone(),
-        name: card.layout.clone(),
-        known: LAYOUTS
-            .iter()
-            .map(|layout| layout.name.to_owned())
-            .collect(),
-    })?;
+    let layout = Layout::of(card)?;
+    for option in card.options.given() {
+        layout.check(root, option, option)?;
+    }
     let mut dataset = (layout.open)(root, card)?;
     if let Some(word) = &card.options.channel
         && !["nnunet", "amos"].contains(&layout.name)

@@ -8,7 +8,7 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 use serde::Serialize;
 
 use crate::Error;
-use crate::dataset::{Dataset, MaskOddities, Recipe, Sample};
+use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
 use crate::prepare::{self, PreparedSample, slashed};
 use crate::read::Reader;
 
@@ -43,7 +43,7 @@ pub struct Pixels {
     /// sha256 over its pixels, in hex, if all samples are read.
     pub sha256: Option<String>,
     /// What looks odd in its masks.
-    pub oddities: MaskOddities,
+    pub oddities: SampleOddities,
 }
 
 /// Looks for files that are missing or empty.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
 pub use self::problems::Problem;
-use crate::dataset::{Dataset, MaskNotes};
+use crate::dataset::{Dataset, SampleNotes};
 use crate::prepare::slashed;
 use crate::split::{self, Member, Overlap, SplitRule, overlaps};
 
@@ -168,7 +168,7 @@ impl Findings {
         let (classes, unlabelled) = classes(dataset, &inspected);
         let mut warnings = dataset.warnings.clone();
         warnings.extend(split::warnings(&rule, &members, &splits));
-        warnings.extend(mask_notes(dataset, &inspected));
+        warnings.extend(sample_notes(dataset, &inspected));
         Findings {
             dataset: dataset.name.clone(),
             root: dataset.root.clone(),
@@ -192,9 +192,9 @@ impl Findings {
     }
 }
 
-/// What to tell of odd masks.
-fn mask_notes(dataset: &Dataset, inspected: &[Inspected]) -> Vec<String> {
-    let mut notes = MaskNotes::default();
+/// What to tell of odd images and masks.
+fn sample_notes(dataset: &Dataset, inspected: &[Inspected]) -> Vec<String> {
+    let mut notes = SampleNotes::default();
     for inspected in inspected {
         if let Ok(pixels) = &inspected.outcome {
             notes.note(&dataset.samples[inspected.sample].id, &pixels.oddities);

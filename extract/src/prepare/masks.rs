@@ -4,7 +4,7 @@ use cache::{Labels, Mask};
 
 use super::{Part, PreparedSample};
 use crate::Error;
-use crate::dataset::{IGNORED, MaskOddities, Sample, examples};
+use crate::dataset::{IGNORED, Sample, SampleOddities, examples};
 use crate::preprocess::Slicing;
 use crate::read::{ReadError, Reader, Room, Volume, is_jpeg};
 
@@ -15,7 +15,7 @@ pub(super) fn open(
     sample: &Sample,
     image: &Volume,
     slicing: Slicing,
-) -> Result<(Vec<Part>, MaskOddities), Error> {
+) -> Result<(Vec<Part>, SampleOddities), Error> {
     let mut shift_mm: Option<f64> = None;
     let mut parts = Vec::with_capacity(sample.mask.len());
     for part in &sample.mask {
@@ -28,9 +28,9 @@ pub(super) fn open(
             part.value,
         ));
     }
-    let oddities = MaskOddities {
+    let oddities = SampleOddities {
         shift_mm,
-        ..MaskOddities::default()
+        ..SampleOddities::default()
     };
     Ok((parts, oddities))
 }

@@ -25,6 +25,13 @@ pub enum Slicing {
     Sagittal,
 }
 
+impl Slicing {
+    /// Whether it is a plane of the patient, not of the stored array.
+    pub(crate) fn is_of_patient(self) -> bool {
+        matches!(self, Slicing::Axial | Slicing::Coronal | Slicing::Sagittal)
+    }
+}
+
 impl fmt::Display for Slicing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(

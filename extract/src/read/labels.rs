@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use image::{ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageFormat, ImageReader};
 use png::{Decoder, Limits, Transformations};
 
-use super::raster::{MAX_BYTES, check_size, planes, slice};
+use super::raster::{MAX_BYTES, check_size, planes, slice, upright};
 use super::volume::Volume;
 use super::{Room, contained, first_bytes};
 use crate::Error;
@@ -59,6 +60,8 @@ fn unpack(path: &Path, room: &Room) -> Result<Volume, Error> {
     let pixels = u64::from(width) * u64::from(height);
     check_size(path, (width, height), pixels)?;
     room.take(path, "pixels", pixels)?.keep();
+    let exif = reader.info().exif_metadata.as_deref();
+    let orientation = exif.and_then(Orientation::from_exif_chunk);
     let mut packed = vec![0; reader.output_buffer_size().unwrap_or_default()];
     let frame = reader.next_frame(&mut packed).map_err(damaged)?;
     let bits = frame.bit_depth as usize;
@@ -67,6 +70,10 @@ fn unpack(path: &Path, room: &Room) -> Result<Volume, Error> {
         let indices = (0..width as usize).map(|x| x * bits);
         indices.map(|at| (row[at / 8] << (at % 8)) >> (8 - bits))
     });
-    let shape = [height as usize, width as usize, 1, 1];
-    Ok(slice(path, planes(shape, indices.collect::<Vec<u8>>())))
+    let indices = GrayImage::from_raw(width, height, indices.collect());
+    let indices = DynamicImage::ImageLuma8(indices.expect("an index for each pixel"));
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let indices = upright(path, indices, orientation, room)?.into_luma8();
+    let shape = [indices.height() as usize, indices.width() as usize, 1, 1];
+    Ok(slice(path, planes(shape, indices.into_raw())))
 }

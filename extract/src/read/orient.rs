@@ -24,6 +24,9 @@ pub(super) const AS_STORED: Stored = [
 /// How far the steps from row to row and column to column may differ in slices that are parallel.
 const PARALLEL_MM: f64 = 1e-3;
 
+/// Degrees from which on a volume is called oblique.
+const OBLIQUE: f64 = 30.0;
+
 /// How far a gap between slices may be from the mean gap, as a part of it.
 const UNEVEN: f64 = 0.1;
 
@@ -184,6 +187,31 @@ fn closest(affine: &Affine) -> ([usize; 3], [bool; 3]) {
     (axis_of, is_reversed)
 }
 
+/// A doubt about planes of the patient that are cut of such a volume.
+pub(super) fn doubt(geometry: &Geometry) -> Option<&'static str> {
+    match geometry {
+        Geometry::Assumed(_) => Some(
+            "volumes that do not say how the patient lies (NIfTI without sform and qform): their axes \
+             were taken to run to the patient's left, to anterior and to superior; look at one, or \
+             cut as stored",
+        ),
+        Geometry::Known(affine) | Geometry::Uneven(affine, _) if tilt(affine) > OBLIQUE => Some(
+            "volumes that lie over 30 degrees oblique to the patient's axes: the nearest stored axes \
+             were taken, nothing is turned",
+        ),
+        _ => None,
+    }
+}
+
+/// The greatest angle in degrees between an axis of the volume and that of the patient which it is
+/// taken for.
+fn tilt(affine: &Affine) -> f64 {
+    let rotation = nearest_rotation(affine);
+    let (axis_of, _) = closest(affine);
+    let cosines = (0..3).map(|row| rotation[row][axis_of[row]].abs());
+    cosines.fold(1.0, f64::min).acos().to_degrees()
+}
+
 /// The orthogonal matrix nearest to the affine's directions: Higham's iteration for the polar
 /// decomposition, `R ← (R + R⁻ᵀ) / 2`.
 fn nearest_rotation(affine: &Affine) -> [[f64; 3]; 3] {
@@ -316,6 +344,34 @@ mod tests {
     use super::*;
     use crate::read::volume::{Block, Volume};
     use crate::read::voxels::Voxel;
+
+    #[test]
+    fn what_lies_askew_or_does_not_say_how_it_lies_is_told() {
+        let turned = |degrees: f64| {
+            let (sin, cos) = degrees.to_radians().sin_cos();
+            [
+                [2.0 * cos, -sin, 0.0, 5.0],
+                [2.0 * sin, cos, 0.0, 6.0],
+                [0.0, 0.0, 4.0, 7.0],
+            ]
+        };
+        for (degrees, is_told) in [
+            (0.0, false),
+            (29.0, false),
+            (31.0, true),
+            (59.0, true),
+            (61.0, false),
+        ] {
+            let doubt = doubt(&Geometry::Known(turned(degrees)));
+            assert_eq!(
+                doubt.is_some_and(|doubt| doubt.contains("30 degrees")),
+                is_told,
+                "{degrees}"
+            );
+        }
+        assert!(doubt(&Geometry::Assumed(SPACED)).unwrap().contains("sform"));
+        assert_eq!(doubt(&Geometry::Unknown), None);
+    }
 
     const SPACED: Affine = [
         [2.0, 0.0, 0.0, 5.0],

@@ -5,6 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use image::error::ImageError;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::{Array, Axis};
 
@@ -23,7 +24,7 @@ const MAX_GROWTH: u64 = MAX_RATIO * 24;
 
 /// Reads a PNG, a JPEG or a TIFF of one page as one slice.
 ///
-/// Grey stays one channel, colour and palettes give three, alpha is dropped; 16-bit samples stay
+/// It is turned and mirrored as Exif, or TIFF's Orientation, says that it is to be shown. Grey stays one channel, colour and palettes give three, alpha is dropped; 16-bit samples stay
 /// 16-bit, and 1-, 2- and 4-bit ones are spread over 0..=255.
 pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volume, Error> {
     if format == ImageFormat::Jpeg {
@@ -81,12 +82,31 @@ fn decode(path: &Path, format: ImageFormat, room: &Room) -> Result<DynamicImage,
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let decoder = reader
+    let mut decoder = reader
         .into_decoder()
         .map_err(|error| explain(path, error))?;
     check_size(path, decoder.dimensions(), decoder.total_bytes())?;
     room.take(path, "pixels", decoder.total_bytes())?.keep();
-    DynamicImage::from_decoder(decoder).map_err(|error| explain(path, error))
+    let orientation = decoder
+        .orientation()
+        .map_err(|error| explain(path, error))?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| explain(path, error))?;
+    upright(path, image, orientation, room)
+}
+
+/// The image as it is to be shown, by Exif or TIFF's Orientation.
+pub(super) fn upright(
+    path: &Path,
+    mut image: DynamicImage,
+    orientation: Orientation,
+    room: &Room,
+) -> Result<DynamicImage, Error> {
+    if orientation != Orientation::NoTransforms {
+        let bytes = image.as_bytes().len() as u64;
+        let _copy = room.take(path, "pixels turned upright", bytes)?;
+        image.apply_orientation(orientation);
+    }
+    Ok(image)
 }
 
 /// Refuses an image that is too large, or larger than so short a file can hold: memory for all of it
@@ -157,7 +177,7 @@ fn check_pages(path: &Path) -> Result<(), Error> {
         _ => u32::from_le_bytes(bytes),
     };
     if start.contains(&43) {
-        return Err(unsupported("a TIFF of over 4 GiB (BigTIFF)").into());
+        return Err(unsupported("a BigTIFF, with offsets of 64 bits").into());
     }
     let directory = u64::from(long(read(4)?));
     let [a, b, ..] = read(directory)?;
@@ -180,5 +200,142 @@ fn explain(path: &Path, error: ImageError) -> Error {
         },
         ImageError::Unsupported(_) => ReadError::UnsupportedRaster { path, reason }.into(),
         _ => Error::Damaged { path, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::codecs::png::PngEncoder;
+    use image::{ExtendedColorType, ImageEncoder};
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::read::{Reader, Source};
+
+    /// `[[1, 2, 3], [4, 5, 6]]` by Pillow's `ImageOps.exif_transpose`, for each orientation.
+    const UPRIGHT: [&[&[u8]]; 8] = [
+        &[&[1, 2, 3], &[4, 5, 6]],
+        &[&[3, 2, 1], &[6, 5, 4]],
+        &[&[6, 5, 4], &[3, 2, 1]],
+        &[&[4, 5, 6], &[1, 2, 3]],
+        &[&[1, 4], &[2, 5], &[3, 6]],
+        &[&[4, 1], &[5, 2], &[6, 3]],
+        &[&[6, 3], &[5, 2], &[4, 1]],
+        &[&[3, 6], &[2, 5], &[1, 4]],
+    ];
+
+    fn upright(orientation: u8, factor: u8) -> Array3<f32> {
+        let rows = UPRIGHT[usize::from(orientation) - 1];
+        Array3::from_shape_fn((1, rows.len(), rows[0].len()), |(_, y, x)| {
+            f32::from(rows[y][x] * factor)
+        })
+    }
+
+    /// Exif of nothing but an orientation: also a TIFF without an image.
+    fn exif(orientation: u8) -> Vec<u8> {
+        let mut bytes = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        bytes.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    fn png(orientation: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = PngEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(exif(orientation)).unwrap();
+        encoder
+            .write_image(&[1, 2, 3, 4, 5, 6], 3, 2, ExtendedColorType::L8)
+            .unwrap();
+        bytes
+    }
+
+    /// The same as pixels of 1 to 6, with a palette.
+    fn indexed(orientation: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut info = png::Info::with_size(3, 2);
+        info.color_type = png::ColorType::Indexed;
+        info.bit_depth = png::BitDepth::Eight;
+        info.palette = Some(vec![0; 21].into());
+        info.exif_metadata = Some(exif(orientation).into());
+        let encoder = png::Encoder::with_info(&mut bytes, info).unwrap();
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[1, 2, 3, 4, 5, 6]).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    fn tiff(orientation: u8) -> Vec<u8> {
+        let entries: [[u16; 3]; 9] = [
+            [256, 3, 3],
+            [257, 3, 2],
+            [258, 3, 8],
+            [259, 3, 1],
+            [262, 3, 1],
+            [273, 3, 200],
+            [274, 3, orientation.into()],
+            [278, 3, 2],
+            [279, 3, 6],
+        ];
+        let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+        bytes.extend((entries.len() as u16).to_le_bytes());
+        for [tag, kind, value] in entries {
+            bytes.extend([tag.to_le_bytes(), kind.to_le_bytes()].as_flattened());
+            bytes.extend(1_u32.to_le_bytes());
+            bytes.extend(u32::from(value).to_le_bytes());
+        }
+        bytes.resize(200, 0);
+        bytes.extend([1, 2, 3, 4, 5, 6]);
+        bytes
+    }
+
+    /// Squares of 8 by 8 pixels, of which little is lost.
+    fn jpeg(orientation: u8) -> Vec<u8> {
+        let pixels = (0..16).flat_map(|y| (0..24).map(move |x| 20 * (1 + x / 8 + 3 * (y / 8))));
+        let pixels: Vec<u8> = pixels.collect();
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 100);
+        encoder.set_exif_metadata(exif(orientation)).unwrap();
+        encoder
+            .write_image(&pixels, 24, 16, ExtendedColorType::L8)
+            .unwrap();
+        bytes
+    }
+
+    #[test]
+    fn pictures_and_masks_are_turned_as_pillow_turns_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = Reader::new(folder.path());
+        for orientation in 1..=8 {
+            let files = [
+                ("a.png", png(orientation)),
+                ("a.tif", tiff(orientation)),
+                ("i.png", indexed(orientation)),
+                ("a.jpg", jpeg(orientation)),
+            ];
+            for (name, bytes) in &files {
+                fs::write(folder.path().join(name), bytes).unwrap();
+            }
+            let volume = |name: &str| reader.volume(&Source::File(name.into())).unwrap();
+            for name in ["a.png", "a.tif"] {
+                assert_eq!(
+                    volume(name).plane(0),
+                    upright(orientation, 1),
+                    "{name} {orientation}"
+                );
+            }
+            let squares = volume("a.jpg").plane(0);
+            let middles = squares
+                .slice(ndarray::s![.., 4..;8, 4..;8])
+                .mapv(f32::round);
+            assert_eq!(middles, upright(orientation, 20), "a.jpg {orientation}");
+            for name in ["a.png", "i.png"] {
+                let reader = Reader::new(folder.path());
+                let source = Source::File(name.into());
+                let labels = reader.labels_in(&reader.room(0), &source).unwrap();
+                let found = labels.label_plane(0).unwrap().mapv(f32::from);
+                let expected = upright(orientation, 1).index_axis_move(Axis(0), 0);
+                assert_eq!(found, expected, "mask {name} {orientation}");
+            }
+        }
     }
 }

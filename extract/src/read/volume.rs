@@ -1,5 +1,6 @@
 //! Slices as they are stored, decoded one at a time.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ pub struct Volume {
     pub(super) spacing_mm: Option<[f32; 3]>,
     /// Where the axes of the stored array are.
     pub(super) stored: Stored,
+    /// What looks odd in the files, in words for many.
+    pub(super) odd: Vec<&'static str>,
 }
 
 /// What was read from one file: one or more slices of one size.
@@ -70,6 +73,7 @@ impl Volume {
             geometry,
             spacing_mm: None,
             stored: AS_STORED,
+            odd: Vec::new(),
         }
     }
 
@@ -87,6 +91,8 @@ impl Volume {
             }
             _ => spacing_mm,
         };
+        let odd: BTreeSet<_> = volumes.iter().flat_map(|volume| &volume.odd).collect();
+        let odd = odd.into_iter().copied().collect();
         let blocks: Vec<Block> = volumes
             .into_iter()
             .flat_map(|volume| volume.blocks)
@@ -100,6 +106,7 @@ impl Volume {
             geometry,
             spacing_mm,
             stored: AS_STORED,
+            odd,
         })
     }
 
@@ -183,6 +190,26 @@ impl Volume {
     /// [`shown`](Self::shown).
     pub fn window(&self, k: usize) -> Option<Bounds> {
         self.block(k).0.shown.as_ref().map(Shown::bounds)
+    }
+
+    /// For each part of the volume whether it names such a range.
+    pub(crate) fn have_windows(&self) -> impl Iterator<Item = bool> {
+        self.blocks.iter().map(|block| block.shown.is_some())
+    }
+
+    /// What looks odd in the files, in words for many.
+    pub(crate) fn odd(&self) -> &[&'static str] {
+        &self.odd
+    }
+
+    /// Whether slices lie parallel at uneven distances.
+    pub(crate) fn is_uneven(&self) -> bool {
+        matches!(self.geometry, Geometry::Uneven(..))
+    }
+
+    /// A doubt whether a plane of the patient is what it is called, in words for many volumes.
+    pub(crate) fn orientation_doubt(&self) -> Option<&'static str> {
+        orient::doubt(&self.geometry)
     }
 
     /// Slice `k` as [`plane`](Self::plane) gives it; where the file says by a table or a curve how

@@ -31,7 +31,6 @@ impl Key {
             Key::Patient => member.patient.as_slice(),
         }
     }
-
 }
 
 /// Names in a table, as members are called.

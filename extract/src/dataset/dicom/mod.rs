@@ -34,7 +34,7 @@ struct Found {
 /// Lists the series under `root`, in the order of their ids.
 ///
 /// Files are told by their content, whatever they are called; only what is in front of the pixels
-/// is read. Files of one patient, study and SeriesInstanceUID are one sample; its slices are
+/// is read. Files of one patient, study, SeriesInstanceUID and modality are one sample; its slices are
 /// ordered by where they lie in the patient. A radiograph and a file of several frames are a sample
 /// each. Labels are the names of folders, `CLASS/**` or `{train,val,test}/CLASS/**`, if the card
 /// has `classes`; with the option `manifest`, they are in that table.
@@ -43,6 +43,16 @@ struct Found {
 ///
 /// [`Error::Layout`] if there is no DICOM image, and what a table can lack.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
+    if card.options.manifest.is_none() && !card.options.label_columns.is_empty() {
+        return Err(Error::Layout {
+            path: root.to_path_buf(),
+            found: "`label_columns` (`--label-columns`) without a table".to_owned(),
+            expected: "`manifest` too, which names the table that has the columns".to_owned(),
+            hint: "write a dataset card with `[options]` `manifest = \"labels.csv\"`, or leave \
+                   the columns out"
+                .to_owned(),
+        });
+    }
     let tree = Tree::walk(root)?;
     let mut notes = Notes::default();
     let (files, unreadable) = images(&tree, &mut notes);

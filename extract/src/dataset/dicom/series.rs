@@ -20,8 +20,11 @@ const FLAT: [&str; 15] = [
 /// Modalities whose series are volumes even if no file says where it lies.
 const VOLUMES: [&str; 4] = ["CT", "MR", "PT", "NM"];
 
+/// How far the distances between pixels may differ within a volume, in mm.
+const SPACING_MM: f64 = 1e-3;
+
 /// Said of volumes whose files name no series.
-const UNNAMED: &str = "series without a SeriesInstanceUID, made of the files of one folder, frame of reference, orientation and size";
+const UNNAMED: &str = "series without a SeriesInstanceUID, made of the files of one folder, frame of reference, modality, orientation, spacing and size";
 
 /// What will be a sample.
 pub(super) struct Entry {
@@ -88,9 +91,9 @@ impl Entry {
 }
 
 /// What files of one series have in common. UIDs alone would not do: some programs that make files
-/// anonymous write the same for all patients. Others blank them: without a SeriesInstanceUID, the
+/// anonymous write the same for all patients, and for the CT and PET of one examination. Others blank them: without a SeriesInstanceUID, the
 /// folder and the frame of reference stand for it.
-pub(super) fn key(file: &Found) -> [Option<String>; 5] {
+pub(super) fn key(file: &Found) -> [Option<String>; 6] {
     let header = &file.header;
     let (folder, frame) = match header.series {
         Some(_) => (None, None),
@@ -99,9 +102,14 @@ pub(super) fn key(file: &Found) -> [Option<String>; 5] {
             header.frame_of_reference.clone(),
         ),
     };
-    let [patient, study, series] =
-        [&header.patient, &header.study, &header.series].map(Clone::clone);
-    [patient, study, series, folder, frame]
+    let [patient, study, series, modality] = [
+        &header.patient,
+        &header.study,
+        &header.series,
+        &header.modality,
+    ]
+    .map(Clone::clone);
+    [patient, study, series, folder, frame, modality]
 }
 
 /// The samples that the files of a series make.
@@ -199,14 +207,14 @@ fn divided(slices: Vec<Found>, notes: &mut Notes) -> (Vec<Found>, Vec<Found>) {
     );
     let (stack, unlike) = stack;
     note(
-        "files of another size or direction than their series, taken one by one",
+        "files of another size, spacing or direction than their series, taken one by one",
         &unlike,
     );
     others.extend(unlike);
     (stack, others)
 }
 
-/// The largest number of slices that are of one size and lie parallel, and the rest.
+/// The largest number of slices that are of one size and spacing and lie parallel, and the rest.
 fn largest_alike(files: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
     let mut groups = alike_groups(files);
     // Of equals the first.
@@ -215,7 +223,7 @@ fn largest_alike(files: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
     (largest, groups.into_iter().flatten().collect())
 }
 
-/// The slices by size and direction, in order of first appearance.
+/// The slices by size, spacing and direction, in order of first appearance.
 fn alike_groups(files: Vec<Found>) -> Vec<Vec<Found>> {
     let mut groups: Vec<Vec<Found>> = Vec::new();
     for file in files {
@@ -232,7 +240,12 @@ fn alike(a: &Found, b: &Found) -> bool {
         (Some(a), Some(b)) => a.is_parallel_to(b),
         (a, b) => a.is_none() && b.is_none(),
     };
-    parallel && a.header.size == b.header.size
+    let close = |a: [f64; 2], b: [f64; 2]| (0..2).all(|k| (a[k] - b[k]).abs() < SPACING_MM);
+    let spaced = match (a.header.spacing, b.header.spacing) {
+        (Some(a), Some(b)) => close(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    parallel && spaced && a.header.size == b.header.size
 }
 
 /// Orders slices by where they lie along their normal, else by InstanceNumber, else by name;

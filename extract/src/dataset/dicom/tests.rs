@@ -156,7 +156,7 @@ fn localizers_are_split_off() {
     assert_eq!(ids(&dataset), ["s/1.2", "s/3", "s/4", "s/5"]);
     has_warning(
         &dataset,
-        &["another size or direction", ": 2", "`s/3`, `s/4`"],
+        &["another size, spacing or direction", ": 2", "`s/3`, `s/4`"],
     );
     has_warning(&dataset, &["without a position", "`s/5`"]);
 }
@@ -306,7 +306,11 @@ fn folders_of_one_name_in_two_classes_are_two_patients() {
         });
         let root = root(files.collect());
         let dataset = open(root.path(), &card(&["tb", "well"])).unwrap();
-        let patients: Vec<_> = dataset.samples.iter().map(|s| s.patient.as_deref()).collect();
+        let patients: Vec<_> = dataset
+            .samples
+            .iter()
+            .map(|s| s.patient.as_deref())
+            .collect();
         // In order of ids; one that is in two splits stays one.
         let expected = ["tb/2", "well/1", "tb/1", "well/1"].map(Some);
         assert_eq!(patients, expected);
@@ -325,6 +329,36 @@ fn a_patient_id_in_some_files_only_is_told_as_such() {
         ("b/1", of(Made::axial("1.3", 0.0), "")),
     ]);
     has_warning(&listed(&root), &["the same in all files that have one"]);
+}
+
+#[test]
+fn slices_of_another_spacing_or_modality_are_no_part_of_a_volume() {
+    let spaced = |made: Made, mm: &str| made.with_text(tags::PIXEL_SPACING, VR::DS, mm);
+    let pet = |made: Made| made.with_text(tags::MODALITY, VR::CS, "PT");
+    let root = root(vec![
+        ("s/1", of(Made::axial("1.2", 0.0), "p1")),
+        ("s/2", of(Made::axial("1.2", 1.0), "p1")),
+        ("s/3", of(spaced(Made::axial("1.2", 2.0), "1\\1"), "p1")),
+        // Rounding of a decimal.
+        (
+            "s/4",
+            of(spaced(Made::axial("1.2", 3.0), "0.50004\\0.25"), "p1"),
+        ),
+        ("t/1", of(Made::axial("1.3", 0.0), "p2")),
+        ("t/2", of(Made::axial("1.3", 1.0), "p2")),
+        ("t/3", of(pet(Made::axial("1.3", 2.0)), "p2")),
+        ("t/4", of(pet(Made::axial("1.3", 3.0)), "p2")),
+    ]);
+    let dataset = listed(&root);
+    let images: Vec<_> = dataset.samples.iter().map(|s| s.image.clone()).collect();
+    let expected = [
+        stack(&["s/1", "s/2", "s/4"]),
+        Source::File("s/3".into()),
+        stack(&["t/1", "t/2"]),
+        stack(&["t/3", "t/4"]),
+    ];
+    assert_eq!(images, expected);
+    has_warning(&dataset, &["another size, spacing", ": 1", "`s/3`"]);
 }
 
 #[test]

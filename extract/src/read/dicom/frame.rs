@@ -17,6 +17,10 @@ use crate::read::orient;
 use crate::read::volume::{Block, Geometry, Volume};
 use crate::read::voxels::Voxels;
 
+/// Said of files that name a slope by which nothing could be told from anything.
+const NO_SLOPE: &str = "files with a RescaleSlope of 0, of which the stored values were taken, without \
+                        slope and intercept";
+
 /// The attributes that hold for one frame: those of the file, and in "enhanced" files those of all
 /// frames and of this one.
 pub(super) struct Frame<'a> {
@@ -88,7 +92,11 @@ impl<'a> Frame<'a> {
         if is_grey {
             self.measure(layout, &mut block)?;
         }
-        Ok(self.located(Volume::of_block(block, Geometry::Unknown), placement))
+        let mut volume = Volume::of_block(block, Geometry::Unknown);
+        if is_grey && self.has_no_slope() {
+            volume.odd.push(NO_SLOPE);
+        }
+        Ok(self.located(volume, placement))
     }
 
     /// Puts the values of the Modality LUT, or slope and intercept, and what the file says of how
@@ -142,6 +150,16 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Whether RescaleSlope is 0, by which all values would be equal.
+    fn has_no_slope(&self) -> bool {
+        let holder = self.holder(
+            tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
+            tags::RESCALE_SLOPE,
+        );
+        let slope = holder.decimals(tags::RESCALE_SLOPE);
+        slope.is_some_and(|slope| slope.first() == Some(&0.0))
+    }
+
     /// Slope and intercept, unless they change nothing; a slope of 0 stands for none.
     fn scale(&self, path: &Path) -> Result<Option<(f64, f64)>, Error> {
         let number = |tag, name: &str, default| {
@@ -189,6 +207,9 @@ impl<'a> Frame<'a> {
                 return makes_sense.then_some(Shown::Sigmoid { center, width });
             }
             Some("LINEAR_EXACT") => (center, width / 2.0),
+            _ if width == 1.0 && center.is_finite() => {
+                return Some(Shown::Step((center - 0.5) as f32));
+            }
             _ => (center - 0.5, (width - 1.0) / 2.0),
         };
         let (low, high) = (middle - half, middle + half);
@@ -201,7 +222,7 @@ impl<'a> Frame<'a> {
 
     /// Distance between rows and between columns. Where a radiograph does not say what it is in the
     /// patient, that at the detector.
-    fn spacing(&self) -> Option<[f64; 2]> {
+    pub(super) fn spacing(&self) -> Option<[f64; 2]> {
         let holder = self.holder(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING);
         let spacing = holder.decimals_of::<2>(tags::PIXEL_SPACING);
         let spacing = spacing.or_else(|| self.main.decimals_of(tags::IMAGER_PIXEL_SPACING));

@@ -64,6 +64,8 @@ pub(crate) struct Header {
     pub(crate) frames: u32,
     /// Rows and columns.
     pub(crate) size: [u16; 2],
+    /// Distance between rows and between columns in mm.
+    pub(crate) spacing: Option<[f64; 2]>,
     /// Where the first frame lies in the patient.
     pub(crate) placement: Option<Placement>,
 }
@@ -133,6 +135,7 @@ fn header_of(opened: &Opened) -> Header {
         is_image: opened.found.has_pixels || attributes.short(tags::ROWS).is_some(),
         frames: number(tags::NUMBER_OF_FRAMES).map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         size: [tags::ROWS, tags::COLUMNS].map(|tag| attributes.short(tag).unwrap_or_default()),
+        spacing: Frame::of(attributes, 0).spacing(),
         placement: Frame::of(attributes, 0).placement(),
     }
 }

@@ -17,6 +17,8 @@ pub(in crate::read) enum Shown {
         /// Above 0.
         width: f32,
     },
+    /// White above a value, else black.
+    Step(f32),
     /// The grey level of each value.
     Table(Table),
 }
@@ -26,7 +28,7 @@ impl Shown {
     pub(in crate::read) fn bounds(&self) -> Bounds {
         match self {
             Shown::Linear(bounds) => *bounds,
-            Shown::Sigmoid { .. } => Bounds {
+            Shown::Sigmoid { .. } | Shown::Step(_) => Bounds {
                 low: 0.0,
                 high: 1.0,
             },
@@ -44,6 +46,7 @@ impl Shown {
             Shown::Sigmoid { center, width } => {
                 plane.mapv_inplace(|v| 1.0 / (1.0 + (-4.0 * (v - center) / width).exp()));
             }
+            Shown::Step(edge) => plane.mapv_inplace(|v| if v > *edge { 1.0 } else { 0.0 }),
             Shown::Table(table) => table.apply(plane),
         }
     }
@@ -56,6 +59,8 @@ impl Shown {
                 low: inverse(*high),
                 high: inverse(*low),
             }),
+            // What was at the edge was black, and its inverse is white.
+            Shown::Step(edge) => Shown::Step(inverse(*edge).next_down()),
             Shown::Sigmoid { center, width } => Shown::Sigmoid {
                 center: inverse(*center),
                 width: *width,

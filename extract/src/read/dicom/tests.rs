@@ -114,7 +114,7 @@ fn slope_and_intercept_are_applied_and_the_first_window_is_in_their_units() {
 #[test]
 fn windows_that_make_no_sense_are_none() {
     for (center, width) in [
-        ("40", "1"),
+        ("40", "0.5"),
         ("40", "0"),
         ("40", "-5"),
         ("x", "4"),
@@ -125,6 +125,35 @@ fn windows_that_make_no_sense_are_none() {
             .with_text(tags::WINDOW_WIDTH, VR::DS, width);
         assert_eq!(opened(made).window(0), None, "{center} {width}");
     }
+}
+
+#[test]
+fn a_window_of_one_value_is_a_threshold() {
+    let made = six()
+        .with_text(tags::WINDOW_CENTER, VR::DS, "12.5")
+        .with_text(tags::WINDOW_WIDTH, VR::DS, "1");
+    // pydicom's `apply_windowing`: black up to 12, white above.
+    let white = array![[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]];
+    let volume = opened(made.clone());
+    assert_eq!(volume.shown(0), white);
+    let ends = Bounds {
+        low: 0.0,
+        high: 1.0,
+    };
+    assert_eq!(volume.window(0), Some(ends));
+    let inverted = made.with_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+    assert_eq!(opened(inverted).shown(0), 1.0 - white);
+}
+
+#[test]
+fn a_slope_of_0_is_left_out_and_told() {
+    let slope = |text: &str| opened(six().with_text(tags::RESCALE_SLOPE, VR::DS, text));
+    let volume = slope("0");
+    assert_eq!((volume.plane(0), volume.odd().len()), (as_stored(), 1));
+    assert!(volume.odd()[0].contains("RescaleSlope of 0"));
+    assert!(slope("2").odd().is_empty());
+    let stack = Volume::stacked(vec![slope("1"), slope("0"), slope("0")]);
+    assert_eq!(stack.unwrap().odd(), volume.odd());
 }
 
 #[test]

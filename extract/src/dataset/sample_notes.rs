@@ -1,4 +1,4 @@
-//! What looks odd in masks and is no error.
+//! What looks odd in images and masks and is no error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,32 +6,39 @@ use cache::counted;
 
 use super::missing::examples;
 
-/// What looks odd in a sample's masks.
+/// What looks odd in a sample.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct MaskOddities {
+pub struct SampleOddities {
     /// Values that no class is named for, in order; such pixels are ignored.
     pub unnamed: Vec<u16>,
     /// How far from where the image lies the mask's header puts it, in mm, if that is noteworthy.
     pub shift_mm: Option<f64>,
+    /// What else, each in words for many samples.
+    pub kinds: Vec<&'static str>,
 }
 
 /// The oddities of many samples.
 #[derive(Debug, Default)]
-pub(crate) struct MaskNotes {
+pub(crate) struct SampleNotes {
     values: BTreeSet<u16>,
     unnamed: BTreeSet<String>,
     shifted: BTreeMap<String, f64>,
+    kinds: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
-impl MaskNotes {
+impl SampleNotes {
     /// Notes a sample's.
-    pub(crate) fn note(&mut self, sample: &str, oddities: &MaskOddities) {
+    pub(crate) fn note(&mut self, sample: &str, oddities: &SampleOddities) {
         self.values.extend(&oddities.unnamed);
         if !oddities.unnamed.is_empty() {
             self.unnamed.insert(sample.to_owned());
         }
         if let Some(mm) = oddities.shift_mm {
             self.shifted.insert(sample.to_owned(), mm);
+        }
+        for kind in &oddities.kinds {
+            let samples = self.kinds.entry(kind).or_default();
+            samples.insert(sample.to_owned());
         }
     }
 
@@ -56,7 +63,15 @@ impl MaskNotes {
                 examples(&shifted)
             )
         });
-        unnamed.into_iter().chain(shifted).collect()
+        let kinds = self.kinds.iter().map(|(kind, samples)| {
+            let names: Vec<String> = samples.iter().cloned().collect();
+            format!(
+                "{kind}: {} ({})",
+                counted(names.len(), "sample"),
+                examples(&names)
+            )
+        });
+        unnamed.into_iter().chain(shifted).chain(kinds).collect()
     }
 }
 
@@ -66,12 +81,12 @@ mod tests {
 
     #[test]
     fn samples_are_counted_and_a_few_are_named_with_the_values() {
-        let mut notes = MaskNotes::default();
-        notes.note("fine", &MaskOddities::default());
+        let mut notes = SampleNotes::default();
+        notes.note("fine", &SampleOddities::default());
         assert!(notes.warnings().is_empty());
-        let unnamed = |values: &[u16]| MaskOddities {
+        let unnamed = |values: &[u16]| SampleOddities {
             unnamed: values.to_vec(),
-            ..MaskOddities::default()
+            ..SampleOddities::default()
         };
         for sample in ["g", "f", "e", "d", "c", "b"] {
             notes.note(sample, &unnamed(&[255, 7]));
@@ -87,9 +102,9 @@ mod tests {
             let shift_mm = Some(mm);
             notes.note(
                 sample,
-                &MaskOddities {
+                &SampleOddities {
                     shift_mm,
-                    ..MaskOddities::default()
+                    ..SampleOddities::default()
                 },
             );
         }

@@ -1,0 +1,203 @@
+//! The layouts that there are, and which options each heeds.
+
+use std::path::Path;
+
+use super::{
+    Dataset, DatasetCard, LayoutOptions, Uncertain, amos, brain_tumor, chexpert, dicom, folder,
+    manifest, medmnist, montgomery, nih_chest_xray, nnunet, sars_cov_2,
+};
+use crate::Error;
+
+/// A layout of files that can be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Its name in cards.
+    pub name: &'static str,
+    /// Lists the files under a root.
+    pub open: fn(&Path, &DatasetCard) -> Result<Dataset, Error>,
+    /// The options that it heeds, but for those that all do (`channel`, `unnamed_values`).
+    pub options: &'static [&'static str],
+}
+
+/// Every layout that can be opened.
+pub const LAYOUTS: &[Layout] = &[
+    Layout {
+        name: "amos",
+        open: amos::open,
+        options: &["modality", "unlabelled", "allow_missing"],
+    },
+    Layout {
+        name: "brain-tumor",
+        open: brain_tumor::open,
+        options: &["allow_missing"],
+    },
+    Layout {
+        name: "chexpert",
+        open: chexpert::open,
+        options: &["uncertain", "views", "allow_missing"],
+    },
+    Layout {
+        name: "dicom",
+        open: dicom::open,
+        options: &["manifest", "label_columns", "keep_ids"],
+    },
+    Layout {
+        name: "folder",
+        open: folder::open,
+        options: &[],
+    },
+    Layout {
+        name: "manifest",
+        open: manifest::open,
+        options: &["manifest", "image_root", "label_columns", "allow_missing"],
+    },
+    Layout {
+        name: "medmnist",
+        open: medmnist::open,
+        options: &[],
+    },
+    Layout {
+        name: "montgomery",
+        open: montgomery::open,
+        options: &["allow_missing"],
+    },
+    Layout {
+        name: "nih-chest-xray",
+        open: nih_chest_xray::open,
+        options: &["no_finding", "allow_missing"],
+    },
+    Layout {
+        name: "nnunet",
+        open: nnunet::open,
+        options: &["unlabelled", "task_names", "allow_missing"],
+    },
+    Layout {
+        name: "sars-cov-2",
+        open: sars_cov_2::open,
+        options: &["binary", "allow_missing"],
+    },
+];
+
+impl Layout {
+    /// The layout that a card names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayout`].
+    pub fn of(card: &DatasetCard) -> Result<&'static Layout, Error> {
+        let layout = LAYOUTS.iter().find(|layout| layout.name == card.layout);
+        layout.ok_or_else(|| Error::UnknownLayout {
+            dataset: card.name.clone(),
+            name: card.layout.clone(),
+            known: LAYOUTS
+                .iter()
+                .map(|layout| layout.name.to_owned())
+                .collect(),
+        })
+    }
+
+    /// Whether the option of this name is not in vain.
+    pub(crate) fn heeds(&self, option: &str) -> bool {
+        self.options.contains(&option)
+    }
+
+    /// Refuses an option that would be in vain; `spelt` is how the user wrote it.
+    pub(crate) fn check(&self, root: &Path, option: &str, spelt: &str) -> Result<(), Error> {
+        if self.heeds(option) {
+            return Ok(());
+        }
+        let others = LAYOUTS.iter().filter(|layout| layout.heeds(option));
+        let others: Vec<&str> = others.map(|layout| layout.name).collect();
+        Err(Error::Layout {
+            path: root.to_path_buf(),
+            found: format!("the option `{spelt}`"),
+            expected: format!("options that the layout `{}` heeds", self.name),
+            hint: format!(
+                "leave it out; it is for the layouts `{}`",
+                others.join("`, `")
+            ),
+        })
+    }
+}
+
+impl LayoutOptions {
+    /// The names of those that are given, but for those that all layouts heed.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let given = [
+            ("manifest", self.manifest.is_some()),
+            ("image_root", self.image_root.is_some()),
+            ("label_columns", !self.label_columns.is_empty()),
+            ("unlabelled", self.unlabelled),
+            ("task_names", !self.task_names.is_empty()),
+            ("modality", self.modality.is_some()),
+            ("uncertain", self.uncertain != Uncertain::default()),
+            ("views", !self.views.is_empty()),
+            ("no_finding", self.no_finding),
+            ("binary", self.binary),
+            ("allow_missing", self.allow_missing),
+        ];
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(|(name, _)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_heeded_as_its_description_says() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(folder.join("datasets/README.md")).unwrap();
+        let all = LayoutOptions {
+            manifest: Some("a".into()),
+            image_root: Some("a".into()),
+            label_columns: vec!["a".into()],
+            channel: None,
+            unlabelled: true,
+            task_names: vec!["a".into()],
+            modality: Some("a".into()),
+            uncertain: Uncertain::Ones,
+            views: vec!["a".into()],
+            no_finding: true,
+            binary: true,
+            unnamed_values: super::super::UnnamedValues::Error,
+            allow_missing: true,
+        };
+        assert_eq!(all.given().len(), 11);
+        for option in all.given() {
+            let row = text
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{option}` |")));
+            let row = row.unwrap_or_else(|| panic!("no `{option}` in the table of options"));
+            let layouts = row.split('|').nth(2).unwrap();
+            for layout in LAYOUTS {
+                let is_named = layouts.contains(&format!("`{}`", layout.name));
+                assert_eq!(
+                    layout.heeds(option),
+                    is_named,
+                    "{option} of {}",
+                    layout.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_in_vain_is_refused_with_the_layouts_that_heed_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["a", "b"] {
+            std::fs::create_dir(folder.path().join(class)).unwrap();
+            std::fs::write(folder.path().join(class).join("1.png"), "x").unwrap();
+        }
+        let mut card = DatasetCard::find("folder").unwrap();
+        assert!(super::super::open(&card, folder.path()).is_ok());
+        card.options.label_columns = vec!["a".into()];
+        let text = super::super::open(&card, folder.path())
+            .unwrap_err()
+            .to_string();
+        for part in ["`label_columns`", "`folder`", "`dicom`, `manifest`"] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+    }
+}
