@@ -116,7 +116,6 @@ const IDENTIFIERS: [Tag; 6] = [
     tags::SOP_INSTANCE_UID,
 ];
 
-
 fn header_of(opened: &Opened) -> Header {
     let attributes = &opened.found.data_set;
     let number = |tag| attributes.text(tag)?.parse().ok();
