@@ -324,6 +324,9 @@ fn io_hint(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "\nhint: make it readable for the user who runs `extract`, or run it as one who may read it"
         }
+        io::ErrorKind::NotFound => {
+            "\nhint: see whether the name is right, and whether it is relative to the folder that you are in"
+        }
         _ => "",
     }
 }

@@ -348,6 +348,18 @@ fn a_check_compares_tokens_with_those_of_the_original_implementation() {
     fs::write(&card, text.replace("cls_1 = [", "cls_1 = [9.0, ")).unwrap();
     let run = check().expect(1);
     assert!(run.stdout.contains("not the card's"), "{}", run.stdout);
+    // Nor is such a graph said to be exported.
+    let exports = |weights: &[&str]| {
+        let mut command = export(&home);
+        Run::of(command.env("ORT_DYLIB_PATH", runtime()).args(weights))
+    };
+    exports(&[]).expect_error(1, &["not the card's"]);
+    let own = ["--weights", weights().to_str().unwrap()].map(str::to_owned);
+    let run = exports(&own.each_ref().map(String::as_str)).expect(0);
+    assert!(
+        run.stderr.contains("warning: ") && run.stderr.contains("as those of other weights"),
+        "{run:#?}"
+    );
     let [before, after] = ["[[reference]]", "[vit]"].map(|key| text.find(key).unwrap());
     fs::write(&card, format!("{}{}", &text[..before], &text[after..])).unwrap();
     let run = check().expect(0);

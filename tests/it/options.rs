@@ -106,3 +106,18 @@ fn what_a_volume_does_not_say_is_told_where_it_matters() {
         "{voi}"
     );
 }
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_a_hint() {
+    let lab = Lab::new();
+    let root = folder(&lab);
+    lab.extract("folder", &root, &["--split", "none"]).expect(0);
+    let mut command = program("extract");
+    command.args(["split", "--dataset", "images", "--name", "a", "--cache"]);
+    command
+        .arg(lab.path("cache"))
+        .args(["--rule", "file:nofile.csv"]);
+    Run::of(&mut command).expect_error(2, &["nofile.csv", "the name is right"]);
+    lab.extract("nofile.toml", &root, &[])
+        .expect_error(2, &["nofile.toml", "the name is right"]);
+}

@@ -212,6 +212,21 @@ fn a_cache_that_is_not_finished_is_left_out_and_the_others_are_split() {
 }
 
 #[test]
+fn a_split_of_another_rule_is_replaced_only_if_that_is_asked_for() {
+    let lab = Lab::new();
+    lab.extract("manifest", &manifest(&lab), &[]).expect(0);
+    let rule =
+        |rule: &str, more: &[&str]| split(&lab, &[&["--name", "s", "--rule", rule], more].concat());
+    rule("none", &[]).expect(0);
+    rule("none", &[]).expect(0);
+    let run = rule("kfold:3:0", &[]).expect_error(2, &["`s`", "made by `none`", "`--force`"]);
+    assert!(run.stdout.is_empty());
+    rule("kfold:3:0", &["--force"]).expect(0);
+    let reader = CacheReader::open(&lab.cache()).unwrap();
+    assert_eq!(reader.named_split("s").unwrap().rule, "kfold:3:0");
+}
+
+#[test]
 fn official_splits_come_from_the_cache_only_where_it_keeps_them() {
     let lab = Lab::new();
     let manifest = manifest(&lab);

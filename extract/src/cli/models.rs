@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
-use crate::export::{self, Exporter, Flavour};
+use crate::export::{self, Exported, Exporter, Flavour};
 use crate::model::ModelCard;
 use crate::{parity, project};
 
@@ -74,6 +74,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
     let size = args.image_size.unwrap_or(card.image_size);
     let mut exporter = Exporter { home: &home, tell };
     let exported = exporter.export(&card, size, Flavour::Fused, args.weights.as_deref())?;
+    let status = compare_export(args, &home, &card, size, &exported);
     let text = match args.format {
         Format::Text => format!("{}  {}", exported.meta.sha256, shown(&exported.path)),
         Format::Json => json!({
@@ -85,7 +86,46 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
         .to_string(),
     };
     print_line(&text)?;
-    Ok(Status::Done)
+    Ok(status)
+}
+
+/// Compares the tokens of a new graph with those on the card, if it has some for that size, and says what
+/// is wrong; weights of one's own may give others.
+fn compare_export(
+    args: &ExportArgs,
+    home: &Path,
+    card: &ModelCard,
+    size: u32,
+    exported: &Exported,
+) -> Status {
+    if !card.reference.iter().any(|r| r.image_size == size) {
+        return Status::Done;
+    }
+    let off = Runtime::load(home, false)
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| off_card(&runtime, card, size, exported));
+    let path = shown(&exported.path);
+    match (off, &args.weights) {
+        (Ok(Some(off)), None) if !(off <= MOST_OFF) => {
+            eprint_line(&format!(
+                "error: {path}: its tokens are not the card's: they differ by up to {off:.1e}, expected {MOST_OFF:.0e}\nhint: correct the card: heads, activation, positions or norms may be wrong; or its `[[reference]]`"
+            ));
+            Status::Skipped
+        }
+        (Ok(Some(off)), Some(_)) if !(off <= MOST_OFF) => {
+            eprint_line(&format!(
+                "warning: {path}: its tokens differ from the card's by up to {off:.1e}, as those of other weights do; if these are the card's, the card or its `[[reference]]` is wrong"
+            ));
+            Status::Done
+        }
+        (Ok(_), _) => Status::Done,
+        (Err(error), _) => {
+            eprint_line(&format!(
+                "warning: {path}: its tokens were not compared with the card's: {error:#}"
+            ));
+            Status::Done
+        }
+    }
 }
 
 /// All cards but those that cannot be used, which are warned of.
@@ -255,23 +295,8 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
     for (size, _) in graphs {
         // As `extract` would take it: written anew if the card or the weights have changed since.
         let exported = exporter.ensure(card, size, Flavour::Fused)?;
-        let options = BackboneOptions {
-            image_size: size,
-            layers: card.layers,
-            tokens: Tokens::All,
-            threads: 0,
-            batch_size: 1,
-            run_limit: Duration::ZERO,
-            device: Device::REFERENCE,
-        };
-        let mut backbone = Backbone::load(&runtime, card, &exported, options)?;
-        let found = parity::tokens(&mut backbone, &pattern(size))?;
         let path = shown(&exported.path);
-        let reference = card
-            .reference
-            .iter()
-            .find(|reference| reference.image_size == size);
-        let line = match reference.map(|reference| off_by(&found, &reference.cls_1)) {
+        let line = match off_card(&runtime, card, size, &exported)? {
             None => format!(
                 "{path}: the shapes are the card's; its tokens were NOT compared: the card has no `[[reference]]` for {size} pixels, so that heads, activation, positions or norms may be wrong"
             ),
@@ -288,6 +313,29 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
         print_line(&line)?;
     }
     Ok(status)
+}
+
+/// How far the tokens of a graph are off those on the card, if it has some for that size.
+fn off_card(
+    runtime: &Runtime,
+    card: &ModelCard,
+    size: u32,
+    exported: &Exported,
+) -> anyhow::Result<Option<f32>> {
+    let options = BackboneOptions {
+        image_size: size,
+        layers: card.layers,
+        tokens: Tokens::All,
+        threads: 0,
+        batch_size: 1,
+        run_limit: Duration::ZERO,
+        device: Device::REFERENCE,
+    };
+    let mut backbone = Backbone::load(runtime, card, exported, options)?;
+    let found = parity::tokens(&mut backbone, &pattern(size))?;
+    let mut references = card.reference.iter();
+    let reference = references.find(|reference| reference.image_size == size);
+    Ok(reference.map(|reference| off_by(&found, &reference.cls_1)))
 }
 
 /// The largest difference to the first numbers of a CLS token.

@@ -26,9 +26,12 @@ pub struct SplitArgs {
     /// `official:val=0.1:SEED`, `file:PATH`, `none`
     #[arg(long, verbatim_doc_comment)]
     pub rule: SplitRule,
-    /// The split's name; one of that name is replaced
+    /// The split's name; one of that name is replaced if the rule is the same
     #[arg(long)]
     pub name: String,
+    /// Replace a split of that name that another rule made
+    #[arg(long)]
+    pub force: bool,
     /// Where caches lie
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
@@ -152,6 +155,9 @@ fn name(path: &Path) -> String {
 
 fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result<Written, Error> {
     let reader = CacheReader::open(dir)?;
+    if !args.force {
+        check_name(args, &reader)?;
+    }
     let slices = reader.slices()?;
     let members = members(&args.rule, &reader, &slices, opened)?;
     let skipped = reader.meta().skipped.iter();
@@ -171,6 +177,25 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
         counts,
         warnings: overlap.into_iter().chain(odd).collect(),
     })
+}
+
+/// Refuses the name of a split that another rule made; one that cannot be read is replaced.
+fn check_name(args: &SplitArgs, reader: &CacheReader) -> Result<(), Error> {
+    let rule = args.rule.to_string();
+    match reader.named_split(&args.name) {
+        Ok(split) if split.rule != rule => Err(Error::Unsplittable {
+            found: format!(
+                "the split `{}` of `{}`, made by `{}`",
+                args.name,
+                reader.dir().display(),
+                split.rule
+            ),
+            expected: "a new name, or one of the same rule".to_owned(),
+            hint: "give another `--name`, or `--force` to replace it".to_owned(),
+            rule,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The samples of a cache, with the official splits and folds that the rule needs.

@@ -20,6 +20,7 @@ pub(super) fn check(root: &Path, dataset: &Dataset) -> Result<Vec<String>, Error
     let path = || root.to_path_buf();
     for names in [&dataset.classes, &in_masks.collect()] {
         refuse_many(root, names)?;
+        refuse_nul(root, names)?;
         refuse_long(root, names)?;
         if let Some(name) = first_twice(names) {
             return Err(Error::DuplicateClass { path: path(), name });
@@ -53,6 +54,19 @@ fn refuse_many(path: &Path, classes: &[String]) -> Result<(), Error> {
         ),
         expected: format!("at most {MOST_CLASSES}"),
         hint: "see whether these are labels; a number to predict is no class".to_owned(),
+    })
+}
+
+/// Refuses names with a NUL, where other programs end a text.
+fn refuse_nul(path: &Path, classes: &[String]) -> Result<(), Error> {
+    let Some(name) = classes.iter().find(|name| name.contains('\0')) else {
+        return Ok(());
+    };
+    Err(Error::Layout {
+        path: path.to_path_buf(),
+        found: format!("a class named `{}`", table::clipped(name)),
+        expected: "names without NUL (`\\0`)".to_owned(),
+        hint: "see whether the table is damaged, or give the class another name".to_owned(),
     })
 }
 
@@ -161,6 +175,11 @@ mod tests {
                 "{text}"
             );
         }
+        let text = refused("label", "a\0b".to_owned());
+        assert!(
+            text.contains("m.csv") && text.contains("without NUL"),
+            "{text}"
+        );
         let many = (0..4097).map(|k| format!("c{k}")).collect::<Vec<_>>();
         let text = refused("labels", many.join("|"));
         assert!(

@@ -52,8 +52,8 @@ impl Table {
     /// Reads Parquet, told by its content, else CSV: UTF-8 or UTF-16, LF, CRLF or CR, gzipped or
     /// not; commas, semicolons or tabs between fields, or what a first line `sep=` names.
     ///
-    /// Cells that say that there is no value ([`BLANKS`]) are blank. Whole numbers of a column that
-    /// are all written as `1.0` are read as `1`: programs do so where a cell of the column is blank.
+    /// Cells that say that there is no value ([`BLANKS`]) are blank. In a column of numbers, whole ones
+    /// that are written as `1.0` are read as `1`: programs do so where a cell of the column is blank.
     pub(crate) fn read(path: &Path) -> Result<Table, Error> {
         // A pipe would be waited for without end.
         if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
@@ -244,17 +244,20 @@ pub(super) fn is_blank(cell: &str) -> bool {
     BLANKS.iter().any(|blank| cell.eq_ignore_ascii_case(blank))
 }
 
-/// Writes whole numbers as such, if all of `cells` that are not blank are whole.
+/// Writes whole numbers as such, if all of `cells` that are not blank are decimal numbers.
 pub(super) fn whole_numbers<'a>(cells: impl Iterator<Item = &'a mut String>) {
-    let is_number = |text: &str| {
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    let are_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |cell: &str| {
+        let digits = cell.strip_prefix('-').unwrap_or(cell);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        are_digits(whole) && are_digits(fraction)
     };
     let mut filled: Vec<&mut String> = cells.filter(|cell| !cell.is_empty()).collect();
-    let is_whole = |cell: &str| is_number(cell.strip_suffix(".0").unwrap_or(cell));
-    if filled.iter().all(|cell| is_whole(cell)) {
+    if filled.iter().all(|cell| is_number(cell)) {
         for cell in &mut filled {
-            if let Some(whole) = cell.strip_suffix(".0") {
+            let whole = cell.trim_end_matches('0').strip_suffix('.');
+            if let Some(whole) = whole {
                 **cell = whole.to_owned();
             }
         }

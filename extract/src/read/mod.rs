@@ -260,11 +260,13 @@ fn unreadable(path: PathBuf, start: &[u8]) -> Error {
     }
 }
 
+/// The command that converts with nibabel.
+const NIBABEL: &str =
+    "`nibabel.Nifti1Image.from_image(nibabel.load(FILE)).to_filename(\"a.nii.gz\")`";
+
 /// The name of a format of medical images that is not read, and the command that converts such a file.
 fn known_format(start: &[u8]) -> Option<(&'static str, &'static str)> {
     const SIMPLE_ITK: &str = "`SimpleITK.WriteImage(SimpleITK.ReadImage(FILE), \"a.nii.gz\")`";
-    const NIBABEL: &str =
-        "`nibabel.Nifti1Image.from_image(nibabel.load(FILE)).to_filename(\"a.nii.gz\")`";
     let text = String::from_utf8_lossy(start);
     match start {
         [b'N', b'R', b'R', b'D', ..] => Some(("NRRD", SIMPLE_ITK)),

@@ -323,7 +323,11 @@ fn a_pair_of_header_and_voxels_is_read_by_either_name() {
     }
     let mut analyze = header.clone();
     analyze[344..348].fill(0);
-    assert!(refusal("a.hdr", &analyze).contains("Analyze 7.5"));
+    let text = refusal("a.hdr", &analyze);
+    assert!(
+        text.contains("Analyze 7.5") && text.contains("convert it to NIfTI"),
+        "{text}"
+    );
     assert!(refusal("a.tar.gz", &gzip(&[b'x'; 600])).contains("no NIfTI image"));
 }
 

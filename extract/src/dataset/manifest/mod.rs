@@ -16,7 +16,7 @@ use super::files::{file_in, find_root, read_text};
 use super::missing::{Gap, examples};
 use super::names::refuse_long;
 use super::table::{Table, is_blank, read_mask_classes, whole_numbers};
-use super::{Dataset, DatasetCard, natural_order};
+use super::{Dataset, DatasetCard, folder_name, natural_order};
 use crate::Error;
 
 /// What a manifest may be called.
@@ -54,6 +54,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
         warnings.push(gap.settle(&path, card.options.allow_missing, left)?);
     }
     Ok(Dataset {
+        name: folder_name(folder),
         mask_classes,
         warnings,
         labels_from_mask: columns.labels == LabelSource::Mask,

@@ -86,8 +86,9 @@ impl<'a> Paths<'a> {
             path.strip_prefix(&self.real_root),
             real.strip_prefix(&self.real_root),
         ];
-        let below = below.into_iter().find_map(Result::ok)?;
-        inner_path(below.to_str()?)
+        // One with `..` may lie below all the same, which only the last one tells.
+        let below = below.into_iter().flatten();
+        below.filter_map(Path::to_str).find_map(inner_path)
     }
 
     /// The path on disk that differs from `path` in nothing but the Unicode form of its names.

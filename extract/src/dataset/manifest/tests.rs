@@ -305,3 +305,17 @@ fn a_folder_without_manifest_says_what_to_pass() {
         "{text}"
     );
 }
+
+#[test]
+fn the_table_names_the_dataset_and_paths_may_turn_back_within_the_folder() {
+    let root = folder(&[("tables/m.csv", &b""[..]), ("pictures/a/1.png", b"x")]);
+    let pictures = root.path().join("pictures");
+    let table = root.path().join("tables/m.csv");
+    let image = pictures.join("a/../a/1.png");
+    std::fs::write(&table, format!("image\n{}\n", image.display())).unwrap();
+    let mut card = DatasetCard::find("manifest").unwrap();
+    card.options.image_root = Some(pictures);
+    let dataset = crate::dataset::open(&card, &table).unwrap();
+    assert_eq!(dataset.name, "tables");
+    assert_eq!(dataset.samples[0].id, "a/1");
+}

@@ -154,14 +154,14 @@ fn what_stands_for_no_value_is_blank_and_told() {
 }
 
 #[test]
-fn whole_numbers_are_read_without_a_fraction_if_all_are_whole() {
-    let text = "a,b,c\n1.0,1.0,1.0\n,2.5,x\n-12,3.0,\n";
+fn whole_numbers_are_read_without_a_fraction_if_all_are_numbers() {
+    let text = "a,b,c\n1.0,1.00,1.0\n,2.50,x\n-12,10,\n";
     let table = read("t.csv", text.as_bytes()).unwrap();
     let expected = [
         ["a", "b", "c"],
-        ["1", "1.0", "1.0"],
-        ["", "2.5", "x"],
-        ["-12", "3.0", ""],
+        ["1", "1", "1.0"],
+        ["", "2.50", "x"],
+        ["-12", "10", ""],
     ];
     assert_eq!(cells(&table), expected);
 }

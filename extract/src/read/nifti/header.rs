@@ -5,10 +5,9 @@ use std::path::Path;
 
 use super::damaged;
 use crate::Error;
-use crate::read::MAX_SIDE;
-use crate::read::ReadError;
 use crate::read::orient::{self, Affine};
 use crate::read::volume::Geometry;
+use crate::read::{MAX_SIDE, NIBABEL, ReadError};
 
 /// Most bytes that may lie before the voxels (header extensions): 256 MiB.
 const MAX_OFFSET: f64 = (256 << 20) as f64;
@@ -72,10 +71,12 @@ pub(super) fn read(path: &Path, reader: &mut impl Read) -> Result<Header, Error>
 fn first(path: &Path, fields: &Fields) -> Result<Header, Error> {
     let magic = &fields.bytes[344..348];
     if ![b"n+1\0", b"ni1\0"].iter().any(|known| *known == magic) {
-        let value = magic.escape_ascii().to_string();
-        let expected =
-            "`n+1` or `ni1`: Analyze 7.5, which does not tell left from right, is not read";
-        return Err(bad_header(path, "magic", value, expected));
+        return Err(ReadError::OtherFormat {
+            path: path.to_path_buf(),
+            format: "Analyze 7.5 (it does not tell left from right)",
+            convert: NIBABEL,
+        }
+        .into());
     }
     let float = |at: usize| f64::from(fields.f32(at));
     let floats = |at: usize| [0, 4, 8].map(|k| float(at + k));
