@@ -308,7 +308,7 @@ fn a_folder_without_manifest_says_what_to_pass() {
 
 #[test]
 fn the_table_names_the_dataset_and_paths_may_turn_back_within_the_folder() {
-    let root = folder(&[("tables/m.csv", &b""[..]), ("pictures/a/1.png", b"x")]);
+    let root = folder(&[("tables/m.csv", ""), ("pictures/a/1.png", "x")]);
     let pictures = root.path().join("pictures");
     let table = root.path().join("tables/m.csv");
     let image = pictures.join("a/../a/1.png");
