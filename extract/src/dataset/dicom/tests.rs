@@ -425,7 +425,7 @@ fn folders_are_classes_if_the_card_names_them() {
         splits,
         [Some(Split::Test), Some(Split::Test), Some(Split::Train)]
     );
-    assert_eq!(dataset.samples[0].patient.as_deref(), Some("y"));
+    assert_eq!(dataset.samples[0].patient.as_deref(), Some("normal/y"));
     has_warning(&dataset, &["samples without a label: 1", "`test/other/1`"]);
 }
 
