@@ -3,10 +3,15 @@
 use std::path::PathBuf;
 
 use cache::counted;
-use cache::text::printable;
+use cache::text::{printable, shown};
 
 /// What another library says went wrong.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What another library says, on one line.
+fn said(cause: &dyn std::fmt::Display) -> String {
+    printable(&cause.to_string()).into_owned()
+}
 
 /// An error of a probe.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +22,8 @@ pub enum Error {
     Cache(#[from] cache::Error),
     /// A feature is NaN or infinite.
     #[error(
-        "`{path}`: row {row} (`{}`) holds the feature `{value}`, expected finite numbers\nhint: the model overflowed on this image; extract again in fp32",
+        "`{}`: row {row} (`{}`) holds the feature `{value}`, expected finite numbers\nhint: the model overflowed on this image; extract again in fp32",
+        shown(.path),
         printable(.sample)
     )]
     NotFinite {
@@ -32,7 +38,8 @@ pub enum Error {
     },
     /// A label does not fit the classes.
     #[error(
-        "`{path}`: row {row} (`{}`) has the label `{found}`, expected one that fits {}\nhint: the cache is damaged; extract it again",
+        "`{}`: row {row} (`{}`) has the label `{found}`, expected one that fits {}\nhint: the cache is damaged; extract it again",
+        shown(.path),
         printable(.sample),
         counted(*classes, "class")
     )]
@@ -50,7 +57,8 @@ pub enum Error {
     },
     /// The dataset has no labels per slice.
     #[error(
-        "`{path}`: the dataset has no slice labels, which this probe predicts\nhint: name a labelled dataset with --dataset"
+        "`{}`: the dataset has no slice labels, which this probe predicts\nhint: name a labelled dataset with --dataset",
+        shown(.path)
     )]
     Unlabelled {
         /// The cache's folder.
@@ -58,7 +66,8 @@ pub enum Error {
     },
     /// No labelled slice is in the splits asked for.
     #[error(
-        "`{path}`: no labelled slice is in `{wanted}`; labelled slices by split: {found}\nhint: a probe needs slices to fit and slices to test; give the dataset a split (`extract split`), or choose others with --train and --eval"
+        "`{}`: no labelled slice is in `{wanted}`; labelled slices by split: {found}\nhint: a probe needs slices to fit and slices to test; give the dataset a split (`extract split`), or choose others with --train and --eval",
+        shown(.path)
     )]
     EmptySplit {
         /// The cache's folder.
@@ -70,7 +79,8 @@ pub enum Error {
     },
     /// More neighbours are asked for than there are.
     #[error(
-        "`{path}`: `--k {k}` exceeds the {}\nhint: give a --k of at most {most}",
+        "`{}`: `--k {k}` exceeds the {}\nhint: give a --k of at most {most}",
+        shown(.path),
         counted(*train, "train slice")
     )]
     TooFewNeighbours {
@@ -85,15 +95,42 @@ pub enum Error {
     },
     /// Settings cannot be chosen by their accuracy.
     #[error(
-        "`{path}`: accuracy is of exclusive classes, and here a case may be of several\nhint: give --select auroc"
+        "`{}`: accuracy is of exclusive classes, and here a case may be of several\nhint: give --select auroc",
+        shown(.path)
     )]
     SelectAccuracy {
         /// The cache's folder.
         path: PathBuf,
     },
+    /// An option is given that means nothing for a cache.
+    #[error(
+        "`{}`: `{option}` has no effect: {why}\nhint: leave it out",
+        shown(.path)
+    )]
+    NoEffect {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The option.
+        option: &'static str,
+        /// Why, as a sentence without its end.
+        why: &'static str,
+    },
+    /// A cache has the name of the dataset that a head was trained on, and other samples.
+    #[error(
+        "`{}`: a head of the dataset `{}` cannot tell whether it has seen this one, which has other samples or another split\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name",
+        shown(.path),
+        printable(.dataset)
+    )]
+    Namesake {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The dataset.
+        dataset: String,
+    },
     /// No head of a grid can be chosen.
     #[error(
-        "`{path}`: no head has an AUROC on `val`: no class has both positive and negative examples there, or all heads diverged\nhint: give the dataset another split (`extract split`), or smaller --lr"
+        "`{}`: no head has an AUROC on `val`: no class has both positive and negative examples there, or all heads diverged\nhint: give the dataset another split (`extract split`), or smaller --lr",
+        shown(.path)
     )]
     NoChoice {
         /// The cache's folder.
@@ -101,7 +138,8 @@ pub enum Error {
     },
     /// The chosen head's weights overflowed when it was trained anew.
     #[error(
-        "`{path}`: weights overflowed at the learning rate {learning_rate}\nhint: leave it out of --lr"
+        "`{}`: weights overflowed at the learning rate {learning_rate}\nhint: leave it out of --lr",
+        shown(.path)
     )]
     Diverged {
         /// The cache's folder.
@@ -134,7 +172,8 @@ pub enum Error {
     },
     /// No logistic regression of a path reached its minimum.
     #[error(
-        "`{path}`: no logistic regression reached its minimum, so none can be chosen\nhint: leave the largest values out of --C"
+        "`{}`: no logistic regression reached its minimum, so none can be chosen\nhint: leave the largest values out of --C",
+        shown(.path)
     )]
     LogregUnconverged {
         /// The cache's folder.
@@ -164,7 +203,10 @@ pub enum Error {
     )]
     LogregOneClass,
     /// linfa-logistic cannot fit this.
-    #[error("linfa: cannot fit at C = {c}: {reason}\nhint: leave out --solver linfa")]
+    #[error(
+        "linfa: cannot fit at C = {c}: {}\nhint: leave out --solver linfa",
+        printable(.reason)
+    )]
     Linfa {
         /// The inverse of the penalty's strength.
         c: f64,
@@ -173,7 +215,8 @@ pub enum Error {
     },
     /// The dataset has no masks.
     #[error(
-        "`{path}`: the dataset has no masks, which decoders learn from\nhint: name a dataset with masks with --dataset"
+        "`{}`: the dataset has no masks, which decoders learn from\nhint: name a dataset with masks with --dataset",
+        shown(.path)
     )]
     NoMasks {
         /// The cache's folder.
@@ -181,7 +224,8 @@ pub enum Error {
     },
     /// No slice with a mask is in the splits asked for.
     #[error(
-        "`{path}`: no slice with a mask is in `{wanted}`; slices with masks by split: {found}\nhint: give the dataset a split (`extract split`) and name it with --split"
+        "`{}`: no slice with a mask is in `{wanted}`; slices with masks by split: {found}\nhint: give the dataset a split (`extract split`) and name it with --split",
+        shown(.path)
     )]
     NoMaskedSlices {
         /// The cache's folder.
@@ -192,7 +236,10 @@ pub enum Error {
         found: String,
     },
     /// A decoder finds nothing to predict.
-    #[error("`{path}`: no slice is in `{split}`\nhint: predict --eval all")]
+    #[error(
+        "`{}`: no slice is in `{split}`\nhint: predict --eval all",
+        shown(.path)
+    )]
     NoSlices {
         /// The cache's folder.
         path: PathBuf,
@@ -201,7 +248,8 @@ pub enum Error {
     },
     /// A class is to be found that is in no mask that is learnt from.
     #[error(
-        "`{path}`: no mask in `train` has the class `{}`, which others have\nhint: give the dataset another split (`extract split`) and name it with --split",
+        "`{}`: no mask in `train` has the class `{}`, which others have\nhint: give the dataset another split (`extract split`) and name it with --split",
+        shown(.path),
         printable(.class)
     )]
     ClassAbsent {
@@ -212,7 +260,8 @@ pub enum Error {
     },
     /// Masks hold values that stand for no class, though others have names.
     #[error(
-        "`{path}`: the masks hold values that no class is named for: {values}\nhint: extract again with names for them, or leave such pixels out with `--unnamed-values ignore`"
+        "`{}`: the masks hold values that no class is named for: {values}\nhint: extract again with names for them, or leave such pixels out with `--unnamed-values ignore`",
+        shown(.path)
     )]
     UnnamedValues {
         /// The cache's folder.
@@ -222,7 +271,8 @@ pub enum Error {
     },
     /// There is nothing to find.
     #[error(
-        "`{path}`: the masks in `{split}` have nothing but background\nhint: give the dataset another split (`extract split`) and name it with --split"
+        "`{}`: the masks in `{split}` have nothing but background\nhint: give the dataset another split (`extract split`) and name it with --split",
+        shown(.path)
     )]
     OnlyBackground {
         /// The cache's folder.
@@ -232,7 +282,8 @@ pub enum Error {
     },
     /// The layers that a decoder takes differ in shape.
     #[error(
-        "`{path}`: layer {layer} has tokens of another width or grid than layer 1, expected the same of all layers of a U-Net\nhint: choose --decoder linear for this backbone"
+        "`{}`: layer {layer} has tokens of another width or grid than layer 1, expected the same of all layers of a U-Net\nhint: choose --decoder linear for this backbone",
+        shown(.path)
     )]
     UnevenLayers {
         /// The cache's folder.
@@ -259,7 +310,9 @@ pub enum Error {
     Decoder(#[from] nn::Error),
     /// A run record could not be written.
     #[error(
-        "`{path}`: cannot write a run record: {source}\nhint: give a folder with room that can be written to with --runs"
+        "`{}`: cannot write a run record: {}\nhint: give a folder with room that can be written to with --runs",
+        shown(.path),
+        said(.source)
     )]
     Record {
         /// The file or folder.
@@ -269,7 +322,9 @@ pub enum Error {
     },
     /// A file of run records could not be read.
     #[error(
-        "`{path}`: cannot read the run records: {source}\nhint: name another folder with --runs"
+        "`{}`: cannot read the run records: {}\nhint: name another folder with --runs",
+        shown(.path),
+        said(.source)
     )]
     Records {
         /// The file.
@@ -279,7 +334,9 @@ pub enum Error {
     },
     /// Scores or a head could not be written.
     #[error(
-        "`{path}`: cannot write it: {source}\nhint: give a folder with room that can be written to with --runs"
+        "`{}`: cannot write it: {}\nhint: give a folder with room that can be written to with --runs",
+        shown(.path),
+        said(.source)
     )]
     Output {
         /// The file.
@@ -288,7 +345,11 @@ pub enum Error {
         source: Cause,
     },
     /// A file of scores or a head could not be read.
-    #[error("`{path}`: cannot read it: {source}\nhint: name a file that `probe` has written")]
+    #[error(
+        "`{}`: cannot read it: {}\nhint: name a file that `probe` has written",
+        shown(.path),
+        said(.source)
+    )]
     Input {
         /// The file.
         path: PathBuf,
@@ -296,7 +357,11 @@ pub enum Error {
         source: Cause,
     },
     /// What was kept of an earlier run is damaged.
-    #[error("`{path}`: cannot go on with it: {source}\nhint: delete it; it is made anew")]
+    #[error(
+        "`{}`: cannot go on with it: {}\nhint: delete it; it is made anew",
+        shown(.path),
+        said(.source)
+    )]
     Kept {
         /// The file.
         path: PathBuf,
@@ -305,7 +370,8 @@ pub enum Error {
     },
     /// A decoder is for other tokens than a cache has.
     #[error(
-        "`{path}`: found {found}, expected {expected} as the decoder was trained on\nhint: apply it to a cache of the same backbone and image size"
+        "`{}`: found {found}, expected {expected} as the decoder was trained on\nhint: apply it to a cache of the same backbone and image size",
+        shown(.path)
     )]
     DecoderTokens {
         /// The cache's folder.
@@ -317,7 +383,9 @@ pub enum Error {
     },
     /// A head or decoder is for other tokens.
     #[error(
-        "`{path}`: found tokens of the `{field}` {found}, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone that was extracted with the same recipe; --allow-mismatch applies it all the same"
+        "`{}`: found tokens of the `{}` {found}, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone that was extracted with the same recipe; --allow-mismatch applies it all the same",
+        shown(.path),
+        printable(.field)
     )]
     HeadTokens {
         /// The cache's folder.
@@ -331,7 +399,8 @@ pub enum Error {
     },
     /// A head is for other features than a cache has.
     #[error(
-        "`{path}`: found {found} features, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone"
+        "`{}`: found {found} features, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone",
+        shown(.path)
     )]
     HeadWidth {
         /// The cache's folder.
@@ -343,7 +412,8 @@ pub enum Error {
     },
     /// There is nothing to tell apart.
     #[error(
-        "`{path}`: all training examples are of the class `{}`, expected several classes\nhint: give the dataset another split (`extract split`)",
+        "`{}`: all training examples are of the class `{}`, expected several classes\nhint: give the dataset another split (`extract split`)",
+        shown(.path),
         printable(.class)
     )]
     OneClass {
@@ -354,7 +424,9 @@ pub enum Error {
     },
     /// Slices of a volume are of different classes where one is to be predicted.
     #[error(
-        "`{path}`: the slices of the sample `{sample}` are of different classes, expected one class per volume\nhint: measure slices with `--unit slice`"
+        "`{}`: the slices of the sample `{}` are of different classes, expected one class per volume\nhint: measure slices with `--unit slice`",
+        shown(.path),
+        printable(.sample)
     )]
     VolumeLabels {
         /// The cache's folder.
@@ -412,7 +484,8 @@ pub enum Error {
     },
     /// A file of scores is not the one that was recorded.
     #[error(
-        "`{path}`: found scores with a macro AUROC of {found}, expected {recorded} as is recorded\nhint: the file was replaced; --force evaluates it again"
+        "`{}`: found scores with a macro AUROC of {found}, expected {recorded} as is recorded\nhint: the file was replaced; --force evaluates it again",
+        shown(.path)
     )]
     OtherScores {
         /// The file.

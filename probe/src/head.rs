@@ -79,7 +79,7 @@ impl SavedHead {
                 by_sigmoid,
                 tokens,
                 unit: task.examples.unit,
-                pool: task.settings.pool,
+                pool: task.settings.pool(),
                 protocol: task.settings.protocol,
                 thresholds: thresholds.map(|thresholds| thresholds.values.clone()),
             },

@@ -14,6 +14,9 @@ use crate::examples::join;
 pub struct Origin {
     /// The dataset's name.
     pub dataset: String,
+    /// sha256 of its samples, with their patients, splits and labels; not known of heads of earlier versions.
+    #[serde(default)]
+    pub samples_sha256: Option<String>,
     /// The backbone and the whole recipe of the tokens.
     pub tokens: TokenRecipe,
     /// The name of the split of the samples; `None` for that of the extraction.
@@ -22,6 +25,18 @@ pub struct Origin {
     pub split_sha256: Option<String>,
     /// Splits that it was fitted on or chosen by.
     pub seen: Vec<Split>,
+}
+
+/// Relation of a cache to the dataset that a head or decoder was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It has the name and the samples.
+    Same,
+    /// It has the name, and other samples: another dataset, or the same one in part, grown or split
+    /// anew.
+    Namesake,
+    /// It has another name.
+    Other,
 }
 
 /// Which cases of a cache a head or decoder is applied to.
@@ -54,6 +69,7 @@ impl Origin {
         let is_seen = |split: &Split| seen.contains(split);
         Origin {
             dataset: meta.dataset.clone(),
+            samples_sha256: Some(meta.samples_sha256.clone()),
             tokens: meta.token_recipe(),
             split_name: settings.split_name.clone(),
             split_sha256,
@@ -61,9 +77,15 @@ impl Origin {
         }
     }
 
-    /// Whether the cache is of the dataset that was trained on.
-    pub fn is_of(&self, reader: &CacheReader) -> bool {
-        self.dataset == reader.meta().dataset
+    /// Relation of a cache to the dataset that was trained on.
+    pub fn relation(&self, reader: &CacheReader) -> Relation {
+        let meta = reader.meta();
+        let samples = self.samples_sha256.as_ref();
+        match self.dataset == meta.dataset {
+            true if samples.is_none_or(|samples| *samples == meta.samples_sha256) => Relation::Same,
+            true => Relation::Namesake,
+            false => Relation::Other,
+        }
     }
 
     /// Compares the tokens of a cache with those that were trained on; returns warnings.
@@ -106,7 +128,8 @@ impl Origin {
         reader: &CacheReader,
         evaluated: impl Iterator<Item = &'a str>,
     ) -> Result<Option<String>, Error> {
-        if !self.is_of(reader) {
+        let relation = self.relation(reader);
+        if relation == Relation::Other {
             return Ok(None);
         }
         let Some(slices) = self.slices(reader)? else {
@@ -119,13 +142,15 @@ impl Origin {
         let seen: BTreeSet<&str> = slices.iter().filter(is_seen).map(cluster).collect();
         let evaluated: BTreeSet<&str> = evaluated.collect();
         let both = evaluated.intersection(&seen).count();
-        Ok((both > 0).then(|| {
-            format!(
-                "the head has seen {} of {} (trained or chosen on {}): figures are too good",
-                both,
-                counted(evaluated.len(), "patient"),
-                join(&self.seen)
-            )
+        let of = counted(evaluated.len(), "patient");
+        let seen = join(&self.seen);
+        Ok((both > 0).then(|| match relation {
+            Relation::Namesake => format!(
+                "the head was trained on a dataset of this name with other samples or another split: if it is the same data, it may have seen {both} of {of} (now in {seen}), and figures are too good"
+            ),
+            _ => format!(
+                "the head has seen {both} of {of} (trained or chosen on {seen}): figures are too good"
+            ),
         }))
     }
 

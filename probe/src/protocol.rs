@@ -102,6 +102,11 @@ impl Protocol {
         self == Protocol::Paper
     }
 
+    /// Whether segmentations are measured by volume, at its own resolution, and not in all pixels together.
+    pub fn measures_volumes(self) -> bool {
+        self == Protocol::Strict
+    }
+
     /// Whether a part of `train` is drawn to choose on where a dataset has no `val`.
     pub fn holds_out(self) -> bool {
         self == Protocol::Strict

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, MaskClass, ModelMeta, SliceMeta, Split, Task,
-    TokenBatch, Tokens, write_split,
+    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, MaskClass, SliceMeta, Split, TokenBatch,
+    write_split,
 };
 use clap::Parser;
 use ndarray::{Array2, Array3};
@@ -306,48 +306,54 @@ fn a_damaged_cache_is_left_out_and_the_others_are_measured() {
 }
 
 #[test]
-fn names_out_of_a_cache_do_not_reach_the_terminal_as_they_are() {
-    let lab = tempfile::tempdir().unwrap();
-    let evil = "\u{1b}[2J\u{202e}left\nhint: all is well\u{9b}";
-    let meta = CacheMeta {
-        classes: vec![evil.into(), "right".into()],
-        mask_classes: vec![MaskClass {
-            value: 1,
-            name: evil.into(),
-        }],
-        model: ModelMeta {
-            name: evil.into(),
-            sha256: "weights".into(),
-            final_norm: None,
-        },
-        task: Task::MultiLabel,
-        tokens: Tokens::All,
-        ..meta(evil)
+fn a_dataset_of_the_same_name_with_other_samples_is_not_taken_for_the_one_that_was_trained_on() {
+    let lab = lab();
+    let namesake = CacheMeta {
+        samples_sha256: "1".into(),
+        ..meta("own")
     };
-    write(lab.path(), "evil", &meta);
-    let cache = lab.path().join("cache");
-    let runs = lab.path().join("runs");
-    let (mut out, mut messages) = (Vec::new(), Vec::new());
-    for words in [
-        &["knn", "--k", "3"][..],
-        &["segment", "--epochs", "1", "--lr", "0.1"],
-    ] {
-        let options = [
-            "--cache",
-            cache.to_str().unwrap(),
-            "--runs",
-            runs.to_str().unwrap(),
-        ];
-        let all = [&["probe"][..], words, &options].concat();
-        let cli = Cli::try_parse_from(all).unwrap();
-        let mut shown = cache::text::Printable(&mut out);
-        probe::run(cli, &mut shown, &mut cache::text::Printable(&mut messages)).unwrap();
+    write(lab.path(), "namesake", &namesake);
+    let linear = format!("linear {QUICK} --blocks 1");
+    for train in [linear.as_str(), "segment --epochs 1 --lr 0.1"] {
+        let (_, predict) = trained(lab.path(), train);
+        let ran = probe(lab.path(), &predict);
+        assert_eq!(ran.outcome, Outcome::Skipped);
+        let left_out = "cache/namesake/tiny@8`: a head of the dataset `own` cannot tell";
+        assert!(ran.messages.contains(left_out), "{}", ran.messages);
+        assert!(ran.messages.contains("--eval test"), "{}", ran.messages);
+        let namesake = format!("{predict} --dataset namesake --eval");
+        for (eval, n_test, may_have_seen) in [("test", 20, false), ("all", 60, true)] {
+            let ran = probe(lab.path(), &format!("{namesake} {eval}"));
+            let told = ran.messages.contains("it may have seen 10 of 15 patients");
+            assert_eq!(told, may_have_seen, "{eval}: {}", ran.messages);
+            assert_eq!(ran.one()["n_test"], n_test, "{eval}");
+        }
     }
-    let shown = String::from_utf8([out, messages].concat()).unwrap();
-    assert!(
-        shown.contains("\\u001b[2J\\u202eleft\\nhint: all is well\\u009b"),
-        "{shown}"
-    );
-    assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{shown}");
-    assert!(!shown.contains("\nhint: all is well"), "{shown}");
+}
+
+#[test]
+fn values_without_a_name_are_an_error_for_a_decoder_too_or_ignored_as_is_asked() {
+    let lab = lab();
+    let odd = CacheMeta {
+        mask_classes: vec![MaskClass {
+            value: 7,
+            name: "vessel".into(),
+        }],
+        ..meta("odd")
+    };
+    write(lab.path(), "odd", &odd);
+    let (_, predict) = trained(lab.path(), "segment --epochs 1 --lr 0.1");
+    let predict = format!("{predict} --dataset odd");
+    for refused in ["", "--unnamed-values error"] {
+        let ran = probe(lab.path(), &format!("{predict} {refused}"));
+        assert_eq!(ran.outcome, Outcome::Nothing, "{refused}");
+        let reason = "no class is named for: 1\nhint:";
+        assert!(ran.messages.contains(reason), "{}", ran.messages);
+    }
+    let ran = probe(lab.path(), &format!("{predict} --unnamed-values ignore"));
+    let warning = "pixels without a name are ignored: 1";
+    assert!(ran.messages.contains(warning), "{}", ran.messages);
+    // The decoder has a class of this value; nothing of it is left to be found.
+    let dice = &ran.one()["metrics"]["dice_macro"];
+    assert!(dice.is_null() || *dice == 0.0, "{dice}");
 }

@@ -41,7 +41,10 @@ impl Lab {
             line.extend(["--cache".into(), self.path("cache").display().to_string()]);
         }
         line.extend(["--runs".into(), self.path("runs").display().to_string()]);
-        line.extend(["--format", "json", "--bootstrap", "20"].map(Into::into));
+        line.extend(["--format", "json"].map(Into::into));
+        if !command.starts_with("few-shot") {
+            line.extend(["--bootstrap", "20"].map(Into::into));
+        }
         let (mut out, mut messages) = (Vec::new(), Vec::new());
         let outcome = probe::run(Cli::parse_from(&line), &mut out, &mut messages)?;
         let lines = String::from_utf8(out).unwrap();

@@ -20,9 +20,11 @@ const TOLERANCE: f64 = 1e-4;
 /// The same of segmentations, where a pixel more or less counts.
 const PIXELS: f64 = 5e-3;
 
-const CLASSIFICATION: [&str; 16] = [
+const CLASSIFICATION: [&str; 18] = [
     "knn --k 3,7",
     "knn --features cls+mean-patch",
+    // A graph of few examples leads to all of them, on every processor.
+    "knn --k 5 --index hnsw",
     "knn --k 5 --vote majority",
     "knn --k 5 --vote distance",
     "knn --k 5 --vote softmax --temperature 0.2 --eval val",
@@ -37,6 +39,13 @@ const CLASSIFICATION: [&str; 16] = [
     "few-shot --head knn --k 3 --shots 2,all --repeats 2",
     "few-shot --head logreg --C 0.1,10 --shots 4 --repeats 2",
     "few-shot --head centroid --shots 2,all --repeats 2",
+    "few-shot --head centroid --shots 3 --repeats 2 --draw examples",
+];
+
+/// Of data of exclusive classes.
+const SINGLE_LABEL: [&str; 2] = [
+    "linear --epochs 4 --batch-size 16 --lr 0.1,0.01 --blocks 1,2 --select accuracy",
+    "logreg --C 0.01,1,100 --select accuracy",
 ];
 
 const SEGMENTATION: [&str; 3] = [
@@ -70,15 +79,12 @@ impl Lab {
         for (option, value) in [("--cache", &cache), ("--runs", &runs)] {
             line.extend([option.into(), value.display().to_string()]);
         }
-        let rest = [
-            "--dataset",
-            dataset,
-            "--format",
-            "json",
-            "--bootstrap",
-            "20",
-        ];
-        line.extend(rest.map(Into::into));
+        line.extend(["--dataset", dataset, "--format", "json"].map(Into::into));
+        let is_spread = command.starts_with("segment") && command.contains("--shots 2");
+        let has_intervals = !is_spread && !command.contains("--control shuffled-labels");
+        if has_intervals {
+            line.extend(["--bootstrap", "20"].map(Into::into));
+        }
         let (mut out, mut messages) = (Vec::new(), Vec::new());
         probe::run(Cli::parse_from(&line), &mut out, &mut messages).unwrap();
         let messages = String::from_utf8(messages).unwrap();
@@ -99,6 +105,18 @@ impl Lab {
             self.results.insert(name, numbers);
         }
         records
+    }
+
+    /// Applies a head or decoder, whose file has another name each time.
+    fn predict(&mut self, head: &str, dataset: &str, what: &str) {
+        for eval in ["all", "test"] {
+            let before = std::mem::take(&mut self.results);
+            self.run(&format!("predict --head {head} --eval {eval}"), dataset);
+            let found = std::mem::replace(&mut self.results, before);
+            let (_, numbers) = found.into_iter().next().unwrap();
+            let name = format!("{dataset}: {what} --eval {eval}");
+            self.results.insert(name, numbers);
+        }
     }
 }
 
@@ -136,20 +154,22 @@ fn results() -> BTreeMap<String, BTreeMap<String, f64>> {
         for command in CLASSIFICATION {
             let records = lab.run(&format!("{command} --protocol paper,strict"), dataset);
             if command.starts_with("linear --epochs 4 --batch-size 16 --lr 0.1,0.01") {
-                let head = head(&records, &runs);
-                for eval in ["all", "test"] {
-                    let before = std::mem::take(&mut lab.results);
-                    lab.run(&format!("predict --head {head} --eval {eval}"), dataset);
-                    let found = std::mem::replace(&mut lab.results, before);
-                    let (_, numbers) = found.into_iter().next().unwrap();
-                    let name = format!("{dataset}: predict --eval {eval}");
-                    lab.results.insert(name, numbers);
-                }
+                lab.predict(&head(&records, &runs), dataset, "predict");
             }
         }
     }
+    for dataset in ["two", "three"] {
+        for command in SINGLE_LABEL {
+            lab.run(&format!("{command} --protocol paper,strict"), dataset);
+        }
+    }
     for command in SEGMENTATION {
-        lab.run(&format!("{command} --protocol paper,strict"), "masks");
+        let records = lab.run(&format!("{command} --protocol paper,strict"), "masks");
+        if !command.contains("--shots") {
+            let decoder = command.split(' ').nth(2).unwrap();
+            let name = format!("predict {decoder}");
+            lab.predict(&head(&records, &runs), "masks", &name);
+        }
     }
     lab.results
 }

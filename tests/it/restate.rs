@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use image::{GrayImage, Luma};
+use serde_json::Value;
 
-use crate::lab::{Lab, Run, nifti, python};
+use crate::lab::{Lab, Run, nifti, program, python};
 
 /// Findings of NIH ChestX-ray14, of which the study's code makes one more, and CheXpert's.
 const NIH: &str = "Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,\
@@ -120,13 +121,55 @@ fn datasets(lab: &Lab) {
         two,
     );
     extract(lab, "two", &two, &[]);
+    // To `compare`, another input size is another backbone.
+    extract(lab, "two", &two, &["--image-size", "28"]);
     let nih = images(lab, "nih", (NIH, whole), |p, noise| findings(14, p, noise));
     extract(lab, "nih", &nih, &["--label-columns", NIH]);
     let chexpert = images(lab, "chexpert", (CHEXPERT, whole), |p, noise| {
         findings(5, p, noise)
     });
     extract(lab, "chexpert", &chexpert, &["--label-columns", CHEXPERT]);
+    let size = ["--label-columns", CHEXPERT, "--image-size", "28"];
+    extract(lab, "chexpert", &chexpert, &size);
+    let blank = |p: u32, _: &mut Noise| ["a", "", "c", "b"][p as usize % 4].to_owned();
+    let later = images(lab, "later", ("label", whole), blank);
+    extract(lab, "later", &later, &[]);
     extract(lab, "volumes", &volumes(lab), &[]);
+}
+
+/// Applies the linear heads to all caches of their backbone: datasets of the same classes, of others,
+/// and with cases that have no labels.
+fn predictions(lab: &Lab) {
+    let text = fs::read_to_string(lab.path("runs/linear.jsonl")).unwrap();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let head = lab.path("runs").join(record["head"].as_str().unwrap());
+        let predict = format!("predict --head {} --allow-mismatch", head.display());
+        probe(lab, &predict);
+        let own = record["dataset"].as_str().unwrap();
+        probe(
+            lab,
+            &format!("{predict} --dataset {own} --eval all --per-patient"),
+        );
+    }
+}
+
+/// Copies the records of a pair to `pair`, and gives what `compare` prints of it.
+fn one_pair(lab: &Lab) -> String {
+    let text = fs::read_to_string(lab.path("runs/few-shot.jsonl")).unwrap();
+    let is_of_pair = |line: &&str| line.contains("\"two\"") && line.contains("centroid shots=all");
+    let lines: Vec<&str> = text.lines().filter(is_of_pair).collect();
+    assert_eq!(lines.len(), 2);
+    lab.write("pair/few-shot.jsonl", lines.join("\n") + "\n");
+    for line in lines {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let scores = record["predictions"].as_str().unwrap();
+        let bytes = fs::read(lab.path("runs").join(scores)).unwrap();
+        lab.write(&format!("pair/{scores}"), bytes);
+    }
+    let mut command = program("probe");
+    command.args(["compare", "--format", "json", "--runs"]);
+    Run::of(command.arg(lab.path("pair"))).expect(0).stdout
 }
 
 #[test]
@@ -189,11 +232,46 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
         "few-shot --head linear --dataset two --lr 0.1 --shots 3 --draw examples --repeats 2",
     );
 
+    probe(&lab, "few-shot --head centroid --dataset two --shots all");
+    predictions(&lab);
+    let compared = lab.compare(&["--format", "json"]).expect(0).stdout;
+    let pairs = compared.lines().count();
+    for kind in ["knn", "linear", "logreg", "few-shot", "predict"] {
+        let is_there = compared.contains(&format!("\"probe\":\"{kind}\""));
+        assert!(is_there, "no {kind} in {compared}");
+    }
+    let file = lab.write("compared.jsonl", &compared);
+
     let cache = lab.path("cache");
-    let run = Run::of(python("dev/restate").arg(&cache).arg(lab.path("runs"))).expect(0);
+    let restate = |runs: &str, file: &Path| {
+        let mut command = python("dev/restate");
+        command.arg(&cache).arg(lab.path(runs));
+        Run::of(command.arg("--compared").arg(file))
+    };
+    let run = restate("runs", &file).expect(0);
     let last = " 0 differs, 0 not restated";
     assert!(run.stdout.contains(last), "{}", run.stdout);
-    // A record that is not right is told of.
+    assert!(run.stdout.contains(&format!("{pairs} pairs: the same")));
+    for head in [
+        "strict head of three",
+        "paper head of nih",
+        "strict head of volumes",
+    ] {
+        let line = format!("predict {head}: the same");
+        assert!(run.stdout.contains(&line), "no `{line}` in {}", run.stdout);
+    }
+    // A pair that is missing and one with another figure are told of.
+    let compared = one_pair(&lab);
+    let other = compared.replacen("\"cases\":", "\"cases\":1", 1);
+    for (lines, status, told) in [
+        (compared.as_str(), 0, "1 pairs: the same"),
+        ("", 1, "pairs: differs: 0 are compared"),
+        (&other, 1, "pairs: differs: compared"),
+    ] {
+        let run = restate("pair", &lab.write("pair.jsonl", lines)).expect(status);
+        assert!(run.stdout.contains(told), "{}", run.stdout);
+    }
+    // So is a record that is not right.
     let text = fs::read_to_string(lab.path("runs/logreg.jsonl")).unwrap();
     let record = text.lines().next().unwrap();
     let wrong = record.replacen("\"n_train\":", "\"n_train\":1", 1);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use cache::text::printable;
+use cache::text::{printable, shown};
 use clap::Args;
 
 use super::settings::ConfidenceArgs;
@@ -47,7 +47,7 @@ impl Compare {
         let has_model = |record: &RunRecord| is_wanted(self.model.as_ref(), &record.model);
         let Pairs { pairs, left_out } = Pairs::of(&records, &self.runs);
         for reason in left_out {
-            writeln!(messages, "not compared: {reason}")?;
+            writeln!(messages, "not compared: {}", printable(&reason))?;
         }
         let (mut found, mut outcome) = (Vec::new(), Outcome::Done);
         for pair in pairs {
@@ -69,7 +69,7 @@ impl Compare {
         if found.is_empty() {
             bail!(
                 "`{}`: no scores of two backbones by the same probe with the same settings on the same data\nhint: run `probe knn` or `probe linear` on caches of several backbones first",
-                self.runs.display()
+                shown(&self.runs)
             );
         }
         self.print(&found, out)?;
@@ -99,7 +99,7 @@ impl Compare {
                 .and_then(|word| unknown(what, word, known.iter().copied()));
             if let Some(unknown) = unknown.filter(|_| what == "probe" || !records.is_empty()) {
                 let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-                let runs = self.runs.display();
+                let runs = shown(&self.runs);
                 bail!(
                     "`{runs}`: found {unknown}\nhint: there is {}",
                     listed(&known)

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use cache::Split;
 use clap::{Args, ValueEnum};
 
+use super::effect::{Idle, NEVER};
 use super::given::Given;
 use super::knn::KnnArgs;
 use super::linear::LinearArgs;
@@ -14,6 +15,10 @@ use super::over::{Job, Progress};
 use super::settings::{SelectArg, SettingsArgs};
 use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, Draw, Probe};
+use crate::protocol::Protocol;
+
+/// Random draws where no number is asked for.
+pub(super) const REPEATS: u32 = 5;
 
 #[derive(Debug, Args)]
 pub(super) struct FewShot {
@@ -25,13 +30,13 @@ pub(super) struct FewShot {
     /// Numbers of patients (or samples) of each class; `all` for all
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,all", value_parser = shots)]
     shots: Vec<Shots>,
-    /// Random draws of each number, of which the mean and the spread are reported
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    repeats: u32,
+    /// Random draws of each number, of which the mean and the spread are reported [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repeats: Option<u32>,
     /// What a random draw takes of each class: patients with all of their images, or examples, as in
-    /// DINOv2's evaluation. The study's draw is made by its own rules
-    #[arg(long, default_value = "patients")]
-    draw: DrawArg,
+    /// DINOv2's evaluation. The study's draw is made by its own rules [default: patients]
+    #[arg(long)]
+    draw: Option<DrawArg>,
     #[command(flatten)]
     knn: Given<KnnArgs>,
     #[command(flatten)]
@@ -71,25 +76,40 @@ impl FewShot {
         let probe = self.probe()?;
         let few = evaluate::FewShot {
             shots: self.shots.iter().map(|shots| shots.0).collect(),
-            repeats: self.repeats as usize,
+            repeats: self.repeats.unwrap_or(REPEATS) as usize,
             draw: match self.draw {
-                DrawArg::Patients => Draw::Patients,
-                DrawArg::Examples => Draw::Examples,
+                Some(DrawArg::Patients) | None => Draw::Patients,
+                Some(DrawArg::Examples) => Draw::Examples,
             },
         };
+        let settings = self
+            .settings
+            .settings(Split::Test, &[], self.idle(), messages)?;
         let job = Job {
             caches: &self.caches,
             output: &self.output,
             probe: "few-shot",
-            settings: self
-                .settings
-                .settings(Split::Test, &[], probe.val_share())?,
+            settings,
             key: &|reader, settings| Ok(settings.of_few_shot(reader, &probe, &few)?.key),
             evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
                 evaluate::few_shot(reader, &probe, settings, &few)
             },
         };
         job.run(out, messages)
+    }
+
+    /// Options that are given in vain.
+    fn idle(&self) -> Vec<Idle> {
+        let rules = self.settings.rules();
+        let mut idle = drawn(&self.shots, self.repeats, self.draw.is_some());
+        idle.extend(self.knn.without_tokens(&self.settings));
+        let why = "intervals are given with `--protocol paper`, whose draw is one";
+        let confidence = rules.confidence();
+        idle.extend(confidence.without_intervals(why, Protocol::one_draw));
+        if self.head == Head::Centroid {
+            idle.push(rules.without_choice("of `--head centroid` nothing is chosen"));
+        }
+        idle
     }
 
     /// Refuses options of other heads.
@@ -126,6 +146,19 @@ impl FewShot {
             None => Ok(probe),
         }
     }
+}
+
+/// Options of random draws where there are none.
+pub(super) fn drawn(shots: &[Shots], repeats: Option<u32>, names_draw: bool) -> Vec<Idle> {
+    let is_random: fn(Protocol) -> bool = |protocol| !protocol.one_draw();
+    let (why, has_effect) = match shots.iter().all(|shots| shots.0.is_none()) {
+        true => ("`--shots all` draws nothing", NEVER),
+        false => ("the study's draw is one, by its own rules", is_random),
+    };
+    vec![
+        Idle::new("--repeats", repeats.is_some(), why, has_effect),
+        Idle::new("--draw", names_draw, why, has_effect),
+    ]
 }
 
 pub(super) fn shots(word: &str) -> Result<Shots, String> {

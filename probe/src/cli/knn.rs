@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use cache::Split;
 use clap::{Args, ValueEnum};
 
+use super::effect::Idle;
 use super::settings::{FitArgs, SettingsArgs};
 use super::{Caches, Outcome, Output, over};
 use crate::evaluate::{CentroidOptions, Features, IndexKind, KnnOptions, Probe};
@@ -41,12 +42,12 @@ pub(super) struct KnnArgs {
     /// far as there are training examples]
     #[arg(long, value_delimiter = ',', value_parser = neighbours)]
     k: Option<Vec<usize>>,
-    /// Tokens by which neighbours are near
-    #[arg(long, default_value = "cls")]
-    features: FeaturesArg,
-    /// Block whose tokens are used, 1 for the last
-    #[arg(long, default_value_t = 1)]
-    layer: u32,
+    /// Tokens by which neighbours are near [default: cls]
+    #[arg(long)]
+    features: Option<FeaturesArg>,
+    /// Block whose tokens are used, 1 for the last [default: 1]
+    #[arg(long)]
+    layer: Option<u32>,
     /// How neighbours vote [default: softmax for single-label data, ML-kNN for multi-label data]
     #[arg(long)]
     vote: Option<VoteArg>,
@@ -101,16 +102,18 @@ impl Knn {
             Eval::Test => Split::Test,
             Eval::Val => Split::Val,
         };
-        let settings = self.settings.whole(&self.fit, eval, probe.val_share())?;
+        let idle = self.knn.without_tokens(&self.settings);
+        let settings = self.settings.whole(&self.fit, eval, idle, messages)?;
         over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }
 
 impl KnnArgs {
     pub(super) fn centroid(&self) -> CentroidOptions {
+        let (features, layer) = self.tokens();
         CentroidOptions {
-            features: self.features.into(),
-            layer: self.layer,
+            features: features.into(),
+            layer,
         }
     }
 
@@ -151,7 +154,12 @@ impl KnnArgs {
 
     /// Which tokens of which block.
     pub(super) fn tokens(&self) -> (FeaturesArg, u32) {
-        (self.features, self.layer)
+        tokens(self.features, self.layer)
+    }
+
+    /// Options that name tokens, where a control takes none.
+    pub(super) fn without_tokens(&self, settings: &SettingsArgs) -> [Idle; 2] {
+        settings.without_tokens(self.features.is_some(), self.layer.is_some())
     }
 
     /// Refuses an option that another one leaves without effect.
@@ -159,15 +167,21 @@ impl KnnArgs {
         if let Some((option, needed)) = self.without_effect() {
             bail!("`{option}`: needs {needed}\nhint: leave it out");
         }
+        let (features, layer) = self.tokens();
         Ok(KnnOptions {
             ks: self.k.as_deref().map(distinct),
-            features: self.features.into(),
-            layer: self.layer,
+            features: features.into(),
+            layer,
             vote: self.vote(),
             exclude_self: self.exclude_self,
             index: self.index(),
         })
     }
+}
+
+/// Tokens and block where one or both are not named.
+pub(super) fn tokens(features: Option<FeaturesArg>, layer: Option<u32>) -> (FeaturesArg, u32) {
+    (features.unwrap_or(FeaturesArg::Cls), layer.unwrap_or(1))
 }
 
 impl From<FeaturesArg> for Features {

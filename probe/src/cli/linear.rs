@@ -75,9 +75,7 @@ enum LossArg {
 impl Linear {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let probe = Probe::Linear(self.linear.options(self.select));
-        let settings = self
-            .settings
-            .whole(&self.fit, Split::Test, probe.val_share())?;
+        let settings = self.settings.whole(&self.fit, Split::Test, [], messages)?;
         over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use cache::Split;
 use clap::{Args, ValueEnum};
 
-use super::knn::FeaturesArg;
+use super::knn::{FeaturesArg, tokens};
 use super::settings::{FitArgs, SelectArg, SettingsArgs};
 use super::{Caches, Outcome, Output, over};
 use crate::evaluate::{LogregOptions, Probe};
@@ -22,12 +22,12 @@ pub(super) struct Logreg {
     caches: Caches,
     #[command(flatten)]
     logreg: LogregArgs,
-    /// Tokens that are seen
-    #[arg(long, default_value = "cls")]
-    features: FeaturesArg,
-    /// Block whose tokens are used, 1 for the last
-    #[arg(long, default_value_t = 1)]
-    layer: u32,
+    /// Tokens that are seen [default: cls]
+    #[arg(long)]
+    features: Option<FeaturesArg>,
+    /// Block whose tokens are used, 1 for the last [default: 1]
+    #[arg(long)]
+    layer: Option<u32>,
     /// What the best C is best in, on the part that is chosen on; `accuracy` as in DINOv2's evaluation
     #[arg(long, default_value = "auroc")]
     select: SelectArg,
@@ -59,11 +59,13 @@ enum SolverArg {
 
 impl Logreg {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let options = self.logreg.options(self.features, self.layer, self.select);
-        let probe = Probe::Logreg(options);
+        let (features, layer) = tokens(self.features, self.layer);
+        let probe = Probe::Logreg(self.logreg.options(features, layer, self.select));
+        let given = (self.features.is_some(), self.layer.is_some());
+        let idle = self.settings.without_tokens(given.0, given.1);
         let settings = self
             .settings
-            .whole(&self.fit, Split::Test, probe.val_share())?;
+            .whole(&self.fit, Split::Test, idle, messages)?;
         over::evaluate(&probe, settings, &self.caches, &self.output, out, messages)
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod compare;
+mod effect;
 mod few_shot;
 mod given;
 mod knn;
@@ -15,6 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use cache::text::{printable, shown};
 use cache::{CacheReader, similar};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -130,6 +132,18 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
     }
 }
 
+impl Output {
+    /// Refuses a table where none is printed.
+    fn check(&self) -> Result<()> {
+        if self.per_class && self.format == Format::Json {
+            bail!(
+                "`--per-class` has no effect: `--format json` prints records, which have all classes\nhint: leave it out"
+            );
+        }
+        Ok(())
+    }
+}
+
 impl Caches {
     fn find(&self) -> Result<Vec<PathBuf>> {
         let all = CacheReader::find(&self.cache)?;
@@ -138,7 +152,7 @@ impl Caches {
         if wanted.is_empty() {
             bail!(
                 "`{}`: no cache of {} here\nhint: {}",
-                self.cache.display(),
+                shown(&self.cache),
                 self.wanted(),
                 self.hint(&all)
             );
@@ -179,7 +193,8 @@ impl Caches {
     fn wanted(&self) -> String {
         let any = |word: &Option<String>| word.clone().unwrap_or_else(|| "*".into());
         let size = any(&self.image_size.map(|size| size.to_string()));
-        format!("`{}/{}@{size}`", any(&self.dataset), any(&self.model))
+        let wanted = format!("`{}/{}@{size}`", any(&self.dataset), any(&self.model));
+        printable(&wanted).into_owned()
     }
 
     /// Whether the folder `…/DATASET/MODEL@SIZE` is asked for.
@@ -212,15 +227,18 @@ fn unknown<'a>(
     if known.clone().any(|known| known == word) {
         return None;
     }
-    let meant = similar(word, known).map(|meant| format!(" (did you mean `{meant}`?)"));
+    let meant = similar(word, known);
+    let meant = meant.map(|meant| format!(" (did you mean `{}`?)", printable(meant)));
+    let word = printable(word);
     Some(format!("no {what} `{word}`{}", meant.unwrap_or_default()))
 }
 
-/// The first names of some, and how many more there are.
+/// The first names of some, on one line, and how many more there are.
 fn listed(names: &[String]) -> String {
     let first = names[..names.len().min(LISTED)].join(", ");
+    let first = printable(&first);
     match names.len().saturating_sub(LISTED) {
-        0 => first,
+        0 => first.into_owned(),
         more => format!("{first} and {more} more"),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cache::CacheReader;
-use cache::text::{Printable, printable};
+use cache::text::{Printable, printable, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output};
@@ -57,6 +57,7 @@ where
     /// Evaluates, records and prints. What is recorded already is only printed; a cache that cannot be
     /// evaluated is left out with a warning.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        self.output.check()?;
         let threads = self.output.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let pool = pool.build().context("cannot start the threads")?;
@@ -70,8 +71,7 @@ where
         let (mut all, mut classes) = (Vec::new(), Vec::new());
         let mut outcome = Outcome::Done;
         for path in &caches {
-            let shown = path.display().to_string();
-            bar.set_message(format!("{} {}", self.probe, printable(&shown)));
+            bar.set_message(format!("{} {}", self.probe, shown(path)));
             match self.cache(path, &known, &pool, &bar) {
                 Ok(found) => {
                     let records = bar.suspend(|| self.keep_all(path, found, messages))?;
@@ -131,8 +131,7 @@ where
         found: Vec<Found<K>>,
         messages: &mut impl Write,
     ) -> Result<Vec<RunRecord>> {
-        let (mut records, path) = (Vec::new(), path.display().to_string());
-        let path = printable(&path);
+        let (mut records, path) = (Vec::new(), shown(path));
         for (found, settings) in found.into_iter().zip(&self.settings) {
             let what = format!("{} {}", self.probe, settings.protocol.name());
             let first = records.len();

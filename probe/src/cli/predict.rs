@@ -4,18 +4,25 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use cache::text::shown;
 use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 
+use super::effect::{self, Idle, NEVER};
 use super::over::{Job, Progress};
+use super::segment::UnnamedArg;
 use super::settings::ConfidenceArgs;
 use super::{Caches, Outcome, Output};
+use crate::Error;
 use crate::evaluate::{self, Settings};
-use crate::examples::{Pool, Unit};
+use crate::examples::Unit;
 use crate::head::SavedHead;
-use crate::origin::{Mismatch, Origin, Part};
+use crate::origin::{Mismatch, Origin, Part, Relation};
 use crate::protocol::Protocol;
-use crate::segment::{self, SavedDecoder};
+use crate::segment::{self, Applying, SavedDecoder};
+
+/// Why a split has no effect.
+const ALL: &str = "all examples are scored, whatever split they are in, unless `--eval` names one";
 
 #[derive(Debug, Args)]
 pub(super) struct Predict {
@@ -27,7 +34,8 @@ pub(super) struct Predict {
     label_maps: Option<PathBuf>,
     #[command(flatten)]
     caches: Caches,
-    /// Examples to score [default: test on the dataset that the head was trained on, else all]
+    /// Examples to score [default: test on the dataset that the head was trained on, else all; a dataset
+    /// of its name with other samples needs an answer]
     #[arg(long)]
     eval: Option<Eval>,
     /// Apply the head to tokens of another backbone or recipe than it was trained on, with a warning
@@ -40,6 +48,10 @@ pub(super) struct Predict {
     /// Take a patient's cases as one: the mean of their scores
     #[arg(long)]
     per_patient: bool,
+    /// Decoders: pixels of masks whose value has no name, where others have one: an error, or ignored
+    /// [default: error]
+    #[arg(long, value_name = "WHAT")]
+    unnamed_values: Option<UnnamedArg>,
     #[command(flatten)]
     confidence: ConfidenceArgs,
     #[command(flatten)]
@@ -57,7 +69,8 @@ enum Eval {
 impl Predict {
     /// Without --model, the caches of the head's backbone and image size.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        let file = self.head.display();
+        effect::check(self.idle(), &[Protocol::Strict], messages)?;
+        let file = shown(&self.head);
         if let Some(decoder) = SavedDecoder::read(&self.head)? {
             if self.per_patient {
                 bail!(
@@ -72,6 +85,11 @@ impl Predict {
                 "`{file}` has a head for classes, which predicts no label maps\nhint: leave out --label-maps"
             );
         }
+        if self.unnamed_values.is_some() {
+            bail!(
+                "`{file}` has a head for classes, which reads no masks\nhint: leave out --unnamed-values"
+            );
+        }
         let origin = &head.about.origin;
         let job = Job {
             caches: &self.caches(origin),
@@ -79,11 +97,11 @@ impl Predict {
             probe: "predict",
             settings: vec![self.settings(&head)],
             key: &|reader, settings| {
-                let (settings, part) = self.of_cache(reader, settings, origin);
+                let (settings, part) = self.of_cache(reader, settings, origin)?;
                 Ok(settings.of_head(reader, (&head, &self.head), part)?.key)
             },
             evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
-                let (settings, part) = self.of_cache(reader, settings, origin);
+                let (settings, part) = self.of_cache(reader, settings, origin)?;
                 let head = (&head, self.head.as_path());
                 evaluate::predict(reader, head, &settings, part, self.mismatch())
                     .map(|one| vec![one])
@@ -112,15 +130,16 @@ impl Predict {
             settings: vec![self.rules(Protocol::Strict)],
             key: &|reader, settings| match folder_of(reader) {
                 folder if folder.is_dir() => {
-                    let (settings, part) = self.of_cache(reader, settings, origin);
-                    Ok(segment::of_decoder(reader, &self.head, &settings, part, &folder)?.key)
+                    let (settings, part) = self.of_cache(reader, settings, origin)?;
+                    let how = self.applying(part);
+                    Ok(segment::of_decoder(reader, &self.head, &settings, how, &folder)?.key)
                 }
                 // No record has it: label maps that are gone are made again.
                 _ => Ok(String::new()),
             },
             evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
-                let (settings, part) = self.of_cache(reader, settings, origin);
-                let (head, how) = ((decoder, self.head.as_path()), (part, self.mismatch()));
+                let (settings, part) = self.of_cache(reader, settings, origin)?;
+                let (head, how) = ((decoder, self.head.as_path()), self.applying(part));
                 let applied = segment::apply(reader, head, &settings, how, &folder_of(reader));
                 applied.map(|one| vec![one])
             },
@@ -137,6 +156,22 @@ impl Predict {
         caches
     }
 
+    /// Options that are given in vain.
+    fn idle(&self) -> Vec<Idle> {
+        let split = self.split.is_some() && self.eval == Some(Eval::All);
+        let mut idle = self.confidence.idle().to_vec();
+        idle.push(Idle::new("--split", split, ALL, NEVER));
+        idle
+    }
+
+    fn applying(&self, part: Part) -> Applying {
+        Applying {
+            part,
+            mismatch: self.mismatch(),
+            ignore_unnamed: self.unnamed_values == Some(UnnamedArg::Ignore),
+        }
+    }
+
     fn mismatch(&self) -> Mismatch {
         match self.allow_mismatch {
             true => Mismatch::Warned,
@@ -151,24 +186,37 @@ impl Predict {
         reader: &CacheReader,
         settings: &Settings,
         origin: &Origin,
-    ) -> (Settings, Part) {
+    ) -> Result<(Settings, Part), Error> {
         let mut settings = settings.clone();
-        let is_own = origin.is_of(reader);
-        if is_own && settings.split_name.is_none() {
+        let path = || reader.dir().into();
+        let relation = origin.relation(reader);
+        if relation == Relation::Same && settings.split_name.is_none() {
             settings.split_name.clone_from(&origin.split_name);
         }
-        let part = match self.eval {
-            Some(Eval::All) => Part::All,
-            None if !is_own => Part::All,
+        let part = match (self.eval, relation) {
+            (None, Relation::Namesake) => {
+                return Err(Error::Namesake {
+                    path: path(),
+                    dataset: origin.dataset.clone(),
+                });
+            }
+            (None, Relation::Other) if self.split.is_some() => {
+                return Err(Error::NoEffect {
+                    path: path(),
+                    option: "--split",
+                    why: ALL,
+                });
+            }
+            (Some(Eval::All), _) | (None, Relation::Other) => Part::All,
             _ => Part::Split,
         };
-        (settings, part)
+        Ok((settings, part))
     }
 
     fn settings(&self, head: &SavedHead) -> Settings {
         Settings {
             unit: Some(head.about.unit),
-            pool: head.about.pool,
+            pool: Some(head.about.pool).filter(|_| head.about.unit == Unit::Volume),
             per_patient: self.per_patient,
             ..self.rules(head.about.protocol)
         }
@@ -178,7 +226,7 @@ impl Predict {
         Settings {
             protocol,
             unit: Some(Unit::Slice),
-            pool: Pool::Mean,
+            pool: None,
             split_name: self.split.clone(),
             fit: Vec::new(),
             eval: match self.eval {
@@ -186,7 +234,7 @@ impl Predict {
                 Some(Eval::Val) => Split::Val,
                 Some(Eval::All | Eval::Test) | None => Split::Test,
             },
-            val_share: 0.0,
+            val_share: None,
             control: None,
             seed: self.confidence.seed,
             confidence: self.confidence.confidence(),

@@ -9,13 +9,15 @@ use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 use nn::{Kind, Loss};
 
-use super::few_shot::{Shots, shots};
+use super::effect::{Idle, NEVER};
+use super::few_shot::{REPEATS, Shots, drawn, shots};
 use super::linear::learning_rate;
 use super::over::{Job, Keep, Progress};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
-use crate::evaluate::{Settings, VAL_SHARE};
+use crate::evaluate::Settings;
+use crate::protocol::Protocol;
 use crate::record::RunRecord;
 use crate::segment::{self, Evaluated, Keeping, Options};
 
@@ -49,9 +51,9 @@ pub(super) struct Segment {
     /// Numbers of patients (samples, where none are known) to learn from; `all` for all
     #[arg(long, value_delimiter = ',', default_value = "all", value_parser = shots)]
     shots: Vec<Shots>,
-    /// Random draws of each number, of which the mean and the spread are reported
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    repeats: u32,
+    /// Random draws of each number, of which the mean and the spread are reported [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repeats: Option<u32>,
     /// Pixels of masks whose value has no name, where others have one: an error, or ignored
     #[arg(long, value_name = "WHAT", default_value = "error")]
     unnamed_values: UnnamedArg,
@@ -74,7 +76,7 @@ enum LossArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum UnnamedArg {
+pub(super) enum UnnamedArg {
     Error,
     Ignore,
 }
@@ -82,12 +84,13 @@ enum UnnamedArg {
 impl Segment {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let options = self.options();
+        self.rules.check(self.idle(&options), messages)?;
         let trained = Mutex::default();
         let job = Job {
             caches: &self.caches,
             output: &self.output,
             probe: "segment",
-            settings: self.rules.settings(Split::Test, &[], VAL_SHARE),
+            settings: self.rules.settings(Split::Test, &[]),
             key: &|reader, settings| Ok(options.identity(reader, settings)?.key),
             evaluate: |reader: &CacheReader, settings: &Settings, progress: &Progress<'_>| {
                 let keeping = Keeping {
@@ -101,6 +104,27 @@ impl Segment {
             },
         };
         job.run(out, messages)
+    }
+
+    /// Options that are given in vain.
+    fn idle(&self, options: &Options) -> Vec<Idle> {
+        let mut idle = drawn(&self.shots, self.repeats, false);
+        if !options.scans() {
+            let why = "of one `--lr` without `--patience` nothing is chosen";
+            idle.push(self.rules.without_choice(why));
+        }
+        let is_repeated = options.repeats > 1 && !options.shots.contains(&None);
+        let by_volume: fn(Protocol) -> bool = Protocol::measures_volumes;
+        let (why, has_intervals) = match is_repeated {
+            true => ("of several draws the spread is given, not intervals", NEVER),
+            false => (
+                "the study's measures of all pixels have no intervals",
+                by_volume,
+            ),
+        };
+        let confidence = self.rules.confidence();
+        idle.extend(confidence.without_intervals(why, has_intervals));
+        idle
     }
 
     fn options(&self) -> Options {
@@ -118,7 +142,7 @@ impl Segment {
             },
             patience: self.patience.map(|epochs| epochs as usize),
             shots: self.shots.iter().map(|shots| shots.0).collect(),
-            repeats: self.repeats as usize,
+            repeats: self.repeats.unwrap_or(REPEATS) as usize,
             ignore_unnamed: self.unnamed_values == UnnamedArg::Ignore,
         }
     }

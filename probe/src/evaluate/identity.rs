@@ -19,6 +19,9 @@ use crate::protocol::Protocol;
 /// equal settings on an equal cache give other results; `tests/versions.rs` fails until that is done.
 pub const EVALUATION_VERSION: u32 = 2;
 
+/// The share of `train` to choose on, where nothing is chosen.
+pub(crate) const NOTHING_CHOSEN: f64 = 0.0;
+
 /// Rows of a cache that are hashed together.
 const ROWS: usize = 1 << 14;
 
@@ -44,8 +47,8 @@ impl Settings {
     ///
     /// [`Error::Cache`] if the cache's slices or the named split cannot be read.
     pub fn of_probe(&self, reader: &CacheReader, probe: &Probe) -> Result<Identity, Error> {
-        let options = probe.resolved(self.protocol, reader.meta().task);
-        self.identity(reader, options, &[])
+        let options = probe.resolved(self.protocol, reader)?;
+        self.identity(reader, options, probe.val_share(), &[])
     }
 
     /// Identity of an evaluation of a probe that is fitted on few examples.
@@ -59,9 +62,9 @@ impl Settings {
         probe: &Probe,
         few: &FewShot,
     ) -> Result<Identity, Error> {
-        let mut options = probe.resolved(self.protocol, reader.meta().task);
+        let mut options = probe.resolved(self.protocol, reader)?;
         options.insert("few_shot".into(), json!(few));
-        self.identity(reader, options, &[])
+        self.identity(reader, options, probe.val_share(), &[])
     }
 
     /// Identity of the application of a head out of `file` to a part of the examples. The head
@@ -83,15 +86,16 @@ impl Settings {
             false => json!(settings),
         };
         let what = json!({"probe": "predict", "head": head, "part": part});
-        self.identity(reader, object(what), &[sha256])
+        self.identity(reader, object(what), NOTHING_CHOSEN, &[sha256])
     }
 
-    /// Identity of an evaluation by these settings and `options`; `files` are the hashes of files that
-    /// it reads besides the cache.
+    /// Identity of an evaluation by these settings and `options`; `val_share` is that of the probe,
+    /// `files` are the hashes of files that it reads besides the cache.
     pub(crate) fn identity(
         &self,
         reader: &CacheReader,
         options: Map<String, Value>,
+        val_share: f64,
         files: &[String],
     ) -> Result<Identity, Error> {
         let (slices, split_sha256) = match &self.split_name {
@@ -102,8 +106,15 @@ impl Settings {
             None => (reader.slices()?, None),
         };
         let meta = reader.meta();
+        let unit = self.unit.unwrap_or_else(|| Unit::of(&slices));
+        if unit == Unit::Slice && self.pool.is_some() {
+            let why = "examples are slices, whose features are not pooled";
+            return Err(no_effect(reader, "--pool", why));
+        }
         let known = Settings {
-            unit: Some(self.unit.unwrap_or_else(|| Unit::of(&slices))),
+            unit: Some(unit),
+            pool: Some(self.pool()),
+            val_share: Some(self.val_share.unwrap_or(val_share)),
             ..self.clone()
         };
         let mut settings = options;
@@ -139,9 +150,27 @@ impl Identity {
 
 impl Probe {
     /// The options with the defaults of the protocol and the task filled in.
-    fn resolved(&self, protocol: Protocol, task: Task) -> Map<String, Value> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEffect`] for an option that has no meaning for the cache's labels.
+    fn resolved(
+        &self,
+        protocol: Protocol,
+        reader: &CacheReader,
+    ) -> Result<Map<String, Value>, Error> {
         let mut options = object(json!(self));
+        let task = reader.meta().task;
+        let is_single = task == Task::SingleLabel;
         match self {
+            Probe::Knn(knn) if knn.exclude_self.is_some() && is_single => {
+                let why = "ML-kNN is for cases of several classes, and here a case is of one";
+                return Err(no_effect(reader, "--exclude-self", why));
+            }
+            Probe::Linear(linear) if linear.reduction.is_some() && is_single => {
+                let why = "it is of cases of several classes, and here a case is of one";
+                return Err(no_effect(reader, "--loss", why));
+            }
             Probe::Knn(knn) => {
                 // Of the default, numbers above those of the training examples are left out.
                 let (name, ks) = match &knn.ks {
@@ -165,8 +194,13 @@ impl Probe {
             }
             Probe::Logreg(_) | Probe::Centroid(_) => {}
         }
-        options
+        Ok(options)
     }
+}
+
+fn no_effect(reader: &CacheReader, option: &'static str, why: &'static str) -> Error {
+    let path = reader.dir().into();
+    Error::NoEffect { path, option, why }
 }
 
 /// Hash of a canonical serialisation: JSON with sorted keys.

@@ -30,8 +30,8 @@ pub use self::few_shot::{Draw, FewShot, few_shot};
 pub(crate) use self::few_shot::{equidistant, spread};
 use self::fitted::chosen;
 pub(crate) use self::fitted::{Choice, Fitted};
-pub(crate) use self::identity::hash;
 pub use self::identity::{EVALUATION_VERSION, Identity};
+pub(crate) use self::identity::{NOTHING_CHOSEN, hash};
 pub use self::knn::{Features, IndexKind, KnnOptions};
 pub use self::linear::LinearOptions;
 pub use self::logreg::LogregOptions;
@@ -56,6 +56,9 @@ use crate::targets::Targets;
 /// The share of the patients in `train` that is chosen on where a dataset has no `val`.
 pub const VAL_SHARE: f64 = 0.2;
 
+/// A warning where that share is given in vain.
+pub(crate) const IDLE_SHARE: &str = "--val-share has no effect: the dataset has a `val`";
+
 /// A kind of probe with its own options.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "probe", rename_all = "kebab-case")]
@@ -77,8 +80,8 @@ pub struct Settings {
     pub protocol: Protocol,
     /// What an example is; found from the labels if `None`.
     pub unit: Option<Unit>,
-    /// How slices become volumes.
-    pub pool: Pool,
+    /// How slices become volumes, where they do: [`Pool::Mean`] if `None`.
+    pub pool: Option<Pool>,
     /// The name of the split of the samples; `None` for that of the extraction.
     pub split_name: Option<String>,
     /// Splits that the probe that is evaluated is fitted on.
@@ -86,8 +89,8 @@ pub struct Settings {
     /// The split to evaluate.
     pub eval: Split,
     /// The share of the patients in `train` that hyper-parameters are chosen on where a dataset has no
-    /// `val`.
-    pub val_share: f64,
+    /// `val`; that of the probe if `None`.
+    pub val_share: Option<f64>,
     /// What is put in the place of features or labels.
     pub control: Option<Control>,
     /// What everything random begins with.
@@ -172,7 +175,8 @@ impl Settings {
         let mut examples = Examples::read(reader, &self.selection(probe.tokens()))?;
         let lacks_val = self.eval == Split::Test && examples.of(&[Split::Val]).is_empty();
         if lacks_val && self.protocol.holds_out() && probe.chooses() {
-            examples.hold_out(self.val_share, self.seed);
+            let share = self.val_share.unwrap_or(probe.val_share());
+            examples.hold_out(share, self.seed);
         }
         Ok(examples)
     }
@@ -181,12 +185,17 @@ impl Settings {
         Selection {
             tokens,
             unit: self.unit,
-            pool: self.pool,
+            pool: self.pool(),
             split: self.split_name.clone(),
             protocol: self.protocol,
             labelled: true,
             control: self.control.map(|control| (control, self.seed)),
         }
+    }
+
+    /// How slices become volumes.
+    pub(crate) fn pool(&self) -> Pool {
+        self.pool.unwrap_or(Pool::Mean)
     }
 
     /// The same without intervals, for results of which the spread is reported.
@@ -393,7 +402,7 @@ fn with_examples(
     };
     params.insert("unit".into(), unit.into());
     params.insert("measured_unit".into(), measured.into());
-    params.insert("pool".into(), settings.pool.name().into());
+    params.insert("pool".into(), settings.pool().name().into());
     if let Some(held_out) = &examples.held_out {
         params.insert("val_from_train".into(), held_out.to_json());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cache::{Split, counted};
 
-use super::{Settings, Task};
+use super::{IDLE_SHARE, Settings, Task};
 use crate::Error;
 use crate::examples::Examples;
 use crate::hold_out::HeldOut;
@@ -64,6 +64,10 @@ impl Task<'_> {
     pub(super) fn lint(&self) -> Vec<String> {
         let held_out = self.examples.held_out.iter();
         let mut warnings: Vec<String> = held_out.map(HeldOut::warning).collect();
+        let has_val = !self.examples.of(&[Split::Val]).is_empty();
+        if self.settings.val_share.is_some() && has_val && warnings.is_empty() {
+            warnings.push(IDLE_SHARE.into());
+        }
         let of = |part: &[usize]| -> BTreeSet<String> {
             let patients = part
                 .iter()

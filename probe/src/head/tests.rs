@@ -9,6 +9,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
         about: About {
             origin: Origin {
                 dataset: "d".into(),
+                samples_sha256: None,
                 tokens: TokenRecipe {
                     model: ModelMeta {
                         name: "m".into(),

@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use cache::counted;
+use cache::text::printable;
 use serde_json::Value;
 
 use super::RunRecord;
@@ -128,11 +129,13 @@ impl Parts {
     }
 
     fn complaints(self, path: &Path, recorded: &Recorded) -> Vec<String> {
-        let path = path.display();
+        let path = path.display().to_string();
+        let path = printable(&path);
         let mut complaints = Vec::new();
         if !self.unreadable.is_empty() {
             let lines = counted(self.unreadable.len(), "line");
             let named = self.unreadable[..self.unreadable.len().min(NAMED)].join(", ");
+            let named = printable(&named);
             let more = if self.unreadable.len() > NAMED {
                 ", …"
             } else {
@@ -149,6 +152,7 @@ impl Parts {
                     "{}@{} on {}",
                     record.model, record.image_size, record.dataset
                 );
+                let of = printable(&of);
                 let all = counted(record.results, "record");
                 complaints.push(format!(
                     "`{path}`: line {line}: {found} of {all} of an interrupted evaluation ({of}): not current, it is evaluated again when asked for"

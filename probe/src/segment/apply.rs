@@ -12,7 +12,7 @@ use super::predict::{Resolution, measure};
 use super::stream::Stream;
 use super::{Evaluated, SavedDecoder, label_maps, volumes};
 use crate::Error;
-use crate::evaluate::{Identity, Settings, blank};
+use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
 use crate::origin::{Mismatch, Part, cluster};
 use crate::record::RunRecord;
@@ -24,6 +24,18 @@ const ADVICE: &str = "see whether the images are of the kind that the decoder wa
 /// Slices that are predicted together.
 const BATCH: usize = 8;
 
+/// How a decoder is applied to a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Applying {
+    /// The samples that it is applied to.
+    pub part: Part,
+    /// What to do about tokens of another recipe.
+    pub mismatch: Mismatch,
+    /// Whether pixels of values without a name, beside others that have one, are ignored, and not an
+    /// error.
+    pub ignore_unnamed: bool,
+}
+
 /// Applies a decoder out of `file` to the samples of a cache, those of the split to evaluate or all, and
 /// writes their label maps into `folder`, at native resolution. Where the masks have the decoder's
 /// values, samples are measured too.
@@ -31,19 +43,19 @@ const BATCH: usize = 8;
 /// # Errors
 ///
 /// [`Error::HeadTokens`] if the cache's tokens are of another backbone or recipe,
-/// [`Error::DecoderTokens`] if they are of another width or grid, [`Error::NoMaskedSlices`] if there is nothing to predict, [`Error::Output`], and
-/// [`Error::Cache`] if the cache has no patch tokens or cannot be read.
+/// [`Error::DecoderTokens`] if they are of another width or grid, [`Error::UnnamedValues`],
+/// [`Error::NoSlices`] if there is nothing to predict, [`Error::Output`], and [`Error::Cache`] if the cache has no patch tokens or cannot be read.
 pub fn apply(
     reader: &CacheReader,
     (saved, file): (&SavedDecoder, &Path),
     settings: &Settings,
-    (part, mismatch): (Part, Mismatch),
+    how: Applying,
     folder: &Path,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
-    let identity = of_decoder(reader, file, settings, part, folder)?;
-    let (about, meta) = (&saved.about, reader.meta());
-    let mut warnings = about.origin.check(reader, mismatch)?;
+    let identity = of_decoder(reader, file, settings, how, folder)?;
+    let (about, meta, part) = (&saved.about, reader.meta(), how.part);
+    let mut warnings = about.origin.check(reader, how.mismatch)?;
     let decoder = saved.decoder().map_err(|source| Error::Input {
         path: file.into(),
         source,
@@ -71,7 +83,9 @@ pub fn apply(
     let norm = about.layer_norm.then_some(about.width);
     let stream = Stream::new(patches, values.collect(), BATCH, norm);
     let split = settings.split_name.as_deref();
-    let cases = Cases::for_decoder(reader, split, (&about.classes, &about.values))?;
+    let classes = (about.classes.as_slice(), about.values.as_slice());
+    let cases = Cases::for_decoder(reader, split, classes, how.ignore_unnamed)?;
+    warnings.extend(cases.warnings.iter().cloned());
     let rows: Vec<usize> = (0..cases.slices.len())
         .filter(|&row| {
             let slice = &cases.slices[row];
@@ -170,16 +184,17 @@ pub fn of_decoder(
     reader: &CacheReader,
     file: &Path,
     settings: &Settings,
-    part: Part,
+    how: Applying,
     folder: &Path,
 ) -> Result<Identity, Error> {
     let what = [
         ("probe".to_owned(), json!("predict")),
-        ("part".to_owned(), json!(part)),
+        ("part".to_owned(), json!(how.part)),
+        ("ignore_unnamed".to_owned(), json!(how.ignore_unnamed)),
         ("label_maps".to_owned(), json!(folder)),
     ];
     let files = [cache::sha256_file(file)?];
-    settings.identity(reader, Map::from_iter(what), &files)
+    settings.identity(reader, Map::from_iter(what), NOTHING_CHOSEN, &files)
 }
 
 fn tokens(width: usize, [height, across]: [usize; 2], size: usize) -> String {

@@ -21,8 +21,8 @@ pub(super) struct Cases {
     pub(super) names: Vec<String>,
     /// The value of each class in label maps.
     pub(super) values: Vec<u16>,
-    /// The value of pixels of which the masks say nothing.
-    ignored: Option<u16>,
+    /// Values of pixels of which the masks say nothing.
+    ignored: BTreeSet<u16>,
     /// What a reader must know of the masks' values.
     pub(super) warnings: Vec<String>,
     /// What of `train` takes the place of a missing `val`.
@@ -52,33 +52,15 @@ impl Cases {
         let classes = meta.mask_classes.iter();
         let named: BTreeMap<u16, &str> = classes.map(|c| (c.value, c.name.as_str())).collect();
         let mut cases = Cases::of(reader, split)?;
-        let mut found = cases.found();
-        let is_unnamed = |value: &&u16| **value != 0 && !named.contains_key(*value);
-        let unnamed: Vec<String> = found
-            .iter()
-            .filter(is_unnamed)
-            .map(u16::to_string)
-            .collect();
-        let (count, some) = (unnamed.len(), first_few(&unnamed));
-        match (count, named.is_empty()) {
-            (0, _) => {}
-            (_, true) => cases.warnings.push(format!(
-                "the values in the masks have no names: {} ({some})",
-                counted(count, "structure"),
-            )),
-            (_, false) if ignore_unnamed => {
-                found.retain(|value| *value == 0 || named.contains_key(value));
-                cases
-                    .warnings
-                    .push(format!("pixels without a name are ignored: {some}"));
-            }
-            (_, false) => {
-                return Err(Error::UnnamedValues {
-                    path: reader.dir().into(),
-                    values: some,
-                });
-            }
+        let unnamed = cases.unnamed(reader, ignore_unnamed)?;
+        if named.is_empty() && !unnamed.is_empty() {
+            cases.warnings.push(format!(
+                "the values in the masks have no names: {} ({})",
+                counted(unnamed.len(), "structure"),
+                first_few(&unnamed)
+            ));
         }
+        let mut found = cases.found();
         found.insert(0);
         let name = |value: &u16| match (value, named.get(value)) {
             (0, _) => "background".to_owned(),
@@ -91,17 +73,19 @@ impl Cases {
     }
 
     /// Reads slices, and masks if there are some, for a decoder of these classes. Masks with other
-    /// values, or other names for them, are left out.
+    /// values, or other names for them, are left out; values without a name as in [`Cases::read`].
     ///
     /// # Errors
     ///
-    /// [`Error::Cache`] if they cannot be read.
+    /// [`Error::UnnamedValues`], and [`Error::Cache`] if they cannot be read.
     pub(super) fn for_decoder(
         reader: &CacheReader,
         split: Option<&str>,
         (names, values): (&[String], &[u16]),
+        ignore_unnamed: bool,
     ) -> Result<Cases, Error> {
         let mut cases = Cases::of(reader, split)?;
+        cases.unnamed(reader, ignore_unnamed)?;
         (cases.names, cases.values) = (names.to_vec(), values.to_vec());
         let named = &reader.meta().mask_classes;
         let is_other = |value: &u16| match values.iter().position(|known| known == value) {
@@ -140,7 +124,7 @@ impl Cases {
             masks: masks.into_iter().flatten().collect(),
             names: Vec::new(),
             values: Vec::new(),
-            ignored: meta.ignored_mask_value,
+            ignored: meta.ignored_mask_value.into_iter().collect(),
             warnings: Vec::new(),
             held_out: None,
         })
@@ -170,8 +154,29 @@ impl Cases {
     fn found(&self) -> BTreeSet<u16> {
         let values = self.masks.iter().flatten().flat_map(Runs::values);
         values
-            .filter(|value| Some(*value) != self.ignored)
+            .filter(|value| !self.ignored.contains(value))
             .collect()
+    }
+
+    /// The values that occur and that the cache has no names for. Where it has names for others they
+    /// are an error, or ignored from now on, with a warning.
+    fn unnamed(&mut self, reader: &CacheReader, ignore: bool) -> Result<Vec<u16>, Error> {
+        let named = &reader.meta().mask_classes;
+        let is_named = |value: u16| value == 0 || named.iter().any(|class| class.value == value);
+        let found = self.found().into_iter();
+        let unnamed: Vec<u16> = found.filter(|&value| !is_named(value)).collect();
+        if named.is_empty() || unnamed.is_empty() {
+            return Ok(unnamed);
+        }
+        let values = first_few(&unnamed);
+        if !ignore {
+            let path = reader.dir().into();
+            return Err(Error::UnnamedValues { path, values });
+        }
+        let warning = format!("pixels without a name are ignored: {values}");
+        self.warnings.push(warning);
+        self.ignored.extend(&unnamed);
+        Ok(unnamed)
     }
 
     /// Rows with masks of some splits: plain ones, and augmented views too if `with_views`.
@@ -196,8 +201,10 @@ impl Cases {
 
     /// The number of the class that a value in label maps stands for; [`IGNORE`] for others.
     fn class(&self, value: u16) -> u16 {
-        let class = self.values.binary_search(&value);
-        class.map_or(IGNORE, |class| class as u16)
+        match self.values.binary_search(&value) {
+            Ok(class) if !self.ignored.contains(&value) => class as u16,
+            _ => IGNORE,
+        }
     }
 
     /// Classes `[B, S, S]` of some rows, which have masks.
@@ -231,8 +238,9 @@ impl Cases {
 }
 
 /// At most eight of these, with commas between them.
-fn first_few(all: &[String]) -> String {
-    let mut text = all[..all.len().min(8)].join(", ");
+fn first_few(all: &[u16]) -> String {
+    let first: Vec<String> = all.iter().take(8).map(u16::to_string).collect();
+    let mut text = first.join(", ");
     if all.len() > 8 {
         text += ", …";
     }

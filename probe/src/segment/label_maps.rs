@@ -43,8 +43,8 @@ pub(super) fn write(
 
 /// A path below a folder, whatever the sample is called; another one for each sample.
 pub(super) fn file_name(sample: &str) -> String {
-    let escaped = |part: &str, forbidden: &[char]| -> String {
-        let escape = |letter: char| match forbidden.contains(&letter) {
+    let escaped = |part: &str, is_forbidden: fn(char) -> bool| -> String {
+        let escape = |letter: char| match is_forbidden(letter) {
             true => format!("%{:02X}", u32::from(letter)),
             false => letter.into(),
         };
@@ -52,8 +52,10 @@ pub(super) fn file_name(sample: &str) -> String {
     };
     let part = |part: &str| match part {
         "" => "%".to_owned(),
-        "." | ".." => escaped(part, &['.']),
-        part => escaped(part, &['\\', ':', '\0', '%']),
+        "." | ".." => escaped(part, |letter| letter == '.'),
+        part => escaped(part, |letter| {
+            letter.is_control() || ['\\', ':', '%'].contains(&letter)
+        }),
     };
     sample.split('/').map(part).collect::<Vec<_>>().join("/")
 }

@@ -29,7 +29,7 @@ use nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub use self::apply::{apply, of_decoder};
+pub use self::apply::{Applying, apply, of_decoder};
 use self::cases::Cases;
 pub use self::overlay::write_picture;
 use self::parts::Parts;
@@ -39,11 +39,12 @@ use self::stream::Stream;
 use self::train::{Phase, Trained, Training};
 pub use self::volumes::{Distances, Volume, write_volumes};
 use crate::Error;
-use crate::evaluate::{EVALUATION_VERSION, Identity, Settings, blank, hash, spread};
+use crate::evaluate::{
+    EVALUATION_VERSION, IDLE_SHARE, Identity, Settings, VAL_SHARE, blank, hash, spread,
+};
 use crate::hold_out::HeldOut;
 use crate::metrics::overlap::Confusion;
 use crate::origin::Origin;
-use crate::protocol::Protocol;
 use crate::record::RunRecord;
 
 /// What to do if a decoder finds nothing.
@@ -81,7 +82,7 @@ pub struct Options {
 
 impl Options {
     /// Whether something is chosen: a learning rate, or a number of epochs.
-    fn scans(&self) -> bool {
+    pub fn scans(&self) -> bool {
         self.learning_rates.len() > 1 || self.patience.is_some()
     }
 
@@ -93,7 +94,7 @@ impl Options {
     pub fn identity(&self, reader: &CacheReader, settings: &Settings) -> Result<Identity, Error> {
         let mut options = Map::from_iter([("probe".to_owned(), json!("segment"))]);
         options.extend(json!(self).as_object().cloned().unwrap_or_default());
-        settings.identity(reader, options, &[])
+        settings.identity(reader, options, VAL_SHARE, &[])
     }
 }
 
@@ -189,7 +190,10 @@ impl<'a> Task<'a> {
         }
         let lacks_val = cases.rows(&[Split::Val], false).is_empty();
         if lacks_val && options.scans() && settings.protocol.holds_out() {
-            cases.hold_out(settings.val_share, settings.seed);
+            cases.hold_out(settings.val_share.unwrap_or(VAL_SHARE), settings.seed);
+        }
+        if settings.val_share.is_some() && !lacks_val && options.scans() {
+            cases.warnings.push(IDLE_SHARE.into());
         }
         let shape = Shape {
             width: last.patch as usize,
@@ -274,9 +278,10 @@ impl<'a> Task<'a> {
             warnings.push("at every learning rate the Dice coefficient on `val` is 0".into());
         }
         (keeping.say)("measuring");
-        let resolution = match self.settings.protocol {
-            Protocol::Paper => Resolution::Input,
-            Protocol::Strict => Resolution::Native,
+        let by_volume = self.settings.protocol.measures_volumes();
+        let resolution = match by_volume {
+            true => Resolution::Native,
+            false => Resolution::Input,
         };
         let batch = self.options.batch_size.min(test.len());
         let mut workspace = Workspace::new(self.options.decoder, self.shape, batch)?;
@@ -300,12 +305,12 @@ impl<'a> Task<'a> {
             }
             _ => Vec::new(),
         };
-        let measures = match self.settings.protocol {
-            Protocol::Paper => volumes::pooled(&volumes, names),
-            Protocol::Strict => {
+        let measures = match by_volume {
+            true => {
                 let confidence = self.settings.confidence.as_ref();
                 volumes::by_volume(&volumes, names, confidence)?
             }
+            false => volumes::pooled(&volumes, names),
         };
         let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
         let record = RunRecord {

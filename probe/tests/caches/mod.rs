@@ -181,23 +181,37 @@ fn patches(masks: &[Mask], noise: &mut Noise) -> Array3<f32> {
 
 /// Writes `ROOT/DATASET/MODEL@32` with 128 slices, or 32 with masks.
 pub(crate) fn write(root: &Path, dataset: &str, model: &str, seed: u64) {
+    let dir = root.join(dataset).join(format!("{model}@{SIDE}"));
+    write_as(&dir, dataset, model, seed, |_| {}, |_| {});
+}
+
+/// Writes what [`write`] writes, with changes, into `dir`.
+pub(crate) fn write_as(
+    dir: &Path,
+    dataset: &str,
+    model: &str,
+    seed: u64,
+    change: impl Fn(&mut CacheMeta),
+    change_slice: impl Fn(&mut SliceMeta),
+) {
     let (task, rows) = match dataset {
         "two" | "three" => (Task::SingleLabel, 128),
         "multi" => (Task::MultiLabel, 128),
         _ => (Task::Unlabelled, 32),
     };
     let has_masks = task == Task::Unlabelled;
-    let meta = meta(dataset, task, model);
+    let mut meta = meta(dataset, task, model);
     let layers = meta.layers;
     let mut noise = Noise::new(seed);
-    let dir = root.join(dataset).join(format!("{model}@{SIDE}"));
-    let mut writer = CacheWriter::open(&dir, meta).unwrap();
+    change(&mut meta);
+    let mut writer = CacheWriter::open(dir, meta).unwrap();
     for first in (0..rows).step_by(16) {
         let all = first..first + 16;
-        let slices: Vec<_> = all
+        let mut slices: Vec<_> = all
             .clone()
             .map(|row| slice(row, labels(dataset, row)))
             .collect();
+        slices.iter_mut().for_each(&change_slice);
         let masks: Vec<Mask> = all.map(mask).filter(|_| has_masks).collect();
         let mut each = || (0..layers).map(|_| tokens(&slices, &mut noise)).collect();
         let (cls, mean) = (each(), each());

@@ -6,8 +6,9 @@ CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every r
 logreg, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed from the
 cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores and
 measures. FILE is what `probe compare --runs RUNS --format json` printed: the pairs and their differences
-are found anew, from the records. Prints a line per record; exits with 1 if a value differs by more than its tolerance. Records
-with a control, an approximate index or linfa are not restated, and told of.
+are found anew, from the records. Prints a line per record; exits with 1 if a value differs by more than
+its tolerance. Records with a control, an approximate index or linfa and those of decoders are not
+restated, and told of. Saved heads are found by the paths in the records: run it where `predict` ran.
 """
 
 import argparse
@@ -86,6 +87,8 @@ def records(runs):
 def left_out(record):
     if record.get("control"):
         return f"a control, {record['control']}"
+    if "label_maps" in record["params"]:
+        return "a decoder"
     for key, value in {"index": "hnsw", "solver": "linfa"}.items():
         if record["params"].get(key) == value:
             return value
@@ -94,11 +97,12 @@ def left_out(record):
 
 def compare(cache, record, runs, ks):
     """The largest difference between what is recorded and what comes out here."""
-    results = evaluations.restated(cache, record, runs, ks)
+    results = evaluations.restated(cache, record, ks)
     most = 0.0
     for draw, result in enumerate(results):
-        cases = result.cases
-        found = measured(cases, result.thresholds, record["protocol"], cache.classes)
+        cases, found = result.scored or result.cases, {}
+        if result.cases:
+            found = measured(result.cases, result.thresholds, record["protocol"], cache.classes)
         if "thresholds" in found:
             found["threshold_rule"] = result.rule
         if record.get("spread"):

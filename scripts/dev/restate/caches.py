@@ -101,15 +101,18 @@ class Examples:
         return self.truth[examples].argmax(axis=1)
 
 
-def read(cache, record, names):
-    """The examples of a record: slices, or volumes whose tokens are pooled."""
+def read(cache, record, names, labelled=True):
+    """The examples of a record: slices, or volumes whose tokens are pooled; of those without labels,
+    which are left out if `labelled`, nothing is known.
+    """
     params, slices = record["params"], cache.slices
     states, known = cache.states()
     volumes = params["unit"] == "volume"
     rows = defaultdict(list)
     for row, (sample, number, view) in enumerate(zip(slices["sample"], slices["slice"], slices["view"])):
         rows[sample, None if volumes else number, view].append(row)
-    rows = {key: members for key, members in rows.items() if known[members].any()}
+    states[~known] = np.nan
+    rows = {key: members for key, members in rows.items() if known[members].any() or not labelled}
     split = named_split(cache, record) or slices["split"].to_list()
     examples = Examples([], [], None, [], [], cache.single)
     truth, place, members_of = [], {}, list(rows.values())
@@ -124,7 +127,7 @@ def read(cache, record, names):
         n = place[sample, at]
         if view == 0:
             examples.plain[n] = number
-            truth[n] = merged(states[[row for row in members if known[row]]])
+            truth[n] = merged(states[[row for row in members if known[row]] or members])
         else:
             examples.views[n].append((view, number))
     examples.truth = np.array(truth)

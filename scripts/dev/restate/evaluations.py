@@ -3,6 +3,7 @@
 import json
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import probes
@@ -23,6 +24,8 @@ class Result:
     n_train: int
     # Parameters of the record that were found here.
     params: dict = field(default_factory=dict)
+    # What has scores, where some of it is not measured.
+    scored: Cases = None
 
 
 @dataclass
@@ -167,11 +170,11 @@ def names_of(params, probe):
     return [(kind, params["layer"]) for kind in kinds[params["features"]]]
 
 
-def restated(cache, record, runs, ks):
+def restated(cache, record, ks):
     """A result for each draw of a record; `ks` are those of the records of its evaluation."""
     params, seed = record["params"], record["seed"]
     if record["probe"] == "predict":
-        return [predicted(cache, record, runs)]
+        return [predicted(cache, record)]
     probe = params.get("head", record["probe"])
     names = names_of(params, probe)
     examples = read(cache, record, names)
@@ -249,21 +252,28 @@ def study_draw(examples, pool, classes, shots):
     return sorted(n for n in pool if examples.cases[n].patient in taken)
 
 
-def predicted(cache, record, runs):
-    """A saved head, applied."""
-    head, weight, bias = saved_head(runs / record["params"]["head"])
+def predicted(cache, record):
+    """A saved head, applied. What is labelled is measured."""
+    head, weight, bias = saved_head(Path(record["params"]["head"]))
     names = [("cls", layer) for layer in head["tokens"]["cls"]]
     names += [("mean", layer) for layer in head["tokens"]["mean"]]
-    examples = read(cache, record, names)
-    part = examples.of(record["split"]) if record["split"] != "all" else range(len(examples.cases))
+    examples = read(cache, record, names, labelled=False)
+    part = list(range(len(examples.cases))) if record["split"] == "all" else examples.of(record["split"])
     x = examples.features(names, [examples.plain[n] for n in part])
-    scores = probes.probabilities(
-        x.astype(np.float64) @ weight.T + bias, cache.single, head["by_sigmoid"])
-    evaluation = Evaluation(cache, record, examples, None, record["seed"])
-    cases = evaluation.cases(list(part), scores)
+    single = head["is_single_label"]
+    scores = probes.probabilities(x.astype(np.float64) @ weight.T + bias, single, head["by_sigmoid"])
+    truth = examples.truth[part]
+    if head["classes"] != cache.classes:
+        truth = np.full(scores.shape, np.nan)
+    cache.classes = head["classes"]
+    cases = Cases([examples.cases[n] for n in part], scores, truth, single)
+    known = (truth == 1).sum(axis=1) == 1 if single else ~np.isnan(truth).all(axis=1)
+    measured = cases.part(np.flatnonzero(known)) if known.any() else None
+    if record["per_patient"]:
+        cases, measured = cases.per_patient(), measured and measured.per_patient()
     thresholds = head["thresholds"] or [0.5 for _ in cases.columns()]
     rule = "val-f1" if head["thresholds"] else "0.5"
-    return Result(cases, thresholds, rule, record["n_train"])
+    return Result(measured, thresholds, rule, 0, scored=cases)
 
 
 def saved_head(path):

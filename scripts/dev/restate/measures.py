@@ -18,6 +18,9 @@ class Cases:
     truth: np.ndarray
     single: bool
 
+    def part(self, rows):
+        return Cases([self.of[n] for n in rows], self.scores[rows], self.truth[rows], self.single)
+
     def per_patient(self):
         """The mean of a patient's scores; a class is present if it is in any case."""
         from caches import Case

@@ -16,10 +16,9 @@ def pairs(records):
     """
     groups = {}
     for record in records:
-        if "predictions" not in record:
+        if not record.get("predictions"):
             continue
-        settings = {k: v for k, v in record["settings"].items() if k != "confidence"}
-        same = [json.dumps(settings, sort_keys=True), record["dataset"], record["probe"]]
+        same = [of_settings(record), record["examples_sha256"], record["dataset"], record["probe"]]
         roles = [record["setting"] if record["probe"] in ("knn", "few-shot") else ""]
         if record["probe"] == "knn" and record.get("chosen"):
             roles.append("chosen")
@@ -31,6 +30,12 @@ def pairs(records):
             pair = group[first], group[second]
             found[tuple(record["key"] + record["setting"] for record in pair)] = pair
     return list(found.values())
+
+
+def of_settings(record):
+    """All settings as text; intervals do not matter."""
+    settings = {k: v for k, v in record["settings"].items() if k != "confidence"}
+    return json.dumps(settings, sort_keys=True)
 
 
 def difference(pair, runs):
@@ -50,7 +55,7 @@ def difference(pair, runs):
             truth = known[f"target/{name}"].to_numpy()
             if 0 < truth.sum() < len(truth):
                 values.append(roc_auc_score(truth, known[f"score/{name}"].to_numpy()))
-        found.append(float(np.mean(values)))
+        found.append(float(np.mean(values)) if values else None)
     return found, len(keys[0])
 
 
@@ -59,19 +64,20 @@ def check(lines, records, runs, differs, tolerance):
     expected = {}
     for pair in pairs(records):
         names = [(f"{r['model']}@{r['image_size']}", r["setting"]) for r in pair]
-        first = pair[0]
-        expected[first["dataset"], first["probe"], first["protocol"], *names] = pair
+        expected[pair[0]["dataset"], pair[0]["probe"], of_settings(pair[0]), *names] = pair
     told = {
-        (line["dataset"], line["probe"], line["protocol"], tuple(line["first"]), tuple(line["second"])): line
+        (line["dataset"], line["probe"], of_settings(line), tuple(line["first"]), tuple(line["second"])): line
         for line in lines
     }
-    if set(told) != set(expected):
-        raise differs(f"compared are {sorted(told)}, expected {sorted(expected)}")
+    if set(told) != set(expected) or len(told) != len(lines):
+        raise differs(f"{len(lines)} are compared, of {set(told) ^ set(expected)} one side only")
     for name, pair in expected.items():
         aurocs, cases = difference(pair, runs)
         line = told[name]
+        change = None if None in aurocs else aurocs[0] - aurocs[1]
         values = [*line["auroc_macro"], line["difference"], line["cases"]]
-        for value, own in zip(values, [*aurocs, aurocs[0] - aurocs[1], cases]):
-            if not abs(value - own) <= tolerance:
-                raise differs(f"compared {name}: {values}, expected {aurocs}")
+        for value, own in zip(values, [*aurocs, change, cases]):
+            is_same = value is own if None in (value, own) else abs(value - own) <= tolerance
+            if not is_same:
+                raise differs(f"compared {name}: {values}, expected {aurocs}, {cases} cases")
     return len(expected)

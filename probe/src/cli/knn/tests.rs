@@ -67,7 +67,7 @@ fn options_without_effect_are_refused() {
 fn a_split_is_not_both_fitted_on_and_evaluated() {
     let fit = |words, eval| {
         let knn = parse(words).unwrap();
-        let settings = knn.settings.whole(&knn.fit, eval, 0.2);
+        let settings = knn.settings.whole(&knn.fit, eval, [], &mut Vec::new());
         settings.map(|settings| settings[0].fit.clone())
     };
     assert_eq!(fit("", Split::Test).unwrap(), [Split::Train, Split::Val]);
@@ -145,7 +145,7 @@ fn each_protocol_is_taken_once() {
         parse(words)
             .unwrap()
             .settings
-            .settings(Split::Test, &[], 0.2)
+            .settings(Split::Test, &[], [], &mut Vec::new())
     };
     let names = |words| {
         of(words)
@@ -161,7 +161,9 @@ fn each_protocol_is_taken_once() {
 #[test]
 fn permutations_belong_to_shuffled_labels() {
     let control = |words| {
-        let settings = parse(words)?.settings.settings(Split::Test, &[], 0.2)?;
+        let settings = parse(words)?
+            .settings
+            .settings(Split::Test, &[], [], &mut Vec::new())?;
         anyhow::Ok(settings[0].control)
     };
     let shuffled = |permutations| Some(Control::ShuffledLabels { permutations });

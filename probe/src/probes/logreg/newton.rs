@@ -7,7 +7,7 @@
 //! derivative; `-g' p` is the decrement, twice of what the loss is above its minimum if it is close.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayView1, Axis, Zip};
 use rayon::prelude::*;
 
 use super::basis::Basis;
@@ -34,6 +34,8 @@ const ENOUGH: f64 = 1e-4;
 const HALVINGS: usize = 40;
 /// Examples whose sums are put together by one thread.
 const PIECE: usize = 1024;
+/// Examples whose features are in f64 at a time.
+const TILE: usize = 64;
 
 /// What is to be minimised.
 pub(super) struct Newton<'a, T> {
@@ -66,8 +68,10 @@ impl<T: Feature> Newton<'_, T> {
         self.objective.x.len() * self.objective.labels.columns() <= SMALL
     }
 
-    /// The minimum, from `start` on, `evaluations` having been made already.
-    pub(super) fn finish(&self, start: Point, evaluations: usize) -> Solution {
+    /// The minimum, from `start` on, `evaluations` having been made already. The basis `near`, of a
+    /// place not far away, serves as long as few conjugate gradients do in it: one of its own takes as
+    /// long as many of them.
+    pub(super) fn finish(&self, start: Point, evaluations: usize, near: &Basis) -> Solution {
         let logits = self.logits(&start);
         let mut place = Place {
             loss: self.loss(&logits) + penalty(start.weight.iter(), self.c),
@@ -76,18 +80,25 @@ impl<T: Feature> Newton<'_, T> {
         };
         let tolerance = if self.is_quick() { EXACT } else { TOLERANCE };
         let (mut evaluations, mut converged) = (evaluations, false);
-        let mut basis: Option<Basis> = None;
+        let (mut is_near, mut own) = (true, None);
         for _ in 0..MOST {
             let residuals = self.residuals(&place.logits);
-            let known = basis.take().unwrap_or_else(|| self.basis(&residuals));
-            let step = self.step(&place, &residuals, &known);
+            let (basis, most) = match is_near {
+                true => (near, STALE),
+                false => (
+                    &*own.get_or_insert_with(|| self.basis(&residuals)),
+                    MOST_INNER,
+                ),
+            };
+            let step = self.step(&place, &residuals, basis, most);
             evaluations += 1 + step.inner;
-            let is_known = step.inner < MOST_INNER;
-            converged = is_known && step.decrement <= tolerance * place.loss;
-            if converged || !self.advance(&mut place, &step) {
+            converged = step.inner < most && step.decrement <= tolerance * place.loss;
+            if converged || !self.advance(&mut place, &step) && !is_near {
                 break;
             }
-            basis = (step.inner < STALE).then_some(known);
+            if step.inner >= STALE {
+                (is_near, own) = (false, None);
+            }
         }
         Solution {
             weight: place.point.weight,
@@ -119,8 +130,8 @@ impl<T: Feature> Newton<'_, T> {
         false
     }
 
-    /// Solves for Newton's step by conjugate gradients.
-    fn step(&self, place: &Place, residuals: &Array2<f64>, basis: &Basis) -> Step {
+    /// Solves for Newton's step by at most so many conjugate gradients.
+    fn step(&self, place: &Place, residuals: &Array2<f64>, basis: &Basis, most: usize) -> Step {
         let mut gradient = self.back(residuals);
         gradient
             .weight
@@ -131,7 +142,7 @@ impl<T: Feature> Newton<'_, T> {
         let mut square = dot(&rest, &rest);
         // Of these terms the decrement is the sum.
         let mut terms: Vec<f64> = Vec::new();
-        while terms.len() < MOST_INNER && square > 0.0 {
+        while terms.len() < most && square > 0.0 {
             let image = self.curved(residuals, &basis.point(along.view()));
             let image = basis.gradient(&image);
             let curvature = dot(&along, &image);
@@ -210,7 +221,10 @@ impl<T: Feature> Newton<'_, T> {
         let pieces = logits.axis_chunks_iter_mut(Axis(0), PIECE).into_par_iter();
         let x = self.objective.x.axis_chunks_iter(Axis(0), PIECE);
         pieces.zip(x).for_each(|(mut logits, x)| {
-            general_mat_mul(1.0, &wide(x), &point.weight, 0.0, &mut logits);
+            let tiles = logits.axis_chunks_iter_mut(Axis(0), TILE);
+            for (mut logits, x) in tiles.zip(x.axis_chunks_iter(Axis(0), TILE)) {
+                general_mat_mul(1.0, &T::wide(x), &point.weight, 0.0, &mut logits);
+            }
             logits += &point.bias;
         });
         logits
@@ -222,7 +236,10 @@ impl<T: Feature> Newton<'_, T> {
         let x = self.objective.x.axis_chunks_iter(Axis(0), PIECE);
         let sums = pieces.zip(x).map(|(residuals, x)| {
             let mut sum = Array2::zeros((x.ncols(), residuals.ncols()));
-            general_mat_mul(1.0, &wide(x).t(), &residuals, 0.0, &mut sum);
+            let tiles = residuals.axis_chunks_iter(Axis(0), TILE);
+            for (residuals, x) in tiles.zip(x.axis_chunks_iter(Axis(0), TILE)) {
+                general_mat_mul(1.0, &T::wide(x).t(), &residuals, 1.0, &mut sum);
+            }
             sum
         });
         let mut weight = Array2::zeros((self.objective.x.ncols(), residuals.ncols()));
@@ -288,10 +305,6 @@ fn odds_of_others(z: ArrayView1<'_, f64>, label: usize, most: f64) -> f64 {
     others.map(|(_, z)| (z - most).exp()).sum()
 }
 
-fn wide<T: Feature>(x: ArrayView2<'_, T>) -> Array2<f64> {
-    x.mapv(Into::into)
-}
-
 fn dot(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     Zip::from(a).and(b).fold(0.0, |sum, a, b| sum + a * b)
 }
@@ -352,7 +365,8 @@ mod tests {
                     };
                     let found = newton.loss(&newton.logits(&start));
                     let found = found + penalty(start.weight.iter(), c);
-                    let least = newton.finish(start, 0);
+                    let basis = newton.basis(&newton.residuals(&newton.logits(&start)));
+                    let least = newton.finish(start, 0, &basis);
                     assert!(least.converged);
                     let above = found / least.loss - 1.0;
                     assert!(above < 1e-6, "{noise} {c} {problem}: {above:.1e}");

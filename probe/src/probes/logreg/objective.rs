@@ -20,20 +20,34 @@ const PIECE: usize = 1024;
 const TILE: usize = 64;
 
 /// A type that features are held in.
-pub(super) trait Feature: Copy + Send + Sync + Into<f64> {
+pub(super) trait Feature: Copy + Send + Sync {
     /// Puts values in f32 into their places.
     fn fill_f32<D: Dimension>(source: ArrayView<'_, Self, D>, target: ArrayViewMut<'_, f32, D>);
+
+    /// The same values in f64.
+    fn wide(source: ArrayView2<'_, Self>) -> Array2<f64>;
 }
 
 impl Feature for f16 {
     fn fill_f32<D: Dimension>(source: ArrayView<'_, f16, D>, target: ArrayViewMut<'_, f32, D>) {
         widen(source, target);
     }
+
+    fn wide(source: ArrayView2<'_, f16>) -> Array2<f64> {
+        // By way of f32, many at a time.
+        let mut narrow = Array2::zeros(source.dim());
+        widen(source, narrow.view_mut());
+        narrow.mapv(f64::from)
+    }
 }
 
 impl Feature for f64 {
     fn fill_f32<D: Dimension>(source: ArrayView<'_, f64, D>, mut target: ArrayViewMut<'_, f32, D>) {
         target.zip_mut_with(&source, |target, &source| *target = source as f32);
+    }
+
+    fn wide(source: ArrayView2<'_, f64>) -> Array2<f64> {
+        source.to_owned()
     }
 }
 

@@ -198,7 +198,7 @@ impl<'a, T: Feature> Block<'a, T> {
             c: run.c,
         };
         if run.minimiser.state() != State::Converged || newton.is_quick() {
-            return newton.finish(point, run.minimiser.evaluations());
+            return newton.finish(point, run.minimiser.evaluations(), &self.basis);
         }
         Solution {
             weight: point.weight,
