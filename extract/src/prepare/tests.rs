@@ -193,3 +193,50 @@ fn a_jpeg_is_no_label_map() {
     lab.options.unnamed_values = UnnamedValues::Ignore;
     lab.mask("manifest").unwrap();
 }
+
+#[test]
+fn windows_that_are_missing_and_uneven_frames_are_told() {
+    use crate::read::dicom::made::Made;
+    use dicom_core::VR;
+    use dicom_dictionary_std::tags;
+
+    let folder = TempDir::new().unwrap();
+    let windowed = |made: Made| {
+        made.with_text(tags::WINDOW_CENTER, VR::DS, "3")
+            .with_text(tags::WINDOW_WIDTH, VR::DS, "4")
+    };
+    let slice = |series, z| Made::axial(series, z);
+    for (name, made) in [
+        ("all/1", windowed(slice("1.2", 0.0))),
+        ("all/2", windowed(slice("1.2", 1.0))),
+        ("none/1", slice("1.3", 0.0)),
+        ("none/2", slice("1.3", 1.0)),
+        ("some/1", slice("1.4", 0.0)),
+        ("some/2", windowed(slice("1.4", 1.0))),
+    ] {
+        made.save(&folder.path().join(name));
+    }
+    let card = DatasetCard::find("dicom").unwrap();
+    let dataset = dataset::open(&card, folder.path()).unwrap();
+    let reader = Reader::new(folder.path());
+    let recipe = |word: &str| {
+        let recipe = Recipe {
+            intensity: word.parse().unwrap(),
+            ..Recipe::default()
+        };
+        preprocess(&recipe, 8, [0.5; 3], [0.5; 3])
+    };
+    let mut room = 0..;
+    let mut told = |sample: &Sample, word: &str| {
+        let recipe = recipe(word);
+        let opened = open(&reader, room.next().unwrap(), &dataset, sample, &recipe);
+        opened.unwrap().oddities().kinds.concat()
+    };
+    let [all, none, some] = &dataset.samples[..] else {
+        panic!("{:?}", dataset.samples)
+    };
+    assert_eq!(told(all, "voi"), "");
+    assert!(told(none, "voi").contains("name no window"));
+    assert!(told(some, "voi").contains("some slices name a window"));
+    assert_eq!(told(some, "minmax"), "");
+}

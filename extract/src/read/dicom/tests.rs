@@ -291,6 +291,12 @@ fn enhanced(places: &[f64]) -> Made {
         .with_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.collect())
 }
 
+#[test]
+fn frames_at_uneven_distances_are_told_apart_from_even_ones() {
+    assert!(opened(enhanced(&[0.0, 2.0, 9.0])).is_uneven());
+    assert!(!opened(enhanced(&[0.0, 2.0, 4.0])).is_uneven());
+}
+
 fn order(volume: &Volume) -> Vec<f32> {
     (0..volume.slices())
         .map(|k| volume.plane(k)[[0, 0, 0]])
