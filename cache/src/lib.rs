@@ -7,6 +7,7 @@
 mod batch;
 mod batch_check;
 mod count;
+mod description;
 mod error;
 mod hashing_file;
 mod meta;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::description;
 use crate::recipe::{Difference, differences};
 use crate::rows::Invalid;
 use crate::schema::Table;
@@ -279,6 +280,7 @@ impl CacheMeta {
         check_classes("class", self.classes.iter().map(String::as_str))
             .and_then(|()| check_classes("class in masks", structures))
             .and_then(|()| check_classes("value in masks", values.iter().map(String::as_str)))
+            .and_then(|()| description::check(self))
             .map_err(|invalid| Error::Shard {
                 path: dir.join("meta.json"),
                 what: invalid.what,

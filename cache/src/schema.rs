@@ -43,6 +43,15 @@ pub(crate) enum Table {
 }
 
 impl Table {
+    pub(crate) const ALL: [Table; 6] = [
+        Table::Slices,
+        Table::Cls,
+        Table::Mean,
+        Table::Patch,
+        Table::Mask,
+        Table::Picture,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Table::Slices => "slices",

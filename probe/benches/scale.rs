@@ -13,7 +13,7 @@ use cache::{
 };
 use data::uniform;
 use ndarray::Array2;
-use serde_json::Value;
+use serde_json::json;
 
 const CLASSES: usize = 14;
 const BATCH: usize = 1024;
@@ -75,7 +75,8 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
         grid: [16, 16],
         shapes: vec![],
         dtype: "f16".into(),
-        preprocess: Value::Null,
+        preprocess: json!({"image_size": 224, "slicing": "axial", "intensity": "minmax", "resize": "bicubic-squash",
+            "rescale": "bounds", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "non_finite": "error"}),
         provider: "cpu".into(),
         precision: "fp32".into(),
         onnxruntime_version: None,

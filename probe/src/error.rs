@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// No labelled slice is in the splits asked for.
     #[error(
-        "`{}`: no labelled slice is in `{wanted}`; labelled slices by split: {found}\nhint: a probe needs slices to fit and slices to test; give the dataset a split (`extract split`), or choose others with --train and --eval",
+        "`{}`: no {unit} to use is in `{wanted}`; by split there are {found}\nhint: give the dataset another split (`extract split`) and name it with --split",
         shown(.path)
     )]
     EmptySplit {
@@ -74,7 +74,9 @@ pub enum Error {
         path: PathBuf,
         /// The splits asked for.
         wanted: String,
-        /// Labelled slices in each split.
+        /// The word for an example.
+        unit: &'static str,
+        /// Examples in each split.
         found: String,
     },
     /// More neighbours are asked for than there are.
@@ -117,7 +119,7 @@ pub enum Error {
     },
     /// A cache has the name of the dataset that a head was trained on, and other samples.
     #[error(
-        "`{}`: a head of the dataset `{}` cannot tell whether it has seen this one, which has other samples or another split\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name",
+        "`{}`: it has the name of the dataset `{}` that the head was trained on, and other samples or another split\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name",
         shown(.path),
         printable(.dataset)
     )]
@@ -127,14 +129,20 @@ pub enum Error {
         /// The dataset.
         dataset: String,
     },
-    /// No head of a grid can be chosen.
+    /// No setting of several can be chosen.
     #[error(
-        "`{}`: no head has an AUROC on `val`: no class has both positive and negative examples there, or all heads diverged\nhint: give the dataset another split (`extract split`), or smaller --lr",
+        "`{}`: no {what} can be chosen on `{part}`: no class has both positive and negative examples there, or all diverged\nhint: give the dataset another split (`extract split`){more}",
         shown(.path)
     )]
     NoChoice {
         /// The cache's folder.
         path: PathBuf,
+        /// What is chosen.
+        what: &'static str,
+        /// The split that is chosen on.
+        part: &'static str,
+        /// Options that may help too.
+        more: String,
     },
     /// The chosen head's weights overflowed when it was trained anew.
     #[error(

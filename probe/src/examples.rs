@@ -1,5 +1,6 @@
 //! Labelled examples with the tokens of some blocks, as probes see them.
 
+mod case;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use self::case::{Case, Clusters};
+pub(crate) use self::case::{Who, cluster_word};
 use self::read::{features, members, targets, views};
 use crate::Error;
 use crate::control::{self, Control};
@@ -71,20 +74,7 @@ pub struct Selection {
     pub control: Option<(Control, u64)>,
 }
 
-/// What is known of an example besides features and targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Case {
-    /// The sample that it is, or was cut from.
-    pub sample: String,
-    /// The slice of the sample; `None` for a volume.
-    pub slice: Option<u32>,
-    /// The patient, where known.
-    pub patient: Option<String>,
-    /// The part of the dataset.
-    pub split: Option<Split>,
-}
-
-/// The labelled examples of a cache, `N`, with the features of their views, `R` rows.
+/// The examples of a cache, `N`, with the features of their views, `R` rows.
 #[derive(Clone, Debug)]
 pub struct Examples {
     /// `[R, F]`.
@@ -99,6 +89,8 @@ pub struct Examples {
     pub rows: Vec<Vec<usize>>,
     /// The `N` examples.
     pub cases: Vec<Case>,
+    /// Whether the `N` examples are labelled.
+    pub is_labelled: Vec<bool>,
     /// What an example is.
     pub unit: Unit,
     pub(crate) held_out: Option<HeldOut>,
@@ -162,13 +154,6 @@ impl Tokens {
     }
 }
 
-impl Case {
-    /// What is independent of other cases: the patient, or the sample where no patient is known.
-    pub fn cluster(&self) -> &str {
-        self.patient.as_deref().unwrap_or(&self.sample)
-    }
-}
-
 impl Examples {
     /// Reads what is selected.
     ///
@@ -189,9 +174,10 @@ impl Examples {
         };
         let unit = selection.unit.unwrap_or_else(|| Unit::of(&slices));
         let is_labelled = |&row: &usize| !is_blank(&slices[row].labels);
+        let has_labels = |rows: &Vec<usize>| rows.iter().any(is_labelled);
         let mut members = members(&slices, unit);
         if selection.labelled {
-            members.retain(|rows| rows.iter().any(is_labelled));
+            members.retain(has_labels);
         }
         let (features, columns) = match selection.control {
             Some((Control::MetadataOnly, _)) => {
@@ -216,6 +202,7 @@ impl Examples {
         };
         let mut examples = Examples {
             cases: rows.iter().map(case).collect(),
+            is_labelled: rows.iter().map(|of| has_labels(&members[of[0]])).collect(),
             features,
             columns,
             targets,
@@ -242,6 +229,7 @@ impl Examples {
     ) -> Examples {
         Examples {
             rows: (0..cases.len()).map(|row| vec![row]).collect(),
+            is_labelled: vec![true; cases.len()],
             features,
             columns,
             targets,
@@ -265,7 +253,8 @@ impl Examples {
             let known = patients.entry(self.cases[example].cluster()).or_default();
             known.extend(has);
         }
-        let Some((drawn, held_out)) = hold_out(&patients, share, seed) else {
+        let word = self.cluster_word();
+        let Some((drawn, held_out)) = hold_out(&patients, share, seed, word) else {
             return;
         };
         let is_drawn = |&example: &usize| drawn.contains(self.cases[example].cluster());
@@ -298,11 +287,23 @@ impl Examples {
         }
     }
 
+    /// The word for what the examples are independent by.
+    pub(crate) fn cluster_word(&self) -> &'static str {
+        cluster_word(self.cases.iter().map(|case| case.patient.as_deref()))
+    }
+
     fn empty_split(&self, wanted: &[Split]) -> Error {
-        let count = |split| self.cases.iter().filter(|case| case.split == split).count();
+        let splits = self.cases.iter().map(|case| match case.split {
+            // As the dataset has it.
+            Some(Split::Val) if self.held_out.is_some() => Some(Split::Train),
+            split => split,
+        });
+        let splits: Vec<Option<Split>> = splits.collect();
+        let count = |split| splits.iter().filter(|&&known| known == split).count();
         let known = Split::ALL.map(|s| format!("{} in `{}`", count(Some(s)), s.name()));
         Error::EmptySplit {
             path: self.path.clone(),
+            unit: self.unit.name(),
             wanted: join(wanted),
             found: format!("{}, {} in none", known.join(", "), count(None)),
         }

@@ -150,12 +150,7 @@ impl SavedHead {
             false => Targets::Multi(Array2::from_elem((0, 0), None)),
         };
         let classes = self.about.classes.len();
-        Ok(probabilities(
-            logits.view(),
-            &kind,
-            classes,
-            self.about.by_sigmoid,
-        ))
+        Ok(probabilities(logits, &kind, classes, self.about.by_sigmoid))
     }
 }
 

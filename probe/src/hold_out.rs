@@ -18,6 +18,8 @@ pub(crate) struct HeldOut {
     pub(crate) taken: usize,
     /// Groups of `train` before that.
     pub(crate) of: usize,
+    /// The word for a group.
+    pub(crate) word: &'static str,
 }
 
 impl HeldOut {
@@ -25,24 +27,26 @@ impl HeldOut {
     pub(crate) fn warning(&self) -> String {
         format!(
             "no `val`: {} of the {} in `train`, drawn at random, took its place (--val-share {})",
-            counted(self.taken, "patient"),
+            counted(self.taken, self.word),
             self.of,
             self.share
         )
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        json!({"share": self.share, "patients": self.taken, "of": self.of})
+        let (word, share) = (format!("{}s", self.word), self.share);
+        json!({"share": share, word: self.taken, "of": self.of})
     }
 }
 
 /// About `share` of the `groups` (patients, or samples where no patients are known), at least one, and
 /// not all; `None` of a single group. Groups that are alike in what they map to, as in their classes,
-/// are drawn from in proportion. The same seed gives the same draw.
+/// are drawn from in proportion. The same seed gives the same draw. `word` is that for a group.
 pub(crate) fn hold_out<'a, K: Ord>(
     groups: &BTreeMap<&'a str, K>,
     share: f64,
     seed: u64,
+    word: &'static str,
 ) -> Option<(BTreeSet<&'a str>, HeldOut)> {
     let of = groups.len();
     let most = of.checked_sub(1).filter(|&most| most > 0)?;
@@ -52,7 +56,13 @@ pub(crate) fn hold_out<'a, K: Ord>(
     order.sort_by_key(|(_, kind)| *kind);
     // The middles of `taken` equal parts.
     let drawn = (0..taken).map(|k| *order[(2 * k + 1) * of / (2 * taken)].0);
-    Some((drawn.collect(), HeldOut { share, taken, of }))
+    let held_out = HeldOut {
+        share,
+        taken,
+        of,
+        word,
+    };
+    Some((drawn.collect(), held_out))
 }
 
 #[cfg(test)]
@@ -67,15 +77,15 @@ mod tests {
             .enumerate()
             .map(|(i, name)| (name.as_str(), i % 10 == 0))
             .collect();
-        let (drawn, told) = hold_out(&kinds, 0.2, 7).unwrap();
+        let (drawn, told) = hold_out(&kinds, 0.2, 7, "patient").unwrap();
         assert_eq!((drawn.len(), told.taken, told.of), (20, 20, 100));
         assert_eq!(drawn.iter().filter(|name| kinds[*name]).count(), 2);
-        assert_eq!(hold_out(&kinds, 0.2, 7).unwrap().0, drawn);
-        assert_ne!(hold_out(&kinds, 0.2, 8).unwrap().0, drawn);
+        assert_eq!(hold_out(&kinds, 0.2, 7, "patient").unwrap().0, drawn);
+        assert_ne!(hold_out(&kinds, 0.2, 8, "patient").unwrap().0, drawn);
         let two: BTreeMap<&str, ()> = [("a", ()), ("b", ())].into();
         for share in [0.001, 0.999] {
-            assert_eq!(hold_out(&two, share, 0).unwrap().0.len(), 1);
+            assert_eq!(hold_out(&two, share, 0, "patient").unwrap().0.len(), 1);
         }
-        assert!(hold_out(&BTreeMap::from([("a", ())]), 0.5, 0).is_none());
+        assert!(hold_out(&BTreeMap::from([("a", ())]), 0.5, 0, "patient").is_none());
     }
 }

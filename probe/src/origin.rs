@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cache::{CacheReader, SliceMeta, Split, TokenRecipe, counted};
+use cache::{CacheReader, Split, TokenRecipe, counted};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::evaluate::Settings;
-use crate::examples::join;
+use crate::examples::{Who, join};
 
 /// What a head or decoder was trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Origin {
     pub split_sha256: Option<String>,
     /// Splits that it was fitted on or chosen by.
     pub seen: Vec<Split>,
+    /// Hashes of the patients in them that it was fitted on or chosen by, of samples where no patient is
+    /// known.
+    pub seen_cases: BTreeSet<String>,
 }
 
 /// Relation of a cache to the dataset that a head or decoder was trained on.
@@ -59,11 +62,12 @@ pub enum Mismatch {
 }
 
 impl Origin {
-    pub(crate) fn new(
+    pub(crate) fn new<'a>(
         reader: &CacheReader,
         settings: &Settings,
         split_sha256: Option<String>,
         seen: &[Split],
+        cases: impl Iterator<Item = Who<'a>>,
     ) -> Origin {
         let meta = reader.meta();
         let is_seen = |split: &Split| seen.contains(split);
@@ -74,6 +78,11 @@ impl Origin {
             split_name: settings.split_name.clone(),
             split_sha256,
             seen: Split::ALL.into_iter().filter(is_seen).collect(),
+            seen_cases: cases
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .map(hash)
+                .collect(),
         }
     }
 
@@ -118,56 +127,39 @@ impl Origin {
         }
     }
 
-    /// What a reader of the figures must know of evaluated cases of the dataset that was trained on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cache`] if the cache cannot be read.
+    /// What a reader of the figures must know of evaluated cases that were trained or chosen on,
+    /// whatever the dataset is called.
     pub(crate) fn overlap<'a>(
         &self,
         reader: &CacheReader,
-        evaluated: impl Iterator<Item = &'a str>,
-    ) -> Result<Option<String>, Error> {
-        let relation = self.relation(reader);
-        if relation == Relation::Other {
-            return Ok(None);
-        }
-        let Some(slices) = self.slices(reader)? else {
-            let split = self.split_name.as_deref().unwrap_or_default();
-            return Ok(Some(format!(
-                "the cache no longer has the split `{split}` that the head was trained by: it is not known which cases it has seen"
-            )));
+        evaluated: impl Iterator<Item = Who<'a>>,
+    ) -> Option<String> {
+        let evaluated: BTreeSet<Who<'a>> = evaluated.collect();
+        let is_patient = |who: &Who<'_>| matches!(who, Who::Patient(_));
+        let word = match evaluated.iter().any(is_patient) {
+            true => "patient",
+            false => "sample",
         };
-        let is_seen = |slice: &&SliceMeta| slice.split.is_some_and(|s| self.seen.contains(&s));
-        let seen: BTreeSet<&str> = slices.iter().filter(is_seen).map(cluster).collect();
-        let evaluated: BTreeSet<&str> = evaluated.collect();
-        let both = evaluated.intersection(&seen).count();
-        let of = counted(evaluated.len(), "patient");
-        let seen = join(&self.seen);
-        Ok((both > 0).then(|| match relation {
-            Relation::Namesake => format!(
-                "the head was trained on a dataset of this name with other samples or another split: if it is the same data, it may have seen {both} of {of} (now in {seen}), and figures are too good"
-            ),
-            _ => format!(
+        let is_seen = |who: &&Who<'_>| self.seen_cases.contains(&hash(**who));
+        let both = evaluated.iter().filter(is_seen).count();
+        let (of, seen) = (counted(evaluated.len(), word), join(&self.seen));
+        (both > 0).then(|| match self.relation(reader) {
+            Relation::Same => format!(
                 "the head has seen {both} of {of} (trained or chosen on {seen}): figures are too good"
             ),
-        }))
-    }
-
-    /// The cache's slices in the splits that were trained by; `None` if it has no such split (any more).
-    fn slices(&self, reader: &CacheReader) -> Result<Option<Vec<SliceMeta>>, Error> {
-        let Some(name) = &self.split_name else {
-            return Ok(Some(reader.slices()?));
-        };
-        if !reader.splits()?.contains(name) {
-            return Ok(None);
-        }
-        let (slices, split) = reader.slices_with_split(name)?;
-        Ok((Some(split.sha256) == self.split_sha256).then_some(slices))
+            Relation::Namesake | Relation::Other => format!(
+                "the head has seen {both} of {of} by their names (trained or chosen on {seen} of `{}`): unless these are others of the same name, figures are too good",
+                self.dataset
+            ),
+        })
     }
 }
 
-/// What is independent of other slices: the patient, or the sample where no patient is known.
-pub(crate) fn cluster(slice: &SliceMeta) -> &str {
-    slice.patient.as_deref().unwrap_or(&slice.sample)
+/// A patient or sample as heads remember it: by the first 64 bits of a sha256.
+fn hash(who: Who<'_>) -> String {
+    let text = match who {
+        Who::Patient(name) => format!("patient {name}"),
+        Who::Sample(name) => format!("sample {name}"),
+    };
+    cache::sha256_bytes(text.as_bytes())[..16].into()
 }

@@ -69,6 +69,15 @@ impl Predictions {
         })
     }
 
+    /// Some of the cases, in this order.
+    pub(crate) fn part(&self, cases: &[usize]) -> Predictions {
+        Predictions {
+            scores: self.scores.select(Axis(0), cases),
+            targets: self.targets.select(cases),
+            cases: cases.iter().map(|&case| self.cases[case].clone()).collect(),
+        }
+    }
+
     /// Writes a row per case: `sample`, `slice`, `patient`, then `target/CLASS` and `score/CLASS` for
     /// each of `names`. The file appears under its name only when it is whole.
     ///
@@ -146,11 +155,7 @@ impl Predictions {
         let order = cases.iter().map(|case| places.get(&key(case)).copied());
         let order: Option<Vec<usize>> = order.collect();
         match order.filter(|order| order.len() == self.cases.len()) {
-            Some(order) => Ok(Predictions {
-                scores: self.scores.select(Axis(0), &order),
-                targets: self.targets.select(&order),
-                cases: order.iter().map(|&at| self.cases[at].clone()).collect(),
-            }),
+            Some(order) => Ok(self.part(&order)),
             None => Err(Error::UnlikeCases),
         }
     }

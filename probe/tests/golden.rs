@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use ndarray::{Array2, ArrayView2};
-use probe::examples::Case;
+use probe::examples::{Case, Clusters};
 use probe::metrics::measures::{Measures, Scored};
 use probe::predictions::Predictions;
 use probe::probes::knn::{self, Classes, Vote, Whole};
@@ -119,7 +119,7 @@ fn measured(scores: &Array2<f64>, targets: &Targets) -> (Vec<Option<f64>>, Measu
     let scored = Scored::new(&predictions).unwrap();
     let names: Vec<String> = (0..scores.ncols()).map(|class| class.to_string()).collect();
     let measures = scored
-        .measures(&names, &[], &scored.half(), None, None)
+        .measures(&names, &Clusters::of(&[]), &scored.half(), None, None)
         .unwrap();
     (scored.auroc(), measures)
 }

@@ -13,7 +13,7 @@ use clap::Parser;
 use ndarray::Array2;
 use probe::cli::{Cli, Outcome};
 use probe::predictions::Predictions;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn meta(dataset: &str, task: Task) -> CacheMeta {
@@ -47,12 +47,13 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         grid: [2, 2],
         shapes: vec![],
         dtype: "f16".into(),
-        preprocess: Value::Null,
+        preprocess: json!({"image_size": 28, "slicing": "axial", "intensity": "minmax", "resize": "bicubic-squash",
+            "rescale": "bounds", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "non_finite": "error"}),
         provider: "cpu".into(),
         precision: "fp32".into(),
         onnxruntime_version: None,
         parity: None,
-        batch_size: 30,
+        batch_size: 16,
         shard_rows: 16,
         rows: 0,
         shards: vec![],

@@ -77,7 +77,7 @@ impl Case {
     fn probabilities(&self, fit: &Fit, x: ArrayView2<'_, f16>) -> Array2<f64> {
         let (weight, bias) = (fit.weight.mapv(|w| w as f32), fit.bias.mapv(|b| b as f32));
         let logits = logits(x, weight.view(), bias.view());
-        probabilities(logits.view(), &self.targets(), self.classes, false)
+        probabilities(logits, &self.targets(), self.classes, false)
     }
 
     /// What is minimised, in f64, from the probabilities.

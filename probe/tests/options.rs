@@ -247,3 +247,11 @@ fn a_split_of_another_dataset_of_which_all_is_scored_is_refused() {
         "{text}"
     );
 }
+
+#[test]
+fn a_folder_of_records_that_is_not_there_is_told_of() {
+    let root = tempfile::tempdir().unwrap();
+    let (outcome, told) = run(root.path(), "compare");
+    assert_eq!(outcome, None);
+    assert!(told.contains("runs`: there is no such folder"), "{told}");
+}

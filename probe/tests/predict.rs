@@ -1,164 +1,15 @@
 //! `probe predict`: heads and decoders on caches like and unlike those that they were trained on.
 #![allow(clippy::unwrap_used)]
 
+mod lab;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, MaskClass, SliceMeta, Split, TokenBatch,
-    write_split,
-};
-use clap::Parser;
-use ndarray::{Array2, Array3};
-use probe::cli::{Cli, Outcome};
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const ROWS: usize = 60;
-const QUICK: &str = "--lr 0.5 --epochs 20 --batch-size 8";
-
-/// A description of a cache with masks and labels, of which some are uncertain and some blank.
-fn meta(dataset: &str) -> CacheMeta {
-    let text = json!({
-        "format_version": FORMAT_VERSION,
-        "tool_version": "test",
-        "dataset": dataset,
-        "task": "multi-label",
-        "classes": ["left", "right"],
-        "has_masks": true,
-        "mask_classes": [{"value": 1, "name": "block"}],
-        "samples": ROWS,
-        "samples_sha256": "0",
-        "provider": "cpu",
-        "precision": "fp32",
-        "model": {"name": "tiny", "sha256": "weights"},
-        "image_size": 8,
-        "tokens": "all",
-        "layers": 1,
-        "width": 4,
-        "grid": [2, 2],
-        "dtype": "f16",
-        "preprocess": {"intensity": "minmax", "slicing": "axial"},
-        "batch_size": 4,
-        "shard_rows": 32,
-        "rows": 0,
-        "shards": [],
-        "skipped": [],
-        "complete": false,
-    });
-    serde_json::from_value(text).unwrap()
-}
-
-/// Noise of -1 to 1 that depends on the row and the place.
-fn noise(row: usize, place: usize) -> f32 {
-    let state = (row * 31 + place + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-}
-
-fn slice(row: usize) -> SliceMeta {
-    let is_left = row.is_multiple_of(2);
-    // Blank beside what is known, uncertain, and nothing known at all.
-    let labels = match row % 10 {
-        3 => vec![Some(0), None],
-        4 => vec![Some(-1), Some(0)],
-        5 | 8 => vec![None, None],
-        _ => vec![Some(is_left.into()), Some((!is_left).into())],
-    };
-    SliceMeta {
-        sample: format!("s{row:02}"),
-        image: format!("s{row:02}.png"),
-        // Some patients have a slice without labels besides.
-        patient: Some(format!("p{:02}", row / 4)),
-        slice: 0,
-        view: 0,
-        split: Some(Split::ALL[row / 4 % 3]),
-        labels: Labels::Multi(labels),
-        height: 8,
-        width: 8,
-        spacing_mm: None,
-        placement: None,
-    }
-}
-
-fn write(root: &Path, name: &str, meta: &CacheMeta) -> PathBuf {
-    let tokens = |place: usize| {
-        move |row: usize, d: usize| {
-            let signal = if row % 2 == d % 2 { 0.7 } else { 0.0 };
-            signal + noise(row, 16 * place + d)
-        }
-    };
-    let plain = Array2::from_shape_fn((ROWS, 4), |(row, d)| tokens(0)(row, d));
-    let batch = TokenBatch {
-        slices: (0..ROWS).map(slice).collect(),
-        cls: vec![plain.clone()],
-        mean: vec![plain],
-        patch: vec![
-            Array3::from_shape_fn((ROWS, 4, 4), |(row, p, d)| tokens(1 + p)(row + p, d)).into(),
-        ],
-        masks: (0..ROWS)
-            .map(|row| {
-                let block = |(y, x): (usize, usize)| ((row + y / 4 * 2 + x / 4) % 2) as u16;
-                Some(Array2::from_shape_fn((8, 8), block))
-            })
-            .collect(),
-        pictures: Vec::new(),
-    };
-    let dir = root.join("cache").join(name).join("tiny@8");
-    let mut writer = CacheWriter::open(&dir, meta.clone()).unwrap();
-    writer.append(&batch).unwrap();
-    writer.finish().unwrap();
-    dir
-}
-
-struct Ran {
-    outcome: Outcome,
-    records: Vec<Value>,
-    messages: String,
-}
-
-impl Ran {
-    /// The only record.
-    fn one(mut self) -> Value {
-        assert_eq!(self.records.len(), 1, "{}", self.messages);
-        self.records.remove(0)
-    }
-}
-
-fn probe(root: &Path, words: &str) -> Ran {
-    let (cache, runs) = (root.join("cache"), root.join("runs"));
-    let mut all: Vec<String> = format!("probe {words} --format json --force")
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
-    for (option, path) in [("--cache", cache), ("--runs", runs)] {
-        all.extend([option.to_owned(), path.to_str().unwrap().to_owned()]);
-    }
-    let (mut out, mut messages) = (Vec::new(), Vec::new());
-    let cli = Cli::try_parse_from(all).unwrap();
-    let outcome = probe::run(cli, &mut out, &mut messages).unwrap();
-    let lines = String::from_utf8(out).unwrap();
-    let records = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    Ran {
-        outcome,
-        records: records.collect(),
-        messages: String::from_utf8(messages).unwrap(),
-    }
-}
-
-/// Trains on the dataset `own`; returns the record and the words that apply what was trained.
-fn trained(root: &Path, words: &str) -> (Value, String) {
-    let record = probe(root, &format!("{words} --dataset own")).one();
-    let file = root.join("runs").join(record["head"].as_str().unwrap());
-    (record, format!("predict --head {}", file.display()))
-}
-
-fn lab() -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    write(root.path(), "own", &meta("own"));
-    root
-}
+use cache::{CacheMeta, MaskClass, Split, write_split};
+use lab::{QUICK, ROWS, lab, meta, probe, trained, write, write_with};
+use probe::cli::Outcome;
+use probe::predictions::Predictions;
+use serde_json::json;
 
 #[test]
 fn a_head_measures_the_same_as_when_it_was_trained_whatever_labels_are_blank_or_uncertain() {
@@ -166,9 +17,10 @@ fn a_head_measures_the_same_as_when_it_was_trained_whatever_labels_are_blank_or_
     for protocol in ["strict", "paper"] {
         for more in ["", "--per-patient"] {
             let words = format!("linear {QUICK} --blocks 1 --protocol {protocol} {more}");
-            let (expected, predict) = trained(lab.path(), &words);
+            let (expected, predict) = trained(lab.path(), "own", &words);
             let found = probe(lab.path(), &format!("{predict} {more}")).one();
             assert!(expected["metrics"]["auroc_macro"].is_number(), "{expected}");
+            assert_eq!(found["n_test"], expected["n_test"], "{protocol} {more}");
             for (name, expected) in expected["metrics"].as_object().unwrap() {
                 let found = &found["metrics"][name];
                 match (found.as_f64(), expected.as_f64()) {
@@ -187,15 +39,55 @@ fn a_head_measures_the_same_as_when_it_was_trained_whatever_labels_are_blank_or_
 }
 
 #[test]
+fn a_patient_is_saved_with_the_scores_that_are_measured() {
+    let lab = lab();
+    let words = format!("linear {QUICK} --blocks 1 --per-patient");
+    let (expected, predict) = trained(lab.path(), "own", &words);
+    let found = probe(lab.path(), &format!("{predict} --per-patient")).one();
+    let read = |record: &serde_json::Value| {
+        let path = record["predictions"].as_str().unwrap();
+        Predictions::read(&lab.path().join("runs").join(path))
+            .unwrap()
+            .0
+    };
+    let (expected, found) = (read(&expected), read(&found));
+    let found = found.in_order_of(&expected.cases).unwrap();
+    assert_eq!(found.targets, expected.targets);
+    for (found, expected) in found.scores.iter().zip(&expected.scores) {
+        assert!((found - expected).abs() < 1e-12, "{found}, {expected}");
+    }
+}
+
+#[test]
+fn who_was_trained_on_is_known_in_other_datasets_too() {
+    let lab = lab();
+    write_with(lab.path(), "copy", &meta("copy"), |_, slice| {
+        slice.split = None;
+    });
+    write_with(lab.path(), "others", &meta("others"), |_, slice| {
+        slice.patient = slice.patient.take().map(|patient| patient + "b");
+    });
+    let linear = format!("linear {QUICK} --blocks 1");
+    for train in [linear.as_str(), "segment --epochs 1 --lr 0.1"] {
+        let (_, predict) = trained(lab.path(), "own", train);
+        let copy = probe(lab.path(), &format!("{predict} --dataset copy"));
+        let warning = "has seen 10 of 15 patients by their names";
+        assert!(copy.messages.contains(warning), "{}", copy.messages);
+        let others = probe(lab.path(), &format!("{predict} --dataset others"));
+        assert!(!others.messages.contains("has seen"), "{}", others.messages);
+    }
+}
+
+#[test]
 fn what_was_trained_on_is_not_measured_by_default_and_told_where_it_is() {
     let lab = lab();
     write(lab.path(), "other", &meta("other"));
     let linear = format!("linear {QUICK} --blocks 1");
     for (train, n_test, all) in [
-        (linear.as_str(), 20, 60),
+        (linear.as_str(), 16, 48),
         ("segment --epochs 1 --lr 0.1", 20, 60),
     ] {
-        let (_, predict) = trained(lab.path(), train);
+        let (_, predict) = trained(lab.path(), "own", train);
         let records = probe(lab.path(), &predict).records;
         let of = |dataset: &str| {
             let found = records.iter().find(|record| record["dataset"] == dataset);
@@ -212,7 +104,7 @@ fn what_was_trained_on_is_not_measured_by_default_and_told_where_it_is() {
         assert!(!warnings.contains("has seen"), "{warnings}");
         let (split, n, warnings) = of("other").unwrap();
         assert_eq!((split, n), (json!("all"), json!(all)));
-        assert!(!warnings.contains("has seen"), "{warnings}");
+        assert!(warnings.contains("unless these are others"), "{warnings}");
         let own = format!("{predict} --dataset own --eval");
         for (eval, seen) in [("all", "10 of 15 patients"), ("val", "5 of 5 patients")] {
             let found = probe(lab.path(), &format!("{own} {eval}"));
@@ -229,7 +121,7 @@ fn a_head_keeps_to_the_split_that_it_was_trained_by() {
     let splits: Vec<_> = (0..ROWS).map(turned).collect();
     write_split(&dir, "turned", "made by hand", &splits).unwrap();
     let words = format!("linear {QUICK} --blocks 1 --split turned");
-    let (expected, predict) = trained(lab.path(), &words);
+    let (expected, predict) = trained(lab.path(), "own", &words);
     let found = probe(lab.path(), &predict).one();
     assert_eq!(found["split_name"], "turned");
     assert_eq!(
@@ -238,9 +130,12 @@ fn a_head_keeps_to_the_split_that_it_was_trained_by() {
     );
     fs::remove_file(dir.join("splits/turned.parquet")).unwrap();
     write_split(&dir, "own", "as before", &splits).unwrap();
-    let found = probe(lab.path(), &format!("{predict} --split own"));
-    let warning = "no longer has the split `turned`";
-    assert!(found.messages.contains(warning), "{}", found.messages);
+    // Whatever the split is called, it is known who was trained on.
+    for (eval, has_seen) in [("test", false), ("val", true)] {
+        let found = probe(lab.path(), &format!("{predict} --split own --eval {eval}"));
+        let told = found.messages.contains("has seen 5 of 5 patients");
+        assert_eq!(told, has_seen, "{}", found.messages);
+    }
 }
 
 #[test]
@@ -261,7 +156,7 @@ fn tokens_of_other_weights_or_another_recipe_are_refused_by_the_field_that_diffe
     other("int8", &|meta| meta.precision = "int8".into());
     let linear = format!("linear {QUICK} --blocks 1");
     for train in [linear.as_str(), "segment --epochs 1 --lr 0.1"] {
-        let (_, predict) = trained(lab.path(), train);
+        let (_, predict) = trained(lab.path(), "own", train);
         let views = probe(lab.path(), &format!("{predict} --dataset views"));
         assert_eq!(views.outcome, Outcome::Done, "{}", views.messages);
         for (dataset, field) in [
@@ -314,17 +209,22 @@ fn a_dataset_of_the_same_name_with_other_samples_is_not_taken_for_the_one_that_w
     };
     write(lab.path(), "namesake", &namesake);
     let linear = format!("linear {QUICK} --blocks 1");
-    for train in [linear.as_str(), "segment --epochs 1 --lr 0.1"] {
-        let (_, predict) = trained(lab.path(), train);
+    for (train, [test, all]) in [
+        (linear.as_str(), [16, 48]),
+        ("segment --epochs 1 --lr 0.1", [20, 60]),
+    ] {
+        let (_, predict) = trained(lab.path(), "own", train);
         let ran = probe(lab.path(), &predict);
         assert_eq!(ran.outcome, Outcome::Skipped);
-        let left_out = "cache/namesake/tiny@8`: a head of the dataset `own` cannot tell";
+        let left_out = "cache/namesake/tiny@8`: it has the name of the dataset `own`";
         assert!(ran.messages.contains(left_out), "{}", ran.messages);
         assert!(ran.messages.contains("--eval test"), "{}", ran.messages);
         let namesake = format!("{predict} --dataset namesake --eval");
-        for (eval, n_test, may_have_seen) in [("test", 20, false), ("all", 60, true)] {
+        for (eval, n_test, may_have_seen) in [("test", test, false), ("all", all, true)] {
             let ran = probe(lab.path(), &format!("{namesake} {eval}"));
-            let told = ran.messages.contains("it may have seen 10 of 15 patients");
+            let told = ran
+                .messages
+                .contains("has seen 10 of 15 patients by their names");
             assert_eq!(told, may_have_seen, "{eval}: {}", ran.messages);
             assert_eq!(ran.one()["n_test"], n_test, "{eval}");
         }
@@ -342,7 +242,7 @@ fn values_without_a_name_are_an_error_for_a_decoder_too_or_ignored_as_is_asked()
         ..meta("odd")
     };
     write(lab.path(), "odd", &odd);
-    let (_, predict) = trained(lab.path(), "segment --epochs 1 --lr 0.1");
+    let (_, predict) = trained(lab.path(), "own", "segment --epochs 1 --lr 0.1");
     let predict = format!("{predict} --dataset odd");
     for refused in ["", "--unnamed-values error"] {
         let ran = probe(lab.path(), &format!("{predict} {refused}"));

@@ -54,15 +54,31 @@ const SEGMENTATION: [&str; 3] = [
     "segment --decoder linear --epochs 4 --batch-size 4 --lr 0.5 --shots 2 --repeats 2",
 ];
 
+/// Of a record, what is a result.
+const PARTS: [&str; 9] = [
+    "metrics",
+    "ci",
+    "spread",
+    "setting",
+    "n_train",
+    "n_test",
+    "chosen",
+    "chosen_on",
+    "warnings",
+];
+
+/// Of each evaluation, by the paths of their values.
+type Results = BTreeMap<String, BTreeMap<String, Value>>;
+
 #[derive(Deserialize, Serialize)]
 struct Golden {
     evaluation_version: u32,
-    results: BTreeMap<String, BTreeMap<String, f64>>,
+    results: Results,
 }
 
 struct Lab {
     folder: tempfile::TempDir,
-    results: BTreeMap<String, BTreeMap<String, f64>>,
+    results: Results,
 }
 
 impl Lab {
@@ -98,7 +114,7 @@ impl Lab {
         for (number, record) in records.iter().enumerate() {
             let protocol = record["protocol"].as_str().unwrap();
             let mut numbers = BTreeMap::new();
-            for part in ["metrics", "ci", "spread", "n_train", "n_test", "chosen"] {
+            for part in PARTS {
                 flatten(part, &record[part], &mut numbers);
             }
             let name = format!("{dataset}: {command}: {protocol} {number}");
@@ -120,8 +136,8 @@ impl Lab {
     }
 }
 
-/// Numbers by their paths.
-fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, f64>) {
+/// Numbers and words by their paths.
+fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
     let inner = |name: &dyn std::fmt::Display| format!("{path}.{name}");
     match value {
         Value::Object(map) => map
@@ -130,9 +146,8 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, f64>) {
         Value::Array(all) => (0..)
             .zip(all)
             .for_each(|(i, v): (u32, _)| flatten(&inner(&i), v, into)),
-        Value::Number(number) => drop(into.insert(path.into(), number.as_f64().unwrap())),
-        Value::Bool(is) => drop(into.insert(path.into(), f64::from(u8::from(*is)))),
-        Value::String(_) | Value::Null => {}
+        Value::Null => {}
+        plain => drop(into.insert(path.into(), plain.clone())),
     }
 }
 
@@ -141,7 +156,7 @@ fn head(records: &[Value], runs: &Path) -> String {
     runs.join(file.unwrap()).display().to_string()
 }
 
-fn results() -> BTreeMap<String, BTreeMap<String, f64>> {
+fn results() -> Results {
     let mut lab = Lab {
         folder: tempfile::tempdir().unwrap(),
         results: BTreeMap::new(),
@@ -175,10 +190,7 @@ fn results() -> BTreeMap<String, BTreeMap<String, f64>> {
 }
 
 /// What is in `expected` and is something else in `found`.
-fn differences(
-    found: &BTreeMap<String, BTreeMap<String, f64>>,
-    expected: &BTreeMap<String, BTreeMap<String, f64>>,
-) -> Vec<String> {
+fn differences(found: &Results, expected: &Results) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, expected) in expected {
         let tolerance = if name.starts_with("masks") {
@@ -189,8 +201,12 @@ fn differences(
         let nothing = BTreeMap::new();
         let found = found.get(name).unwrap_or(&nothing);
         for (number, expected) in expected {
-            let is_near =
-                |found: &f64| (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+            let is_near = |found: &Value| match (found.as_f64(), expected.as_f64()) {
+                (Some(found), Some(expected)) => {
+                    (found - expected).abs() <= tolerance * expected.abs().max(1.0)
+                }
+                _ => found == expected,
+            };
             let value = found.get(number);
             if !value.is_some_and(is_near) {
                 differences.push(format!("{name}: {number}: {value:?}, expected {expected}"));

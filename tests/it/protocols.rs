@@ -270,7 +270,8 @@ fn a_saved_head_gives_the_same_scores_again_and_is_applied_to_other_data() {
     let table = lab.write("new.csv", csv);
     Run::of(&mut lab.extract_as("new", "manifest", &table)).expect(0);
     let unlabelled = predict(head, &["--dataset", "new"]);
-    assert_eq!(unlabelled["n_test"], 5);
+    assert_eq!(unlabelled["n_test"], 0);
+    assert_eq!(unlabelled["params"]["scored"], 5);
     assert!(unlabelled["metrics"].as_object().unwrap().is_empty());
     let file = unlabelled["predictions"].as_str().unwrap();
     assert!(lab.path("runs").join(file).is_file());

@@ -107,6 +107,64 @@ fn probe(lab: &Lab, command: &str) {
         .expect(0);
 }
 
+/// Two images of each patient, of which some are blank, some equal to another, and of one class in
+/// `test` only.
+fn gaps(lab: &Lab) {
+    let label = |p: u32, noise: &mut Noise| match (noise.below(5), p / 3 % 4, p % 3) {
+        (0, ..) => "",
+        (_, 3, 0) => "c",
+        (_, _, kind) => ["b", "a", "b"][kind as usize],
+    };
+    let splits = ["train", "train", "val", "test"];
+    let table = images(lab, "gaps", ("label", splits), |p, n| {
+        label(p, n).to_owned()
+    });
+    // Of those in `test` alone: of equal neighbours with other labels, rounding decides which is nearer.
+    for p in [10, 22, 34] {
+        for k in 0..2 {
+            let file = |p: i32| lab.path(&format!("gaps/{p}-{k}.png"));
+            fs::copy(file(p), file(p - 1)).unwrap();
+        }
+    }
+    extract(lab, "gaps", &table, &[]);
+}
+
+/// Blank labels, ties, and a class that nothing is learnt of.
+fn with_gaps(lab: &Lab) {
+    gaps(lab);
+    for (command, options) in [
+        ("knn", "--k 2,7"),
+        ("knn", "--k 2 --vote distance"),
+        ("knn", "--k 5 --vote majority"),
+        ("linear", "--lr 0.05 --blocks 1 --epochs 3 --batch-size 16"),
+        ("linear", "--lr 0.01 --blocks 1 --epochs 3 --per-patient"),
+        ("logreg", "--C 0.000001,0.001,10"),
+        ("few-shot", "--head centroid --shots 2,all --repeats 2"),
+    ] {
+        let words = format!("{command} --dataset gaps {options} --protocol paper,strict");
+        probe(lab, &words);
+    }
+}
+
+/// Intervals and negative controls.
+fn with_draws(lab: &Lab) {
+    for words in [
+        "knn --dataset nih --k 3 --per-patient --bootstrap 25 --level 0.8",
+        "logreg --dataset gaps --C 0.1 --bootstrap 25 --seed 3",
+        "linear --dataset volumes --lr 0.05 --blocks 1 --epochs 2 --bootstrap 25",
+        "knn --dataset volumes --k 3 --control metadata-only --bootstrap 0",
+        "knn --dataset three --k 3,7 --control random-features --bootstrap 0",
+        "linear --dataset three --lr 0.05 --blocks 1 --epochs 2 --control random-features --bootstrap 0",
+        "knn --dataset three --k 3,7 --control shuffled-labels --permutations 3",
+        "logreg --dataset two --C 0.1,10 --control shuffled-labels --permutations 3",
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let protocols = ["--protocol", "paper,strict"];
+        lab.probe_with(words[0], &[&words[1..], &protocols].concat())
+            .expect(0);
+    }
+}
+
 /// Datasets of every kind of label and split.
 fn datasets(lab: &Lab) {
     let whole = ["train", "train", "val", "test"];
@@ -233,7 +291,9 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     );
 
     probe(&lab, "few-shot --head centroid --dataset two --shots all");
+    with_gaps(&lab);
     predictions(&lab);
+    with_draws(&lab);
     let compared = lab.compare(&["--format", "json"]).expect(0).stdout;
     let pairs = compared.lines().count();
     for kind in ["knn", "linear", "logreg", "few-shot", "predict"] {

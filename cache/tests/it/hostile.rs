@@ -209,10 +209,8 @@ fn values_that_no_cache_may_hold_are_refused_with_their_row() {
 
 #[test]
 fn rows_that_no_cache_may_hold_are_not_written() {
-    let meta = CacheMeta {
-        preprocess: serde_json::json!({"views": {"count": 2}}),
-        ..meta(Task::SingleLabel, Tokens::Cls, true, 8)
-    };
+    let mut meta = meta(Task::SingleLabel, Tokens::Cls, true, 8);
+    meta.preprocess["views"] = serde_json::json!({"count": 2});
     let written = |change: &dyn Fn(&mut SliceMeta)| {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
@@ -237,6 +235,82 @@ fn rows_that_no_cache_may_hold_are_not_written() {
     );
     let text = written(&|slice| slice.height = 9).unwrap_err();
     assert!(text.contains("size of a mask"), "{text}");
+}
+
+#[test]
+fn descriptions_that_no_cache_may_have_are_refused_before_and_after() {
+    type Change = fn(&mut CacheMeta);
+    let changes: [(Change, &str); 9] = [
+        (
+            |meta| meta.dtype = "f4".into(),
+            "`dtype` is `f4`, expected `f16`",
+        ),
+        (
+            |meta| meta.batch_size = 0,
+            "`batch_size` is 0, expected at least 1",
+        ),
+        (|meta| meta.shard_rows = 0, "`shard_rows` is 0"),
+        (
+            |meta| meta.batch_size = 2,
+            "`shard_rows` is 3, expected a multiple",
+        ),
+        (
+            |meta| meta.preprocess = serde_json::json!({}),
+            "null for `image_size`",
+        ),
+        (
+            |meta| meta.preprocess["image_size"] = 224.into(),
+            "224 for `image_size`",
+        ),
+        (
+            |meta| meta.preprocess["resize"] = 1.into(),
+            "1 for `resize`, expected a word",
+        ),
+        (
+            |meta| meta.preprocess["std"] = vec![1.0].into(),
+            "[1.0] for `std`, expected three numbers",
+        ),
+        (|meta| meta.image_size = 56, "28 for `image_size`"),
+    ];
+    for (change, word) in changes {
+        let (dir, anew) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(dir.path(), &plain(), &[3, 1]);
+        let opened = changed(dir.path(), change);
+        let mut meta = plain();
+        change(&mut meta);
+        for found in [opened, CacheWriter::open(anew.path(), meta).map(drop)] {
+            let text = found.unwrap_err().to_string();
+            assert!(text.contains("meta.json") && text.contains(word), "{text}");
+        }
+    }
+    // Numbers that a writer finds itself.
+    let changes: [(Change, &str); 3] = [
+        (
+            |meta| meta.samples = 1_000_000_000_000,
+            "`samples` is 1000000000000, expected at most 4",
+        ),
+        (|meta| meta.shard_rows = 4, "a shard is 3 rows, expected 4"),
+        (|meta| meta.tokens = Tokens::Cls, "one of the table `patch`"),
+    ];
+    for (change, word) in changes {
+        let dir = tempfile::tempdir().unwrap();
+        let all = CacheMeta {
+            tokens: Tokens::All,
+            ..plain()
+        };
+        write(dir.path(), &all, &[3, 1]);
+        let text = changed(dir.path(), change).unwrap_err().to_string();
+        assert!(text.contains("meta.json") && text.contains(word), "{text}");
+    }
+}
+
+/// Opens a cache whose description was changed.
+fn changed(dir: &Path, change: fn(&mut CacheMeta)) -> Result<(), Error> {
+    let mut meta = CacheMeta::read(dir).unwrap();
+    change(&mut meta);
+    let text = serde_json::to_string(&meta).unwrap();
+    fs::write(dir.join("meta.json"), text).unwrap();
+    CacheReader::open(dir).map(drop)
 }
 
 #[test]

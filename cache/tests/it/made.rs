@@ -17,6 +17,20 @@ use parquet::file::properties::WriterProperties;
 
 pub(crate) const WIDTH: u32 = 3;
 
+/// A recipe from voxels to pixels.
+pub(crate) fn recipe(image_size: u32) -> serde_json::Value {
+    serde_json::json!({
+        "image_size": image_size,
+        "slicing": "axial",
+        "intensity": "minmax",
+        "resize": "bicubic-squash",
+        "rescale": "bounds",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.2, 0.2, 0.2],
+        "non_finite": "error",
+    })
+}
+
 /// One unlabelled layer of width 1 and a grid of one patch.
 pub(crate) fn plain() -> CacheMeta {
     CacheMeta {
@@ -45,7 +59,7 @@ pub(crate) fn plain() -> CacheMeta {
         grid: [1, 1],
         shapes: Vec::new(),
         dtype: "f16".to_string(),
-        preprocess: serde_json::json!({}),
+        preprocess: recipe(28),
         provider: "cpu".to_string(),
         precision: "fp32".to_string(),
         onnxruntime_version: None,
@@ -71,7 +85,6 @@ pub(crate) fn meta(task: Task, tokens: Tokens, has_masks: bool, shard_rows: u32)
         layers: 2,
         width: WIDTH,
         grid: [2, 2],
-        preprocess: serde_json::json!({"intensity": {"low": 1, "high": 2}}),
         shard_rows,
         ..plain()
     }

@@ -108,7 +108,7 @@ fn another_version_or_no_json_is_refused() {
 #[test]
 fn another_recipe_is_refused_by_the_name_of_its_field() {
     let (dir, mut meta) = small();
-    meta.preprocess["intensity"]["high"] = 3.into();
+    meta.preprocess["intensity"] = "voi".into();
     let Err(Error::Mismatch {
         field,
         found,
@@ -120,7 +120,7 @@ fn another_recipe_is_refused_by_the_name_of_its_field() {
     };
     assert_eq!(
         (&*field, &*found, &*expected),
-        ("preprocess.intensity.high", "2", "3")
+        ("preprocess.intensity", "\"minmax\"", "\"voi\"")
     );
 }
 

@@ -43,6 +43,12 @@ impl Compare {
         let Some(confidence) = self.confidence.confidence() else {
             bail!("`--bootstrap 0`: expected at least 1 draw\nhint: leave it out for 1000");
         };
+        if !self.runs.is_dir() {
+            bail!(
+                "`{}`: there is no such folder\nhint: name that of the run records with --runs; without --runs, probes write to `runs`",
+                shown(&self.runs)
+            );
+        }
         let records = self.records(messages)?;
         let has_model = |record: &RunRecord| is_wanted(self.model.as_ref(), &record.model);
         let Pairs { pairs, left_out } = Pairs::of(&records, &self.runs);

@@ -29,11 +29,17 @@ pub(crate) struct Choice {
     pub(crate) on: Split,
 }
 
-/// Where the largest of some values is, of equal ones the first; `None` if none is defined.
+/// Differences of values that rounding alone may make.
+pub(super) const ROUNDING: f64 = 1e-12;
+
+/// Where the largest of some values is, of equal ones (but for rounding) the first; `None` if none is
+/// defined.
 pub(crate) fn best(values: &[Option<f64>]) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
     for (index, &value) in values.iter().enumerate() {
-        if let Some(value) = value.filter(|&value| best.is_none_or(|(_, most)| value > most)) {
+        if let Some(value) =
+            value.filter(|&value| best.is_none_or(|(_, most)| value > most + ROUNDING))
+        {
             best = Some((index, value));
         }
     }
@@ -45,4 +51,18 @@ pub(crate) fn chosen(mut fitted: Vec<Fitted>) -> Fitted {
     let is_chosen = |fitted: &Fitted| fitted.choice.is_some_and(|choice| choice.is_chosen);
     let chosen = fitted.iter().position(is_chosen);
     fitted.swap_remove(chosen.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_values_that_rounding_alone_tells_apart_the_first_is_best() {
+        let rounded = 0.1 + 0.2;
+        assert!(rounded > 0.3);
+        assert_eq!(best(&[None, Some(0.3), Some(rounded), Some(0.2)]), Some(1));
+        assert_eq!(best(&[Some(0.3), Some(rounded + 1e-9)]), Some(1));
+        assert_eq!(best(&[None]), None);
+    }
 }

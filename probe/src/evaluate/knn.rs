@@ -111,26 +111,37 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
     };
     let chosen = best(&aurocs).filter(|_| ks.len() > 1);
     let results = ks.iter().zip(found).enumerate();
-    let results = results.map(|(index, (&k, scores))| Fitted {
-        setting: match options.index {
-            IndexKind::Exact => format!("k={k}"),
-            IndexKind::Hnsw(_) => format!("k={k} hnsw"),
-        },
-        params: search.params(k, &ks, recall),
-        scores,
-        thresholds: on_val
+    let results = results.map(|(index, (&k, scores))| {
+        let (thresholds, without) = on_val
             .as_ref()
-            .map(|scored| scored[index].best_thresholds()),
-        n_train: task.parts.fit.len(),
-        choice: chosen.map(|chosen| Choice {
-            is_chosen: chosen == index,
-            on,
-        }),
-        warnings: match chosen {
-            Some(_) if on == Split::Test => vec!["k chosen on test".into()],
-            _ => Vec::new(),
-        },
-        head: None,
+            .map_or((None, None), |scored| task.thresholds(&scored[index]));
+        let of_k = match (chosen, ks.len()) {
+            (Some(_), _) if on == Split::Test => Some("k chosen on test".to_owned()),
+            (None, 2..) if task.settings.eval == Split::Test => Some(match aurocs.is_empty() {
+                true => "no k is chosen: there is no `val`".to_owned(),
+                false => format!(
+                    "no k is chosen: no class has both positive and negative cases in `{}`",
+                    on.name()
+                ),
+            }),
+            _ => None,
+        };
+        Fitted {
+            setting: match options.index {
+                IndexKind::Exact => format!("k={k}"),
+                IndexKind::Hnsw(_) => format!("k={k} hnsw"),
+            },
+            params: search.params(k, &ks, recall),
+            scores,
+            thresholds,
+            n_train: task.parts.fit.len(),
+            choice: chosen.map(|chosen| Choice {
+                is_chosen: chosen == index,
+                on,
+            }),
+            warnings: of_k.into_iter().chain(without).collect(),
+            head: None,
+        }
     });
     Ok(results.collect())
 }

@@ -111,7 +111,7 @@ impl Run<'_> {
         let examples = self.task.examples;
         let logits = head.logits(examples.plain(part).view(), &examples.columns);
         let by_sigmoid = self.task.settings.protocol.scores_by_sigmoid();
-        self.task.probabilities(logits.view(), by_sigmoid)
+        self.task.probabilities(logits, by_sigmoid)
     }
 
     /// The best head on the part to choose on: before training, after it, and what it reached.
@@ -135,9 +135,7 @@ impl Run<'_> {
             let scored = scored[index].clone()?;
             Some((fresh[index].clone(), trained[index].clone(), scored))
         });
-        chosen.ok_or_else(|| Error::NoChoice {
-            path: self.task.reader.dir().into(),
-        })
+        chosen.ok_or_else(|| self.task.no_choice("head", Some("a smaller --lr")))
     }
 
     /// How good scores are, by what is chosen.
@@ -150,7 +148,11 @@ impl Run<'_> {
         let (task, inputs) = (self.task, head.options.inputs);
         let mean = if inputs.mean { "+mean" } else { "" };
         let on = task.parts.chosen_on;
-        let thresholds = (on == Split::Val).then(|| on_val.best_thresholds());
+        let (thresholds, without) = match on {
+            Split::Val => task.thresholds(on_val),
+            _ => (None, None),
+        };
+        let on_test = (on == Split::Test).then(|| "the head chosen on test".to_owned());
         let (weight, bias) = (&head.weight, &head.bias);
         Fitted {
             setting: format!(
@@ -164,10 +166,7 @@ impl Run<'_> {
                 is_chosen: true,
                 on,
             }),
-            warnings: match on {
-                Split::Test => vec!["the head chosen on test".into()],
-                _ => Vec::new(),
-            },
+            warnings: on_test.into_iter().chain(without).collect(),
             head: Some(SavedHead::of(
                 task,
                 inputs.tokens(),

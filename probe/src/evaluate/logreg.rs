@@ -60,16 +60,17 @@ pub(super) fn fit(task: &Task<'_>, options: &LogregOptions) -> Result<Fitted, Er
                 .filter(|_| fit.converged)
         })
         .collect();
-    let chosen = best(&measured).ok_or_else(|| Error::NoChoice {
-        path: task.reader.dir().into(),
-    })?;
+    let chosen = best(&measured).ok_or_else(|| task.no_choice("C", None))?;
     let fit = if parts.fit == parts.train {
         path[chosen].clone()
     } else {
         solved(task, &parts.fit, &[options.cs[chosen]], options.solver)?.remove(0)
     };
     let on = parts.chosen_on;
-    let thresholds = (on == Split::Val).then(|| scored[chosen].best_thresholds());
+    let (thresholds, without) = match on {
+        Split::Val => task.thresholds(&scored[chosen]),
+        _ => (None, None),
+    };
     let (weight, bias) = single(&fit);
     let tokens = options.features.tokens(options.layer);
     Ok(Fitted {
@@ -81,7 +82,10 @@ pub(super) fn fit(task: &Task<'_>, options: &LogregOptions) -> Result<Fitted, Er
             is_chosen: true,
             on,
         }),
-        warnings: warnings(on, &path, &fit),
+        warnings: warnings(on, &path, &fit)
+            .into_iter()
+            .chain(without)
+            .collect(),
         head: Some(SavedHead::of(
             task,
             tokens,
@@ -138,7 +142,7 @@ fn scores(task: &Task<'_>, fit: &Fit, features: ArrayView2<'_, f16>) -> Array2<f
     let (weight, bias) = single(fit);
     let logits = logits(features, weight.view(), bias.view());
     // A softmax under every protocol: nothing published has sigmoids of a multinomial model.
-    task.probabilities(logits.view(), false)
+    task.probabilities(logits, false)
 }
 
 fn params(

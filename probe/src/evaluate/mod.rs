@@ -16,11 +16,11 @@ mod parts;
 mod permuted;
 mod predict;
 mod select;
+mod task;
 
 use std::time::Instant;
 
 use cache::{CacheReader, Split};
-use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -41,17 +41,15 @@ pub(crate) use self::parts::Parts;
 use self::permuted::permuted;
 pub use self::predict::predict;
 pub use self::select::Select;
+pub(crate) use self::task::Task;
 use crate::Error;
 use crate::control::Control;
-use crate::examples::{Case, Examples, Pool, Selection, Tokens, Unit, join};
+use crate::examples::{Examples, Pool, Selection, Tokens, Unit};
 use crate::head::SavedHead;
-use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
-use crate::origin::Origin;
+use crate::metrics::measures::Confidence;
 use crate::predictions::Predictions;
-use crate::probes::linear as linear_probes;
 use crate::protocol::Protocol;
 use crate::record::{self, RunRecord};
-use crate::targets::Targets;
 
 /// The share of the patients in `train` that is chosen on where a dataset has no `val`.
 pub const VAL_SHARE: f64 = 0.2;
@@ -112,15 +110,6 @@ pub struct Evaluated {
     pub classes: Vec<String>,
     /// The head, if the probe has one.
     pub head: Option<SavedHead>,
-}
-
-/// Examples in their parts, for a probe to be fitted on.
-pub(crate) struct Task<'a> {
-    pub(crate) reader: &'a CacheReader,
-    pub(crate) settings: &'a Settings,
-    pub(crate) identity: &'a Identity,
-    pub(crate) examples: &'a Examples,
-    pub(crate) parts: Parts,
 }
 
 impl Probe {
@@ -273,121 +262,6 @@ fn whole<'a>(
     Ok((task, fitted))
 }
 
-impl Task<'_> {
-    /// What a head that is fitted on this has seen.
-    pub(crate) fn origin(&self) -> Origin {
-        let parts = &self.parts;
-        let mut seen = [&parts.fitted_on[..], &[Split::Train]].concat();
-        if !parts.val.is_empty() {
-            seen.push(parts.chosen_on);
-        }
-        let split_sha256 = self.identity.split_sha256.clone();
-        Origin::new(self.reader, self.settings, split_sha256, &seen)
-    }
-
-    pub(crate) fn classes(&self) -> usize {
-        self.names().len()
-    }
-
-    fn names(&self) -> &[String] {
-        &self.examples.classes
-    }
-
-    /// Scores `[N, C]` of a part's examples beside their targets; of patients where those are
-    /// measured.
-    fn predictions(&self, part: &[usize], scores: Array2<f64>) -> Result<Predictions, Error> {
-        let predictions = Predictions {
-            scores,
-            targets: self.examples.truth(part),
-            cases: self.examples.cases(part),
-        };
-        match self.settings.per_patient {
-            true => predictions.per_patient(),
-            false => Ok(predictions),
-        }
-    }
-
-    /// Probabilities `[N, C]` out of logits `[N, O]`; `by_sigmoid`: of exclusive classes too, each by
-    /// itself.
-    pub(crate) fn probabilities(
-        &self,
-        logits: ArrayView2<'_, f32>,
-        by_sigmoid: bool,
-    ) -> Array2<f64> {
-        let targets = &self.examples.targets;
-        linear_probes::probabilities(logits, targets, self.classes(), by_sigmoid)
-    }
-
-    /// What a part's scores `[N, C]` are measured by, and settings and thresholds chosen by: cases
-    /// are patients where those are measured, else examples.
-    ///
-    /// # Errors
-    ///
-    /// As [`Scored::new`], and [`Error::PatientLabels`].
-    pub(crate) fn scored(&self, part: &[usize], scores: Array2<f64>) -> Result<Scored, Error> {
-        Scored::new(&self.predictions(part, scores)?)
-    }
-
-    fn measure(
-        &self,
-        predictions: &Predictions,
-        fitted: &Fitted,
-        confidence: Option<&Confidence>,
-    ) -> Result<Measures, Error> {
-        let scored = Scored::new(predictions)?;
-        let half = scored.half();
-        let thresholds: &Thresholds = fitted.thresholds.as_ref().unwrap_or(&half);
-        let clusters: Vec<&str> = predictions.cases.iter().map(Case::cluster).collect();
-        let undefined = self.settings.protocol.undefined_auroc();
-        scored.measures(self.names(), &clusters, thresholds, undefined, confidence)
-    }
-
-    /// Refuses what no probe can learn from.
-    fn check(&self) -> Result<(), Error> {
-        match self.examples.truth(&self.parts.train) {
-            Targets::Single(labels) if labels.iter().all(|&label| label == labels[0]) => {
-                Err(Error::OneClass {
-                    path: self.reader.dir().into(),
-                    class: self.names()[labels[0] as usize].clone(),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Measures what a probe has fitted.
-    fn evaluated(
-        &self,
-        probe: &str,
-        fitted: Fitted,
-        confidence: Option<&Confidence>,
-    ) -> Result<Evaluated, Error> {
-        let predictions = self.predictions(&self.parts.test, fitted.scores.clone())?;
-        let measures = self.measure(&predictions, &fitted, confidence)?;
-        let mut params = fitted.params;
-        params.insert("train".into(), join(&self.parts.fitted_on).into());
-        let record = RunRecord {
-            probe: probe.into(),
-            setting: fitted.setting,
-            params: with_examples(params, self.examples, self.settings),
-            n_train: fitted.n_train,
-            n_test: predictions.cases.len(),
-            chosen: fitted.choice.map(|choice| choice.is_chosen),
-            chosen_on: fitted.choice.map(|choice| choice.on.name().into()),
-            metrics: measures.values,
-            ci: measures.ci,
-            warnings: fitted.warnings,
-            ..blank(self.reader, self.settings, self.identity)
-        };
-        Ok(Evaluated {
-            record,
-            predictions,
-            classes: self.examples.classes.clone(),
-            head: fitted.head,
-        })
-    }
-}
-
 /// Parameters, and what the examples and the measured cases are.
 fn with_examples(
     mut params: Map<String, Value>,
@@ -395,10 +269,9 @@ fn with_examples(
     settings: &Settings,
 ) -> Map<String, Value> {
     let unit = examples.unit.name();
-    let measured = if settings.per_patient {
-        "patient"
-    } else {
-        unit
+    let measured = match settings.per_patient {
+        true => examples.cluster_word(),
+        false => unit,
     };
     params.insert("unit".into(), unit.into());
     params.insert("measured_unit".into(), measured.into());

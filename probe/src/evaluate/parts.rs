@@ -68,6 +68,7 @@ impl Task<'_> {
         if self.settings.val_share.is_some() && has_val && warnings.is_empty() {
             warnings.push(IDLE_SHARE.into());
         }
+        let word = self.examples.cluster_word();
         let of = |part: &[usize]| -> BTreeSet<String> {
             let patients = part
                 .iter()
@@ -81,13 +82,13 @@ impl Task<'_> {
         let tested = of(&self.parts.test);
         let both = fitted.intersection(&tested).count();
         if both > 0 {
-            let patients = counted(both, "patient");
+            let both = counted(both, word);
             warnings.push(format!(
-                "{patients} fitted on and evaluated too: figures are too good"
+                "{both} fitted on and evaluated too: figures are too good"
             ));
         }
         if self.settings.confidence.is_some() && tested.len() == 1 {
-            warnings.push("one patient evaluated: no intervals".into());
+            warnings.push(format!("one {word} evaluated: no intervals"));
         }
         let truth = self.examples.truth(&self.parts.fit);
         let is_learnt = |class| (0..truth.len()).any(|e| truth.is(e, class) == Some(true));

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::fitted::ROUNDING;
 use super::{Evaluated, Settings, spread};
 use crate::Error;
 use crate::control;
@@ -37,7 +38,10 @@ pub(super) fn permuted(
     let (mut means, deviations) = spread(&metrics);
     let auroc = |metrics: &Map<String, Value>| metrics.get("auroc_macro")?.as_f64();
     if let Some(observed) = auroc(&record.metrics) {
-        let as_good = metrics.iter().filter_map(auroc).filter(|&a| a >= observed);
+        let as_good = metrics
+            .iter()
+            .filter_map(auroc)
+            .filter(|&a| a >= observed - ROUNDING);
         let p = (1 + as_good.count()) as f64 / (1 + permutations) as f64;
         means.insert("true_labels_auroc_macro".into(), observed.into());
         means.insert("p_permutation".into(), p.into());

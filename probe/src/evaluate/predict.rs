@@ -1,5 +1,6 @@
 //! What a trained head says of another cache.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Evaluated, Settings, blank, with_examples};
 use crate::Error;
-use crate::examples::{Case, Examples, Selection};
+use crate::examples::{Case, Clusters, Examples, Selection};
 use crate::head::{About, SavedHead};
 use crate::metrics::measures::{Measures, Scored, Thresholds};
 use crate::origin::{Mismatch, Part};
@@ -55,29 +56,34 @@ pub fn predict(
         targets,
         cases: examples.cases(&rows),
     };
-    let labelled = labelled(&all, about.is_single_label);
-    let count = labelled.as_ref().map_or(0, |labelled| labelled.cases.len());
-    warnings.extend(coverage(has_classes, count, all.cases.len()));
-    let evaluated = all.cases.iter().map(Case::cluster);
-    warnings.extend(about.origin.overlap(reader, evaluated)?);
-    // A patient is measured by the cases that are labelled, as when the head was trained.
-    let of_patients = |predictions: Predictions| match settings.per_patient {
-        true => predictions.per_patient(),
-        false => Ok(predictions),
+    let is_labelled: Vec<bool> = rows.iter().map(|&row| examples.is_labelled[row]).collect();
+    let known = match has_classes {
+        true => known(&all, &is_labelled, about.is_single_label),
+        false => Vec::new(),
     };
-    let measures = match labelled.map(of_patients).transpose()? {
-        Some(labelled) => measured(&labelled, about, settings)?,
+    warnings.extend(coverage(has_classes, known.len(), all.cases.len()));
+    let evaluated = all.cases.iter().map(Case::who);
+    warnings.extend(about.origin.overlap(reader, evaluated));
+    let mut labelled = labelled(&all, &known, about.is_single_label);
+    let mut predictions = all;
+    if settings.per_patient {
+        labelled = labelled.map(|cases| cases.per_patient()).transpose()?;
+        predictions = of_patients(&predictions, &known)?;
+    }
+    let measures = match &labelled {
+        Some(labelled) => measured(labelled, about, settings)?,
         None => Measures {
             values: Map::new(),
             ci: None,
         },
     };
-    let predictions = of_patients(all)?;
+    let mut params = params(about, file);
+    params.insert("scored".into(), json!(predictions.cases.len()));
     let mut record = RunRecord {
         probe: "predict".into(),
         setting: format!("head of {}", about.origin.dataset),
-        params: with_examples(params(about, file), &examples, settings),
-        n_test: predictions.cases.len(),
+        params: with_examples(params, &examples, settings),
+        n_test: labelled.map_or(0, |labelled| labelled.cases.len()),
         metrics: measures.values,
         ci: measures.ci,
         warnings,
@@ -102,32 +108,42 @@ fn params(about: &About, file: &Path) -> Map<String, Value> {
     ])
 }
 
-/// The cases of which something is known; `None` if there is none. Where classes are exclusive, a case
-/// with several, a volume whose slices differ, is not known either.
-fn labelled(predictions: &Predictions, is_single_label: bool) -> Option<Predictions> {
+/// Numbers of the labelled cases whose targets are known. Where classes are exclusive, those of a case
+/// with several, a volume whose slices differ, are not.
+fn known(predictions: &Predictions, is_labelled: &[bool], is_single_label: bool) -> Vec<usize> {
     let Targets::Multi(states) = &predictions.targets else {
-        return None;
+        return Vec::new();
     };
     let present = |case: usize| states.row(case).iter().flatten().filter(|&&is| is).count();
-    let is_known = |&case: &usize| match is_single_label {
-        true => present(case) == 1,
-        false => states.row(case).iter().any(Option::is_some),
-    };
-    let known: Vec<usize> = (0..states.nrows()).filter(is_known).collect();
-    let targets = predictions.targets.select(&known);
+    let is_known = |&case: &usize| is_labelled[case] && (!is_single_label || present(case) == 1);
+    (0..states.nrows()).filter(is_known).collect()
+}
+
+/// The `known` cases; `None` if there is none.
+fn labelled(
+    predictions: &Predictions,
+    known: &[usize],
+    is_single_label: bool,
+) -> Option<Predictions> {
+    let labelled = predictions.part(known);
     let targets = match is_single_label {
-        true => targets.exclusive()?,
-        false => targets,
+        true => labelled.targets.exclusive()?,
+        false => labelled.targets,
     };
-    let cases: Vec<Case> = known
-        .iter()
-        .map(|&c| predictions.cases[c].clone())
-        .collect();
-    (!cases.is_empty()).then(|| Predictions {
-        scores: predictions.scores.select(ndarray::Axis(0), &known),
+    (!known.is_empty()).then_some(Predictions {
         targets,
-        cases,
+        ..labelled
     })
+}
+
+/// A case per patient: by those of its cases that are `known`, by which it is measured, as when the head
+/// was trained; by all of them where none is.
+fn of_patients(predictions: &Predictions, known: &[usize]) -> Result<Predictions, Error> {
+    let cases = &predictions.cases;
+    let measured: BTreeSet<&str> = known.iter().map(|&case| cases[case].cluster()).collect();
+    let others = (0..cases.len()).filter(|&case| !measured.contains(cases[case].cluster()));
+    let part: Vec<usize> = known.iter().copied().chain(others).collect();
+    predictions.part(&part).per_patient()
 }
 
 fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Result<Measures, Error> {
@@ -139,7 +155,7 @@ fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Resul
         },
         _ => scored.half(),
     };
-    let clusters: Vec<&str> = labelled.cases.iter().map(Case::cluster).collect();
+    let clusters = Clusters::of(&labelled.cases);
     let undefined = about.protocol.undefined_auroc();
     let confidence = settings.confidence.as_ref();
     scored.measures(
@@ -185,9 +201,13 @@ mod tests {
             targets: Targets::Multi(array![[yes, no], [yes, yes], [None, None], [no, yes]]),
             cases: (0..4).map(case).collect(),
         };
-        let found = labelled(&predictions, true).unwrap();
+        let of = |is_single_label| {
+            let known = known(&predictions, &[true, true, false, true], is_single_label);
+            labelled(&predictions, &known, is_single_label).unwrap()
+        };
+        let found = of(true);
         assert_eq!(found.targets, Targets::Single(vec![0, 1]));
         assert_eq!(found.cases, [case(0), case(3)]);
-        assert_eq!(labelled(&predictions, false).unwrap().cases.len(), 3);
+        assert_eq!(of(false).cases.len(), 3);
     }
 }

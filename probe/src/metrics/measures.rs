@@ -10,6 +10,7 @@ use super::level::{Interval, Level};
 use super::ranked::{Ranked, auroc, average_precision, mean_defined, per_class};
 use super::scored::{SingleLabel, Weights, multi_label};
 use crate::Error;
+use crate::examples::Clusters;
 use crate::predictions::Predictions;
 use crate::targets::Targets;
 
@@ -99,14 +100,32 @@ impl Scored {
         mean_defined(&found)
     }
 
-    /// The threshold of each class with the highest F1 here; 0.5 for a class without positive cases.
-    pub fn best_thresholds(&self) -> Thresholds {
-        let once = self.once();
-        let best = |class| best_f1_threshold(class, &once).unwrap_or(0.5);
-        Thresholds {
+    /// The threshold of each class with the highest F1 here; 0.5 for a class without positive cases,
+    /// and `None` if that is all of them.
+    pub fn best_thresholds(&self) -> Option<Thresholds> {
+        let found = self.f1_thresholds();
+        found.iter().any(Option::is_some).then(|| Thresholds {
             rule: "val-f1",
-            values: self.classes.iter().map(best).collect(),
+            values: found.into_iter().map(|at| at.unwrap_or(0.5)).collect(),
+        })
+    }
+
+    /// Numbers of the classes that thresholds are used for, but that have no positive case here to
+    /// choose one by.
+    pub(crate) fn without_threshold(&self) -> Vec<usize> {
+        if self.answers_by_highest() {
+            return Vec::new();
         }
+        let found = self.f1_thresholds();
+        let pairs = self.classes.iter().zip(found);
+        let without = pairs.filter(|(_, at)| at.is_none());
+        without.map(|(class, _)| class.class()).collect()
+    }
+
+    fn f1_thresholds(&self) -> Vec<Option<f64>> {
+        let once = self.once();
+        let best = |class| best_f1_threshold(class, &once);
+        self.classes.iter().map(best).collect()
     }
 
     /// 0.5 for every class.
@@ -188,8 +207,8 @@ impl Scored {
         }
     }
 
-    /// All measures. `names` are those of all `C` classes, `clusters` what each case belongs to that
-    /// is drawn as one, `undefined` as in [`auroc_macro`](Self::auroc_macro).
+    /// All measures. `names` are those of all `C` classes, `clusters` what is drawn as one,
+    /// `undefined` as in [`auroc_macro`](Self::auroc_macro).
     ///
     /// # Errors
     ///
@@ -197,7 +216,7 @@ impl Scored {
     pub fn measures(
         &self,
         names: &[String],
-        clusters: &[&str],
+        clusters: &Clusters<'_>,
         thresholds: &Thresholds,
         undefined: Option<f64>,
         confidence: Option<&Confidence>,
@@ -284,12 +303,12 @@ impl Scored {
     fn intervals(
         &self,
         table: &Named<'_>,
-        clusters: &[&str],
+        clusters: &Clusters<'_>,
         undefined: Option<f64>,
         confidence: &Confidence,
     ) -> Result<Option<Map<String, Value>>, Error> {
         let level = Level::new(confidence.level)?;
-        let bootstrap = match Bootstrap::new(clusters, confidence.draws, confidence.seed) {
+        let bootstrap = match Bootstrap::new(&clusters.names, confidence.draws, confidence.seed) {
             Err(Error::TooFewPatients { .. }) => return Ok(None),
             made => made?,
         };
@@ -309,7 +328,10 @@ impl Scored {
         ];
         let mut ci = Map::from_iter([
             ("level".to_owned(), json!(confidence.level)),
-            ("method".to_owned(), json!("bootstrap of patients")),
+            (
+                "method".to_owned(),
+                json!(format!("bootstrap of {}s", clusters.word)),
+            ),
             ("draws".to_owned(), json!(confidence.draws)),
             ("seed".to_owned(), json!(confidence.seed)),
         ]);

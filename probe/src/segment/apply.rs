@@ -14,7 +14,7 @@ use super::{Evaluated, SavedDecoder, label_maps, volumes};
 use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
-use crate::origin::{Mismatch, Part, cluster};
+use crate::origin::{Mismatch, Part};
 use crate::record::RunRecord;
 
 /// What to do if a decoder finds nothing.
@@ -124,8 +124,8 @@ pub fn apply(
         .into_iter()
         .filter(|v| !v.counts.is_empty())
         .collect();
-    let evaluated = rows.iter().map(|&row| cluster(&cases.slices[row]));
-    warnings.extend(about.origin.overlap(reader, evaluated)?);
+    let evaluated = rows.iter().map(|&row| cases.who(row));
+    warnings.extend(about.origin.overlap(reader, evaluated));
     if uneven > 0 {
         warnings.push(format!(
             "{uneven} samples with slices of several sizes have no label map"
@@ -156,8 +156,9 @@ pub fn apply(
             ("trained_on".to_owned(), json!(about.origin.dataset)),
             ("label_maps".to_owned(), json!(folder.display().to_string())),
             ("files".to_owned(), json!(files)),
+            ("scored".to_owned(), json!(rows.len())),
         ]),
-        n_test: rows.len(),
+        n_test: rows.iter().filter(|&&row| cases.has_mask(row)).count(),
         metrics: measures.values,
         ci: measures.ci,
         warnings,

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::masks::Runs;
 use crate::Error;
+use crate::examples::{Who, cluster_word};
 use crate::hold_out::{HeldOut, hold_out};
 
 /// The slices of a cache with their label maps. Maps are kept as runs, a few kilobytes each.
@@ -139,7 +140,9 @@ impl Cases {
             slice.patient.as_deref().unwrap_or(&slice.sample)
         };
         let patients: BTreeMap<&str, ()> = train.iter().map(|&row| (patient(row), ())).collect();
-        let Some((drawn, held_out)) = hold_out(&patients, share, seed) else {
+        let known = train.iter().map(|&row| self.slices[row].patient.as_deref());
+        let word = cluster_word(known);
+        let Some((drawn, held_out)) = hold_out(&patients, share, seed, word) else {
             return;
         };
         let is_drawn = |&row: &usize| drawn.contains(patient(row));
@@ -148,6 +151,17 @@ impl Cases {
             self.slices[row].split = Some(Split::Val);
         }
         self.held_out = Some(held_out);
+    }
+
+    /// Whether a row has a mask that says something.
+    pub(super) fn has_mask(&self, row: usize) -> bool {
+        self.masks[row].is_some()
+    }
+
+    /// What a row is independent of others by.
+    pub(super) fn who(&self, row: usize) -> Who<'_> {
+        let slice = &self.slices[row];
+        Who::of(slice.patient.as_deref(), &slice.sample)
     }
 
     /// The values that occur in masks and say something.

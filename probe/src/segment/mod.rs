@@ -485,7 +485,11 @@ impl<'a> Task<'a> {
         };
         let seen = [&parts.fitted_on[..], &[Split::Train, parts.chosen_on]].concat();
         let split_sha256 = identity.split_sha256.clone();
-        let origin = Origin::new(self.reader, self.settings, split_sha256, &seen);
+        let of_parts = [&parts.scan, &parts.choose, &parts.fit]
+            .into_iter()
+            .flatten();
+        let who = of_parts.map(|&row| self.cases.who(row));
+        let origin = Origin::new(self.reader, self.settings, split_sha256, &seen, who);
         let saved = SavedDecoder::of(origin, &self.cases, &decoder, shots, self.layer_norm);
         saved.write(&path)?;
         trained.insert(path);

@@ -31,7 +31,12 @@ impl Task<'_> {
     }
 
     fn empty_split(&self, wanted: &[Split]) -> Error {
-        let count = |split| self.cases.rows(&[split], false).len();
+        // As the dataset has them.
+        let count = |split| match (split, &self.cases.held_out) {
+            (Split::Train, Some(_)) => self.cases.rows(&[Split::Train, Split::Val], false).len(),
+            (Split::Val, Some(_)) => 0,
+            _ => self.cases.rows(&[split], false).len(),
+        };
         let known = Split::ALL.map(|split| format!("{} in `{}`", count(split), split.name()));
         Error::NoMaskedSlices {
             path: self.reader.dir().into(),

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Cause, Error};
+use crate::examples::cluster_word;
 use crate::metrics::bootstrap::Bootstrap;
 use crate::metrics::level::Level;
 use crate::metrics::measures::{Confidence, Measures};
@@ -314,7 +315,9 @@ pub(super) fn by_volume(
             intervals.insert(format!("{name}_macro"), json!([found.low, found.high]));
         }
     }
-    intervals.insert("method".into(), "bootstrap of patients, percentiles".into());
+    let word = cluster_word(volumes.iter().map(|volume| volume.patient.as_deref()));
+    let method = format!("bootstrap of {word}s, percentiles");
+    intervals.insert("method".into(), method.into());
     intervals.insert("level".into(), json!(confidence.level));
     intervals.insert("draws".into(), json!(confidence.draws));
     Ok(Measures {

@@ -4,8 +4,8 @@
 
 CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of knn, linear,
 logreg, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed from the
-cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores and
-measures. FILE is what `probe compare --runs RUNS --format json` printed: the pairs and their differences
+cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores,
+measures, intervals and negative controls. FILE is what `probe compare --runs RUNS --format json` printed: the pairs and their differences
 are found anew, from the records. Prints a line per record; exits with 1 if a value differs by more than
 its tolerance. Records with a control, an approximate index or linfa and those of decoders are not
 restated, and told of. Saved heads are found by the paths in the records: run it where `predict` ran.
@@ -18,10 +18,11 @@ import sys
 from pathlib import Path
 
 import evaluations
+import intervals
 import numpy as np
 import pairs
 import polars as pl
-from measures import measured
+from measures import macro_auroc, measured
 
 from caches import Cache
 
@@ -85,8 +86,8 @@ def records(runs):
 
 
 def left_out(record):
-    if record.get("control"):
-        return f"a control, {record['control']}"
+    if record.get("control") == "shuffled-labels" and record["probe"] == "few-shot":
+        return "few shots with shuffled labels"
     if "label_maps" in record["params"]:
         return "a decoder"
     for key, value in {"index": "hnsw", "solver": "linfa"}.items():
@@ -99,6 +100,20 @@ def compare(cache, record, runs, ks):
     """The largest difference between what is recorded and what comes out here."""
     results = evaluations.restated(cache, record, ks)
     most = 0.0
+    by_distance = record["params"].get("vote") == "distance"
+    tolerance = BY_DISTANCE if by_distance else TOLERANCE
+    if record.get("control") == "shuffled-labels":
+        aurocs = [macro_auroc(result.cases, record["protocol"]) for result in results]
+        results = results[1:]
+        # Equal but for rounding is as good.
+        as_good = sum(auroc >= aurocs[0] - 1e-12 for auroc in aurocs[1:])
+        found = {"true_labels_auroc_macro": aurocs[0], "p_permutation": (1 + as_good) / len(aurocs)}
+        for name, value in found.items():
+            most = max(most, compare_values(value, record["metrics"][name], name))
+    if record.get("spread"):
+        for name, of in record["spread"].items():
+            most = max(most, compare_values(float(np.mean(of["draws"])), record["metrics"][name], name))
+            most = max(most, compare_values(float(np.std(of["draws"], ddof=1)), of["sd"], f"sd {name}"))
     for draw, result in enumerate(results):
         cases, found = result.scored or result.cases, {}
         if result.cases:
@@ -108,14 +123,22 @@ def compare(cache, record, runs, ks):
         if record.get("spread"):
             expected = {k: v["draws"][draw] for k, v in record["spread"].items()}
             found = {k: found[k] for k in expected}
-            check(result.n_train, record["params"]["train_per_draw"][draw], "n_train")
+            sizes = record["params"].get("train_per_draw", [record["n_train"]] * len(results))
+            check(result.n_train, sizes[draw], "n_train")
         else:
             expected = record["metrics"]
-            check(len(cases.scores), record["n_test"], "n_test")
+            check(len(result.cases.scores) if result.cases else 0, record["n_test"], "n_test")
             check(result.n_train, record["n_train"], "n_train")
-            tolerance = BY_DISTANCE if record["params"].get("vote") == "distance" else TOLERANCE
             path = runs / record["predictions"]
             most = max(most, compare_scores(cases, path, cache.classes, tolerance))
+            if record.get("ci"):
+                ci = intervals.restated(result.cases, record["ci"], record["protocol"], cache.classes)
+                most = max(most, compare_values(ci, record["ci"], "ci"))
+        # Thresholds are scores.
+        for part in ("thresholds", "brier", "ece"):
+            if part in found and part in expected:
+                most = max(most, compare_values(found.pop(part), expected[part], part, tolerance))
+                expected = {k: v for k, v in expected.items() if k != part}
         most = max(most, compare_values(found, expected, ""))
         for name, value in result.params.items():
             most = max(most, compare_values(value, record["params"].get(name), name))
@@ -127,16 +150,20 @@ def check(found, expected, what):
         raise Differs(f"{what} is {found}, recorded {expected}")
 
 
-def compare_values(found, expected, name):
-    """Numbers, or maps of them; what is recorded and not known here is an error too."""
+def compare_values(found, expected, name, tolerance=TOLERANCE):
+    """Numbers, or maps and bounds of them; what is recorded and not known here is an error too."""
     if isinstance(expected, dict):
         if set(found) != set(expected):
             raise Differs(f"{name}: {sorted(found)}, recorded {sorted(expected)}")
-        return max((compare_values(found[k], expected[k], f"{name} {k}") for k in expected), default=0)
+        each = [compare_values(found[k], expected[k], f"{name} {k}", tolerance) for k in expected]
+        return max(each, default=0)
+    if isinstance(expected, list) and all(isinstance(value, float) for value in expected):
+        check(len(found), len(expected), name)
+        return max(compare_values(*pair, name, tolerance) for pair in zip(found, expected))
     if not isinstance(expected, float) or isinstance(found, str):
         check(found, expected, name)
         return 0.0
-    if not abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)):
+    if not abs(found - expected) <= tolerance * max(1.0, abs(expected)):
         raise Differs(f"{name} is {found}, recorded {expected}")
     return abs(found - expected) / max(1.0, abs(expected))
 

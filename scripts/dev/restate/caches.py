@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+import controls
 import numpy as np
 import polars as pl
 from chacha import Random
@@ -83,6 +84,8 @@ class Examples:
     plain: list
     views: list
     single: bool
+    # Whether they are labelled.
+    known: list = field(default_factory=list)
     width: dict = field(default_factory=dict)
     tokens: dict = field(default_factory=dict)
 
@@ -123,6 +126,7 @@ def read(cache, record, names, labelled=True):
             examples.split.append(split[members[0]])
             examples.plain.append(None)
             examples.views.append([])
+            examples.known.append(bool(known[members].any()))
             truth.append(None)
         n = place[sample, at]
         if view == 0:
@@ -137,6 +141,10 @@ def read(cache, record, names, labelled=True):
         tokens = cache.tokens(kind, layer)
         pool = functools.partial(pooled, tokens, params["pool"])
         examples.tokens[kind, layer] = np.stack([pool(members) for members in members_of])
+    if record.get("control") == "metadata-only":
+        controls.metadata(examples, names, slices, members_of)
+    if record.get("control") == "random-features":
+        controls.random_features(examples, names, record["seed"])
     held = params.get("val_from_train")
     if held:
         hold_out(examples, held, record["seed"])
@@ -170,7 +178,8 @@ def hold_out(examples, held, seed):
     # Halves go away from 0.
     taken = min(max(int(held["share"] * count + 0.5), 1), count - 1)
     drawn = {order[(2 * k + 1) * count // (2 * taken)] for k in range(taken)}
-    assert (taken, count) == (held["patients"], held["of"])
+    word = "patients" if any(case.patient is not None for case in examples.cases) else "samples"
+    assert (taken, count) == (held[word], held["of"])
     for n in examples.of("train"):
         if examples.cases[n].cluster in drawn:
             examples.split[n] = "val"

@@ -27,6 +27,13 @@ class Random:
         self.stream = [stream & WORD, stream >> 32]
         self.block, self.words = 0, []
 
+    @classmethod
+    def of_key(cls, seed, stream):
+        """The stream whose key is the seed itself, and zeros."""
+        random = cls(0, stream)
+        random.key = [seed & WORD, seed >> 32 & WORD] + [0] * 6
+        return random
+
     def _fill(self, blocks=256):
         """The words of the next blocks, computed side by side."""
         counters = np.arange(self.block, self.block + blocks, dtype=np.uint64)

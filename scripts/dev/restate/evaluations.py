@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import probes
 from chacha import Random
-from measures import Cases, accuracy, best_thresholds, macro_auroc
+from controls import shuffled
+from measures import Cases, accuracy, best_thresholds, can_choose, macro_auroc
 
 from caches import NIH, NO_FINDING, read
 
@@ -65,8 +66,9 @@ class Evaluation:
         cases = self.cases(parts.test, score(parts.fit, parts.test))
         thresholds, rule = [0.5 for _ in cases.columns()], "0.5"
         if parts.chosen_on == "val" and parts.val and self.params.get("head") != "centroid":
-            rule = "val-f1"
-            thresholds = best_thresholds(self.cases(parts.val, score(parts.train, parts.val)))
+            on_val = self.cases(parts.val, score(parts.train, parts.val))
+            rule = "val-f1" if can_choose(on_val) else "0.5"
+            thresholds = best_thresholds(on_val)
         return Result(cases, thresholds, rule, len(parts.fit), params)
 
     def knn(self, names, ks):
@@ -76,8 +78,9 @@ class Evaluation:
             part = self.parts.val if self.parts.chosen_on == "val" else self.parts.test
             keys = self.parts.train if self.parts.chosen_on == "val" else self.parts.fit
             goods = [self.good(part, scores(k)(keys, part)) for k in ks]
-            best = ks[first_best(goods)]
-            assert (best == params["k"]) == self.record["chosen"], (best, goods)
+            best = None if set(goods) == {None} else ks[first_best(goods)]
+            is_best = None if best is None else best == params["k"]
+            assert is_best == self.record.get("chosen"), (best, goods)
         return self.result(scores(params["k"]), {})
 
     def votes(self, names, k, keys, queries):
@@ -178,6 +181,14 @@ def restated(cache, record, ks):
     probe = params.get("head", record["probe"])
     names = names_of(params, probe)
     examples = read(cache, record, names)
+    if record.get("control") == "shuffled-labels":
+        # The true labels first.
+        orders = [examples, *(shuffled(examples, seed, n) for n in range(params["permutations"]))]
+        results = [evaluated(cache, of_order(record, n - 1), probe, names, of, [], seed)
+                   for n, of in enumerate(orders)]
+        for result in results:
+            result.params = {}
+        return results
     results = []
     draws = params.get("draws", 1)
     for draw in range(draws):
@@ -188,28 +199,44 @@ def restated(cache, record, ks):
                 own["k"] = int(params["setting_per_draw"][draw].split("=")[1])
             record_of_draw = {**record, "params": {**params, **own}}
             evaluation = Evaluation(cache, record_of_draw, examples, parts, seed + draw)
+            result = fitted(evaluation, probe, names, [])
         else:
-            evaluation = Evaluation(cache, record, examples, whole_parts(examples, record), seed)
-        if probe == "knn":
-            result = evaluation.knn(names, ks if record["probe"] == "knn" else [])
-        elif probe == "linear":
-            result = evaluation.linear()
-        elif probe == "logreg":
-            result = evaluation.logreg(names)
-        else:
-            result = evaluation.centroid(names)
+            result = evaluated(cache, record, probe, names, examples, ks, seed)
         if draws > 1:
             result.params = {}
         results.append(result)
     return results
 
 
+def of_order(record, number):
+    """A record of one order of the labels; of the true ones, before all others, the record itself."""
+    params = record["params"]
+    if record["probe"] != "knn" or number < 0:
+        return record
+    k = int(params["setting_per_permutation"][number].split("=")[1])
+    whole = params["normalised_over"] if record["protocol"] == "paper" else k
+    return {**record, "params": {**params, "k": k, "normalised_over": whole}}
+
+
+def evaluated(cache, record, probe, names, examples, ks, seed):
+    parts = whole_parts(examples, record)
+    return fitted(Evaluation(cache, record, examples, parts, seed), probe, names, ks)
+
+
+def fitted(evaluation, probe, names, ks):
+    if probe == "knn":
+        return evaluation.knn(names, ks)
+    if probe == "linear":
+        return evaluation.linear()
+    return evaluation.logreg(names) if probe == "logreg" else evaluation.centroid(names)
+
+
 def whole_parts(examples, record):
     test = examples.of(record["split"])
     val = examples.of("val") if record["split"] == "test" else []
     fit = examples.of(*record["params"]["train"].split("+"))
-    on = record.get("chosen_on", "val")
-    if record["protocol"] == "paper" and not val and record["split"] == "test":
+    on = record.get("chosen_on") or "val"
+    if record["protocol"] == "paper" and (record["probe"] == "knn" or not val) and record["split"] == "test":
         on = "test"
     return Parts(examples.of("train"), test if on == "test" else val, fit, test, on)
 
@@ -265,15 +292,21 @@ def predicted(cache, record):
     truth = examples.truth[part]
     if head["classes"] != cache.classes:
         truth = np.full(scores.shape, np.nan)
-    cache.classes = head["classes"]
+    own_classes, cache.classes = cache.classes, head["classes"]
     cases = Cases([examples.cases[n] for n in part], scores, truth, single)
-    known = (truth == 1).sum(axis=1) == 1 if single else ~np.isnan(truth).all(axis=1)
+    known = np.array(examples.known)[part] & (head["classes"] == own_classes)
+    if single:
+        known &= (truth == 1).sum(axis=1) == 1
     measured = cases.part(np.flatnonzero(known)) if known.any() else None
     if record["per_patient"]:
-        cases, measured = cases.per_patient(), measured and measured.per_patient()
+        # A patient of whom a case is labelled is scored by those that are.
+        patients = {case.cluster for case, is_known in zip(cases.of, known) if is_known}
+        scored = [k or case.cluster not in patients for case, k in zip(cases.of, known)]
+        cases = cases.part(np.flatnonzero(scored)).per_patient()
+        measured = measured and measured.per_patient()
     thresholds = head["thresholds"] or [0.5 for _ in cases.columns()]
     rule = "val-f1" if head["thresholds"] else "0.5"
-    return Result(measured, thresholds, rule, 0, scored=cases)
+    return Result(measured, thresholds, rule, 0, {"scored": len(cases.of)}, scored=cases)
 
 
 def saved_head(path):

@@ -74,6 +74,19 @@ def accuracy(cases):
     return (cases.scores.argmax(axis=1) == cases.truth.argmax(axis=1)).mean()
 
 
+def accuracy_of(cases):
+    """Of exclusive classes the share of right ones, else that of right answers at 0.5."""
+    if cases.single:
+        return float(accuracy(cases))
+    pairs = [known(cases, c) for c in cases.columns()]
+    return share(sum(int(((s >= 0.5) == y).sum()) for y, s in pairs), sum(len(y) for y, _ in pairs))
+
+
+def can_choose(cases):
+    """Whether any class has a positive case, by which a threshold is chosen."""
+    return any((known(cases, c)[0] == 1).any() for c in cases.columns())
+
+
 def best_thresholds(cases):
     """Of each class the score with the highest F1, of several the highest; 0.5 without positives."""
     found = []
@@ -161,14 +174,13 @@ def measured(cases, thresholds, protocol, names):
     if cases.single and len(columns) > 1:
         occurring = [v for v in of_class["sensitivity"] if v is not None]
         balanced = occurring if len(occurring) > 1 else []
-    right = [((s >= 0.5) == y).sum() for y, s in pairs]
     y, s = (np.concatenate(side) for side in zip(*pairs))
     brier, ece = calibration(cases)
     values = {
         "auroc_macro": macro_auroc(cases, protocol),
         "auroc_micro": area(y, s) if len(columns) > 1 else None,
         "average_precision_macro": mean(of_class["average_precision"]),
-        "accuracy": accuracy(cases) if cases.single else share(sum(right), len(y)),
+        "accuracy": accuracy_of(cases),
         "balanced_accuracy": mean(balanced),
         "f1_macro": mean(of_class["f1"]),
         "brier": brier,

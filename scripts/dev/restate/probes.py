@@ -9,7 +9,8 @@ TEMPERATURE = 0.07
 
 def neighbours(keys, queries, most, left_out=None):
     """The nearest keys by inner product, of equals the first: [Q, most], and the products."""
-    products = queries.astype(np.float64) @ keys.astype(np.float64).T
+    # Of equal images the products are equal, whatever the order of their sums.
+    products = np.round(queries.astype(np.float64) @ keys.astype(np.float64).T, 12)
     if left_out is not None:
         products[np.arange(len(queries)), left_out] = -np.inf
     order = np.argsort(-products, axis=1, kind="stable")[:, :most]
@@ -30,7 +31,9 @@ def votes(keys, truth, queries, k, params):
         same = distance <= 1e-6
         weight = np.where(same[:, :1], same, 1 / np.maximum(distance, 1e-300))
     members = truth[order[:, :k]] == 1
-    return (weight[:, :k, None] * members).sum(axis=1) / weight.sum(axis=1)[:, None]
+    # Summed one after another, so that all of the weight is 1 and nothing more.
+    sums = np.cumsum(weight[:, :k, None] * members, axis=1)[:, -1]
+    return sums / np.cumsum(weight, axis=1)[:, -1:]
 
 
 def ml_knn(keys, truth, queries, k, exclude_self):

@@ -1,7 +1,12 @@
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::examples::Case;
+use crate::examples::{Case, Clusters};
+
+const NO_ONE: Clusters<'_> = Clusters {
+    names: Vec::new(),
+    word: "patient",
+};
 
 fn scored(scores: Array2<f64>, targets: Targets) -> Scored {
     let case = |number: usize| Case {
@@ -30,7 +35,7 @@ fn a_class_without_positives_is_named_and_left_out_of_means_or_counts_as_told() 
     assert_eq!(scored.auroc_macro(None), Some(0.75));
     assert_eq!(scored.auroc_macro(Some(0.0)), Some(0.5));
     let found = scored
-        .measures(&names(3), &[], &scored.half(), None, None)
+        .measures(&names(3), &NO_ONE, &scored.half(), None, None)
         .unwrap();
     assert_eq!(found.values["auroc_undefined"], json!(["2"]));
     assert_eq!(found.values["accuracy"], json!(2.0 / 3.0));
@@ -50,16 +55,18 @@ fn nothing_is_defined_where_no_class_is() {
 #[test]
 fn thresholds_of_other_cases_decide_f1() {
     let targets = || Targets::Multi(array![[Some(true)], [Some(false)], [Some(true)]]);
-    let on_val = scored(array![[0.3], [0.1], [0.2]], targets()).best_thresholds();
+    let on_val = scored(array![[0.3], [0.1], [0.2]], targets())
+        .best_thresholds()
+        .unwrap();
     assert_eq!((on_val.rule, &on_val.values[..]), ("val-f1", &[0.2][..]));
     let scored = scored(array![[0.25], [0.1], [0.1]], targets());
     let found = scored
-        .measures(&names(1), &[], &on_val, None, None)
+        .measures(&names(1), &NO_ONE, &on_val, None, None)
         .unwrap();
     assert_eq!(found.values["f1_macro"], json!(2.0 / 3.0));
     assert_eq!(found.values["sensitivity_per_class"], json!({"0": 0.5}));
     let half = scored
-        .measures(&names(1), &[], &scored.half(), None, None)
+        .measures(&names(1), &NO_ONE, &scored.half(), None, None)
         .unwrap();
     assert_eq!(half.values["f1_macro"], json!(0.0));
 }
@@ -71,7 +78,10 @@ fn intervals_shrink_with_a_mean_that_counts_undefined_classes_as_0() {
     let targets = Array2::from_shape_fn((30, 2), |(i, c)| Some(c == 0 && i % 4 == 0));
     let scored = scored(scores, Targets::Multi(targets));
     let clusters: Vec<String> = (0..30).map(|i| i.to_string()).collect();
-    let clusters: Vec<&str> = clusters.iter().map(String::as_str).collect();
+    let clusters = Clusters {
+        names: clusters.iter().map(String::as_str).collect(),
+        word: "patient",
+    };
     let confidence = Confidence {
         draws: 200,
         level: 0.9,
@@ -86,7 +96,10 @@ fn intervals_shrink_with_a_mean_that_counts_undefined_classes_as_0() {
     let (left_out, counted) = (ci(None), ci(Some(0.0)));
     assert!(left_out[0] < left_out[1]);
     assert_eq!(counted, left_out.map(|bound| bound / 2.0));
-    let one = vec!["p"; 30];
+    let one = Clusters {
+        names: vec!["p"; 30],
+        word: "patient",
+    };
     let alone = scored.measures(&names(2), &one, &scored.half(), None, Some(&confidence));
     assert!(alone.unwrap().ci.is_none());
 }
@@ -100,7 +113,7 @@ fn two_exclusive_classes_are_answered_by_one_rule() {
         values: vec![0.25],
     };
     let found = scored
-        .measures(&names(2), &[], &quarter, None, None)
+        .measures(&names(2), &NO_ONE, &quarter, None, None)
         .unwrap()
         .values;
     assert_eq!(found["sensitivity_per_class"], json!({"1": 1.0}));
@@ -113,7 +126,7 @@ fn scores_that_are_no_probabilities_are_answered_by_the_highest() {
     let scores = array![[0.02, 0.1], [0.1, 0.0], [0.05, 0.07]];
     let scored = scored(scores, Targets::Single(vec![1, 0, 0]));
     let found = scored
-        .measures(&names(2), &[], &scored.half(), None, None)
+        .measures(&names(2), &NO_ONE, &scored.half(), None, None)
         .unwrap()
         .values;
     assert_eq!(found["sensitivity_per_class"], json!({"1": 1.0}));

@@ -111,19 +111,20 @@ impl Head {
     }
 
     /// Logits `[N, O]` for `features` `[N, F]` of all columns.
-    pub fn logits(&self, features: ArrayView2<'_, f16>, columns: &Columns) -> Array2<f32> {
+    pub fn logits(&self, features: ArrayView2<'_, f16>, columns: &Columns) -> Array2<f64> {
         let seen = features.slice_move(s![.., columns.range(self.options.inputs)]);
         logits(seen, self.weight.view(), self.bias.view())
     }
 }
 
-/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`. Sums are
-/// in f64: products of features far from 0 with large weights nearly cancel.
+/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`. Sums and
+/// logits are in f64: products of features far from 0 with large weights nearly cancel, and beside a
+/// bias f32 would round away the order that small weights give.
 pub fn logits(
     features: ArrayView2<'_, f16>,
     weight: ArrayView2<'_, f32>,
     bias: ArrayView1<'_, f32>,
-) -> Array2<f32> {
+) -> Array2<f64> {
     let weight = weight.t().mapv(f64::from);
     let bias = bias.mapv(f64::from);
     let mut logits = Array2::zeros((features.nrows(), bias.len()));
@@ -132,7 +133,7 @@ pub fn logits(
         .zip(features.axis_chunks_iter(Axis(0), CHUNK))
         .for_each(|(mut logits, x)| {
             let x = x.mapv(f16::to_f32).mapv(f64::from);
-            logits.assign(&(x.dot(&weight) + &bias).mapv(|z| z as f32));
+            logits.assign(&(x.dot(&weight) + &bias));
         });
     logits
 }
@@ -141,12 +142,11 @@ pub fn logits(
 /// not exclusive, or of all if `by_sigmoid`; of two exclusive classes the sigmoid of the one logit and
 /// what it leaves; else a softmax.
 pub fn probabilities(
-    logits: ArrayView2<'_, f32>,
+    logits: Array2<f64>,
     targets: &Targets,
     classes: usize,
     by_sigmoid: bool,
 ) -> Array2<f64> {
-    let logits = logits.mapv(f64::from);
     let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
     match targets {
         Targets::Single(_) if logits.ncols() == 1 => {
