@@ -29,14 +29,16 @@ fn check_shapes(dir: &Path, meta: &CacheMeta, batch: &TokenBatch) -> Result<(), 
         let shape = |layer| [vec![rows], of(layer)].concat();
         layers.iter().map(shape).collect()
     };
-    let patch = match Table::of(meta).contains(&Table::Patch) {
-        true => shapes(|layer| vec![layer.patches(), layer.patch as usize]),
-        false => Vec::new(),
+    let patch = if Table::of(meta).contains(&Table::Patch) {
+        shapes(|layer| vec![layer.patches(), layer.patch as usize])
+    } else {
+        Vec::new()
     };
     let masks = if meta.has_masks { rows } else { 0 };
-    let pictures = match meta.has_pictures {
-        true => vec![[meta.image_size as usize; 2]; rows],
-        false => Vec::new(),
+    let pictures = if meta.has_pictures {
+        vec![[meta.image_size as usize; 2]; rows]
+    } else {
+        Vec::new()
     };
     let (cls, mean) = (
         shapes(|layer| vec![layer.cls as usize]),

@@ -79,15 +79,14 @@ fn check_rows(meta: &CacheMeta) -> Result<(), Invalid> {
         return Err(Invalid::new("a shard", counted(rows, "row"), expected));
     }
     let most = meta.rows.saturating_add(meta.skipped.len() as u64);
-    match meta.complete && meta.rows > 0 && meta.samples > most {
-        true => {
-            let expected = format!("at most {most}, the rows and those left out");
-            Err(Invalid::new(
-                "`samples`",
-                meta.samples.to_string(),
-                expected,
-            ))
-        }
-        false => Ok(()),
+    if meta.complete && meta.rows > 0 && meta.samples > most {
+        let expected = format!("at most {most}, the rows and those left out");
+        Err(Invalid::new(
+            "`samples`",
+            meta.samples.to_string(),
+            expected,
+        ))
+    } else {
+        Ok(())
     }
 }

@@ -203,9 +203,10 @@ pub enum Error {
 }
 
 fn known_names(known: &[String]) -> String {
-    match known.is_empty() {
-        true => ", it has none besides that of its extraction".to_owned(),
-        false => format!(", it has `{}`", shown(&known.join("`, `"))),
+    if known.is_empty() {
+        ", it has none besides that of its extraction".to_owned()
+    } else {
+        format!(", it has `{}`", shown(&known.join("`, `")))
     }
 }
 

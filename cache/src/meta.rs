@@ -399,9 +399,10 @@ fn check_size(
         path: dir.join("meta.json"),
         what,
         found: found.to_string(),
-        expected: match least == most {
-            true => most.to_string(),
-            false => format!("{least} to {most}"),
+        expected: if least == most {
+            most.to_string()
+        } else {
+            format!("{least} to {most}")
         },
     })
 }

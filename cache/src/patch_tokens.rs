@@ -129,9 +129,10 @@ impl PatchTokens {
 impl From<Array3<f32>> for PatchTokens {
     fn from(tokens: Array3<f32>) -> PatchTokens {
         let (_, patches, width) = tokens.dim();
-        let values: Vec<f32> = match tokens.is_standard_layout() {
-            true => tokens.into_raw_vec_and_offset().0,
-            false => tokens.iter().copied().collect(),
+        let values: Vec<f32> = if tokens.is_standard_layout() {
+            tokens.into_raw_vec_and_offset().0
+        } else {
+            tokens.iter().copied().collect()
         };
         PatchTokens::new(&Numbers::F32(values.into()), [patches, width])
     }

@@ -189,14 +189,15 @@ impl Rows<'_> {
 }
 
 fn check_count(path: &Path, found: usize, expected: usize) -> Result<(), Error> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(Error::Shard {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Shard {
             path: path.into(),
             what: "number of rows of a column",
             found: found.to_string(),
             expected: expected.to_string(),
-        }),
+        })
     }
 }
 
@@ -232,14 +233,15 @@ impl PatchRow {
                 .fold(true, |all, half| all & is_finite_bits(half));
             halves.convert_to_f32_slice(out);
         }
-        match is_finite {
-            true => Ok(()),
-            false => Err(Error::Shard {
+        if is_finite {
+            Ok(())
+        } else {
+            Err(Error::Shard {
                 path: self.shard.to_path_buf(),
                 what: "a patch token",
                 found: format!("NaN or infinite in row {}", self.number),
                 expected: "finite numbers".into(),
-            }),
+            })
         }
     }
 }

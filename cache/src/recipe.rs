@@ -73,9 +73,10 @@ pub(crate) fn differences(field: &str, found: &Value, expected: &Value) -> Vec<D
     let more = right.keys().filter(|key| !left.contains_key(*key));
     let keys = left.keys().chain(more);
     let below = keys.flat_map(|key| {
-        let field = match field.is_empty() {
-            true => key.clone(),
-            false => format!("{field}.{key}"),
+        let field = if field.is_empty() {
+            key.clone()
+        } else {
+            format!("{field}.{key}")
         };
         let [found, expected] = [left, right].map(|of| of.get(key).unwrap_or(&Value::Null));
         differences(&field, found, expected)

@@ -131,9 +131,10 @@ impl CacheReader {
 }
 
 fn split_path(dir: &Path, name: &str) -> Result<PathBuf, Error> {
-    match is_plain(name) {
-        true => Ok(dir.join(FOLDER).join(format!("{name}.parquet"))),
-        false => Err(Error::SplitName { name: name.into() }),
+    if is_plain(name) {
+        Ok(dir.join(FOLDER).join(format!("{name}.parquet")))
+    } else {
+        Err(Error::SplitName { name: name.into() })
     }
 }
 

@@ -135,11 +135,12 @@ fn check(metadata: &ParquetMetaData, length: u64) -> Result<(), ParquetError> {
         }
     }
     let rows = metadata.file_metadata().num_rows();
-    match sum == rows {
-        true => Ok(()),
-        false => Err(ParquetError::General(format!(
+    if sum == rows {
+        Ok(())
+    } else {
+        Err(ParquetError::General(format!(
             "{rows} rows, but {sum} in row groups"
-        ))),
+        )))
     }
 }
 

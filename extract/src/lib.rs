@@ -6,7 +6,7 @@ pub mod dataset;
 pub mod error;
 pub mod export;
 mod fingerprint;
-pub mod lint;
+pub mod inspect;
 pub mod model;
 pub mod parity;
 pub mod pipeline;

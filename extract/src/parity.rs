@@ -103,14 +103,15 @@ impl Parity {
     ///
     /// [`ModelError::Parity`] with the figures.
     pub fn check(&self, bound: f64) -> Result<(), ModelError> {
-        match self.cosine_min >= bound {
-            true => Ok(()),
-            false => Err(ModelError::Parity {
+        if self.cosine_min >= bound {
+            Ok(())
+        } else {
+            Err(ModelError::Parity {
                 slices: self.slices,
                 cosine: self.cosine_min,
                 bound,
                 relative_rms: self.relative_rms,
-            }),
+            })
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
 use crate::preprocess::{
     Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
 };
-use crate::read::{ReadError, Reader, Room, Source, Volume};
+use crate::read::{ReadError, Reader, SampleBudget, Source, Volume};
 
 /// What a dataset's recipe does to slices for a model of `image_size` pixels that was trained with
 /// `mean` and `std` per channel; values that are not finite are refused, and there are no views.
@@ -61,7 +61,7 @@ pub struct PreparedSample<'a> {
     /// Values in the masks that become [`IGNORED`], in order.
     ignored: Vec<u16>,
     /// Last, as what is in it is dropped before it.
-    room: Room<'a>,
+    budget: SampleBudget<'a>,
 }
 
 /// Reads a sample's files and checks every slice of it, so that a damaged sample gives no slices
@@ -83,9 +83,9 @@ pub fn open<'a>(
     sample: &'a Sample,
     recipe: &'a Preprocess,
 ) -> Result<PreparedSample<'a>, Error> {
-    let room = reader.room(index);
-    let image = reader.image_in(&room, &sample.image)?;
-    let (mask, mut oddities) = masks::open(reader, &room, sample, &image, recipe.slicing)?;
+    let budget = reader.budget(index);
+    let image = reader.image_in(&budget, &sample.image)?;
+    let (mask, mut oddities) = masks::open(reader, &budget, sample, &image, recipe.slicing)?;
     oddities.kinds = oddities::of_image(sample, &image, recipe);
     if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
         return Err(ReadError::SlicesOfAnotherPlane {
@@ -94,7 +94,7 @@ pub fn open<'a>(
         }
         .into());
     }
-    let image = cut(image, recipe.slicing, &room)?;
+    let image = cut(image, recipe.slicing, &budget)?;
     let slices = slice_range(sample, &image)?;
     let mut opened = PreparedSample {
         dataset,
@@ -106,7 +106,7 @@ pub fn open<'a>(
         bounds: None,
         oddities,
         ignored: Vec::new(),
-        room,
+        budget,
     };
     opened.take_plane()?;
     opened.check_image()?;
@@ -118,9 +118,10 @@ pub fn open<'a>(
 }
 
 /// The volume as `slicing` cuts it, with memory taken for that.
-fn cut(volume: Volume, slicing: Slicing, room: &Room) -> Result<Volume, Error> {
+fn cut(volume: Volume, slicing: Slicing, budget: &SampleBudget) -> Result<Volume, Error> {
     let bytes = volume.cut_bytes(slicing);
-    room.take(volume.path(), "slices cut in another plane", bytes)?
+    budget
+        .take(volume.path(), "slices cut in another plane", bytes)?
         .keep();
     volume.cut(slicing)
 }
@@ -154,9 +155,10 @@ impl PreparedSample<'_> {
             _ => View::default(),
         };
         let is_shown = self.recipe.intensity.range == Kept::Voi;
-        let plane = match is_shown {
-            true => self.image.shown(k),
-            false => self.image.plane(k),
+        let plane = if is_shown {
+            self.image.shown(k)
+        } else {
+            self.image.plane(k)
         };
         let named = self.image.window(k).filter(|_| is_shown);
         let bounds = self.bounds.or(named);
@@ -229,7 +231,7 @@ impl PreparedSample<'_> {
         let total = sizes.sum::<usize>();
         let (path, bytes) = (image.path(), (total * size_of::<f32>()) as u64);
         let what = "the range of the volume's intensities (`:volume`)";
-        let _taken = self.room.take(path, what, bytes)?;
+        let _taken = self.budget.take(path, what, bytes)?;
         let mut values = Vec::with_capacity(total);
         for k in 0..image.slices() {
             let plane = image.plane(k);
@@ -245,7 +247,7 @@ impl PreparedSample<'_> {
         let sizes = self.slices().map(|k| image.shape(k).iter().product());
         let largest: usize = sizes.max().unwrap_or_default();
         let bytes = (2 * largest * size_of::<f32>()) as u64;
-        self.room.take(image.path(), "a slice", bytes)?.keep();
+        self.budget.take(image.path(), "a slice", bytes)?.keep();
         Ok(())
     }
 

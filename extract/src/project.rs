@@ -15,9 +15,10 @@ use crate::model::ModelError;
 pub fn find() -> Result<PathBuf, ModelError> {
     if let Some(home) = std::env::var_os("SLICEBANK_HOME") {
         let home = PathBuf::from(home);
-        return match home.join("onnx_models").is_dir() {
-            true => Ok(home),
-            false => Err(ModelError::NoProject),
+        return if home.join("onnx_models").is_dir() {
+            Ok(home)
+        } else {
+            Err(ModelError::NoProject)
         };
     }
     let starts = [std::env::current_dir(), std::env::current_exe()];

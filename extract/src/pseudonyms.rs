@@ -141,9 +141,10 @@ impl Pseudonyms {
             let run = &from[..end.unwrap_or(from.len())];
             let run = run.trim_end_matches('.');
             text += before;
-            match is_uid(run) {
-                true => text += &self.name(run),
-                false => text += run,
+            if is_uid(run) {
+                text += &self.name(run);
+            } else {
+                text += run;
             }
             rest = &from[run.len()..];
         }

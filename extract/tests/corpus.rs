@@ -82,9 +82,10 @@ fn what_is_wrong_with_a_hostile_file_is_said() {
     let manifest = DatasetCard::find("manifest").unwrap();
     let refusal = |file: &str| {
         let path = corpus.join(file);
-        let error = match file.starts_with("table/") {
-            true => dataset::open(&manifest, &path).map(drop).unwrap_err(),
-            false => read::volume(&path).map(drop).unwrap_err(),
+        let error = if file.starts_with("table/") {
+            dataset::open(&manifest, &path).map(drop).unwrap_err()
+        } else {
+            read::volume(&path).map(drop).unwrap_err()
         };
         error.to_string()
     };

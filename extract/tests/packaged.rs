@@ -90,13 +90,14 @@ fn compare(reader: &Reader, path: &Path, case: &Value) -> Result<bool, String> {
 }
 
 fn check_shape(volume: &Volume, [slices, shape @ ..]: [usize; 4]) -> Result<(), String> {
-    match (volume.slices(), volume.shape(0)) == (slices, shape) {
-        true => Ok(()),
-        false => Err(format!(
+    if (volume.slices(), volume.shape(0)) == (slices, shape) {
+        Ok(())
+    } else {
+        Err(format!(
             "{} slices of {:?}",
             volume.slices(),
             volume.shape(0)
-        )),
+        ))
     }
 }
 
@@ -114,9 +115,10 @@ fn check_some(
     let pairs = some.iter().zip(expected);
     let off = pairs.map(|(found, expected)| (f64::from(*found) - expected.as_f64().unwrap()).abs());
     let off = off.fold(0.0, f64::max);
-    match off <= tolerance {
-        true => Ok(()),
-        false => Err(format!("a pixel is off by {off}")),
+    if off <= tolerance {
+        Ok(())
+    } else {
+        Err(format!("a pixel is off by {off}"))
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 use data::uniform;
 use ndarray::Array2;
 use probe::metrics::bootstrap::Bootstrap;
-use probe::metrics::level::Level;
+use probe::metrics::confidence::Level;
 use probe::metrics::ranked::auroc;
 use probe::metrics::scored::multi_label;
 

@@ -281,9 +281,10 @@ impl Examples {
     /// [`Error::EmptySplit`] if there is none.
     pub fn part(&self, wanted: &[Split]) -> Result<Vec<usize>, Error> {
         let part = self.of(wanted);
-        match part.is_empty() {
-            true => Err(self.empty_split(wanted)),
-            false => Ok(part),
+        if part.is_empty() {
+            Err(self.empty_split(wanted))
+        } else {
+            Ok(part)
         }
     }
 

@@ -145,9 +145,10 @@ impl SavedHead {
         }
         let features = examples.plain(part);
         let logits = logits(features.view(), self.weight.view(), self.bias.view());
-        let kind = match self.about.is_single_label {
-            true => Targets::Single(Vec::new()),
-            false => Targets::Multi(Array2::from_elem((0, 0), None)),
+        let kind = if self.about.is_single_label {
+            Targets::Single(Vec::new())
+        } else {
+            Targets::Multi(Array2::from_elem((0, 0), None))
         };
         let classes = self.about.classes.len();
         Ok(probabilities(logits, &kind, classes, self.about.by_sigmoid))
@@ -160,9 +161,10 @@ fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
     let [outputs, features] = weight.shape[..] else {
         return Err("`weight` is no matrix".into());
     };
-    let expected = match about.is_single_label && about.classes.len() == 2 {
-        true => 1,
-        false => about.classes.len(),
+    let expected = if about.is_single_label && about.classes.len() == 2 {
+        1
+    } else {
+        about.classes.len()
     };
     let found = bias.values.len();
     if outputs != expected || found != expected {
@@ -207,9 +209,10 @@ fn check(about: &About) -> Result<(), Cause> {
         .into());
     }
     let layers: Vec<u32> = [&about.tokens.cls[..], &about.tokens.mean].concat();
-    match layers.is_empty() || layers.len() > MOST_LAYERS || layers.contains(&0) {
-        true => Err(format!("found features of {}", counted(layers.len(), "layer")).into()),
-        false => Ok(()),
+    if layers.is_empty() || layers.len() > MOST_LAYERS || layers.contains(&0) {
+        Err(format!("found features of {}", counted(layers.len(), "layer")).into())
+    } else {
+        Ok(())
     }
 }
 

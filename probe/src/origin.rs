@@ -136,9 +136,10 @@ impl Origin {
     ) -> Option<String> {
         let evaluated: BTreeSet<Who<'a>> = evaluated.collect();
         let is_patient = |who: &Who<'_>| matches!(who, Who::Patient(_));
-        let word = match evaluated.iter().any(is_patient) {
-            true => "patient",
-            false => "sample",
+        let word = if evaluated.iter().any(is_patient) {
+            "patient"
+        } else {
+            "sample"
         };
         let is_seen = |who: &&Who<'_>| self.seen_cases.contains(&hash(**who));
         let both = evaluated.iter().filter(is_seen).count();

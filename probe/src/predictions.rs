@@ -228,11 +228,12 @@ fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
         split: None,
     };
     let states = Targets::Multi(present);
-    let targets = match is_single {
-        true => states
+    let targets = if is_single {
+        states
             .exclusive()
-            .ok_or("a case is not of exactly one class")?,
-        false => states,
+            .ok_or("a case is not of exactly one class")?
+    } else {
+        states
     };
     let cases = (0..shape.0).map(case).collect();
     Ok((

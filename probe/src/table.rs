@@ -31,16 +31,17 @@ const SEGMENTATION: Columns = &[
 /// One row per record.
 pub fn summary(records: &[RunRecord]) -> String {
     let has_dice = |record: &RunRecord| first_of(record, SEGMENTATION[0].1).is_some();
-    let columns: Vec<_> = match records.iter().any(has_dice) {
-        true => SEGMENTATION
+    let columns: Vec<_> = if records.iter().any(has_dice) {
+        SEGMENTATION
             .iter()
             .filter(|(_, names)| {
                 records
                     .iter()
                     .any(|record| first_of(record, names).is_some())
             })
-            .collect(),
-        false => CLASSIFICATION.iter().collect(),
+            .collect()
+    } else {
+        CLASSIFICATION.iter().collect()
     };
     let known = [
         "dataset",
@@ -59,9 +60,10 @@ pub fn summary(records: &[RunRecord]) -> String {
             record.protocol.clone(),
             setting(record),
             record.n_train.to_string(),
-            match record.per_patient {
-                true => counted(record.n_test, "patient"),
-                false => record.n_test.to_string(),
+            if record.per_patient {
+                counted(record.n_test, "patient")
+            } else {
+                record.n_test.to_string()
             },
         ];
         row.extend(
@@ -251,18 +253,20 @@ pub fn comparisons(found: &[Comparison]) -> String {
 fn with_recorded(of: &Comparison, which: usize) -> String {
     let [found, recorded] =
         [of.auroc_macro, of.recorded_auroc_macro].map(|both| decimals(both[which], 4));
-    match found == recorded {
-        true => found,
-        false => format!("{found} (recorded {recorded})"),
+    if found == recorded {
+        found
+    } else {
+        format!("{found} (recorded {recorded})")
     }
 }
 
 /// The setting of both, or each one's, and other settings in which comparisons by the probe differ.
 fn setting_of_both(of: &Comparison, all: &[Comparison]) -> String {
     let [[_, first], [_, second]] = [&of.first, &of.second];
-    let both = match first == second {
-        true => first.clone(),
-        false => format!("{first} / {second}"),
+    let both = if first == second {
+        first.clone()
+    } else {
+        format!("{first} / {second}")
     };
     let flat = |of: &Comparison| {
         let mut flat = Map::new();

@@ -37,14 +37,15 @@ fn matrix(value: &Value) -> Array2<f32> {
 }
 
 fn targets(case: &Value) -> Targets {
-    match case["name"].as_str().unwrap().starts_with("multi") {
-        true => Targets::Multi(matrix(&case["targets"]).mapv(|y| Some(y == 1.0))),
-        false => Targets::Single(
+    if case["name"].as_str().unwrap().starts_with("multi") {
+        Targets::Multi(matrix(&case["targets"]).mapv(|y| Some(y == 1.0)))
+    } else {
+        Targets::Single(
             whole(&case["targets"])
                 .into_iter()
                 .map(|y| y as u32)
                 .collect(),
-        ),
+        )
     }
 }
 

@@ -42,9 +42,10 @@ struct Case {
 impl Case {
     fn new(golden: &Value, case: &Value) -> Case {
         let is_multi = case["targets"][0].is_array();
-        let (labels, present) = match is_multi {
-            true => (Vec::new(), matrix(&case["targets"])),
-            false => (numbers(&case["targets"]), Array2::zeros((0, 0))),
+        let (labels, present) = if is_multi {
+            (Vec::new(), matrix(&case["targets"]))
+        } else {
+            (numbers(&case["targets"]), Array2::zeros((0, 0)))
         };
         Case {
             x: matrix(case.get("x").unwrap_or(&golden["x"])).mapv(f16::from_f64),
@@ -55,9 +56,10 @@ impl Case {
     }
 
     fn targets(&self) -> Targets {
-        match self.labels.is_empty() {
-            true => Targets::Multi(self.present.clone()),
-            false => Targets::Single(self.labels.clone()),
+        if self.labels.is_empty() {
+            Targets::Multi(self.present.clone())
+        } else {
+            Targets::Single(self.labels.clone())
         }
     }
 
@@ -83,20 +85,17 @@ impl Case {
     /// What is minimised, in f64, from the probabilities.
     fn loss(&self, fit: &Fit) -> f64 {
         let probabilities = self.probabilities(fit, self.x.view());
-        let entropy: f64 = match self.labels.is_empty() {
-            false => {
-                let each = self.labels.iter().zip(probabilities.outer_iter());
-                each.map(|(&label, p)| -p[label as usize].ln()).sum()
-            }
-            true => {
-                let each = self.present.iter().zip(&probabilities);
-                each.map(|(present, p)| match present {
-                    Some(true) => -p.ln(),
-                    Some(false) => -(1.0 - p).ln(),
-                    None => 0.0,
-                })
-                .sum()
-            }
+        let entropy: f64 = if !self.labels.is_empty() {
+            let each = self.labels.iter().zip(probabilities.outer_iter());
+            each.map(|(&label, p)| -p[label as usize].ln()).sum()
+        } else {
+            let each = self.present.iter().zip(&probabilities);
+            each.map(|(present, p)| match present {
+                Some(true) => -p.ln(),
+                Some(false) => -(1.0 - p).ln(),
+                None => 0.0,
+            })
+            .sum()
         };
         entropy + fit.weight.iter().map(|w| w * w).sum::<f64>() / (2.0 * fit.c)
     }

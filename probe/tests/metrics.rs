@@ -4,9 +4,9 @@
 use ndarray::Array2;
 use probe::metrics::bootstrap::{Bootstrap, Sampled};
 use probe::metrics::calibration::{Calibration, brier, calibration};
+use probe::metrics::confidence::{Interval, Level};
 use probe::metrics::confusion::{Confusion, Matrix, best_f1_threshold};
 use probe::metrics::delong::{delong, delong_test};
-use probe::metrics::level::{Interval, Level};
 use probe::metrics::mcnemar::mcnemar;
 use probe::metrics::ranked::{Ranked, auroc, average_precision, mean_defined, per_class};
 use probe::metrics::scored::{SingleLabel, Weights, multi_label};

@@ -117,12 +117,13 @@ fn names_in_tables_records_and_warnings_of_all_commands_stay_on_their_line() {
         .collect();
     commands.extend(json);
     for words in commands {
-        let words: Vec<&str> = match words.contains(&"json") {
-            true => words
+        let words: Vec<&str> = if words.contains(&"json") {
+            words
                 .into_iter()
                 .filter(|&word| word != "--per-class")
-                .collect(),
-            false => words,
+                .collect()
+        } else {
+            words
         };
         let mut shown = Shown::default();
         let out = shown.run(root, &words).unwrap();
@@ -163,9 +164,12 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
         .unwrap()
         .map(|entry| entry.unwrap().path());
     below
-        .flat_map(|path| match path.is_dir() {
-            true => walk(&path),
-            false => vec![path],
+        .flat_map(|path| {
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                vec![path]
+            }
         })
         .collect()
 }

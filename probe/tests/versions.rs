@@ -231,9 +231,10 @@ fn results_change_with_the_evaluation_version_only() {
         },
     };
     let found = results();
-    let differences = match golden.evaluation_version == EVALUATION_VERSION {
-        true => differences(&found, &golden.results),
-        false => Vec::new(),
+    let differences = if golden.evaluation_version == EVALUATION_VERSION {
+        differences(&found, &golden.results)
+    } else {
+        Vec::new()
     };
     let first: Vec<_> = differences.iter().take(20).collect();
     assert!(

@@ -221,12 +221,13 @@ pub(crate) fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.push((
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((
                 path.to_string_lossy().into_owned(),
                 fs::read(&path).unwrap(),
-            )),
+            ));
         }
     }
     let prefix = format!("{}/", dir.display());

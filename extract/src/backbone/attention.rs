@@ -14,7 +14,7 @@ use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDom
 use ort::operator::{OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use self::head::Room;
+use self::head::HeadBuffers;
 use crate::export::{ATTENTION, DOMAIN};
 
 /// The operators of our own.
@@ -26,12 +26,12 @@ pub(super) fn operators() -> ort::Result<OperatorDomain> {
 /// Attributes: `num_heads` and `scale`.
 #[derive(Default)]
 struct Attention {
-    rooms: Rooms,
+    pool: BufferPool,
 }
 
-/// Room that no thread needs at present, for all nodes of a session, so that it stays in the
+/// Buffers that no thread needs at present, for all nodes of a session, so that it stays in the
 /// processor's cache.
-type Rooms = Arc<Mutex<Vec<Room>>>;
+type BufferPool = Arc<Mutex<Vec<HeadBuffers>>>;
 
 impl Operator for Attention {
     type Kernel<'a> = AttentionKernel;
@@ -56,7 +56,7 @@ impl Operator for Attention {
         Ok(AttentionKernel {
             heads: usize::try_from(heads).map_err(|_| missing("num_heads"))?,
             scale: context.get("scale").ok_or_else(|| missing("scale"))?,
-            rooms: Arc::clone(&self.rooms),
+            pool: Arc::clone(&self.pool),
         })
     }
 }
@@ -64,7 +64,7 @@ impl Operator for Attention {
 struct AttentionKernel {
     heads: usize,
     scale: f32,
-    rooms: Rooms,
+    pool: BufferPool,
 }
 
 impl Kernel for AttentionKernel {
@@ -100,15 +100,15 @@ impl Kernel for AttentionKernel {
         context.par_for(batch * self.heads, 0, |index| {
             let (slice, head) = (index / self.heads, index % self.heads);
             let first = slice * tokens * columns + head * width;
-            let room = locked(&self.rooms).pop();
-            let room = room.filter(|room| room.shape() == [tokens, width]);
-            let mut room = room.unwrap_or_else(|| Room::new(tokens, width));
-            let attended = room.attend(inputs.map(|input| &input[first..]), columns, self.scale);
+            let buffers = locked(&self.pool).pop();
+            let buffers = buffers.filter(|buffers| buffers.shape() == [tokens, width]);
+            let mut buffers = buffers.unwrap_or_else(|| HeadBuffers::new(tokens, width));
+            let attended = buffers.attend(inputs.map(|input| &input[first..]), columns, self.scale);
             let rows = attended.chunks_exact(width);
             for (to, row) in locked(&output)[first..].chunks_mut(columns).zip(rows) {
                 to[..width].copy_from_slice(row);
             }
-            locked(&self.rooms).push(room);
+            locked(&self.pool).push(buffers);
         })
     }
 }

@@ -162,9 +162,10 @@ impl Backbone {
 
     /// Number of GPUs that compute.
     pub fn gpus(&self) -> usize {
-        match self.options.device.provider.is_gpu() {
-            true => self.runners.len(),
-            false => 0,
+        if self.options.device.provider.is_gpu() {
+            self.runners.len()
+        } else {
+            0
         }
     }
 

@@ -37,9 +37,10 @@ pub fn default_batch(
 ) -> Result<u32, ModelError> {
     let [rows, columns] = card.grid(image_size)?;
     let fitting = GPU_ACTIVATION / (rows * columns * card.width).max(1);
-    Ok(match provider.is_gpu() {
-        true => fitting.next_power_of_two().clamp(1, MOST_ON_GPU),
-        false => BATCH,
+    Ok(if provider.is_gpu() {
+        fitting.next_power_of_two().clamp(1, MOST_ON_GPU)
+    } else {
+        BATCH
     })
 }
 
@@ -69,9 +70,10 @@ impl Plan {
         };
         let batch = options.batch_size;
         let [rows, columns] = card.grid(options.image_size)?;
-        let slices = match options.device.provider.is_gpu() {
-            true => batch,
-            false => (PATCHES / (rows * columns).max(1)).clamp(1, batch),
+        let slices = if options.device.provider.is_gpu() {
+            batch
+        } else {
+            (PATCHES / (rows * columns).max(1)).clamp(1, batch)
         };
         let held = MOST_PREPACKED / card.parameters.max(1);
         let runs = batch.div_ceil(slices) as usize;

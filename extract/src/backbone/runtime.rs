@@ -211,11 +211,12 @@ fn environments() -> Vec<PathBuf> {
 fn find(home: &Path, for_gpu: bool) -> Result<PathBuf, ModelError> {
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
-        return match path.is_file() {
-            true => Ok(path),
-            false => Err(ModelError::NoRuntime {
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(ModelError::NoRuntime {
                 searched: format!("`ORT_DYLIB_PATH` = `{}`", path.display()),
-            }),
+            })
         };
     }
     let runtime = home.join("runtime");

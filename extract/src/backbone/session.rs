@@ -246,9 +246,10 @@ fn tensor(
     match found.map(|value| value.1) {
         None => Err(wrong_output(file, name, "missing", &wanted)),
         Some(ValueType::Tensor { ty, shape, .. }) => {
-            let kind = match name == INPUT {
-                true => *ty == TensorElementType::Float32,
-                false => matches!(ty, TensorElementType::Float32 | TensorElementType::Float16),
+            let kind = if name == INPUT {
+                *ty == TensorElementType::Float32
+            } else {
+                matches!(ty, TensorElementType::Float32 | TensorElementType::Float16)
             };
             let fits = kind
                 && shape.len() == expected.len() + 1
@@ -257,13 +258,12 @@ fn tensor(
                     .iter()
                     .zip(expected)
                     .all(|(&n, axis)| n > 0 && axis.is_none_or(|axis| axis == n));
-            match fits {
-                true => Ok(shape[1..].to_vec()),
-                false => {
-                    let shape: Vec<_> = shape.iter().map(i64::to_string).collect();
-                    let found = format!("{ty:?} [{}]", shape.join(", "));
-                    Err(wrong_output(file, name, &found, &wanted))
-                }
+            if fits {
+                Ok(shape[1..].to_vec())
+            } else {
+                let shape: Vec<_> = shape.iter().map(i64::to_string).collect();
+                let found = format!("{ty:?} [{}]", shape.join(", "));
+                Err(wrong_output(file, name, &found, &wanted))
             }
         }
         Some(other) => Err(wrong_output(file, name, &format!("{other:?}"), &wanted)),

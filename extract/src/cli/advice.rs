@@ -28,9 +28,10 @@ pub(super) fn of_preparing(
     }
     let is_dicom = card.layout == "dicom";
     if !asked.intensity && recipe.intensity.range == Range::MinMax {
-        let other = match is_dicom {
-            true => "`--recipe radiology` takes the window that the files name",
-            false => "`--recipe radiology` takes percentiles of the volume, as is usual for MR",
+        let other = if is_dicom {
+            "`--recipe radiology` takes the window that the files name"
+        } else {
+            "`--recipe radiology` takes percentiles of the volume, as is usual for MR"
         };
         advice.push(format!(
             "each slice is scaled from its least to its greatest value (`{}`), which differs from \

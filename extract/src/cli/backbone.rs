@@ -325,9 +325,10 @@ impl BackboneArgs {
         let options = self.options(gate.card, Device::REFERENCE, None)?;
         let mut backbone = Backbone::load(runtime, gate.card, &exported, options)?;
         let tokens = parity::tokens(&mut backbone, pixels)?;
-        match parity::is_finite(&tokens) {
-            true => Ok(tokens),
-            false => Err(ModelError::NotFinite(exported.path)),
+        if parity::is_finite(&tokens) {
+            Ok(tokens)
+        } else {
+            Err(ModelError::NotFinite(exported.path))
         }
     }
 }
@@ -378,9 +379,10 @@ fn report(backbone: &Backbone, failures: &[String]) {
         Gpus::All if device.provider.is_gpu() => format!(", {}", counted(backbone.gpus(), "GPU")),
         _ => String::new(),
     };
-    let why = match why.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", why.join("; ")),
+    let why = if why.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", why.join("; "))
     };
     eprint_line(&format!(
         "computing on {provider}{gpus} in {precision}{why}"

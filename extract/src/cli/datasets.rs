@@ -10,7 +10,7 @@ use super::advice::{self, Asked};
 use super::args::{LayoutArgs, open_dataset};
 use super::{Format, Status, eprint_line, print_line, report};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
-use crate::lint::{self, Findings, Inspected, Inspection};
+use crate::inspect::{self, Findings, Inspected, Inspection};
 use crate::split::{self, SplitRule, spread};
 
 /// How many samples are read unless all are.
@@ -131,7 +131,7 @@ fn check(args: &DatasetsArgs, name: &str, root: &Path) -> anyhow::Result<Status>
         rule,
         rule_error,
         overlap_allowed: args.allow_patient_overlap || recipe.allow_patient_overlap,
-        files: lint::files(&dataset),
+        files: inspect::files(&dataset),
         inspected: inspect(&dataset, &recipe, args.pixels),
     };
     let findings = Findings::new(&dataset, inspection);
@@ -144,9 +144,10 @@ fn check(args: &DatasetsArgs, name: &str, root: &Path) -> anyhow::Result<Status>
             print_line(&line.to_string())?;
         }
     }
-    Ok(match problems.is_empty() {
-        true => Status::Done,
-        false => Status::Skipped,
+    Ok(if problems.is_empty() {
+        Status::Done
+    } else {
+        Status::Skipped
     })
 }
 
@@ -162,14 +163,15 @@ fn split_if_possible(dataset: &mut Dataset, rule: &SplitRule) -> Option<String> 
 /// Reads all samples, or 20 that are spread evenly.
 fn inspect(dataset: &Dataset, recipe: &Recipe, all: bool) -> Vec<Inspected> {
     let count = dataset.samples.len();
-    let which = match all || count <= SPOT_CHECKS {
-        true => (0..count).collect(),
-        false => spread(count, SPOT_CHECKS),
+    let which = if all || count <= SPOT_CHECKS {
+        (0..count).collect()
+    } else {
+        spread(count, SPOT_CHECKS)
     };
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left");
     let bar = ProgressBar::new(which.len() as u64);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let inspected = lint::pixels(dataset, recipe, &which, &|| bar.inc(1));
+    let inspected = inspect::pixels(dataset, recipe, &which, &|| bar.inc(1));
     bar.finish_and_clear();
     inspected
 }

@@ -184,9 +184,10 @@ fn preprocess(
 ) -> Preprocess {
     let views = Views {
         count: args.views,
-        augment: args.augment.unwrap_or(match dataset.labels_from_mask {
-            true => Augment::FlipRotate,
-            false => Augment::CropFlip,
+        augment: args.augment.unwrap_or(if dataset.labels_from_mask {
+            Augment::FlipRotate
+        } else {
+            Augment::CropFlip
         }),
         seed: args.seed,
     };
@@ -332,8 +333,9 @@ fn summarise(args: &ExtractArgs, dir: &Path, outcome: &Outcome) -> anyhow::Resul
         }
     };
     print_line(&text)?;
-    Ok(match meta.skipped.is_empty() {
-        true => Status::Done,
-        false => Status::Skipped,
+    Ok(if meta.skipped.is_empty() {
+        Status::Done
+    } else {
+        Status::Skipped
     })
 }

@@ -58,9 +58,10 @@ pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
         None => list(&home, args.format),
         Some(name) => {
             let card = ModelCard::read(&home, name)?;
-            match args.check {
-                true => check(&home, &card),
-                false => show(&home, &card, args.format),
+            if args.check {
+                check(&home, &card)
+            } else {
+                show(&home, &card, args.format)
             }
         }
     }

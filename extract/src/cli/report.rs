@@ -7,7 +7,7 @@ use cache::{Split, Task, counted};
 
 use super::table;
 use crate::dataset::DatasetCard;
-use crate::lint::{Findings, Problem, SPLITS};
+use crate::inspect::{Findings, Problem, SPLITS};
 
 /// How many places a problem names.
 const PLACES: usize = 10;
@@ -48,9 +48,10 @@ pub(super) fn card(card: &DatasetCard) -> String {
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         let value = printable(value);
-        match name.is_empty() {
-            true => text += &format!(": {value}\n"),
-            false => text += &format!("{name:<9} {value}\n"),
+        if name.is_empty() {
+            text += &format!(": {value}\n");
+        } else {
+            text += &format!("{name:<9} {value}\n");
         }
     }
     if !card.tree.is_empty() {
@@ -115,9 +116,10 @@ pub(super) fn findings(findings: &Findings, problems: &[Problem]) -> String {
 }
 
 fn section(title: &str, lines: &str) -> String {
-    match lines.is_empty() {
-        true => String::new(),
-        false => format!("{title}\n{}\n", indented(lines.trim_end())),
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("{title}\n{}\n", indented(lines.trim_end()))
     }
 }
 
@@ -156,9 +158,10 @@ fn found(findings: &Findings) -> String {
         0 => " read, all can be used".to_owned(),
         bad => format!(" read, {bad} cannot be used"),
     };
-    text += match findings.read < *samples {
-        true => " (`--pixels` reads all)\n\n",
-        false => "\n\n",
+    text += if findings.read < *samples {
+        " (`--pixels` reads all)\n\n"
+    } else {
+        "\n\n"
     };
     text += &match findings.rule_error {
         None => format!("split by `{}`\n", shown(&findings.rule.to_string())),

@@ -12,7 +12,7 @@ use super::args::{LayoutArgs, hide_ids, open_dataset};
 use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::Error;
 use crate::dataset::Dataset;
-use crate::lint::SPLITS;
+use crate::inspect::SPLITS;
 use crate::split::{self, Member, SplitRule};
 
 /// What `extract split` is told.
@@ -122,9 +122,10 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     }
     warn(&written);
     print(args, &written)?;
-    Ok(match failed.is_empty() {
-        true => Status::Done,
-        false => Status::Skipped,
+    Ok(if failed.is_empty() {
+        Status::Done
+    } else {
+        Status::Skipped
     })
 }
 

@@ -94,14 +94,15 @@ fn numbered(tree: &Tree) -> Result<BTreeMap<u32, &PathBuf>, Error> {
             });
         }
     }
-    match files.is_empty() {
-        true => Err(Error::Layout {
-            path: tree.root.clone(),
-            found: "no file named like `1.mat`".to_owned(),
-            expected: "`brainTumorDataPublic_1-766/1.mat` to `brainTumorDataPublic_2299-3064/3064.mat`, in whatever folders".to_owned(),
-            hint: "unpack the four archives below one folder, and pass that; for PNG or JPEG copies use `--dataset folder`".to_owned(),
-        }),
-        false => Ok(files),
+    if files.is_empty() {
+        Err(Error::Layout {
+        path: tree.root.clone(),
+        found: "no file named like `1.mat`".to_owned(),
+        expected: "`brainTumorDataPublic_1-766/1.mat` to `brainTumorDataPublic_2299-3064/3064.mat`, in whatever folders".to_owned(),
+        hint: "unpack the four archives below one folder, and pass that; for PNG or JPEG copies use `--dataset folder`".to_owned(),
+    })
+    } else {
+        Ok(files)
     }
 }
 

@@ -44,9 +44,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let tables = find_tables(root, &tree)?;
     let names: Vec<&Path> = tables.iter().map(|(table, _)| table.as_path()).collect();
     let images = Images::of(&tree, &names);
-    let classes = match card.classes.is_empty() {
-        true => COMPETITION.map(str::to_owned).to_vec(),
-        false => card.classes.clone(),
+    let classes = if card.classes.is_empty() {
+        COMPETITION.map(str::to_owned).to_vec()
+    } else {
+        card.classes.clone()
     };
     let mut lister = Lister {
         images: &images,
@@ -110,9 +111,10 @@ fn check_views(root: &Path, options: &LayoutOptions) -> Result<(), Error> {
 
 fn nothing_kept(root: &Path, tables: &[&Path], options: &LayoutOptions) -> Error {
     let tables: Vec<String> = tables.iter().map(|t| t.display().to_string()).collect();
-    let views = match options.views.is_empty() {
-        true => "frontal".to_owned(),
-        false => options.views.join(" or "),
+    let views = if options.views.is_empty() {
+        "frontal".to_owned()
+    } else {
+        options.views.join(" or ")
     };
     Error::Layout {
         path: root.to_path_buf(),
@@ -172,9 +174,10 @@ impl Lister<'_> {
         let key = images::suffix(&path).ok_or_else(|| {
             table.bad_cell(row, columns.path, "a path with `patient00001/study1` in it")
         })?;
-        let found = match columns.is_study {
-            true => images.of_study(key),
-            false => images.get(key).into_iter().collect(),
+        let found = if columns.is_study {
+            images.of_study(key)
+        } else {
+            images.get(key).into_iter().collect()
         };
         if found.is_empty() && self.is_kept(table, columns, row, key)? {
             self.absent.push(key.to_owned());

@@ -261,9 +261,10 @@ pub(super) fn find_root(
     names.truncate(8);
     Err(Error::Layout {
         path: root.to_path_buf(),
-        found: match names.is_empty() {
-            true => "no folders".to_owned(),
-            false => format!("the folders `{}`", names.join("`, `")),
+        found: if names.is_empty() {
+            "no folders".to_owned()
+        } else {
+            format!("the folders `{}`", names.join("`, `"))
         },
         expected: expected.to_owned(),
         hint: match parent_of(root).filter(|parent| is_it(parent)) {
@@ -323,9 +324,10 @@ fn look_at(
         }
     }
     Ok(
-        match entry.depth() == 0 || is_folder && !is_folder_of_file(path) {
-            true => Found::Folder,
-            false => Found::File,
+        if entry.depth() == 0 || is_folder && !is_folder_of_file(path) {
+            Found::Folder
+        } else {
+            Found::File
         },
     )
 }
@@ -364,12 +366,13 @@ pub(super) fn refuse_link_out(root: &Path, path: &Path) -> Result<(), Error> {
 /// Where the link leads.
 fn refuse_outside(link: &Path, real_root: &Path) -> Result<PathBuf, Error> {
     let target = link.canonicalize().map_err(Error::io(link))?;
-    match target.starts_with(real_root) {
-        true => Ok(target),
-        false => Err(Error::LinkOutside {
+    if target.starts_with(real_root) {
+        Ok(target)
+    } else {
+        Err(Error::LinkOutside {
             path: link.to_path_buf(),
             target,
-        }),
+        })
     }
 }
 

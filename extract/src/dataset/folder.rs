@@ -78,12 +78,13 @@ fn how_to_convert(files: &[String]) -> String {
         let name = file.to_ascii_lowercase();
         FOREIGN.iter().any(|ending| name.ends_with(ending))
     };
-    match files.iter().any(is_foreign) {
-        true => format!(
+    if files.iter().any(is_foreign) {
+        format!(
             "; convert images named {} to NIfTI, for instance with SimpleITK or nibabel",
             FOREIGN.join(", ")
-        ),
-        false => String::new(),
+        )
+    } else {
+        String::new()
     }
 }
 

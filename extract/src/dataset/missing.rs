@@ -89,10 +89,7 @@ impl Gap {
 /// The first of some names.
 pub(crate) fn examples(names: &[String]) -> String {
     let first = &names[..names.len().min(EXAMPLES)];
-    let more = match names.len() > EXAMPLES {
-        true => ", …",
-        false => "",
-    };
+    let more = if names.len() > EXAMPLES { ", …" } else { "" };
     format!("`{}`{more}", first.join("`, `"))
 }
 
@@ -108,9 +105,10 @@ fn searched(tree: &Tree) -> String {
         .into_iter()
         .map(|folder| folder.to_string_lossy().into_owned())
         .collect();
-    let mut text = match folders.is_empty() {
-        true => "this folder, and none below it has images".to_owned(),
-        false => format!("the folders {}", examples(&folders)),
+    let mut text = if folders.is_empty() {
+        "this folder, and none below it has images".to_owned()
+    } else {
+        format!("the folders {}", examples(&folders))
     };
     if let Some(left_out) = tree.warning() {
         text = format!("{text}; {left_out}");

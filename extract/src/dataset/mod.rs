@@ -204,9 +204,10 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
     }
     let describes_one = card.name != card.layout || !card.source.is_empty();
     if card.name != card.layout || dataset.name.is_empty() {
-        dataset.name = match describes_one {
-            true => card.name.clone(),
-            false => folder_name(&dataset.root),
+        dataset.name = if describes_one {
+            card.name.clone()
+        } else {
+            folder_name(&dataset.root)
         };
     }
     dataset.ignore_unnamed = card.options.unnamed_values == UnnamedValues::Ignore;

@@ -53,12 +53,13 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
             counted(images.len(), "image")
         ));
     }
-    let dataset = match card.classes.is_empty() {
-        true => Dataset::of_masks(root, masks.classes(), samples),
-        false => Dataset {
+    let dataset = if card.classes.is_empty() {
+        Dataset::of_masks(root, masks.classes(), samples)
+    } else {
+        Dataset {
             mask_classes: masks.classes(),
             ..Dataset::new(root, Task::SingleLabel, card.classes.clone(), samples)
-        },
+        }
     };
     Ok(Dataset {
         warnings,

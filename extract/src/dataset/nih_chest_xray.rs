@@ -116,9 +116,10 @@ fn is_needed(path: &Path) -> bool {
 /// The card's classes, else all findings; `No Finding` at its alphabetical place if the option says
 /// so.
 fn classes(root: &Path, card: &DatasetCard) -> Result<Vec<String>, Error> {
-    let mut classes = match card.classes.is_empty() {
-        true => FINDINGS.map(str::to_owned).to_vec(),
-        false => card.classes.clone(),
+    let mut classes = if card.classes.is_empty() {
+        FINDINGS.map(str::to_owned).to_vec()
+    } else {
+        card.classes.clone()
     };
     if let Some(unknown) = classes.iter().find(|class| finding(class).is_none()) {
         return Err(Error::Layout {

@@ -32,9 +32,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let is_it = |folder: &Path| has_all(folder, &BY_PATIENT) || has_all(folder, &BY_SLICE);
     let root = &find_root(root, EXPECTED, is_it)?;
     let tree = Tree::walk(root)?;
-    match has_all(root, &BY_PATIENT) {
-        true => by_patient(&tree, card),
-        false => by_slice(&tree, card),
+    if has_all(root, &BY_PATIENT) {
+        by_patient(&tree, card)
+    } else {
+        by_slice(&tree, card)
     }
 }
 
@@ -57,9 +58,10 @@ const BINARY: [&str; 2] = ["other", "covid"];
 /// The names of the classes: the card's, which may differ in case only, since the folders decide
 /// which image is of which.
 fn classes(root: &Path, card: &DatasetCard) -> Result<Vec<String>, Error> {
-    let names: &[&str] = match card.options.binary {
-        true => &BINARY,
-        false => &BY_PATIENT,
+    let names: &[&str] = if card.options.binary {
+        &BINARY
+    } else {
+        &BY_PATIENT
     };
     let same = |given: &[String]| {
         let mut pairs = given.iter().zip(names);
@@ -100,9 +102,10 @@ fn by_patient(tree: &Tree, card: &DatasetCard) -> Result<Dataset, Error> {
     let empty: Vec<String> = empty.map(|(folder, _)| slashed(&folder)).collect();
     let samples = patients.into_iter().map(|(folder, slices)| {
         let class = class_of(&folder, &BY_PATIENT);
-        let class = match card.options.binary {
-            true => u32::from(class == 0),
-            false => class,
+        let class = if card.options.binary {
+            u32::from(class == 0)
+        } else {
+            class
         };
         stack(&folder, slices, class)
     });

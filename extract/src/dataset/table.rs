@@ -215,13 +215,14 @@ impl Table {
         column: usize,
         names: &[&str],
     ) -> Result<(), Error> {
-        match names.iter().any(|name| is_too_long(name)) {
-            true => Err(self.bad_cell(
+        if names.iter().any(|name| is_too_long(name)) {
+            Err(self.bad_cell(
                 row,
                 column,
                 format!("names of at most {MAX_NAME} characters"),
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

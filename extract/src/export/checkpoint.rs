@@ -35,7 +35,7 @@ pub(super) struct Checkpoint {
 
 /// Where a tensor lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub(super) struct TensorSpan {
     /// Lengths of its axes.
     pub(super) shape: Vec<usize>,
     /// Element type, as ONNX numbers them.
@@ -46,13 +46,13 @@ pub(super) struct Stretch {
     pub(super) length: u64,
 }
 
-impl Stretch {
+impl TensorSpan {
     /// Part `index` of `count` equal ones along the first axis: of a matrix that holds several.
-    pub(super) fn part(&self, index: usize, count: usize) -> Stretch {
+    pub(super) fn part(&self, index: usize, count: usize) -> TensorSpan {
         let length = self.length / count as u64;
         let mut shape = self.shape.clone();
         shape[0] /= count;
-        Stretch {
+        TensorSpan {
             shape,
             dtype: self.dtype,
             offset: self.offset + index as u64 * length,
@@ -118,7 +118,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`ModelError::Weights`] if there is no such tensor, or one of another shape or type.
-    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<Stretch, ModelError> {
+    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<TensorSpan, ModelError> {
         let wrong = |what: String| ModelError::weights(&self.path, what);
         let full = format!("{}{name}", self.prefix);
         let info = self
@@ -138,7 +138,7 @@ impl Checkpoint {
         })?;
         self.used.borrow_mut().insert(name.to_string());
         let (first, end) = info.data_offsets;
-        Ok(Stretch {
+        Ok(TensorSpan {
             shape: shape.to_vec(),
             dtype,
             offset: self.data + first as u64,
@@ -203,15 +203,15 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`ModelError::Io`] if they cannot be read.
-    pub(super) fn read(&self, stretch: &Stretch) -> Result<ArrayD<f32>, ModelError> {
+    pub(super) fn read(&self, span: &TensorSpan) -> Result<ArrayD<f32>, ModelError> {
         let io = |source| ModelError::io(&self.path)(source);
         let mut file = File::open(&self.path).map_err(io)?;
-        file.seek(SeekFrom::Start(stretch.offset)).map_err(io)?;
+        file.seek(SeekFrom::Start(span.offset)).map_err(io)?;
         // Checked against the file's size when it was opened.
-        let mut bytes = vec![0; stretch.length as usize];
+        let mut bytes = vec![0; span.length as usize];
         file.read_exact(&mut bytes).map_err(io)?;
-        let values = values(&bytes, stretch.dtype);
-        ArrayD::from_shape_vec(IxDyn(&stretch.shape), values)
+        let values = values(&bytes, span.dtype);
+        ArrayD::from_shape_vec(IxDyn(&span.shape), values)
             .map_err(|e| ModelError::weights(&self.path, e.to_string()))
     }
 }

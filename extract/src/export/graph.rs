@@ -1,6 +1,6 @@
 //! Nodes and constants, collected in the order of their computation.
 
-use super::checkpoint::Stretch;
+use super::checkpoint::TensorSpan;
 use super::onnx::{self, Attribute};
 
 /// Version of ONNX's own operators: 20 has `Gelu`.
@@ -17,7 +17,7 @@ pub const ATTENTION: &str = "Int8Attention";
 #[derive(Debug)]
 pub(super) struct Graph {
     nodes: Vec<onnx::Node>,
-    constants: Vec<onnx::Tensor>,
+    constants: Vec<onnx::TensorProto>,
     outputs: Vec<onnx::Value>,
     /// The weights' file, beside the graph's.
     location: String,
@@ -134,19 +134,19 @@ impl Graph {
         dims: &[usize],
         raw_data: Vec<u8>,
     ) -> String {
-        self.constants.push(onnx::Tensor {
+        self.constants.push(onnx::TensorProto {
             dims: lengths(dims),
             data_type,
             name: name.to_string(),
             raw_data,
-            ..onnx::Tensor::default()
+            ..onnx::TensorProto::default()
         });
         name.to_string()
     }
 
     /// A tensor of the weights' file as f32, with the axes `dims`.
-    pub(super) fn weight(&mut self, name: &str, stretch: &Stretch, dims: &[usize]) -> String {
-        let stored = match stretch.dtype {
+    pub(super) fn weight(&mut self, name: &str, span: &TensorSpan, dims: &[usize]) -> String {
+        let stored = match span.dtype {
             onnx::FLOAT => name.to_string(),
             _ => format!("{name}.stored"),
         };
@@ -154,19 +154,19 @@ impl Graph {
             key: key.to_string(),
             value,
         };
-        self.constants.push(onnx::Tensor {
+        self.constants.push(onnx::TensorProto {
             dims: lengths(dims),
-            data_type: stretch.dtype,
+            data_type: span.dtype,
             name: stored.clone(),
             external_data: vec![
                 entry("location", self.location.clone()),
-                entry("offset", stretch.offset.to_string()),
-                entry("length", stretch.length.to_string()),
+                entry("offset", span.offset.to_string()),
+                entry("length", span.length.to_string()),
             ],
             data_location: 1,
-            ..onnx::Tensor::default()
+            ..onnx::TensorProto::default()
         });
-        match stretch.dtype {
+        match span.dtype {
             onnx::FLOAT => stored,
             _ => self.cast(&stored, onnx::FLOAT, name),
         }

@@ -254,10 +254,11 @@ fn copy(
             tell(&format!("{}{of} MB", done >> 20));
         }
     }
-    match length.is_some_and(|length| done < length) {
-        true => Err(Broken::Off(format!(
+    if length.is_some_and(|length| done < length) {
+        Err(Broken::Off(format!(
             "the connection broke off after {done} bytes"
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }

@@ -4,12 +4,12 @@
 //! is; all others are made by a script in an environment of its own.
 
 mod checkpoint;
+mod external_data;
 pub mod flavour;
 mod graph;
 pub mod hub;
 pub mod names;
 mod onnx;
-mod outline;
 pub mod positions;
 mod python;
 mod shards;
@@ -23,9 +23,9 @@ use cache::{ModelMeta, sha256_bytes, sha256_file};
 use prost::Message;
 
 use self::checkpoint::Checkpoint;
+use self::external_data::ExternalDataScan;
 pub use self::flavour::Flavour;
 pub use self::graph::{ATTENTION, DOMAIN};
-use self::outline::Outline;
 use crate::model::{ModelCard, ModelError, VitCard};
 
 /// The key in a graph's metadata under which the sha256 of its weights stands.
@@ -129,12 +129,12 @@ impl Exporter<'_> {
         path: &Path,
         weights: &Path,
     ) -> Result<bool, ModelError> {
-        let (_, outline) = read(path)?;
+        let (_, external_data) = read(path)?;
         let made_by = made_by(self.home, card, size);
-        if made_by.is_some_and(|made_by| outline.about(MADE_BY) != Some(&made_by)) {
+        if made_by.is_some_and(|made_by| external_data.about(MADE_BY) != Some(&made_by)) {
             return Ok(true);
         }
-        match outline.about(WEIGHTS_SHA256) {
+        match external_data.about(WEIGHTS_SHA256) {
             Some(sha256) if weights.is_file() => Ok(sha256 != sha256_file(weights)?),
             _ => Ok(false),
         }
@@ -204,10 +204,10 @@ pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathB
 /// [`ModelError::Outside`] if one does not lie beside the graph, and [`ModelError::WeightsHash`] if
 /// they are not those that the graph was built over.
 pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
-    let (bytes, outline) = read(path)?;
+    let (bytes, external_data) = read(path)?;
     let mut hashes = sha256_bytes(&bytes);
-    let built_over = outline.about(WEIGHTS_SHA256);
-    for file in external_files(path, &outline)? {
+    let built_over = external_data.about(WEIGHTS_SHA256);
+    for file in external_files(path, &external_data)? {
         if !file.is_file() {
             return Err(ModelError::NoFile { path: file });
         }
@@ -228,13 +228,13 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
 }
 
 /// A file's bytes, and what is to be known of them.
-fn read(path: &Path) -> Result<(Vec<u8>, Outline), ModelError> {
+fn read(path: &Path) -> Result<(Vec<u8>, ExternalDataScan), ModelError> {
     if !path.is_file() {
         return Err(ModelError::NoFile { path: path.into() });
     }
     let bytes = fs::read(path).map_err(ModelError::io(path))?;
-    match Outline::decode(&*bytes) {
-        Ok(outline) => Ok((bytes, outline)),
+    match ExternalDataScan::decode(&*bytes) {
+        Ok(external_data) => Ok((bytes, external_data)),
         Err(_) => Err(ModelError::NotOnnx { path: path.into() }),
     }
 }
@@ -273,7 +273,10 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
 }
 
 /// The files beside `path` that its constants lie in, sorted.
-fn external_files(path: &Path, outline: &Outline) -> Result<Vec<PathBuf>, ModelError> {
+fn external_files(
+    path: &Path,
+    external_data: &ExternalDataScan,
+) -> Result<Vec<PathBuf>, ModelError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let beside = |name: &str| match Path::new(name).file_name() {
         Some(file) if file == name => Ok(folder.join(name)),
@@ -282,7 +285,7 @@ fn external_files(path: &Path, outline: &Outline) -> Result<Vec<PathBuf>, ModelE
             location: name.to_string(),
         }),
     };
-    outline.locations().into_iter().map(beside).collect()
+    external_data.locations().into_iter().map(beside).collect()
 }
 
 /// Writes the graph if the file is not the same already. The model's hash is that of the graph alone,

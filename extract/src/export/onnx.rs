@@ -67,7 +67,7 @@ pub(super) struct Graph {
     pub(super) name: String,
     /// Constants.
     #[prost(message, repeated, tag = "5")]
-    pub(super) initializer: Vec<Tensor>,
+    pub(super) initializer: Vec<TensorProto>,
     /// What is fed.
     #[prost(message, repeated, tag = "11")]
     pub(super) input: Vec<Value>,
@@ -164,9 +164,9 @@ impl Attribute {
     }
 }
 
-/// A constant, in the file or in a stretch of another one.
+/// A constant, in the file or in a span of another one.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Tensor {
+pub(super) struct TensorProto {
     /// Lengths of its axes.
     #[prost(int64, repeated, tag = "1")]
     pub(super) dims: Vec<i64>,
@@ -179,7 +179,7 @@ pub(super) struct Tensor {
     /// Elements, little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub(super) raw_data: Vec<u8>,
-    /// `location`, `offset` and `length` of the stretch.
+    /// `location`, `offset` and `length` of the span.
     #[prost(message, repeated, tag = "13")]
     pub(super) external_data: Vec<Entry>,
     /// 1 if the elements lie in another file.

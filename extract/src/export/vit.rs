@@ -12,7 +12,7 @@ mod stream;
 use ndarray::{Array2, Axis, concatenate, s};
 
 use self::stream::Stream;
-use super::checkpoint::{Checkpoint, Stretch};
+use super::checkpoint::{Checkpoint, TensorSpan};
 use super::flavour::Flavour;
 use super::graph::Graph;
 use super::names::Names;
@@ -89,8 +89,8 @@ impl Builder<'_> {
     }
 
     /// A tensor of the checkpoint as it is.
-    fn constant(&mut self, name: &str, stretch: &Stretch) -> String {
-        self.graph.weight(name, stretch, &stretch.shape)
+    fn constant(&mut self, name: &str, span: &TensorSpan) -> String {
+        self.graph.weight(name, span, &span.shape)
     }
 
     /// What several blocks use.

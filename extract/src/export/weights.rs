@@ -237,13 +237,14 @@ fn check(file: &Path, expected: Option<&str>) -> Result<(), ModelError> {
         None => Ok(()),
         Some(expected) => {
             let found = sha256_file(file)?;
-            match found == expected {
-                true => Ok(()),
-                false => Err(ModelError::WeightsHash {
+            if found == expected {
+                Ok(())
+            } else {
+                Err(ModelError::WeightsHash {
                     path: file.into(),
                     found,
                     expected: expected.to_string(),
-                }),
+                })
             }
         }
     }

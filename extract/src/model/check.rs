@@ -147,9 +147,12 @@ mod tests {
         for (key, change) in changes {
             let start = change.split_inclusive('=').next().unwrap();
             let lines = tiny();
-            let kept = lines.lines().map(|line| match line.starts_with(start) {
-                true => change,
-                false => line,
+            let kept = lines.lines().map(|line| {
+                if line.starts_with(start) {
+                    change
+                } else {
+                    line
+                }
             });
             let mut text = kept.collect::<Vec<_>>().join("\n");
             if !text.contains(change) {

@@ -188,12 +188,13 @@ impl ModelCard {
         }
         let path = folder.join(format!("{name}.toml"));
         let card = ModelCard::read_file(&path)?;
-        match card.name == name {
-            true => Ok(card),
-            false => Err(ModelError::CardName {
+        if card.name == name {
+            Ok(card)
+        } else {
+            Err(ModelError::CardName {
                 path,
                 found: card.name,
-            }),
+            })
         }
     }
 

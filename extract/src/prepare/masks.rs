@@ -6,12 +6,12 @@ use super::{Part, PreparedSample};
 use crate::Error;
 use crate::dataset::{IGNORED, Sample, SampleOddities, examples};
 use crate::preprocess::Slicing;
-use crate::read::{ReadError, Reader, Room, Volume, is_jpeg};
+use crate::read::{ReadError, Reader, SampleBudget, Volume, is_jpeg};
 
 /// Reads the parts of a sample's mask and cuts them as its image, which has not been cut yet.
 pub(super) fn open(
     reader: &Reader,
-    room: &Room,
+    budget: &SampleBudget,
     sample: &Sample,
     image: &Volume,
     slicing: Slicing,
@@ -19,12 +19,12 @@ pub(super) fn open(
     let mut shift_mm: Option<f64> = None;
     let mut parts = Vec::with_capacity(sample.mask.len());
     for part in &sample.mask {
-        let labels = reader.labels_in(room, &part.source)?;
+        let labels = reader.labels_in(budget, &part.source)?;
         if let Some(mm) = labels.shift_mm(image) {
             shift_mm = Some(shift_mm.map_or(mm, |most| most.max(mm)));
         }
         parts.push((
-            super::cut(labels.placed_as(image)?, slicing, room)?,
+            super::cut(labels.placed_as(image)?, slicing, budget)?,
             part.value,
         ));
     }
@@ -161,9 +161,10 @@ impl PreparedSample<'_> {
         let unnamed = held
             .iter()
             .filter(|value| !is_named(value) && !is_ignored(value));
-        let unnamed: Vec<u16> = match classes.is_empty() {
-            true => Vec::new(),
-            false => unnamed.copied().collect(),
+        let unnamed: Vec<u16> = if classes.is_empty() {
+            Vec::new()
+        } else {
+            unnamed.copied().collect()
         };
         if !unnamed.is_empty() && !dataset.ignore_unnamed {
             let values: Vec<String> = unnamed.iter().map(u16::to_string).collect();

@@ -226,10 +226,10 @@ fn windows_that_are_missing_and_uneven_frames_are_told() {
         };
         preprocess(&recipe, 8, [0.5; 3], [0.5; 3])
     };
-    let mut room = 0..;
+    let mut budget = 0..;
     let mut told = |sample: &Sample, word: &str| {
         let recipe = recipe(word);
-        let opened = open(&reader, room.next().unwrap(), &dataset, sample, &recipe);
+        let opened = open(&reader, budget.next().unwrap(), &dataset, sample, &recipe);
         opened.unwrap().oddities().kinds.concat()
     };
     let [all, none, some] = &dataset.samples[..] else {

@@ -135,9 +135,10 @@ impl Intensity {
         if self.range == Range::MinMax {
             return;
         }
-        match self.zero_below {
-            true => plane.mapv_inplace(|value| if value <= low { 0.0 } else { value.min(high) }),
-            false => plane.mapv_inplace(|value| value.max(low).min(high)),
+        if self.zero_below {
+            plane.mapv_inplace(|value| if value <= low { 0.0 } else { value.min(high) });
+        } else {
+            plane.mapv_inplace(|value| value.max(low).min(high));
         }
     }
 }
@@ -223,12 +224,13 @@ fn meant(word: &str) -> String {
         "`{}` is the width {one} at the level {other}",
         of_level(other, one)
     );
-    match other > 0.0 {
-        true => format!(
+    if other > 0.0 {
+        format!(
             "; {as_width}, `{}` the width {other} at {one}",
             of_level(one, other)
-        ),
-        false => format!("; {as_width}"),
+        )
+    } else {
+        format!("; {as_width}")
     }
 }
 

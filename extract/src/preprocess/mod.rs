@@ -181,9 +181,10 @@ impl Preprocess {
     fn bounds(&self, plane: &Array3<f32>) -> Bounds {
         let is_needless = self.intensity.is_fixed()
             || self.intensity.range == Range::MinMax && self.rescale == Rescale::MinMaxPerChannel;
-        let mut values = match is_needless {
-            true => Vec::new(),
-            false => plane.iter().copied().collect(),
+        let mut values = if is_needless {
+            Vec::new()
+        } else {
+            plane.iter().copied().collect()
         };
         self.intensity.bounds(&mut values, None)
     }
@@ -194,9 +195,10 @@ impl Preprocess {
     ///
     /// [`NonFinite`] if there is any and `non_finite` is [`NonFinitePolicy::Error`].
     pub fn check(&self, count: usize, total: usize) -> Result<(), NonFinite> {
-        match count > 0 && self.non_finite == NonFinitePolicy::Error {
-            true => Err(NonFinite { count, total }),
-            false => Ok(()),
+        if count > 0 && self.non_finite == NonFinitePolicy::Error {
+            Err(NonFinite { count, total })
+        } else {
+            Ok(())
         }
     }
 

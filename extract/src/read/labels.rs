@@ -10,7 +10,7 @@ use png::{Decoder, Limits, Transformations};
 
 use super::raster::{MAX_BYTES, check_size, planes, slice, upright};
 use super::volume::Volume;
-use super::{Room, contained, first_bytes};
+use super::{SampleBudget, contained, first_bytes};
 use crate::Error;
 
 /// Slope and intercept that bring grey values of 1, 2 or 4 bits, which
@@ -42,12 +42,12 @@ pub(super) fn is_indexed(path: &Path) -> bool {
 }
 
 /// Reads the indices of a PNG with a palette as one slice, whatever their colours are.
-pub(super) fn indices(path: &Path, room: &Room) -> Result<Volume, Error> {
+pub(super) fn indices(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
     let broken = || Err(Error::damaged(path, "its decoder broke down"));
-    contained(|| unpack(path, room)).unwrap_or_else(broken)
+    contained(|| unpack(path, budget)).unwrap_or_else(broken)
 }
 
-fn unpack(path: &Path, room: &Room) -> Result<Volume, Error> {
+fn unpack(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let damaged = |error| Error::damaged(path, error);
     let limits = Limits {
@@ -59,7 +59,7 @@ fn unpack(path: &Path, room: &Room) -> Result<Volume, Error> {
     let (width, height) = reader.info().size();
     let pixels = u64::from(width) * u64::from(height);
     check_size(path, (width, height), pixels)?;
-    room.take(path, "pixels", pixels)?.keep();
+    budget.take(path, "pixels", pixels)?.keep();
     let exif = reader.info().exif_metadata.as_deref();
     let orientation = exif.and_then(Orientation::from_exif_chunk);
     let mut packed = vec![0; reader.output_buffer_size().unwrap_or_default()];
@@ -73,7 +73,7 @@ fn unpack(path: &Path, room: &Room) -> Result<Volume, Error> {
     let indices = GrayImage::from_raw(width, height, indices.collect());
     let indices = DynamicImage::ImageLuma8(indices.expect("an index for each pixel"));
     let orientation = orientation.unwrap_or(Orientation::NoTransforms);
-    let indices = upright(path, indices, orientation, room)?.into_luma8();
+    let indices = upright(path, indices, orientation, budget)?.into_luma8();
     let shape = [indices.height() as usize, indices.width() as usize, 1, 1];
     Ok(slice(path, planes(shape, indices.into_raw())))
 }

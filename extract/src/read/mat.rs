@@ -10,7 +10,7 @@ use ndarray::Array;
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED, Room};
+use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED, SampleBudget};
 use crate::Error;
 use crate::read::ReadError;
 
@@ -63,14 +63,14 @@ impl<'a> MatFile<'a> {
     /// # Errors
     ///
     /// [`Error::Damaged`] if there is no such array or it cannot be read, [`Error::TooLarge`].
-    pub(crate) fn image(&self, name: &str, room: &Room) -> Result<Volume, Error> {
+    pub(crate) fn image(&self, name: &str, budget: &SampleBudget) -> Result<Volume, Error> {
         let array = self.array(name)?;
         let wrong = |error| Error::damaged(self.path, error);
         let shape = array.shape().map_err(wrong)?;
         let element = array.element_size().map_err(wrong)?;
         // Twice, as it is unpacked to bytes and then made numbers.
         let bytes = shape.iter().fold(2 * element, |bytes, side| bytes * side);
-        room.take(self.path, "pixels", bytes)?.keep();
+        budget.take(self.path, "pixels", bytes)?.keep();
         let voxels = match array.dtype().map_err(wrong)? {
             DType::U8 => self.plane::<u8>(name, &array),
             DType::I8 => self.plane::<i8>(name, &array),
@@ -153,12 +153,13 @@ impl<'a> MatFile<'a> {
             let end = chunk.address.checked_add(chunk.storage_size);
             end.is_some_and(|end| end <= self.bytes)
         };
-        match chunks.len() as u64 <= most.product() && chunks.iter().all(is_inside) {
-            true => Ok(()),
-            false => Err(Error::damaged(
+        if chunks.len() as u64 <= most.product() && chunks.iter().all(is_inside) {
+            Ok(())
+        } else {
+            Err(Error::damaged(
                 self.path,
                 "its index names chunks that it cannot hold",
-            )),
+            ))
         }
     }
 
@@ -227,7 +228,7 @@ mod tests {
     use ndarray::Array3;
 
     use super::*;
-    use crate::read::room::Rooms;
+    use crate::read::budget::MemoryBudget;
 
     fn golden(file: &str) -> PathBuf {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/mat")).join(file)
@@ -244,7 +245,7 @@ mod tests {
         let path = folder.path().join("7.mat");
         fs::write(&path, bytes).unwrap();
         let text = match MatFile::open(&path)
-            .and_then(|mat| mat.image(array, &Rooms::default().room(0)))
+            .and_then(|mat| mat.image(array, &MemoryBudget::default().budget(0)))
         {
             Ok(_) => panic!("it was read"),
             Err(error) => error.to_string(),
@@ -268,7 +269,9 @@ mod tests {
         let mat = MatFile::open(&path).unwrap();
         for name in ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"] {
             for name in [name.to_owned(), format!("big_{name}")] {
-                let image = mat.image(&name, &Rooms::default().room(0)).unwrap();
+                let image = mat
+                    .image(&name, &MemoryBudget::default().budget(0))
+                    .unwrap();
                 assert_eq!(image.plane(0), numbered(5, 7), "{name}");
                 assert_eq!(mat.numbers(&name).unwrap()[34], 86.0, "{name}");
             }
@@ -281,7 +284,10 @@ mod tests {
         let mat = MatFile::open(&path).unwrap();
         for name in ["contiguous", "whole", "ragged", "two_levels"] {
             let image = mat
-                .image(&format!("cjdata/{name}"), &Rooms::default().room(0))
+                .image(
+                    &format!("cjdata/{name}"),
+                    &MemoryBudget::default().budget(0),
+                )
                 .unwrap();
             assert_eq!(image.plane(0), numbered(12, 16), "{name}");
         }

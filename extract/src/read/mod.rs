@@ -1,5 +1,6 @@
 //! Reading image files: whatever the format, one [`Volume`] of slices.
 
+mod budget;
 pub(crate) mod dicom;
 mod error;
 mod labels;
@@ -9,7 +10,6 @@ mod nifti;
 pub(crate) mod npz;
 mod orient;
 mod raster;
-mod room;
 mod source;
 mod volume;
 mod voxels;
@@ -23,11 +23,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use self::budget::MemoryBudget;
+pub(crate) use self::budget::SampleBudget;
 pub use self::error::ReadError;
 use self::mat::MatFile;
 use self::npz::NpzArray;
-pub(crate) use self::room::Room;
-use self::room::Rooms;
 pub use self::source::{MaskPart, Source};
 pub use self::volume::Volume;
 
@@ -54,7 +54,7 @@ const SNIFFED_BYTES: u64 = 512;
 /// they take.
 pub struct Reader {
     root: PathBuf,
-    rooms: Rooms,
+    memory_budget: MemoryBudget,
     archives: Mutex<HashMap<(PathBuf, String), NpzArray>>,
 }
 
@@ -64,7 +64,7 @@ impl Reader {
         keep_freed_memory();
         Reader {
             root: root.to_path_buf(),
-            rooms: Rooms::default(),
+            memory_budget: MemoryBudget::default(),
             archives: Mutex::default(),
         }
     }
@@ -75,22 +75,26 @@ impl Reader {
     ///
     /// As [`volume`].
     pub fn volume(&self, source: &Source) -> Result<Volume, Error> {
-        self.volume_in(&Rooms::default().room(0), source)
+        self.volume_in(&MemoryBudget::default().budget(0), source)
     }
 
     /// The memory of the sample that is begun as number `index`, from 0; each number is used once,
     /// and none is left out.
-    pub(crate) fn room(&self, index: usize) -> Room<'_> {
-        self.rooms.room(index)
+    pub(crate) fn budget(&self, index: usize) -> SampleBudget<'_> {
+        self.memory_budget.budget(index)
     }
 
     /// Reads an image or a volume of a sample.
-    pub(crate) fn volume_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
-        let read = |path: &PathBuf, channel| file(&self.root.join(path), channel, room);
+    pub(crate) fn volume_in(
+        &self,
+        budget: &SampleBudget,
+        source: &Source,
+    ) -> Result<Volume, Error> {
+        let read = |path: &PathBuf, channel| file(&self.root.join(path), channel, budget);
         match source {
             Source::File(path) => read(path, None),
             Source::Channel(path, channel) => read(path, Some(*channel)),
-            Source::Array(path, name) => MatFile::open(&self.root.join(path))?.image(name, room),
+            Source::Array(path, name) => MatFile::open(&self.root.join(path))?.image(name, budget),
             Source::Stack(paths) => {
                 let volumes = paths.iter().map(|path| read(path, None));
                 Volume::stacked(volumes.collect::<Result<_, _>>()?)
@@ -105,22 +109,26 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError::UnsupportedDicom`], and as [`volume`].
-    pub(crate) fn image_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
+    pub(crate) fn image_in(&self, budget: &SampleBudget, source: &Source) -> Result<Volume, Error> {
         // Files of a stack have been chosen by their headers.
         if let Source::File(path) = source {
             dicom::refuse_derived_object(&self.root.join(path))?;
         }
-        self.volume_in(room, source)
+        self.volume_in(budget, source)
     }
 
     /// Reads a label map of a sample: as [`volume_in`](Self::volume_in), but grey images of 1, 2 and 4 bits
     /// keep their values, and those with a palette give its indices.
-    pub(crate) fn labels_in(&self, room: &Room, source: &Source) -> Result<Volume, Error> {
+    pub(crate) fn labels_in(
+        &self,
+        budget: &SampleBudget,
+        source: &Source,
+    ) -> Result<Volume, Error> {
         let path = self.root.join(source.file());
         if matches!(source, Source::File(_)) && labels::is_indexed(&path) {
-            return labels::indices(&path, room);
+            return labels::indices(&path, budget);
         }
-        let mut volume = self.volume_in(room, source)?;
+        let mut volume = self.volume_in(budget, source)?;
         for block in &mut volume.blocks {
             block.scale = labels::scale(&block.path).or(block.scale);
         }
@@ -159,10 +167,10 @@ fn keep_freed_memory() {
 /// A variant of [`Error`] that names the file: it cannot be opened, is empty, damaged, cut short,
 /// too large, in another format, or not an image at all.
 pub fn volume(path: &Path) -> Result<Volume, Error> {
-    file(path, None, &Rooms::default().room(0))
+    file(path, None, &MemoryBudget::default().budget(0))
 }
 
-fn file(path: &Path, channel: Option<u32>, room: &Room) -> Result<Volume, Error> {
+fn file(path: &Path, channel: Option<u32>, budget: &SampleBudget) -> Result<Volume, Error> {
     let path = file_behind(path)?;
     let path = nifti::header_of(&path).unwrap_or(path);
     if !fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
@@ -170,9 +178,9 @@ fn file(path: &Path, channel: Option<u32>, room: &Room) -> Result<Volume, Error>
     }
     let start = first_bytes(&path)?;
     match Format::of(&start) {
-        Some(Format::Raster(format)) => raster::read(&path, format, room),
-        Some(Format::Dicom) => dicom::read(&path, room),
-        Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped, channel, room),
+        Some(Format::Raster(format)) => raster::read(&path, format, budget),
+        Some(Format::Dicom) => dicom::read(&path, budget),
+        Some(Format::Nifti { gzipped }) => nifti::read(&path, gzipped, channel, budget),
         None => Err(unreadable(path, &start)),
     }
 }

@@ -236,9 +236,10 @@ fn nearest_rotation(affine: &Affine) -> [[f64; 3]; 3] {
             }
         }
     }
-    match r.iter().flatten().all(|value| value.is_finite()) {
-        true => r,
-        false => start,
+    if r.iter().flatten().all(|value| value.is_finite()) {
+        r
+    } else {
+        start
     }
 }
 

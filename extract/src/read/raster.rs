@@ -11,7 +11,7 @@ use ndarray::{Array, Axis};
 
 use super::volume::{Block, Geometry, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, Room, contained};
+use super::{MAX_RATIO, MAX_SIDE, SampleBudget, contained};
 use crate::Error;
 use crate::read::ReadError;
 
@@ -26,14 +26,18 @@ const MAX_GROWTH: u64 = MAX_RATIO * 24;
 ///
 /// It is turned and mirrored as Exif, or TIFF's Orientation, says that it is to be shown. Grey stays one channel, colour and palettes give three, alpha is dropped; 16-bit samples stay
 /// 16-bit, and 1-, 2- and 4-bit ones are spread over 0..=255.
-pub(super) fn read(path: &Path, format: ImageFormat, room: &Room) -> Result<Volume, Error> {
+pub(super) fn read(
+    path: &Path,
+    format: ImageFormat,
+    budget: &SampleBudget,
+) -> Result<Volume, Error> {
     if format == ImageFormat::Jpeg {
         check_jpeg_end(path)?;
     }
     if format == ImageFormat::Tiff {
         check_pages(path)?;
     }
-    let image = contained(|| decode(path, format, room))
+    let image = contained(|| decode(path, format, budget))
         .unwrap_or_else(|| Err(Error::damaged(path, "its decoder broke down")))?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     let color = image.color();
@@ -74,7 +78,7 @@ pub(super) fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
     T::wrap(array.permuted_axes([0, 3, 1, 2]))
 }
 
-fn decode(path: &Path, format: ImageFormat, room: &Room) -> Result<DynamicImage, Error> {
+fn decode(path: &Path, format: ImageFormat, budget: &SampleBudget) -> Result<DynamicImage, Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::default();
@@ -86,12 +90,12 @@ fn decode(path: &Path, format: ImageFormat, room: &Room) -> Result<DynamicImage,
         .into_decoder()
         .map_err(|error| explain(path, error))?;
     check_size(path, decoder.dimensions(), decoder.total_bytes())?;
-    room.take(path, "pixels", decoder.total_bytes())?.keep();
+    budget.take(path, "pixels", decoder.total_bytes())?.keep();
     let orientation = decoder
         .orientation()
         .map_err(|error| explain(path, error))?;
     let image = DynamicImage::from_decoder(decoder).map_err(|error| explain(path, error))?;
-    upright(path, image, orientation, room)
+    upright(path, image, orientation, budget)
 }
 
 /// The image as it is to be shown, by Exif or TIFF's Orientation.
@@ -99,11 +103,11 @@ pub(super) fn upright(
     path: &Path,
     mut image: DynamicImage,
     orientation: Orientation,
-    room: &Room,
+    budget: &SampleBudget,
 ) -> Result<DynamicImage, Error> {
     if orientation != Orientation::NoTransforms {
         let bytes = image.as_bytes().len() as u64;
-        let _copy = room.take(path, "pixels turned upright", bytes)?;
+        let _copy = budget.take(path, "pixels turned upright", bytes)?;
         image.apply_orientation(orientation);
     }
     Ok(image)
@@ -331,7 +335,7 @@ mod tests {
             for name in ["a.png", "i.png"] {
                 let reader = Reader::new(folder.path());
                 let source = Source::File(name.into());
-                let labels = reader.labels_in(&reader.room(0), &source).unwrap();
+                let labels = reader.labels_in(&reader.budget(0), &source).unwrap();
                 let found = labels.label_plane(0).unwrap().mapv(f32::from);
                 let expected = upright(orientation, 1).index_axis_move(Axis(0), 0);
                 assert_eq!(found, expected, "mask {name} {orientation}");

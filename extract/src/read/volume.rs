@@ -246,12 +246,13 @@ impl Volume {
             value,
         })?;
         let first = labels.index_axis(Axis(0), 0);
-        match labels.outer_iter().skip(1).all(|plane| plane == first) {
-            true => Ok(first.to_owned()),
-            false => Err(ReadError::LabelColours {
+        if labels.outer_iter().skip(1).all(|plane| plane == first) {
+            Ok(first.to_owned())
+        } else {
+            Err(ReadError::LabelColours {
                 path: block.path.clone(),
             }
-            .into()),
+            .into())
         }
     }
 
@@ -291,12 +292,11 @@ impl Volume {
     /// Bytes that [`cut`](Self::cut) takes beside the volume.
     pub(crate) fn cut_bytes(&self, slicing: Slicing) -> u64 {
         let axes = orient::axes(slicing, &self.geometry, self.slices());
-        match self.blocks.len() > 1 && axes.is_some_and(|(axes, _)| axes[0] != 0) {
-            true => {
-                let slices = (0..self.slices()).map(|k| self.shape(k).iter().product::<usize>());
-                (slices.sum::<usize>() * size_of::<f32>()) as u64
-            }
-            false => 0,
+        if self.blocks.len() > 1 && axes.is_some_and(|(axes, _)| axes[0] != 0) {
+            let slices = (0..self.slices()).map(|k| self.shape(k).iter().product::<usize>());
+            (slices.sum::<usize>() * size_of::<f32>()) as u64
+        } else {
+            0
         }
     }
 

@@ -132,9 +132,10 @@ pub(super) fn assign(
         .filter(|cell| !used.contains(&names.meant(cell)))
         .collect();
     // Of a skipped sample, neither image nor patient is known.
-    match unknown.is_empty() || key != Key::Sample && !skipped.is_empty() {
-        true => Ok(splits),
-        false => Err(not_all(path, "names, and the dataset lacks,", &unknown)),
+    if unknown.is_empty() || key != Key::Sample && !skipped.is_empty() {
+        Ok(splits)
+    } else {
+        Err(not_all(path, "names, and the dataset lacks,", &unknown))
     }
 }
 

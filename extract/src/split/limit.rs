@@ -36,12 +36,13 @@ fn kinds(sample: &Sample) -> Vec<(Option<Split>, Option<usize>)> {
             .filter(|&c| states[c] == Some(1))
             .collect(),
     };
-    match classes.is_empty() {
-        true => vec![(sample.split, None)],
-        false => classes
+    if classes.is_empty() {
+        vec![(sample.split, None)]
+    } else {
+        classes
             .into_iter()
             .map(|c| (sample.split, Some(c)))
-            .collect(),
+            .collect()
     }
 }
 

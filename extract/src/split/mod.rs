@@ -249,9 +249,10 @@ impl Splitting<'_> {
         let folds: BTreeSet<u16> = self.members.iter().filter_map(|m| m.fold).collect();
         let known: Vec<String> = folds.iter().map(u16::to_string).collect();
         if folds.len() < 3 || !folds.contains(&fold) {
-            let found = match folds.is_empty() {
-                true => "no official folds".to_owned(),
-                false => format!("the official folds {}", known.join(", ")),
+            let found = if folds.is_empty() {
+                "no official folds".to_owned()
+            } else {
+                format!("the official folds {}", known.join(", "))
             };
             return Err(self.unsplittable(
                 found,

@@ -18,7 +18,7 @@ pub(crate) struct Layout {
 }
 
 /// The resizing to the size of the masks.
-pub(crate) struct Head {
+pub(crate) struct LogitHead {
     kind: Kind,
     pub(crate) layout: Layout,
     classes: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Head {
     resize: Resize,
 }
 
-impl Head {
+impl LogitHead {
     pub(crate) fn new(kind: Kind, shape: Shape, layout: Layout) -> Self {
         let taps = |from| match kind {
             Kind::Linear => Taps::bilinear(from, shape.size),

@@ -1,6 +1,6 @@
 //! The linear decoder: a 1×1 convolution of one layer's tokens.
 
-use crate::head::{Head, Layout};
+use crate::head::{Layout, LogitHead};
 use crate::loss::Loss;
 use crate::matrix::{Matrix, Pool, multiply};
 use crate::parameter::Parameter;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Buffers of [`super::Workspace`]: several heads are computed as one.
 pub(crate) struct Linear {
     shape: Shape,
-    head: Head,
+    head: LogitHead,
     pool: Pool,
     /// `[heads · C, D]`
     weights: Vec<f32>,
@@ -46,7 +46,7 @@ impl Linear {
         };
         Self {
             shape,
-            head: Head::new(Kind::Linear, shape, layout),
+            head: LogitHead::new(Kind::Linear, shape, layout),
             pool: Pool::default(),
             weights: Vec::new(),
             maps: Vec::new(),
@@ -150,7 +150,7 @@ impl Linear {
         losses
     }
 
-    pub(crate) fn head(&self) -> (&Head, &Pool) {
+    pub(crate) fn head(&self) -> (&LogitHead, &Pool) {
         (&self.head, &self.pool)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::block::{Block, TENSORS};
 use crate::extent::Extent;
-use crate::head::{Head, Layout};
+use crate::head::{Layout, LogitHead};
 use crate::layout::Scratch;
 use crate::loss::Loss;
 use crate::matrix::Pool;
@@ -71,7 +71,7 @@ pub(crate) fn tensors(shape: Shape, uniform: &mut dyn FnMut() -> f64) -> Vec<Par
 /// whose channels are the few classes, on planes.
 pub(crate) struct UNet {
     shape: Shape,
-    head: Head,
+    head: LogitHead,
     blocks: Vec<Block<Extent>>,
     last: Block<Planes>,
     scratch: Scratch,
@@ -102,14 +102,14 @@ impl UNet {
         };
         Self {
             shape,
-            head: Head::new(Kind::UNet, shape, layout),
+            head: LogitHead::new(Kind::UNet, shape, layout),
             blocks,
             last: Block::new(grid, below, planes, size, shape.classes),
             scratch: scratch(shape, grid.pixels()),
         }
     }
 
-    pub(crate) fn head(&self) -> (&Head, &Pool) {
+    pub(crate) fn head(&self) -> (&LogitHead, &Pool) {
         (&self.head, &self.scratch.pool)
     }
 

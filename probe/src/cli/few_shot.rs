@@ -26,7 +26,7 @@ pub(super) struct FewShot {
     caches: Caches,
     /// What is fitted
     #[arg(long, default_value = "linear")]
-    head: Head,
+    head: HeadKind,
     /// Numbers of patients (or samples) of each class; `all` for all
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,all", value_parser = shots)]
     shots: Vec<Shots>,
@@ -54,7 +54,7 @@ pub(super) struct FewShot {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Head {
+enum HeadKind {
     Knn,
     Linear,
     Logreg,
@@ -106,7 +106,7 @@ impl FewShot {
         let why = "intervals are given with `--protocol paper`, whose draw is one";
         let confidence = rules.confidence();
         idle.extend(confidence.without_intervals(why, Protocol::one_draw));
-        if self.head == Head::Centroid {
+        if self.head == HeadKind::Centroid {
             idle.push(rules.without_choice("of `--head centroid` nothing is chosen"));
         }
         idle
@@ -124,16 +124,16 @@ impl FewShot {
         let selects = self.select.map(|_| "select");
         let select = self.select.unwrap_or(SelectArg::Auroc);
         let (probe, other) = match self.head {
-            Head::Knn => (
+            HeadKind::Knn => (
                 Probe::Knn(self.knn.options()?),
                 linear.or(logreg).or(selects),
             ),
-            Head::Linear => (Probe::Linear(self.linear.options(select)), knn.or(logreg)),
-            Head::Logreg => (
+            HeadKind::Linear => (Probe::Linear(self.linear.options(select)), knn.or(logreg)),
+            HeadKind::Logreg => (
                 Probe::Logreg(self.logreg.options(features, layer, select)),
                 beside_tokens.or(linear),
             ),
-            Head::Centroid => (
+            HeadKind::Centroid => (
                 Probe::Centroid(self.knn.centroid()),
                 beside_tokens.or(linear).or(logreg).or(selects),
             ),
@@ -151,9 +151,10 @@ impl FewShot {
 /// Options of random draws where there are none.
 pub(super) fn drawn(shots: &[Shots], repeats: Option<u32>, names_draw: bool) -> Vec<Idle> {
     let is_random: fn(Protocol) -> bool = |protocol| !protocol.one_draw();
-    let (why, has_effect) = match shots.iter().all(|shots| shots.0.is_none()) {
-        true => ("`--shots all` draws nothing", NEVER),
-        false => ("the study's draw is one, by its own rules", is_random),
+    let (why, has_effect) = if shots.iter().all(|shots| shots.0.is_none()) {
+        ("`--shots all` draws nothing", NEVER)
+    } else {
+        ("the study's draw is one, by its own rules", is_random)
     };
     vec![
         Idle::new("--repeats", repeats.is_some(), why, has_effect),

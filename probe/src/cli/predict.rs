@@ -173,9 +173,10 @@ impl Predict {
     }
 
     fn mismatch(&self) -> Mismatch {
-        match self.allow_mismatch {
-            true => Mismatch::Warned,
-            false => Mismatch::Refused,
+        if self.allow_mismatch {
+            Mismatch::Warned
+        } else {
+            Mismatch::Refused
         }
     }
 

@@ -19,7 +19,7 @@ use crate::Error;
 use crate::evaluate::Settings;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
-use crate::segment::{self, Evaluated, Keeping, Options};
+use crate::segment::{self, Evaluated, Options, TrainingStore};
 
 /// The study's learning rates (appendix B.4).
 const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
@@ -93,14 +93,14 @@ impl Segment {
             settings: self.rules.settings(Split::Test, &[]),
             key: &|reader, settings| Ok(options.identity(reader, settings)?.key),
             evaluate: |reader: &CacheReader, settings: &Settings, progress: &Progress<'_>| {
-                let keeping = Keeping {
+                let store = TrainingStore {
                     runs: &self.output.runs,
                     force: self.output.force,
                     trained: &trained,
                     say: &|text| progress.say(text),
                     tell: &|text| progress.tell(text),
                 };
-                segment::evaluate(reader, &options, settings, &keeping)
+                segment::evaluate(reader, &options, settings, &store)
             },
         };
         job.run(out, messages)
@@ -115,12 +115,13 @@ impl Segment {
         }
         let is_repeated = options.repeats > 1 && !options.shots.contains(&None);
         let by_volume: fn(Protocol) -> bool = Protocol::measures_volumes;
-        let (why, has_intervals) = match is_repeated {
-            true => ("of several draws the spread is given, not intervals", NEVER),
-            false => (
+        let (why, has_intervals) = if is_repeated {
+            ("of several draws the spread is given, not intervals", NEVER)
+        } else {
+            (
                 "the study's measures of all pixels have no intervals",
                 by_volume,
-            ),
+            )
         };
         let confidence = self.rules.confidence();
         idle.extend(confidence.without_intervals(why, has_intervals));

@@ -9,8 +9,8 @@ use super::Pair;
 use crate::Error;
 use crate::examples::Case;
 use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::confidence::Level;
 use crate::metrics::delong::delong_test;
-use crate::metrics::level::Level;
 use crate::metrics::mcnemar::mcnemar;
 use crate::metrics::measures::{Confidence, Scored};
 use crate::metrics::ranked::{auroc, mean_of_all, per_class};
@@ -101,14 +101,12 @@ pub fn compare(
             Some([interval.low, interval.high])
         }),
         p_bootstrap: bootstrap.and_then(|found| found.p),
-        p_delong: match independent {
-            true => tested.delong(&names)?,
-            false => Map::new(),
+        p_delong: if independent {
+            tested.delong(&names)?
+        } else {
+            Map::new()
         },
-        p_mcnemar: match independent {
-            true => tested.mcnemar()?,
-            false => None,
-        },
+        p_mcnemar: if independent { tested.mcnemar()? } else { None },
     })
 }
 

@@ -97,9 +97,10 @@ pub fn few_shot(
 }
 
 fn repeats(settings: &Settings, few: &FewShot, shots: Option<usize>) -> usize {
-    match settings.protocol.one_draw() || shots.is_none() {
-        true => 1,
-        false => few.repeats,
+    if settings.protocol.one_draw() || shots.is_none() {
+        1
+    } else {
+        few.repeats
     }
 }
 
@@ -119,9 +120,10 @@ fn draw(
     let names = &examples.classes;
     let one_draw = settings.protocol.one_draw();
     let test = examples.part(&[Split::Test])?;
-    let fitted_on = match one_draw {
-        true => vec![Split::Train, Split::Val],
-        false => vec![Split::Train],
+    let fitted_on = if one_draw {
+        vec![Split::Train, Split::Val]
+    } else {
+        vec![Split::Train]
     };
     let pool = pool(examples, &fitted_on)?;
     let (train, val, chosen_on) = if one_draw {

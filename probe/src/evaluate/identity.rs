@@ -81,9 +81,10 @@ impl Settings {
     ) -> Result<Identity, Error> {
         let sha256 = cache::sha256_file(file)?;
         let settings = &head.about.settings;
-        let head = match settings.is_empty() {
-            true => json!(sha256),
-            false => json!(settings),
+        let head = if settings.is_empty() {
+            json!(sha256)
+        } else {
+            json!(settings)
         };
         let what = json!({"probe": "predict", "head": head, "part": part});
         self.identity(reader, object(what), NOTHING_CHOSEN, &[sha256])

@@ -95,13 +95,15 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
             .unwrap_or(!task.settings.protocol.counts_self()),
     };
     let ks = search.ks()?;
-    let on = match task.parts.is_few {
-        true => task.parts.chosen_on,
-        false => task.settings.protocol.neighbours_chosen_on(),
+    let on = if task.parts.is_few {
+        task.parts.chosen_on
+    } else {
+        task.settings.protocol.neighbours_chosen_on()
     };
-    let on_val = match on == Split::Val && !task.parts.val.is_empty() {
-        true => Some(search.scored(&task.parts.train, &task.parts.val, &ks)?),
-        false => None,
+    let on_val = if on == Split::Val && !task.parts.val.is_empty() {
+        Some(search.scored(&task.parts.train, &task.parts.val, &ks)?)
+    } else {
+        None
     };
     let (found, recall) = search.scores(&task.parts.fit, &task.parts.test, &ks);
     let aurocs = match (&on_val, on) {
@@ -117,12 +119,13 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
             .map_or((None, None), |scored| task.thresholds(&scored[index]));
         let of_k = match (chosen, ks.len()) {
             (Some(_), _) if on == Split::Test => Some("k chosen on test".to_owned()),
-            (None, 2..) if task.settings.eval == Split::Test => Some(match aurocs.is_empty() {
-                true => "no k is chosen: there is no `val`".to_owned(),
-                false => format!(
+            (None, 2..) if task.settings.eval == Split::Test => Some(if aurocs.is_empty() {
+                "no k is chosen: there is no `val`".to_owned()
+            } else {
+                format!(
                     "no k is chosen: no class has both positive and negative cases in `{}`",
                     on.name()
-                ),
+                )
             }),
             _ => None,
         };

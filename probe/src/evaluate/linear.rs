@@ -56,9 +56,10 @@ pub(super) fn fit(task: &Task<'_>, options: &LinearOptions) -> Result<Fitted, Er
         options,
     };
     let (fresh, trained, on_val) = run.choose()?;
-    let head = match task.parts.fit == task.parts.train {
-        true => trained,
-        false => run.train(vec![fresh], &task.parts.fit).remove(0),
+    let head = if task.parts.fit == task.parts.train {
+        trained
+    } else {
+        run.train(vec![fresh], &task.parts.fit).remove(0)
     };
     if !head.is_finite() {
         return Err(Error::Diverged {
@@ -119,12 +120,14 @@ impl Run<'_> {
         let parts = &self.task.parts;
         let fresh = self.grid();
         let trained = self.train(fresh.clone(), &parts.train);
-        let finite = trained.iter().map(|head| match head.is_finite() {
-            true => self
-                .task
-                .scored(&parts.val, self.scores(head, &parts.val))
-                .map(Some),
-            false => Ok(None),
+        let finite = trained.iter().map(|head| {
+            if head.is_finite() {
+                self.task
+                    .scored(&parts.val, self.scores(head, &parts.val))
+                    .map(Some)
+            } else {
+                Ok(None)
+            }
         });
         let scored = finite.collect::<Result<Vec<Option<Scored>>, Error>>()?;
         let measured: Vec<Option<f64>> = scored

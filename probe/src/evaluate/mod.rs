@@ -269,9 +269,10 @@ fn with_examples(
     settings: &Settings,
 ) -> Map<String, Value> {
     let unit = examples.unit.name();
-    let measured = match settings.per_patient {
-        true => examples.cluster_word(),
-        false => unit,
+    let measured = if settings.per_patient {
+        examples.cluster_word()
+    } else {
+        unit
     };
     params.insert("unit".into(), unit.into());
     params.insert("measured_unit".into(), measured.into());

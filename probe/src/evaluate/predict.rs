@@ -57,9 +57,10 @@ pub fn predict(
         cases: examples.cases(&rows),
     };
     let is_labelled: Vec<bool> = rows.iter().map(|&row| examples.is_labelled[row]).collect();
-    let known = match has_classes {
-        true => known(&all, &is_labelled, about.is_single_label),
-        false => Vec::new(),
+    let known = if has_classes {
+        known(&all, &is_labelled, about.is_single_label)
+    } else {
+        Vec::new()
     };
     warnings.extend(coverage(has_classes, known.len(), all.cases.len()));
     let evaluated = all.cases.iter().map(Case::who);
@@ -126,9 +127,10 @@ fn labelled(
     is_single_label: bool,
 ) -> Option<Predictions> {
     let labelled = predictions.part(known);
-    let targets = match is_single_label {
-        true => labelled.targets.exclusive()?,
-        false => labelled.targets,
+    let targets = if is_single_label {
+        labelled.targets.exclusive()?
+    } else {
+        labelled.targets
     };
     (!known.is_empty()).then_some(Predictions {
         targets,

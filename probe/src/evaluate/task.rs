@@ -56,9 +56,10 @@ impl Task<'_> {
             targets: self.examples.truth(part),
             cases: self.examples.cases(part),
         };
-        match self.settings.per_patient {
-            true => predictions.per_patient(),
-            false => Ok(predictions),
+        if self.settings.per_patient {
+            predictions.per_patient()
+        } else {
+            Ok(predictions)
         }
     }
 

@@ -65,8 +65,9 @@ impl<'a> Clusters<'a> {
 pub(crate) fn cluster_word<'a>(
     mut patients: impl Iterator<Item = Option<&'a str>>,
 ) -> &'static str {
-    match patients.any(|patient| patient.is_some()) {
-        true => "patient",
-        false => "sample",
+    if patients.any(|patient| patient.is_some()) {
+        "patient"
+    } else {
+        "sample"
     }
 }

@@ -71,9 +71,10 @@ pub(super) fn targets(
     }
     let kind = (meta.task, meta.classes.len());
     let uncertain = selection.protocol.uncertain();
-    let mut targets = match selection.labelled {
-        true => Targets::of(path, kind, slices, &rows, uncertain)?,
-        false => Targets::states(kind.1, slices, &rows, uncertain),
+    let mut targets = if selection.labelled {
+        Targets::of(path, kind, slices, &rows, uncertain)?
+    } else {
+        Targets::states(kind.1, slices, &rows, uncertain)
     };
     if let Some(made) = made {
         targets.push_class(rows.iter().map(|&row| made.state(&slices[row].labels)));
@@ -107,9 +108,10 @@ pub(super) fn features(
     let cls = tokens.cls.iter().map(|&layer| (layer, false));
     let mean = tokens.mean.iter().map(|&layer| (layer, true));
     for (layer, is_mean) in cls.chain(mean) {
-        let tokens = match is_mean {
-            true => reader.mean(layer)?,
-            false => reader.cls(layer)?,
+        let tokens = if is_mean {
+            reader.mean(layer)?
+        } else {
+            reader.cls(layer)?
         };
         let width = tokens.ncols();
         let mut target = features.slice_mut(s![.., first..first + width]);

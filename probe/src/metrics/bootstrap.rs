@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use super::level::{Interval, Level};
+use super::confidence::{Interval, Level};
 use super::ranked::{Ranked, mean_of_all, per_class};
 use super::scored::Weights;
 use crate::Error;

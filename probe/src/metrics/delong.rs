@@ -4,7 +4,7 @@
 //! Cases are taken as independent. Where patients have several, intervals are too narrow: use
 //! [`Bootstrap`](super::bootstrap::Bootstrap).
 
-use super::level::{Interval, Level, two_sided};
+use super::confidence::{Interval, Level, two_sided};
 use super::ranked::Ranked;
 use crate::Error;
 

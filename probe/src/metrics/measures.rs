@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::bootstrap::{Bootstrap, Sampled, SampledClasses};
 use super::calibration::{brier, calibration};
+use super::confidence::{Interval, Level};
 use super::confusion::{Confusion, Matrix, best_f1_threshold};
-use super::level::{Interval, Level};
 use super::ranked::{Ranked, auroc, average_precision, mean_defined, per_class};
 use super::scored::{SingleLabel, Weights, multi_label};
 use crate::Error;

@@ -7,9 +7,9 @@
 
 pub mod bootstrap;
 pub mod calibration;
+pub mod confidence;
 pub mod confusion;
 pub mod delong;
-pub mod level;
 pub mod mcnemar;
 pub mod measures;
 pub mod overlap;

@@ -127,9 +127,10 @@ impl Ranked {
             cases.sort_unstable();
             cases
         };
-        match sorted(self) == sorted(other) {
-            true => Ok(()),
-            false => Err(Error::UnlikeCases),
+        if sorted(self) == sorted(other) {
+            Ok(())
+        } else {
+            Err(Error::UnlikeCases)
         }
     }
 }

@@ -80,9 +80,10 @@ impl<'a, S: Fn(ArrayView2<f32>, usize) -> Neighbours> MlKnn<'a, S> {
         let mut counts: Vec<Counts> = self.ks.iter().map(new).collect();
         for (chunk, queries) in train.axis_chunks_iter(Axis(0), CHUNK).enumerate() {
             let first = chunk * CHUNK;
-            let found = match count_self {
-                true => (self.search)(queries, self.most()),
-                false => (self.search)(queries, self.most() + 1).without_self(first),
+            let found = if count_self {
+                (self.search)(queries, self.most())
+            } else {
+                (self.search)(queries, self.most() + 1).without_self(first)
             };
             for (row, keys) in found.index.axis_iter(Axis(0)).enumerate() {
                 self.each_count(keys, |k, class, members| {

@@ -82,9 +82,10 @@ enum Panels {
 impl<'a> Index<'a> {
     /// Over `keys [N, D]`.
     pub fn new(keys: ArrayView2<'a, f32>) -> Index<'a> {
-        let keys = match keys.is_standard_layout() {
-            true => CowArray::from(keys),
-            false => CowArray::from(keys.as_standard_layout().into_owned()),
+        let keys = if keys.is_standard_layout() {
+            CowArray::from(keys)
+        } else {
+            CowArray::from(keys.as_standard_layout().into_owned())
         };
         let dot = kernel::dot();
         let stretch = Stretch::of(keys.view(), dot);

@@ -131,22 +131,20 @@ pub fn apply(
             "{uneven} samples with slices of several sizes have no label map"
         ));
     }
-    match files > 0 && !has_structure {
-        true => warnings.push(format!("no structure is predicted anywhere: {ADVICE}")),
-        false => warnings.extend(volumes::never_predicted(&measured, &cases.names, ADVICE)),
+    if files > 0 && !has_structure {
+        warnings.push(format!("no structure is predicted anywhere: {ADVICE}"));
+    } else {
+        warnings.extend(volumes::never_predicted(&measured, &cases.names, ADVICE));
     }
-    let measures = match measured.is_empty() {
-        true => {
-            warnings.push("no masks of the decoder's classes: nothing measured".into());
-            Measures {
-                values: Map::new(),
-                ci: None,
-            }
+    let measures = if measured.is_empty() {
+        warnings.push("no masks of the decoder's classes: nothing measured".into());
+        Measures {
+            values: Map::new(),
+            ci: None,
         }
-        false => {
-            warnings.extend(volumes::without_distances(&measured));
-            volumes::by_volume(&measured, &cases.names, settings.confidence.as_ref())?
-        }
+    } else {
+        warnings.extend(volumes::without_distances(&measured));
+        volumes::by_volume(&measured, &cases.names, settings.confidence.as_ref())?
     };
     let mut record = RunRecord {
         probe: "predict".into(),

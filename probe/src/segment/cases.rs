@@ -116,9 +116,10 @@ impl Cases {
             }
             Ok(masks)
         };
-        let masks: Vec<Vec<_>> = match meta.has_masks {
-            true => shards.map(read).collect::<Result<_, _>>()?,
-            false => vec![vec![None; slices.len()]],
+        let masks: Vec<Vec<_>> = if meta.has_masks {
+            shards.map(read).collect::<Result<_, _>>()?
+        } else {
+            vec![vec![None; slices.len()]]
         };
         Ok(Cases {
             slices,

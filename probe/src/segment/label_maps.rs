@@ -31,9 +31,12 @@ pub(super) fn write(
     let is_flat = labels.len_of(Axis(0)) == 1 && slices[0].placement.is_none();
     let extension = if is_flat { "png" } else { "nii.gz" };
     let path = folder.join(format!("{}.{extension}", file_name(&slices[0].sample)));
-    let written = whole(&path, |partial| match is_flat {
-        true => write_png(partial, labels),
-        false => write_nifti(partial, slices, labels),
+    let written = whole(&path, |partial| {
+        if is_flat {
+            write_png(partial, labels)
+        } else {
+            write_nifti(partial, slices, labels)
+        }
     });
     match written {
         Ok(()) => Ok(path),
@@ -44,9 +47,12 @@ pub(super) fn write(
 /// A path below a folder, whatever the sample is called; another one for each sample.
 pub(super) fn file_name(sample: &str) -> String {
     let escaped = |part: &str, is_forbidden: fn(char) -> bool| -> String {
-        let escape = |letter: char| match is_forbidden(letter) {
-            true => format!("%{:02X}", u32::from(letter)),
-            false => letter.into(),
+        let escape = |letter: char| {
+            if is_forbidden(letter) {
+                format!("%{:02X}", u32::from(letter))
+            } else {
+                letter.into()
+            }
         };
         part.chars().map(escape).collect()
     };
@@ -64,18 +70,15 @@ fn write_png(path: &Path, labels: &Array3<u16>) -> Result<(), Cause> {
     let (_, height, width) = labels.dim();
     let (height, width) = (u32::try_from(height)?, u32::try_from(width)?);
     let pixels = labels.iter().copied();
-    match labels.iter().all(|&label| label < 256) {
-        true => {
-            let pixels = pixels.map(|label| label as u8).collect();
-            let image: Option<ImageBuffer<Luma<u8>, Vec<u8>>> =
-                ImageBuffer::from_raw(width, height, pixels);
-            image.ok_or("too large for a PNG")?.save(path)?;
-        }
-        false => {
-            let image: Option<ImageBuffer<Luma<u16>, Vec<u16>>> =
-                ImageBuffer::from_raw(width, height, pixels.collect());
-            image.ok_or("too large for a PNG")?.save(path)?;
-        }
+    if labels.iter().all(|&label| label < 256) {
+        let pixels = pixels.map(|label| label as u8).collect();
+        let image: Option<ImageBuffer<Luma<u8>, Vec<u8>>> =
+            ImageBuffer::from_raw(width, height, pixels);
+        image.ok_or("too large for a PNG")?.save(path)?;
+    } else {
+        let image: Option<ImageBuffer<Luma<u16>, Vec<u16>>> =
+            ImageBuffer::from_raw(width, height, pixels.collect());
+        image.ok_or("too large for a PNG")?.save(path)?;
     }
     Ok(())
 }
@@ -101,9 +104,10 @@ fn write_nifti(path: &Path, slices: &[&SliceMeta], labels: &Array3<u16>) -> Resu
         }
     };
     let stored = stored.as_standard_layout();
-    match stored.iter().all(|&label| label < 256) {
-        true => save(path, &header, &stored.map(|&label| label as u8)),
-        false => save(path, &header, &stored.to_owned()),
+    if stored.iter().all(|&label| label < 256) {
+        save(path, &header, &stored.map(|&label| label as u8))
+    } else {
+        save(path, &header, &stored.to_owned())
     }
 }
 

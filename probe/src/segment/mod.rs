@@ -113,7 +113,7 @@ pub struct Evaluated {
 }
 
 /// Where trainings keep what they have, and tell how far they are.
-pub struct Keeping<'a> {
+pub struct TrainingStore<'a> {
     /// The folder of run records.
     pub runs: &'a Path,
     /// Whether a decoder that is there already is trained again, once.
@@ -151,11 +151,11 @@ pub fn evaluate(
     reader: &CacheReader,
     options: &Options,
     settings: &Settings,
-    keeping: &Keeping<'_>,
+    store: &TrainingStore<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
     let task = Task::open(reader, options, settings)?;
     let identity = options.identity(reader, settings)?;
-    let of_shots = |&shots: &Option<usize>| task.shots(shots, &identity, keeping);
+    let of_shots = |&shots: &Option<usize>| task.shots(shots, &identity, store);
     options.shots.iter().map(of_shots).collect()
 }
 
@@ -225,11 +225,12 @@ impl<'a> Task<'a> {
         &self,
         shots: Option<usize>,
         identity: &Identity,
-        keeping: &Keeping<'_>,
+        store: &TrainingStore<'_>,
     ) -> Result<Evaluated, Error> {
-        let repeats = match self.settings.protocol.one_draw() || shots.is_none() {
-            true => 1,
-            false => self.options.repeats,
+        let repeats = if self.settings.protocol.one_draw() || shots.is_none() {
+            1
+        } else {
+            self.options.repeats
         };
         let mut draws: Vec<Evaluated> = Vec::new();
         for repeat in 0..repeats as u64 {
@@ -237,7 +238,7 @@ impl<'a> Task<'a> {
                 shots,
                 self.settings.seed.wrapping_add(repeat),
                 identity,
-                keeping,
+                store,
             )?);
         }
         let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
@@ -262,26 +263,27 @@ impl<'a> Task<'a> {
         shots: Option<usize>,
         seed: u64,
         identity: &Identity,
-        keeping: &Keeping<'_>,
+        store: &TrainingStore<'_>,
     ) -> Result<Evaluated, Error> {
         let start = Instant::now();
         let test = self.part(&[Split::Test], false)?;
         let parts = self.parts(shots, seed)?;
         let mut warnings = self.check(&parts, &test, shots.is_some())?;
         warnings.extend(self.cases.warnings.iter().cloned());
-        let (saved, file) = self.trained(&parts, shots, seed, identity, keeping)?;
+        let (saved, file) = self.trained(&parts, shots, seed, identity, store)?;
         let decoder = saved.decoder().map_err(|source| Error::Input {
-            path: keeping.runs.join(&file),
+            path: store.runs.join(&file),
             source,
         })?;
         if saved.about.val_dice == Some(0.0) {
             warnings.push("at every learning rate the Dice coefficient on `val` is 0".into());
         }
-        (keeping.say)("measuring");
+        (store.say)("measuring");
         let by_volume = self.settings.protocol.measures_volumes();
-        let resolution = match by_volume {
-            true => Resolution::Native,
-            false => Resolution::Input,
+        let resolution = if by_volume {
+            Resolution::Native
+        } else {
+            Resolution::Input
         };
         let batch = self.options.batch_size.min(test.len());
         let mut workspace = Workspace::new(self.options.decoder, self.shape, batch)?;
@@ -305,12 +307,11 @@ impl<'a> Task<'a> {
             }
             _ => Vec::new(),
         };
-        let measures = match by_volume {
-            true => {
-                let confidence = self.settings.confidence.as_ref();
-                volumes::by_volume(&volumes, names, confidence)?
-            }
-            false => volumes::pooled(&volumes, names),
+        let measures = if by_volume {
+            let confidence = self.settings.confidence.as_ref();
+            volumes::by_volume(&volumes, names, confidence)?
+        } else {
+            volumes::pooled(&volumes, names)
         };
         let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
         let record = RunRecord {
@@ -432,21 +433,18 @@ impl<'a> Task<'a> {
         shots: Option<usize>,
         seed: u64,
         identity: &Identity,
-        keeping: &Keeping<'_>,
+        store: &TrainingStore<'_>,
     ) -> Result<(SavedDecoder, String), Error> {
         let key = self.training_key(parts, seed);
         let file = format!("heads/segment-{key}.safetensors");
-        let path = keeping.runs.join(&file);
+        let path = store.runs.join(&file);
         let checkpoint = |phase: &str| {
-            keeping
+            store
                 .runs
                 .join(format!("training/{key}-{phase}.safetensors"))
         };
-        let mut trained = keeping
-            .trained
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if (!keeping.force || trained.contains(&path))
+        let mut trained = store.trained.lock().unwrap_or_else(PoisonError::into_inner);
+        if (!store.force || trained.contains(&path))
             && path.is_file()
             && let Some(saved) = SavedDecoder::read(&path).map_err(Error::of_kept)?
         {
@@ -459,8 +457,8 @@ impl<'a> Task<'a> {
             shape: self.shape,
             seed,
             checkpoint: &checkpoint,
-            say: keeping.say,
-            tell: keeping.tell,
+            say: store.say,
+            tell: store.tell,
         };
         let rates = &self.options.learning_rates;
         let decoder = match (&rates[..], self.options.patience) {
@@ -474,12 +472,13 @@ impl<'a> Task<'a> {
                     epochs: self.options.epochs,
                 };
                 let best = training.run(&scan)?;
-                match parts.fit == parts.scan {
-                    true => best,
-                    false => Trained {
+                if parts.fit == parts.scan {
+                    best
+                } else {
+                    Trained {
                         dice: best.dice,
                         ..self.anew(&training, parts, best.learning_rate, best.epochs)?
-                    },
+                    }
                 }
             }
         };

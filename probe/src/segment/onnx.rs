@@ -48,7 +48,7 @@ pub(super) struct Graph {
     #[prost(string, tag = "2")]
     name: String,
     #[prost(message, repeated, tag = "5")]
-    initializer: Vec<Tensor>,
+    initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
     input: Vec<Value>,
     #[prost(message, repeated, tag = "12")]
@@ -85,7 +85,7 @@ pub(super) struct Attribute {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Tensor {
+struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
     dims: Vec<i64>,
     #[prost(int32, tag = "2")]
@@ -198,7 +198,7 @@ impl Graph {
     }
 
     fn constant(&mut self, name: &str, data_type: i32, dims: Vec<i64>, raw_data: Vec<u8>) {
-        self.initializer.push(Tensor {
+        self.initializer.push(TensorProto {
             dims,
             data_type,
             name: name.into(),

@@ -68,9 +68,10 @@ impl Turn {
     fn place(self, y: usize, x: usize, side: usize) -> usize {
         let [y, x] = [(y, self.is_reversed[0]), (x, self.is_reversed[1])]
             .map(|(at, is_reversed)| if is_reversed { side - 1 - at } else { at });
-        match self.is_transposed {
-            true => x * side + y,
-            false => y * side + x,
+        if self.is_transposed {
+            x * side + y
+        } else {
+            y * side + x
         }
     }
 }

@@ -24,9 +24,10 @@ impl Task<'_> {
     /// Rows with masks of some splits.
     pub(super) fn part(&self, splits: &[Split], with_views: bool) -> Result<Vec<usize>, Error> {
         let rows = self.cases.rows(splits, with_views);
-        match rows.is_empty() {
-            true => Err(self.empty_split(splits)),
-            false => Ok(rows),
+        if rows.is_empty() {
+            Err(self.empty_split(splits))
+        } else {
+            Ok(rows)
         }
     }
 
@@ -48,9 +49,12 @@ impl Task<'_> {
     pub(super) fn parts(&self, shots: Option<usize>, seed: u64) -> Result<Parts, Error> {
         let both = vec![Split::Train, Split::Val];
         let scans = self.options.scans();
-        let choose = |split| match scans {
-            true => self.part(&[split], false),
-            false => Ok(Vec::new()),
+        let choose = |split| {
+            if scans {
+                self.part(&[split], false)
+            } else {
+                Ok(Vec::new())
+            }
         };
         let Some(shots) = shots else {
             let lacks_val = self.cases.rows(&[Split::Val], false).is_empty();
@@ -68,27 +72,28 @@ impl Task<'_> {
             });
         };
         let one_draw = self.settings.protocol.one_draw();
-        let (fitted_on, chosen_on) = match one_draw {
-            true => (both, Split::Test),
-            false => (vec![Split::Train], Split::Val),
+        let (fitted_on, chosen_on) = if one_draw {
+            (both, Split::Test)
+        } else {
+            (vec![Split::Train], Split::Val)
         };
         let pool = self.part(&fitted_on, true)?;
         let cluster = |row: usize| {
             let slice = &self.cases.slices[row];
-            match one_draw {
-                true => &slice.sample,
-                false => slice.patient.as_ref().unwrap_or(&slice.sample),
+            if one_draw {
+                &slice.sample
+            } else {
+                slice.patient.as_ref().unwrap_or(&slice.sample)
             }
         };
         let slices = &self.cases.slices;
-        let taken: BTreeSet<&String> = match one_draw {
-            true => study_draw(slices, &pool, &fitted_on, shots),
-            false => {
-                let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
-                let mut known: Vec<&String> = known.into_iter().collect();
-                random::shuffle(&mut known, &mut ChaCha8Rng::seed_from_u64(seed));
-                known.into_iter().take(shots).collect()
-            }
+        let taken: BTreeSet<&String> = if one_draw {
+            study_draw(slices, &pool, &fitted_on, shots)
+        } else {
+            let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
+            let mut known: Vec<&String> = known.into_iter().collect();
+            random::shuffle(&mut known, &mut ChaCha8Rng::seed_from_u64(seed));
+            known.into_iter().take(shots).collect()
         };
         let drawn: Vec<usize> = pool
             .into_iter()
@@ -131,12 +136,11 @@ impl Task<'_> {
         for rows in [test, &parts.choose[..]] {
             if let Some(&class) = self.cases.present(rows).difference(&learnt).next() {
                 let class = self.cases.names[usize::from(class)].clone();
-                match is_few {
-                    true => warnings.push(format!("no slice of the draw has `{class}`")),
-                    false => {
-                        let path = self.reader.dir().into();
-                        return Err(Error::ClassAbsent { path, class });
-                    }
+                if is_few {
+                    warnings.push(format!("no slice of the draw has `{class}`"));
+                } else {
+                    let path = self.reader.dir().into();
+                    return Err(Error::ClassAbsent { path, class });
                 }
             }
         }

@@ -60,9 +60,10 @@ pub(super) fn measure(
     let is_native = resolution == Resolution::Native;
     let size = |row: usize| {
         let slice = &cases.slices[row];
-        match is_native {
-            true => [slice.height as usize, slice.width as usize],
-            false => [side; 2],
+        if is_native {
+            [slice.height as usize, slice.width as usize]
+        } else {
+            [side; 2]
         }
     };
     let mut volumes: Vec<Volume> = Vec::new();

@@ -205,9 +205,10 @@ impl SavedDecoder {
                 format!("map_{layer}"),
             );
             graph.input(&tokens, &[height * width, about.width]);
-            let normed = match about.layer_norm {
-                true => layer_norm(&mut graph, &tokens),
-                false => tokens,
+            let normed = if about.layer_norm {
+                layer_norm(&mut graph, &tokens)
+            } else {
+                tokens
             };
             graph.node(
                 "Transpose",

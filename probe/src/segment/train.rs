@@ -86,13 +86,14 @@ impl Running {
         let mut each = are_finite.iter();
         let rates = &mut self.state.learning_rates;
         rates.retain(|_| each.next() == Some(&true));
-        match self.decoders.is_empty() {
-            true => Err(Error::SegmentDiverged {
+        if self.decoders.is_empty() {
+            Err(Error::SegmentDiverged {
                 phase: phase.name,
                 learning_rates: join(phase.learning_rates),
                 epoch: self.state.epoch + 1,
-            }),
-            false => Ok(()),
+            })
+        } else {
+            Ok(())
         }
     }
 }

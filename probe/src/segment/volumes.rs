@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Cause, Error};
 use crate::examples::cluster_word;
 use crate::metrics::bootstrap::Bootstrap;
-use crate::metrics::level::Level;
+use crate::metrics::confidence::Level;
 use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
 use crate::metrics::scored::Weights;

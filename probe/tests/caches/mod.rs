@@ -216,11 +216,12 @@ pub(crate) fn write_as(
         let masks: Vec<Mask> = all.map(mask).filter(|_| has_masks).collect();
         let mut each = || (0..layers).map(|_| tokens(&slices, &mut noise)).collect();
         let (cls, mean) = (each(), each());
-        let patch = match has_masks {
-            true => (0..layers)
+        let patch = if has_masks {
+            (0..layers)
                 .map(|_| patches(&masks, &mut noise).into())
-                .collect(),
-            false => vec![],
+                .collect()
+        } else {
+            vec![]
         };
         let batch = TokenBatch {
             slices,

@@ -14,14 +14,14 @@ const AHEAD: usize = 8;
 /// What a range or magnitude is at least, so that one can divide by it.
 const SMALLEST: f32 = 1e-28;
 
-/// Room for the attention of one head after the other, `N` tokens of width `D`.
+/// Buffers for the attention of one head after the other, `N` tokens of width `D`.
 ///
 /// All products are of whole numbers. Keys have 8 bits, with a range of their own in each column: its
 /// beginning adds the same to all products of a query, so that softmax takes it out again, and its width
 /// goes into the queries. Values have 7 bits with the sign, and such ranges too. Queries have 7 bits and
 /// a scale each; weights have 8, and a scale for `BLOCK` keys, so that small ones are not lost beside
 /// one that is large.
-pub(super) struct Room {
+pub(super) struct HeadBuffers {
     tokens: usize,
     width: usize,
     /// `[N / LANES, D / 4]`.
@@ -43,11 +43,11 @@ pub(super) struct Room {
     pub(super) attended: Vec<f32>,
 }
 
-impl Room {
-    pub(super) fn new(tokens: usize, width: usize) -> Room {
+impl HeadBuffers {
+    pub(super) fn new(tokens: usize, width: usize) -> HeadBuffers {
         let (blocks, quads) = (tokens.div_ceil(BLOCK), width.div_ceil(4));
         let tiles = width.div_ceil(LANES);
-        Room {
+        HeadBuffers {
             tokens,
             width,
             keys: vec![Lanes::ZEROS; blocks * BLOCK / LANES * quads],
@@ -167,9 +167,10 @@ impl Room {
             for (to, number) in whole.as_flattened_mut().iter_mut().zip(&self.query) {
                 *to = byte(number * inverse);
             }
-            *step = match are_finite(query) {
-                true => most / MOST_QUERY,
-                false => f32::NAN,
+            *step = if are_finite(query) {
+                most / MOST_QUERY
+            } else {
+                f32::NAN
             };
         }
         steps
@@ -307,21 +308,27 @@ fn magnitude(row: &[f32]) -> f32 {
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86 {
-    use super::{Avx2, Room};
+    use super::{Avx2, HeadBuffers};
 
     #[target_feature(enable = "avx2")]
-    fn attend_by(room: &mut Room, avx2: Avx2, inputs: [&[f32]; 3], stride: usize, scale: f32) {
-        room.attend_by(avx2, inputs, stride, scale);
+    fn attend_by(
+        buffers: &mut HeadBuffers,
+        avx2: Avx2,
+        inputs: [&[f32]; 3],
+        stride: usize,
+        scale: f32,
+    ) {
+        buffers.attend_by(avx2, inputs, stride, scale);
     }
 
     pub(super) fn attend(
-        room: &mut Room,
+        buffers: &mut HeadBuffers,
         avx2: Avx2,
         inputs: [&[f32]; 3],
         stride: usize,
         scale: f32,
     ) {
         // SAFETY: there is an `Avx2` only where the processor has it.
-        unsafe { attend_by(room, avx2, inputs, stride, scale) }
+        unsafe { attend_by(buffers, avx2, inputs, stride, scale) }
     }
 }

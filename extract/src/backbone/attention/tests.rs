@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::head::Room;
+use super::head::HeadBuffers;
 use super::loops::Portable;
 
 /// About normal.
@@ -45,10 +45,10 @@ fn rms_of_differences(found: &[f32], expected: &[f64]) -> f64 {
 
 fn error(inputs: [&[f32]; 3], shape: [usize; 2], stride: usize) -> f64 {
     let [tokens, width] = shape;
-    let mut room = Room::new(tokens, width);
+    let mut buffers = HeadBuffers::new(tokens, width);
     // Whatever was there before is of no account.
-    room.attend([&numbers(9, tokens * width); 3].map(|x| &x[..]), width, 3.0);
-    let found = room.attend(inputs, stride, (width as f32).powf(-0.5));
+    buffers.attend([&numbers(9, tokens * width); 3].map(|x| &x[..]), width, 3.0);
+    let found = buffers.attend(inputs, stride, (width as f32).powf(-0.5));
     let size = rms_of_differences(found, &vec![0.0; found.len()]);
     rms_of_differences(found, &exact(inputs, shape, stride)) / size
 }
@@ -87,8 +87,8 @@ fn what_all_keys_have_in_common_and_columns_of_other_sizes_do_no_harm() {
     }
     let inputs = [&queries[..], &keys, &values];
     let expected = exact(inputs, shape, 64);
-    let mut room = Room::new(150, 64);
-    let found = room.attend(inputs, 64, 0.125);
+    let mut buffers = HeadBuffers::new(150, 64);
+    let found = buffers.attend(inputs, 64, 0.125);
     for (column, most) in [(0, 0.1), (7, 0.1), (11, 0.1), (13, 1e-7), (15, 0.0)] {
         let of = |index: usize| index * 64 + column;
         let found: Vec<f32> = (0..150).map(|row| found[of(row)]).collect();
@@ -107,8 +107,8 @@ fn small_weights_beside_a_large_one_are_not_lost() {
     let (mut keys, mut values) = (vec![0.0; tokens * width], vec![1.0; tokens * width]);
     keys[..width].fill((1024f32).ln() / 4.0);
     values[..width].fill(0.0);
-    let mut room = Room::new(tokens, width);
-    let found = room.attend([&queries, &keys, &values], width, 0.25);
+    let mut buffers = HeadBuffers::new(tokens, width);
+    let found = buffers.attend([&queries, &keys, &values], width, 0.25);
     assert!(found.iter().all(|x| (x - 0.5).abs() < 0.03), "{}", found[0]);
 }
 
@@ -126,9 +126,9 @@ fn all_instruction_sets_give_the_same_bits() {
         let extreme = [ones.clone(), keys, values.clone()];
         for inputs in [drawn, extreme, [ones.clone(), ones, values]] {
             let inputs = inputs.each_ref().map(|input| &input[..]);
-            let mut portable = Room::new(tokens, width);
+            let mut portable = HeadBuffers::new(tokens, width);
             portable.attend_by(Portable, inputs, width, 0.3 * std::f32::consts::LOG2_E);
-            let mut best = Room::new(tokens, width);
+            let mut best = HeadBuffers::new(tokens, width);
             assert_eq!(best.attend(inputs, width, 0.3), portable.attended);
         }
     }
@@ -142,8 +142,8 @@ fn what_is_not_finite_gives_nan_and_no_numbers() {
             let mut inputs = [1, 2, 3].map(|seed| numbers(seed, tokens * width));
             inputs[input][68 * width + 5] = wrong;
             let inputs = inputs.each_ref().map(|input| &input[..]);
-            let mut room = Room::new(tokens, width);
-            let attended = room.attend(inputs, width, 0.25);
+            let mut buffers = HeadBuffers::new(tokens, width);
+            let attended = buffers.attend(inputs, width, 0.25);
             assert!(attended[68 * width..][..width].iter().all(|x| x.is_nan()));
             // A query is of no account to the others.
             assert_eq!(attended[0].is_nan(), input != 0);

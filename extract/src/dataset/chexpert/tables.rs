@@ -42,19 +42,20 @@ pub(super) fn find_tables(root: &Path, tree: &Tree) -> Result<Vec<(PathBuf, Spli
                 .map(|table| (table, split)),
         );
     }
-    match tables.is_empty() {
-        false => Ok(tables),
-        true => Err(Error::Layout {
+    if !tables.is_empty() {
+        Ok(tables)
+    } else {
+        Err(Error::Layout {
             path: root.to_path_buf(),
             found: "none of the tables".to_owned(),
             expected: "`train.csv` or `valid.csv`, of which the first line begins with \
-                       `Path,Sex,Age,Frontal/Lateral`, and images such as \
-                       `train/patient00001/study1/view1_frontal.jpg`"
+                   `Path,Sex,Age,Frontal/Lateral`, and images such as \
+                   `train/patient00001/study1/view1_frontal.jpg`"
                 .to_owned(),
             hint: "pass the folder that holds all that was unpacked: \
-                   `CheXpert-v1.0-small`, or the one with the four batches"
+               `CheXpert-v1.0-small`, or the one with the four batches"
                 .to_owned(),
-        }),
+        })
     }
 }
 

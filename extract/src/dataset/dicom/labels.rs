@@ -155,9 +155,10 @@ impl Keyed {
         let is_path = table.headers[column].eq_ignore_ascii_case("path");
         for row in &table.rows {
             let found = source.labels(table, row, classes)?;
-            let name = match is_path {
-                true => plain_path(&row.cells[column]),
-                false => row.cells[column].clone(),
+            let name = if is_path {
+                plain_path(&row.cells[column])
+            } else {
+                row.cells[column].clone()
             };
             match labels.entry(name) {
                 Slot::Vacant(slot) => {

@@ -118,9 +118,10 @@ pub(super) fn entries(files: Vec<Found>, notes: &mut Notes) -> Vec<Entry> {
     let is_named = slices
         .first()
         .is_some_and(|file| file.header.series.is_some());
-    let parts = match is_named {
-        true => vec![slices],
-        false => alike_groups(slices),
+    let parts = if is_named {
+        vec![slices]
+    } else {
+        alike_groups(slices)
     };
     let mut entries = Vec::new();
     for part in parts {
@@ -192,9 +193,10 @@ fn divided(slices: Vec<Found>, notes: &mut Notes) -> (Vec<Found>, Vec<Found>) {
     if placed.is_empty() && !unplaced.iter().any(|file| is_of(file, &VOLUMES)) {
         return (Vec::new(), unplaced);
     }
-    let (stack, mut others) = match placed.is_empty() {
-        true => (largest_alike(unplaced), Vec::new()),
-        false => (largest_alike(placed), unplaced),
+    let (stack, mut others) = if placed.is_empty() {
+        (largest_alike(unplaced), Vec::new())
+    } else {
+        (largest_alike(placed), unplaced)
     };
     let mut note = |what, files: &[Found]| {
         files

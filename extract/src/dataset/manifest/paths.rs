@@ -64,9 +64,10 @@ impl<'a> Paths<'a> {
         }) else {
             return Named::Missing;
         };
-        match self.is_inside(&self.root.join(&path)) {
-            true => Named::File(path),
-            false => Named::Outside,
+        if self.is_inside(&self.root.join(&path)) {
+            Named::File(path)
+        } else {
+            Named::Outside
         }
     }
 

@@ -113,12 +113,13 @@ fn tables(path: &Path) -> Result<Vec<LabelTable>, Error> {
         let expected = "images in `train_images`, `val_images` or `test_images`, and `…_labels`";
         return Err(odd(found, expected));
     }
-    match tables.iter().all(|table| table.width == tables[0].width) {
-        true => Ok(tables),
-        false => Err(odd(
+    if tables.iter().all(|table| table.width == tables[0].width) {
+        Ok(tables)
+    } else {
+        Err(odd(
             "splits with different numbers of labels".to_owned(),
             "the same number for each image",
-        )),
+        ))
     }
 }
 

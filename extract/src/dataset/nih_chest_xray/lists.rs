@@ -85,9 +85,10 @@ impl Lists {
             let (count, names) = (counted(unsplit.len(), "image"), examples(&unsplit));
             warnings.push(format!(
                 "in no official split: {count} ({names}); the lists found: {}",
-                match self.names.is_empty() {
-                    true => format!("none, expected `{}` and `{}`", TRAIN_VAL.0, TEST.0),
-                    false => format!("`{}`", self.names.join("`, `")),
+                if self.names.is_empty() {
+                    format!("none, expected `{}` and `{}`", TRAIN_VAL.0, TEST.0)
+                } else {
+                    format!("`{}`", self.names.join("`, `"))
                 }
             ));
         }

@@ -185,9 +185,10 @@ fn unknown(root: &Path, names: &BTreeMap<u32, String>, word: &str) -> Error {
         .iter()
         .map(|(n, name)| format!("{n} (`{name}`)"))
         .collect();
-    let known = match known.is_empty() {
-        true => "a number".to_owned(),
-        false => known.join(", "),
+    let known = if known.is_empty() {
+        "a number".to_owned()
+    } else {
+        known.join(", ")
     };
     Error::Layout {
         path: root.to_path_buf(),

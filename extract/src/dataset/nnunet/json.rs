@@ -107,9 +107,12 @@ fn fields(root: &Path) -> Result<Map<String, Value>, Error> {
     let text = fs::read(path).map_err(Error::io(path))?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
     refuse_failed_download(path, text)?;
-    serde_json::from_slice(text).map_err(|error| match error.is_eof() {
-        true => Error::damaged(path, format!("the download is not whole: {error}")),
-        false => Error::damaged(path, format!("it is no JSON object: {error}")),
+    serde_json::from_slice(text).map_err(|error| {
+        if error.is_eof() {
+            Error::damaged(path, format!("the download is not whole: {error}"))
+        } else {
+            Error::damaged(path, format!("it is no JSON object: {error}"))
+        }
     })
 }
 
@@ -139,13 +142,14 @@ impl Json {
         let Some(ending) = self.fields.get("file_ending").and_then(Value::as_str) else {
             return Ok(());
         };
-        match image_extension(ending) == Some(ending.to_ascii_lowercase().as_str()) {
-            true => Ok(()),
-            false => Err(self.wrong(
+        if image_extension(ending) == Some(ending.to_ascii_lowercase().as_str()) {
+            Ok(())
+        } else {
+            Err(self.wrong(
                 format!("the `file_ending` `{ending}`"),
                 "`.nii.gz`, `.nii`, `.png` or `.tif`",
                 "convert the images and label maps, for instance with SimpleITK",
-            )),
+            ))
         }
     }
 

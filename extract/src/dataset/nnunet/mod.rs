@@ -104,17 +104,16 @@ pub(super) fn list(
         let images = channels.of(case)?.into_iter();
         samples.extend(images.map(|(channel, image)| sample(case, channel, image)));
     }
-    let dataset = match cases.iter().any(|case| case.label.is_some()) {
-        true => {
-            let classes = mask_classes(root, card, description)?;
-            let is_ignored = |value: &&u16| classes.iter().all(|class| class.value != **value);
-            let ignored = description.ignored_values.iter().filter(is_ignored);
-            Dataset {
-                ignored_values: ignored.copied().collect(),
-                ..Dataset::of_masks(root, classes, samples)
-            }
+    let dataset = if cases.iter().any(|case| case.label.is_some()) {
+        let classes = mask_classes(root, card, description)?;
+        let is_ignored = |value: &&u16| classes.iter().all(|class| class.value != **value);
+        let ignored = description.ignored_values.iter().filter(is_ignored);
+        Dataset {
+            ignored_values: ignored.copied().collect(),
+            ..Dataset::of_masks(root, classes, samples)
         }
-        false => Dataset::new(root, Task::Unlabelled, Vec::new(), samples),
+    } else {
+        Dataset::new(root, Task::Unlabelled, Vec::new(), samples)
     };
     if card.options.task_names.is_empty() && card.source.is_empty() {
         let warning = "each case is taken for a patient; if that is wrong, split with `file:PATH`";

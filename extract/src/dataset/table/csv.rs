@@ -59,9 +59,10 @@ fn content(path: &Path, file: File) -> Result<Vec<u8>, Error> {
     let mut unpacked = MultiGzDecoder::new(&packed[..]).take(MAX_BYTES + 1);
     let read = unpacked.read_to_end(&mut text);
     read.map_err(|error| Error::damaged(path, format!("it cannot be unpacked: {error}")))?;
-    match text.len() as u64 > MAX_BYTES {
-        true => Err(too_large()),
-        false => Ok(text),
+    if text.len() as u64 > MAX_BYTES {
+        Err(too_large())
+    } else {
+        Ok(text)
     }
 }
 

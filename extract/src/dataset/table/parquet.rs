@@ -138,9 +138,10 @@ impl From<ArrowError> for Unfit {
 /// Writes the values of a column into the cells of rows.
 fn fill(rows: &mut [Row], column: usize, values: &ArrayRef) -> Result<(), Unfit> {
     let is_list = values.data_type().is_nested();
-    let text = match is_list {
-        true => DataType::new_list(DataType::Utf8, true),
-        false => DataType::Utf8,
+    let text = if is_list {
+        DataType::new_list(DataType::Utf8, true)
+    } else {
+        DataType::Utf8
     };
     let exact = CastOptions {
         safe: false,

@@ -3,7 +3,7 @@
 use super::Builder;
 use super::linear::Layer;
 use super::stream::Stream;
-use crate::export::checkpoint::Stretch;
+use crate::export::checkpoint::TensorSpan;
 use crate::export::flavour::Flavour;
 use crate::export::names::Attention;
 use crate::export::onnx::Attribute;
@@ -57,7 +57,7 @@ impl Builder<'_> {
         source: &str,
         target: &str,
         rows: &str,
-    ) -> Result<(String, Option<Stretch>), ModelError> {
+    ) -> Result<(String, Option<TensorSpan>), ModelError> {
         let mut layers = self.queries_keys_values(source)?;
         let mut values = None;
         if self.flavour.moves_biases() {
@@ -69,9 +69,10 @@ impl Builder<'_> {
             heads.push(self.linear(layer, None, rows, &format!("{target}.{name}"))?);
         }
         let scale = (self.width as f64 / f64::from(self.card.heads)).powf(-0.5) as f32;
-        let attended = match self.flavour.is_plain() {
-            true => self.plain_attention(target, &heads, scale),
-            false => self.fused_attention(target, &heads, scale),
+        let attended = if self.flavour.is_plain() {
+            self.plain_attention(target, &heads, scale)
+        } else {
+            self.fused_attention(target, &heads, scale)
         };
         let target = format!("{target}.attention.rows");
         let rows = self

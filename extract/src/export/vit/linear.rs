@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ArrayD, Ix1, Ix2};
 
 use super::Builder;
-use crate::export::checkpoint::Stretch;
+use crate::export::checkpoint::TensorSpan;
 use crate::export::flavour::Flavour;
 use crate::export::onnx::{self, Attribute};
 use crate::model::ModelError;
@@ -15,14 +15,14 @@ const MOST: f32 = 63.0;
 /// The constants of a linear layer.
 pub(super) struct Layer {
     /// `[outputs, inputs]`.
-    weight: Stretch,
+    weight: TensorSpan,
     /// `[outputs]`.
-    pub(super) bias: Option<Stretch>,
+    pub(super) bias: Option<TensorSpan>,
 }
 
 impl Layer {
     /// The layer without its bias, and that.
-    pub(super) fn apart(self) -> (Layer, Option<Stretch>) {
+    pub(super) fn apart(self) -> (Layer, Option<TensorSpan>) {
         let Layer { weight, bias } = self;
         (Layer { weight, bias: None }, bias)
     }
@@ -71,22 +71,28 @@ impl Builder<'_> {
             .checkpoint
             .find(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = format!("{name}.bias");
-        let bias = match self.checkpoint.has(&bias) {
-            true => Some(self.checkpoint.find(&bias, &[outputs])?),
-            false => None,
+        let bias = if self.checkpoint.has(&bias) {
+            Some(self.checkpoint.find(&bias, &[outputs])?)
+        } else {
+            None
         };
         Ok(Layer { weight, bias })
     }
 
     /// The LayerScale of a block's attention (0) or MLP (1), if it has one.
-    pub(super) fn scale(&self, source: &str, which: usize) -> Result<Option<Stretch>, ModelError> {
+    pub(super) fn scale(
+        &self,
+        source: &str,
+        which: usize,
+    ) -> Result<Option<TensorSpan>, ModelError> {
         let Some(names) = self.names.scales else {
             return Ok(None);
         };
         let name = format!("{source}.{}", names[which]);
-        match self.checkpoint.has(&name) {
-            true => self.checkpoint.find(&name, &[self.width]).map(Some),
-            false => Ok(None),
+        if self.checkpoint.has(&name) {
+            self.checkpoint.find(&name, &[self.width]).map(Some)
+        } else {
+            Ok(None)
         }
     }
 
@@ -97,10 +103,10 @@ impl Builder<'_> {
         target: &str,
     ) -> Result<[String; 2], ModelError> {
         let mut constant = |part: &str| -> Result<String, ModelError> {
-            let stretch = self
+            let span = self
                 .checkpoint
                 .find(&format!("{source}.{part}"), &[self.width])?;
-            Ok(self.constant(&format!("{target}.{part}"), &stretch))
+            Ok(self.constant(&format!("{target}.{part}"), &span))
         };
         Ok([constant("weight")?, constant("bias")?])
     }
@@ -130,7 +136,7 @@ impl Builder<'_> {
     pub(super) fn linear(
         &mut self,
         layer: &Layer,
-        scale: Option<&Stretch>,
+        scale: Option<&TensorSpan>,
         input: &str,
         target: &str,
     ) -> Result<String, ModelError> {
@@ -139,10 +145,10 @@ impl Builder<'_> {
         }
         let mut inputs = vec![input.to_string()];
         let constants = std::iter::once(("weight", &layer.weight));
-        for (part, stretch) in constants.chain(layer.bias.iter().map(|bias| ("bias", bias))) {
+        for (part, span) in constants.chain(layer.bias.iter().map(|bias| ("bias", bias))) {
             let name = format!("{target}.{part}");
-            let constant = self.graph.weight(&name, stretch, &stretch.shape);
-            let constant = self.scaled(constant, stretch.shape.len(), scale, &name);
+            let constant = self.graph.weight(&name, span, &span.shape);
+            let constant = self.scaled(constant, span.shape.len(), scale, &name);
             inputs.push(self.product_type(constant));
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -156,7 +162,7 @@ impl Builder<'_> {
         &mut self,
         constant: String,
         axes: usize,
-        scale: Option<&Stretch>,
+        scale: Option<&TensorSpan>,
         name: &str,
     ) -> String {
         let Some(scale) = scale else {
@@ -188,7 +194,7 @@ impl Builder<'_> {
     fn quantised(
         &mut self,
         layer: &Layer,
-        scale: Option<&Stretch>,
+        scale: Option<&TensorSpan>,
         input: &str,
         target: &str,
     ) -> Result<String, ModelError> {
@@ -216,8 +222,8 @@ impl Builder<'_> {
         self.graph.floats(&step, &[outputs], &steps);
         let mut operands = vec![input, &name, &step];
         let bias = format!("{target}.bias");
-        if let Some(stretch) = &layer.bias {
-            let values = self.values::<Ix1>(stretch)? * &scale;
+        if let Some(span) = &layer.bias {
+            let values = self.values::<Ix1>(span)? * &scale;
             self.graph.floats(&bias, &[outputs], &values.to_vec());
             operands.extend(["", &bias]);
         }
@@ -228,9 +234,9 @@ impl Builder<'_> {
 
     fn values<D: ndarray::Dimension>(
         &self,
-        stretch: &Stretch,
+        span: &TensorSpan,
     ) -> Result<ndarray::Array<f32, D>, ModelError> {
-        let values: ArrayD<f32> = self.checkpoint.read(stretch)?;
+        let values: ArrayD<f32> = self.checkpoint.read(span)?;
         values
             .into_dimensionality()
             .map_err(|e| self.wrong(e.to_string()))

@@ -2,7 +2,7 @@
 
 use super::Builder;
 use super::linear::Layer;
-use crate::export::checkpoint::Stretch;
+use crate::export::checkpoint::TensorSpan;
 use crate::export::onnx::{self, Attribute};
 use crate::model::ModelError;
 
@@ -41,7 +41,7 @@ impl Builder<'_> {
         &mut self,
         rows: String,
         layer: Layer,
-        [scale, values]: [Option<&Stretch>; 2],
+        [scale, values]: [Option<&TensorSpan>; 2],
         input: &str,
         [target, sum]: [&str; 2],
     ) -> Result<Stream, ModelError> {

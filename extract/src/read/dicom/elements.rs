@@ -46,7 +46,7 @@ pub(super) struct Encoding {
 
 /// Why elements could not be read.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum ParseError {
     /// They go on to this byte, which has not been read yet.
     Short(u64),
     /// They cannot be right.
@@ -132,9 +132,10 @@ impl<'a> DataSet<'a> {
     /// Unsigned integers of two bytes each.
     pub(super) fn shorts(&self, tag: Tag) -> Option<Vec<u16>> {
         let (pairs, _) = self.bytes(tag)?.as_chunks::<2>();
-        let number = match self.big_endian {
-            true => u16::from_be_bytes,
-            false => u16::from_le_bytes,
+        let number = if self.big_endian {
+            u16::from_be_bytes
+        } else {
+            u16::from_le_bytes
         };
         Some(pairs.iter().map(|pair| number(*pair)).collect())
     }
@@ -160,20 +161,20 @@ pub(super) struct Elements<'a> {
 }
 
 /// Tag, type and length of an element.
-struct Head {
+struct ElementHeader {
     tag: Tag,
     vr: [u8; 2],
     length: u32,
 }
 
-impl Head {
+impl ElementHeader {
     /// Whether the items of an element without length are pieces of pixels and no data sets.
     fn holds_fragments(&self) -> bool {
         self.tag == tags::PIXEL_DATA || [b"OB", b"OW"].contains(&&self.vr)
     }
 }
 
-type Parsed<T> = Result<T, Trouble>;
+type Parsed<T> = Result<T, ParseError>;
 
 impl<'a> Elements<'a> {
     /// Elements from byte `at` on; `bytes` may be the first of `length` only.
@@ -238,7 +239,7 @@ impl<'a> Elements<'a> {
     fn take(&mut self, count: u32) -> Parsed<&'a [u8]> {
         let end = self.at as u64 + u64::from(count);
         if end > self.length {
-            return Err(Trouble::Wrong(format!(
+            return Err(ParseError::Wrong(format!(
                 "a value of {} begins at byte {}, the file ends at {}",
                 counted(count, "byte"),
                 self.at,
@@ -246,7 +247,7 @@ impl<'a> Elements<'a> {
             )));
         }
         let bytes = self.bytes.get(self.at..end as usize);
-        let bytes = bytes.ok_or(Trouble::Short(end))?;
+        let bytes = bytes.ok_or(ParseError::Short(end))?;
         self.at = end as usize;
         Ok(bytes)
     }
@@ -254,17 +255,19 @@ impl<'a> Elements<'a> {
     fn short(&mut self) -> Parsed<u16> {
         let bytes = self.take(2)?;
         let number = [bytes[0], bytes[1]];
-        Ok(match self.encoding.big_endian {
-            true => u16::from_be_bytes(number),
-            false => u16::from_le_bytes(number),
+        Ok(if self.encoding.big_endian {
+            u16::from_be_bytes(number)
+        } else {
+            u16::from_le_bytes(number)
         })
     }
 
     fn long(&mut self) -> Parsed<u32> {
         let (first, second) = (u32::from(self.short()?), u32::from(self.short()?));
-        Ok(match self.encoding.big_endian {
-            true => first << 16 | second,
-            false => second << 16 | first,
+        Ok(if self.encoding.big_endian {
+            first << 16 | second
+        } else {
+            second << 16 | first
         })
     }
 
@@ -272,26 +275,25 @@ impl<'a> Elements<'a> {
         Ok(Tag(self.short()?, self.short()?))
     }
 
-    fn head(&mut self) -> Parsed<Head> {
+    fn head(&mut self) -> Parsed<ElementHeader> {
         let tag = self.tag()?;
         if tag.group() == 0xfffe || !self.encoding.explicit {
             let length = self.long()?;
             let vr = *b"--";
-            return Ok(Head { tag, vr, length });
+            return Ok(ElementHeader { tag, vr, length });
         }
         let vr = self.take(2)?;
         let vr = [vr[0], vr[1]];
-        let length = match has_long_length(vr) {
-            true => {
-                self.take(2)?;
-                self.long()?
-            }
-            false => self.short()?.into(),
+        let length = if has_long_length(vr) {
+            self.take(2)?;
+            self.long()?
+        } else {
+            self.short()?.into()
         };
-        Ok(Head { tag, vr, length })
+        Ok(ElementHeader { tag, vr, length })
     }
 
-    fn value(&mut self, head: &Head, depth: usize) -> Parsed<Value<'a>> {
+    fn value(&mut self, head: &ElementHeader, depth: usize) -> Parsed<Value<'a>> {
         let is_sequence = head.length == UNDEFINED || SEQUENCES.contains(&head.tag);
         if !is_sequence {
             return self.take(head.length).map(Value::Bytes);
@@ -325,15 +327,16 @@ impl<'a> Elements<'a> {
         };
         self.at = start;
         // Two letters would be a length of over 16,000 bytes, and an odd one for most types.
-        Ok(match is_known(first?) {
-            true => self.encoding,
-            false => implicit,
+        Ok(if is_known(first?) {
+            self.encoding
+        } else {
+            implicit
         })
     }
 
     fn items(&mut self, length: u32, depth: usize) -> Parsed<Vec<DataSet<'a>>> {
         if depth > MAX_DEPTH {
-            return Err(Trouble::Wrong(format!(
+            return Err(ParseError::Wrong(format!(
                 "sequences are nested over {MAX_DEPTH} deep"
             )));
         }
@@ -378,7 +381,7 @@ impl<'a> Elements<'a> {
 
     fn check_end(&self, end: Option<usize>) -> Parsed<()> {
         match end {
-            Some(end) if self.at > end => Err(Trouble::Wrong(format!(
+            Some(end) if self.at > end => Err(ParseError::Wrong(format!(
                 "a sequence that ends at byte {end} holds an element that ends at {}",
                 self.at
             ))),
@@ -386,7 +389,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    fn pixels(&mut self, head: &Head) -> Parsed<PixelData<'a>> {
+    fn pixels(&mut self, head: &ElementHeader) -> Parsed<PixelData<'a>> {
         if head.length != UNDEFINED {
             let bytes = self.take(head.length)?;
             let words = head.vr == *b"OW";
@@ -417,6 +420,6 @@ impl<'a> Elements<'a> {
     }
 }
 
-fn out_of_place(tag: Tag, at: usize) -> Trouble {
-    Trouble::Wrong(format!("an element {tag} before byte {at} is out of place"))
+fn out_of_place(tag: Tag, at: usize) -> ParseError {
+    ParseError::Wrong(format!("an element {tag} before byte {at} is out of place"))
 }

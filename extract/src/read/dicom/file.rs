@@ -9,7 +9,7 @@ use dicom_dictionary_std::{tags, uids};
 use flate2::read::DeflateDecoder;
 
 use super::MAX_BYTES;
-use super::elements::{Elements, Encoding, Found, Trouble};
+use super::elements::{Elements, Encoding, Found, ParseError};
 use crate::Error;
 use crate::read::MAX_RATIO;
 
@@ -96,14 +96,14 @@ pub(super) fn open<T>(
             Err(trouble) => trouble,
         };
         match trouble {
-            Trouble::Short(end) if bytes.len() > before => {
+            ParseError::Short(end) if bytes.len() > before => {
                 // Doubled, since what was read is parsed anew each time.
                 wanted = length.min((end + CHUNK).max(2 * bytes.len() as u64));
             }
-            Trouble::Short(_) => {
+            ParseError::Short(_) => {
                 return Err(Error::damaged(path, "it became shorter while it was read"));
             }
-            Trouble::Wrong(reason) => return Err(Error::damaged(path, reason)),
+            ParseError::Wrong(reason) => return Err(Error::damaged(path, reason)),
         }
     }
 }
@@ -119,7 +119,7 @@ struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// `bytes` are the first of a file of `length`.
-    fn of(bytes: &'a [u8], length: u64) -> Result<Body<'a>, Trouble> {
+    fn of(bytes: &'a [u8], length: u64) -> Result<Body<'a>, ParseError> {
         let has_preamble = bytes
             .get(PREAMBLE..)
             .is_some_and(|b| b.starts_with(b"DICM"));
@@ -129,7 +129,7 @@ impl<'a> Body<'a> {
         let rest = &bytes[start..];
         if syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
             if (bytes.len() as u64) < length {
-                return Err(Trouble::Short(length));
+                return Err(ParseError::Short(length));
             }
             let bytes = inflated(rest)?;
             return Ok(Body {
@@ -170,18 +170,18 @@ impl<'a> Body<'a> {
 /// 256 MiB.
 const MAX_INFLATED: u64 = 256 << 20;
 
-fn inflated(packed: &[u8]) -> Result<Vec<u8>, Trouble> {
+fn inflated(packed: &[u8]) -> Result<Vec<u8>, ParseError> {
     let limit = MAX_INFLATED.min((packed.len() as u64).saturating_mul(MAX_RATIO));
     let mut bytes = Vec::new();
     let read = DeflateDecoder::new(packed)
         .take(limit)
         .read_to_end(&mut bytes);
     match read {
-        Ok(read) if read as u64 == limit => Err(Trouble::Wrong(format!(
+        Ok(read) if read as u64 == limit => Err(ParseError::Wrong(format!(
             "the deflated part unpacks to over {limit} bytes"
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Trouble::Wrong(format!("the deflated part: {error}"))),
+        Err(error) => Err(ParseError::Wrong(format!("the deflated part: {error}"))),
     }
 }
 

@@ -123,9 +123,12 @@ impl<'a> Frame<'a> {
             }
         }
         let shown = self.shown(&block.path, signed)?;
-        block.shown = shown.map(|shown| match is_inverted {
-            true => shown.inverted(sum),
-            false => shown,
+        block.shown = shown.map(|shown| {
+            if is_inverted {
+                shown.inverted(sum)
+            } else {
+                shown
+            }
         });
         Ok(())
     }

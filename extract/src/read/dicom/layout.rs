@@ -107,9 +107,10 @@ impl Layout {
     /// The greatest value if the least is 0, and -1 if values are signed: what a value and its
     /// inverse add up to.
     pub(super) fn inverse_sum(&self) -> f64 {
-        match self.signed {
-            true => -1.0,
-            false => f64::from(self.stored).exp2() - 1.0,
+        if self.signed {
+            -1.0
+        } else {
+            f64::from(self.stored).exp2() - 1.0
         }
     }
 
@@ -119,15 +120,16 @@ impl Layout {
             return Err(unsupported(path, found, "convert it to 8 or 16 bits"));
         }
         let fits = self.stored >= 1 && self.high < self.allocated && self.stored <= self.high + 1;
-        match fits {
-            true => Ok(()),
-            false => Err(Error::damaged(
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::damaged(
                 path,
                 format!(
                     "BitsAllocated is {}, BitsStored {}, HighBit {}",
                     self.allocated, self.stored, self.high
                 ),
-            )),
+            ))
         }
     }
 

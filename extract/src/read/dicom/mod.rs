@@ -33,7 +33,7 @@ use self::layout::{Layout, Photometric};
 use self::pixels::Order;
 use super::volume::Volume;
 use super::voxels::Voxels;
-use super::{Room, SNIFFED_BYTES};
+use super::{SNIFFED_BYTES, SampleBudget};
 use crate::Error;
 use crate::read::ReadError;
 
@@ -173,13 +173,13 @@ fn is_derived_object(attributes: &DataSet) -> bool {
 /// [`ReadError::UnsupportedDicom`] for a transfer syntax or a kind of pixel that is not read, or if
 /// there are no pixels; [`Error::Damaged`], [`ReadError::Truncated`], [`ReadError::TrailingData`] if
 /// attributes and pixels do not agree; [`Error::TooLarge`].
-pub(super) fn read(path: &Path, room: &Room) -> Result<Volume, Error> {
+pub(super) fn read(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
     let length = fs::metadata(path).map_err(Error::io(path))?.len();
-    let _file = room.take(path, "the file", length)?;
-    file::open(path, true, |opened| volume(path, &opened, room))
+    let _file = budget.take(path, "the file", length)?;
+    file::open(path, true, |opened| volume(path, &opened, budget))
 }
 
-fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
+fn volume(path: &Path, opened: &Opened, budget: &SampleBudget) -> Result<Volume, Error> {
     let attributes = &opened.found.data_set;
     let Some(pixels) = &opened.found.pixels else {
         if attributes.has(tags::FLOAT_PIXEL_DATA) || attributes.has(tags::DOUBLE_FLOAT_PIXEL_DATA) {
@@ -198,19 +198,22 @@ fn volume(path: &Path, opened: &Opened, room: &Room) -> Result<Volume, Error> {
     let layout = Layout::of(path, attributes)?;
     let what = format!("the pixels of {}", counted(layout.frames, "frame"));
     // The values of a table take two bytes.
-    let widened = match attributes.has(tags::MODALITY_LUT_SEQUENCE) {
-        true => 2 * layout.bytes(),
-        false => 0,
+    let widened = if attributes.has(tags::MODALITY_LUT_SEQUENCE) {
+        2 * layout.bytes()
+    } else {
+        0
     };
-    room.take(path, &what, layout.bytes().saturating_add(widened))?
+    budget
+        .take(path, &what, layout.bytes().saturating_add(widened))?
         .keep();
     let voxels = match pixels {
         PixelData::Native { bytes, words } => {
             let big_endian = opened.encoding.big_endian;
             // Samples of up to 8 bits were written two in a word.
-            let bytes = match big_endian && *words && layout.allocated <= 8 {
-                true => pixels::swapped(bytes).into(),
-                false => Cow::Borrowed(*bytes),
+            let bytes = if big_endian && *words && layout.allocated <= 8 {
+                pixels::swapped(bytes).into()
+            } else {
+                Cow::Borrowed(*bytes)
             };
             let order = Order {
                 big_endian,
@@ -256,9 +259,10 @@ fn native(
     let row = (frame / layout.rows).max(2) as u64 - 1;
     let is_blank = |rest: &[u8]| rest.windows(2).all(|pair| pair[0] == pair[1]);
     let rest = bytes.get(expected as usize..).unwrap_or_default();
-    let allowed = match is_blank(rest) {
-        true => row.max(frame as u64 - 1),
-        false => row,
+    let allowed = if is_blank(rest) {
+        row.max(frame as u64 - 1)
+    } else {
+        row
     };
     let path = path.to_path_buf();
     if found < expected {

@@ -57,8 +57,9 @@ pub(super) fn coloured(
     let planes = [red, green, blue].map(|table| indices.mapv(|index| table.at(index.into())));
     let views = planes.each_ref().map(|plane| plane.view());
     let colours = concatenate(Axis(1), &views).map_err(|_| wrong())?;
-    Ok(match is_narrow {
-        true => Voxel::wrap(colours.mapv(|value| value as u8)),
-        false => Voxel::wrap(colours),
+    Ok(if is_narrow {
+        Voxel::wrap(colours.mapv(|value| value as u8))
+    } else {
+        Voxel::wrap(colours)
     })
 }

@@ -56,10 +56,11 @@ fn wrap<T: Voxel>(layout: &Layout, samples: Vec<T>) -> Voxels {
 /// `[1, C, H, W]`, whichever way the samples lie.
 fn shaped<T>(layout: &Layout, samples: Vec<T>) -> Array4<T> {
     let (height, width, channels) = (layout.rows, layout.columns, layout.samples);
-    let array = match layout.planar {
-        true => Array4::from_shape_vec((1, channels, height, width), samples),
-        false => Array4::from_shape_vec((1, height, width, channels), samples)
-            .map(|array| array.permuted_axes([0, 3, 1, 2])),
+    let array = if layout.planar {
+        Array4::from_shape_vec((1, channels, height, width), samples)
+    } else {
+        Array4::from_shape_vec((1, height, width, channels), samples)
+            .map(|array| array.permuted_axes([0, 3, 1, 2]))
     };
     array.expect("one value per sample")
 }

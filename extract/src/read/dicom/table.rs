@@ -50,12 +50,13 @@ impl Table {
         let words = attributes.shorts(data)?;
         // Bytes lie two in a word, or each in a word of its own.
         let is_packed = bits == 8 && words.len() < count;
-        let mut values = match is_packed {
-            true => words
+        let mut values = if is_packed {
+            words
                 .iter()
                 .flat_map(|word| [word & 0xff, word >> 8])
-                .collect(),
-            false => words,
+                .collect()
+        } else {
+            words
         };
         if values.len() < count || !(8..=16).contains(&bits) {
             return None;

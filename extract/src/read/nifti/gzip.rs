@@ -12,7 +12,7 @@ use super::{Layout, header, voxels_at, with_type};
 use crate::Error;
 use crate::read::volume::Volume;
 use crate::read::voxels::{Voxel, Voxels};
-use crate::read::{MAX_RATIO, Room};
+use crate::read::{MAX_RATIO, SampleBudget};
 
 /// Longest file that is read into memory whole: 2 GiB.
 const MAX_PACKED: u64 = 2 << 30;
@@ -22,13 +22,13 @@ const MAX_PACKED: u64 = 2 << 30;
 pub(super) fn read_at_once(
     path: &Path,
     channel: Option<u32>,
-    room: &Room,
+    budget: &SampleBudget,
 ) -> Result<Option<Volume>, Error> {
     let length = fs::metadata(path).map_err(Error::io(path))?.len();
     if length > MAX_PACKED {
         return Ok(None);
     }
-    let _packed = room.take(path, "the packed file", length)?;
+    let _packed = budget.take(path, "the packed file", length)?;
     let packed = fs::read(path).map_err(Error::io(path))?;
     let Ok(header) = header::read(path, &mut GzDecoder::new(packed.as_slice())) else {
         return Ok(None);
@@ -41,7 +41,7 @@ pub(super) fn read_at_once(
         return Ok(None);
     };
     let channel = layout.channel(path, channel)?;
-    let taken = room.take(path, "voxels", size as u64)?;
+    let taken = budget.take(path, "voxels", size as u64)?;
     let voxels = with_type!(layout.kind, T => unpack::<T>(&packed, size, &layout, channel));
     let Some(voxels) = voxels else {
         return Ok(None);

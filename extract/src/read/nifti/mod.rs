@@ -13,7 +13,7 @@ use self::gzip::GzipMembers;
 use self::header::Header;
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{Room, numbers};
+use super::{SampleBudget, numbers};
 use crate::Error;
 use crate::read::ReadError;
 
@@ -40,15 +40,15 @@ pub(super) fn read(
     path: &Path,
     gzipped: bool,
     channel: Option<u32>,
-    room: &Room,
+    budget: &SampleBudget,
 ) -> Result<Volume, Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     if !gzipped {
-        return read_from(path, file, channel, room);
+        return read_from(path, file, channel, budget);
     }
-    match gzip::read_at_once(path, channel, room)? {
+    match gzip::read_at_once(path, channel, budget)? {
         Some(volume) => Ok(volume),
-        None => read_from(path, GzipMembers::new(file), channel, room),
+        None => read_from(path, GzipMembers::new(file), channel, budget),
     }
 }
 
@@ -73,9 +73,10 @@ fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
         .is_some_and(|ending| ending.eq_ignore_ascii_case(from));
     let plain = fits.then(|| plain.with_extension(to))?;
     let packed = plain.with_extension(format!("{to}.gz"));
-    match packed.is_file() && (is_packed || !plain.is_file()) {
-        true => Some(packed),
-        false => Some(plain),
+    if packed.is_file() && (is_packed || !plain.is_file()) {
+        Some(packed)
+    } else {
+        Some(plain)
     }
 }
 
@@ -86,9 +87,10 @@ fn voxels_beside(header: &Path) -> Result<(PathBuf, Box<dyn Read>), Error> {
     let voxels = voxels.ok_or(ReadError::PairWithoutVoxels { path })?;
     let mut file = BufReader::new(File::open(&voxels).map_err(Error::io(&voxels))?);
     let start = file.fill_buf().map_err(Error::io(&voxels))?;
-    let reader: Box<dyn Read> = match start.starts_with(&[0x1f, 0x8b]) {
-        true => Box::new(GzipMembers::new(file)),
-        false => Box::new(file),
+    let reader: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {
+        Box::new(GzipMembers::new(file))
+    } else {
+        Box::new(file)
     };
     Ok((voxels, reader))
 }
@@ -97,14 +99,14 @@ fn read_from(
     path: &Path,
     mut reader: impl Read,
     channel: Option<u32>,
-    room: &Room,
+    budget: &SampleBudget,
 ) -> Result<Volume, Error> {
     let header = header::read(path, &mut reader)?;
     if header.is_pair {
         let (path, reader) = voxels_beside(path)?;
-        return read_voxels_of(&path, &header, reader, 0, channel, room);
+        return read_voxels_of(&path, &header, reader, 0, channel, budget);
     }
-    read_voxels_of(path, &header, reader, header.bytes, channel, room)
+    read_voxels_of(path, &header, reader, header.bytes, channel, budget)
 }
 
 /// The volume of which `reader`, at byte `at` of the file, gives the voxels.
@@ -114,12 +116,12 @@ fn read_voxels_of(
     mut reader: impl Read,
     at: u64,
     channel: Option<u32>,
-    room: &Room,
+    budget: &SampleBudget,
 ) -> Result<Volume, Error> {
     let layout = Layout::of(path, header)?;
     let channel = layout.channel(path, channel)?;
     skip(path, &mut reader, layout.start_of(channel) - at)?;
-    room.take(path, "voxels", layout.channel_bytes())?.keep();
+    budget.take(path, "voxels", layout.channel_bytes())?.keep();
     let voxels = with_type!(layout.kind, T => read_voxels::<T>(path, &layout, &mut reader))?;
     skip(
         path,

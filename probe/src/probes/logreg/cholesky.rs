@@ -35,9 +35,10 @@ fn factor_small(a: &mut Array2<f64>, first: usize, end: usize) {
         for row in column..end {
             let known = a.slice(s![row, first..column]);
             let rest = a[[row, column]] - known.dot(&a.slice(s![column, first..column]));
-            a[[row, column]] = match row == column {
-                true => rest.max(f64::MIN_POSITIVE).sqrt(),
-                false => rest / a[[column, column]],
+            a[[row, column]] = if row == column {
+                rest.max(f64::MIN_POSITIVE).sqrt()
+            } else {
+                rest / a[[column, column]]
             };
         }
     }

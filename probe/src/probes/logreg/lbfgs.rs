@@ -217,9 +217,10 @@ impl Line {
             None => (low * first_slope / (first_slope - slope)).clamp(1.5 * low, 5.0 * low),
             Some((high, high_slope)) => {
                 let width = high - low;
-                let share = match high_slope > 0.0 {
-                    true => (slope / (slope - high_slope)).clamp(0.1, 0.9),
-                    false => 0.5,
+                let share = if high_slope > 0.0 {
+                    (slope / (slope - high_slope)).clamp(0.1, 0.9)
+                } else {
+                    0.5
                 };
                 low + width * share
             }

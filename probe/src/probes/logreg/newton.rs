@@ -83,12 +83,13 @@ impl<T: Feature> Newton<'_, T> {
         let (mut is_near, mut own) = (true, None);
         for _ in 0..MOST {
             let residuals = self.residuals(&place.logits);
-            let (basis, most) = match is_near {
-                true => (near, STALE),
-                false => (
+            let (basis, most) = if is_near {
+                (near, STALE)
+            } else {
+                (
                     &*own.get_or_insert_with(|| self.basis(&residuals)),
                     MOST_INNER,
-                ),
+                )
             };
             let step = self.step(&place, &residuals, basis, most);
             evaluations += 1 + step.inner;

@@ -56,9 +56,10 @@ impl Task {
             Targets::Single(labels) => Task::single(labels, classes)?,
             Targets::Multi(present) => Task::multi(present.view()),
         };
-        match task.rows.is_empty() {
-            true => Err(Error::LogregOneClass),
-            false => Ok(task),
+        if task.rows.is_empty() {
+            Err(Error::LogregOneClass)
+        } else {
+            Ok(task)
         }
     }
 

@@ -13,7 +13,7 @@ const LOSSLESS: u8 = 0xc3;
 
 /// What stands in front of the compressed samples.
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+struct FrameHeader {
     /// Bits of a sample.
     bits: u8,
     rows: usize,
@@ -98,7 +98,7 @@ fn explain(error: Error) -> Failure {
 }
 
 /// Reads the markers up to the size of the frame.
-fn head(frame: &[u8]) -> Option<Head> {
+fn head(frame: &[u8]) -> Option<FrameHeader> {
     let mut segments = Segments::of(frame)?;
     let mut says_ybr = false;
     loop {
@@ -109,7 +109,7 @@ fn head(frame: &[u8]) -> Option<Head> {
             // Starts of frames; the three others are tables.
             0xc0..=0xcf if ![0xc4, 0xc8, 0xcc].contains(&marker) => {
                 let [bits, r1, r2, c1, c2, components] = *content.first_chunk()?;
-                return Some(Head {
+                return Some(FrameHeader {
                     bits,
                     rows: u16::from_be_bytes([r1, r2]).into(),
                     columns: u16::from_be_bytes([c1, c2]).into(),

@@ -73,9 +73,10 @@ impl<'a> Bits<'a> {
             _ if zeros < most => ((zeros as i32) << k) + self.take(k)?,
             _ => self.take(scan.qbpp)? + 1,
         };
-        match zeros <= most && number <= 2 * scan.range {
-            true => Ok(number),
-            false => Err(damaged("a JPEG-LS code is no error that can be")),
+        if zeros <= most && number <= 2 * scan.range {
+            Ok(number)
+        } else {
+            Err(damaged("a JPEG-LS code is no error that can be"))
         }
     }
 }

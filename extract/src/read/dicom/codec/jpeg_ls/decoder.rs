@@ -179,9 +179,10 @@ impl<'a> Decoder<'a> {
             let order = J[self.run_index[component]];
             if self.bits.take(1)? == 0 {
                 length += self.bits.take(order)? as usize;
-                return match length < left {
-                    true => Ok(length),
-                    false => Err(damaged("a JPEG-LS run is longer than its line")),
+                return if length < left {
+                    Ok(length)
+                } else {
+                    Err(damaged("a JPEG-LS run is longer than its line"))
                 };
             }
             let whole = 1 << order;

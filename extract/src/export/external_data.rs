@@ -7,7 +7,7 @@ use super::onnx::Entry;
 
 /// A file.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Outline {
+pub(super) struct ExternalDataScan {
     /// The computation.
     #[prost(message, optional, tag = "7")]
     graph: Option<Graph>,
@@ -24,7 +24,7 @@ struct Graph {
     #[prost(message, repeated, tag = "1")]
     node: Vec<Node>,
     #[prost(message, repeated, tag = "5")]
-    initializer: Vec<Tensor>,
+    initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "15")]
     sparse_initializer: Vec<SparseTensor>,
 }
@@ -46,11 +46,11 @@ struct Node {
 #[derive(Clone, PartialEq, Message)]
 struct Attribute {
     #[prost(message, optional, tag = "5")]
-    t: Option<Tensor>,
+    t: Option<TensorProto>,
     #[prost(message, optional, boxed, tag = "6")]
     g: Option<Box<Graph>>,
     #[prost(message, repeated, tag = "10")]
-    tensors: Vec<Tensor>,
+    tensors: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
     graphs: Vec<Graph>,
     #[prost(message, optional, tag = "22")]
@@ -62,19 +62,19 @@ struct Attribute {
 #[derive(Clone, PartialEq, Message)]
 struct SparseTensor {
     #[prost(message, optional, tag = "1")]
-    values: Option<Tensor>,
+    values: Option<TensorProto>,
     #[prost(message, optional, tag = "2")]
-    indices: Option<Tensor>,
+    indices: Option<TensorProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Tensor {
-    /// `location`, `offset` and `length` of the stretch in another file.
+struct TensorProto {
+    /// `location`, `offset` and `length` of the span in another file.
     #[prost(message, repeated, tag = "13")]
     external_data: Vec<Entry>,
 }
 
-impl Outline {
+impl ExternalDataScan {
     /// What its writer says under `key`.
     pub(super) fn about(&self, key: &str) -> Option<&str> {
         let entry = self.metadata_props.iter().find(|entry| entry.key == key);
@@ -102,7 +102,7 @@ impl Outline {
 }
 
 impl Graph {
-    fn collect<'a>(&'a self, tensors: &mut Vec<&'a Tensor>) {
+    fn collect<'a>(&'a self, tensors: &mut Vec<&'a TensorProto>) {
         tensors.extend(&self.initializer);
         let sparse = self.sparse_initializer.iter();
         tensors.extend(sparse.flat_map(SparseTensor::parts));
@@ -112,7 +112,7 @@ impl Graph {
 }
 
 impl Attribute {
-    fn collect<'a>(&'a self, tensors: &mut Vec<&'a Tensor>) {
+    fn collect<'a>(&'a self, tensors: &mut Vec<&'a TensorProto>) {
         tensors.extend(self.t.iter().chain(&self.tensors));
         let sparse = self.sparse_tensor.iter().chain(&self.sparse_tensors);
         tensors.extend(sparse.flat_map(SparseTensor::parts));
@@ -122,7 +122,7 @@ impl Attribute {
 }
 
 impl SparseTensor {
-    fn parts(&self) -> impl Iterator<Item = &Tensor> {
+    fn parts(&self) -> impl Iterator<Item = &TensorProto> {
         self.values.iter().chain(&self.indices)
     }
 }
@@ -131,12 +131,12 @@ impl SparseTensor {
 mod tests {
     use super::*;
 
-    fn tensor(location: &str) -> Tensor {
+    fn tensor(location: &str) -> TensorProto {
         let entry = |key: &str, value: &str| Entry {
             key: key.to_string(),
             value: value.to_string(),
         };
-        Tensor {
+        TensorProto {
             external_data: vec![entry("location", location), entry("offset", "0")],
         }
     }
@@ -173,7 +173,7 @@ mod tests {
             sparse_tensors: vec![sparse("sparse-list")],
             ..Attribute::default()
         };
-        let outline = Outline {
+        let external_data = ExternalDataScan {
             graph: Some(Graph {
                 node: node(outer),
                 initializer: vec![tensor("twice")],
@@ -189,9 +189,9 @@ mod tests {
                     ..Attribute::default()
                 }],
             }],
-            ..Outline::default()
+            ..ExternalDataScan::default()
         };
-        let read = Outline::decode(&*outline.encode_to_vec()).unwrap();
+        let read = ExternalDataScan::decode(&*external_data.encode_to_vec()).unwrap();
         let expected = [
             "branch",
             "default",

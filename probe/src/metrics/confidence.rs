@@ -15,9 +15,10 @@ impl Level {
     ///
     /// [`Error::Level`] if it is 0, 1, outside of these, or NaN.
     pub fn new(level: f64) -> Result<Level, Error> {
-        match 0.0 < level && level < 1.0 {
-            true => Ok(Level(level)),
-            false => Err(Error::Level { found: level }),
+        if 0.0 < level && level < 1.0 {
+            Ok(Level(level))
+        } else {
+            Err(Error::Level { found: level })
         }
     }
 

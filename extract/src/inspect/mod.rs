@@ -1,6 +1,6 @@
 //! What a download holds, and what is wrong with it; neither needs a model.
 
-mod inspect;
+mod contents;
 mod problems;
 
 use std::collections::{HashMap, HashSet};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use cache::{Labels, Split, Task};
 use serde::Serialize;
 
-pub use self::inspect::{Files, Inspected, Pixels, files, pixels};
+pub use self::contents::{Files, Inspected, Pixels, files, pixels};
 pub use self::problems::Problem;
 use crate::dataset::{Dataset, SampleNotes};
 use crate::prepare::slashed;
@@ -241,16 +241,17 @@ fn classes(dataset: &Dataset, inspected: &[Inspected]) -> (Option<Vec<ClassCount
             }
         }
     };
-    match dataset.labels_from_mask {
-        true => inspected.iter().for_each(|inspected| {
+    if dataset.labels_from_mask {
+        inspected.iter().for_each(|inspected| {
             if let Ok(pixels) = &inspected.outcome {
                 count(dataset.samples[inspected.sample].split, &pixels.labels);
             }
-        }),
-        false => dataset
+        });
+    } else {
+        dataset
             .samples
             .iter()
-            .for_each(|s| count(s.split, &s.labels)),
+            .for_each(|s| count(s.split, &s.labels));
     }
     let classes = dataset.classes.iter().cloned().zip(counts);
     let classes = classes.map(|(class, samples)| ClassCount { class, samples });

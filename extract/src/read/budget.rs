@@ -17,7 +17,7 @@ const SHARED: u64 = 4 << 30;
 
 /// What all open samples have taken. What a sample may take depends on no other, and on no number
 /// of threads; only when it gets it does.
-pub(super) struct Rooms {
+pub(super) struct MemoryBudget {
     most: u64,
     shared: u64,
     state: Mutex<State>,
@@ -34,16 +34,16 @@ struct State {
     finished: BTreeSet<usize>,
 }
 
-impl Default for Rooms {
-    fn default() -> Rooms {
+impl Default for MemoryBudget {
+    fn default() -> MemoryBudget {
         let left = memory::left();
-        Rooms::new(MOST.min(left / 2), SHARED.min(left / 4))
+        MemoryBudget::new(MOST.min(left / 2), SHARED.min(left / 4))
     }
 }
 
-impl Rooms {
-    fn new(most: u64, shared: u64) -> Rooms {
-        Rooms {
+impl MemoryBudget {
+    fn new(most: u64, shared: u64) -> MemoryBudget {
+        MemoryBudget {
             most,
             shared,
             state: Mutex::default(),
@@ -53,16 +53,17 @@ impl Rooms {
 
     /// Why a sample may take no more.
     fn reason(&self) -> &'static str {
-        match self.most < MOST {
-            true => ", half of the memory that is left",
-            false => "",
+        if self.most < MOST {
+            ", half of the memory that is left"
+        } else {
+            ""
         }
     }
 
-    /// The room of the sample that is begun as number `index`, from 0.
-    pub(super) fn room(&self, index: usize) -> Room<'_> {
-        Room {
-            rooms: self,
+    /// The budget of the sample that is begun as number `index`, from 0.
+    pub(super) fn budget(&self, index: usize) -> SampleBudget<'_> {
+        SampleBudget {
+            memory_budget: self,
             index,
             taken: Cell::new(0),
         }
@@ -77,13 +78,13 @@ impl Rooms {
 ///
 /// A sample waits while others hold too much. The first that is not finished never does, since the
 /// slices of later ones are wanted only after its own: so none waits for ever.
-pub(crate) struct Room<'a> {
-    rooms: &'a Rooms,
+pub(crate) struct SampleBudget<'a> {
+    memory_budget: &'a MemoryBudget,
     index: usize,
     taken: Cell<u64>,
 }
 
-impl Room<'_> {
+impl SampleBudget<'_> {
     /// Takes memory before it is allocated, and waits for it if need be.
     ///
     /// # Errors
@@ -91,33 +92,42 @@ impl Room<'_> {
     /// [`Error::TooLarge`] if the sample would take over 8 GiB or half of the memory that is left.
     pub(crate) fn take(&self, path: &Path, what: &str, bytes: u64) -> Result<Taken<'_>, Error> {
         let held = self.taken.get();
-        if held.saturating_add(bytes) > self.rooms.most {
+        if held.saturating_add(bytes) > self.memory_budget.most {
             return Err(Error::TooLarge {
                 path: path.to_path_buf(),
                 found: format!("{bytes} bytes for {what}{}", beside(held)),
-                limit: format!("{} bytes a sample{}", self.rooms.most, self.rooms.reason()),
+                limit: format!(
+                    "{} bytes a sample{}",
+                    self.memory_budget.most,
+                    self.memory_budget.reason()
+                ),
             });
         }
-        let mut state = self.rooms.state();
-        while self.index > state.first && state.taken.saturating_add(bytes) > self.rooms.shared {
-            let woken = self.rooms.freed.wait(state);
+        let mut state = self.memory_budget.state();
+        while self.index > state.first
+            && state.taken.saturating_add(bytes) > self.memory_budget.shared
+        {
+            let woken = self.memory_budget.freed.wait(state);
             state = woken.unwrap_or_else(PoisonError::into_inner);
         }
         state.taken += bytes;
         self.taken.set(held + bytes);
-        Ok(Taken { room: self, bytes })
+        Ok(Taken {
+            budget: self,
+            bytes,
+        })
     }
 
     fn give_back(&self, bytes: u64) -> MutexGuard<'_, State> {
         self.taken.set(self.taken.get() - bytes);
-        let mut state = self.rooms.state();
+        let mut state = self.memory_budget.state();
         state.taken -= bytes;
-        self.rooms.freed.notify_all();
+        self.memory_budget.freed.notify_all();
         state
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for SampleBudget<'_> {
     fn drop(&mut self) {
         let mut state = self.give_back(self.taken.get());
         state.finished.insert(self.index);
@@ -131,7 +141,7 @@ impl Drop for Room<'_> {
 
 /// Memory that is given back when this is dropped, unless it is kept.
 pub(crate) struct Taken<'a> {
-    room: &'a Room<'a>,
+    budget: &'a SampleBudget<'a>,
     bytes: u64,
 }
 
@@ -144,7 +154,7 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        drop(self.room.give_back(self.bytes));
+        drop(self.budget.give_back(self.bytes));
     }
 }
 
@@ -169,26 +179,31 @@ mod tests {
     use super::*;
     use crate::read::file;
 
-    fn take(room: &Room, bytes: u64) {
-        room.take(Path::new("a"), "voxels", bytes).unwrap().keep();
+    fn take(budget: &SampleBudget, bytes: u64) {
+        budget.take(Path::new("a"), "voxels", bytes).unwrap().keep();
     }
 
     #[test]
     fn a_sample_that_takes_too_much_is_refused_with_size_limit_and_mend() {
-        let rooms = Rooms::new(100, 1);
-        let room = rooms.room(0);
-        take(&room, 60);
-        let error = room.take(Path::new("a"), "voxels", 41).err().unwrap();
+        let memory_budget = MemoryBudget::new(100, 1);
+        let budget = memory_budget.budget(0);
+        take(&budget, 60);
+        let error = budget.take(Path::new("a"), "voxels", 41).err().unwrap();
         let text = error.to_string();
         assert!(text.starts_with(
             "`a`: the header asks for 41 bytes for voxels beside 60 bytes for the rest of the sample, the limit is 100 bytes a sample, half of the memory that is left\nhint: "
         ), "{text}");
-        drop(room.take(Path::new("a"), "voxels", 40).unwrap());
-        take(&room, 40);
-        assert_eq!(rooms.state().taken, 100);
-        drop(room);
-        assert_eq!(rooms.state().taken, 0);
-        assert!(rooms.room(1).take(Path::new("a"), "x", u64::MAX).is_err());
+        drop(budget.take(Path::new("a"), "voxels", 40).unwrap());
+        take(&budget, 40);
+        assert_eq!(memory_budget.state().taken, 100);
+        drop(budget);
+        assert_eq!(memory_budget.state().taken, 0);
+        assert!(
+            memory_budget
+                .budget(1)
+                .take(Path::new("a"), "x", u64::MAX)
+                .is_err()
+        );
     }
 
     /// A gzipped NIfTI of that many slices of 1 MiB of zeros.
@@ -216,12 +231,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |k: usize| folder.path().join(format!("{k}.nii.gz"));
         (0..12).for_each(|k| bomb(&path(k), if k == 5 { 20 } else { 12 }));
-        let rooms = Rooms::new(15 * MIB, 30 * MIB);
+        let memory_budget = MemoryBudget::new(15 * MIB, 30 * MIB);
         let next = Mutex::new(0..12);
         let read = |k: usize| {
-            let room = rooms.room(k);
-            let volume = file(&path(k), None, &room);
-            let taken = rooms.state().taken;
+            let budget = memory_budget.budget(k);
+            let volume = file(&path(k), None, &budget);
+            let taken = memory_budget.state().taken;
             assert!(taken <= (30 + 13) * MIB, "{taken}");
             match (k, volume) {
                 (5, Err(Error::TooLarge { .. })) => {}
@@ -238,7 +253,7 @@ mod tests {
                 });
             }
         });
-        let state = rooms.state();
+        let state = memory_budget.state();
         assert_eq!((state.taken, state.first), (0, 12));
     }
 
@@ -247,18 +262,18 @@ mod tests {
     #[test]
     fn samples_that_wait_for_each_other_s_slices_come_through_and_share_what_there_is() {
         const SAMPLES: usize = 40;
-        let rooms = Rooms::new(50, 60);
+        let memory_budget = MemoryBudget::new(50, 60);
         let next = Mutex::new(0..SAMPLES);
         let (gates, opened): (Vec<_>, Vec<_>) = (0..SAMPLES).map(|_| sync_channel(0)).unzip();
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     while let Some(k) = { next.lock().unwrap().next() } {
-                        let room = rooms.room(k);
-                        take(&room, 25);
-                        take(&room, 25);
+                        let budget = memory_budget.budget(k);
+                        take(&budget, 25);
+                        take(&budget, 25);
                         // The first may take 50 beside what others hold, which is at most 60.
-                        assert!(rooms.state().taken <= 60 + 50);
+                        assert!(memory_budget.state().taken <= 60 + 50);
                         gates[k].send(()).unwrap();
                     }
                 });
@@ -270,7 +285,7 @@ mod tests {
                     .expect("a sample waits for ever");
             }
         });
-        let state = rooms.state();
+        let state = memory_budget.state();
         assert_eq!((state.taken, state.first), (0, SAMPLES));
     }
 }
