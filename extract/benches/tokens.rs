@@ -187,7 +187,11 @@ fn meta(backbone: &Backbone, slices: usize) -> CacheMeta {
         grid: last.grid,
         shapes,
         dtype: "f16".into(),
-        preprocess: serde_json::json!({}),
+        preprocess: serde_json::json!({
+            "image_size": backbone.options().image_size, "slicing": "axial", "intensity": "minmax",
+            "resize": "bicubic-squash", "rescale": "bounds", "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5], "non_finite": "error",
+        }),
         provider: "cpu".into(),
         precision: "fp32".into(),
         onnxruntime_version: None,
