@@ -13,7 +13,10 @@ def kernels(check, command):
         return ""
     options = ["--stats=true", "--force-overwrite=true", f"--output={check.folder / 'nsys'}"]
     shutil.rmtree(check.folder / "profiled", ignore_errors=True)
-    stdout, _ = check.start(["nsys", "profile", *options, *command]).communicate()
+    process = check.start(["nsys", "profile", *options, *command])
+    stdout, _ = process.communicate()
+    if process.returncode:
+        return ""
     lines = stdout.partition("cuda_gpu_kern_sum")[2].splitlines()
     lines = [line.split(maxsplit=8) for line in lines if line.strip()[:1].isdigit()]
     return "; ".join(f"{line[0]}% {line[-1].strip()[:60]}" for line in lines[:MOST])
@@ -22,7 +25,10 @@ def kernels(check, command):
 def operators(check, command):
     """Shares of the time in which ONNX Runtime launches kernels, by operator, as text."""
     shutil.rmtree(check.folder / "profiled", ignore_errors=True)
-    check.start(command, ORT_PROFILE=str(check.folder / "profile")).communicate()
+    process = check.start(command, ORT_PROFILE=str(check.folder / "profile"))
+    process.communicate()
+    if process.returncode:
+        return ""
     times = Counter()
     for file in check.folder.glob("profile*.json"):
         for event in json.loads(file.read_text()):

@@ -209,6 +209,11 @@ pub struct Skipped {
 }
 
 impl CacheMeta {
+    /// Whether a run was begun and stopped before anything was kept of it.
+    pub fn is_blank(&self) -> bool {
+        !self.complete && self.shards.is_empty() && self.skipped.is_empty()
+    }
+
     /// The shape of a layer's tokens; layer 1 is the last block, `layers` the oldest.
     pub fn shape(&self, layer: u32) -> LayerShape {
         let own = self.shapes.iter().rev().zip(1..).find(|(_, k)| *k == layer);

@@ -79,6 +79,8 @@ impl CacheWriter {
         let run = run.without_plain_shapes();
         run.check(dir)?;
         let meta = match CacheMeta::read(dir) {
+            // Nothing lies there that another run could be mixed with.
+            Ok(meta) if meta.is_blank() => start(dir, run)?,
             Ok(meta) => {
                 meta.check_same(&run, dir)?;
                 CacheReader::open_unfinished(dir)?;

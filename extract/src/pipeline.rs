@@ -102,9 +102,11 @@ enum Step<B> {
     Batch(B),
     Skipped(Skip),
     Failed(Error),
-    SampleDone,
     End,
 }
+
+/// A step, and the number of samples that were finished since the one before.
+type Counted<B> = (u64, Step<B>);
 
 type Line<'a> = (usize, &'a Sample, SyncSender<Prepared>);
 
@@ -262,19 +264,25 @@ fn assemble(
     job: &Job<'_>,
     loader: &Loader,
     in_line: &Receiver<Receiver<Prepared>>,
-    batches: &SyncSender<Step<LoadedBatch>>,
+    batches: &SyncSender<Counted<LoadedBatch>>,
 ) {
     let load = |slices| match loader.load(stack(job, slices)) {
         Ok(batch) => Step::Batch(batch),
         Err(error) => Step::Failed(error.into()),
     };
     let mut slices = Vec::with_capacity(job.batch_size);
+    // Told with the next step: steps of their own would fill the channel where samples are single images,
+    // and nothing would be read while a batch is computed.
+    let mut finished = 0;
     for queue in in_line {
         let mut done = false;
         for prepared in queue {
             done = matches!(prepared, Prepared::Done);
             let step = match prepared {
-                Prepared::Done => Step::SampleDone,
+                Prepared::Done => {
+                    finished += 1;
+                    continue;
+                }
                 Prepared::Skipped(skipped) => Step::Skipped(skipped),
                 Prepared::Failed(error) => Step::Failed(error),
                 Prepared::Slice(slice) => {
@@ -285,7 +293,7 @@ fn assemble(
                     load(std::mem::take(&mut slices))
                 }
             };
-            if batches.send(step).is_err() {
+            if batches.send((std::mem::take(&mut finished), step)).is_err() {
                 return;
             }
         }
@@ -294,9 +302,9 @@ fn assemble(
         }
     }
     if !slices.is_empty() {
-        let _ = batches.send(load(slices));
+        let _ = batches.send((0, load(slices)));
     }
-    let _ = batches.send(Step::End);
+    let _ = batches.send((finished, Step::End));
 }
 
 fn stack(job: &Job<'_>, slices: Vec<PreparedSlice>) -> SliceBatch {
@@ -330,21 +338,18 @@ pub fn has_masks(dataset: &Dataset) -> bool {
 
 fn embed(
     backbone: &mut Backbone,
-    steps: Receiver<Step<LoadedBatch>>,
+    steps: Receiver<Counted<LoadedBatch>>,
     tokens: SyncSender<Step<TokenBatch>>,
     mut samples: u64,
     report: &mut dyn FnMut(Progress),
 ) -> Result<(u64, Duration), Error> {
     let (mut slices, mut inference) = (0, Duration::ZERO);
-    for step in steps {
+    for (finished, step) in steps {
+        samples += finished;
         let mut skipped = Vec::new();
         let step = match step {
             Step::End => Step::End,
             Step::Failed(error) => return Err(error),
-            Step::SampleDone => {
-                samples += 1;
-                continue;
-            }
             Step::Skipped(skip) => {
                 skipped.push(skip.shown.clone());
                 Step::Skipped(skip)
@@ -375,7 +380,6 @@ fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<C
         match step {
             Step::Batch(batch) => writer.append(&batch)?,
             Step::Skipped(skip) => writer.skip(skip.kept),
-            Step::SampleDone => {}
             Step::Failed(error) => return Err(error),
             Step::End if writer.is_empty() => {
                 let samples = writer.meta().samples;

@@ -125,6 +125,20 @@ fn another_recipe_is_refused_by_the_name_of_its_field() {
 }
 
 #[test]
+fn a_run_that_kept_nothing_is_begun_anew_with_another_recipe() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(CacheWriter::open(dir.path(), plain()).unwrap());
+    let mut other = plain();
+    other.preprocess["intensity"] = "voi".into();
+    let writer = CacheWriter::open(dir.path(), other.clone()).unwrap();
+    assert_eq!(writer.meta().preprocess, other.preprocess);
+    assert_eq!(
+        CacheMeta::read(dir.path()).unwrap().preprocess,
+        other.preprocess
+    );
+}
+
+#[test]
 fn tokens_that_f16_cannot_keep_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let meta = meta(Task::SingleLabel, Tokens::Cls, false, 2);

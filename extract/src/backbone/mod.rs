@@ -117,19 +117,24 @@ impl Backbone {
         Ok(backbone)
     }
 
-    /// Embeds one black slice on each: a GPU without enough memory, or for which the library has no kernels,
-    /// fails here and not after hours.
+    /// Embeds black slices on each: a GPU without enough memory, or for which the library has no kernels,
+    /// fails here and not after hours. As in a run, the pixels of a second batch lie there meanwhile.
     fn try_gpu(&mut self) -> Result<(), ModelError> {
         let size = self.options.image_size as usize;
         let (file, options) = (&self.exported.path, &self.options);
         for runner in &mut self.runners {
             let black = Array4::zeros((1, 3, size, size));
-            runner
-                .tokens(black, file, options.tokens)
-                .map_err(|error| match error {
-                    ModelError::Run { source, .. } => provider_error(options.device, source),
-                    error => error,
-                })?;
+            let bindings = Arc::clone(&runner.bindings);
+            let bind = |pixels| bindings.bind(pixels).map_err(run_error(file));
+            let tried = bind(black.clone()).and_then(|first| {
+                let second = bind(black)?;
+                runner.tokens_of_bound(first, file, options.tokens)?;
+                runner.tokens_of_bound(second, file, options.tokens)
+            });
+            tried.map_err(|error| match error {
+                ModelError::Run { source, .. } => provider_error(options.device, source),
+                error => error,
+            })?;
         }
         Ok(())
     }

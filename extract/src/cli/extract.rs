@@ -39,7 +39,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
     let dir = cache_dir(args, &dataset, &card)?;
-    let begun = CacheMeta::read(&dir).ok();
+    let begun = CacheMeta::read(&dir).ok().filter(|begun| !begun.is_blank());
     let opened = args.backbone.open(&home, &card, begun.as_ref())?;
     let mut meta = describe(args, &dataset, &rule, &recipe, &opened)?;
     if let Some(begun) = &begun {
