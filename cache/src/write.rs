@@ -80,7 +80,7 @@ impl CacheWriter {
         run.check(dir)?;
         let meta = match CacheMeta::read(dir) {
             // Nothing lies there that another run could be mixed with.
-            Ok(meta) if meta.is_blank() => start(dir, run)?,
+            Ok(meta) if meta.is_blank() && meta.check_same(&run, dir).is_err() => start(dir, run)?,
             Ok(meta) => {
                 meta.check_same(&run, dir)?;
                 CacheReader::open_unfinished(dir)?;

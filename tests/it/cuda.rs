@@ -171,8 +171,8 @@ fn each_batch_is_copied_to_the_gpu_once_and_its_tokens_once_back() {
         let of_kind = lines.filter(|words| words[0] == "copy" && words[2] == kind);
         of_kind.map(|words| words[1].parse().unwrap()).collect()
     };
-    // The slice that is tried first is a batch too. Tokens are CLS tokens, means and patches.
-    let batches = 1 + SLICES.div_ceil(8) as usize;
+    // The two slices that are tried first are a batch each. Tokens are CLS tokens, means and patches.
+    let batches = 2 + SLICES.div_ceil(8) as usize;
     assert_eq!(copied("1"), vec![BATCH_BYTES; batches], "{trace}");
     assert_eq!(copied("2"), vec![BATCH_BYTES; 3 * batches], "{trace}");
 }

@@ -39,8 +39,12 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     check_crop(&dataset, &recipe, args.views)?;
     let recipe = preprocess(args, &dataset, &recipe, &card);
     let dir = cache_dir(args, &dataset, &card)?;
-    let begun = CacheMeta::read(&dir).ok().filter(|begun| !begun.is_blank());
-    let opened = args.backbone.open(&home, &card, begun.as_ref())?;
+    let begun = CacheMeta::read(&dir).ok();
+    let opened = args.backbone.open(
+        &home,
+        &card,
+        begun.as_ref().filter(|begun| !begun.is_blank()),
+    )?;
     let mut meta = describe(args, &dataset, &rule, &recipe, &opened)?;
     if let Some(begun) = &begun {
         go_on_as_begun(args, &mut meta, begun);
