@@ -1,4 +1,4 @@
-//! Which batches a cache may be given.
+//! The batches that a cache may be given.
 
 use std::fmt::Debug;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What every `meta.json` says besides sizes and names: element type, recipe, numbers of rows.
+//! Checks of `meta.json` besides sizes and names: element type, recipe, numbers of rows.
 
 use serde_json::Value;
 

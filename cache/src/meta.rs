@@ -209,7 +209,7 @@ pub struct Skipped {
 }
 
 impl CacheMeta {
-    /// Whether a run was begun and stopped before anything was kept of it.
+    /// True if a run began the cache and stopped before anything was kept.
     pub fn is_blank(&self) -> bool {
         !self.complete && self.shards.is_empty() && self.skipped.is_empty()
     }

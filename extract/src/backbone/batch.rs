@@ -1,4 +1,4 @@
-//! What goes into a backbone, and what comes out of it in parts.
+//! Batches of slices, and the tokens of their parts.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -92,7 +92,7 @@ impl Bound {
 }
 
 impl Drop for Bound {
-    /// Whatever becomes of the batch, the next one finds a binding.
+    /// Returns the binding for the next batch, also after an error.
     fn drop(&mut self) {
         if let Some(mut binding) = self.binding.take() {
             binding.clear();
@@ -101,7 +101,7 @@ impl Drop for Bound {
     }
 }
 
-/// Where the tokens of a session come to lie, which of them are asked for, and how long that may take.
+/// The memory for the tokens of a session, the names of the requested ones, and the time limit of a run.
 pub(super) struct Outputs {
     pub(super) names: Vec<String>,
     pub(super) memory: MemoryInfo<'static>,
