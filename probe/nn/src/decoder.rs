@@ -1,11 +1,12 @@
-//! The decoders, their parameters, and the workspace that they compute in.
+//! The decoders and their parameters.
 
 use crate::error::Error;
-use crate::linear::{self, Linear};
+use crate::linear;
 use crate::loss::{IGNORE, Loss};
 use crate::parameter::{Parameter, Tensor};
 use crate::shape::{Kind, Shape};
-use crate::unet::{self, UNet};
+use crate::unet;
+use crate::workspace::{Maps, Workspace, check, length};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -44,12 +45,12 @@ impl Decoder {
         })
     }
 
-    /// What it computes.
+    /// The computation from tokens to logits.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Its sizes.
+    /// The sizes of the decoder.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -63,7 +64,7 @@ impl Decoder {
         })
     }
 
-    /// The momentum of every parameter that is trained, under the parameter's name.
+    /// The momentum of every trained parameter, under the parameter's name.
     pub fn momenta(&self) -> impl Iterator<Item = Tensor<'_>> {
         let trained = |parameter: &&Parameter| !parameter.momentum.is_empty();
         self.tensors.iter().filter(trained).map(|parameter| Tensor {
@@ -91,7 +92,7 @@ impl Decoder {
     }
 
     /// Takes every tensor of [`Decoder::momenta`] from `tensors`, in any order. With them and the
-    /// parameters training goes on as if it had not been stopped.
+    /// parameters, training continues as if it had not been stopped.
     ///
     /// # Errors
     ///
@@ -107,7 +108,7 @@ impl Decoder {
         load(targets.collect(), tensors)
     }
 
-    /// One step of training, as [`step`] of this decoder alone.
+    /// Trains for a step, as [`step`] of this decoder alone.
     ///
     /// # Errors
     ///
@@ -137,12 +138,8 @@ impl Decoder {
         tokens: &[&[f32]],
         batch: usize,
     ) -> Result<Maps<'a>, Error> {
-        workspace.check(self, tokens, batch)?;
-        match &mut workspace.buffers {
-            Buffers::Linear(linear) => linear.forward(&[&self.tensors], tokens[0], batch),
-            Buffers::UNet(unet) => unet.evaluate(&self.tensors, tokens, batch),
-        }
-        Ok(Maps { workspace, batch })
+        workspace.check(self.kind, self.shape, tokens, batch)?;
+        Ok(workspace.maps(&self.tensors, tokens, batch))
     }
 
     /// The logits `[B, C, S, S]` of a batch after training, into `out`.
@@ -166,8 +163,8 @@ impl Decoder {
     }
 }
 
-/// A step of training of several decoders of the same kind and shape on the same batch, each with
-/// its own rate; returns their losses. Linear decoders share most of the work. `tokens` holds
+/// Trains several decoders of the same kind and shape on the same batch for a step, each with its own
+/// rate; returns their losses. Linear decoders share most of the work. `tokens` holds
 /// `[B, h, w, D]` of each layer, the oldest first, `masks` the classes `[B, S, S]` or [`IGNORE`].
 /// The batch may be smaller than the workspace's. A decoder whose loss is not finite is left as it
 /// was.
@@ -183,15 +180,15 @@ pub fn step(
     loss: Loss,
     rates: &[f32],
 ) -> Result<Vec<f64>, Error> {
-    let Shape { classes, size, .. } = workspace.shape;
+    let Shape { classes, size, .. } = workspace.shape();
     let batch = masks.len() / (size * size);
     length("masks", batch * size * size, masks.len())?;
     length("rates", decoders.len(), rates.len())?;
     for decoder in &*decoders {
-        workspace.check(decoder, tokens, batch)?;
+        workspace.check(decoder.kind, decoder.shape, tokens, batch)?;
     }
     let counted = masks.iter().filter(|label| **label != IGNORE).count();
-    // One more than the largest class, as the ignored label becomes zero.
+    // One more than the largest class; the ignored label wraps to zero.
     let found = masks.iter().map(|label| label.wrapping_add(1)).max();
     if let Some(found) = found.filter(|found| usize::from(*found) > classes) {
         return Err(Error::Label {
@@ -199,151 +196,14 @@ pub fn step(
             classes,
         });
     }
-    let mut tensors: Vec<&mut [Parameter]> = decoders
+    let tensors = decoders
         .iter_mut()
         .map(|decoder| &mut decoder.tensors[..])
         .collect();
-    let divisors = (batch, counted);
-    Ok(match &mut workspace.buffers {
-        Buffers::Linear(linear) => {
-            linear.step(&mut tensors, tokens[0], masks, loss, rates, divisors)
-        }
-        Buffers::UNet(unet) => tensors
-            .into_iter()
-            .zip(rates)
-            .map(|(tensors, rate)| unet.step(tensors, tokens, masks, loss, *rate, divisors))
-            .collect(),
-    })
+    Ok(workspace.step(tensors, tokens, masks, loss, rates, (batch, counted)))
 }
 
-/// The buffers of a computation, for any number of decoders of one kind and shape in turn.
-pub struct Workspace {
-    kind: Kind,
-    shape: Shape,
-    batch: usize,
-    buffers: Buffers,
-}
-
-enum Buffers {
-    Linear(Box<Linear>),
-    UNet(Box<UNet>),
-}
-
-impl Workspace {
-    /// For batches of up to `batch` images.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Shape`]
-    pub fn new(kind: Kind, shape: Shape, batch: usize) -> Result<Self, Error> {
-        check(kind, shape)?;
-        let buffers = match kind {
-            Kind::Linear => Buffers::Linear(Box::new(Linear::new(shape))),
-            Kind::UNet => Buffers::UNet(Box::new(UNet::new(shape, batch))),
-        };
-        Ok(Self {
-            kind,
-            shape,
-            batch,
-            buffers,
-        })
-    }
-
-    fn check(&self, decoder: &Decoder, tokens: &[&[f32]], batch: usize) -> Result<(), Error> {
-        if (decoder.kind, decoder.shape) != (self.kind, self.shape) {
-            return Err(Error::Mismatch);
-        }
-        if batch == 0 || batch > self.batch {
-            return Err(Error::Batch {
-                most: self.batch,
-                found: batch,
-            });
-        }
-        length("layers", self.kind.layers(), tokens.len())?;
-        let (height, width) = self.shape.grid;
-        for tokens in tokens {
-            length(
-                "tokens",
-                batch * height * width * self.shape.width,
-                tokens.len(),
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// The logits of a batch at the decoder's own resolution.
-pub struct Maps<'a> {
-    workspace: &'a Workspace,
-    batch: usize,
-}
-
-impl Maps<'_> {
-    /// The logits `[C, height, width]` of an image of the batch into `out`: of the linear decoder
-    /// resized bilinearly from the grid, of the U-Net bicubically to S × S and from there, where
-    /// that is not the size wanted, bilinearly.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Batch`] or [`Error::Length`]
-    pub fn logits(
-        &self,
-        image: usize,
-        (height, width): (usize, usize),
-        out: &mut [f32],
-    ) -> Result<(), Error> {
-        if image >= self.batch {
-            return Err(Error::Batch {
-                most: self.batch,
-                found: image + 1,
-            });
-        }
-        let classes = self.workspace.shape.classes;
-        length("logits", classes * height * width, out.len())?;
-        if out.is_empty() {
-            return Ok(());
-        }
-        let (map, (head, pool)) = match &self.workspace.buffers {
-            Buffers::Linear(linear) => (linear.map(image), linear.head()),
-            Buffers::UNet(unet) => (unet.map(image), unet.head()),
-        };
-        head.logits(map, (height, width), out, pool);
-        Ok(())
-    }
-}
-
-fn length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(Error::Length {
-            what,
-            expected,
-            found,
-        })
-    }
-}
-
-fn check(kind: Kind, shape: Shape) -> Result<(), Error> {
-    let Shape {
-        width,
-        classes,
-        grid,
-        size,
-    } = shape;
-    if width == 0 || classes == 0 || grid.0 == 0 || grid.1 == 0 || size == 0 {
-        return Err(Error::Shape("every size must be at least one"));
-    }
-    if classes > usize::from(IGNORE) {
-        return Err(Error::Shape("there are more classes than labels"));
-    }
-    if kind == Kind::UNet && width % 8 != 0 {
-        return Err(Error::Shape("a U-Net halves the width three times"));
-    }
-    Ok(())
-}
-
-/// Copies each of `tensors` to the target of its name, once all are known to fit.
+/// Copies each of `tensors` to the target of its name, after all have been checked.
 fn load<'a>(
     mut targets: Vec<(&str, &[usize], &mut Vec<f32>)>,
     tensors: impl IntoIterator<Item = Tensor<'a>>,

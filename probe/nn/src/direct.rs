@@ -1,11 +1,51 @@
-//! 3×3 convolutions with a padding of one over planes, term by term.
+//! Direct 3×3 convolutions of planes `[B, C, H, W]`.
+//!
+//! A vector holds neighbouring pixels of a row. The border of zeros makes every input pixel readable,
+//! so that a tap is a shifted load and a fused multiply-add; groups of 4, 2 or 1 output channels share
+//! the loads, and their sums stay in registers over all input channels and taps.
 
+use crate::conv::Convolve;
+use crate::extent::{Extent, Layout};
 use crate::planes::Planes;
+use crate::scratch::Scratch;
 use pulp::{Simd, WithSimd};
 
-/// Weights `[output, input, 3, 3]` of a convolution for the gradient of its input,
+impl Convolve for Planes {
+    fn convolve(self, map: &[f32], weights: &[f32], out: &mut [f32], _: &mut Scratch) {
+        convolve(map, self, weights, out);
+    }
+
+    fn weight_gradient(self, map: &[f32], of_out: &[f32], output: usize, scratch: &mut Scratch) {
+        let channels = self.extent.channels;
+        let (image_of, image_of_out) = (self.image(), output * self.plane());
+        let parts = self.map_bands(|image, band| {
+            let mut correlation = Correlation {
+                input: &map[image * image_of..][..image_of],
+                gradient: &of_out[image * image_of_out..][..image_of_out],
+                planes: self,
+                band,
+                sums: vec![0.0; 9 * channels * output],
+            };
+            in_groups(&mut correlation, output);
+            correlation.sums
+        });
+        let gradient = &mut scratch.gradient[..9 * channels * output];
+        for (index, out) in gradient.iter_mut().enumerate() {
+            *out = parts.iter().map(|part| f64::from(part[index])).sum::<f64>() as f32;
+        }
+    }
+
+    fn input_gradient(self, of_out: &[f32], weights: &[f32], of_map: &mut [f32], _: &mut Scratch) {
+        let input = self.extent.channels;
+        let output = weights.len() / (9 * input);
+        let turned = turned(weights, input, output);
+        convolve(of_out, self.with_channels(output), &turned, of_map);
+    }
+}
+
+/// Weights `[output, input, 3, 3]` turned by half a turn, inputs and outputs exchanged:
 /// `[input, output, 3, 3]`.
-pub(crate) fn turned(weights: &[f32], input: usize, output: usize) -> Vec<f32> {
+fn turned(weights: &[f32], input: usize, output: usize) -> Vec<f32> {
     let mut result = vec![0.0; weights.len()];
     for o in 0..output {
         for i in 0..input {
@@ -17,87 +57,95 @@ pub(crate) fn turned(weights: &[f32], input: usize, output: usize) -> Vec<f32> {
     result
 }
 
-/// A 3×3 convolution with a padding of one, without bias; `weights` are `[output, input, 3, 3]`,
-/// `planes` describes `input`.
-pub(crate) fn convolve(
-    input: &[f32],
-    planes: Planes,
-    weights: &[f32],
-    output: usize,
-    out: &mut [f32],
-) {
-    assert_eq!(input.len(), planes.len());
-    assert_eq!(weights.len(), 9 * planes.channels * output);
+fn convolve(map: &[f32], planes: Planes, weights: &[f32], out: &mut [f32]) {
+    let output = weights.len() / (9 * planes.extent.channels);
+    assert_eq!(map.len(), planes.len());
     planes
         .with_channels(output)
-        .for_each_band(out, |image, band, parts| {
-            let input = &input[image * planes.image()..][..planes.image()];
-            let weights_of = 9 * planes.channels;
-            let mut rest = parts;
-            let mut first = 0;
-            while !rest.is_empty() {
-                let weights = &weights[first * weights_of..];
-                let count = match rest.len() {
-                    4.. => 4,
-                    2.. => 2,
-                    _ => 1,
-                };
-                let (now, later) = rest.split_at_mut(count);
-                match count {
-                    4 => direct::<4>(input, planes, weights, band, now),
-                    2 => direct::<2>(input, planes, weights, band, now),
-                    _ => direct::<1>(input, planes, weights, band, now),
-                }
-                first += count;
-                rest = later;
-            }
+        .for_each_band(out, |image, band, out| {
+            let mut convolution = Convolution {
+                input: &map[image * planes.image()..][..planes.image()],
+                weights,
+                planes,
+                band,
+                out,
+            };
+            in_groups(&mut convolution, output);
         });
 }
 
-fn direct<const OUT: usize>(
-    input: &[f32],
-    planes: Planes,
-    weights: &[f32],
-    band: usize,
-    out: &mut [&mut [f32]],
-) {
-    pulp::Arch::new().dispatch(Direct::<OUT> {
-        input,
-        planes,
-        weights,
-        band,
-        out,
-    });
+/// A computation on a band of an image, for `OUT` output channels at a time.
+trait Grouped {
+    fn group<S: Simd, const OUT: usize>(&mut self, simd: S, first: usize);
 }
 
-/// `OUT` output channels of a band of an image.
-struct Direct<'a, 'b, const OUT: usize> {
-    input: &'a [f32],
-    planes: Planes,
-    weights: &'a [f32],
-    band: usize,
-    out: &'a mut [&'b mut [f32]],
+/// Computes `outputs` channels in groups of 4, 2 and 1.
+fn in_groups(task: &mut impl Grouped, outputs: usize) {
+    let arch = pulp::Arch::new();
+    let mut first = 0;
+    while first < outputs {
+        match outputs - first {
+            4.. => {
+                arch.dispatch(Group::<_, 4> { task, first });
+                first += 4;
+            }
+            2.. => {
+                arch.dispatch(Group::<_, 2> { task, first });
+                first += 2;
+            }
+            _ => {
+                arch.dispatch(Group::<_, 1> { task, first });
+                first += 1;
+            }
+        }
+    }
 }
 
-impl<const OUT: usize> WithSimd for Direct<'_, '_, OUT> {
+struct Group<'a, T, const OUT: usize> {
+    task: &'a mut T,
+    first: usize,
+}
+
+impl<T: Grouped, const OUT: usize> WithSimd for Group<'_, T, OUT> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Planes {
+        self.task.group::<S, OUT>(simd, self.first);
+    }
+}
+
+/// The convolution of a band of an image.
+struct Convolution<'a, 'b> {
+    input: &'a [f32],
+    weights: &'a [f32],
+    planes: Planes,
+    band: usize,
+    /// The band of each output channel.
+    out: &'a mut [&'b mut [f32]],
+}
+
+impl Grouped for Convolution<'_, '_> {
+    /// Two vectors of pixels of each output channel at a time, so that enough sums are in flight to
+    /// hide the latency of the multiply-adds.
+    #[inline(always)]
+    fn group<S: Simd, const OUT: usize>(&mut self, simd: S, first: usize) {
+        let (input, planes, band) = (self.input, self.planes, self.band);
+        let Extent {
             channels, width, ..
-        } = self.planes;
-        let (stride, plane, lanes) = (self.planes.stride(), self.planes.plane(), S::F32_LANES);
+        } = planes.extent;
+        let (stride, plane, lanes) = (planes.stride(), planes.plane(), S::F32_LANES);
         let weights: [&[f32]; OUT] =
-            std::array::from_fn(|o| &self.weights[o * channels * 9..][..channels * 9]);
-        for row in self.planes.rows(self.band) {
-            let to = self.planes.inside(self.band, row);
+            std::array::from_fn(|o| &self.weights[(first + o) * channels * 9..][..channels * 9]);
+        let outs = &mut self.out[first..][..OUT];
+        for row in planes.rows(band) {
+            let to = planes.inside(band, row);
             for left in (0..width).step_by(2 * lanes) {
                 let mut sums = [[simd.splat_f32s(0.0); 2]; OUT];
                 for channel in 0..channels {
                     for y in 0..3 {
                         let from = channel * plane + (row + y) * stride + left;
-                        let from = &self.input[from..][..2 * lanes + 2];
+                        let from = &input[from..][..2 * lanes + 2];
                         let weights: [&[f32]; OUT] =
                             std::array::from_fn(|o| &weights[o][channel * 9 + y * 3..][..3]);
                         for x in 0..3 {
@@ -115,7 +163,7 @@ impl<const OUT: usize> WithSimd for Direct<'_, '_, OUT> {
                     for (half, sums) in sums[o].iter().enumerate() {
                         let place = left + half * lanes;
                         let count = lanes.min(width.saturating_sub(place));
-                        let out = &mut self.out[o][to + place..][..count];
+                        let out = &mut outs[o][to + place..][..count];
                         if count == lanes {
                             S::as_mut_simd_f32s(out).0[0] = *sums;
                         } else if count > 0 {
@@ -128,91 +176,35 @@ impl<const OUT: usize> WithSimd for Direct<'_, '_, OUT> {
     }
 }
 
-#[inline(always)]
-fn vector<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
-    match S::as_simd_f32s(from).0 {
-        [vector] => *vector,
-        _ => simd.splat_f32s(0.0),
-    }
-}
-
-/// The gradient `[output, input, 3, 3]` of the weights of [`convolve`].
-pub(crate) fn weight_gradient(
-    input: &[f32],
-    planes: Planes,
-    gradient: &[f32],
-    output: usize,
-    out: &mut [f32],
-) {
-    let parts = planes.map_bands(|image, band| {
-        let mut sums = vec![0.0f32; 9 * planes.channels * output];
-        let input = &input[image * planes.image()..][..planes.image()];
-        let image_of = planes.plane() * output;
-        let gradient = &gradient[image * image_of..][..image_of];
-        let mut first = 0;
-        while first < output {
-            let count = match output - first {
-                4.. => 4,
-                2.. => 2,
-                _ => 1,
-            };
-            let gradient = &gradient[first * planes.plane()..];
-            let sums = &mut sums[first * 9 * planes.channels..];
-            match count {
-                4 => correlate::<4>(input, planes, gradient, band, sums),
-                2 => correlate::<2>(input, planes, gradient, band, sums),
-                _ => correlate::<1>(input, planes, gradient, band, sums),
-            }
-            first += count;
-        }
-        sums
-    });
-    for (index, out) in out.iter_mut().enumerate() {
-        *out = parts.iter().map(|part| f64::from(part[index])).sum::<f64>() as f32;
-    }
-}
-
-fn correlate<const OUT: usize>(
-    input: &[f32],
-    planes: Planes,
-    gradient: &[f32],
-    band: usize,
-    sums: &mut [f32],
-) {
-    pulp::Arch::new().dispatch(Correlate::<OUT> {
-        input,
-        planes,
-        gradient,
-        band,
-        sums,
-    });
-}
-
-/// What a band adds to the gradient of the weights of `OUT` output channels.
-struct Correlate<'a, const OUT: usize> {
+/// The share of a band of an image in the gradient of the weights.
+struct Correlation<'a> {
     input: &'a [f32],
-    planes: Planes,
+    /// The gradient of the output.
     gradient: &'a [f32],
+    planes: Planes,
     band: usize,
-    sums: &'a mut [f32],
+    /// `[output, input, 3, 3]`
+    sums: Vec<f32>,
 }
 
-impl<const OUT: usize> WithSimd for Correlate<'_, OUT> {
-    type Output = ();
-
+impl Grouped for Correlation<'_> {
+    /// Sums of three neighbouring taps of each output channel at a time, over all pixels of the band.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Planes {
+    fn group<S: Simd, const OUT: usize>(&mut self, simd: S, first: usize) {
+        let (input, planes, band) = (self.input, self.planes, self.band);
+        let Extent {
             channels, width, ..
-        } = self.planes;
-        let (stride, plane, lanes) = (self.planes.stride(), self.planes.plane(), S::F32_LANES);
+        } = planes.extent;
+        let (stride, plane, lanes) = (planes.stride(), planes.plane(), S::F32_LANES);
+        let gradient = &self.gradient[first * plane..];
+        let out = &mut self.sums[first * channels * 9..];
         for channel in 0..channels {
             for y in 0..3 {
                 let mut sums = [[simd.splat_f32s(0.0); 3]; OUT];
-                for row in self.planes.rows(self.band) {
-                    let from = &self.input[channel * plane + (row + y) * stride..][..stride];
+                for row in planes.rows(band) {
+                    let from = &input[channel * plane + (row + y) * stride..][..stride];
                     let gradients: [&[f32]; OUT] = std::array::from_fn(|o| {
-                        &self.gradient[o * plane + (row + 1) * stride + 1..][..stride - 1]
+                        &gradient[o * plane + (row + 1) * stride + 1..][..stride - 1]
                     });
                     // Past the width the gradient is zero.
                     for left in (0..width).step_by(lanes) {
@@ -232,11 +224,18 @@ impl<const OUT: usize> WithSimd for Correlate<'_, OUT> {
                 }
                 for (o, sums) in sums.into_iter().enumerate() {
                     for (x, sum) in sums.into_iter().enumerate() {
-                        self.sums[(o * channels + channel) * 9 + y * 3 + x] =
-                            simd.reduce_sum_f32s(sum);
+                        out[(o * channels + channel) * 9 + y * 3 + x] = simd.reduce_sum_f32s(sum);
                     }
                 }
             }
         }
+    }
+}
+
+#[inline(always)]
+fn vector<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(from).0 {
+        [vector] => *vector,
+        _ => simd.splat_f32s(0.0),
     }
 }

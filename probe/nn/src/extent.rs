@@ -1,6 +1,6 @@
-//! Sizes of maps, and the tiles that Winograd's convolutions cut them into.
+//! Extents of maps, and the memory layouts that they have.
 
-/// The extent of a map `[B, H, W, C]`.
+/// The extent of a map. As a [`Layout`], `[B, H, W, C]`: vectors run along the channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Extent {
     pub(crate) batch: usize,
@@ -10,30 +10,53 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    pub(crate) fn len(self) -> usize {
-        self.pixels() * self.channels
-    }
-
     pub(crate) fn pixels(self) -> usize {
         self.batch * self.height * self.width
     }
+}
 
-    pub(crate) fn with_channels(self, channels: usize) -> Self {
-        Self { channels, ..self }
+/// A memory layout of maps of an extent.
+///
+/// - [`Extent`], `[B, H, W, C]`: for maps with many channels.
+/// - [`Planes`](crate::planes::Planes), `[B, C, H, W]` with a border of zeros: for maps with few
+///   channels, those of the classes.
+pub(crate) trait Layout: Copy + Sync {
+    /// The layout of maps of this extent.
+    fn new(extent: Extent) -> Self;
+
+    /// The extent of the map.
+    fn extent(self) -> Extent;
+
+    /// Numbers of a map, borders included.
+    fn len(self) -> usize;
+
+    /// The layout of maps with another number of channels.
+    fn with_channels(self, channels: usize) -> Self {
+        Self::new(Extent {
+            channels,
+            ..self.extent()
+        })
     }
 
-    pub(crate) fn tile_rows(self) -> usize {
-        self.batch * self.height.div_ceil(4)
+    /// The layout of a batch of another size.
+    fn with_batch(self, batch: usize) -> Self {
+        Self::new(Extent {
+            batch,
+            ..self.extent()
+        })
+    }
+}
+
+impl Layout for Extent {
+    fn new(extent: Extent) -> Self {
+        extent
     }
 
-    pub(crate) fn tile_columns(self) -> usize {
-        self.width.div_ceil(4)
+    fn extent(self) -> Extent {
+        self
     }
 
-    /// The image, the first row within it, and the number of rows of a tile row.
-    pub(crate) fn tile_row(self, row: usize) -> (usize, usize, usize) {
-        let per_image = self.height.div_ceil(4);
-        let (image, y) = (row / per_image, row % per_image * 4);
-        (image, y, (self.height - y).min(4))
+    fn len(self) -> usize {
+        self.pixels() * self.channels
     }
 }

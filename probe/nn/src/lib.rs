@@ -3,31 +3,39 @@
 //! the number of threads.
 
 mod block;
+mod conv;
 mod decoder;
 mod direct;
 mod error;
 mod extent;
 mod head;
 mod layer_norm;
-mod layout;
 mod linear;
 mod loss;
 mod matrix;
 mod norm;
+mod norm_maps;
+mod norm_planes;
 mod parameter;
 mod planes;
 mod resize;
+mod scratch;
 mod shape;
+mod skip;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod unet;
 mod upconv;
+mod upsample;
 mod winograd;
+mod workspace;
 
-pub use decoder::{Decoder, Maps, Workspace, step};
+pub use decoder::{Decoder, step};
 pub use error::Error;
 pub use layer_norm::{EPSILON, layer_norm};
 pub use loss::{IGNORE, Loss};
 pub use parameter::Tensor;
 pub use shape::{Kind, Shape};
+pub use workspace::{Maps, Workspace};

@@ -1,14 +1,19 @@
 //! The linear decoder: a 1×1 convolution of one layer's tokens.
+//!
+//! With weights `W` `[C, D]`, biases `b` `[C]` and an image's tokens `X` `[h · w, D]`, its logits are
+//! `Y = W Xᵀ + b`, `[C, h, w]`, and the gradient of the weights is `∂W = ∂Y X`. Several heads on the same
+//! tokens are computed as one, whose weights are those of all heads below each other.
 
-use crate::head::{Layout, LogitHead};
+use crate::head::{LogitHead, LogitPlanes};
 use crate::loss::Loss;
-use crate::matrix::{Matrix, Pool, multiply};
+use crate::matrix::{Matrix, multiply};
 use crate::parameter::Parameter;
 use crate::resize::Plane;
+use crate::scratch::Pool;
 use crate::shape::{Kind, Shape};
 use rayon::prelude::*;
 
-/// Buffers of [`super::Workspace`]: several heads are computed as one.
+/// Buffers of [`crate::Workspace`].
 pub(crate) struct Linear {
     shape: Shape,
     head: LogitHead,
@@ -21,6 +26,7 @@ pub(crate) struct Linear {
     gradients: Vec<f32>,
 }
 
+/// Weights drawn from N(0, 0.01) and biases of zero; `normal` gives numbers of N(0, 1).
 pub(crate) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Parameter> {
     let (classes, width) = (shape.classes, shape.width);
     let weight = (0..classes * width)
@@ -35,18 +41,15 @@ pub(crate) fn tensors(shape: Shape, normal: &mut dyn FnMut() -> f64) -> Vec<Para
 impl Linear {
     pub(crate) fn new(shape: Shape) -> Self {
         let (height, width) = shape.grid;
-        let layout = Layout {
+        let planes = LogitPlanes {
             plane: height * width,
-            inside: Plane {
-                start: 0,
-                stride: width,
-            },
+            inside: Plane::whole(width),
             height,
             width,
         };
         Self {
             shape,
-            head: LogitHead::new(Kind::Linear, shape, layout),
+            head: LogitHead::new(Kind::Linear, shape, planes),
             pool: Pool::default(),
             weights: Vec::new(),
             maps: Vec::new(),
@@ -57,7 +60,7 @@ impl Linear {
     /// Fills `maps`.
     pub(crate) fn forward(&mut self, heads: &[&[Parameter]], tokens: &[f32], batch: usize) {
         let Shape { width, classes, .. } = self.shape;
-        let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
+        let (rows, pixels) = (heads.len() * classes, self.head.planes.plane);
         self.weights.clear();
         for head in heads {
             self.weights.extend_from_slice(&head[0].data);
@@ -84,7 +87,8 @@ impl Linear {
             });
     }
 
-    /// One step of every head with its rate; returns their losses.
+    /// Takes one step of every head with its rate; returns their losses. `images` and `counted` are the
+    /// divisors of the loss.
     pub(crate) fn step(
         &mut self,
         heads: &mut [&mut [Parameter]],
@@ -92,6 +96,31 @@ impl Linear {
         masks: &[u16],
         loss: Loss,
         rates: &[f32],
+        divisors: (usize, usize),
+    ) -> Vec<f64> {
+        let Shape { width, classes, .. } = self.shape;
+        let shared: Vec<&[Parameter]> = heads.iter().map(|head| &**head).collect();
+        self.forward(&shared, tokens, divisors.0);
+        let losses = self.backward(tokens, masks, loss, divisors);
+        let rows = heads.len() * classes;
+        let (weights, biases) = self.gradients.split_at(rows * width);
+        for (index, head) in heads.iter_mut().enumerate() {
+            if losses[index].is_finite() {
+                let weights = &weights[index * classes * width..][..classes * width];
+                head[0].descend(weights, rates[index]);
+                head[1].descend(&biases[index * classes..][..classes], rates[index]);
+            }
+        }
+        losses
+    }
+
+    /// Fills the start of `gradients` with the gradients of all weights, then of all biases, from
+    /// `maps`; returns the losses of the heads. The gradients of images are added in order.
+    fn backward(
+        &mut self,
+        tokens: &[f32],
+        masks: &[u16],
+        loss: Loss,
         (images, counted): (usize, usize),
     ) -> Vec<f64> {
         let Shape {
@@ -100,9 +129,8 @@ impl Linear {
             size,
             ..
         } = self.shape;
-        let shared: Vec<&[Parameter]> = heads.iter().map(|head| &**head).collect();
-        self.forward(&shared, tokens, images);
-        let (rows, pixels) = (heads.len() * classes, self.head.layout.plane);
+        let pixels = self.head.planes.plane;
+        let rows = self.maps.len() / (images * pixels);
         let (head, pool) = (&self.head, &self.pool);
         self.gradients.resize(images * rows * (width + 1), 0.0);
         let parts: Vec<Vec<f64>> = self
@@ -136,18 +164,9 @@ impl Linear {
                 *total += other;
             }
         }
-        let (weights, biases) = total.split_at(rows * width);
-        let mut losses = Vec::new();
-        for (index, head) in heads.iter_mut().enumerate() {
-            let loss: f64 = parts.iter().map(|part| part[index]).sum();
-            losses.push(loss);
-            if loss.is_finite() {
-                let weights = &weights[index * classes * width..][..classes * width];
-                head[0].descend(weights, rates[index]);
-                head[1].descend(&biases[index * classes..][..classes], rates[index]);
-            }
-        }
-        losses
+        (0..rows / classes)
+            .map(|head| parts.iter().map(|part| part[head]).sum())
+            .collect()
     }
 
     pub(crate) fn head(&self) -> (&LogitHead, &Pool) {
@@ -156,7 +175,7 @@ impl Linear {
 
     /// An image's map after [`Linear::forward`] of one head.
     pub(crate) fn map(&self, image: usize) -> &[f32] {
-        let length = self.shape.classes * self.head.layout.plane;
+        let length = self.shape.classes * self.head.planes.plane;
         &self.maps[image * length..][..length]
     }
 }

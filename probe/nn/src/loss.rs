@@ -1,13 +1,21 @@
 //! Soft Dice loss, alone or with cross-entropy, and its gradient.
+//!
+//! Logits are planes `[C, pixels]` of an image. With the softmax `p` and the one-hot labels `y`, the share
+//! of class `c` of an image in the Dice loss is `1 − T / N`, `T = 2 Σ p y + ε`, `N = Σ p + Σ y + ε`; with
+//! `f = ∂loss / ∂p = −2 y / N + T / N²` (over the number of images and classes), the gradient of the logits is
+//! `p_c (f_c − Σ p_k f_k)`, and of the cross-entropy `p − y` over the number of pixels.
+//!
+//! Chunks of 256 pixels go through all steps while they stay in the nearest cache; vectors run along the
+//! pixels.
 
 use crate::matrix::{across, vectorised};
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// The label of pixels that count for nothing.
+/// The label of ignored pixels.
 pub const IGNORE: u16 = u16::MAX;
 
-/// What training minimises.
+/// The loss that training minimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -15,7 +23,7 @@ pub enum Loss {
     /// `DiceLoss(softmax=True, to_onehot_y=True)`): the mean over images and classes, background
     /// included, of 1 − (2 Σ p y + 10⁻⁵) / (Σ p + Σ y + 10⁻⁵).
     Dice,
-    /// Its sum with cross-entropy, the mean over pixels (MONAI's `DiceCELoss`).
+    /// The sum of the Dice loss and the cross-entropy, the mean over pixels (MONAI's `DiceCELoss`).
     #[serde(rename = "dice-ce")]
     DiceCrossEntropy,
 }
@@ -60,32 +68,12 @@ pub(crate) fn loss(
             (sums, entropy)
         })
         .collect();
-    let mut sums = vec![Sums::default(); classes];
-    let mut entropy = 0.0;
-    for (part, part_entropy) in parts {
-        entropy += part_entropy;
-        for (sum, part) in sums.iter_mut().zip(part) {
-            sum.probability += part.probability;
-            sum.label += part.label;
-            sum.both += part.both;
-        }
-    }
-    let mut total = 0.0;
-    // The gradient of the Dice loss for a probability: `slope · label + offset`.
-    let (mut slopes, mut offsets) = (Vec::new(), Vec::new());
-    for sum in &sums {
-        let top = 2.0 * sum.both + SMOOTH;
-        let bottom = sum.probability + sum.label + SMOOTH;
-        let share = (images * classes) as f64;
-        total += (1.0 - top / bottom) / share;
-        slopes.push((-2.0 / bottom / share) as f32);
-        offsets.push((top / bottom / bottom / share) as f32);
-    }
-    let entropy_share = if with_entropy {
-        total += entropy / pixels as f64;
-        1.0 / pixels as f32
+    let (sums, entropy) = total(parts, classes);
+    let (dice, slopes, offsets) = dice_loss(&sums, images);
+    let (entropy_share, entropy) = if with_entropy {
+        (1.0 / pixels as f32, entropy / pixels as f64)
     } else {
-        0.0
+        (0.0, 0.0)
     };
     pieces
         .par_iter_mut()
@@ -96,10 +84,41 @@ pub(crate) fn loss(
                 gradient(planes, at, labels, &slopes, &offsets, entropy_share);
             }
         });
-    total
+    dice + entropy
 }
 
-/// The label of a pixel in a form that compares fast with a class.
+/// The sums of parts, added in their order.
+fn total(parts: Vec<(Vec<Sums>, f64)>, classes: usize) -> (Vec<Sums>, f64) {
+    let mut sums = vec![Sums::default(); classes];
+    let mut entropy = 0.0;
+    for (part, part_entropy) in parts {
+        entropy += part_entropy;
+        for (sum, part) in sums.iter_mut().zip(part) {
+            sum.probability += part.probability;
+            sum.label += part.label;
+            sum.both += part.both;
+        }
+    }
+    (sums, entropy)
+}
+
+/// The image's share of the Dice loss, and per class the coefficients of its gradient for a
+/// probability, `slope · label + offset`.
+fn dice_loss(sums: &[Sums], images: usize) -> (f64, Vec<f32>, Vec<f32>) {
+    let mut loss = 0.0;
+    let (mut slopes, mut offsets) = (Vec::new(), Vec::new());
+    for sum in sums {
+        let top = 2.0 * sum.both + SMOOTH;
+        let bottom = sum.probability + sum.label + SMOOTH;
+        let share = (images * sums.len()) as f64;
+        loss += (1.0 - top / bottom) / share;
+        slopes.push((-2.0 / bottom / share) as f32);
+        offsets.push((top / bottom / bottom / share) as f32);
+    }
+    (loss, slopes, offsets)
+}
+
+/// Labels as numbers that compare fast with a class; past the end they are ignored.
 fn widened(labels: &[u16]) -> [u32; CHUNK] {
     let mut wide = [u32::from(IGNORE); CHUNK];
     for (wide, label) in wide.iter_mut().zip(labels) {
@@ -108,7 +127,8 @@ fn widened(labels: &[u16]) -> [u32; CHUNK] {
     wide
 }
 
-/// Turns logits into probabilities, adds them to `sums` and returns the sum of the cross-entropy.
+/// Turns the logits of some pixels into probabilities, adds them to `sums` and returns the sum of the
+/// cross-entropy, `ln Σ exp(z_k − max) − (z_y − max)`.
 fn softmax(
     planes: &mut [&mut [f32]],
     at: usize,
@@ -147,23 +167,7 @@ fn softmax(
                     *z = value;
                 }
             }
-            let mut inverse = [0.0f32; CHUNK];
-            for (inverse, total) in inverse.iter_mut().zip(&totals[..count]) {
-                *inverse = 1.0 / total;
-            }
-            for (class, (plane, sums)) in planes.iter_mut().zip(sums).enumerate() {
-                let plane = &mut plane[at..at + count];
-                for (p, inverse) in plane.iter_mut().zip(&inverse) {
-                    *p *= inverse;
-                }
-                let mut label = [0.0f32; CHUNK];
-                for (label, found) in label.iter_mut().zip(&labels) {
-                    *label = one_if(*found == class as u32);
-                }
-                sums.probability += dot(plane, &counted);
-                sums.label += dot(&label, &counted);
-                sums.both += dot(plane, &label);
-            }
+            probabilities(planes, at, &totals[..count], &labels, &counted, sums);
             if !with_entropy {
                 return 0.0;
             }
@@ -173,6 +177,35 @@ fn softmax(
             dot(&of_label, &counted)
         },
     )
+}
+
+/// Divides the exponentials of some pixels by their `totals`, and adds the probabilities to `sums`.
+#[inline(always)]
+fn probabilities(
+    planes: &mut [&mut [f32]],
+    at: usize,
+    totals: &[f32],
+    labels: &[u32; CHUNK],
+    counted: &[f32; CHUNK],
+    sums: &mut [Sums],
+) {
+    let mut inverse = [0.0f32; CHUNK];
+    for (inverse, total) in inverse.iter_mut().zip(totals) {
+        *inverse = 1.0 / total;
+    }
+    for (class, (plane, sums)) in planes.iter_mut().zip(sums).enumerate() {
+        let plane = &mut plane[at..at + totals.len()];
+        for (p, inverse) in plane.iter_mut().zip(&inverse) {
+            *p *= inverse;
+        }
+        let mut label = [0.0f32; CHUNK];
+        for (label, found) in label.iter_mut().zip(labels) {
+            *label = one_if(*found == class as u32);
+        }
+        sums.probability += dot(plane, counted);
+        sums.label += dot(&label, counted);
+        sums.both += dot(plane, &label);
+    }
 }
 
 #[inline(always)]
@@ -196,7 +229,7 @@ fn dot(left: &[f32], right: &[f32; CHUNK]) -> f64 {
     lanes.iter().map(|sum| f64::from(*sum)).sum()
 }
 
-/// Turns probabilities into the gradient of the logits.
+/// Turns the probabilities of some pixels into the gradient of the logits.
 fn gradient(
     planes: &mut [&mut [f32]],
     at: usize,

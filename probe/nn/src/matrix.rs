@@ -1,6 +1,4 @@
-//! Matrix products, a pool of scratch buffers, and the choice of vector instructions.
-
-use std::sync::{Mutex, PoisonError};
+//! Matrix products, and the choice of vector instructions.
 
 /// A view of numbers as `rows` × `columns`.
 #[derive(Clone, Copy)]
@@ -13,7 +11,7 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Row after row, `stride` numbers apart.
+    /// A matrix whose rows are `stride` numbers apart.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(rows == 0 || data.len() >= (rows - 1) * stride + columns);
         Self {
@@ -25,7 +23,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Columns and rows exchanged.
+    /// The transposed matrix.
     pub(crate) fn transposed(self) -> Self {
         Self {
             data: self.data,
@@ -37,8 +35,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = left · right`, or `out += left · right` where `accumulate` is set. The rows of `out` are
-/// `stride` numbers apart. On the calling thread only.
+/// Computes `out = left · right`, or `out += left · right` if `accumulate` is set, on the calling
+/// thread. The rows of `out` are `stride` numbers apart.
 pub(crate) fn multiply(
     out: &mut [f32],
     stride: usize,
@@ -81,52 +79,14 @@ pub(crate) fn multiply(
     }
 }
 
-/// Buffers that tasks borrow, so that none is allocated twice.
-#[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Vec<f32>>>);
-
-impl Pool {
-    /// Calls `task` with `length` numbers of unspecified value.
-    pub(crate) fn with<R>(&self, length: usize, task: impl FnOnce(&mut [f32]) -> R) -> R {
-        let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut buffer = {
-            let mut free = free();
-            // The smallest that is large enough; else the largest is given up for a larger one.
-            let fit = |(_, buffer): &(usize, &Vec<f32>)| {
-                let short = buffer.len() < length;
-                (
-                    short,
-                    if short {
-                        usize::MAX - buffer.len()
-                    } else {
-                        buffer.len()
-                    },
-                )
-            };
-            match free.iter().enumerate().min_by_key(fit) {
-                Some((index, _)) => free.swap_remove(index),
-                None => Vec::new(),
-            }
-        };
-        if buffer.len() < length {
-            // Not `resize`: the old content need not be copied.
-            drop(buffer);
-            buffer = vec![0.0; length];
-        }
-        let result = task(&mut buffer[..length]);
-        free().push(buffer);
-        result
-    }
-}
-
 /// Runs `task` compiled for the widest vectors that the processor has.
 #[inline(always)]
 pub(crate) fn vectorised<R>(task: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(task)
 }
 
-/// The `chunk`-long pieces of several planes of `plane` numbers each, gathered by their place: item
-/// `i` holds piece `i` of every plane.
+/// Cuts every plane of `plane` numbers into pieces of `chunk`, and groups the pieces by their place:
+/// item `i` holds piece `i` of every plane.
 pub(crate) fn across(planes: &mut [f32], plane: usize, chunk: usize) -> Vec<Vec<&mut [f32]>> {
     let mut pieces: Vec<Vec<&mut [f32]>> = Vec::new();
     for one in planes.chunks_exact_mut(plane) {

@@ -1,11 +1,42 @@
-//! The transforms of tiles of the Winograd convolutions: the matrices `Bᵀ` and `Aᵀ` of F(4×4, 3×3)
-//! (Lavin and Gray 2016, section 4.3), over as many channels at once as a vector holds.
+//! Tiles of the Winograd convolutions and their transforms by the matrices of F(4×4, 3×3) (Lavin and
+//! Gray 2016, section 4.3), over as many channels at once as a vector holds.
+//!
+//! ```text
+//!       ⎡ 4  0 -5  0  1  0 ⎤         ⎡ 1  1  1  1  1  0 ⎤
+//!       ⎢ 0 -4 -4  1  1  0 ⎥    Aᵀ = ⎢ 0  1 -1  2 -2  0 ⎥
+//!  Bᵀ = ⎢ 0  4 -4 -1  1  0 ⎥         ⎢ 0  1  1  4  4  0 ⎥
+//!       ⎢ 0 -2 -1  2  1  0 ⎥         ⎣ 0  1 -1  8 -8  1 ⎦
+//!       ⎢ 0  2 -1 -2  1  0 ⎥
+//!       ⎣ 0  4  0 -5  0  1 ⎦
+//! ```
+//!
+//! A map is cut into tiles of 4×4 pixels; tiles at the right and the bottom may stick out. Transformed
+//! tiles lie as 36 planes (one for each point of a transformed tile) of `[tiles, C]`.
 
 use crate::extent::Extent;
 use pulp::{Simd, WithSimd};
 
-/// Products of a tile.
+/// Points of a transformed tile.
 pub(crate) const POINTS: usize = 36;
+
+impl Extent {
+    /// Rows of tiles of all images.
+    pub(crate) fn tile_rows(self) -> usize {
+        self.batch * self.height.div_ceil(4)
+    }
+
+    /// Tiles of a row of tiles.
+    pub(crate) fn tile_columns(self) -> usize {
+        self.width.div_ceil(4)
+    }
+
+    /// The image of a row of tiles, its first row of pixels within the image, and how many there are.
+    pub(crate) fn tile_row(self, row: usize) -> (usize, usize, usize) {
+        let per_image = self.height.div_ceil(4);
+        let (image, y) = (row / per_image, row % per_image * 4);
+        (image, y, (self.height - y).min(4))
+    }
+}
 
 /// Transforms a row of tiles to 36 planes: windows of 6×6 of an input (`Bᵀ d B`), or tiles of 4×4 of
 /// a gradient (`A y Aᵀ`).
@@ -14,7 +45,7 @@ pub(crate) struct Points<'a, 'b, const WINDOWS: bool> {
     pub(crate) extent: Extent,
     pub(crate) row: usize,
     pub(crate) planes: &'a mut [&'b mut [f32]],
-    /// Where in the planes the row starts.
+    /// The start of the row in each plane.
     pub(crate) at: usize,
 }
 
@@ -58,8 +89,8 @@ impl<const WINDOWS: bool> WithSimd for Points<'_, '_, WINDOWS> {
     }
 }
 
-/// `lanes` channels of a tile. `offsets` are those of its pixels, 6 to a row, or the largest number
-/// for a pixel beyond the border.
+/// Transforms `lanes` channels of a tile. `offsets` are those of its pixels, 6 to a row, or the largest
+/// number for a pixel beyond the border, which is zero.
 #[inline(always)]
 fn points<S: Simd, const WINDOWS: bool>(
     simd: S,
@@ -76,7 +107,7 @@ fn points<S: Simd, const WINDOWS: bool>(
         channel,
         lanes,
     };
-    // Arrays are made whole: filled bit by bit, each would first be cleared by a call.
+    // Array literals: an array that is filled element by element is first cleared by a call.
     let first = [
         window.column::<S, WINDOWS>(simd, 0),
         window.column::<S, WINDOWS>(simd, 1),
@@ -122,7 +153,7 @@ impl Window<'_> {
         }
     }
 
-    /// A column, transformed.
+    /// The transform of a column.
     #[inline(always)]
     fn column<S: Simd, const WINDOWS: bool>(&self, simd: S, x: usize) -> [S::f32s; 6] {
         let a = self.pixel(simd, 0, x);
@@ -143,7 +174,7 @@ impl Window<'_> {
 pub(crate) struct Tiles<'a> {
     pub(crate) products: &'a [f32],
     pub(crate) plane: usize,
-    /// Where in the planes the row starts.
+    /// The start of the row in each plane.
     pub(crate) at: usize,
     pub(crate) channels: usize,
     /// `[rows, width, channels]`
@@ -179,6 +210,7 @@ impl WithSimd for Tiles<'_> {
     }
 }
 
+/// A tile of the output.
 struct Tile {
     plane: usize,
     channels: usize,
@@ -189,7 +221,7 @@ struct Tile {
 }
 
 impl Tile {
-    /// A column, transformed.
+    /// The transform of a column.
     #[inline(always)]
     fn column<S: Simd>(&self, simd: S, products: &[f32], lanes: usize, x: usize) -> [S::f32s; 4] {
         let a = load(simd, &products[x * self.plane..][..lanes]);
@@ -201,7 +233,7 @@ impl Tile {
         tile_pixels(simd, [a, b, c, d, e, f])
     }
 
-    /// `lanes` channels of the tile.
+    /// Transforms `lanes` channels of the tile.
     #[inline(always)]
     fn pixels<S: Simd>(
         &self,
@@ -256,7 +288,7 @@ fn fused<S: Simd>(simd: S, factor: f32, a: S::f32s, b: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b)
 }
 
-/// `Bᵀ d`
+/// `Bᵀ d`, by sums that rows share.
 #[inline(always)]
 fn input_points<S: Simd>(simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
     let far = fused(simd, -4.0, d[2], d[4]);

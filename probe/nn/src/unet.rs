@@ -1,16 +1,15 @@
 //! The U-Net decoder: four blocks, each of which doubles height and width.
 
 use crate::block::{Block, TENSORS};
-use crate::extent::Extent;
-use crate::head::{Layout, LogitHead};
-use crate::layout::Scratch;
+use crate::conv::Input;
+use crate::extent::{Extent, Layout};
+use crate::head::{LogitHead, LogitPlanes};
 use crate::loss::Loss;
-use crate::matrix::Pool;
 use crate::parameter::Parameter;
 use crate::planes::Planes;
 use crate::resize::Plane;
+use crate::scratch::{Pool, Scratch};
 use crate::shape::{Kind, Shape};
-use crate::upconv::Input;
 use crate::winograd;
 use rayon::prelude::*;
 
@@ -20,51 +19,81 @@ const LAST: usize = BLOCKS - 1;
 /// The layer whose tokens are the first block's input; block `i` is joined with layer `LAST - i`.
 const DEEPEST: usize = 4;
 
-/// The channels that go into a block and come out of it.
+/// The channels of the input and of the output of a block.
 fn channels(shape: Shape, block: usize) -> (usize, usize) {
     let input = shape.width >> block;
-    match block {
-        LAST => (input, shape.classes),
-        _ => (input, input / 2),
+    if block == LAST {
+        (input, shape.classes)
+    } else {
+        (input, input / 2)
     }
 }
 
-/// Initialised like PyTorch's layers: uniform within 1 / √fan-in.
+/// The parameters of all blocks, initialised like PyTorch's layers: weights and biases uniform within
+/// 1 / √fan-in. `uniform` gives numbers in [0, 1).
 pub(crate) fn tensors(shape: Shape, uniform: &mut dyn FnMut() -> f64) -> Vec<Parameter> {
     let mut tensors = Vec::new();
     for block in 0..BLOCKS {
         let (input, output) = channels(shape, block);
-        let name = |rest: &str| format!("up{}.{rest}", block + 1);
-        let mut draw =
-            |tensors: &mut Vec<Parameter>, layer: &str, shape: [usize; 4], fan: usize| {
-                let bound = 1.0 / (fan as f64).sqrt();
-                let mut some = |count| -> Vec<f32> {
-                    (0..count)
-                        .map(|_| ((uniform() * 2.0 - 1.0) * bound) as f32)
-                        .collect()
-                };
-                let weight = some(shape.iter().product());
-                let bias = some(output);
-                let weight = Parameter::trained(&name(&format!("{layer}.weight")), &shape, weight);
-                let bias = Parameter::trained(&name(&format!("{layer}.bias")), &[output], bias);
-                tensors.extend([weight, bias]);
-            };
-        draw(&mut tensors, "up", [input, output, 2, 2], output * 4);
-        for (layer, input) in [("skip", shape.width), ("merge", 2 * output)] {
-            let convolution = format!("{layer}.0");
-            draw(&mut tensors, &convolution, [output, input, 3, 3], input * 9);
-            let of = |rest: &str| name(&format!("{layer}.1.{rest}"));
-            let one = || vec![1.0; output];
-            let zero = || vec![0.0; output];
-            tensors.extend([
-                Parameter::trained(&of("weight"), &[output], one()),
-                Parameter::trained(&of("bias"), &[output], zero()),
-                Parameter::running(&of("running_mean"), &[output], zero()),
-                Parameter::running(&of("running_var"), &[output], one()),
-            ]);
+        let prefix = format!("up{}", block + 1);
+        let up = format!("{prefix}.up");
+        tensors.extend(layer(
+            &up,
+            &[input, output, 2, 2],
+            output,
+            output * 4,
+            uniform,
+        ));
+        for (name, input) in [("skip", shape.width), ("merge", 2 * output)] {
+            let convolution = format!("{prefix}.{name}.0");
+            let weight = [output, input, 3, 3];
+            tensors.extend(layer(&convolution, &weight, output, input * 9, uniform));
+            tensors.extend(normalisation(&format!("{prefix}.{name}.1"), output));
         }
     }
     tensors
+}
+
+/// Weight and bias of a layer, drawn.
+fn layer(
+    name: &str,
+    weight: &[usize],
+    output: usize,
+    fan_in: usize,
+    uniform: &mut dyn FnMut() -> f64,
+) -> [Parameter; 2] {
+    let bound = 1.0 / (fan_in as f64).sqrt();
+    [("weight", weight), ("bias", &[output][..])].map(|(tensor, shape)| {
+        let count = shape.iter().product();
+        let data = std::iter::repeat_with(|| ((uniform() * 2.0 - 1.0) * bound) as f32);
+        Parameter::trained(
+            &format!("{name}.{tensor}"),
+            shape,
+            data.take(count).collect(),
+        )
+    })
+}
+
+/// The parameters and running statistics of a normalisation.
+fn normalisation(name: &str, channels: usize) -> [Parameter; 4] {
+    [
+        ("weight", 1.0, true),
+        ("bias", 0.0, true),
+        ("running_mean", 0.0, false),
+        ("running_var", 1.0, false),
+    ]
+    .map(|(tensor, value, is_trained)| {
+        let new = if is_trained {
+            Parameter::trained
+        } else {
+            Parameter::running
+        };
+        new(
+            &format!("{name}.{tensor}"),
+            &[channels],
+            vec![value; channels],
+        )
+    })
 }
 
 /// Buffers of [`crate::Workspace`]. The first three blocks work on maps `[B, H, W, C]`, the last one,
@@ -79,33 +108,30 @@ pub(crate) struct UNet {
 
 impl UNet {
     pub(crate) fn new(shape: Shape, batch: usize) -> Self {
-        let grid = extent(shape, batch, 0).with_channels(shape.width);
+        let grid = extent(shape, batch, 0, shape.width);
         let blocks = (0..LAST)
             .map(|index| {
-                let (input, output) = channels(shape, index);
-                let below = extent(shape, batch, index).with_channels(input);
-                let above = extent(shape, batch, index + 1);
-                Block::new(grid, below, above, (above.height, above.width), output)
+                let (below, out) = extents(shape, batch, index);
+                Block::new(grid, below, out)
             })
             .collect();
-        let planes = planes_of(shape, batch);
-        let below = extent(shape, batch, LAST).with_channels(channels(shape, LAST).0);
-        let size = (planes.height, planes.width);
-        let layout = Layout {
+        let (below, out) = extents(shape, batch, LAST);
+        let planes = Planes::new(out);
+        let logits = LogitPlanes {
             plane: planes.plane(),
             inside: Plane {
                 start: planes.at(0, 0, 0),
                 stride: planes.stride(),
             },
-            height: planes.height,
-            width: planes.width,
+            height: out.height,
+            width: out.width,
         };
         Self {
             shape,
-            head: LogitHead::new(Kind::UNet, shape, layout),
+            head: LogitHead::new(Kind::UNet, shape, logits),
             blocks,
-            last: Block::new(grid, below, planes, size, shape.classes),
-            scratch: scratch(shape, grid.pixels()),
+            last: Block::new(grid, below, out),
+            scratch: scratch(shape),
         }
     }
 
@@ -115,16 +141,21 @@ impl UNet {
 
     /// An image's map after [`UNet::evaluate`].
     pub(crate) fn map(&self, image: usize) -> &[f32] {
-        let length = planes_of(self.shape, 1).image();
-        &self.last.out[image * length..][..length]
+        let length = self.image();
+        &self.last.out()[image * length..][..length]
     }
 
-    /// Fills the last block's `out`, with running statistics.
+    /// Numbers of an image's map.
+    fn image(&self) -> usize {
+        self.shape.classes * self.head.planes.plane
+    }
+
+    /// Fills the last block's output, with running statistics.
     pub(crate) fn evaluate(&mut self, tensors: &[Parameter], tokens: &[&[f32]], batch: usize) {
         self.forward(tensors, tokens, batch, false);
     }
 
-    /// One step; returns the loss.
+    /// Takes a step with `rate`; returns the loss. `images` and `counted` are the divisors of the loss.
     pub(crate) fn step(
         &mut self,
         tensors: &mut [Parameter],
@@ -135,12 +166,11 @@ impl UNet {
         (images, counted): (usize, usize),
     ) -> f64 {
         self.forward(tensors, tokens, images, true);
+        let image = self.image();
         let (head, pool) = (&self.head, &self.scratch.pool);
-        let area = self.shape.size * self.shape.size;
-        let image = planes_of(self.shape, images).image();
-        let losses: Vec<f64> = self.last.out[..images * image]
+        let losses: Vec<f64> = self.last.out_mut()[..images * image]
             .par_chunks_mut(image)
-            .zip(masks.par_chunks(area))
+            .zip(masks.par_chunks(self.shape.size * self.shape.size))
             .map(|(map, labels)| head.descend(map, labels, loss, (images, counted), pool))
             .collect();
         let loss: f64 = losses.iter().sum();
@@ -152,28 +182,31 @@ impl UNet {
 
     fn forward(&mut self, tensors: &[Parameter], tokens: &[&[f32]], batch: usize, train: bool) {
         let scratch = &mut self.scratch;
-        let mut tensors = tensors.chunks_exact(TENSORS);
-        let mut of_block = || tensors.next().unwrap_or_default();
+        let (blocks, last) = tensors.split_at(LAST * TENSORS);
         let mut input = tokens[DEEPEST];
-        for (index, block) in self.blocks.iter_mut().enumerate() {
-            let skip = tokens[LAST - index];
-            input = block.forward(input, skip, of_block(), batch, train, scratch);
+        for (index, (block, tensors)) in self
+            .blocks
+            .iter_mut()
+            .zip(blocks.chunks_exact(TENSORS))
+            .enumerate()
+        {
+            input = block.forward(input, tokens[LAST - index], tensors, batch, train, scratch);
         }
         self.last
-            .forward(input, tokens[0], of_block(), batch, train, scratch);
+            .forward(input, tokens[0], last, batch, train, scratch);
     }
 
-    /// A step of every block's parameters, from the gradient in the last block's `out`.
+    /// A step of every block's parameters, from the gradient in the last block's output.
     fn backward(&mut self, tensors: &mut [Parameter], tokens: &[&[f32]], batch: usize, rate: f32) {
         let scratch = &mut self.scratch;
         let (blocks, last) = tensors.split_at_mut(LAST * TENSORS);
-        let input = Input::Replaced(&mut self.blocks[LAST - 1].out);
+        let input = Input::Replaced(self.blocks[LAST - 1].out_mut());
         self.last
             .backward(input, tokens[0], last, batch, rate, scratch);
         for index in (0..LAST).rev() {
             let (before, rest) = self.blocks.split_at_mut(index);
             let input = match before.last_mut() {
-                Some(before) => Input::Replaced(&mut before.out),
+                Some(before) => Input::Replaced(before.out_mut()),
                 None => Input::Kept(tokens[DEEPEST]),
             };
             let tensors = &mut blocks[index * TENSORS..][..TENSORS];
@@ -183,7 +216,7 @@ impl UNet {
 }
 
 /// Scratch that is large enough for each block.
-fn scratch(shape: Shape, pixels: usize) -> Scratch {
+fn scratch(shape: Shape) -> Scratch {
     let (mut transformed, mut gradient) = (0, 0);
     for index in 0..BLOCKS {
         let (input, output) = channels(shape, index);
@@ -193,33 +226,28 @@ fn scratch(shape: Shape, pixels: usize) -> Scratch {
             .max(4 * input * output);
         gradient = gradient.max(9 * widest * output).max(4 * input * output);
     }
-    let widest = shape.classes.max(shape.width / 2);
     Scratch {
         pool: Pool::default(),
         transformed: vec![0.0; transformed],
         gradient: vec![0.0; gradient],
-        skip: vec![0.0; pixels * widest],
-        skip_planes: vec![0.0; pixels * shape.classes],
     }
 }
 
-/// The maps before block `level`, without their channels.
-fn extent(shape: Shape, batch: usize, level: usize) -> Extent {
+/// The extents of the input and the output of a block.
+fn extents(shape: Shape, batch: usize, block: usize) -> (Extent, Extent) {
+    let (input, output) = channels(shape, block);
+    (
+        extent(shape, batch, block, input),
+        extent(shape, batch, block + 1, output),
+    )
+}
+
+/// The extent of the maps before block `level`.
+fn extent(shape: Shape, batch: usize, level: usize, channels: usize) -> Extent {
     Extent {
         batch,
         height: shape.grid.0 << level,
         width: shape.grid.1 << level,
-        channels: 1,
-    }
-}
-
-/// The last block's planes.
-fn planes_of(shape: Shape, batch: usize) -> Planes {
-    let Extent { height, width, .. } = extent(shape, batch, BLOCKS);
-    Planes {
-        batch,
-        channels: shape.classes,
-        height,
-        width,
+        channels,
     }
 }
