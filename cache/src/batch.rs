@@ -1,9 +1,10 @@
 //! What crosses from stage one to stage two: rows of slices and their tokens.
 
+use common::Placement;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::{PatchTokens, Placement};
+use crate::PatchTokens;
 
 /// The part of a dataset that a slice belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,12 +93,6 @@ pub struct SliceMeta {
     /// moved. Kept if the cache `has_placement`.
     pub placement: Option<Placement>,
 }
-
-/// A label map `[H, W]` at native resolution; 0 is background.
-pub type Mask = Array2<u16>;
-
-/// A slice as the backbone saw it, `[S, S]`: black is 0, white 255.
-pub type Picture = Array2<u8>;
 
 /// The tokens of `B` slices from `L` blocks of a backbone.
 ///

@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 use std::path::Path;
 
+use common::Picture;
 use ndarray::Array2;
 
 use crate::patch_tokens::not_finite;
 use crate::rows;
 use crate::schema::Table;
-use crate::{CacheMeta, Error, LayerShape, Picture, SliceMeta, TokenBatch};
+use crate::{CacheMeta, Error, LayerShape, SliceMeta, TokenBatch};
 
 /// Refuses a batch that does not fit the cache `dir`; its first row would be row `first`.
 pub(crate) fn check(

@@ -1,10 +1,11 @@
 //! Checks of `meta.json` besides sizes and names: element type, recipe, numbers of rows.
 
+use common::counted;
 use serde_json::Value;
 
+use crate::CacheMeta;
 use crate::rows::Invalid;
 use crate::schema::Table;
-use crate::{CacheMeta, counted};
 
 /// The element type of all tensors.
 const DTYPE: &str = "f16";

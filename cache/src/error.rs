@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::text::shown;
-use crate::{counted, similar};
+use common::text::shown;
+use common::{counted, similar};
 
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]

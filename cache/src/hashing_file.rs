@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use common::hex;
 use sha2::{Digest, Sha256};
 
-use crate::meta::{hex, io_error};
+use crate::meta::io_error;
 use crate::{Error, TableFile};
 
 /// Bytes that are written and hashed at a time.

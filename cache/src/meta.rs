@@ -1,21 +1,21 @@
 //! `meta.json`: what a cache is, and which shards of it are finished.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::ops::{Not, RangeInclusive};
 use std::path::Path;
 
+use common::counted;
+use common::files::write_whole;
+use common::text::printable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::description;
 use crate::recipe::{Difference, differences};
 use crate::rows::Invalid;
 use crate::schema::Table;
-use crate::text::printable;
-use crate::{Error, Task, counted};
+use crate::{Error, Task};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -321,18 +321,12 @@ impl CacheMeta {
     /// Replaces `dir/meta.json` in one step: a reader sees the old file or the new one.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join("meta.json");
-        let part = dir.join("meta.json.part");
         let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Meta {
             path: path.clone(),
             source,
         })?;
         text.push(b'\n');
-        let mut file = File::create(&part).map_err(io_error(&part, "create"))?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
-            .map_err(io_error(&part, "write"))?;
-        std::fs::rename(&part, &path).map_err(io_error(&path, "replace"))?;
-        sync_dir(dir)
+        write_whole(&path, &text).map_err(io_error(&path, "replace"))
     }
 
     /// Compares the fields that a continued run may not change.
@@ -452,39 +446,6 @@ fn check_version(dir: &Path, text: &[u8]) -> Result<(), Error> {
         found: version.format_version,
         expected: FORMAT_VERSION,
     })
-}
-
-/// The sha256 of a file's content, in hex.
-///
-/// # Errors
-///
-/// [`Error::Io`] if the file cannot be read.
-pub fn sha256_file(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(io_error(path, "open"))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(io_error(path, "read"))? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&buffer[..n]),
-        }
-    }
-}
-
-/// The sha256 of bytes, in hex.
-pub fn sha256_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Makes renames and new files in `dir` survive a power cut.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(io_error(dir, "sync"))
 }
 
 pub(crate) fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {

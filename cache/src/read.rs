@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
+use common::{Mask, Picture, sha256_file};
 use half::f16;
 use ndarray::{Array2, Array3};
 use parquet::arrow::ProjectionMask;
@@ -17,7 +18,7 @@ use crate::rows::{self, Invalid, Known, NAME_BYTES};
 use crate::schema::{self, Table, picture_bytes};
 use crate::table_reader::{batches, load, rows as rows_of};
 use crate::write::shard_file;
-use crate::{CacheMeta, Error, Mask, Picture, Shard, SliceMeta, sha256_file};
+use crate::{CacheMeta, Error, Shard, SliceMeta};
 
 const WITHOUT_PICTURES: &str = "extract into another --cache folder with `--pictures`";
 
@@ -68,7 +69,8 @@ impl CacheReader {
         let reader = CacheReader {
             dir: dir.into(),
             meta: CacheMeta::read(dir)?,
-            sha256: sha256_file(&dir.join("meta.json"))?,
+            sha256: sha256_file(&dir.join("meta.json"))
+                .map_err(io_error(dir, "read `meta.json` of"))?,
         };
         reader.check_shards()?;
         Ok(reader)
@@ -116,7 +118,7 @@ impl CacheReader {
             for table in Table::of(&self.meta) {
                 let path = self.path(table, index);
                 let expected = shard.tables.get(table.name()).map(|f| &*f.sha256);
-                let found = sha256_file(&path)?;
+                let found = sha256_file(&path).map_err(io_error(&path, "read"))?;
                 self.same(&path, "sha256", &*found, expected.unwrap_or_default())?;
             }
         }

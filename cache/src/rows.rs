@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use common::counted;
+use common::text::printable;
 use serde_json::Value;
 
-use crate::text::printable;
-use crate::{CacheMeta, Labels, SliceMeta, Split, counted};
+use crate::{CacheMeta, Labels, SliceMeta, Split};
 
 /// Most bytes of the name of a sample, an image or a patient.
 pub const NAME_BYTES: usize = 8192;

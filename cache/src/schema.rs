@@ -16,17 +16,15 @@ use arrow::datatypes::{
     UInt16Type, UInt32Type,
 };
 use arrow::error::ArrowError;
+use common::text::printable;
+use common::{Mask, Picture, Placement, counted};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, ArrayView2};
 
 use crate::patch_tokens::to_f16;
 use crate::rows::{self, Invalid};
-use crate::text::printable;
-use crate::{
-    CacheMeta, Labels, LayerShape, Mask, Picture, Placement, SliceMeta, Split, Task, Tokens,
-    counted,
-};
+use crate::{CacheMeta, Labels, LayerShape, SliceMeta, Split, Task, Tokens};
 
 /// Numbers of an affine, row by row.
 const AFFINE_VALUES: usize = 12;

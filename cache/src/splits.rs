@@ -7,19 +7,21 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use common::files::{persist, sync_dir};
+use common::text::printable;
+use common::{counted, sha256_file};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use crate::meta::{io_error, sync_dir};
+use crate::meta::io_error;
 use crate::read::check_place;
 use crate::rows::NAME_BYTES;
 use crate::table_reader::{batches, rows};
-use crate::text::printable;
 use crate::write::lock;
-use crate::{CacheReader, Error, SliceMeta, Split, counted, sha256_file};
+use crate::{CacheReader, Error, SliceMeta, Split};
 
 /// The folder of named splits in a cache.
 const FOLDER: &str = "splits";
@@ -63,10 +65,9 @@ pub fn write_split(
         path: part.clone(),
         source,
     })?;
-    file.sync_all().map_err(io_error(&part, "sync"))?;
-    fs::rename(&part, &path).map_err(io_error(&path, "rename"))?;
-    sync_dir(&folder)?;
-    sync_dir(dir)
+    drop(file);
+    persist(&part, &path).map_err(io_error(&path, "rename"))?;
+    sync_dir(dir).map_err(io_error(dir, "sync"))
 }
 
 impl CacheReader {
@@ -106,7 +107,7 @@ impl CacheReader {
             });
         }
         check_place(self.dir(), &path, || "a split in the cache's folder".into())?;
-        let sha256 = sha256_file(&path)?;
+        let sha256 = sha256_file(&path).map_err(io_error(&path, "read"))?;
         let (rule, of) = decode(&path, self.meta().rows)?;
         Ok(NamedSplit { rule, sha256, of })
     }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use common::files::sync_dir;
 use ndarray::{Array2, Axis, Slice};
 
 use crate::batch_check;
 use crate::hashing_file::ClosingFile;
-use crate::meta::{io_error, sync_dir};
+use crate::meta::io_error;
 use crate::patch_writer::PatchWriter;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
@@ -266,7 +267,8 @@ impl CacheWriter {
         let mut tables = BTreeMap::new();
         for (table, file) in shard.tables {
             tables.insert(table.name().to_string(), file.finish()?);
-            sync_dir(&self.dir.join(table.name()))?;
+            let folder = self.dir.join(table.name());
+            sync_dir(&folder).map_err(io_error(&folder, "sync"))?;
         }
         self.meta.rows += u64::from(shard.rows);
         self.meta.shards.push(Shard {

@@ -9,10 +9,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, SliceMeta, Task, TokenBatch, Tokens,
-    sha256_bytes,
-};
+use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Labels, SliceMeta, Task, TokenBatch, Tokens};
+use common::sha256_bytes;
 use extract::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
 use extract::export;
 use extract::model::ModelCard;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cache::text::{printable, shown};
-use cache::{counted, similar};
+use common::text::{printable, shown};
+use common::{counted, similar};
 
 use crate::model::ModelError;
 use crate::read::ReadError;

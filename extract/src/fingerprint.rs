@@ -24,8 +24,7 @@ pub(crate) fn of_samples(dataset: &Dataset) -> String {
             hash.update(field.as_bytes());
         }
     }
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    common::hex(&hash.finalize())
 }
 
 fn fields(dataset: &Dataset, sample: &Sample) -> Vec<String> {

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use cache::text::printable_lines;
 use clap::Parser;
+use common::text::printable_lines;
 use extract::cli::{self, Cli, Status};
 
 fn main() -> ExitCode {

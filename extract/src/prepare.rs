@@ -6,7 +6,8 @@ mod oddities;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-use cache::{Mask, SliceMeta};
+use cache::SliceMeta;
+use common::Mask;
 use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
@@ -194,8 +195,7 @@ impl PreparedSample<'_> {
             }
             hash.update(self.image.bytes(k));
         }
-        let digest = hash.finalize();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        common::hex(&hash.finalize())
     }
 
     /// The file of slice `k` as the cache names it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use cache::counted;
+use common::{counted, hex};
 
 use crate::Error;
 use crate::dataset::Dataset;
@@ -188,10 +188,6 @@ fn split_ending(name: &str) -> (&str, &str) {
         Some((stem, ending)) if is_ending(ending) => name.split_at(stem.len()),
         _ => (name, ""),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn key_file() -> Option<PathBuf> {

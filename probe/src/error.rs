@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use cache::counted;
-use cache::text::{printable, shown};
+use common::counted;
+use common::text::{printable, shown};
 
 /// What another library says went wrong.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use cache::{CacheReader, counted};
+use cache::CacheReader;
+use common::counted;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -214,6 +215,16 @@ fn check(about: &About) -> Result<(), Cause> {
     } else {
         Ok(())
     }
+}
+
+/// SHA-256 of a head's file, in hex.
+pub(crate) fn sha256_of(file: &Path) -> Result<String, Error> {
+    let hash = common::sha256_file(file).map_err(|source| cache::Error::Io {
+        path: file.into(),
+        action: "read",
+        source,
+    })?;
+    Ok(hash)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ pub mod head;
 mod hold_out;
 pub mod metrics;
 pub mod origin;
-mod output;
 pub mod predictions;
 pub mod probes;
 pub mod protocol;

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use cache::text::Printable;
 use clap::Parser;
+use common::text::Printable;
 use probe::cli::{Cli, Outcome};
 
 fn main() -> ExitCode {

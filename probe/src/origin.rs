@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cache::{CacheReader, Split, TokenRecipe, counted};
+use cache::{CacheReader, Split, TokenRecipe};
+use common::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -162,5 +163,5 @@ fn hash(who: Who<'_>) -> String {
         Who::Patient(name) => format!("patient {name}"),
         Who::Sample(name) => format!("sample {name}"),
     };
-    cache::sha256_bytes(text.as_bytes())[..16].into()
+    common::sha256_bytes(text.as_bytes())[..16].into()
 }

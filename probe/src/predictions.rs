@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Float64Type, UInt32Type};
 use arrow::record_batch::RecordBatch;
+use common::files::write_whole;
 use ndarray::{Array2, Axis};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -17,7 +18,6 @@ use parquet::file::properties::WriterProperties;
 
 use crate::error::{Cause, Error};
 use crate::examples::Case;
-use crate::output::write_whole;
 use crate::targets::Targets;
 
 /// The key of the file's metadata that says whether each case is of exactly one class.
@@ -90,7 +90,7 @@ impl Predictions {
             source,
         };
         let bytes = self.to_bytes(names).map_err(failed)?;
-        write_whole(path, &bytes).map_err(failed)
+        write_whole(path, &bytes).map_err(|error| failed(error.into()))
     }
 
     fn to_bytes(&self, names: &[String]) -> Result<Vec<u8>, Cause> {

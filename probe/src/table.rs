@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cache::counted;
-use cache::text::printable;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use common::counted;
+use common::text::printable;
 use serde_json::{Map, Value};
 
 use crate::evaluate::{Comparison, flatten, short};

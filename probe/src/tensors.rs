@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use common::files::write_whole;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Cause, Error};
-use crate::output::write_whole;
 
 /// A tensor in C order.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,7 @@ pub(crate) fn write(
         source,
     };
     let bytes = to_bytes(key, about, tensors).map_err(failed)?;
-    write_whole(path, &bytes).map_err(failed)
+    write_whole(path, &bytes).map_err(|error| failed(error.into()))
 }
 
 fn to_bytes(key: &str, about: &impl Serialize, tensors: &[Tensor]) -> Result<Vec<u8>, Cause> {

@@ -7,9 +7,9 @@ mod caches;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::text::Printable;
 use cache::{CacheMeta, Labels, SliceMeta};
 use clap::Parser;
+use common::text::Printable;
 use probe::cli::Cli;
 use serde_json::Value;
 

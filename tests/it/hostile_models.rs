@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use cache::sha256_file;
+use common::sha256_file;
 
 use crate::hub::{Hub, Manners};
 use crate::lab::{Lab, Run, program, project, runtime};

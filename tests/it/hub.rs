@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use cache::sha256_bytes;
+use common::sha256_bytes;
 
 /// How the hub behaves.
 #[derive(Clone, Copy, PartialEq)]

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use cache::{CacheReader, Mask};
+use cache::CacheReader;
+use common::Mask;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, Luma};

@@ -39,6 +39,11 @@ fn cache_knows_neither_program_nor_images_nor_onnx_runtime() {
 }
 
 #[test]
+fn common_knows_no_other_crate() {
+    assert_without("common", &["cache", "extract", "nn", "probe", "parquet"]);
+}
+
+#[test]
 fn probe_does_not_know_extract_or_onnx_runtime() {
     assert_without("probe", &["extract", "ort"]);
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cache::{CacheMeta, sha256_file};
+use cache::CacheMeta;
+use common::sha256_file;
 
 use crate::hub::{Hub, Manners};
 use crate::lab::{Lab, Run, program, project, runtime};

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use cache::{CacheMeta, CacheReader, Picture, SliceMeta};
+use cache::{CacheMeta, CacheReader, SliceMeta};
+use common::Picture;
 use ndarray::{Array3, Axis, stack};
 
 use crate::lab::{Lab, OBLIQUE, Run, masks, nifti, nifti_at, python, ramp, snapshot};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use cache::{
-    Axis, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta,
-    Picture, Placement, SliceMeta, Split, Task, TokenBatch, Tokens,
+    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta, SliceMeta,
+    Split, Task, TokenBatch, Tokens,
 };
+use common::{Axis, Picture, Placement};
 use ndarray::{Array2, Array3, concatenate};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
-use cache::{CacheMeta, CacheReader, CacheWriter, Error, Picture, Task, Tokens};
+use cache::{CacheMeta, CacheReader, CacheWriter, Error, Task, Tokens};
+use common::Picture;
 use ndarray::Array2;
 
 use crate::made::{WIDTH, batch, forge, meta, plain, small, write};

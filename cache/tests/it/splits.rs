@@ -102,7 +102,7 @@ fn a_split_that_is_written_again_is_replaced_and_the_default_stays() {
     assert_eq!(split.rule, "kfold:3:0");
     assert_eq!(split.of["s0"], Some(Split::Test));
     let path = made.dir().join("splits/b.parquet");
-    assert_eq!(split.sha256, cache::sha256_file(&path).unwrap());
+    assert_eq!(split.sha256, common::sha256_file(&path).unwrap());
     let slices = made.reader().slices().unwrap();
     assert!(slices.iter().all(|slice| slice.split == Some(Split::Train)));
     made.reader().verify().unwrap();

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cache::{Mask, Picture, SliceMeta, TokenBatch};
+use cache::{SliceMeta, TokenBatch};
+use common::{Mask, Picture};
 use ndarray::{Array2, Array4, Axis, concatenate};
 
 use super::binding::{Bindings, Bound};

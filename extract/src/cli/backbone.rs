@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
-use cache::{CacheMeta, TokenBatch, Tokens, counted};
+use cache::{CacheMeta, TokenBatch, Tokens};
 use clap::{ArgGroup, Args, ValueEnum};
+use common::counted;
 use ndarray::Array4;
 
 use super::{eprint_line, tell};

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::text::{printable, shown};
-use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens, counted, peak_rss_bytes};
+use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use common::text::{printable, shown};
+use common::{counted, peak_rss_bytes};
 
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};

@@ -12,8 +12,8 @@ mod split;
 
 use std::io::{self, Write};
 
-use cache::text::{printable, printable_lines};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use common::text::{printable, printable_lines};
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};

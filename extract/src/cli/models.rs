@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cache::text::{printable, shown};
 use cache::{TokenBatch, Tokens};
 use clap::Args;
+use common::text::{printable, shown};
 use ndarray::Array4;
 use serde_json::{Value, json};
 

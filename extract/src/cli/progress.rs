@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cache::counted;
+use common::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{eprint_line, tell};

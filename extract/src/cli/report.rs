@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use cache::text::{printable, shown};
-use cache::{Split, Task, counted};
+use cache::{Split, Task};
+use common::counted;
+use common::text::{printable, shown};
 
 use super::table;
 use crate::dataset::DatasetCard;

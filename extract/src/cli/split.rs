@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use cache::text::{printable, shown};
 use cache::{CacheReader, SliceMeta, Split, write_split};
 use clap::Args;
+use common::text::{printable, shown};
 use serde_json::json;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};

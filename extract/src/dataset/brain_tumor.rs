@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Task, counted};
+use cache::{Labels, Task};
+use common::counted;
 use rayon::prelude::*;
 
 use super::files::{Tree, name};

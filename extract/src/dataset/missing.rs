@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cache::counted;
+use common::counted;
 
 use super::files::{Tree, is_image, name};
 use crate::Error;

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, MaskClass, Task, counted};
+use cache::{Labels, MaskClass, Task};
+use common::counted;
 
 use super::files::{Tree, find_root, is_image, name};
 use super::missing::{Gap, examples};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-use cache::{MOST_CLASSES, NAME_BYTES, counted};
+use cache::{MOST_CLASSES, NAME_BYTES};
+use common::counted;
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Dataset, examples, table};

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Split, Task, counted};
+use cache::{Labels, Split, Task};
+use common::counted;
 
 use self::lists::Lists;
 use super::files::{Tree, file_in, find_root, is_image, name};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cache::counted;
+use common::counted;
 
 use super::missing::examples;
 

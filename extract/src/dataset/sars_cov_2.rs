@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Task, counted};
+use cache::{Labels, Task};
+use common::counted;
 
 use super::files::{Tree, find_root, is_image, is_junk_name, name};
 use super::missing::{Gap, examples};

@@ -8,7 +8,8 @@ use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use cache::{MaskClass, counted};
+use cache::MaskClass;
+use common::counted;
 
 use super::missing::examples;
 use crate::Error;

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cache::sha256_file;
+use common::files::persist;
+use common::sha256_file;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
@@ -69,7 +70,10 @@ impl HubFile<'_> {
         }
         tell(&format!("downloading {url}"));
         let expected = sha256_at(&url).map_err(failed)?;
-        if expected.is_some() && target.is_file() && expected == Some(sha256_file(&target)?) {
+        if expected.is_some()
+            && target.is_file()
+            && expected == Some(sha256_file(&target).map_err(ModelError::io(&target))?)
+        {
             return Ok(target);
         }
         let lock = locked(&part)?;
@@ -78,7 +82,7 @@ impl HubFile<'_> {
             lock.set_len(0).map_err(ModelError::io(&part))?;
         }
         transfer(&url, &part, tell)?;
-        let found = sha256_file(&part)?;
+        let found = sha256_file(&part).map_err(ModelError::io(&part))?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             fs::remove_file(&part).map_err(ModelError::io(&part))?;
             return Err(ModelError::WeightsHash {
@@ -87,7 +91,7 @@ impl HubFile<'_> {
                 expected,
             });
         }
-        fs::rename(&part, &target).map_err(ModelError::io(&target))?;
+        persist(&part, &target).map_err(ModelError::io(&target))?;
         Ok(target)
     }
 

@@ -19,7 +19,9 @@ pub mod weights;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::{ModelMeta, sha256_bytes, sha256_file};
+use cache::ModelMeta;
+use common::files::write_whole;
+use common::{sha256_bytes, sha256_file};
 use prost::Message;
 
 use self::checkpoint::Checkpoint;
@@ -135,7 +137,9 @@ impl Exporter<'_> {
             return Ok(true);
         }
         match external_data.about(WEIGHTS_SHA256) {
-            Some(sha256) if weights.is_file() => Ok(sha256 != sha256_file(weights)?),
+            Some(sha256) if weights.is_file() => {
+                Ok(sha256 != sha256_file(weights).map_err(ModelError::io(weights))?)
+            }
             _ => Ok(false),
         }
     }
@@ -211,7 +215,7 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
         if !file.is_file() {
             return Err(ModelError::NoFile { path: file });
         }
-        let found = sha256_file(&file)?;
+        let found = sha256_file(&file).map_err(ModelError::io(&file))?;
         match built_over.filter(|_| file.extension().is_some_and(|ext| ext == "safetensors")) {
             Some(expected) if expected == found => {}
             Some(expected) => {
@@ -302,14 +306,15 @@ fn write_vit(
     let about = [
         ("slicebank.model", card.name.clone()),
         ("slicebank.image_size", size.to_string()),
-        (WEIGHTS_SHA256, sha256_file(weights)?),
+        (
+            WEIGHTS_SHA256,
+            sha256_file(weights).map_err(ModelError::io(weights))?,
+        ),
     ];
     let model = built(card, vit, weights, size, flavour, &about)?;
     let bytes = model.encode_to_vec();
     if fs::read(path).ok().as_ref() != Some(&bytes) {
-        replace(path, |part| {
-            fs::write(part, &bytes).map_err(ModelError::io(part))
-        })?;
+        write_whole(path, &bytes).map_err(ModelError::io(path))?;
     }
     let usual = card.with_usual_layers();
     let usual = usual.map(|card| built(&card, vit, weights, size, flavour, &about));
@@ -328,21 +333,4 @@ fn built(
 ) -> Result<onnx::Model, ModelError> {
     let checkpoint = Checkpoint::open(weights, vit.tensors.names())?;
     vit::build(card, vit, &checkpoint, size, flavour, about)
-}
-
-/// Makes `target` what `write` writes under a name of this process alone, which is deleted if
-/// anything fails.
-fn replace(
-    target: &Path,
-    write: impl FnOnce(&Path) -> Result<(), ModelError>,
-) -> Result<(), ModelError> {
-    let mut part = target.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(part);
-    let written = write(&part);
-    let named = written.and_then(|()| fs::rename(&part, target).map_err(ModelError::io(target)));
-    if named.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    named
 }

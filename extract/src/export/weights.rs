@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cache::sha256_file;
+use common::files::Partial;
+use common::sha256_file;
 
 use super::hub::HubFile;
-use super::{python, replace, shards};
+use super::{python, shards};
 use crate::model::{ModelCard, ModelError, Source};
 
 /// Where the weights of `card` lie in the project at `home`.
@@ -187,6 +188,16 @@ impl Getter<'_> {
     }
 }
 
+/// Writes `target` through a file beside it, which is removed if anything fails.
+fn replace(
+    target: &Path,
+    write: impl FnOnce(&Path) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    let partial = Partial::create(target).map_err(ModelError::io(target))?;
+    write(partial.path())?;
+    partial.persist().map_err(ModelError::io(target))
+}
+
 /// `given`, or the file of weights in that folder: of a repository of the hub, of one of the
 /// snapshots in the cache of the hub's clients, or any other of which there is only one.
 fn in_folder(given: &Path) -> Result<PathBuf, ModelError> {
@@ -236,7 +247,7 @@ fn check(file: &Path, expected: Option<&str>) -> Result<(), ModelError> {
     match expected {
         None => Ok(()),
         Some(expected) => {
-            let found = sha256_file(file)?;
+            let found = sha256_file(file).map_err(ModelError::io(file))?;
             if found == expected {
                 Ok(())
             } else {

@@ -1,7 +1,7 @@
 //! What is not as it should be in a download.
 
 use cache::Split;
-use cache::text::printable;
+use common::text::printable;
 use serde::Serialize;
 
 use super::Findings;

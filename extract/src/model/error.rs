@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cache::counted;
-use cache::text::shown;
+use common::counted;
+use common::text::shown;
 
 use crate::error::{meant, shown_toml};
 

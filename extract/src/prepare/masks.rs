@@ -1,6 +1,7 @@
 //! The masks of a sample: what they hold, and the labels that they give.
 
-use cache::{Labels, Mask};
+use cache::Labels;
+use common::Mask;
 
 use super::{Part, PreparedSample};
 use crate::Error;

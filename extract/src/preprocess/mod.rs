@@ -5,8 +5,8 @@ mod resize;
 mod slicing;
 mod views;
 
-use cache::{Picture, counted};
 use clap::ValueEnum;
+use common::{Picture, counted};
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use serde::{Deserialize, Serialize};
 

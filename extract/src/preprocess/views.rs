@@ -1,7 +1,7 @@
 //! Augmented views of a slice.
 
-use cache::Mask;
 use clap::ValueEnum;
+use common::Mask;
 use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use cache::counted;
-use cache::text::shown;
+use common::counted;
+use common::text::shown;
 
 use super::orient::Gaps;
 use crate::preprocess::{NonFinite, Slicing};

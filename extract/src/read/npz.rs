@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use cache::counted;
+use common::counted;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use ndarray::Array;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cache::Axis;
+use common::Axis;
 
 use super::volume::Geometry;
 use crate::preprocess::Slicing;

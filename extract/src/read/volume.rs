@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use cache::{Mask, Placement};
+use common::{Mask, Placement};
 use ndarray::{Array3, Array4, Axis};
 
 use super::dicom::Shown;

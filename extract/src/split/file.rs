@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use cache::{Split, counted};
+use cache::Split;
+use common::counted;
 
 use super::Member;
 use crate::Error;

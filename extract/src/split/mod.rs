@@ -11,7 +11,8 @@ mod rule;
 
 use std::collections::{BTreeSet, HashMap};
 
-use cache::{SliceMeta, Split, counted};
+use cache::{SliceMeta, Split};
+use common::counted;
 
 pub(crate) use self::draw::spread;
 pub use self::limit::limit;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use cache::{Split, counted};
+use cache::Split;
+use common::counted;
 use serde::Serialize;
 
 use super::{Member, SplitRule};

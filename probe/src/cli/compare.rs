@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use cache::text::{printable, shown};
 use clap::Args;
+use common::text::{printable, shown};
 
 use super::settings::ConfidenceArgs;
 use super::{Format, Outcome, listed, unknown};

@@ -16,9 +16,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use cache::text::{printable, shown};
-use cache::{CacheReader, similar};
+use cache::CacheReader;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::similar;
+use common::text::{printable, shown};
 
 use self::compare::Compare;
 use self::few_shot::FewShot;

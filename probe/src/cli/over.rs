@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cache::CacheReader;
-use cache::text::{Printable, printable, shown};
+use common::text::{Printable, printable, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output};

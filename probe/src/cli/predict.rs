@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use cache::text::shown;
 use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
+use common::text::shown;
 
 use super::effect::{self, Idle, NEVER};
 use super::over::{Job, Progress};

@@ -79,7 +79,7 @@ impl Settings {
         (head, file): (&SavedHead, &Path),
         part: Part,
     ) -> Result<Identity, Error> {
-        let sha256 = cache::sha256_file(file)?;
+        let sha256 = crate::head::sha256_of(file)?;
         let settings = &head.about.settings;
         let head = if settings.is_empty() {
             json!(sha256)
@@ -208,7 +208,7 @@ fn no_effect(reader: &CacheReader, option: &'static str, why: &'static str) -> E
 pub(crate) fn hash(what: &impl Serialize) -> String {
     let mut value = json!(what);
     value.sort_all_objects();
-    cache::sha256_bytes(value.to_string().as_bytes())
+    common::sha256_bytes(value.to_string().as_bytes())
 }
 
 /// Hashes of the rows, [`ROWS`] at a time.
@@ -218,7 +218,7 @@ fn hash_rows(slices: &[SliceMeta]) -> Vec<String> {
         .map(|rows| {
             // What `hash` makes of them, whose objects have one key each and need no sorting.
             let rows: Vec<_> = rows.iter().map(row).collect();
-            cache::sha256_bytes(&serde_json::to_vec(&rows).unwrap_or_default())
+            common::sha256_bytes(&serde_json::to_vec(&rows).unwrap_or_default())
         })
         .collect()
 }

@@ -313,7 +313,7 @@ pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identi
         predictions: None,
         head: None,
         seconds: 0.0,
-        peak_rss_bytes: cache::peak_rss_bytes(),
+        peak_rss_bytes: common::peak_rss_bytes(),
         result: 1,
         results: 1,
         key: identity.key.clone(),

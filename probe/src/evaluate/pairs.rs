@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use cache::counted;
+use common::counted;
 use serde_json::{Map, Value};
 
 use crate::record::RunRecord;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cache::{Split, counted};
+use cache::Split;
+use common::counted;
 
 use super::{IDLE_SHARE, Settings, Task};
 use crate::Error;

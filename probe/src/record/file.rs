@@ -8,8 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use cache::counted;
-use cache::text::printable;
+use common::counted;
+use common::text::printable;
 use serde_json::Value;
 
 use super::RunRecord;

@@ -192,7 +192,7 @@ pub fn of_decoder(
         ("ignore_unnamed".to_owned(), json!(how.ignore_unnamed)),
         ("label_maps".to_owned(), json!(folder)),
     ];
-    let files = [cache::sha256_file(file)?];
+    let files = [crate::head::sha256_of(file)?];
     settings.identity(reader, Map::from_iter(what), NOTHING_CHOSEN, &files)
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cache::{CacheReader, SliceMeta, Split, counted};
+use cache::{CacheReader, SliceMeta, Split};
+use common::counted;
 use nn::IGNORE;
 use rayon::prelude::*;
 

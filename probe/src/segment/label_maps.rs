@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use cache::SliceMeta;
+use common::files::Partial;
 use image::{ImageBuffer, Luma};
 use ndarray::{Array3, Axis};
 use nifti::writer::WriterOptions;
 use nifti::{DataElement, NiftiHeader};
 
 use crate::error::{Cause, Error};
-use crate::output::whole;
 
 /// mm, in a NIfTI's `xyzt_units`.
 const MM: u8 = 2;
@@ -31,17 +31,25 @@ pub(super) fn write(
     let is_flat = labels.len_of(Axis(0)) == 1 && slices[0].placement.is_none();
     let extension = if is_flat { "png" } else { "nii.gz" };
     let path = folder.join(format!("{}.{extension}", file_name(&slices[0].sample)));
-    let written = whole(&path, |partial| {
-        if is_flat {
-            write_png(partial, labels)
-        } else {
-            write_nifti(partial, slices, labels)
-        }
-    });
-    match written {
+    match write_whole(&path, slices, labels, is_flat) {
         Ok(()) => Ok(path),
         Err(source) => Err(Error::Output { path, source }),
     }
+}
+
+fn write_whole(
+    path: &Path,
+    slices: &[&SliceMeta],
+    labels: &Array3<u16>,
+    is_flat: bool,
+) -> Result<(), Cause> {
+    let partial = Partial::create(path)?;
+    if is_flat {
+        write_png(partial.path(), labels)?;
+    } else {
+        write_nifti(partial.path(), slices, labels)?;
+    }
+    Ok(partial.persist()?)
 }
 
 /// A path below a folder, whatever the sample is called; another one for each sample.

@@ -1,6 +1,6 @@
 //! Label maps in little memory, at any size.
 
-use cache::Mask;
+use common::Mask;
 
 /// A label map `[H, W]` as runs of equal values, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use cache::{CacheReader, Split, counted};
+use cache::{CacheReader, Split};
+use common::counted;
 use image::RgbImage;
 use nn::{Decoder, IGNORE, Kind, Loss, Shape, Workspace};
 use serde::Serialize;

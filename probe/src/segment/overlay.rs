@@ -3,12 +3,13 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use cache::{Placement, SliceMeta};
+use cache::SliceMeta;
+use common::Placement;
+use common::files::write_whole;
 use image::{ImageFormat, Rgb, RgbImage};
 use nn::IGNORE;
 
 use crate::error::{Cause, Error};
-use crate::output::write_whole;
 
 /// Colours of classes, from the first structure on; later ones begin again.
 const COLOURS: [[u8; 3]; 10] = [
@@ -131,7 +132,7 @@ pub fn write_picture(picture: &RgbImage, path: &Path) -> Result<(), Error> {
     let mut bytes = Cursor::new(Vec::new());
     let encoded = picture.write_to(&mut bytes, ImageFormat::Png);
     encoded.map_err(|error| failed(error.into()))?;
-    write_whole(path, bytes.get_ref()).map_err(failed)
+    write_whole(path, bytes.get_ref()).map_err(|error| failed(error.into()))
 }
 
 fn blend(grey: u8, class: u16) -> [u8; 3] {
@@ -147,7 +148,8 @@ fn blend(grey: u8, class: u16) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use cache::{Axis, Labels};
+    use cache::Labels;
+    use common::Axis;
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::files::write_whole;
 use nn::{Decoder, EPSILON, Kind, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,6 @@ use super::onnx::{Attribute, Graph};
 use super::train::{Trained, borrowed, parameters};
 use crate::error::{Cause, Error};
 use crate::origin::Origin;
-use crate::output::write_whole;
 use crate::tensors::{self, Tensor};
 
 /// The key of the file's metadata under which [`About`] stands.
@@ -103,7 +103,10 @@ impl SavedDecoder {
     /// [`Error::Output`] if a file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let onnx = path.with_extension("onnx");
-        write_whole(&onnx, &self.onnx()).map_err(|source| Error::Output { path: onnx, source })?;
+        write_whole(&onnx, &self.onnx()).map_err(|error| Error::Output {
+            path: onnx,
+            source: error.into(),
+        })?;
         tensors::write(path, KEY, &self.about, &self.tensors)
     }
 

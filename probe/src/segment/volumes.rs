@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
 use arrow::record_batch::RecordBatch;
-use cache::counted;
+use common::counted;
+use common::files::write_whole;
 use ndarray::{ArrayView3, Zip};
 use nn::IGNORE;
 use parquet::arrow::ArrowWriter;
@@ -20,7 +21,6 @@ use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
 use crate::metrics::scored::Weights;
 use crate::metrics::surface::{diagonal, hausdorff_95};
-use crate::output::write_whole;
 
 /// How well a sample was segmented.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,7 @@ pub fn write_volumes(volumes: &[Volume], names: &[String], path: &Path) -> Resul
         source,
     };
     let bytes = to_parquet(volumes, names).map_err(failed)?;
-    write_whole(path, &bytes).map_err(failed)
+    write_whole(path, &bytes).map_err(|error| failed(error.into()))
 }
 
 fn to_parquet(volumes: &[Volume], names: &[String]) -> Result<Vec<u8>, Cause> {

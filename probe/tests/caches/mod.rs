@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, Mask, MaskClass, ModelMeta, SliceMeta, Split,
-    Task, TokenBatch, Tokens,
+    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, MaskClass, ModelMeta, SliceMeta, Split, Task,
+    TokenBatch, Tokens,
 };
+use common::Mask;
 use ndarray::{Array2, Array3};
 use serde_json::json;
 

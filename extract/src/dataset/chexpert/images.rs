@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use cache::counted;
+use common::counted;
 
 use crate::dataset::files::{Tree, common_folder, is_image};
 use crate::dataset::missing::examples;

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cache::counted;
+use common::counted;
 use rayon::prelude::*;
 
 use self::labels::Labeller;

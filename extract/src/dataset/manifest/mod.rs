@@ -7,7 +7,8 @@ mod rows;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use cache::{MaskClass, counted};
+use cache::MaskClass;
+use common::counted;
 
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Split, counted};
+use cache::{Labels, Split};
+use common::counted;
 
 use super::columns::{Columns, LabelSource};
 use super::paths::{Named, Paths};

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use cache::{Split, counted};
+use cache::Split;
+use common::counted;
 
 use super::super::Sample;
 use super::super::files::read_text;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cache::counted;
+use common::counted;
 
 use super::cases::{Case, Images};
 use crate::Error;

@@ -8,7 +8,8 @@ mod json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cache::{MaskClass, Split, Task, counted};
+use cache::{MaskClass, Split, Task};
+use common::counted;
 
 pub(super) use self::cases::Case;
 use self::cases::Finder;

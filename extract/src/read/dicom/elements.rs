@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cache::counted;
+use common::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cache::counted;
+use common::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 

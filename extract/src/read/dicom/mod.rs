@@ -21,7 +21,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use cache::counted;
+use common::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 

@@ -1,6 +1,6 @@
 //! RLE Lossless: PackBits over the bytes of samples, the greatest byte first.
 
-use cache::counted;
+use common::counted;
 
 use super::{Decoded, Failure, Layout};
 

@@ -1,10 +1,10 @@
-//! Text out of files (names of classes, files, datasets and models), made safe to show.
+//! Escaping of text from files (names of classes, files, datasets and models) before it is shown.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 
-/// `text` on one line and without effect on a terminal.
+/// Escapes `text` so that it stays on one line and cannot control a terminal.
 ///
 /// Control characters (C0, DEL and C1, so also line breaks and the escape character), the line and
 /// paragraph separators and the marks that change the direction of text are written as JSON writes
@@ -13,18 +13,18 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe)
 }
 
-/// A name or a path as [`printable`] makes it, for messages.
+/// A name or path escaped by [`printable`], for messages.
 pub fn shown(text: &(impl AsRef<OsStr> + ?Sized)) -> String {
     printable(&text.as_ref().to_string_lossy()).into_owned()
 }
 
-/// The same for text of several lines, whose line breaks (`\n`) stay. Names that are put into such a
-/// text go through [`printable`] first, so that none of them adds a line.
+/// Escapes text of several lines like [`printable`], but keeps line breaks (`\n`). Names within the
+/// text must go through [`printable`] first, so that none of them adds a line.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unsafe(c))
 }
 
-/// Writes all text as [`printable_lines`] makes it.
+/// A writer that escapes all text by [`printable_lines`].
 #[derive(Debug)]
 pub struct Printable<W>(pub W);
 

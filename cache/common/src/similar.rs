@@ -1,15 +1,15 @@
-//! Names that were meant.
+//! Suggestions for misspelt names.
 
-/// Similarity (Jaro–Winkler) from which on a name may have been meant.
-const ALIKE: f64 = 0.8;
+/// Least Jaro–Winkler similarity of a suggestion.
+const LEAST_SIMILARITY: f64 = 0.8;
 
-/// The name that is most similar to `word`, whatever the case; `None` where none is similar.
+/// The name most similar to `word`, ignoring case; `None` if no name is similar enough.
 pub fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let names = names.into_iter();
     let rated = names.map(|name| (strsim::jaro_winkler(&word, &name.to_lowercase()), name));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(rating, _)| *rating >= ALIKE)
+    best.filter(|(rating, _)| *rating >= LEAST_SIMILARITY)
         .map(|(_, name)| name)
 }
 

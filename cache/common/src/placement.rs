@@ -1,4 +1,4 @@
-//! Where slices lie in the patient, and in the array that they were cut from.
+//! Position of slices in the patient and in the array that they were cut from.
 
 use ndarray::{ArrayView3, Axis as ArrayAxis};
 
@@ -25,19 +25,19 @@ impl Axis {
     }
 }
 
-/// Where the slices of one source lie; the same for all of them.
+/// Position of the slices of one source; the same for all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
     /// From the indices of slice, row and column (and 1) to mm to the right, to anterior and to
     /// superior (RAS+). Slices count from the source's first one along the slicing axis.
     pub affine: [[f64; 4]; 3],
-    /// For each axis of the stored array (a NIfTI's i, j, k), which of the cut's axes runs along
-    /// it, each once, and whether backwards.
+    /// For each axis of the stored array (i, j, k of NIfTI): the slice, row or column axis that
+    /// runs along it, each once, and whether it runs backwards.
     pub stored: [(Axis, bool); 3],
 }
 
 impl Placement {
-    /// All slices of the source `[slices, rows, columns]`, seen as it stores them: `[i, j, k]`.
+    /// View of all slices of the source, `[slices, rows, columns]`, in the stored order `[i, j, k]`.
     ///
     /// # Panics
     ///
@@ -52,8 +52,8 @@ impl Placement {
         stored
     }
 
-    /// The source's own affine, from `i, j, k` (and 1) to mm, RAS+; `shape` is that of all its
-    /// slices: `[slices, rows, columns]`.
+    /// Affine of the stored array, from `i, j, k` (and 1) to mm, RAS+; `shape` is
+    /// `[slices, rows, columns]` of the whole source.
     pub fn stored_affine(&self, shape: [usize; 3]) -> [[f64; 4]; 3] {
         self.affine.map(|row| {
             let mut stored = [0.0, 0.0, 0.0, row[3]];
@@ -68,16 +68,17 @@ impl Placement {
         })
     }
 
-    /// `stored` in words: `row+ column+ slice+`.
-    pub(crate) fn stored_words(&self) -> String {
+    /// `stored` as words: `row+ column+ slice+`.
+    pub fn stored_words(&self) -> String {
         let words = self.stored.map(|(axis, is_backwards)| {
             format!("{}{}", axis.name(), if is_backwards { '-' } else { '+' })
         });
         words.join(" ")
     }
 
-    /// The placement of an affine, row by row, and words; `None` if they are none.
-    pub(crate) fn parse(affine: &[f64], words: &str) -> Option<Placement> {
+    /// Parses an affine, row by row, and the words of [`Placement::stored_words`]; `None` if either is
+    /// malformed.
+    pub fn parse(affine: &[f64], words: &str) -> Option<Placement> {
         let (rows, []) = affine.as_chunks::<4>() else {
             return None;
         };

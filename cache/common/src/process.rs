@@ -1,7 +1,7 @@
-//! What the running process costs.
+//! Resources of the running process.
 
-/// The most memory that this process has held so far, in bytes; `None` where the system does not
-/// say (it is read from `/proc/self/status`).
+/// Peak resident memory of this process in bytes (`VmHWM` of `/proc/self/status`); `None` where
+/// the system does not report it.
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;

@@ -2,15 +2,17 @@
 
 use std::fmt::Display;
 
-/// So many things, as messages say it: `1 file`, `2 files`, `0 classes`.
+/// A number with its noun: `1 file`, `2 files`, `0 classes`.
 ///
 /// `thing` is a noun in the singular, or words that end with one; the plural adds `s`, or `es`
-/// behind an `s`.
+/// after an `s`.
 pub fn counted<N: Display + PartialEq + From<u8>>(count: N, thing: &str) -> String {
-    let ending = match thing.ends_with('s') {
-        _ if count == N::from(1) => "",
-        true => "es",
-        false => "s",
+    let ending = if count == N::from(1) {
+        ""
+    } else if thing.ends_with('s') {
+        "es"
+    } else {
+        "s"
     };
     format!("{count} {thing}{ending}")
 }

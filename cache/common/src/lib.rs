@@ -1,0 +1,23 @@
+//! Types, messages and file helpers that all crates share. It knows none of them.
+
+mod count;
+pub mod files;
+mod hash;
+mod placement;
+mod process;
+mod similar;
+pub mod text;
+
+use ndarray::Array2;
+
+pub use count::counted;
+pub use hash::{hex, sha256_bytes, sha256_file};
+pub use placement::{Axis, Placement};
+pub use process::peak_rss_bytes;
+pub use similar::similar;
+
+/// A label map `[H, W]` at native resolution; 0 is background.
+pub type Mask = Array2<u16>;
+
+/// A slice as the backbone saw it, `[S, S]`: black is 0, white 255.
+pub type Picture = Array2<u8>;
