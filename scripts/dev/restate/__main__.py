@@ -5,10 +5,12 @@
 CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of knn, linear,
 logreg, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed from the
 cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores,
-measures, intervals and negative controls. FILE is what `probe compare --runs RUNS --format json` printed: the pairs and their differences
-are found anew, from the records. Prints a line per record; exits with 1 if a value differs by more than
-its tolerance. Records with a control, an approximate index or linfa and those of decoders are not
-restated, and told of. Saved heads are found by the paths in the records: run it where `predict` ran.
+measures, intervals and negative controls. FILE is the output of `probe compare --runs RUNS --format
+json`: its pairs and differences are computed from the records. Prints a line per record; exits with 1
+if a value differs by more than its tolerance. Ranks of scores that differ by less than the tolerance
+are undefined, so AUROC and average precision may take any value that breaking such ties can give.
+Records of an approximate index, of linfa and of decoders are listed as not restated. Saved heads are
+found by the paths in the records: run it where `predict` ran.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import intervals
 import numpy as np
 import pairs
 import polars as pl
-from measures import macro_auroc, measured
+from measures import bounds_of_ranks, macro_auroc, mean, measured
 
 from caches import Cache
 
@@ -86,8 +88,6 @@ def records(runs):
 
 
 def left_out(record):
-    if record.get("control") == "shuffled-labels" and record["probe"] == "few-shot":
-        return "few shots with shuffled labels"
     if "label_maps" in record["params"]:
         return "a decoder"
     for key, value in {"index": "hnsw", "solver": "linfa"}.items():
@@ -103,7 +103,8 @@ def compare(cache, record, runs, ks):
     by_distance = record["params"].get("vote") == "distance"
     tolerance = BY_DISTANCE if by_distance else TOLERANCE
     if record.get("control") == "shuffled-labels":
-        aurocs = [macro_auroc(result.cases, record["protocol"]) for result in results]
+        aurocs = [mean([macro_auroc(draw.cases, record["protocol"]) for draw in draws_of(result)])
+                  for result in results]
         results = results[1:]
         # Equal but for rounding is as good.
         as_good = sum(auroc >= aurocs[0] - 1e-12 for auroc in aurocs[1:])
@@ -114,18 +115,24 @@ def compare(cache, record, runs, ks):
         for name, of in record["spread"].items():
             most = max(most, compare_values(float(np.mean(of["draws"])), record["metrics"][name], name))
             most = max(most, compare_values(float(np.std(of["draws"], ddof=1)), of["sd"], f"sd {name}"))
-    for draw, result in enumerate(results):
-        cases, found = result.scored or result.cases, {}
-        if result.cases:
-            found = measured(result.cases, result.thresholds, record["protocol"], cache.classes)
-        if "thresholds" in found:
-            found["threshold_rule"] = result.rule
+    for number, result in enumerate(results):
+        found, ties = {}, {}
         if record.get("spread"):
-            expected = {k: v["draws"][draw] for k, v in record["spread"].items()}
-            found = {k: found[k] for k in expected}
-            sizes = record["params"].get("train_per_draw", [record["n_train"]] * len(results))
-            check(result.n_train, sizes[draw], "n_train")
+            expected = {k: v["draws"][number] for k, v in record["spread"].items()}
+            draws = draws_of(result)
+            each = [measures_of(draw, record, cache.classes) for draw in draws]
+            found = {k: mean([values.get(k) for values in each]) for k in expected}
+            each = [bounds_of_ranks(draw.cases, record["protocol"], cache.classes, tolerance) for draw in draws]
+            ties = {k: tuple(mean([values[k][side] for values in each if k in values]) for side in (0, 1))
+                    for k in each[0] if k in expected}
+            if record.get("control") != "shuffled-labels":
+                sizes = record["params"].get("train_per_draw", [record["n_train"]] * len(results))
+                check(result.n_train, sizes[number], "n_train")
         else:
+            cases = result.scored or result.cases
+            if result.cases:
+                found = measures_of(result, record, cache.classes)
+                ties = bounds_of_ranks(result.cases, record["protocol"], cache.classes, tolerance)
             expected = record["metrics"]
             check(len(result.cases.scores) if result.cases else 0, record["n_test"], "n_test")
             check(result.n_train, record["n_train"], "n_train")
@@ -139,10 +146,33 @@ def compare(cache, record, runs, ks):
             if part in found and part in expected:
                 most = max(most, compare_values(found.pop(part), expected[part], part, tolerance))
                 expected = {k: v for k, v in expected.items() if k != part}
+        expected = dict(expected)
+        for part, bounds in ties.items():
+            if part in expected and is_within(expected[part], bounds):
+                del expected[part], found[part]
         most = max(most, compare_values(found, expected, ""))
-        for name, value in result.params.items():
+        for name, value in getattr(result, "params", {}).items():
             most = max(most, compare_values(value, record["params"].get(name), name))
     return most
+
+
+def draws_of(result):
+    """Draws of one order of the labels: few-shot runs have several."""
+    return result if isinstance(result, list) else [result]
+
+
+def measures_of(result, record, classes):
+    found = measured(result.cases, result.thresholds, record["protocol"], classes)
+    if "thresholds" in found:
+        found["threshold_rule"] = result.rule
+    return found
+
+
+def is_within(value, bounds):
+    """Whether a number, or each of a map, lies between its bounds."""
+    if isinstance(value, dict):
+        return set(value) == set(bounds) and all(is_within(value[k], bounds[k]) for k in value)
+    return bounds[0] - TOLERANCE <= value <= bounds[1] + TOLERANCE
 
 
 def check(found, expected, what):

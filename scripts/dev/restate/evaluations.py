@@ -184,24 +184,30 @@ def restated(cache, record, ks):
     if record.get("control") == "shuffled-labels":
         # The true labels first.
         orders = [examples, *(shuffled(examples, seed, n) for n in range(params["permutations"]))]
+        if record["probe"] == "few-shot":
+            return [few_shots(cache, record, probe, names, of) for of in orders]
         results = [evaluated(cache, of_order(record, n - 1), probe, names, of, [], seed)
                    for n, of in enumerate(orders)]
         for result in results:
             result.params = {}
         return results
-    results = []
-    draws = params.get("draws", 1)
+    if record["probe"] == "few-shot":
+        return few_shots(cache, record, probe, names, examples)
+    return [evaluated(cache, record, probe, names, examples, ks, seed)]
+
+
+def few_shots(cache, record, probe, names, examples):
+    """A result for each draw of training examples."""
+    params, seed = record["params"], record["seed"]
+    draws, results = params.get("draws", 1), []
     for draw in range(draws):
-        if record["probe"] == "few-shot":
-            parts = few_shot_parts(examples, record, cache.classes, seed + draw)
-            own = {}
-            if probe == "knn":
-                own["k"] = int(params["setting_per_draw"][draw].split("=")[1])
-            record_of_draw = {**record, "params": {**params, **own}}
-            evaluation = Evaluation(cache, record_of_draw, examples, parts, seed + draw)
-            result = fitted(evaluation, probe, names, [])
-        else:
-            result = evaluated(cache, record, probe, names, examples, ks, seed)
+        parts = few_shot_parts(examples, record, cache.classes, seed + draw)
+        own = {}
+        if probe == "knn":
+            own["k"] = int(params["setting_per_draw"][draw].split("=")[1])
+        record_of_draw = {**record, "params": {**params, **own}}
+        evaluation = Evaluation(cache, record_of_draw, examples, parts, seed + draw)
+        result = fitted(evaluation, probe, names, [])
         if draws > 1:
             result.params = {}
         results.append(result)

@@ -57,6 +57,10 @@ def area(y, s):
     return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
 
 
+def average_precision(y, s):
+    return average_precision_score(y, s) if len(set(y)) == 2 else None
+
+
 def auroc(cases, c):
     return area(*known(cases, c))
 
@@ -155,14 +159,43 @@ def calibration(cases):
     return mean([((s - y) ** 2).mean() for y, s in pairs]), mean([expected_error(s, y) for y, s in pairs])
 
 
+def bounds_of_ranks(cases, protocol, names, tolerance):
+    """Least and greatest AUROC and average precision by the names of the records, if scores that
+    differ by at most twice `tolerance` may be ranked either way."""
+    sides = []
+    for sign in (-1, 1):
+        shift = sign * tolerance * np.where(cases.truth == 1, 1, -1)
+        moved = Cases(cases.of, cases.scores + shift, cases.truth, cases.single)
+        pairs = [known(moved, c) for c in moved.columns()]
+        y, s = (np.concatenate(side) for side in zip(*pairs))
+        precisions = [average_precision(*pair) for pair in pairs]
+        of_class = {"auroc": [area(*pair) for pair in pairs], "average_precision": precisions}
+        sides.append({
+            "auroc_macro": macro_auroc(moved, protocol),
+            "auroc_micro": area(y, s) if len(pairs) > 1 else None,
+            "average_precision_macro": mean(precisions),
+        })
+        for name, values in of_class.items():
+            for c, value in zip(moved.columns(), values):
+                sides[-1][f"{name}_per_class", names[c]] = value
+    found = {}
+    for name, low in sides[0].items():
+        if low is None:
+            continue
+        bounds = low, sides[1][name]
+        if isinstance(name, tuple):
+            found.setdefault(name[0], {})[name[1]] = bounds
+        else:
+            found[name] = bounds
+    return found
+
+
 def measured(cases, thresholds, protocol, names):
     """All measures by the names of the records; what is not defined is left out."""
     columns = list(cases.columns())
     of_class = {"auroc": [auroc(cases, c) for c in columns]}
     pairs = [known(cases, c) for c in columns]
-    of_class["average_precision"] = [
-        average_precision_score(y, s) if len(set(y)) == 2 else None for y, s in pairs
-    ]
+    of_class["average_precision"] = [average_precision(*pair) for pair in pairs]
     counts = answers(cases, thresholds)
     of_class["f1"] = [share(2 * tp, 2 * tp + fp + fn) for tp, fp, tn, fn in counts]
     of_class["sensitivity"] = [share(tp, tp + fn) for tp, fp, tn, fn in counts]
