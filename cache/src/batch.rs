@@ -1,6 +1,6 @@
 //! What crosses from stage one to stage two: rows of slices and their tokens.
 
-use common::Placement;
+use common::{Mask, Picture, Placement};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
