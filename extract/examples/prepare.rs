@@ -11,8 +11,8 @@ use clap::Parser;
 use extract::Error;
 use extract::dataset::{Dataset, Sample};
 use extract::prepare;
-use extract::preprocess::{Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing};
-use extract::read::{Reader, Source};
+use imaging::preprocess::{Intensity, NonFinitePolicy, Preprocess, Rescale, Resize, Slicing};
+use imaging::read::{Reader, Source};
 
 #[derive(Parser)]
 struct Arguments {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use extract::dataset::{self, DatasetCard};
 use extract::export::{self, Exporter, Flavour};
 use extract::model::ModelCard;
-use extract::preprocess::Slicing;
-use extract::read::{Reader, Source};
 use extract::split::{self, Member, SplitRule};
+use imaging::preprocess::Slicing;
+use imaging::read::{Reader, Source};
 
 /// Makes a file of the bytes in the folder, and opens it.
 pub(crate) type Target = fn(&Path, &[u8]);

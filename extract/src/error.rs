@@ -1,70 +1,27 @@
 //! Everything that can go wrong in stage one.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use common::text::{printable, shown};
-use common::{counted, similar};
+use common::{FileError, counted, similar};
 
 use crate::model::ModelError;
-use crate::read::ReadError;
+use crate::prepare::SampleError;
 
 /// A failure of stage one; the text names the file and, on a line of its own, the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system could not read a file or a folder.
-    #[error("`{}`: {source}{}", shown(path), io_hint(source))]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A pipe, a socket or a device stands where a file is expected.
-    #[error(
-        "`{}`: not a regular file\nhint: copy what it gives to a file, and name that",
-        shown(path)
-    )]
-    NotRegular {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The file has no bytes.
-    #[error(
-        "`{}`: the file is empty\nhint: download or copy it again",
-        shown(path)
-    )]
-    EmptyFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A failed download left a web page in the place of the file.
-    #[error(
-        "`{}`: the file is a web page, not data\nhint: the download failed; open the file to see why, and download it again",
-        shown(path)
-    )]
-    WebPage {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The content is damaged: a checksum is wrong, or a part is missing.
-    #[error("`{}`: the file is damaged: {reason}\nhint: download or copy it again", shown(path), reason = shown(reason))]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder says.
-        reason: String,
-    },
-    /// The image is larger than this program unpacks.
-    #[error("`{}`: the header asks for {found}, the limit is {limit}\nhint: if the image is really so large, split it, or give it more memory; else download or copy it again", shown(path), found = shown(found), limit = shown(limit))]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The size found.
-        found: String,
-        /// The largest size that is read.
-        limit: String,
-    },
+    /// The file cannot be read, whatever its format.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An image or a label map cannot be read or cut.
+    #[error(transparent)]
+    Image(#[from] imaging::Error),
+    /// An image and its masks do not fit, or cannot be used.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
     /// The key of the hashes that stand for patients cannot be read or made.
     #[error("`{}`: the key of the hashes that stand for patients: {reason}\nhint: name a file that can be written by the variable SLICEBANK_ID_KEY, or keep the identifiers as they are: `--keep-ids`", shown(path), reason = shown(reason))]
     IdKey {
@@ -72,18 +29,6 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-    /// A word that is no intensity rule.
-    #[error(
-        "`{word}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{windows}`{meant}", word = shown(word), windows = shown(windows), meant = shown(meant)
-    )]
-    BadIntensity {
-        /// The word.
-        word: String,
-        /// What may be meant by it; blank if nothing is likely.
-        meant: String,
-        /// The windows that have a name.
-        windows: String,
     },
     /// A word that is no rule for splits.
     #[error(
@@ -240,9 +185,6 @@ pub enum Error {
         /// What the parser says.
         source: Box<toml::de::Error>,
     },
-    /// An image cannot be read, or it and its mask cannot be used.
-    #[error(transparent)]
-    Read(#[from] ReadError),
     /// The model cannot be had or run.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -318,19 +260,6 @@ pub(crate) fn shown_toml(error: &toml::de::Error) -> String {
     error.to_string().replacen(message, &printable(message), 1)
 }
 
-/// What to do where the system's words do not say it.
-fn io_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "\nhint: make it readable for the user who runs `extract`, or run it as one who may read it"
-        }
-        io::ErrorKind::NotFound => {
-            "\nhint: see whether the name is right, and whether it is relative to the folder that you are in"
-        }
-        _ => "",
-    }
-}
-
 impl Error {
     /// The same error with files under `root` named relative to it.
     #[must_use]
@@ -342,14 +271,10 @@ impl Error {
     #[must_use]
     pub(crate) fn renamed(mut self, name: impl Fn(&Path) -> PathBuf) -> Error {
         let paths = match &mut self {
-            Error::Read(error) => error.paths_mut(),
-            Error::Io { path, .. }
-            | Error::NotRegular { path }
-            | Error::EmptyFile { path }
-            | Error::WebPage { path }
-            | Error::Damaged { path, .. }
-            | Error::TooLarge { path, .. }
-            | Error::LinkOutside { path, .. } => vec![path],
+            Error::File(error) => vec![error.path_mut()],
+            Error::Image(error) => error.paths_mut(),
+            Error::Sample(error) => vec![error.path_mut()],
+            Error::LinkOutside { path, .. } => vec![path],
             // Not of a sample's files.
             _ => Vec::new(),
         };
@@ -360,17 +285,19 @@ impl Error {
     }
 
     /// The content of `path` is damaged.
-    pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Error {
-        Error::Damaged {
-            path: path.to_path_buf(),
-            reason: reason.to_string(),
-        }
+    pub(crate) fn damaged(path: &Path, reason: impl Display) -> Error {
+        FileError::damaged(path, reason).into()
     }
 
-    /// A closure for `map_err` that says which file the system failed to read.
-    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error {
-        let path = path.to_path_buf();
-        move |source| Error::Io { path, source }
+    /// `path` holds more than is read.
+    pub(crate) fn too_large(path: &Path, found: impl Display, limit: impl Display) -> Error {
+        FileError::too_large(path, found, limit).into()
+    }
+
+    /// A closure for `map_err` that names the file which the system failed to read.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+        let error = FileError::io(path);
+        move |source| error(source).into()
     }
 }
 
@@ -383,21 +310,11 @@ mod tests {
         for spelt in ["data", "data/", "./data/", "/data//", "."] {
             let (root, file) = (Path::new(spelt), "metadata/data/bad.png");
             let path = root.join(file);
-            let read = ReadError::AppleDouble { path: path.clone() };
-            for error in [Error::EmptyFile { path }, read.into()] {
+            let image: Error = imaging::Error::AppleDouble { path: path.clone() }.into();
+            for error in [FileError::Empty { path }.into(), image] {
                 let text = error.relative_to(root).to_string();
                 assert!(text.starts_with(&format!("`{file}`: ")), "{text}");
             }
         }
-    }
-
-    #[test]
-    fn a_file_that_may_not_be_read_comes_with_a_hint() {
-        let error = Error::io(Path::new("a.nii"))(io::ErrorKind::PermissionDenied.into());
-        let text = error.to_string();
-        assert!(
-            text.starts_with("`a.nii`: permission denied\nhint: "),
-            "{text}"
-        );
     }
 }

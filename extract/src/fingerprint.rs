@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use cache::Labels;
+use imaging::read;
 use sha2::{Digest, Sha256};
 
-use crate::Error;
 use crate::dataset::{Dataset, Sample};
-use crate::read;
 
 /// sha256 over the values that masks ignore, and over all samples: ids, paths, slices, patients, splits and labels, and the sizes of the
 /// files. The files' contents are not read.
@@ -50,10 +49,9 @@ fn fields(dataset: &Dataset, sample: &Sample) -> Vec<String> {
 
 /// The file's size; a file that is not there is skipped when it is to be read.
 fn size_text(file: &Path) -> String {
-    let metadata = read::file_behind(file).and_then(|file| {
-        let metadata = fs::metadata(&file);
-        metadata.map_err(Error::io(&file))
-    });
+    let metadata = read::file_behind(file)
+        .ok()
+        .and_then(|file| fs::metadata(file).ok());
     metadata.map_or("missing".to_owned(), |metadata| metadata.len().to_string())
 }
 

@@ -7,14 +7,19 @@ pub mod error;
 pub mod export;
 mod fingerprint;
 pub mod inspect;
+#[cfg(test)]
+#[path = "../imaging/src/read/dicom/made.rs"]
+#[allow(dead_code, reason = "the tests of `imaging` use the rest")]
+mod made_dicom;
+#[cfg(test)]
+#[path = "../imaging/src/read/npz/made.rs"]
+mod made_npz;
 pub mod model;
 pub mod parity;
 pub mod pipeline;
 pub mod prepare;
-pub mod preprocess;
 pub mod project;
 pub mod pseudonyms;
-pub mod read;
 pub mod split;
 
 pub use error::Error;

@@ -1,6 +1,8 @@
 //! The parity gate: does this device give the tokens that the processor gives in f32?
 
 use cache::{PatchTokens, TokenBatch};
+use imaging::preprocess::Preprocess;
+use imaging::read::Reader;
 use ndarray::{Array4, ArrayView2, Axis, Dimension, concatenate};
 use serde::Serialize;
 
@@ -8,8 +10,6 @@ use crate::backbone::{Backbone, SliceBatch};
 use crate::dataset::Dataset;
 use crate::model::ModelError;
 use crate::prepare;
-use crate::preprocess::Preprocess;
-use crate::read::Reader;
 
 /// A channel is massive if it is so many times as large as the median channel (root mean squares).
 /// Trained transformers have a few (Sun et al. 2024), and they hide from a cosine what happens to

@@ -10,14 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cache::{CacheMeta, CacheWriter, Position, Skipped, TokenBatch};
+use imaging::preprocess::Preprocess;
+use imaging::read::Reader;
 use ndarray::{Array4, Axis};
 
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, Sample, SampleNotes};
 use crate::prepare::{self, PreparedSlice, slashed};
-use crate::preprocess::Preprocess;
-use crate::read::Reader;
 
 /// Batches that may wait before and after the backbone.
 const WAITING_BATCHES: usize = 2;

@@ -1,5 +1,6 @@
 //! From a sample to slices ready for the backbone.
 
+mod error;
 mod masks;
 mod oddities;
 
@@ -8,15 +9,16 @@ use std::path::Path;
 
 use cache::SliceMeta;
 use common::Mask;
+use imaging::preprocess::{
+    Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
+};
+use imaging::read::{Reader, SampleBudget, Source, Volume};
 use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
+pub use self::error::SampleError;
 use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
-use crate::preprocess::{
-    Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
-};
-use crate::read::{ReadError, Reader, SampleBudget, Source, Volume};
 
 /// What a dataset's recipe does to slices for a model of `image_size` pixels that was trained with
 /// `mean` and `std` per channel; values that are not finite are refused, and there are no views.
@@ -71,12 +73,12 @@ pub struct PreparedSample<'a> {
 ///
 /// # Errors
 ///
-/// What [`Reader::volume`] and [`Volume::cut`] give, [`ReadError::SliceRange`] and
-/// [`ReadError::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
-/// [`ReadError::MaskShape`] and [`ReadError::MaskOrientation`] if image and mask differ,
-/// [`ReadError::Constant`] if all pixels are equal, [`Error::TooLarge`],
-/// [`ReadError::NonFinite`], [`ReadError::LabelValue`], [`ReadError::UnnamedLabels`],
-/// [`ReadError::NotBinary`] and [`ReadError::LossyMask`].
+/// What [`Reader::volume`] and [`Volume::cut`] give, [`SampleError::SliceRange`] and
+/// [`SampleError::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
+/// [`SampleError::MaskShape`] and [`imaging::Error::MaskOrientation`] if image and mask differ,
+/// [`SampleError::Constant`] if all pixels are equal, [`FileError::TooLarge`](common::FileError::TooLarge),
+/// [`SampleError::NonFinite`], [`imaging::Error::LabelValue`], [`SampleError::UnnamedLabels`],
+/// [`SampleError::NotBinary`] and [`SampleError::LossyMask`].
 pub fn open<'a>(
     reader: &'a Reader,
     index: usize,
@@ -89,7 +91,7 @@ pub fn open<'a>(
     let (mask, mut oddities) = masks::open(reader, &budget, sample, &image, recipe.slicing)?;
     oddities.kinds = oddities::of_image(sample, &image, recipe);
     if sample.slices.is_some() && recipe.slicing != Slicing::StoredKXy {
-        return Err(ReadError::SlicesOfAnotherPlane {
+        return Err(SampleError::SlicesOfAnotherPlane {
             path: image.path().to_path_buf(),
             slicing: recipe.slicing,
         }
@@ -124,7 +126,7 @@ fn cut(volume: Volume, slicing: Slicing, budget: &SampleBudget) -> Result<Volume
     budget
         .take(volume.path(), "slices cut in another plane", bytes)?
         .keep();
-    volume.cut(slicing)
+    Ok(volume.cut(slicing)?)
 }
 
 impl PreparedSample<'_> {
@@ -254,7 +256,7 @@ impl PreparedSample<'_> {
     fn check_image(&self) -> Result<(), Error> {
         let image = &self.image;
         if image.is_constant(self.slices()) {
-            return Err(ReadError::Constant {
+            return Err(SampleError::Constant {
                 path: image.path().to_path_buf(),
                 value: image.plane(self.slices.start)[[0, 0, 0]],
             }
@@ -269,7 +271,7 @@ impl PreparedSample<'_> {
     }
 
     fn non_finite(&self, slice: usize, source: NonFinite) -> Error {
-        ReadError::NonFinite {
+        SampleError::NonFinite {
             path: self.image.path().to_path_buf(),
             slice,
             source,
@@ -286,7 +288,7 @@ fn slice_range(sample: &Sample, image: &Volume) -> Result<Range<usize>, Error> {
     if last < image.slices() {
         return Ok(first..last + 1);
     }
-    Err(ReadError::SliceRange {
+    Err(SampleError::SliceRange {
         path: image.path().to_path_buf(),
         found: format!("{first}-{last}"),
         slices: image.slices(),

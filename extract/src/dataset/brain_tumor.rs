@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, Task};
 use common::counted;
+use imaging::read::mat::MatFile;
+use imaging::read::{MaskPart, Source};
 use rayon::prelude::*;
 
 use super::files::{Tree, name};
 use super::missing::{Gap, examples};
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
-use crate::read::mat::MatFile;
-use crate::read::{MaskPart, Source};
 
 /// The file of the official folds.
 const FOLDS: &str = "cvind.mat";

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use imaging::preprocess::{Intensity, Normalise, Rescale, Resize, Slicing};
 use serde::Deserialize;
 
 use super::files::read_text;
 use super::missing::examples;
 use crate::Error;
-use crate::preprocess::{Intensity, Normalise, Rescale, Resize, Slicing};
 use crate::split::SplitRule;
 
 /// A dataset as its TOML file describes it.
@@ -178,7 +178,7 @@ impl DatasetCard {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownDataset`], [`Error::Io`] and [`Error::Card`].
+    /// [`Error::UnknownDataset`], [`FileError::Io`](common::FileError::Io) and [`Error::Card`].
     pub fn find(word: &str) -> Result<DatasetCard, Error> {
         let path = Path::new(word);
         if path.extension().is_some_and(|ext| ext == "toml") {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
+use common::FileError;
 use unicode_normalization::UnicodeNormalization;
 use walkdir::{DirEntry, WalkDir};
 
@@ -51,7 +52,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if a folder cannot be listed, and [`Error::LinkOutside`] for a link that leads
+    /// [`FileError::Io`] if a folder cannot be listed, and [`Error::LinkOutside`] for a link that leads
     /// out of `root`.
     pub(super) fn walk(root: &Path) -> Result<Tree, Error> {
         Tree::walk_for(root, |_| true)
@@ -119,19 +120,19 @@ impl Tree {
 ///
 /// # Errors
 ///
-/// [`Error::NotRegular`], [`Error::TooLarge`] and [`Error::Io`].
+/// [`FileError::NotRegular`], [`FileError::TooLarge`] and [`FileError::Io`].
 pub(super) fn read_text(path: &Path) -> Result<String, Error> {
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
-    let path_buf = || path.to_path_buf();
     if !metadata.is_file() {
-        return Err(Error::NotRegular { path: path_buf() });
+        let path = path.to_path_buf();
+        return Err(FileError::NotRegular { path }.into());
     }
     if metadata.len() > MAX_TEXT {
-        return Err(Error::TooLarge {
-            path: path_buf(),
-            found: format!("{} bytes of text", metadata.len()),
-            limit: format!("{MAX_TEXT} bytes"),
-        });
+        return Err(Error::too_large(
+            path,
+            format!("{} bytes of text", metadata.len()),
+            format!("{MAX_TEXT} bytes"),
+        ));
     }
     fs::read_to_string(path).map_err(Error::io(path))
 }
@@ -140,13 +141,13 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::NotRegular`] and [`Error::Io`].
+/// [`FileError::NotRegular`] and [`FileError::Io`].
 pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let mut start = Vec::new();
     // A pipe would be waited for without end.
     if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
         let path = path.to_path_buf();
-        return Err(Error::NotRegular { path });
+        return Err(FileError::NotRegular { path }.into());
     }
     let file = File::open(path).map_err(Error::io(path))?;
     let read = file.take(SNIFFED_BYTES).read_to_end(&mut start);
@@ -158,16 +159,16 @@ pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::EmptyFile`] and [`Error::WebPage`].
+/// [`FileError::Empty`] and [`FileError::WebPage`].
 pub(super) fn refuse_failed_download(path: &Path, start: &[u8]) -> Result<(), Error> {
     let path = path.to_path_buf();
     let sniffed = &start[..start.len().min(SNIFFED_BYTES as usize)];
     let text = String::from_utf8_lossy(sniffed).to_ascii_lowercase();
     let is_page = |page| text.trim_start().starts_with(page);
     if start.is_empty() {
-        Err(Error::EmptyFile { path })
+        Err(FileError::Empty { path }.into())
     } else if is_page("<!doctype") || is_page("<html") {
-        Err(Error::WebPage { path })
+        Err(FileError::WebPage { path }.into())
     } else {
         Ok(())
     }
@@ -378,10 +379,7 @@ fn refuse_outside(link: &Path, real_root: &Path) -> Result<PathBuf, Error> {
 
 fn walk_error(root: &Path, error: walkdir::Error) -> Error {
     let path = error.path().unwrap_or(root).to_path_buf();
-    Error::Io {
-        path,
-        source: error.into(),
-    }
+    Error::io(&path)(error.into())
 }
 
 #[cfg(test)]

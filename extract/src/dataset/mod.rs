@@ -27,6 +27,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, MaskClass, Split, Task};
+use imaging::read::{MaskPart, Source};
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
 pub use self::layouts::{LAYOUTS, Layout};
@@ -35,7 +36,6 @@ pub(crate) use self::sample_notes::SampleNotes;
 pub use self::sample_notes::SampleOddities;
 use crate::Error;
 use crate::pseudonyms::Pseudonyms;
-use crate::read::{MaskPart, Source};
 
 /// Endings of pictures: PNG, JPEG and TIFF.
 const PICTURES: [&str; 5] = [".png", ".jpg", ".jpeg", ".tif", ".tiff"];

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, MaskClass, Task};
 use common::counted;
+use imaging::read::{MaskPart, Source};
 
 use super::files::{Tree, find_root, is_image, name};
 use super::missing::{Gap, examples};
 use super::{Dataset, DatasetCard, Sample, id_of};
 use crate::Error;
-use crate::read::{MaskPart, Source};
 
 const EXPECTED: &str = "`CXR_png/MCUCXR_0001_0.png` with `ManualMask/leftMask` and \
                         `ManualMask/rightMask`, or with `masks`";

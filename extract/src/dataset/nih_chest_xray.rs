@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
 use common::counted;
+use imaging::read::Source;
 
 use self::lists::Lists;
 use super::files::{Tree, file_in, find_root, is_image, name};
@@ -15,7 +16,6 @@ use super::missing::{Gap, examples};
 use super::table::{Row, Table};
 use super::{Dataset, DatasetCard, Sample, id_of, natural_order};
 use crate::Error;
-use crate::read::Source;
 
 /// The findings, in alphabetical order.
 const FINDINGS: [&str; 14] = [

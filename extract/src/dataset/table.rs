@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use cache::MaskClass;
-use common::counted;
+use common::{FileError, counted};
 
 use super::missing::examples;
 use crate::Error;
@@ -59,7 +59,7 @@ impl Table {
         // A pipe would be waited for without end.
         if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
             let path = path.to_path_buf();
-            return Err(Error::NotRegular { path });
+            return Err(FileError::NotRegular { path }.into());
         }
         let mut file = File::open(path).map_err(Error::io(path))?;
         let mut start = Vec::new();

@@ -6,12 +6,12 @@ mod error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use imaging::preprocess::Normalise;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::ModelError;
 use crate::export::names::Tensors;
 use crate::export::positions::Positions;
-use crate::preprocess::Normalise;
 
 /// Mean and standard deviation of the channels of ImageNet's images.
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);

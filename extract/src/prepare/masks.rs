@@ -2,12 +2,12 @@
 
 use cache::Labels;
 use common::Mask;
+use imaging::preprocess::Slicing;
+use imaging::read::{Reader, SampleBudget, Volume, is_jpeg};
 
-use super::{Part, PreparedSample};
+use super::{Part, PreparedSample, SampleError};
 use crate::Error;
 use crate::dataset::{IGNORED, Sample, SampleOddities, examples};
-use crate::preprocess::Slicing;
-use crate::read::{ReadError, Reader, SampleBudget, Volume, is_jpeg};
 
 /// Reads the parts of a sample's mask and cuts them as its image, which has not been cut yet.
 pub(super) fn open(
@@ -109,7 +109,7 @@ impl PreparedSample<'_> {
                 let (found, expected) = (shape(mask, k_found), shape(&self.image, k));
                 if found != expected {
                     let path = mask.path().to_path_buf();
-                    return Err(ReadError::MaskShape {
+                    return Err(SampleError::MaskShape {
                         path,
                         found,
                         expected,
@@ -132,7 +132,7 @@ impl PreparedSample<'_> {
                     first = values.clone().next().unwrap_or(0);
                 }
                 if let Some(other) = values.find(|value| *value != first) {
-                    return Err(ReadError::NotBinary {
+                    return Err(SampleError::NotBinary {
                         path: part.path().to_path_buf(),
                         values: format!("{first} and {other}"),
                     }
@@ -169,7 +169,7 @@ impl PreparedSample<'_> {
         };
         if !unnamed.is_empty() && !dataset.ignore_unnamed {
             let values: Vec<String> = unnamed.iter().map(u16::to_string).collect();
-            return Err(ReadError::UnnamedLabels {
+            return Err(SampleError::UnnamedLabels {
                 path: self.mask[0].0.path().to_path_buf(),
                 values: examples(&values),
             }
@@ -190,7 +190,7 @@ impl PreparedSample<'_> {
             return Ok(());
         }
         let path = mask.path().to_path_buf();
-        Err(ReadError::LossyMask { path, values }.into())
+        Err(SampleError::LossyMask { path, values }.into())
     }
 }
 

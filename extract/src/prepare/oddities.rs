@@ -1,8 +1,9 @@
 //! What looks odd in an image and is no error.
 
+use imaging::preprocess::{Preprocess, Range};
+use imaging::read::{Source, Volume};
+
 use crate::dataset::Sample;
-use crate::preprocess::{Preprocess, Range};
-use crate::read::{Source, Volume};
 
 /// Said where a window is asked for and no slice names one.
 const NO_WINDOW: &str = "`voi`: the files name no window, so percentiles 1 to 99 were taken in its place \

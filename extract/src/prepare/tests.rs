@@ -196,7 +196,7 @@ fn a_jpeg_is_no_label_map() {
 
 #[test]
 fn windows_that_are_missing_and_uneven_frames_are_told() {
-    use crate::read::dicom::made::Made;
+    use crate::made_dicom::Made;
     use dicom_core::VR;
     use dicom_dictionary_std::tags;
 
@@ -239,4 +239,17 @@ fn windows_that_are_missing_and_uneven_frames_are_told() {
     assert!(told(none, "voi").contains("name no window"));
     assert!(told(some, "voi").contains("some slices name a window"));
     assert_eq!(told(some, "minmax"), "");
+}
+
+#[test]
+fn the_error_for_values_that_are_not_finite_names_file_and_option() {
+    let source = imaging::preprocess::NonFinite { count: 2, total: 9 };
+    let text = SampleError::NonFinite {
+        path: "a.nii".into(),
+        slice: 4,
+        source,
+    }
+    .to_string();
+    let expected = "`a.nii`: slice 4: not finite: 2 of 9 values\nhint: `--non-finite zero`";
+    assert!(text.starts_with(expected), "{text}");
 }

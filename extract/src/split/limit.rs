@@ -49,7 +49,7 @@ fn kinds(sample: &Sample) -> Vec<(Option<Split>, Option<usize>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::Source;
+    use imaging::read::Source;
 
     /// Samples sorted by class, as folders are listed.
     fn sorted() -> Vec<Sample> {

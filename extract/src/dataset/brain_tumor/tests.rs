@@ -92,10 +92,10 @@ fn slices_are_sorted_by_number_and_know_patient_class_and_fold() {
 
 #[test]
 fn image_and_mask_are_as_stored_and_axial_transposes_them() {
-    use crate::preprocess::Slicing;
+    use imaging::preprocess::Slicing;
     let root = folder(&[("1.mat", slice("1", 1.0)), ("cvind.mat", folds(&[1.0]))]);
     let dataset = opened(root.path()).unwrap();
-    let reader = crate::read::Reader::new(root.path());
+    let reader = imaging::read::Reader::new(root.path());
     let sample = &dataset.samples[0];
     let stored = reader.volume(&sample.image).unwrap();
     assert_eq!(stored.shape(0), [1, 4, 3]);

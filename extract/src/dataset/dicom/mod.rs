@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::counted;
+use imaging::read::dicom::{self, Header};
 use rayon::prelude::*;
 
 use self::labels::Labeller;
@@ -23,7 +24,6 @@ use super::files::{Tree, name};
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 use crate::prepare::slashed;
-use crate::read::dicom::{self, Header};
 
 /// A DICOM image among the files.
 struct Found {

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use imaging::read::Source;
+use imaging::read::dicom::{Oddity, oddity};
+
 use super::Found;
 use super::notes::Notes;
 use crate::dataset::files::{common_folder, name};
 use crate::dataset::{id_of, natural_order};
 use crate::prepare::slashed;
-use crate::read::Source;
-use crate::read::dicom::{Oddity, oddity};
 
 /// Modalities of which each file is an image of its own: radiographs, ultrasound, photographs.
 const FLAT: [&str; 15] = [

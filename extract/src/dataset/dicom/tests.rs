@@ -1,12 +1,12 @@
 use cache::{Labels, Split, Task};
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use imaging::preprocess::Slicing;
+use imaging::read::{Reader, Source};
 use tempfile::TempDir;
 
 use super::*;
-use crate::preprocess::Slicing;
-use crate::read::dicom::made::Made;
-use crate::read::{Reader, Source};
+use crate::made_dicom::Made;
 
 fn root(files: Vec<(&str, Made)>) -> TempDir {
     let root = tempfile::tempdir().unwrap();

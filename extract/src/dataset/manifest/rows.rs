@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split};
 use common::counted;
+use imaging::read::{MaskPart, Source};
 
 use super::columns::{Columns, LabelSource};
 use super::paths::{Named, Paths};
 use crate::Error;
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{Sample, id_of};
-use crate::read::{MaskPart, Source};
 
 /// Turns rows into samples.
 pub(super) struct Lister<'a> {

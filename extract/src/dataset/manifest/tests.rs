@@ -9,10 +9,10 @@ use super::super::Sample;
 use super::*;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use cache::{Labels, Split, Task};
+use imaging::read::{MaskPart, Source};
 use parquet::arrow::ArrowWriter;
 
 use crate::dataset::fixtures::folder;
-use crate::read::{MaskPart, Source};
 
 fn listed(files: &[(&str, &str)], label_columns: &[&str]) -> Result<Dataset, Error> {
     super::super::open(&card(label_columns), folder(files).path())

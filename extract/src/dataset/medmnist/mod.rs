@@ -5,13 +5,14 @@ mod classes;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
+use common::FileError;
+use imaging::read::Source;
+use imaging::read::npz::{self, NpzArray};
 
 use self::classes::CLASSES;
 use super::files::{Tree, first_bytes, name, refuse_failed_download};
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
-use crate::read::Source;
-use crate::read::npz::{self, NpzArray};
 
 /// Most images in a split that are listed.
 const MAX_IMAGES: usize = 1 << 22;
@@ -128,13 +129,15 @@ fn names_in(path: &Path) -> Result<Vec<String>, Error> {
     let start = first_bytes(path)?;
     refuse_failed_download(path, &start)?;
     npz::names(path).map_err(|error| match error {
-        Error::Damaged { path, reason } if start.starts_with(b"PK") => {
-            Error::damaged(&path, format!("the download is not whole: {reason}"))
+        imaging::Error::File(FileError::Damaged { path, reason }) => {
+            let what = if start.starts_with(b"PK") {
+                "the download is not whole"
+            } else {
+                "it is no archive of arrays"
+            };
+            Error::damaged(&path, format!("{what}: {reason}"))
         }
-        Error::Damaged { path, reason } => {
-            Error::damaged(&path, format!("it is no archive of arrays: {reason}"))
-        }
-        other => other,
+        other => other.into(),
     })
 }
 
@@ -160,11 +163,11 @@ fn table(path: &Path, split: Split, images: &str) -> Result<LabelTable, Error> {
         });
     }
     if shape[0] > MAX_IMAGES {
-        return Err(Error::TooLarge {
-            path: path.to_path_buf(),
-            found: format!("{} images in `{}`", shape[0], split.name()),
-            limit: format!("{MAX_IMAGES}"),
-        });
+        return Err(Error::too_large(
+            path,
+            format!("{} images in `{}`", shape[0], split.name()),
+            MAX_IMAGES,
+        ));
     }
     Ok(LabelTable {
         split,

@@ -1,10 +1,10 @@
 use std::fs;
 
+use imaging::read::Reader;
 use tempfile::TempDir;
 
 use super::*;
-use crate::read::Reader;
-use crate::read::npz::tests::{archive_of, npy};
+use crate::made_npz::{archive_of, npy};
 
 /// An archive with 3, 2 and 1 images of these sides, and these labels for each split.
 fn archive(sides: &[usize], labels: [(&[usize], &[u8]); 3]) -> Vec<u8> {

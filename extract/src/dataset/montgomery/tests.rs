@@ -1,8 +1,9 @@
 use std::fs;
 
+use imaging::read::Reader;
+
 use super::*;
 use crate::dataset::fixtures::{folder, write};
-use crate::read::Reader;
 
 /// A PNG of one bit per pixel: `1 0 0 / 0 1 0`.
 const LEFT: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x02\x01\0\0\0\0\xb5\x0f[\xb7\

@@ -34,7 +34,7 @@ impl Lists {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], and [`Error::Layout`] if an image is in two lists.
+    /// [`FileError::Io`](common::FileError::Io), and [`Error::Layout`] if an image is in two lists.
     pub(super) fn read(root: &Path) -> Result<Lists, Error> {
         let is_there = |list: &&(&str, Split)| root.join(list.0).is_file();
         let mut found: Vec<_> = [TRAIN_VAL].iter().filter(is_there).copied().collect();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::counted;
+use imaging::read::Source;
 
 use super::cases::{Case, Images};
 use crate::Error;
 use crate::dataset::files::is_nifti;
 use crate::dataset::missing::{Gap, examples};
-use crate::read::Source;
 
 /// The channels that are taken of each case.
 pub(super) struct Channels<'a> {

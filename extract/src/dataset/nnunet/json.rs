@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cache::MaskClass;
+use common::FileError;
 use serde_json::{Map, Value};
 
 use super::PARTS;
@@ -51,8 +52,8 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`], [`Error::EmptyFile`] or [`Error::WebPage`] if it is no JSON,
-    /// [`Error::LinkOutside`], [`Error::TooLarge`], and [`Error::Layout`] if a key that
+    /// [`FileError::Damaged`], [`FileError::Empty`] or [`FileError::WebPage`] if it is no JSON,
+    /// [`Error::LinkOutside`], [`FileError::TooLarge`], and [`Error::Layout`] if a key that
     /// is used does not hold what it should.
     pub(in crate::dataset) fn read(root: &Path) -> Result<Description, Error> {
         let path = root.join(FILE);
@@ -95,14 +96,14 @@ fn fields(root: &Path) -> Result<Map<String, Value>, Error> {
     let size = metadata.len();
     if !metadata.is_file() {
         let path = path.to_path_buf();
-        return Err(Error::NotRegular { path });
+        return Err(FileError::NotRegular { path }.into());
     }
     if size > MAX_BYTES {
-        return Err(Error::TooLarge {
-            path: path.to_path_buf(),
-            found: format!("{size} bytes of JSON"),
-            limit: format!("{MAX_BYTES} bytes"),
-        });
+        return Err(Error::too_large(
+            path,
+            format!("{size} bytes of JSON"),
+            format!("{MAX_BYTES} bytes"),
+        ));
     }
     let text = fs::read(path).map_err(Error::io(path))?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);

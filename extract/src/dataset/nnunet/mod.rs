@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{MaskClass, Split, Task};
 use common::counted;
+use imaging::read::{MaskPart, Source};
 
 pub(super) use self::cases::Case;
 use self::cases::Finder;
@@ -19,7 +20,6 @@ use super::files::{Tree, find_root, name};
 use super::missing::examples;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
-use crate::read::{MaskPart, Source};
 
 /// A part of a dataset: the ending of its folders, its key in `dataset.json`, its split.
 struct Part {

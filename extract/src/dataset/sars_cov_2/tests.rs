@@ -1,8 +1,8 @@
 use image::{Rgb, RgbImage, Rgba, RgbaImage};
+use imaging::read::Reader;
 
 use super::*;
 use crate::dataset::fixtures::folder;
-use crate::read::Reader;
 
 fn by_patient() -> tempfile::TempDir {
     folder(&[

@@ -19,7 +19,7 @@ use crate::dataset::files::refuse_failed_download;
 /// # Errors
 ///
 /// [`Error::Csv`] with the line where the text is not what it should be, [`Error::RaggedRow`],
-/// [`Error::TooLarge`], and what a failed download gives.
+/// [`FileError::TooLarge`](common::FileError::TooLarge), and what a failed download gives.
 pub(super) fn read(path: &Path, file: File) -> Result<Table, Error> {
     let bytes = content(path, file)?;
     refuse_failed_download(path, &bytes)?;
@@ -41,10 +41,12 @@ pub(super) fn read(path: &Path, file: File) -> Result<Table, Error> {
 
 /// The bytes of a file, unpacked if they are gzipped.
 fn content(path: &Path, file: File) -> Result<Vec<u8>, Error> {
-    let too_large = || Error::TooLarge {
-        path: path.to_path_buf(),
-        found: format!("over {MAX_BYTES} bytes of text"),
-        limit: format!("{MAX_BYTES} bytes"),
+    let too_large = || {
+        Error::too_large(
+            path,
+            format!("over {MAX_BYTES} bytes of text"),
+            format!("{MAX_BYTES} bytes"),
+        )
     };
     let mut packed = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut packed);

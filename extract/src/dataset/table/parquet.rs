@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
+use imaging::read::contained;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression::{SNAPPY, UNCOMPRESSED, ZSTD};
@@ -15,7 +16,6 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::{MAX_BYTES, Row, Table};
 use crate::Error;
-use crate::read::contained;
 
 /// Most rows that are read: few bytes can stand for many of them.
 const MAX_ROWS: i64 = 10_000_000;

@@ -1,0 +1,345 @@
+//! Arrays of images in `.npz` archives, read from front to back.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use common::counted;
+use flate2::Crc;
+use flate2::read::DeflateDecoder;
+use ndarray::Array;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::volume::{Block, Geometry, Volume};
+use super::voxels::Voxel;
+use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
+use crate::Error;
+
+/// Images kept behind the newest one: readers do not ask in strict order.
+const KEPT: usize = 256;
+
+/// Bytes of them that are kept, unless one image alone is more.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// Longest header of an array that is read.
+const MAX_HEADER: usize = 1 << 16;
+
+/// What an array in the archive is: `[N, …]` of 8-bit integers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `[N, H, W]`, `[N, H, W, 3]`, `[N, D, H, W]` or whatever else the file says.
+    pub shape: Vec<usize>,
+}
+
+impl Header {
+    /// Bytes of the whole array.
+    fn bytes(&self) -> u64 {
+        let sides = self.shape.iter();
+        sides.fold(1, |bytes, &side| bytes.saturating_mul(side as u64))
+    }
+}
+
+/// One array of an archive, unpacked as far as it was asked for.
+///
+/// Entries are compressed, so there is no way to an image but through all before it. The newest
+/// few are kept, so that several readers can share one pass. The checksum is that of the whole
+/// entry, so only the last image can be refused for it.
+pub struct NpzArray {
+    path: PathBuf,
+    name: String,
+    header: Header,
+    stream: Entry,
+    /// The index of the next image of the stream.
+    next: usize,
+    kept: VecDeque<Vec<u8>>,
+    /// Why no image can be read any more.
+    broken: Option<String>,
+}
+
+impl NpzArray {
+    /// Opens the array `name` (without `.npy`) of the archive `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Damaged`](common::FileError::Damaged) if there is no such array, or it is of another type or order.
+    pub fn open(path: &Path, name: &str) -> Result<NpzArray, Error> {
+        let mut stream = Entry::open(path, name)?;
+        let header = header(path, name, &mut stream)?;
+        stream.check_size(path, name, &header)?;
+        Ok(NpzArray {
+            path: path.to_path_buf(),
+            name: name.to_owned(),
+            header,
+            stream,
+            next: 0,
+            kept: VecDeque::new(),
+            broken: None,
+        })
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Image `index` as a volume: one slice, or `D` of them.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Damaged`](common::FileError::Damaged) if the archive ends early or its checksum is wrong.
+    pub fn image(&mut self, index: usize) -> Result<Volume, Error> {
+        if index + self.kept.len() < self.next {
+            *self = NpzArray::open(&self.path, &self.name)?;
+        }
+        while self.next <= index {
+            let bytes = self.read_next()?;
+            if self.kept.len() == (KEPT_BYTES / bytes.len()).clamp(1, KEPT) {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(bytes);
+            self.next += 1;
+        }
+        let bytes = self.kept[index + self.kept.len() - self.next].clone();
+        let [slices, height, width, channels] = match self.header.shape[1..] {
+            [height, width] => [1, height, width, 1],
+            [height, width, 3] => [1, height, width, 3],
+            [slices, height, width] => [slices, height, width, 1],
+            _ => return Err(self.odd_shape()),
+        };
+        let array = Array::from_shape_vec((slices, height, width, channels), bytes);
+        let array = array.map_err(|_| self.odd_shape())?;
+        let block = Block {
+            path: self.path.clone(),
+            voxels: u8::wrap(array.permuted_axes([0, 3, 1, 2])),
+            scale: None,
+            shown: None,
+        };
+        Ok(Volume::of_block(block, Geometry::Unknown))
+    }
+
+    /// All numbers of a small array, such as labels.
+    ///
+    /// # Errors
+    ///
+    /// As [`image`](Self::image), and [`FileError::TooLarge`](common::FileError::TooLarge).
+    pub fn all(mut self) -> Result<Vec<u8>, Error> {
+        let count = self.header.bytes();
+        if count > MAX_UNPACKED {
+            return Err(Error::too_large(
+                &self.path,
+                format!("`{}` of the shape {:?}", self.name, self.header.shape),
+                format!("{MAX_UNPACKED} bytes"),
+            ));
+        }
+        self.read_exactly(count as usize, true)
+    }
+
+    fn read_next(&mut self) -> Result<Vec<u8>, Error> {
+        let [images, sides @ ..] = &self.header.shape[..] else {
+            return Err(self.odd_shape());
+        };
+        if self.next >= *images {
+            let reason = format!("`{}` has no image {}", self.name, self.next);
+            return Err(Error::damaged(&self.path, reason));
+        }
+        let is_last = self.next + 1 == *images;
+        self.read_exactly(sides.iter().product(), is_last)
+    }
+
+    /// Reads on; what follows a failure is lost, since it cannot be told where it begins.
+    fn read_exactly(&mut self, count: usize, is_last: bool) -> Result<Vec<u8>, Error> {
+        let read = match &self.broken {
+            Some(reason) => Err(reason.clone()),
+            None => self.stream.next_bytes(count).and_then(|bytes| {
+                if is_last {
+                    self.stream.finish()?;
+                }
+                Ok(bytes)
+            }),
+        };
+        read.map_err(|reason| {
+            self.broken = Some(reason.clone());
+            Error::damaged(&self.path, format!("`{}`: {reason}", self.name))
+        })
+    }
+
+    fn odd_shape(&self) -> Error {
+        let shape = &self.header.shape;
+        Error::damaged(
+            &self.path,
+            format!("`{}` has the shape {shape:?}", self.name),
+        )
+    }
+}
+
+/// The arrays in an archive, with their headers.
+///
+/// # Errors
+///
+/// [`FileError::Damaged`](common::FileError::Damaged) if it is no archive.
+pub fn names(path: &Path) -> Result<Vec<String>, Error> {
+    let archive = archive(path)?;
+    let names = archive.file_names().flatten();
+    let names = names.filter_map(|name| Some(name.strip_suffix(".npy")?.to_owned()));
+    Ok(names.collect())
+}
+
+fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
+    let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    ZipArchive::new(file).map_err(|error| Error::damaged(path, error))
+}
+
+/// An entry of an archive as a stream of its own: its unpacked bytes, summed up as they pass.
+struct Entry {
+    bytes: Box<dyn Read + Send>,
+    sum: Crc,
+    expected_sum: u32,
+    /// Bytes as the archive says, packed and unpacked.
+    packed: u64,
+    unpacked: u64,
+}
+
+impl Entry {
+    fn open(path: &Path, name: &str) -> Result<Entry, Error> {
+        let mut archive = archive(path)?;
+        let file_name = format!("{name}.npy");
+        let entry = archive
+            .by_name(&file_name)
+            .map_err(|error| Error::damaged(path, format!("`{file_name}`: {error}")))?;
+        let (packed, unpacked) = (entry.compressed_size(), entry.size());
+        let (method, expected_sum) = (entry.compression(), entry.crc32());
+        let start = entry.data_start();
+        let start =
+            start.ok_or_else(|| Error::damaged(path, format!("`{file_name}` has no place")))?;
+        drop(entry);
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
+        let size = file.metadata().map_err(Error::io(path))?.len();
+        let bytes = BufReader::with_capacity(1 << 16, file).take(packed);
+        let bytes: Box<dyn Read + Send> = match method {
+            CompressionMethod::Stored => Box::new(bytes),
+            CompressionMethod::Deflated => Box::new(DeflateDecoder::new(bytes)),
+            other => {
+                let reason = format!("`{file_name}` is packed by {other}, expected deflate");
+                return Err(Error::damaged(path, reason));
+            }
+        };
+        Ok(Entry {
+            bytes,
+            sum: Crc::new(),
+            expected_sum,
+            packed: packed.min(size),
+            unpacked,
+        })
+    }
+
+    /// Whether the array is as large as the entry, and can be; called when its header is read.
+    fn check_size(&self, path: &Path, name: &str, header: &Header) -> Result<(), Error> {
+        let found = u64::from(self.sum.amount()).saturating_add(header.bytes());
+        if found == self.unpacked && found <= self.packed.saturating_mul(MAX_RATIO) {
+            return Ok(());
+        }
+        let (shape, unpacked) = (&header.shape, self.unpacked);
+        let reason = format!(
+            "`{name}` says that its shape is {shape:?}, the archive that it has {}, {} of them in the file",
+            counted(unpacked, "byte"),
+            self.packed
+        );
+        Err(Error::damaged(path, reason))
+    }
+
+    /// The next `count` bytes.
+    fn next_bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        super::numbers(self, count).map_err(|short| match short.error.kind() {
+            io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+            _ => short.error.to_string(),
+        })
+    }
+
+    /// Checks that nothing is left, and the checksum.
+    fn finish(&mut self) -> Result<(), String> {
+        match self.read(&mut [0]) {
+            Ok(0) if self.sum.sum() == self.expected_sum => Ok(()),
+            Ok(0) => Err("its checksum is wrong, so any image in it may be".to_owned()),
+            Ok(_) => Err("it goes on after its last image".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Read for Entry {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Reads NumPy's header (format 1 to 3): a Python dictionary as text.
+fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> {
+    let text = header_text(stream)
+        .map_err(|reason| Error::damaged(path, format!("`{name}`: {reason}")))?;
+    let shape = shape(&text).filter(|shape| !shape.is_empty());
+    let shape =
+        shape.ok_or_else(|| Error::damaged(path, format!("`{name}` has the header `{text}`")))?;
+    let is_bytes = ["|u1", "|b1", "u1"]
+        .iter()
+        .any(|kind| text.contains(&format!("'{kind}'")));
+    if !is_bytes || !text.contains("'fortran_order': False") {
+        let reason = format!(
+            "`{name}` is `{}`, expected 8-bit numbers in C order",
+            text.trim()
+        );
+        return Err(Error::damaged(path, reason));
+    }
+    let sides = &shape[1..];
+    if sides.contains(&0) {
+        return Err(Error::damaged(
+            path,
+            format!("`{name}` has the shape {shape:?}"),
+        ));
+    }
+    let item = sides
+        .iter()
+        .fold(1u64, |n, &side| n.saturating_mul(side as u64));
+    if item > MAX_UNPACKED || sides.iter().any(|&side| side > MAX_SIDE as usize) {
+        return Err(Error::too_large(
+            path,
+            format!("images of the shape {sides:?}"),
+            format!("{MAX_SIDE} a side and {MAX_UNPACKED} bytes"),
+        ));
+    }
+    Ok(Header { shape })
+}
+
+fn header_text(stream: &mut Entry) -> Result<String, String> {
+    let start = stream.next_bytes(8)?;
+    if start[..6] != *b"\x93NUMPY" {
+        return Err("it is no NumPy array".to_owned());
+    }
+    let size = stream.next_bytes(if start[6] == 1 { 2 } else { 4 })?;
+    let size = size
+        .iter()
+        .rev()
+        .fold(0, |size, byte| size << 8 | usize::from(*byte));
+    if size > MAX_HEADER {
+        return Err(format!("it has a header of {}", counted(size, "byte")));
+    }
+    Ok(String::from_utf8_lossy(&stream.next_bytes(size)?).into_owned())
+}
+
+/// The numbers between the brackets after `'shape':`.
+fn shape(text: &str) -> Option<Vec<usize>> {
+    let after = text.split_once("'shape':")?.1;
+    let inner = after.split_once('(')?.1.split_once(')')?.0;
+    let sides = inner
+        .split(',')
+        .map(str::trim)
+        .filter(|side| !side.is_empty());
+    sides.map(|side| side.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod made;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! Slices as they are stored, decoded one at a time.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use common::{Mask, Placement};
+use ndarray::{Array3, Array4, Axis};
+
+use super::dicom::Shown;
+use super::orient::{self, AS_STORED, Affine, Gaps, Stored};
+use super::voxels::{Voxel, Voxels};
+use crate::Error;
+use crate::preprocess::{Bounds, Slicing};
+
+/// How far a stored label may be from a whole number.
+const LABEL_TOLERANCE: f64 = 1e-3;
+
+/// An image in memory: `S` slices of `[C, H, W]`.
+///
+/// Voxels stay in the file's own type, so a volume of 16-bit integers takes two bytes each, and are
+/// decoded slice by slice. As read, slices are as stored: a PNG or JPEG is one slice; a NIfTI is
+/// cut along its third axis, slice `k` being `get_fdata()[:, :, k]` of nibabel, rows along the
+/// first axis and columns along the second; a DICOM series has a slice per file, ordered by
+/// position. [`cut`](Volume::cut) cuts in another way.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    pub(super) blocks: Vec<Block>,
+    pub(super) geometry: Geometry,
+    /// Distance between slices, rows and columns.
+    pub(super) spacing_mm: Option<[f32; 3]>,
+    /// Where the axes of the stored array are.
+    pub(super) stored: Stored,
+    /// What looks odd in the files, in words for many.
+    pub(super) odd: Vec<&'static str>,
+}
+
+/// What was read from one file: one or more slices of one size.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) path: PathBuf,
+    pub(super) voxels: Voxels,
+    /// Slope and intercept.
+    pub(super) scale: Option<(f64, f64)>,
+    /// What the file says of how values are to be shown.
+    pub(super) shown: Option<Shown>,
+}
+
+/// Where the patient is in an image.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Geometry {
+    /// Not known; rows and columns are as a viewer shows them.
+    Unknown,
+    /// Not known; a viewer shows rows as columns (MATLAB arrays in HDF5).
+    Transposed,
+    /// What is assumed where a NIfTI does not say it.
+    Assumed(Affine),
+    /// From the indices of row, column and slice to mm to the right, to anterior, to superior.
+    Known(Affine),
+    /// The same of parallel slices at uneven distances: the directions hold, and the positions of
+    /// the first slice and, if none is missing or doubled, its neighbours.
+    Uneven(Affine, Gaps),
+    /// Slices that say how they lie, and are not parallel or go back and forth.
+    Scattered,
+}
+
+impl Volume {
+    /// The image of a single file.
+    pub(super) fn of_block(block: Block, geometry: Geometry) -> Volume {
+        Volume {
+            blocks: vec![block],
+            geometry,
+            spacing_mm: None,
+            stored: AS_STORED,
+            odd: Vec::new(),
+        }
+    }
+
+    /// Slices one on top of the other, in this order; they may differ in size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnevenStack`] if there is none.
+    pub(super) fn stacked(volumes: Vec<Volume>) -> Result<Volume, Error> {
+        let geometry = orient::of_stack(volumes.iter().map(|volume| &volume.geometry));
+        let spacing_mm = volumes.first().and_then(|volume| volume.spacing_mm);
+        let spacing_mm = match &geometry {
+            Geometry::Known(affine) | Geometry::Uneven(affine, _) if volumes.len() > 1 => {
+                Some(orient::spacing(affine))
+            }
+            _ => spacing_mm,
+        };
+        let odd: BTreeSet<_> = volumes.iter().flat_map(|volume| &volume.odd).collect();
+        let odd = odd.into_iter().copied().collect();
+        let blocks: Vec<Block> = volumes
+            .into_iter()
+            .flat_map(|volume| volume.blocks)
+            .collect();
+        if blocks.is_empty() {
+            let path = PathBuf::new();
+            return Err(Error::UnevenStack { path });
+        }
+        Ok(Volume {
+            blocks,
+            geometry,
+            spacing_mm,
+            stored: AS_STORED,
+            odd,
+        })
+    }
+
+    /// The first file that was read.
+    pub fn path(&self) -> &Path {
+        &self.blocks[0].path
+    }
+
+    /// The file that slice `k` was read from; of slices cut across files, the first.
+    pub fn file_of(&self, k: usize) -> &Path {
+        &self.block(k).0.path
+    }
+
+    /// The number of slices `S`, at least 1.
+    pub fn slices(&self) -> usize {
+        self.blocks.iter().map(Block::slices).sum()
+    }
+
+    /// Channels, rows and columns of slice `k`: `[C, H, W]`, `C` being 1 (grey) or 3 (red, green,
+    /// blue).
+    ///
+    /// # Panics
+    ///
+    /// As all methods that take a `k`: if it is not below [`slices`](Self::slices).
+    pub fn shape(&self, k: usize) -> [usize; 3] {
+        let (_, channels, height, width) = self.block(k).0.voxels.dim();
+        [channels, height, width]
+    }
+
+    /// Distance between slices, rows and columns in mm, where the file says it.
+    pub fn spacing_mm(&self) -> Option<[f32; 3]> {
+        self.spacing_mm
+    }
+
+    /// Where the slices lie, if the file says it and they are of one size.
+    pub fn placement(&self) -> Option<Placement> {
+        let size = |block: &Block| {
+            let (_, _, height, width) = block.voxels.dim();
+            [height, width]
+        };
+        let Geometry::Known(affine) = &self.geometry else {
+            return None;
+        };
+        let is_even = self
+            .blocks
+            .iter()
+            .map(size)
+            .all(|s| s == size(&self.blocks[0]));
+        is_even.then(|| Placement {
+            affine: affine.map(|[row, column, slice, origin]| [slice, row, column, origin]),
+            stored: self.stored,
+        })
+    }
+
+    /// Whether all pixels of `slices` are equal, colour by colour.
+    pub fn is_constant(&self, slices: Range<usize>) -> bool {
+        let mut start = 0;
+        let mut values = Vec::new();
+        for block in &self.blocks {
+            let end = start + block.slices();
+            let range = slices.start.max(start)..slices.end.min(end);
+            if !range.is_empty() {
+                let inner = range.start - start..range.end - start;
+                values.push(block.voxels.plane(inner.start, block.scale)[[0, 0, 0]]);
+                if !block.voxels.is_constant(inner) {
+                    return false;
+                }
+            }
+            start = end;
+        }
+        values.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// How many voxels of slice `k` are NaN or not below `largest` in magnitude.
+    pub fn count_unusable(&self, k: usize, largest: f32) -> usize {
+        let (block, k) = self.block(k);
+        block.voxels.count_unusable(k, largest, block.scale)
+    }
+
+    /// The range that the file names for slice `k` (DICOM), in the units of
+    /// [`shown`](Self::shown).
+    pub fn window(&self, k: usize) -> Option<Bounds> {
+        self.block(k).0.shown.as_ref().map(Shown::bounds)
+    }
+
+    /// For each part of the volume whether it names such a range.
+    pub fn have_windows(&self) -> impl Iterator<Item = bool> {
+        self.blocks.iter().map(|block| block.shown.is_some())
+    }
+
+    /// What looks odd in the files, in words for many.
+    pub fn odd(&self) -> &[&'static str] {
+        &self.odd
+    }
+
+    /// Whether slices lie parallel at uneven distances.
+    pub fn is_uneven(&self) -> bool {
+        matches!(self.geometry, Geometry::Uneven(..))
+    }
+
+    /// A doubt whether a plane of the patient is what it is called, in words for many volumes.
+    pub fn orientation_doubt(&self) -> Option<&'static str> {
+        orient::doubt(&self.geometry)
+    }
+
+    /// Slice `k` as [`plane`](Self::plane) gives it; where the file says by a table or a curve how
+    /// bright values are shown (DICOM's VOI LUT), the grey levels of that.
+    pub fn shown(&self, k: usize) -> Array3<f32> {
+        let mut plane = self.plane(k);
+        if let Some(shown) = &self.block(k).0.shown {
+            shown.apply(&mut plane);
+        }
+        plane
+    }
+
+    /// Slice `k` as `[C, H, W]`, in the file's own units: slope and intercept are applied.
+    pub fn plane(&self, k: usize) -> Array3<f32> {
+        let (block, k) = self.block(k);
+        block.voxels.plane(k, block.scale)
+    }
+
+    /// Slice `k` as a label map.
+    ///
+    /// Labels may be stored as floats if they are within 0.001 of a whole number. A colour image
+    /// whose channels are equal counts as grey.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LabelValue`] for a value that is no whole number in 0..=65535, and
+    /// [`Error::LabelColours`] for a coloured image.
+    pub fn label_plane(&self, k: usize) -> Result<Mask, Error> {
+        let (block, inner) = self.block(k);
+        let labels = block.voxels.labels(inner, block.scale, label);
+        let labels = labels.map_err(|value| Error::LabelValue {
+            path: block.path.clone(),
+            slice: k,
+            value,
+        })?;
+        let first = labels.index_axis(Axis(0), 0);
+        if labels.outer_iter().skip(1).all(|plane| plane == first) {
+            Ok(first.to_owned())
+        } else {
+            Err(Error::LabelColours {
+                path: block.path.clone(),
+            })
+        }
+    }
+
+    /// The stored bytes of slice `k`, to tell whether two images are the same.
+    pub fn bytes(&self, k: usize) -> Vec<u8> {
+        let (block, k) = self.block(k);
+        block.voxels.bytes(k)
+    }
+
+    /// How far this label map lies from its `image` by their headers, in mm: of the corners, the one
+    /// that is farthest. `None` below half of the image's shortest step, or if one header says nothing.
+    pub fn shift_mm(&self, image: &Volume) -> Option<f64> {
+        let [_, height, width] = image.shape(0);
+        let shape = [height, width, image.slices()];
+        let (shift, step) = orient::shift_mm(&image.geometry, &self.geometry, shape)?;
+        (shift > step / 2.0).then_some(shift)
+    }
+
+    /// This label map, placed as `image` is, slice on slice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MaskOrientation`] if both files say how the patient lies, and not in the same
+    /// way.
+    pub fn placed_as(mut self, image: &Volume) -> Result<Volume, Error> {
+        if !orient::agree(&self.geometry, &image.geometry) {
+            return Err(Error::MaskOrientation {
+                path: self.path().to_path_buf(),
+                image: image.path().to_path_buf(),
+            });
+        }
+        self.geometry = image.geometry.clone();
+        Ok(self)
+    }
+
+    /// Bytes that [`cut`](Self::cut) takes beside the volume.
+    pub fn cut_bytes(&self, slicing: Slicing) -> u64 {
+        let axes = orient::axes(slicing, &self.geometry, self.slices());
+        if self.blocks.len() > 1 && axes.is_some_and(|(axes, _)| axes[0] != 0) {
+            let slices = (0..self.slices()).map(|k| self.shape(k).iter().product::<usize>());
+            (slices.sum::<usize>() * size_of::<f32>()) as u64
+        } else {
+            0
+        }
+    }
+
+    /// The same volume cut in another way; nothing is interpolated.
+    ///
+    /// # Errors
+    ///
+    /// For a patient's plane, [`Error::NoOrientation`] if the file does not say how the patient
+    /// lies, [`Error::UnevenGaps`] if slices lie at uneven distances and would have to be cut
+    /// across, and [`Error::Scattered`] if they are not parallel; [`Error::UnevenStack`] if
+    /// slices differ in size.
+    pub fn cut(mut self, slicing: Slicing) -> Result<Volume, Error> {
+        let Some((axes, flipped)) = orient::axes(slicing, &self.geometry, self.slices()) else {
+            let path = self.path().to_path_buf();
+            return Err(match self.geometry {
+                Geometry::Uneven(_, gaps) => Error::UnevenGaps {
+                    path,
+                    slicing,
+                    gaps,
+                },
+                Geometry::Scattered => Error::Scattered { path, slicing },
+                _ => Error::NoOrientation { path, slicing },
+            });
+        };
+        if axes == [0, 1, 2] && flipped == [false; 3] {
+            return Ok(self);
+        }
+        if self.blocks.len() > 1 && axes[0] != 0 {
+            self = self.merged()?;
+        }
+        let [_, height, width] = self.shape(0);
+        let shape = [self.slices(), height, width];
+        self.geometry = orient::geometry_of_cut(&self.geometry, axes, flipped, shape);
+        self.stored = orient::stored_of_cut(self.stored, axes, flipped);
+        let spacing = self.spacing_mm;
+        self.spacing_mm = spacing.map(|mm| axes.map(|axis| mm[axis]));
+        if flipped[0] && axes[0] == 0 {
+            self.blocks.reverse();
+        }
+        let channels_second = |[s, h, w]: [usize; 3]| {
+            let with_channel = |axis: usize| if axis == 0 { 0 } else { axis + 1 };
+            [with_channel(s), 1, with_channel(h), with_channel(w)]
+        };
+        let flipped = [flipped[0], false, flipped[1], flipped[2]];
+        for block in &mut self.blocks {
+            let voxels = std::mem::replace(&mut block.voxels, Voxels::empty());
+            block.voxels = voxels.rearranged(channels_second(axes), flipped);
+        }
+        Ok(self)
+    }
+
+    /// All slices in one block, as `f32` in the file's units.
+    fn merged(self) -> Result<Volume, Error> {
+        let (_, channels, height, width) = self.blocks[0].voxels.dim();
+        let mut joined = Array4::zeros((self.slices(), channels, height, width));
+        let mut rest = joined.view_mut();
+        for block in &self.blocks {
+            let (mut slices, after) = rest.split_at(Axis(0), block.slices());
+            if block.voxels.dim() != slices.dim() {
+                return Err(Error::UnevenStack {
+                    path: block.path.clone(),
+                });
+            }
+            for (k, mut slice) in slices.outer_iter_mut().enumerate() {
+                slice.assign(&block.voxels.plane(k, block.scale));
+            }
+            rest = after;
+        }
+        let first = &self.blocks[0];
+        let block = Block {
+            path: first.path.clone(),
+            voxels: <f32 as Voxel>::wrap(joined),
+            scale: None,
+            shown: first.shown.clone(),
+        };
+        Ok(Volume {
+            blocks: vec![block],
+            ..self
+        })
+    }
+
+    fn block(&self, k: usize) -> (&Block, usize) {
+        let mut inner = k;
+        for block in &self.blocks {
+            match inner.checked_sub(block.slices()) {
+                None => return (block, inner),
+                Some(after) => inner = after,
+            }
+        }
+        panic!("slice {k} of {}", self.slices())
+    }
+}
+
+impl Block {
+    fn slices(&self) -> usize {
+        self.voxels.dim().0
+    }
+}
+
+fn label(value: f64) -> Option<u16> {
+    let whole = value.round();
+    let is_label = (value - whole).abs() < LABEL_TOLERANCE && (0.0..=65535.0).contains(&whole);
+    is_label.then_some(whole as u16)
+}
