@@ -1,6 +1,6 @@
 //! The header of a Parquet page, as far as memory depends on it.
 
-use crate::table_reader::Most;
+use parquet::file::metadata::ParquetMetaData;
 
 /// Encodings of a cache's pages: plain, and by dictionaries.
 const ENCODINGS: [i64; 4] = [0, 2, 3, 8];
@@ -13,6 +13,30 @@ const DICTIONARY_BYTES: u64 = 8 << 20;
 
 /// Stands for the field of a struct that is not in the header itself; fields count from 1.
 const DEEPER: i64 = 0;
+
+/// Greatest size that a page of a file may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageLimits {
+    /// Bytes of a data page when decompressed.
+    bytes: u64,
+    values: u64,
+}
+
+impl PageLimits {
+    /// The limits of a file by its row groups; `value_bytes` is the greatest size of a value.
+    pub(crate) fn new(metadata: &ParquetMetaData, value_bytes: usize) -> PageLimits {
+        let groups = metadata.row_groups().iter();
+        let rows = groups.map(|group| group.num_rows() as u64).max();
+        let rows = rows.unwrap_or(0);
+        // Lists hold twelve values; each has a length and two levels beside it.
+        PageLimits {
+            bytes: rows
+                .saturating_mul(value_bytes.max(12 * 8) as u64 + 16)
+                .saturating_add(64 << 10),
+            values: rows.saturating_mul(16),
+        }
+    }
+}
 
 /// Numbers in the header of a page; 0 where they are absent.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,13 +62,13 @@ impl PageHeader {
 
     /// `true` if the page lies in the `left` bytes of the file that begin with it, and holds no more than
     /// it may.
-    pub(crate) fn is_within(&self, left: u64, most: Most) -> bool {
+    pub(crate) fn is_within(&self, left: u64, limits: PageLimits) -> bool {
         let left = left.saturating_sub(self.length as u64);
         let bytes = match self.kind {
             DICTIONARY => DICTIONARY_BYTES,
-            _ => most.bytes,
+            _ => limits.bytes,
         };
-        let values = most.values.max(DICTIONARY_BYTES);
+        let values = limits.values.max(DICTIONARY_BYTES);
         let is_at_most = |number: i64, most: u64| u64::try_from(number).is_ok_and(|n| n <= most);
         is_at_most(self.compressed, left)
             && is_at_most(self.uncompressed, bytes)
@@ -121,7 +145,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const MOST: Most = Most {
+    const LIMITS: PageLimits = PageLimits {
         bytes: 1000,
         values: 10,
     };
@@ -144,7 +168,7 @@ mod tests {
             length: 20,
         };
         assert_eq!(header, expected);
-        assert!(header.is_within(40, MOST) && !header.is_within(39, MOST));
+        assert!(header.is_within(40, LIMITS) && !header.is_within(39, LIMITS));
         assert!((0..20).all(|end| PageHeader::parse(&DATA[..end]).is_none()));
     }
 
@@ -153,7 +177,7 @@ mod tests {
         let with = |change: fn(&mut PageHeader)| {
             let mut header = PageHeader::parse(&DATA).unwrap();
             change(&mut header);
-            header.is_within(1000, MOST)
+            header.is_within(1000, LIMITS)
         };
         assert!(with(|_| ()));
         assert!(!with(|header| header.uncompressed = 1001));

@@ -21,7 +21,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::Error;
 use crate::meta::io_error;
-use crate::page_header::PageHeader;
+use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
 
 /// Rows that are decoded at once, and the bytes of a column that they may take.
@@ -159,36 +159,12 @@ fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
     values.is_some() && is_in_order && end.is_some_and(|end| end <= length)
 }
 
-/// The most that a page of a file may hold.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Most {
-    /// Bytes of a data page when decompressed.
-    pub(crate) bytes: u64,
-    /// Values.
-    pub(crate) values: u64,
-}
-
-impl Most {
-    fn new(metadata: &ParquetMetaData, value_bytes: usize) -> Most {
-        let groups = metadata.row_groups().iter();
-        let rows = groups.map(|group| group.num_rows() as u64).max();
-        let rows = rows.unwrap_or(0);
-        // Lists hold twelve values; each has a length and two levels beside it.
-        Most {
-            bytes: rows
-                .saturating_mul(value_bytes.max(12 * 8) as u64 + 16)
-                .saturating_add(64 << 10),
-            values: rows.saturating_mul(16),
-        }
-    }
-}
-
 /// A shard's file, read into buffers that are used again: fresh memory costs more than reading does.
 #[derive(Debug)]
 pub(crate) struct Source {
     file: Arc<File>,
     length: u64,
-    most: Most,
+    limits: PageLimits,
     buffers: Arc<Buffers>,
 }
 
@@ -203,7 +179,7 @@ impl Source {
         Ok(Source {
             length: file.metadata().map_err(io_error(path, "read"))?.len(),
             file: Arc::new(file),
-            most: Most::new(metadata.metadata(), value_bytes),
+            limits: PageLimits::new(metadata.metadata(), value_bytes),
             buffers,
         })
     }
@@ -223,7 +199,7 @@ impl ChunkReader for Source {
             file: Arc::clone(&self.file),
             place: start,
             left: self.length.saturating_sub(start),
-            most: self.most,
+            limits: self.limits,
             header: None,
         })
     }
@@ -252,7 +228,7 @@ pub(crate) struct HeaderReader {
     place: u64,
     /// Bytes of the file from there on.
     left: u64,
-    most: Most,
+    limits: PageLimits,
     header: Option<Cursor<Vec<u8>>>,
 }
 
@@ -273,7 +249,7 @@ impl HeaderReader {
             header = PageHeader::parse(&bytes);
         }
         match header {
-            Some(header) if header.is_within(self.left, self.most) => Ok(bytes),
+            Some(header) if header.is_within(self.left, self.limits) => Ok(bytes),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("no page of a cache at byte {}", self.place),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cache::Labels;
+use common::text::slashed;
 use imaging::read;
 use sha2::{Digest, Sha256};
 
@@ -41,7 +42,7 @@ fn fields(dataset: &Dataset, sample: &Sample) -> Vec<String> {
         fields.push(part.value.map_or(String::new(), |value| value.to_string()));
     }
     for file in sample.files() {
-        fields.push(crate::prepare::slashed(file));
+        fields.push(slashed(file));
         fields.push(size_text(&dataset.root.join(file)));
     }
     fields

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cache::{CacheMeta, CacheWriter, Position, Skipped, TokenBatch};
+use common::text::slashed;
 use imaging::preprocess::Preprocess;
 use imaging::read::Reader;
 use ndarray::{Array4, Axis};
@@ -17,7 +18,7 @@ use ndarray::{Array4, Axis};
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, Sample, SampleNotes};
-use crate::prepare::{self, PreparedSlice, slashed};
+use crate::prepare::{self, PreparedSlice};
 
 /// Batches that may wait before and after the backbone.
 const WAITING_BATCHES: usize = 2;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use cache::SliceMeta;
 use common::Mask;
+use common::text::slashed;
 use imaging::preprocess::{
     Bounds, LARGEST, NonFinite, NonFinitePolicy, Preprocess, Range as Kept, Slicing, View,
 };
@@ -294,11 +295,6 @@ fn slice_range(sample: &Sample, image: &Volume) -> Result<Range<usize>, Error> {
         slices: image.slices(),
     }
     .into())
-}
-
-pub(crate) fn slashed(path: &Path) -> String {
-    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Escapes `text` so that it stays on one line and cannot control a terminal.
 ///
@@ -16,6 +17,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// A name or path escaped by [`printable`], for messages.
 pub fn shown(text: &(impl AsRef<OsStr> + ?Sized)) -> String {
     printable(&text.as_ref().to_string_lossy()).into_owned()
+}
+
+/// A path with `/` between its parts, on every system.
+pub fn slashed(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
 }
 
 /// Escapes text of several lines like [`printable`], but keeps line breaks (`\n`). Names within the

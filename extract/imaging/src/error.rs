@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use common::text::shown;
 use common::{FileError, counted};
 
+use crate::orient::Gaps;
 use crate::preprocess::Slicing;
-use crate::read::Gaps;
 
 /// An image or a label map that cannot be read or cut; the text names the file and, on a line of its
 /// own, the fix.
@@ -264,6 +264,15 @@ impl Error {
     /// `path` holds more than is read.
     pub(crate) fn too_large(path: &Path, found: impl Display, limit: impl Display) -> Error {
         FileError::too_large(path, found, limit).into()
+    }
+
+    /// A DICOM file of a kind that is not read.
+    pub(crate) fn unsupported_dicom(path: &Path, found: String, hint: &str) -> Error {
+        Error::UnsupportedDicom {
+            path: path.to_path_buf(),
+            found,
+            hint: hint.to_owned(),
+        }
     }
 
     /// A closure for `map_err` that names the file which the system failed to read.

@@ -3,6 +3,7 @@
 //! The crate knows no datasets, no models and no cache.
 
 mod error;
+mod orient;
 pub mod preprocess;
 pub mod read;
 

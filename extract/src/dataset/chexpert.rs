@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
+use common::text::slashed;
 use imaging::read::Source;
 
 use self::images::Images;
@@ -17,7 +18,6 @@ use super::missing::{Gap, examples};
 use super::table::{Row, Table};
 use super::{Dataset, DatasetCard, LayoutOptions, Sample, Uncertain, id_of};
 use crate::Error;
-use crate::prepare::slashed;
 
 /// The findings of the competition, in their official order.
 const COMPETITION: [&str; 5] = [

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
+use common::text::slashed;
 use imaging::read::Source;
 
 use super::files::{Tree, is_image, is_voxels, layer};
 use super::missing::examples;
 use super::{DICOM, Dataset, DatasetCard, NIFTI, PICTURES, Sample};
 use crate::Error;
-use crate::prepare::slashed;
 
 /// Endings of medical images in formats that are not read.
 const FOREIGN: [&str; 7] = [".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc"];

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use cache::{Labels, Task};
 use common::counted;
+use common::text::slashed;
 use imaging::read::Source;
 
 use super::files::{Tree, find_root, is_image, is_junk_name, name};
 use super::missing::{Gap, examples};
 use super::{Dataset, DatasetCard, Sample, natural_order};
 use crate::Error;
-use crate::prepare::slashed;
 
 const EXPECTED: &str = "`Covid/Patient (1)/1.png` with `Healthy` and `Others` beside `Covid`, or \
                         `COVID/Covid (1).png` with `non-COVID` beside `COVID`";

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::fs;
 
 use cache::Labels;
+use common::text::slashed;
 use imaging::read::Reader;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 use serde::Serialize;
 
 use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
-use crate::prepare::{self, PreparedSample, slashed};
+use crate::prepare::{self, PreparedSample};
 
 /// Height and width to which slices are brought in a check, in pixels.
 const CHECKED_SIZE: u32 = 224;

@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use cache::{Labels, Split, Task};
+use common::text::slashed;
 use serde::Serialize;
 
 pub use self::contents::{Files, Inspected, Pixels, files, pixels};
 pub use self::problems::Problem;
 use crate::dataset::{Dataset, SampleNotes};
-use crate::prepare::slashed;
 use crate::split::{self, Member, Overlap, SplitRule, overlaps};
 
 /// What was found in a download.

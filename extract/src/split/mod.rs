@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use cache::{SliceMeta, Split};
 use common::counted;
+use common::text::slashed;
 
 pub(crate) use self::draw::spread;
 pub use self::limit::limit;
@@ -20,7 +21,6 @@ pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
 pub use self::rule::SplitRule;
 use crate::Error;
 use crate::dataset::Sample;
-use crate::prepare::slashed;
 
 /// The folder of test images in nnU-Net's layout.
 const TEST_IMAGES: &str = "imagesTs";

@@ -9,10 +9,11 @@ use common::FileError;
 use hdf5_pure::{Chunk, DType, Dataset, File, FormatError, H5Element, ReadSeekSource, Source};
 use ndarray::Array;
 
-use super::volume::{Block, Geometry, Volume};
+use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
 use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED, SampleBudget};
 use crate::Error;
+use crate::orient::Geometry;
 
 /// How often the bytes of a file may be read before it is taken for one that leads in circles.
 const MAX_READS: u64 = 16;

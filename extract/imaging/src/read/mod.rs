@@ -7,9 +7,10 @@ pub mod mat;
 mod memory;
 mod nifti;
 pub mod npz;
-mod orient;
 mod raster;
+mod shown;
 mod source;
+mod table;
 mod volume;
 mod voxels;
 
@@ -28,9 +29,9 @@ use self::budget::MemoryBudget;
 pub use self::budget::{SampleBudget, Taken};
 use self::mat::MatFile;
 use self::npz::NpzArray;
-pub use self::orient::Gaps;
 pub use self::source::{MaskPart, Source};
 pub use self::volume::Volume;
+pub use crate::orient::Gaps;
 
 use crate::Error;
 

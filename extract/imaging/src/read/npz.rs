@@ -11,10 +11,11 @@ use flate2::read::DeflateDecoder;
 use ndarray::Array;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::volume::{Block, Geometry, Volume};
+use super::volume::{Block, Volume};
 use super::voxels::Voxel;
 use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use crate::Error;
+use crate::orient::Geometry;
 
 /// Images kept behind the newest one: readers do not ask in strict order.
 const KEPT: usize = 256;

@@ -9,10 +9,11 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::{Array, Axis};
 
-use super::volume::{Block, Geometry, Volume};
+use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
 use super::{MAX_RATIO, MAX_SIDE, SampleBudget, contained};
 use crate::Error;
+use crate::orient::Geometry;
 
 /// Most memory that an unpacked image may take.
 pub(super) const MAX_BYTES: u64 = 1 << 30;

@@ -1,17 +1,21 @@
 //! Slices as they are stored, decoded one at a time.
 
+mod cut;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::{Mask, Placement};
-use ndarray::{Array3, Array4, Axis};
+use ndarray::{Array3, Axis};
 
-use super::dicom::Shown;
-use super::orient::{self, AS_STORED, Affine, Gaps, Stored};
-use super::voxels::{Voxel, Voxels};
+use super::shown::Shown;
+use super::voxels::Voxels;
 use crate::Error;
-use crate::preprocess::{Bounds, Slicing};
+use crate::orient::{self, AS_STORED, Geometry, Stored};
+use crate::preprocess::Bounds;
 
 /// How far a stored label may be from a whole number.
 const LABEL_TOLERANCE: f64 = 1e-3;
@@ -44,24 +48,6 @@ pub(super) struct Block {
     pub(super) scale: Option<(f64, f64)>,
     /// What the file says of how values are to be shown.
     pub(super) shown: Option<Shown>,
-}
-
-/// Where the patient is in an image.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Geometry {
-    /// Not known; rows and columns are as a viewer shows them.
-    Unknown,
-    /// Not known; a viewer shows rows as columns (MATLAB arrays in HDF5).
-    Transposed,
-    /// What is assumed where a NIfTI does not say it.
-    Assumed(Affine),
-    /// From the indices of row, column and slice to mm to the right, to anterior, to superior.
-    Known(Affine),
-    /// The same of parallel slices at uneven distances: the directions hold, and the positions of
-    /// the first slice and, if none is missing or doubled, its neighbours.
-    Uneven(Affine, Gaps),
-    /// Slices that say how they lie, and are not parallel or go back and forth.
-    Scattered,
 }
 
 impl Volume {
@@ -208,7 +194,7 @@ impl Volume {
 
     /// A doubt whether a plane of the patient is what it is called, in words for many volumes.
     pub fn orientation_doubt(&self) -> Option<&'static str> {
-        orient::doubt(&self.geometry)
+        self.geometry.doubt()
     }
 
     /// Slice `k` as [`plane`](Self::plane) gives it; where the file says by a table or a curve how
@@ -258,121 +244,6 @@ impl Volume {
     pub fn bytes(&self, k: usize) -> Vec<u8> {
         let (block, k) = self.block(k);
         block.voxels.bytes(k)
-    }
-
-    /// How far this label map lies from its `image` by their headers, in mm: of the corners, the one
-    /// that is farthest. `None` below half of the image's shortest step, or if one header says nothing.
-    pub fn shift_mm(&self, image: &Volume) -> Option<f64> {
-        let [_, height, width] = image.shape(0);
-        let shape = [height, width, image.slices()];
-        let (shift, step) = orient::shift_mm(&image.geometry, &self.geometry, shape)?;
-        (shift > step / 2.0).then_some(shift)
-    }
-
-    /// This label map, placed as `image` is, slice on slice.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MaskOrientation`] if both files say how the patient lies, and not in the same
-    /// way.
-    pub fn placed_as(mut self, image: &Volume) -> Result<Volume, Error> {
-        if !orient::agree(&self.geometry, &image.geometry) {
-            return Err(Error::MaskOrientation {
-                path: self.path().to_path_buf(),
-                image: image.path().to_path_buf(),
-            });
-        }
-        self.geometry = image.geometry.clone();
-        Ok(self)
-    }
-
-    /// Bytes that [`cut`](Self::cut) takes beside the volume.
-    pub fn cut_bytes(&self, slicing: Slicing) -> u64 {
-        let axes = orient::axes(slicing, &self.geometry, self.slices());
-        if self.blocks.len() > 1 && axes.is_some_and(|(axes, _)| axes[0] != 0) {
-            let slices = (0..self.slices()).map(|k| self.shape(k).iter().product::<usize>());
-            (slices.sum::<usize>() * size_of::<f32>()) as u64
-        } else {
-            0
-        }
-    }
-
-    /// The same volume cut in another way; nothing is interpolated.
-    ///
-    /// # Errors
-    ///
-    /// For a patient's plane, [`Error::NoOrientation`] if the file does not say how the patient
-    /// lies, [`Error::UnevenGaps`] if slices lie at uneven distances and would have to be cut
-    /// across, and [`Error::Scattered`] if they are not parallel; [`Error::UnevenStack`] if
-    /// slices differ in size.
-    pub fn cut(mut self, slicing: Slicing) -> Result<Volume, Error> {
-        let Some((axes, flipped)) = orient::axes(slicing, &self.geometry, self.slices()) else {
-            let path = self.path().to_path_buf();
-            return Err(match self.geometry {
-                Geometry::Uneven(_, gaps) => Error::UnevenGaps {
-                    path,
-                    slicing,
-                    gaps,
-                },
-                Geometry::Scattered => Error::Scattered { path, slicing },
-                _ => Error::NoOrientation { path, slicing },
-            });
-        };
-        if axes == [0, 1, 2] && flipped == [false; 3] {
-            return Ok(self);
-        }
-        if self.blocks.len() > 1 && axes[0] != 0 {
-            self = self.merged()?;
-        }
-        let [_, height, width] = self.shape(0);
-        let shape = [self.slices(), height, width];
-        self.geometry = orient::geometry_of_cut(&self.geometry, axes, flipped, shape);
-        self.stored = orient::stored_of_cut(self.stored, axes, flipped);
-        let spacing = self.spacing_mm;
-        self.spacing_mm = spacing.map(|mm| axes.map(|axis| mm[axis]));
-        if flipped[0] && axes[0] == 0 {
-            self.blocks.reverse();
-        }
-        let channels_second = |[s, h, w]: [usize; 3]| {
-            let with_channel = |axis: usize| if axis == 0 { 0 } else { axis + 1 };
-            [with_channel(s), 1, with_channel(h), with_channel(w)]
-        };
-        let flipped = [flipped[0], false, flipped[1], flipped[2]];
-        for block in &mut self.blocks {
-            let voxels = std::mem::replace(&mut block.voxels, Voxels::empty());
-            block.voxels = voxels.rearranged(channels_second(axes), flipped);
-        }
-        Ok(self)
-    }
-
-    /// All slices in one block, as `f32` in the file's units.
-    fn merged(self) -> Result<Volume, Error> {
-        let (_, channels, height, width) = self.blocks[0].voxels.dim();
-        let mut joined = Array4::zeros((self.slices(), channels, height, width));
-        let mut rest = joined.view_mut();
-        for block in &self.blocks {
-            let (mut slices, after) = rest.split_at(Axis(0), block.slices());
-            if block.voxels.dim() != slices.dim() {
-                return Err(Error::UnevenStack {
-                    path: block.path.clone(),
-                });
-            }
-            for (k, mut slice) in slices.outer_iter_mut().enumerate() {
-                slice.assign(&block.voxels.plane(k, block.scale));
-            }
-            rest = after;
-        }
-        let first = &self.blocks[0];
-        let block = Block {
-            path: first.path.clone(),
-            voxels: <f32 as Voxel>::wrap(joined),
-            scale: None,
-            shown: first.shown.clone(),
-        };
-        Ok(Volume {
-            blocks: vec![block],
-            ..self
-        })
     }
 
     fn block(&self, k: usize) -> (&Block, usize) {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use common::counted;
+use common::text::slashed;
 
 use crate::dataset::files::{Tree, common_folder, is_image};
 use crate::dataset::missing::examples;
-use crate::prepare::slashed;
 
 /// Length of `patient00001`.
 const PATIENT: usize = 12;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, Task};
+use common::text::slashed;
 
 use super::layers::Layers;
 use super::notes::Notes;
@@ -13,7 +14,6 @@ use crate::Error;
 use crate::dataset::manifest::{NO_NEGATIVE, is_negative, is_several, parse_state};
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{DatasetCard, natural_order};
-use crate::prepare::slashed;
 
 /// What a table may call its rows by.
 const KEYS: [(&str, Key); 4] = [

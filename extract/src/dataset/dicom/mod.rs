@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::counted;
+use common::text::slashed;
 use imaging::read::dicom::{self, Header};
 use rayon::prelude::*;
 
@@ -23,7 +24,6 @@ use self::series::Entry;
 use super::files::{Tree, name};
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
-use crate::prepare::slashed;
 
 /// A DICOM image among the files.
 struct Found {

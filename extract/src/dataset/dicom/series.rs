@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use common::text::slashed;
 use imaging::read::Source;
 use imaging::read::dicom::{Oddity, oddity};
 
@@ -11,7 +12,6 @@ use super::Found;
 use super::notes::Notes;
 use crate::dataset::files::{common_folder, name};
 use crate::dataset::{id_of, natural_order};
-use crate::prepare::slashed;
 
 /// Modalities of which each file is an image of its own: radiographs, ultrasound, photographs.
 const FLAT: [&str; 15] = [

@@ -8,13 +8,12 @@ use dicom_dictionary_std::tags;
 use super::elements::DataSet;
 use super::layout::{Layout, Photometric};
 use super::placement::Placement;
-use super::shown::Shown;
-use super::table::Table;
-use super::unsupported;
+use super::table;
 use crate::Error;
+use crate::orient::{Geometry, is_usable};
 use crate::preprocess::Bounds;
-use crate::read::orient;
-use crate::read::volume::{Block, Geometry, Volume};
+use crate::read::shown::Shown;
+use crate::read::volume::{Block, Volume};
 use crate::read::voxels::Voxels;
 
 /// Said of files that name a slope by which nothing could be told from anything.
@@ -106,9 +105,9 @@ impl<'a> Frame<'a> {
         // What a value and its inverse add up to.
         let mut sum = layout.inverse_sum();
         let mut signed = layout.signed;
-        match Table::in_sequence(self.main, tags::MODALITY_LUT_SEQUENCE, layout.signed) {
-            Some(table) => {
-                let mut table = table.ok_or_else(|| unreadable(&block.path, "Modality LUT"))?;
+        let modality_lut = (tags::MODALITY_LUT_SEQUENCE, "Modality LUT");
+        match table::in_sequence(&block.path, self.main, modality_lut, layout.signed)? {
+            Some(mut table) => {
                 if is_inverted {
                     table = table.inverted(sum);
                 }
@@ -142,7 +141,7 @@ impl<'a> Frame<'a> {
         let spacing = self.spacing();
         let [row, column] = spacing.unwrap_or([1.0; 2]);
         let affine = placement.map(|placement| placement.affine([step, row, column]));
-        let geometry = match affine.filter(orient::usable) {
+        let geometry = match affine.filter(is_usable) {
             Some(affine) => Geometry::Known(affine),
             None => Geometry::Unknown,
         };
@@ -188,13 +187,9 @@ impl<'a> Frame<'a> {
             return Ok(window);
         }
         let holder = self.holder(tags::FRAME_VOILUT_SEQUENCE, tags::VOILUT_SEQUENCE);
-        match Table::in_sequence(holder, tags::VOILUT_SEQUENCE, signed) {
-            None => Ok(None),
-            Some(table) => {
-                let table = table.ok_or_else(|| unreadable(path, "VOI LUT"))?;
-                Ok(Some(Shown::Table(table)))
-            }
-        }
+        let voi_lut = (tags::VOILUT_SEQUENCE, "VOI LUT");
+        let table = table::in_sequence(path, holder, voi_lut, signed)?;
+        Ok(table.map(Shown::Table))
     }
 
     /// The first window: PS3.3 C.11.2.1.2 and C.11.2.1.3.
@@ -245,9 +240,4 @@ impl<'a> Frame<'a> {
         let mut items = groups.filter_map(|group| group.items(sequence).first());
         items.find(|item| item.has(tag)).unwrap_or(self.main)
     }
-}
-
-fn unreadable(path: &Path, table: &str) -> Error {
-    let found = format!("a {table} that is missing in part, or of other than 8 to 16 bits");
-    unsupported(path, found, "convert it to values without tables")
 }

@@ -7,7 +7,6 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::elements::DataSet;
-use super::unsupported;
 use crate::Error;
 use crate::read::{MAX_SIDE, MAX_UNPACKED};
 
@@ -117,7 +116,11 @@ impl Layout {
     fn check_bits(&self, path: &Path) -> Result<(), Error> {
         if ![1, 8, 16, 32].contains(&self.allocated) {
             let found = format!("a sample of {} bits", self.allocated);
-            return Err(unsupported(path, found, "convert it to 8 or 16 bits"));
+            return Err(Error::unsupported_dicom(
+                path,
+                found,
+                "convert it to 8 or 16 bits",
+            ));
         }
         let fits = self.stored >= 1 && self.high < self.allocated && self.stored <= self.high + 1;
         if fits {
@@ -149,7 +152,11 @@ impl Layout {
         let is_ybr = [YbrFull, YbrFull422].contains(&self.photometric);
         if is_ybr && self.allocated != 8 || self.samples == 3 && self.allocated == 1 {
             let found = format!("{:?} of {} bits", self.photometric, self.allocated);
-            return Err(unsupported(path, found, "convert it to 8-bit RGB"));
+            return Err(Error::unsupported_dicom(
+                path,
+                found,
+                "convert it to 8-bit RGB",
+            ));
         }
         Ok(())
     }
@@ -209,7 +216,11 @@ fn photometric(path: &Path, attributes: &DataSet) -> Result<Photometric, Error> 
         "PALETTE COLOR" => Photometric::Palette,
         _ => {
             let found = format!("the photometric interpretation {name}");
-            return Err(unsupported(path, found, "convert it to MONOCHROME2 or RGB"));
+            return Err(Error::unsupported_dicom(
+                path,
+                found,
+                "convert it to MONOCHROME2 or RGB",
+            ));
         }
     })
 }

@@ -10,7 +10,6 @@ pub(crate) mod made;
 mod palette;
 mod pixels;
 mod placement;
-mod shown;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,7 +37,6 @@ use crate::Error;
 
 pub(super) use self::file::is_dicom;
 pub use self::placement::{Oddity, Placement, oddity};
-pub(super) use self::shown::Shown;
 
 /// Most bytes of a file.
 const MAX_BYTES: u64 = 8 << 30;
@@ -187,7 +185,7 @@ fn volume(path: &Path, opened: &Opened, budget: &SampleBudget) -> Result<Volume,
     let Some(pixels) = &opened.found.pixels else {
         if attributes.has(tags::FLOAT_PIXEL_DATA) || attributes.has(tags::DOUBLE_FLOAT_PIXEL_DATA) {
             let found = "an image whose pixels are floats".to_owned();
-            return Err(unsupported(
+            return Err(Error::unsupported_dicom(
                 path,
                 found,
                 "convert it to NIfTI, or to integers",
@@ -195,7 +193,11 @@ fn volume(path: &Path, opened: &Opened, budget: &SampleBudget) -> Result<Volume,
         }
         let modality = attributes.text(tags::MODALITY).unwrap_or_default();
         let found = format!("a DICOM object without pixels (modality `{modality}`)");
-        return Err(unsupported(path, found, "leave it out, it is no image"));
+        return Err(Error::unsupported_dicom(
+            path,
+            found,
+            "leave it out, it is no image",
+        ));
     };
     let codec = Codec::of(&opened.syntax).ok_or_else(|| unknown_syntax(path, &opened.syntax))?;
     let layout = Layout::of(path, attributes)?;
@@ -253,7 +255,7 @@ fn native(
     }
     let frame = pixels::stored_bytes(layout).ok_or_else(|| {
         let found = "several frames of single bits that begin within a byte".to_owned();
-        unsupported(path, found, "convert them to 8 bits")
+        Error::unsupported_dicom(path, found, "convert them to 8 bits")
     })?;
     let expected = (frame * layout.frames) as u64;
     let found = bytes.len() as u64;
@@ -294,7 +296,7 @@ fn decoded(path: &Path, codec: Codec, layout: &Layout, frame: &[u8]) -> Result<V
         .decode(layout, frame)
         .map_err(|failure| match failure {
             Failure::Damaged(reason) => Error::damaged(path, reason),
-            Failure::Unsupported(found) => unsupported(path, found, DECOMPRESS),
+            Failure::Unsupported(found) => Error::unsupported_dicom(path, found, DECOMPRESS),
         })?;
     let layout = Layout {
         planar: decoded.planar,
@@ -346,17 +348,9 @@ fn unknown_syntax(path: &Path, syntax: &str) -> Error {
         "" => Cow::Borrowed("unknown"),
         name => name.into(),
     };
-    unsupported(
+    Error::unsupported_dicom(
         path,
         format!("the transfer syntax {syntax} ({name})"),
         DECOMPRESS,
     )
-}
-
-fn unsupported(path: &Path, found: String, hint: &str) -> Error {
-    Error::UnsupportedDicom {
-        path: path.to_path_buf(),
-        found,
-        hint: hint.to_owned(),
-    }
 }

@@ -7,9 +7,9 @@ use dicom_dictionary_std::tags;
 use ndarray::{Axis, concatenate};
 
 use super::elements::DataSet;
-use super::table::Table;
-use super::unsupported;
+use super::table;
 use crate::Error;
+use crate::read::table::Table;
 use crate::read::voxels::{Voxel, Voxels};
 
 /// The description and the data of the tables of red, green and blue.
@@ -40,14 +40,14 @@ pub(super) fn coloured(
 ) -> Result<Voxels, Error> {
     let wrong = || {
         let found = "a palette whose tables are missing, segmented or too short".to_owned();
-        unsupported(path, found, "convert it to RGB")
+        Error::unsupported_dicom(path, found, "convert it to RGB")
     };
     let indices = match indices {
         Voxels::U8(indices) => indices.mapv(u16::from),
         Voxels::U16(indices) => indices,
         _ => return Err(wrong()),
     };
-    let tables = TABLES.map(|tags| Table::of(attributes, tags, false));
+    let tables = TABLES.map(|tags| table::of(attributes, tags, false));
     let usable = |table: Option<Table>| table.filter(|table| [8, 16].contains(&table.bits()));
     let tables = tables.map(usable);
     let [Some(red), Some(green), Some(blue)] = tables else {

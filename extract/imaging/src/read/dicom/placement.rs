@@ -1,6 +1,6 @@
 //! Where a slice lies in the patient.
 
-use crate::read::orient::Affine;
+use crate::orient::Affine;
 
 /// How far lengths and angles of the two directions may be off.
 const TOLERANCE: f64 = 0.05;

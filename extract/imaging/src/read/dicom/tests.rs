@@ -6,9 +6,9 @@ use ndarray::{Array3, array};
 
 use super::made::Made;
 use super::*;
+use crate::orient::Geometry;
 use crate::preprocess::{Bounds, Slicing};
 use crate::read;
-use crate::read::volume::Geometry;
 
 const SIX: [u16; 6] = [10, 11, 12, 13, 14, 15];
 

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::damaged;
 use crate::Error;
-use crate::read::orient::{self, Affine};
-use crate::read::volume::Geometry;
+use crate::orient::{Affine, Geometry, is_usable};
 use crate::read::{MAX_SIDE, NIBABEL};
 
 /// Most bytes that may lie before the voxels (header extensions): 256 MiB.
@@ -221,9 +220,7 @@ impl Header {
             ]))
         };
         match &geometry {
-            Geometry::Known(affine) | Geometry::Assumed(affine) if orient::usable(affine) => {
-                geometry
-            }
+            Geometry::Known(affine) | Geometry::Assumed(affine) if is_usable(affine) => geometry,
             _ => Geometry::Unknown,
         }
     }

@@ -1,6 +1,6 @@
 //! The state of a scan while it is decoded: Annex A.
 
-use super::super::Failure;
+use super::super::{Failure, Layout};
 use super::bits::Bits;
 use super::damaged;
 use super::scan::{Interleaving, Scan};
@@ -58,6 +58,40 @@ impl Context {
     }
 }
 
+/// The samples of each component, `[H, W]`.
+pub(super) fn planes(scan: &Scan, layout: &Layout, bytes: &[u8]) -> Result<Vec<Vec<u16>>, Failure> {
+    let (components, width) = (scan.components, layout.columns);
+    if components > layout.samples {
+        return Err(damaged("the JPEG-LS scan has too many components"));
+    }
+    let mut planes: Vec<Vec<u16>> = (0..components)
+        .map(|_| Vec::with_capacity(layout.pixels()))
+        .collect();
+    // A sample in front of each line and one behind it: `Ra` and `Rc` of its first and `Rd` of its
+    // last.
+    let mut lines = vec![[vec![0; width + 2], vec![0; width + 2]]; components];
+    let mut decoder = Decoder::new(scan, bytes);
+    for _ in 0..layout.rows {
+        for [above, current] in &mut lines {
+            std::mem::swap(above, current);
+            above[width + 1] = above[width];
+            current[0] = above[1];
+        }
+        match scan.interleaving {
+            Interleaving::Sample => decoder.lines(&mut lines, 0)?,
+            _ => {
+                for (k, line) in lines.iter_mut().enumerate() {
+                    decoder.lines(std::slice::from_mut(line), k)?;
+                }
+            }
+        }
+        for (plane, [_, current]) in planes.iter_mut().zip(&lines) {
+            plane.extend(current[1..=width].iter().map(|sample| *sample as u16));
+        }
+    }
+    Ok(planes)
+}
+
 /// The state of a scan that is decoded.
 pub(super) struct Decoder<'a> {
     scan: &'a Scan,
@@ -70,7 +104,7 @@ pub(super) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(scan: &'a Scan, bytes: &'a [u8]) -> Decoder<'a> {
+    fn new(scan: &'a Scan, bytes: &'a [u8]) -> Decoder<'a> {
         let context = Context {
             sizes: ((scan.range + 32) / 64).max(2).into(),
             bias: 0,
@@ -89,11 +123,7 @@ impl<'a> Decoder<'a> {
 
     /// Decodes a line of one component, number `component`, or of all sample by sample; each is the
     /// line above and the current one.
-    pub(super) fn lines(
-        &mut self,
-        lines: &mut [[Vec<i32>; 2]],
-        component: usize,
-    ) -> Result<(), Failure> {
+    fn lines(&mut self, lines: &mut [[Vec<i32>; 2]], component: usize) -> Result<(), Failure> {
         let width = lines[0][0].len() - 2;
         let mut x = 1;
         while x <= width {

@@ -38,7 +38,7 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
                 let scan = Scan::of(segment.content, bits, preset)?;
                 // A marker begins with a bit that no coded byte behind 0xff has.
                 let bytes = segments.entropy_coded(|byte| byte & 0x80 != 0);
-                planes.extend(scan.planes(layout, bytes)?);
+                planes.extend(decoder::planes(&scan, layout, bytes)?);
             }
             END | SCAN => return Err(cut_short()),
             0xc0..=0xcf => return Err(damaged("a frame is JPEG, not JPEG-LS")),

@@ -1,7 +1,6 @@
-//! The parameters of a scan, and the samples that it gives.
+//! Parameters of a scan.
 
-use super::super::{Failure, Layout};
-use super::decoder::Decoder;
+use super::super::Failure;
 use super::{cut_short, damaged, unsupported};
 
 /// MAXVAL, T1, T2, T3 and RESET as a file gives them, 0 where it leaves them to the standard.
@@ -87,40 +86,6 @@ impl Scan {
             qbpp: bits_of(range),
             limit: 2 * (bpp + bpp.max(8)),
         })
-    }
-
-    /// The samples of each component, `[H, W]`.
-    pub(super) fn planes(&self, layout: &Layout, bytes: &[u8]) -> Result<Vec<Vec<u16>>, Failure> {
-        let (components, width) = (self.components, layout.columns);
-        if components > layout.samples {
-            return Err(damaged("the JPEG-LS scan has too many components"));
-        }
-        let mut planes: Vec<Vec<u16>> = (0..components)
-            .map(|_| Vec::with_capacity(layout.pixels()))
-            .collect();
-        // A sample in front of each line and one behind it: `Ra` and `Rc` of its first and `Rd` of its
-        // last.
-        let mut lines = vec![[vec![0; width + 2], vec![0; width + 2]]; components];
-        let mut decoder = Decoder::new(self, bytes);
-        for _ in 0..layout.rows {
-            for [above, current] in &mut lines {
-                std::mem::swap(above, current);
-                above[width + 1] = above[width];
-                current[0] = above[1];
-            }
-            match self.interleaving {
-                Interleaving::Sample => decoder.lines(&mut lines, 0)?,
-                _ => {
-                    for (k, line) in lines.iter_mut().enumerate() {
-                        decoder.lines(std::slice::from_mut(line), k)?;
-                    }
-                }
-            }
-            for (plane, [_, current]) in planes.iter_mut().zip(&lines) {
-                plane.extend(current[1..=width].iter().map(|sample| *sample as u16));
-            }
-        }
-        Ok(planes)
     }
 
     /// The region of a gradient, -4 to 4.

@@ -7,7 +7,7 @@ use crate::preprocess::Bounds;
 
 /// What a file says of how its values are to be shown.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::read) enum Shown {
+pub(super) enum Shown {
     /// Values from black to white, in the units of slope and intercept.
     Linear(Bounds),
     /// `1 / (1 + exp(-4 (v - center) / width))`.
@@ -25,7 +25,7 @@ pub(in crate::read) enum Shown {
 
 impl Shown {
     /// The least and greatest value after [`apply`](Self::apply).
-    pub(in crate::read) fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         match self {
             Shown::Linear(bounds) => *bounds,
             Shown::Sigmoid { .. } | Shown::Step(_) => Bounds {
@@ -40,7 +40,7 @@ impl Shown {
     }
 
     /// Turns values into grey levels; a window leaves them as they are.
-    pub(in crate::read) fn apply(&self, plane: &mut Array3<f32>) {
+    pub(super) fn apply(&self, plane: &mut Array3<f32>) {
         match self {
             Shown::Linear(_) => {}
             Shown::Sigmoid { center, width } => {
