@@ -10,6 +10,10 @@ use common::{FileError, counted};
 use crate::orient::Gaps;
 use crate::preprocess::Slicing;
 
+/// Python that converts a file to NIfTI with nibabel.
+pub(crate) const NIBABEL: &str =
+    "`nibabel.Nifti1Image.from_image(nibabel.load(FILE)).to_filename(\"a.nii.gz\")`";
+
 /// An image or a label map that cannot be read or cut; the text names the file and, on a line of its
 /// own, the fix.
 #[derive(Debug, thiserror::Error)]

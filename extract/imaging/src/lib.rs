@@ -8,3 +8,4 @@ pub mod preprocess;
 pub mod read;
 
 pub use error::Error;
+pub use orient::Gaps;

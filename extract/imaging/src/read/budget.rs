@@ -178,7 +178,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
-    use crate::read::file;
+    use crate::read::reader::file;
 
     fn take(budget: &SampleBudget, bytes: u64) {
         budget.take(Path::new("a"), "voxels", bytes).unwrap().keep();

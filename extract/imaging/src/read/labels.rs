@@ -8,9 +8,11 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageFormat, ImageReader};
 use png::{Decoder, Limits, Transformations};
 
+use super::budget::SampleBudget;
+use super::bytes::first_bytes;
+use super::limits::contained;
 use super::raster::{MAX_BYTES, check_size, planes, slice, upright};
 use super::volume::Volume;
-use super::{SampleBudget, contained, first_bytes};
 use crate::Error;
 
 /// Slope and intercept that bring grey values of 1, 2 or 4 bits, which

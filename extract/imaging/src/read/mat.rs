@@ -9,9 +9,10 @@ use common::FileError;
 use hdf5_pure::{Chunk, DType, Dataset, File, FormatError, H5Element, ReadSeekSource, Source};
 use ndarray::Array;
 
+use super::budget::SampleBudget;
+use super::limits::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED, SampleBudget};
 use crate::Error;
 use crate::orient::Geometry;
 

@@ -11,9 +11,10 @@ use flate2::read::DeflateDecoder;
 use ndarray::Array;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::bytes::numbers;
+use super::limits::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use super::volume::{Block, Volume};
 use super::voxels::Voxel;
-use super::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use crate::Error;
 use crate::orient::Geometry;
 
@@ -79,6 +80,7 @@ impl NpzArray {
         })
     }
 
+    /// Shape of the array.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -251,7 +253,7 @@ impl Entry {
 
     /// The next `count` bytes.
     fn next_bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
-        super::numbers(self, count).map_err(|short| match short.error.kind() {
+        numbers(self, count).map_err(|short| match short.error.kind() {
             io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
             _ => short.error.to_string(),
         })

@@ -9,9 +9,10 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use ndarray::{Array, Axis};
 
+use super::budget::SampleBudget;
+use super::limits::{MAX_RATIO, MAX_SIDE, contained};
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{MAX_RATIO, MAX_SIDE, SampleBudget, contained};
 use crate::Error;
 use crate::orient::Geometry;
 

@@ -11,7 +11,7 @@ use flate2::read::DeflateDecoder;
 use super::MAX_BYTES;
 use super::elements::{Elements, Encoding, Found, ParseError};
 use crate::Error;
-use crate::read::MAX_RATIO;
+use crate::read::limits::MAX_RATIO;
 
 /// How much is read at a time where the pixels are not wanted.
 const CHUNK: u64 = 64 << 10;

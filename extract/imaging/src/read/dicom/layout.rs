@@ -8,7 +8,7 @@ use dicom_dictionary_std::tags;
 
 use super::elements::DataSet;
 use crate::Error;
-use crate::read::{MAX_SIDE, MAX_UNPACKED};
+use crate::read::limits::{MAX_SIDE, MAX_UNPACKED};
 
 /// What the samples of a pixel mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod file;
 mod frame;
 mod layout;
 #[cfg(test)]
+#[allow(dead_code, reason = "the tests of `extract` use the rest")]
 pub(crate) mod made;
 mod palette;
 mod pixels;
@@ -16,8 +17,7 @@ mod tests;
 mod types;
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 use common::counted;
@@ -30,9 +30,10 @@ use self::file::Opened;
 use self::frame::Frame;
 use self::layout::{Layout, Photometric};
 use self::pixels::Order;
+use super::budget::SampleBudget;
+use super::bytes::first_bytes;
 use super::volume::Volume;
 use super::voxels::Voxels;
-use super::{SNIFFED_BYTES, SampleBudget};
 use crate::Error;
 
 pub(super) use self::file::is_dicom;
@@ -81,11 +82,7 @@ pub fn header(path: &Path) -> Result<Option<Header>, Error> {
     if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
         return Ok(None);
     }
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SNIFFED_BYTES).read_to_end(&mut start))
-        .map_err(Error::io(path))?;
-    if !is_dicom(&start) {
+    if !is_dicom(&first_bytes(path)?) {
         return Ok(None);
     }
     file::open(path, false, |opened| Ok(Some(header_of(&opened))))

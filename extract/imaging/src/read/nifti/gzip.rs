@@ -10,9 +10,10 @@ use libdeflater::Decompressor;
 
 use super::{Layout, header, voxels_at, with_type};
 use crate::Error;
+use crate::read::budget::SampleBudget;
+use crate::read::limits::MAX_RATIO;
 use crate::read::volume::Volume;
 use crate::read::voxels::{Voxel, Voxels};
-use crate::read::{MAX_RATIO, SampleBudget};
 
 /// Longest file that is read into memory whole: 2 GiB.
 const MAX_PACKED: u64 = 2 << 30;

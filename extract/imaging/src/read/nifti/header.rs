@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::damaged;
 use crate::Error;
+use crate::error::NIBABEL;
 use crate::orient::{Affine, Geometry, is_usable};
-use crate::read::{MAX_SIDE, NIBABEL};
+use crate::read::limits::MAX_SIDE;
 
 /// Most bytes that may lie before the voxels (header extensions): 256 MiB.
 const MAX_OFFSET: f64 = (256 << 20) as f64;

@@ -11,9 +11,10 @@ use ndarray::{Array1, s};
 
 use self::gzip::GzipMembers;
 use self::header::Header;
+use super::budget::SampleBudget;
+use super::bytes::numbers;
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
-use super::{SampleBudget, numbers};
 use crate::Error;
 
 /// Bytes that may follow the voxels and are ignored: padding to whole blocks of a tape or disk.

@@ -13,7 +13,7 @@ use dicom_dictionary_std::uids;
 
 use super::file::BIG_ENDIAN;
 use super::layout::{Layout, Photometric};
-use crate::read::{MAX_RATIO, contained};
+use crate::read::limits::{MAX_RATIO, contained};
 
 /// Frames up to this size are unpacked, however few bytes they are packed into.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
