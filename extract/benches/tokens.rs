@@ -13,8 +13,8 @@ use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Labels, SliceMeta, Task, Tok
 use common::sha256_bytes;
 use extract::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
 use extract::export;
-use extract::model::ModelCard;
 use ndarray::Array4;
+use onnx_models::ModelCard;
 
 const THREADS: usize = 2;
 const BATCH: usize = 8;

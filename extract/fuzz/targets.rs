@@ -7,11 +7,11 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use extract::dataset::{self, DatasetCard};
-use extract::export::{self, Exporter, Flavour};
-use extract::model::ModelCard;
+use extract::export::{self, Exporter};
 use extract::split::{self, Member, SplitRule};
 use imaging::preprocess::Slicing;
 use imaging::read::{Reader, Source};
+use onnx_models::{Flavour, ModelCard};
 
 /// Makes a file of the bytes in the folder, and opens it.
 pub(crate) type Target = fn(&Path, &[u8]);
@@ -138,10 +138,8 @@ fn card(folder: &Path, bytes: &[u8]) {
 
 /// Weights in a safetensors file, and ONNX files.
 fn checkpoint(folder: &Path, bytes: &[u8]) {
-    let tiny = include_bytes!("../../onnx_models/tiny-vit.toml");
-    write(folder, "onnx_models/tiny-vit.toml", tiny);
     write(folder, "onnx_models/tiny-vit.safetensors", bytes);
-    let card = ModelCard::read(folder, "tiny-vit").expect("the card is correct");
+    let card = ModelCard::read(folder, "tiny-vit").expect("the card is built in");
     let mut exporter = Exporter {
         home: folder,
         tell: &mut |_| {},

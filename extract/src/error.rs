@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::text::{printable, shown};
-use common::{FileError, counted, similar};
+use common::text::{printable_part, shown};
+use common::{FileError, counted, did_you_mean};
 
-use crate::model::ModelError;
+use crate::ModelError;
 use crate::prepare::SampleError;
 
 /// A failure of stage one; the text names the file and, on a line of its own, the fix.
@@ -43,7 +43,7 @@ pub enum Error {
     /// A card has no recipe of this name.
     #[error(
         "`{name}`: no such recipe of `{dataset}`{}, expected one of `{}`\nhint: leave `--recipe` out, or give `--intensity` and `--slicing` yourself",
-        meant(name, known), shown(&known.join("`, `")), name = shown(name), dataset = shown(dataset)
+        did_you_mean(name, known), shown(&known.join("`, `")), name = shown(name), dataset = shown(dataset)
     )]
     UnknownRecipe {
         /// The dataset.
@@ -68,7 +68,7 @@ pub enum Error {
     /// No dataset has this name.
     #[error(
         "`{name}`: no such dataset{}, expected one of `{}`\nhint: use `manifest` or `folder` for your own images, or name a TOML file that describes them; `extract datasets` lists what is built in",
-        meant(name, known), shown(&known.join("`, `")), name = shown(name)
+        did_you_mean(name, known), shown(&known.join("`, `")), name = shown(name)
     )]
     UnknownDataset {
         /// The name asked for.
@@ -79,7 +79,7 @@ pub enum Error {
     /// A card names a layout that there is not.
     #[error(
         "`{dataset}`: no such layout as `{name}`{}, expected one of `{}`\nhint: correct `layout` in the dataset's card",
-        meant(name, known), shown(&known.join("`, `")), dataset = shown(dataset), name = shown(name)
+        did_you_mean(name, known), shown(&known.join("`, `")), dataset = shown(dataset), name = shown(name)
     )]
     UnknownLayout {
         /// The card.
@@ -122,7 +122,7 @@ pub enum Error {
         source: parquet::errors::ParquetError,
     },
     /// A table lacks a column.
-    #[error("`{}`: found the columns `{}`, expected one named `{column}`{}\nhint: rename the column that is meant", shown(path), shown(&found.join("`, `")), meant(column, found), column = shown(column))]
+    #[error("`{}`: found the columns `{}`, expected one named `{column}`{}\nhint: rename the column that is meant", shown(path), shown(&found.join("`, `")), did_you_mean(column, found), column = shown(column))]
     MissingColumn {
         /// The table.
         path: PathBuf,
@@ -178,7 +178,7 @@ pub enum Error {
         samples: u64,
     },
     /// A card cannot be understood.
-    #[error("`{}`: {source}hint: compare it with the cards beside it", shown(path), source = shown_toml(source))]
+    #[error("`{}`: {source}hint: compare it with the cards beside it", shown(path), source = printable_part(&source.to_string(), source.message()))]
     Card {
         /// The card.
         path: PathBuf,
@@ -244,20 +244,6 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
-}
-
-/// A question after the name that may be meant; blank if none is similar.
-pub(crate) fn meant(word: &str, known: &[String]) -> String {
-    let similar = similar(word, known.iter().map(String::as_str));
-    similar.map_or_else(String::new, |name| {
-        format!(", did you mean `{}`?", shown(name))
-    })
-}
-
-/// What a parser says of a card: the line that it shows has no line breaks, its message may quote some.
-pub(crate) fn shown_toml(error: &toml::de::Error) -> String {
-    let message = error.message();
-    error.to_string().replacen(message, &printable(message), 1)
 }
 
 impl Error {

@@ -14,7 +14,7 @@ mod made_dicom;
 #[cfg(test)]
 #[path = "../imaging/src/read/npz/made.rs"]
 mod made_npz;
-pub mod model;
+mod model_error;
 pub mod parity;
 pub mod pipeline;
 pub mod prepare;
@@ -23,3 +23,4 @@ pub mod pseudonyms;
 pub mod split;
 
 pub use error::Error;
+pub use model_error::ModelError;

@@ -6,9 +6,9 @@ use imaging::read::Reader;
 use ndarray::{Array4, ArrayView2, Axis, Dimension, concatenate};
 use serde::Serialize;
 
+use crate::ModelError;
 use crate::backbone::{Backbone, SliceBatch};
 use crate::dataset::Dataset;
-use crate::model::ModelError;
 use crate::prepare;
 
 /// A channel is massive if it is so many times as large as the median channel (root mean squares).

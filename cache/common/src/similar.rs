@@ -1,5 +1,7 @@
 //! Suggestions for misspelt names.
 
+use crate::text::shown;
+
 /// Least Jaro–Winkler similarity of a suggestion.
 const LEAST_SIMILARITY: f64 = 0.8;
 
@@ -11,6 +13,14 @@ pub fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(rating, _)| *rating >= LEAST_SIMILARITY)
         .map(|(_, name)| name)
+}
+
+/// The end of a message about the unknown name `word`: a suggestion, or blank if no name is similar.
+pub fn did_you_mean(word: &str, names: &[String]) -> String {
+    let similar = similar(word, names.iter().map(String::as_str));
+    similar.map_or_else(String::new, |name| {
+        format!(", did you mean `{}`?", shown(name))
+    })
 }
 
 #[cfg(test)]

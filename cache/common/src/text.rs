@@ -25,6 +25,12 @@ pub fn slashed(path: &Path) -> String {
     parts.join("/")
 }
 
+/// `text` with its first `part` escaped by [`printable`], for an error of several lines of which `part` may
+/// quote a file.
+pub fn printable_part(text: &str, part: &str) -> String {
+    text.replacen(part, &printable(part), 1)
+}
+
 /// Escapes text of several lines like [`printable`], but keeps line breaks (`\n`). Names within the
 /// text must go through [`printable`] first, so that none of them adds a line.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {

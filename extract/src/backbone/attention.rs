@@ -10,12 +10,12 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use onnx_models::{DOMAIN, INT8_ATTENTION};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDomain};
 use ort::operator::{OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
 use self::head::HeadBuffers;
-use crate::export::{ATTENTION, DOMAIN};
 
 /// The operators of our own.
 pub(super) fn operators() -> ort::Result<OperatorDomain> {
@@ -37,7 +37,7 @@ impl Operator for Attention {
     type Kernel<'a> = AttentionKernel;
 
     fn name(&self) -> &str {
-        ATTENTION
+        INT8_ATTENTION
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
@@ -49,7 +49,8 @@ impl Operator for Attention {
     }
 
     fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<AttentionKernel> {
-        let missing = |name| ort::Error::new(format!("{ATTENTION} needs the attribute `{name}`"));
+        let missing =
+            |name| ort::Error::new(format!("{INT8_ATTENTION} needs the attribute `{name}`"));
         let heads: i64 = context
             .get("num_heads")
             .ok_or_else(|| missing("num_heads"))?;
@@ -69,7 +70,7 @@ struct AttentionKernel {
 
 impl Kernel for AttentionKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let missing = || ort::Error::new(format!("{ATTENTION} lacks an input or output"));
+        let missing = || ort::Error::new(format!("{INT8_ATTENTION} lacks an input or output"));
         let inputs = [0, 1, 2].map(|index| context.input(index));
         let [queries, keys, values] = inputs.map(|input| input?.ok_or_else(missing));
         let (queries, keys, values) = (queries?, keys?, values?);
@@ -80,7 +81,7 @@ impl Kernel for AttentionKernel {
             let shapes = format!("{shape}, {key_shape} and {value_shape}");
             let heads = self.heads;
             ort::Error::new(format!(
-                "{ATTENTION}: expected [B, N, D] thrice, with D a multiple of {heads}, found {shapes}"
+                "{INT8_ATTENTION}: expected [B, N, D] thrice, with D a multiple of {heads}, found {shapes}"
             ))
         };
         let &[batch, tokens, columns] = &shape[..] else {

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array4, Axis, concatenate};
 
 use super::binding::{Bindings, Bound};
 use super::run_error;
-use crate::model::ModelError;
+use crate::ModelError;
 
 /// Slices ready for the backbone.
 #[derive(Debug)]

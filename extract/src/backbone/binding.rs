@@ -171,8 +171,9 @@ mod tests {
 
     use super::*;
     use crate::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
-    use crate::export::{Exporter, Flavour};
-    use crate::model::ModelCard;
+    use crate::export::Exporter;
+    use onnx_models::Flavour;
+    use onnx_models::ModelCard;
 
     fn batch(pixels: Array4<f32>) -> SliceBatch {
         SliceBatch {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use onnx_models::{Flavour, ModelCard};
 use ort::ep::{self, ExecutionProviderDispatch};
 
-use crate::export::Flavour;
-use crate::model::{ModelCard, ModelError};
+use crate::ModelError;
 
 /// Bytes that a message of protobuf may have.
 const MOST_PROTOBUF: u64 = i32::MAX as u64;

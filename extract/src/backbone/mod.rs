@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use cache::{LayerShape, ModelMeta, TokenBatch, Tokens};
 use ndarray::{Array4, ArrayView4, Axis};
+use onnx_models::ModelCard;
 
 pub use self::batch::{LoadedBatch, Loader, SliceBatch};
 use self::batch::{Pixels, joined};
@@ -27,8 +28,8 @@ use self::plan::Plan;
 pub use self::plan::default_batch;
 use self::runner::Runner;
 pub use self::runtime::Runtime;
+use crate::ModelError;
 use crate::export::Exported;
-use crate::model::{ModelCard, ModelError};
 
 /// The ONNX file's input, `[B, 3, S, S]`.
 const INPUT: &str = "pixels";
@@ -86,7 +87,7 @@ impl Backbone {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Layers`], [`ModelError::Provider`] if the provider cannot run here,
+    /// [`onnx_models::Error::Layers`], [`ModelError::Provider`] if the provider cannot run here,
     /// [`ModelError::ModelLoad`] if the file is damaged or no ONNX, and [`ModelError::ModelOutput`]
     /// if the graph is not what its card says.
     pub fn load(
@@ -277,11 +278,12 @@ fn check_layers(card: &ModelCard, options: &BackboneOptions) -> Result<(), Model
     if (1..=card.layers).contains(&options.layers) {
         return Ok(());
     }
-    Err(ModelError::Layers {
+    Err(onnx_models::Error::Layers {
         model: card.name.clone(),
         found: options.layers,
         most: card.layers,
-    })
+    }
+    .into())
 }
 
 fn wrong_output(file: &Path, name: &str, found: &str, expected: &str) -> ModelError {

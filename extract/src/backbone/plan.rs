@@ -2,8 +2,10 @@
 
 use std::thread;
 
+use onnx_models::ModelCard;
+
 use super::{BackboneOptions, Provider};
-use crate::model::{ModelCard, ModelError};
+use crate::ModelError;
 
 /// Patches of a run on the processor, about. On one core ViT-S in f32 was 2 % slower with 1,024, 7 to
 /// 8 % with 2,048; with 256 it was within noise, but small models would pay more for each run.
@@ -29,7 +31,7 @@ const MOST_ON_GPU: u32 = 256;
 ///
 /// # Errors
 ///
-/// [`ModelError::ImageSize`].
+/// [`onnx_models::Error::ImageSize`].
 pub fn default_batch(
     card: &ModelCard,
     image_size: u32,
@@ -61,7 +63,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`ModelError::ImageSize`].
+    /// [`onnx_models::Error::ImageSize`].
     pub(super) fn of(card: &ModelCard, options: &BackboneOptions) -> Result<Plan, ModelError> {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         let threads = match options.threads {

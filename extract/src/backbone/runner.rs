@@ -9,6 +9,7 @@ use cache::{LayerShape, Numbers, PatchTokens, TokenBatch, Tokens};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, Array4};
+use onnx_models::ModelCard;
 use ort::session::{Session, SessionOutputs};
 use ort::value::{DynValue, PrimitiveTensorElementType};
 
@@ -17,8 +18,8 @@ use super::device::Provider;
 use super::{
     BackboneOptions, Runtime, load_error, provider_error, run_error, session, wrong_output,
 };
+use crate::ModelError;
 use crate::export::Exported;
-use crate::model::{ModelCard, ModelError};
 
 /// A session that takes one run at a time.
 pub(super) struct Runner {

@@ -12,7 +12,7 @@ use ort::logging::LogLevel;
 
 use super::device::Provider;
 use super::elf;
-use crate::model::ModelError;
+use crate::ModelError;
 
 /// ONNX Runtime, loaded: there is one in a process.
 pub struct Runtime {

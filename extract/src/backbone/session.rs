@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cache::{LayerShape, Tokens};
+use onnx_models::ModelCard;
 use ort::ErrorCode;
 use ort::logging::{LogLevel, LoggerFunction};
 use ort::session::Session;
@@ -17,8 +18,8 @@ use super::device::{self, Device, Precision, Provider};
 use super::{
     BackboneOptions, INPUT, Runtime, attention, load_error, plan, provider_error, wrong_output,
 };
+use crate::ModelError;
 use crate::export::Exported;
-use crate::model::{ModelCard, ModelError};
 
 /// Whether ONNX Runtime knows the domain of our operators. A session that is opened reads its table of
 /// domains, or adds to it, without a lock of its own.

@@ -12,14 +12,15 @@ use clap::{ArgGroup, Args, ValueEnum};
 use common::counted;
 use imaging::preprocess::Preprocess;
 use ndarray::Array4;
+use onnx_models::{Flavour, ModelCard};
 
 use super::{eprint_line, tell};
+use crate::ModelError;
 use crate::backbone::{
     self, Backbone, BackboneOptions, Device, Gpus, Precision, Provider, Runtime,
 };
 use crate::dataset::Dataset;
-use crate::export::{self, Exported, Exporter, Flavour};
-use crate::model::{ModelCard, ModelError};
+use crate::export::{self, Exported, Exporter};
 use crate::parity::{self, Parity};
 
 /// Smallest cosine of a token in `int8` with which a run begins. The least that were measured, with
@@ -31,7 +32,7 @@ const INT8_BOUND: f64 = 0.95;
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["model", "onnx"])))]
 pub struct BackboneArgs {
-    /// The backbone: a card in onnx_models/, see `extract models`
+    /// The backbone: a model of `extract models`
     #[arg(long)]
     pub model: Option<String>,
     /// A model of your own, instead: an ONNX file
@@ -122,7 +123,9 @@ impl BackboneArgs {
     pub(super) fn card(&self, home: &Path) -> Result<ModelCard, ModelError> {
         let card = match (&self.card, &self.model) {
             (Some(file), _) => ModelCard::read_file(file),
-            (None, name) => ModelCard::read(home, name.as_deref().unwrap_or_default()),
+            (None, name) => {
+                ModelCard::read(&project::models(home), name.as_deref().unwrap_or_default())
+            }
         };
         card?.with_layers(self.layers.filter(|_| self.onnx.is_none()))
     }

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
 use common::text::{printable, shown};
 use common::{counted, peak_rss_bytes};
-use imaging::preprocess::{Augment, NonFinitePolicy, Preprocess, Resize, Slicing, Views};
+use imaging::preprocess::{
+    Augment, NonFinitePolicy, Normalise, Preprocess, Resize, Slicing, Views,
+};
 use imaging::read::Reader;
+use onnx_models::ModelCard;
 
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};
@@ -14,7 +17,6 @@ use super::backbone::{Gate, Opened};
 use super::progress::Bar;
 use super::{Format, Status, print_line, tell, warn};
 use crate::dataset::{Dataset, Recipe};
-use crate::model::ModelCard;
 use crate::pipeline::{self, Job, Outcome};
 use crate::prepare;
 use crate::split::{self, Member, SplitRule};
@@ -22,6 +24,9 @@ use crate::{fingerprint, project};
 
 /// Bytes of tensors in a shard, roughly: what a stop can lose.
 const SHARD_BYTES: usize = 256 << 20;
+
+/// Mean and standard deviation of the channels of ImageNet's images.
+const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 /// Most rows in a shard.
 const SHARD_ROWS: usize = 1024;
@@ -196,7 +201,10 @@ fn preprocess(
         }),
         seed: args.seed,
     };
-    let (mean, std) = card.normalisation(recipe.normalise);
+    let (mean, std) = match recipe.normalise {
+        Normalise::Model => (card.mean, card.std),
+        Normalise::Imagenet => IMAGENET,
+    };
     Preprocess {
         non_finite: match args.non_finite {
             NonFiniteArg::Error => NonFinitePolicy::Error,

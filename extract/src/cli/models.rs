@@ -7,12 +7,12 @@ use cache::{TokenBatch, Tokens};
 use clap::Args;
 use common::text::{printable, shown};
 use ndarray::Array4;
+use onnx_models::{Flavour, ModelCard};
 use serde_json::{Value, json};
 
 use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
-use crate::export::{self, Exported, Exporter, Flavour};
-use crate::model::ModelCard;
+use crate::export::{self, Exported, Exporter};
 use crate::{parity, project};
 
 /// How far a number of a token may be off that on the card: other processors round otherwise.
@@ -34,7 +34,7 @@ pub struct ModelsArgs {
 /// What `extract export` is told.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The model: a card in onnx_models/
+    /// The model, one of `extract models`
     pub name: String,
     /// Input size in pixels [default: the card's]
     #[arg(long, value_name = "PIXELS")]
@@ -57,7 +57,7 @@ pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
     match &args.name {
         None => list(&home, args.format),
         Some(name) => {
-            let card = ModelCard::read(&home, name)?;
+            let card = ModelCard::read(&project::models(&home), name)?;
             if args.check {
                 check(&home, &card)
             } else {
@@ -70,7 +70,7 @@ pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
 /// Gets a model's weights and writes its graph.
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
-    let card = ModelCard::read(&home, &args.name)?.with_layers(args.layers)?;
+    let card = ModelCard::read(&project::models(&home), &args.name)?.with_layers(args.layers)?;
     let tell = &mut |line: &str| tell(line);
     let size = args.image_size.unwrap_or(card.image_size);
     let mut exporter = Exporter { home: &home, tell };
@@ -133,7 +133,7 @@ fn compare_export(
 /// All cards but those that cannot be used, which are warned of.
 fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
     let (mut cards, mut status) = (Vec::new(), Status::Done);
-    for card in ModelCard::all(home) {
+    for card in ModelCard::all(&project::models(home)) {
         match card {
             Ok(card) => cards.push(card),
             Err(error) => {
@@ -190,7 +190,7 @@ fn row(home: &Path, card: &ModelCard) -> Vec<String> {
 
 /// The graphs that are there, by input size.
 fn graphs(home: &Path, card: &ModelCard) -> Vec<(u32, PathBuf)> {
-    let folder = home.join("onnx_models");
+    let folder = project::models(home);
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut graphs: Vec<(u32, PathBuf)> = files
         .filter_map(|file| {

@@ -10,7 +10,7 @@ use common::sha256_file;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use crate::model::ModelError;
+use crate::ModelError;
 
 /// Bytes between two reports of progress.
 const REPORT: u64 = 128 << 20;

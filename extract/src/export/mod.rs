@@ -1,19 +1,11 @@
-//! From a card and its weights to ONNX files.
+//! ONNX files of models, from cards and weights.
 //!
-//! Graphs of vision transformers are built here and point into the checkpoint, which stays as it
-//! is; all others are made by a script in an environment of its own.
+//! Graphs of vision transformers come from the crate `onnx_models` and refer to the checkpoint, which
+//! is not copied. A Python script exports all other models.
 
-mod checkpoint;
-mod external_data;
-pub mod flavour;
-mod graph;
 pub mod hub;
-pub mod names;
-mod onnx;
-pub mod positions;
 mod python;
 mod shards;
-mod vit;
 pub mod weights;
 
 use std::fs;
@@ -22,13 +14,9 @@ use std::path::{Path, PathBuf};
 use cache::ModelMeta;
 use common::files::write_whole;
 use common::{sha256_bytes, sha256_file};
-use prost::Message;
+use onnx_models::{Error, Flavour, ModelCard, OnnxFile, VitCard, vit_graph};
 
-use self::checkpoint::Checkpoint;
-use self::external_data::ExternalDataScan;
-pub use self::flavour::Flavour;
-pub use self::graph::{ATTENTION, DOMAIN};
-use crate::model::{ModelCard, ModelError, VitCard};
+use crate::{ModelError, project};
 
 /// The key in a graph's metadata under which the sha256 of its weights stands.
 const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
@@ -92,7 +80,7 @@ impl Exporter<'_> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::ImageSize`], [`ModelError::Weights`] if the weights are not what the card says,
+    /// [`Error::ImageSize`], [`Error::Weights`] if the weights are not what the card says,
     /// those of [`weights::Getter::get`], [`ModelError::Script`] if the script that makes it fails, and
     /// [`ModelError::NoFlavour`] if it makes no such graph.
     pub fn export(
@@ -106,7 +94,7 @@ impl Exporter<'_> {
         let flavour = available(card, flavour)?;
         let path = file(self.home, card, size, flavour);
         let fits = |weights: &Path| match &card.vit {
-            Some(vit) => built(card, vit, weights, size, Flavour::Fused, &[]).map(|_| ()),
+            Some(vit) => vit_graph(card, vit, weights, size, Flavour::Fused, &[]).map(|_| ()),
             None => Ok(()),
         };
         let mut getter = weights::Getter {
@@ -131,12 +119,12 @@ impl Exporter<'_> {
         path: &Path,
         weights: &Path,
     ) -> Result<bool, ModelError> {
-        let (_, external_data) = read(path)?;
+        let graph = OnnxFile::read(path)?;
         let made_by = made_by(self.home, card, size);
-        if made_by.is_some_and(|made_by| external_data.about(MADE_BY) != Some(&made_by)) {
+        if made_by.is_some_and(|made_by| graph.metadata(MADE_BY) != Some(&made_by)) {
             return Ok(true);
         }
-        match external_data.about(WEIGHTS_SHA256) {
+        match graph.metadata(WEIGHTS_SHA256) {
             Some(sha256) if weights.is_file() => {
                 Ok(sha256 != sha256_file(weights).map_err(ModelError::io(weights))?)
             }
@@ -151,10 +139,7 @@ impl Exporter<'_> {
         size: u32,
         path: &Path,
     ) -> Result<Exported, ModelError> {
-        let toml = self
-            .home
-            .join("onnx_models")
-            .join(format!("{}.toml", card.name));
+        let toml = project::models(self.home).join(format!("{}.toml", card.name));
         let made_by = made_by(self.home, card, size).unwrap_or_default();
         let size = size.to_string();
         let words = [
@@ -197,23 +182,23 @@ pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathB
         flavour => format!(".{}", flavour.name()),
     };
     let file = format!("{}@{size}{kind}.onnx", card.name);
-    home.join("onnx_models").join(file)
+    project::models(home).join(file)
 }
 
 /// A graph that is ready: `path`, and the files with weights that it points to.
 ///
 /// # Errors
 ///
-/// [`ModelError::NoFile`] and [`ModelError::Io`] if one of them cannot be read, [`ModelError::NotOnnx`],
-/// [`ModelError::Outside`] if one does not lie beside the graph, and [`ModelError::WeightsHash`] if
+/// [`Error::NoFile`] and [`ModelError::Io`] if one of them cannot be read, [`Error::NotOnnx`],
+/// [`Error::Outside`] if one does not lie beside the graph, and [`ModelError::WeightsHash`] if
 /// they are not those that the graph was built over.
 pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
-    let (bytes, external_data) = read(path)?;
-    let mut hashes = sha256_bytes(&bytes);
-    let built_over = external_data.about(WEIGHTS_SHA256);
-    for file in external_files(path, &external_data)? {
+    let graph = OnnxFile::read(path)?;
+    let mut hashes = sha256_bytes(&graph.bytes);
+    let built_over = graph.metadata(WEIGHTS_SHA256);
+    for file in graph.external_files()? {
         if !file.is_file() {
-            return Err(ModelError::NoFile { path: file });
+            return Err(Error::NoFile { path: file }.into());
         }
         let found = sha256_file(&file).map_err(ModelError::io(&file))?;
         match built_over.filter(|_| file.extension().is_some_and(|ext| ext == "safetensors")) {
@@ -229,18 +214,6 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
         }
     }
     Ok(of(card, path, hashes))
-}
-
-/// A file's bytes, and what is to be known of them.
-fn read(path: &Path) -> Result<(Vec<u8>, ExternalDataScan), ModelError> {
-    if !path.is_file() {
-        return Err(ModelError::NoFile { path: path.into() });
-    }
-    let bytes = fs::read(path).map_err(ModelError::io(path))?;
-    match ExternalDataScan::decode(&*bytes) {
-        Ok(external_data) => Ok((bytes, external_data)),
-        Err(_) => Err(ModelError::NotOnnx { path: path.into() }),
-    }
 }
 
 /// A hash of all that a script's graph depends on but its weights: the card, the input size, the
@@ -276,22 +249,6 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
     }
 }
 
-/// The files beside `path` that its constants lie in, sorted.
-fn external_files(
-    path: &Path,
-    external_data: &ExternalDataScan,
-) -> Result<Vec<PathBuf>, ModelError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let beside = |name: &str| match Path::new(name).file_name() {
-        Some(file) if file == name => Ok(folder.join(name)),
-        _ => Err(ModelError::Outside {
-            path: path.into(),
-            location: name.to_string(),
-        }),
-    };
-    external_data.locations().into_iter().map(beside).collect()
-}
-
 /// Writes the graph if the file is not the same already. The model's hash is that of the graph alone,
 /// which holds the hash of the weights, with as many layers as the card says: a layer's tokens do not
 /// depend on how many are kept.
@@ -311,26 +268,13 @@ fn write_vit(
             sha256_file(weights).map_err(ModelError::io(weights))?,
         ),
     ];
-    let model = built(card, vit, weights, size, flavour, &about)?;
-    let bytes = model.encode_to_vec();
+    let bytes = vit_graph(card, vit, weights, size, flavour, &about)?;
     if fs::read(path).ok().as_ref() != Some(&bytes) {
         write_whole(path, &bytes).map_err(ModelError::io(path))?;
     }
-    let usual = card.with_usual_layers();
-    let usual = usual.map(|card| built(&card, vit, weights, size, flavour, &about));
-    let usual = usual.transpose()?.map(|model| model.encode_to_vec());
-    Ok(of(card, path, sha256_bytes(&usual.unwrap_or(bytes))))
-}
-
-/// The graph over a safetensors file.
-fn built(
-    card: &ModelCard,
-    vit: &VitCard,
-    weights: &Path,
-    size: u32,
-    flavour: Flavour,
-    about: &[(&str, String)],
-) -> Result<onnx::Model, ModelError> {
-    let checkpoint = Checkpoint::open(weights, vit.tensors.names())?;
-    vit::build(card, vit, &checkpoint, size, flavour, about)
+    let hashed = match card.with_usual_layers() {
+        Some(card) => vit_graph(&card, vit, weights, size, flavour, &about)?,
+        None => bytes,
+    };
+    Ok(of(card, path, sha256_bytes(&hashed)))
 }

@@ -1,16 +1,17 @@
-//! The scripts that do what needs a Python library, each in an environment that it makes.
+//! Running the project's Python scripts, each of which makes the environment that it needs.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::model::ModelError;
+use crate::ModelError;
 
 /// Runs a script of the project at `home`.
 ///
 /// # Errors
 ///
-/// [`ModelError::Script`] if it cannot be started or fails; what it says goes to standard error.
+/// [`ModelError::NoScript`], and [`ModelError::Script`] if it cannot be started or fails; its own messages go to
+/// standard error.
 pub(super) fn run(
     home: &Path,
     script: &str,
@@ -19,6 +20,9 @@ pub(super) fn run(
 ) -> Result<(), ModelError> {
     let path = home.join("scripts").join(script);
     tell(&format!("running {}", path.display()));
+    if !path.is_file() {
+        return Err(ModelError::NoScript(path));
+    }
     let mut command = Command::new(&path);
     command
         .args(words)

@@ -6,11 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use onnx_models::{Error, read_header};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 
-use super::checkpoint::read_header;
-use crate::model::ModelError;
+use crate::ModelError;
 
 /// The file as it is on the hub.
 #[derive(Deserialize)]
@@ -19,25 +19,25 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// A tensor, and where its bytes lie in its file.
+/// The span of a file that holds a tensor.
 struct Shard {
     path: PathBuf,
     first: u64,
     length: u64,
 }
 
-/// Tensors by name, as they lie in the merged file.
+/// Tensors by name, with their spans in the merged file.
 type Infos = Vec<(String, TensorInfo)>;
 
 /// Writes the tensors that `index` names as one safetensors file, `target`.
 ///
 /// # Errors
 ///
-/// [`ModelError::Io`], [`ModelError::NoFile`] if a shard is missing, and [`ModelError::Weights`] if the
+/// [`ModelError::Io`], [`Error::NoFile`] if a shard is missing, and [`Error::Weights`] if the
 /// index cannot be understood or a shard lacks a tensor.
 pub(super) fn merge(index: &Path, target: &Path) -> Result<(), ModelError> {
     let (infos, shards) = tensors(index)?;
-    let wrong = |e: &dyn std::fmt::Display| ModelError::weights(index, e.to_string());
+    let wrong = |e: &dyn std::fmt::Display| Error::weights(index, e.to_string());
     let metadata = Metadata::new(None, infos).map_err(|e| wrong(&e))?;
     let mut header = serde_json::to_vec(&metadata).map_err(|e| wrong(&e))?;
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -53,33 +53,29 @@ pub(super) fn merge(index: &Path, target: &Path) -> Result<(), ModelError> {
             .map_err(ModelError::io(&shard.path))?;
         let copied = io::copy(&mut source.take(shard.length), &mut file).map_err(io)?;
         if copied < shard.length {
-            return Err(ModelError::weights(
-                &shard.path,
-                "it was cut short".to_string(),
-            ));
+            return Err(Error::weights(&shard.path, "it was cut short").into());
         }
     }
     file.flush().map_err(io)
 }
 
-/// The tensors by name, as they lie in the merged file, and where each is to be read.
-fn tensors(index: &Path) -> Result<(Infos, Vec<Shard>), ModelError> {
-    let wrong = |path: &Path, what: String| ModelError::weights(path, what);
-    let bytes = fs::read(index).map_err(ModelError::io(index))?;
+/// The tensors by name, with their spans in the merged file, and the source of each.
+fn tensors(index: &Path) -> Result<(Infos, Vec<Shard>), Error> {
+    let bytes = fs::read(index).map_err(Error::io(index))?;
     let map: Index = serde_json::from_slice(&bytes)
-        .map_err(|e| wrong(index, format!("it is no index of safetensors files: {e}")))?;
+        .map_err(|e| Error::weights(index, format!("it is no index of safetensors files: {e}")))?;
     let files: BTreeSet<&String> = map.weight_map.values().collect();
     let mut headers = BTreeMap::new();
     for file in files {
         if Path::new(file).file_name() != Some(file.as_ref()) {
-            return Err(wrong(
+            return Err(Error::weights(
                 index,
                 format!("`{file}` is no name of a file beside it"),
             ));
         }
         let path = index.with_file_name(file);
         if !path.is_file() {
-            return Err(ModelError::NoFile { path });
+            return Err(Error::NoFile { path });
         }
         headers.insert(file, (read_header(&path)?, path));
     }
@@ -88,7 +84,7 @@ fn tensors(index: &Path) -> Result<(Infos, Vec<Shard>), ModelError> {
         let ((header, data), path) = &headers[file];
         let info = header
             .info(name)
-            .ok_or_else(|| wrong(path, format!("there is no tensor `{name}`")))?;
+            .ok_or_else(|| Error::weights(path, format!("there is no tensor `{name}`")))?;
         let (first, last) = info.data_offsets;
         let moved = TensorInfo {
             dtype: info.dtype,

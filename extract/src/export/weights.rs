@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use common::files::Partial;
 use common::sha256_file;
+use onnx_models::{Error, ModelCard, Source};
 
 use super::hub::HubFile;
 use super::{python, shards};
-use crate::model::{ModelCard, ModelError, Source};
+use crate::{ModelError, project};
 
 /// Where the weights of `card` lie in the project at `home`.
 pub fn file(home: &Path, card: &ModelCard) -> PathBuf {
     let name = format!("{}.safetensors", card.name);
-    home.join("onnx_models").join(name)
+    project::models(home).join(name)
 }
 
 /// File endings that `scripts/convert_weights` knows.
@@ -37,7 +38,7 @@ pub struct Getter<'a> {
     /// The model.
     pub card: &'a ModelCard,
     /// Whether a safetensors file is what the card says: asked before it takes the place of another.
-    pub fits: &'a dyn Fn(&Path) -> Result<(), ModelError>,
+    pub fits: &'a dyn Fn(&Path) -> Result<(), Error>,
     /// Gets a line for whatever takes long.
     pub tell: &'a mut dyn FnMut(&str),
 }
@@ -50,7 +51,7 @@ impl Getter<'_> {
     ///
     /// [`ModelError::NoWeights`] if no source can be had, [`ModelError::WeightsHash`] if one gives
     /// another file than the card says, [`ModelError::WeightsKind`] if it cannot be converted,
-    /// [`ModelError::NoFile`], [`ModelError::Download`], [`ModelError::Script`], [`ModelError::Io`],
+    /// [`Error::NoFile`], [`ModelError::Download`], [`ModelError::Script`], [`ModelError::Io`],
     /// and what `fits` gives.
     pub fn get(&mut self, given: Option<&Path>) -> Result<PathBuf, ModelError> {
         let target = file(self.home, self.card);
@@ -156,7 +157,7 @@ impl Getter<'_> {
             (self.tell)(&format!("putting the files of {} together", file.display()));
             return replace(target, |part| {
                 shards::merge(file, part)?;
-                (self.fits)(part).map_err(|error| error.about(file))
+                Ok((self.fits)(part).map_err(|error| error.about(file))?)
             });
         }
         if !CONVERTIBLE
@@ -183,7 +184,7 @@ impl Getter<'_> {
         replace(target, |part| {
             let words = [words, &[part.as_os_str()]].concat();
             python::run(self.home, script, &words, self.tell)?;
-            (self.fits)(part).map_err(|error| error.about(origin))
+            Ok((self.fits)(part).map_err(|error| error.about(origin))?)
         })
     }
 }
@@ -242,7 +243,7 @@ fn in_folder(given: &Path) -> Result<PathBuf, ModelError> {
 
 fn check(file: &Path, expected: Option<&str>) -> Result<(), ModelError> {
     if !file.is_file() {
-        return Err(ModelError::NoFile { path: file.into() });
+        return Err(Error::NoFile { path: file.into() }.into());
     }
     match expected {
         None => Ok(()),

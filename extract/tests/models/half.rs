@@ -1,10 +1,10 @@
 //! Half precision by real weights, and with massive channels, which large trained transformers have (Sun et
 //! al. 2024).
 
-use extract::export::{Exporter, Flavour};
-use extract::model::ModelCard;
+use extract::export::Exporter;
 use extract::parity::Parity;
 use ndarray::{ArrayD, IxDyn};
+use onnx_models::{Flavour, ModelCard};
 
 use super::weights::{Tensors, golden, home, write};
 use super::{project, tokens};

@@ -11,9 +11,9 @@ use std::sync::LazyLock;
 
 use cache::{TokenBatch, Tokens};
 use extract::backbone::{Backbone, BackboneOptions, Device, Precision, Runtime, SliceBatch};
-use extract::export::{Exported, Exporter, Flavour};
-use extract::model::{ModelCard, Source};
+use extract::export::{Exported, Exporter};
 use ndarray::{Array2, ArrayD, Ix4, IxDyn};
+use onnx_models::{Flavour, ModelCard, Source};
 use safetensors::SafeTensors;
 use tempfile::TempDir;
 

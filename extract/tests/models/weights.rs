@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cache::PatchTokens;
-use extract::export::{Exported, Exporter, Flavour};
-use extract::model::{ModelCard, ModelError};
+use extract::ModelError;
+use extract::export::{Exported, Exporter};
 use ndarray::{Array2, Array3, ArrayD, IxDyn};
+use onnx_models::{Flavour, ModelCard};
 use safetensors::{Dtype, SafeTensors, serialize};
 use tempfile::TempDir;
 

@@ -9,7 +9,6 @@ mod apply;
 mod cases;
 mod label_maps;
 mod masks;
-mod onnx;
 mod overlay;
 mod parts;
 mod predict;

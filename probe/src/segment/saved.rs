@@ -4,10 +4,11 @@ use std::path::Path;
 
 use common::files::write_whole;
 use nn::{Decoder, EPSILON, Kind, Shape};
+use onnx_models::proto::{self, AttributeProto};
+use onnx_models::{GraphBuilder, Versions};
 use serde::{Deserialize, Serialize};
 
 use super::cases::Cases;
-use super::onnx::{Attribute, Graph};
 use super::train::{Trained, borrowed, parameters};
 use crate::error::{Cause, Error};
 use crate::origin::Origin;
@@ -15,6 +16,12 @@ use crate::tensors::{self, Tensor};
 
 /// The key of the file's metadata under which [`About`] stands.
 const KEY: &str = "slicebank.decoder";
+
+/// Versions of an exported graph: the first with `LayerNormalization`.
+const VERSIONS: Versions<'static> = Versions {
+    ir: 8,
+    opsets: &[("", 17)],
+};
 
 /// Most classes of a decoder: logits of a batch are held for all of them.
 const MOST_CLASSES: usize = 1024;
@@ -189,15 +196,13 @@ impl SavedDecoder {
     /// The decoder as an ONNX file.
     fn onnx(&self) -> Vec<u8> {
         let about = &self.about;
-        let mut graph = Graph::default();
+        let mut graph = GraphBuilder::new("decoder", "B");
         for tensor in &self.tensors {
             graph.floats(&tensor.name, &tensor.shape, &tensor.values);
         }
         let [height, width] = about.grid;
-        graph.integers(
-            "grid",
-            &[0, about.width as i64, height as i64, width as i64],
-        );
+        let grid = [0, about.width as i64, height as i64, width as i64];
+        graph.integers("grid", &[4], &grid);
         if about.layer_norm {
             graph.floats("norm.weight", &[about.width], &vec![1.0; about.width]);
         }
@@ -217,9 +222,9 @@ impl SavedDecoder {
                 "Transpose",
                 &[&normed],
                 &across,
-                vec![Attribute::ints("perm", &[0, 2, 1])],
+                [AttributeProto::ints("perm", &[0, 2, 1])],
             );
-            graph.node("Reshape", &[&across, "grid"], &map, vec![]);
+            graph.node("Reshape", &[&across, "grid"], &map, []);
         }
         let classes = about.classes.len();
         let (output, mode) = match about.layers[..] {
@@ -228,7 +233,7 @@ impl SavedDecoder {
                     "Conv",
                     &[&format!("map_{layer}"), "weight", "bias"],
                     "low",
-                    vec![],
+                    [],
                 );
                 ("low".to_owned(), "linear")
             }
@@ -243,13 +248,13 @@ impl SavedDecoder {
             "half_pixel",
             [classes, side, side],
         );
-        graph.output("logits", &[classes, side, side]);
+        graph.output("logits", proto::FLOAT, &[classes, side, side]);
         let metadata = serde_json::to_string(about).unwrap_or_default();
-        graph.into_bytes("decoder", &[(KEY, metadata)])
+        graph.into_bytes(VERSIONS, &[(KEY, metadata)])
     }
 
     /// The U-Net's blocks; returns the name of what comes out.
-    fn unet(&self, graph: &mut Graph) -> String {
+    fn unet(&self, graph: &mut GraphBuilder) -> String {
         let [last, skips @ ..] = [4, 3, 2, 1, 0].map(|at| self.about.layers[at]);
         let mut below = format!("map_{last}");
         let mut grid = self.about.grid;
@@ -261,7 +266,7 @@ impl SavedDecoder {
                 "ConvTranspose",
                 &[&below, &of("up.weight"), &of("up.bias")],
                 &up,
-                vec![Attribute::ints("strides", &[2, 2])],
+                [AttributeProto::ints("strides", &[2, 2])],
             );
             let channels = self.outputs(&of("up.bias"));
             let narrow = convolved(graph, &format!("map_{skip}"), &of("skip"));
@@ -273,7 +278,7 @@ impl SavedDecoder {
                 "Concat",
                 &[&up, &wide],
                 &joined,
-                vec![Attribute::int("axis", 1)],
+                [AttributeProto::int("axis", 1)],
             );
             below = convolved(graph, &joined, &of("merge"));
         }
@@ -287,26 +292,26 @@ impl SavedDecoder {
 }
 
 /// [`nn::layer_norm`]; returns the name of what comes out.
-fn layer_norm(graph: &mut Graph, tokens: &str) -> String {
+fn layer_norm(graph: &mut GraphBuilder, tokens: &str) -> String {
     let output = format!("{tokens}.normed");
     graph.node(
         "LayerNormalization",
         &[tokens, "norm.weight"],
         &output,
-        vec![Attribute::float("epsilon", EPSILON)],
+        [AttributeProto::float("epsilon", EPSILON)],
     );
     output
 }
 
 /// A 3 by 3 convolution, batch normalisation and ReLU; returns the name of what comes out.
-fn convolved(graph: &mut Graph, input: &str, layer: &str) -> String {
+fn convolved(graph: &mut GraphBuilder, input: &str, layer: &str) -> String {
     let of = |rest: &str| format!("{layer}.{rest}");
     let (convolved, normalised, output) = (of("convolved"), of("normalised"), of("output"));
     graph.node(
         "Conv",
         &[input, &of("0.weight"), &of("0.bias")],
         &convolved,
-        vec![Attribute::ints("pads", &[1, 1, 1, 1])],
+        [AttributeProto::ints("pads", &[1, 1, 1, 1])],
     );
     let [weight, bias, mean, variance] =
         ["1.weight", "1.bias", "1.running_mean", "1.running_var"].map(of);
@@ -314,15 +319,15 @@ fn convolved(graph: &mut Graph, input: &str, layer: &str) -> String {
         "BatchNormalization",
         &[&convolved, &weight, &bias, &mean, &variance],
         &normalised,
-        vec![Attribute::float("epsilon", 1e-5)],
+        [AttributeProto::float("epsilon", 1e-5)],
     );
-    graph.node("Relu", &[&normalised], &output, vec![]);
+    graph.node("Relu", &[&normalised], &output, []);
     output
 }
 
 /// Resizes to `[C, H, W]` as PyTorch does.
 fn resize(
-    graph: &mut Graph,
+    graph: &mut GraphBuilder,
     input: &str,
     output: &str,
     mode: &str,
@@ -338,23 +343,26 @@ fn resize(
         "Shape",
         &[input],
         &batch,
-        vec![Attribute::int("start", 0), Attribute::int("end", 1)],
+        [
+            AttributeProto::int("start", 0),
+            AttributeProto::int("end", 1),
+        ],
     );
-    graph.integers(&rest, &[channels, height, width].map(|n| n as i64));
+    graph.integers(&rest, &[3], &[channels, height, width].map(|n| n as i64));
     graph.node(
         "Concat",
         &[&batch, &rest],
         &size,
-        vec![Attribute::int("axis", 0)],
+        [AttributeProto::int("axis", 0)],
     );
     graph.node(
         "Resize",
         &[input, "", "", &size],
         output,
-        vec![
-            Attribute::text("mode", mode),
-            Attribute::text("coordinate_transformation_mode", coordinates),
-            Attribute::float("cubic_coeff_a", -0.75),
+        [
+            AttributeProto::text("mode", mode),
+            AttributeProto::text("coordinate_transformation_mode", coordinates),
+            AttributeProto::float("cubic_coeff_a", -0.75),
         ],
     );
 }

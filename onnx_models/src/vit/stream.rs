@@ -1,13 +1,13 @@
-//! What flows from block to block: rows, and what is to be added to them.
+//! The residual stream from block to block: rows, and a branch that is still to be added.
 
-use super::Builder;
-use super::linear::Layer;
-use crate::export::checkpoint::TensorSpan;
-use crate::export::onnx::{self, Attribute};
-use crate::model::ModelError;
+use super::linear::LinearLayer;
+use super::{RUNTIME, VitBuilder};
+use crate::Error;
+use crate::checkpoint::TensorSpan;
+use crate::proto::{self, AttributeProto};
 
-/// Rows `[B * N, D]` in f32, to which the result of a branch may be still to be added: where biases are
-/// moved, one operator adds it and its bias, and normalises the sum.
+/// Rows `[B * N, D]` in f32, to which the result of a branch may still have to be added: if biases are moved
+/// ([`Flavour::moves_biases`](crate::Flavour)), one operator adds it and its bias, and normalises the sum.
 pub(super) struct Stream {
     rows: String,
     pending: Option<Branch>,
@@ -17,14 +17,14 @@ pub(super) struct Stream {
 struct Branch {
     /// The product without its bias, in f32.
     rows: String,
-    /// In f32, `[D]`.
+    /// The bias `[D]`, in f32.
     bias: Option<String>,
-    /// The name of the sum.
+    /// Name of the sum.
     sum: String,
 }
 
 impl Stream {
-    /// Rows that are whole.
+    /// Rows without a pending branch.
     pub(super) fn of(rows: String) -> Stream {
         Stream {
             rows,
@@ -33,18 +33,18 @@ impl Stream {
     }
 }
 
-impl Builder<'_> {
-    /// `rows + scale * (W input + b)`, of which `W input` is named `target` and the whole `sum`. With
-    /// `values`, the bias of attention's values, `W values` belongs to the bias: weights of attention add
-    /// up to 1.
+impl VitBuilder<'_> {
+    /// `rows + scale * (W input + b)`; `target` names `W input`, and `sum` the sum. If `values`, the bias of
+    /// attention's values, is given, `W values` is added to the bias: since the weights of attention add up to
+    /// 1, a bias of the values passes through attention unchanged.
     pub(super) fn branched(
         &mut self,
         rows: String,
-        layer: Layer,
+        layer: LinearLayer,
         [scale, values]: [Option<&TensorSpan>; 2],
         input: &str,
         [target, sum]: [&str; 2],
-    ) -> Result<Stream, ModelError> {
+    ) -> Result<Stream, Error> {
         if !self.flavour.moves_biases() {
             let branch = self.linear(&layer, scale, input, target)?;
             let branch = self.in_f32(branch);
@@ -80,13 +80,13 @@ impl Builder<'_> {
         })
     }
 
-    /// The whole rows, and their LayerNorm `source`, named `target`, both in f32.
+    /// The sum of rows and branch, and its LayerNorm `source`, named `target`, both in f32.
     pub(super) fn normed(
         &mut self,
         stream: Stream,
         source: &str,
         target: &str,
-    ) -> Result<(String, String), ModelError> {
+    ) -> Result<(String, String), Error> {
         let Stream { rows, pending } = stream;
         let Some(branch) = pending else {
             let normed = self.norm(source, &rows, target)?;
@@ -96,13 +96,13 @@ impl Builder<'_> {
         let mut inputs = vec![&*rows, &branch.rows, &gain, &shift];
         inputs.extend(branch.bias.as_deref());
         let outputs = [target, "", "", &branch.sum];
-        let epsilon = [Attribute::float("epsilon", self.vit.epsilon)];
+        let epsilon = [AttributeProto::float("epsilon", self.vit.epsilon)];
         let op = "SkipLayerNormalization";
-        let normed = self.graph.runtime_nodes(op, &inputs, &outputs, epsilon);
+        let normed = self.graph.node_of(RUNTIME, op, &inputs, &outputs, epsilon);
         Ok((branch.sum, normed))
     }
 
-    /// The whole rows.
+    /// The sum of rows and branch.
     pub(super) fn summed(&mut self, stream: Stream) -> String {
         let Stream { mut rows, pending } = stream;
         let Some(branch) = pending else {
@@ -116,11 +116,13 @@ impl Builder<'_> {
             .node("Add", &[&rows, &branch.rows], &branch.sum, [])
     }
 
-    /// What is in the type of products, in f32.
+    /// Rows in the type of products, converted to f32.
     fn in_f32(&mut self, rows: String) -> String {
         match self.flavour.products() {
-            onnx::FLOAT => rows,
-            _ => self.graph.cast(&rows, onnx::FLOAT, &format!("{rows}.cast")),
+            proto::FLOAT => rows,
+            _ => self
+                .graph
+                .cast(&rows, proto::FLOAT, &format!("{rows}.cast")),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What tensors are called in the checkpoints of different implementations.
+//! Names of tensors in the checkpoints of different implementations.
 
 use serde::{Deserialize, Serialize};
 
-/// An implementation whose names a checkpoint uses.
+/// The implementation whose names a checkpoint uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tensors {
+pub enum TensorNames {
     /// Hugging Face's `Dinov2Model` and `Dinov2WithRegistersModel`.
     Dinov2,
     /// Hugging Face's `ViTModel`, `ViTMSNModel` and `ViTMAEModel`.
@@ -18,59 +18,59 @@ pub enum Tensors {
     Timm,
 }
 
-/// Names without what precedes them all; those of a block without `block` and its number.
+/// Names of an encoder's tensors, without the prefix of the encoder; names within a block follow `block.N.`.
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) patch: &'static str,
     pub(super) cls: Option<&'static str>,
-    /// The first that is there.
+    /// Names of the register tokens; the first that exists is used.
     pub(super) registers: &'static [&'static str],
     pub(super) positions: &'static str,
     pub(super) first_norm: Option<&'static str>,
     pub(super) last_norm: &'static str,
     pub(super) block: &'static str,
     pub(super) norms: [&'static str; 2],
-    pub(super) attention: Attention,
+    pub(super) attention: AttentionNames,
     pub(super) projection: &'static str,
-    /// The two matrices of the MLP; the first pair that is there.
+    /// Names of the two matrices of the MLP; the first pair that exists is used.
     pub(super) mlp: &'static [[&'static str; 2]],
     pub(super) scales: Option<[&'static str; 2]>,
 }
 
 /// Names of the matrices that give queries, keys and values.
 #[derive(Debug)]
-pub(super) enum Attention {
-    /// A matrix each.
+pub(super) enum AttentionNames {
+    /// One matrix each.
     Separate([&'static str; 3]),
-    /// One matrix, in which they follow one another.
+    /// One matrix whose rows are those of queries, keys and values, in this order.
     Packed(&'static str),
 }
 
-/// Tensors of an encoder that its tokens do not depend on.
+/// Tensors of an encoder that do not affect its tokens.
 const UNUSED: [&str; 2] = ["mask_token", "position_ids"];
 
-impl Tensors {
-    /// Whether such checkpoints have a CLS token.
+impl TensorNames {
+    /// True if such checkpoints have a CLS token.
     pub(crate) fn has_cls(self) -> bool {
         self.names()[0].cls.is_some()
     }
 
-    /// The names: first those of the implementation itself, then those that other implementations
-    /// of the same architecture use.
+    /// The names: first those of the implementation itself, then those of other implementations of the
+    /// same architecture.
     pub(super) fn names(self) -> &'static [Names] {
         match self {
-            Tensors::Dinov2 => &[DINOV2, TIMM],
-            Tensors::Vit => &[VIT, TIMM],
-            Tensors::Clip => &[CLIP, OPEN_CLIP, TIMM],
-            Tensors::Siglip => &[SIGLIP, TIMM],
-            Tensors::Timm => &[TIMM],
+            TensorNames::Dinov2 => &[DINOV2, TIMM],
+            TensorNames::Vit => &[VIT, TIMM],
+            TensorNames::Clip => &[CLIP, OPEN_CLIP, TIMM],
+            TensorNames::Siglip => &[SIGLIP, TIMM],
+            TensorNames::Timm => &[TIMM],
         }
     }
 }
 
 impl Names {
-    /// Whether a tensor is of the encoder and tokens depend on it: it shares the first part of its
-    /// name with a tensor that every such encoder has.
+    /// True if tokens depend on the tensor `name`: the first part of its name is that of a tensor that every
+    /// such encoder has.
     pub(super) fn covers(&self, name: &str) -> bool {
         let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
         let own = [self.patch, self.positions, self.block, self.last_norm];
@@ -80,9 +80,9 @@ impl Names {
     }
 }
 
-/// A tensor's name without what implementations differ in that use the same names otherwise: the
-/// chunks that DINOv2's trainings divide blocks into (`blocks.0.11.`), and the names without a dot
-/// of PyTorch's `MultiheadAttention` (`in_proj_weight`).
+/// A tensor's name in the form that [`Names`] has: without the chunk of blocks in checkpoints of DINOv2's
+/// training (`blocks.0.11.` becomes `blocks.11.`), and with a dot in the names of PyTorch's
+/// `MultiheadAttention` (`in_proj_weight` becomes `in_proj.weight`).
 pub(super) fn canonical(name: &str) -> String {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let mut parts: Vec<&str> = name.split('.').collect();
@@ -104,7 +104,7 @@ const DINOV2: Names = Names {
     last_norm: "layernorm",
     block: "encoder.layer",
     norms: ["norm1", "norm2"],
-    attention: Attention::Separate([
+    attention: AttentionNames::Separate([
         "attention.attention.query",
         "attention.attention.key",
         "attention.attention.value",
@@ -134,7 +134,11 @@ const CLIP: Names = Names {
     last_norm: "post_layernorm",
     block: "encoder.layers",
     norms: ["layer_norm1", "layer_norm2"],
-    attention: Attention::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    attention: AttentionNames::Separate([
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+    ]),
     projection: "self_attn.out_proj",
     mlp: &[["mlp.fc1", "mlp.fc2"]],
     scales: None,
@@ -156,7 +160,7 @@ const OPEN_CLIP: Names = Names {
     last_norm: "ln_post",
     block: "transformer.resblocks",
     norms: ["ln_1", "ln_2"],
-    attention: Attention::Packed("attn.in_proj"),
+    attention: AttentionNames::Packed("attn.in_proj"),
     projection: "attn.out_proj",
     mlp: &[["mlp.c_fc", "mlp.c_proj"]],
     scales: None,
@@ -172,7 +176,7 @@ const TIMM: Names = Names {
     last_norm: "norm",
     block: "blocks",
     norms: ["norm1", "norm2"],
-    attention: Attention::Packed("attn.qkv"),
+    attention: AttentionNames::Packed("attn.qkv"),
     projection: "attn.proj",
     mlp: &[["mlp.fc1", "mlp.fc2"], ["mlp.w12", "mlp.w3"]],
     scales: Some(["ls1.gamma", "ls2.gamma"]),

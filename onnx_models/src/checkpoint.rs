@@ -1,4 +1,4 @@
-//! Weights in a safetensors file, which stay where they are.
+//! Weights in a safetensors file. Graphs refer to spans of the file, which is not copied.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,35 +10,35 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::names::{Names, canonical};
-use super::onnx;
-use crate::model::ModelError;
+use crate::Error;
+use crate::names::{Names, canonical};
+use crate::proto;
 
-/// Largest header that is read, in bytes; a checkpoint of ten thousand tensors has 1 MB.
+/// Largest accepted header, in bytes; a checkpoint of ten thousand tensors has 1 MB.
 const MOST_HEADER: u64 = 64 << 20;
 
 /// An opened safetensors file.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     path: PathBuf,
-    /// The tensors' names in it.
+    /// Naming scheme of the tensors.
     pub(super) names: &'static Names,
-    /// The encoder's tensors, by their canonical names without what precedes them all.
+    /// The encoder's tensors, by canonical names without `prefix`.
     tensors: BTreeMap<String, TensorInfo>,
-    /// Where the tensors' bytes begin.
+    /// Offset of the tensors' bytes in the file.
     data: u64,
-    /// What precedes the encoder's names, for instance `vit.`.
+    /// Prefix of the encoder's names, for instance `vit.`.
     prefix: String,
-    /// Those that were found.
+    /// Names of the tensors that the graph uses.
     used: RefCell<BTreeSet<String>>,
 }
 
-/// Where a tensor lies.
+/// The span of a file that holds a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TensorSpan {
     /// Lengths of its axes.
     pub(super) shape: Vec<usize>,
-    /// Element type, as ONNX numbers them.
+    /// Element type, one of those in [`proto`].
     pub(super) dtype: i32,
     /// First byte in the file.
     pub(super) offset: u64,
@@ -66,13 +66,13 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Io`], [`ModelError::Weights`] if it is no safetensors file, was cut short, or holds
+    /// [`Error::Io`], [`Error::Weights`] if it is no safetensors file, was cut short, or holds
     /// no encoder or more than one.
-    pub(super) fn open(path: &Path, names: &'static [Names]) -> Result<Checkpoint, ModelError> {
-        let wrong = |what: String| ModelError::weights(path, what);
+    pub(super) fn open(path: &Path, names: &'static [Names]) -> Result<Checkpoint, Error> {
+        let wrong = |what: String| Error::weights(path, what);
         let (metadata, data) = read_header(path)?;
         let end = data.checked_add(metadata.data_len() as u64);
-        let found = std::fs::metadata(path).map_err(ModelError::io(path))?.len();
+        let found = std::fs::metadata(path).map_err(Error::io(path))?.len();
         if end != Some(found) {
             let (before, after) = (data, metadata.data_len());
             return Err(wrong(format!(
@@ -104,7 +104,7 @@ impl Checkpoint {
         &self.path
     }
 
-    /// Whether the encoder has a tensor of this name.
+    /// True if the encoder has a tensor of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.info(name).is_some()
     }
@@ -117,9 +117,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Weights`] if there is no such tensor, or one of another shape or type.
-    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<TensorSpan, ModelError> {
-        let wrong = |what: String| ModelError::weights(&self.path, what);
+    /// [`Error::Weights`] if there is no such tensor, or one of another shape or type.
+    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<TensorSpan, Error> {
+        let wrong = |what: String| Error::weights(&self.path, what);
         let full = format!("{}{name}", self.prefix);
         let info = self
             .info(name)
@@ -151,9 +151,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Weights`] with the blocks, the tensors or the parameters that are too many.
-    pub(super) fn expect_all_used(&self, depth: u32, parameters: u64) -> Result<(), ModelError> {
-        let wrong = |what: String| Err(ModelError::weights(&self.path, what));
+    /// [`Error::Weights`] with the blocks, the tensors or the parameters that are too many.
+    pub(super) fn expect_all_used(&self, depth: u32, parameters: u64) -> Result<(), Error> {
+        let wrong = |what: String| Err(Error::weights(&self.path, what));
         let block = format!("{}.", self.names.block);
         let index = |name: &String| {
             let number = name.strip_prefix(&block)?.split('.').next()?;
@@ -202,9 +202,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Io`] if they cannot be read.
-    pub(super) fn read(&self, span: &TensorSpan) -> Result<ArrayD<f32>, ModelError> {
-        let io = |source| ModelError::io(&self.path)(source);
+    /// [`Error::Io`] if they cannot be read.
+    pub(super) fn read(&self, span: &TensorSpan) -> Result<ArrayD<f32>, Error> {
+        let io = |source| Error::io(&self.path)(source);
         let mut file = File::open(&self.path).map_err(io)?;
         file.seek(SeekFrom::Start(span.offset)).map_err(io)?;
         // Checked against the file's size when it was opened.
@@ -212,18 +212,22 @@ impl Checkpoint {
         file.read_exact(&mut bytes).map_err(io)?;
         let values = values(&bytes, span.dtype);
         ArrayD::from_shape_vec(IxDyn(&span.shape), values)
-            .map_err(|e| ModelError::weights(&self.path, e.to_string()))
+            .map_err(|e| Error::weights(&self.path, e.to_string()))
     }
 }
 
-/// What a safetensors file holds, and where the tensors' bytes begin.
-pub(super) fn read_header(path: &Path) -> Result<(Metadata, u64), ModelError> {
-    let wrong = |what: String| ModelError::weights(path, what);
-    let mut file = File::open(path).map_err(ModelError::io(path))?;
+/// The header of a safetensors file, and the offset of the tensors' bytes.
+///
+/// # Errors
+///
+/// [`Error::Io`], and [`Error::Weights`] if it is no safetensors file, or tensors overlap.
+pub fn read_header(path: &Path) -> Result<(Metadata, u64), Error> {
+    let wrong = |what: String| Error::weights(path, what);
+    let mut file = File::open(path).map_err(Error::io(path))?;
     let mut bytes = Vec::new();
     let mut read = |bytes: &mut Vec<u8>, count: u64| {
         let found = (&mut file).take(count).read_to_end(bytes);
-        found.map_err(ModelError::io(path))
+        found.map_err(Error::io(path))
     };
     read(&mut bytes, 8)?;
     let Some(length) = bytes.first_chunk().copied().map(u64::from_le_bytes) else {
@@ -274,9 +278,9 @@ fn encoder(
 
 fn onnx_type(dtype: Dtype) -> Option<i32> {
     match dtype {
-        Dtype::F32 => Some(onnx::FLOAT),
-        Dtype::F16 => Some(onnx::FLOAT16),
-        Dtype::BF16 => Some(onnx::BFLOAT16),
+        Dtype::F32 => Some(proto::FLOAT),
+        Dtype::F16 => Some(proto::FLOAT16),
+        Dtype::BF16 => Some(proto::BFLOAT16),
         _ => None,
     }
 }
@@ -284,10 +288,10 @@ fn onnx_type(dtype: Dtype) -> Option<i32> {
 fn values(bytes: &[u8], dtype: i32) -> Vec<f32> {
     let halves = bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
     match dtype {
-        onnx::FLOAT16 => halves
+        proto::FLOAT16 => halves
             .map(|b| half::f16::from_le_bytes(b).to_f32())
             .collect(),
-        onnx::BFLOAT16 => halves
+        proto::BFLOAT16 => halves
             .map(|b| half::bf16::from_le_bytes(b).to_f32())
             .collect(),
         _ => bytes
@@ -321,7 +325,7 @@ mod tests {
         let mut file = (header.len() as u64 + 1).to_le_bytes().to_vec();
         file.extend(header.as_bytes());
         std::fs::write(&path, &file).unwrap();
-        let names = crate::export::names::Tensors::Dinov2.names();
+        let names = crate::TensorNames::Dinov2.names();
         let error = Checkpoint::open(&path, names).unwrap_err().to_string();
         assert!(error.contains("its header speaks of"), "{error}");
     }

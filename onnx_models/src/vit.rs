@@ -1,26 +1,39 @@
 //! The graph of a vision transformer (Dosovitskiy et al. 2021) over the weights of a checkpoint.
 //!
-//! One builder for the whole family: what differs between models is on the card ([`VitCard`]) or
-//! plain from the checkpoint (biases, LayerScale, a norm before the blocks, the MLP's width).
-//! Letters: `B` batch, `P` patches, `D` width, `N` tokens with CLS and registers. Between blocks
+//! One builder serves the whole family. Differences between models are on the card ([`VitCard`]) or
+//! found in the checkpoint (biases, LayerScale, a norm before the blocks, the MLP's width).
+//! Letters: `B` batch, `P` patches, `D` width, `N` tokens with CLS and registers. Between blocks,
 //! tokens are rows `[B * N, D]`.
 
 mod block;
 mod linear;
 mod stream;
 
+use std::path::Path;
+
 use ndarray::{Array2, Axis, concatenate, s};
 
 use self::stream::Stream;
-use super::checkpoint::{Checkpoint, TensorSpan};
-use super::flavour::Flavour;
-use super::graph::Graph;
-use super::names::Names;
-use super::onnx::{self, Attribute};
-use crate::model::ModelError;
-use crate::model::{Cls, ModelCard, VitCard};
+use crate::checkpoint::{Checkpoint, TensorSpan};
+use crate::names::Names;
+use crate::proto::{self, AttributeProto};
+use crate::{Cls, Error, Flavour, GraphBuilder, ModelCard, Versions, VitCard};
 
-/// The graph of `card` for inputs of `size` pixels; `about` goes into its metadata.
+/// Version of ONNX's own operators: 20 has `Gelu`.
+const OPSET: i64 = 20;
+const IR_VERSION: i64 = 9;
+/// Operator set of ONNX Runtime.
+const RUNTIME: &str = "com.microsoft";
+/// Operator set of the operators that `extract` implements.
+pub const DOMAIN: &str = "slicebank";
+/// Version of [`DOMAIN`]. Raise it when an operator's results change: graphs and their hashes in caches
+/// change with it.
+const DOMAIN_VERSION: i64 = 1;
+/// Operator of [`DOMAIN`]: attention in 8-bit integers.
+pub const INT8_ATTENTION: &str = "Int8Attention";
+
+/// The ONNX file of `card` for inputs of `size` pixels, over the safetensors file `weights` beside it;
+/// `metadata` goes into the file.
 ///
 /// Input `pixels`, f32 `[B, 3, size, size]`, normalised. Outputs for `K` in `1..=card.layers`, 1
 /// being the last block: `cls_K` and `mean_K`, `[B, D]`, and `patch_K`, `[B, P, D]`, row by row of
@@ -28,26 +41,31 @@ use crate::model::{Cls, ModelCard, VitCard};
 ///
 /// # Errors
 ///
-/// [`ModelError::ImageSize`], and [`ModelError::Weights`] if the checkpoint is not what the card says.
-pub(super) fn build(
+/// [`Error::ImageSize`], [`Error::Io`], and [`Error::Weights`] if the weights are not what the card says.
+pub fn vit_graph(
     card: &ModelCard,
     vit: &VitCard,
-    checkpoint: &Checkpoint,
+    weights: &Path,
     size: u32,
     flavour: Flavour,
-    about: &[(&str, String)],
-) -> Result<onnx::Model, ModelError> {
-    let location = checkpoint.path().file_name().unwrap_or_default();
-    let mut builder = Builder {
+    metadata: &[(&str, String)],
+) -> Result<Vec<u8>, Error> {
+    let checkpoint = Checkpoint::open(weights, vit.tensors.names())?;
+    let location = weights.file_name().unwrap_or_default();
+    let mut builder = VitBuilder {
         card,
         vit,
         names: checkpoint.names,
-        checkpoint,
+        checkpoint: &checkpoint,
         grid: card.grid(size)?[0] as usize,
         width: card.width as usize,
         flavour,
-        graph: Graph::new(&location.to_string_lossy()),
+        location: location.to_string_lossy().into_owned(),
+        graph: GraphBuilder::new(&card.name, "batch"),
     };
+    builder
+        .graph
+        .input("pixels", &[3, size as usize, size as usize]);
     builder.constants();
     let mut stream = Stream::of(builder.embed()?);
     for index in 0..card.depth {
@@ -59,10 +77,18 @@ pub(super) fn build(
     }
     builder.last_norm()?;
     checkpoint.expect_all_used(card.depth, card.parameters)?;
-    Ok(builder.graph.finish(&card.name, size, about))
+    let mut opsets = vec![("", OPSET), (RUNTIME, 1)];
+    if builder.graph.uses(DOMAIN) {
+        opsets.push((DOMAIN, DOMAIN_VERSION));
+    }
+    let versions = Versions {
+        ir: IR_VERSION,
+        opsets: &opsets,
+    };
+    Ok(builder.graph.into_bytes(versions, metadata))
 }
 
-struct Builder<'a> {
+struct VitBuilder<'a> {
     card: &'a ModelCard,
     vit: &'a VitCard,
     names: &'static Names,
@@ -71,10 +97,12 @@ struct Builder<'a> {
     grid: usize,
     width: usize,
     flavour: Flavour,
-    graph: Graph,
+    /// Name of the weights' file.
+    location: String,
+    graph: GraphBuilder,
 }
 
-impl Builder<'_> {
+impl VitBuilder<'_> {
     fn patches(&self) -> usize {
         self.grid * self.grid
     }
@@ -88,12 +116,26 @@ impl Builder<'_> {
         self.first_patch() + self.patches()
     }
 
-    /// A tensor of the checkpoint as it is.
+    /// Adds a tensor of the checkpoint as a constant of f32.
     fn constant(&mut self, name: &str, span: &TensorSpan) -> String {
-        self.graph.weight(name, span, &span.shape)
+        self.constant_as(name, span, &span.shape)
     }
 
-    /// What several blocks use.
+    /// Adds a tensor of the checkpoint as a constant of f32 with the axes `dims`.
+    fn constant_as(&mut self, name: &str, span: &TensorSpan, dims: &[usize]) -> String {
+        let bytes = [span.offset, span.length];
+        if span.dtype == proto::FLOAT {
+            return self
+                .graph
+                .external(name, span.dtype, dims, &self.location, bytes);
+        }
+        let stored = format!("{name}.stored");
+        self.graph
+            .external(&stored, span.dtype, dims, &self.location, bytes);
+        self.graph.cast(&stored, proto::FLOAT, name)
+    }
+
+    /// Adds the constants that several blocks use.
     fn constants(&mut self) {
         let (n, d) = (self.tokens() as i64, self.width as i64);
         let heads = i64::from(self.card.heads);
@@ -114,7 +156,7 @@ impl Builder<'_> {
     }
 
     /// Pixels `[B, 3, S, S]` to rows `[B * N, D]`.
-    fn embed(&mut self) -> Result<String, ModelError> {
+    fn embed(&mut self) -> Result<String, Error> {
         let (width, patch) = (self.width, self.card.patch_size as usize);
         let name = self.names.patch;
         let kernel = format!("{name}.weight");
@@ -127,8 +169,8 @@ impl Builder<'_> {
         }
         let patch = [patch as i64; 2];
         let attributes = [
-            Attribute::ints("kernel_shape", &patch),
-            Attribute::ints("strides", &patch),
+            AttributeProto::ints("kernel_shape", &patch),
+            AttributeProto::ints("strides", &patch),
         ];
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         self.graph.node("Conv", &inputs, "stem", attributes);
@@ -137,7 +179,7 @@ impl Builder<'_> {
         self.graph.integers("stem.shape", &[3], &shape);
         self.graph
             .node("Reshape", &["stem", "stem.shape"], "stem.flat", []);
-        let turn = [Attribute::ints("perm", &[0, 2, 1])];
+        let turn = [AttributeProto::ints("perm", &[0, 2, 1])];
         self.graph
             .node("Transpose", &["stem.flat"], "stem.patches", turn);
         let pads = [0, self.first_patch() as i64, 0, 0, 0, 0];
@@ -160,9 +202,9 @@ impl Builder<'_> {
         }
     }
 
-    /// What is added to zeros and the patches: CLS token and its position, register tokens, which
-    /// have none, and positions, `[N, D]`.
-    fn table(&self) -> Result<Array2<f32>, ModelError> {
+    /// The table `[N, D]` that is added to zeros and the patches: CLS token with its position, register tokens
+    /// (without positions), and the positions of the patches.
+    fn table(&self) -> Result<Array2<f32>, Error> {
         let Names { cls, positions, .. } = self.names;
         let mut cls = self.rows(cls.as_slice(), usize::from(self.vit.tensors.has_cls()))?;
         let registers = self.rows(self.names.registers, self.vit.registers as usize)?;
@@ -185,8 +227,8 @@ impl Builder<'_> {
         concatenate(Axis(0), &parts).map_err(|e| self.wrong(e.to_string()))
     }
 
-    /// The tensor of `count` rows that has one of `names`; a model may lack it.
-    fn rows(&self, names: &[&str], count: usize) -> Result<Array2<f32>, ModelError> {
+    /// The first tensor of `names` that exists, which must have `count` rows; none is needed for 0 rows.
+    fn rows(&self, names: &[&str], count: usize) -> Result<Array2<f32>, Error> {
         match names.iter().find(|name| self.checkpoint.has(name)) {
             Some(name) => {
                 let rows = self.matrix(name)?;
@@ -198,20 +240,15 @@ impl Builder<'_> {
         }
     }
 
-    fn expect_rows(
-        &self,
-        name: &str,
-        rows: &Array2<f32>,
-        expected: usize,
-    ) -> Result<(), ModelError> {
+    fn expect_rows(&self, name: &str, rows: &Array2<f32>, expected: usize) -> Result<(), Error> {
         match rows.nrows() {
             found if found == expected => Ok(()),
             found => Err(self.wrong(format!("`{name}` has {found} rows, expected {expected}"))),
         }
     }
 
-    /// The last norm is a part of the encoder also where tokens do not go through it.
-    fn last_norm(&self) -> Result<(), ModelError> {
+    /// Marks the last norm as used: it is a part of the encoder even if tokens do not go through it.
+    fn last_norm(&self) -> Result<(), Error> {
         for part in ["weight", "bias"] {
             let name = format!("{}.{part}", self.names.last_norm);
             if self.checkpoint.has(&name) {
@@ -221,8 +258,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// `cls_K`, `mean_K` and `patch_K` of the block `layer` from the end.
-    fn outputs(&mut self, layer: u32, stream: Stream) -> Result<Stream, ModelError> {
+    /// Adds the outputs `cls_K`, `mean_K` and `patch_K` of the block `layer`, 1 for the last.
+    fn outputs(&mut self, layer: u32, stream: Stream) -> Result<Stream, Error> {
         let (sum, given) = if self.vit.final_norm {
             self.normed(stream, self.names.last_norm, &format!("norm_{layer}"))?
         } else {
@@ -236,32 +273,32 @@ impl Builder<'_> {
         let row = format!("{mean}.row");
         self.graph
             .node("MatMul", &["patches.mean", &tokens], &row, []);
-        let width = [self.card.width];
+        let width = [self.width];
         match self.vit.cls {
             Cls::Token => {
-                let axis = [Attribute::int("axis", 1)];
+                let axis = [AttributeProto::int("axis", 1)];
                 self.output("Gather", &[&tokens, "first"], &cls, axis, &width);
             }
             Cls::Mean => self.output("Squeeze", &[&row, "one"], &cls, [], &width),
         }
         self.output("Squeeze", &[&row, "one"], &mean, [], &width);
         let bounds = [&*tokens, "patches.first", "patches.end", "one"];
-        let shape = [self.patches() as u32, self.card.width];
+        let shape = [self.patches(), self.width];
         self.output("Slice", &bounds, &format!("patch_{layer}"), [], &shape);
         Ok(Stream::of(sum))
     }
 
-    /// A last node, whose result is an output `[batch, dims…]` in the type of products.
+    /// Adds a node whose result is an output `[batch, dims…]` in the type of products.
     fn output<const N: usize>(
         &mut self,
         op: &str,
         inputs: &[&str],
         name: &str,
-        attributes: [Attribute; N],
-        dims: &[u32],
+        attributes: [AttributeProto; N],
+        dims: &[usize],
     ) {
         match self.flavour.products() {
-            onnx::FLOAT => {
+            proto::FLOAT => {
                 self.graph.node(op, inputs, name, attributes);
             }
             kind => {

@@ -1,18 +1,16 @@
 //! A block: attention and MLP.
 
-use super::Builder;
-use super::linear::Layer;
+use super::linear::LinearLayer;
 use super::stream::Stream;
-use crate::export::checkpoint::TensorSpan;
-use crate::export::flavour::Flavour;
-use crate::export::names::Attention;
-use crate::export::onnx::Attribute;
-use crate::model::Activation;
-use crate::model::ModelError;
+use super::{DOMAIN, INT8_ATTENTION, RUNTIME, VitBuilder};
+use crate::checkpoint::TensorSpan;
+use crate::names::AttentionNames;
+use crate::proto::AttributeProto;
+use crate::{Activation, Error, Flavour};
 
-impl Builder<'_> {
+impl VitBuilder<'_> {
     /// One pre-norm block.
-    pub(super) fn block(&mut self, index: u32, stream: Stream) -> Result<Stream, ModelError> {
+    pub(super) fn block(&mut self, index: u32, stream: Stream) -> Result<Stream, Error> {
         let (source, target) = (
             format!("{}.{index}", self.names.block),
             format!("block{index}"),
@@ -43,21 +41,21 @@ impl Builder<'_> {
         target: &str,
         which: usize,
         stream: Stream,
-    ) -> Result<(String, String), ModelError> {
+    ) -> Result<(String, String), Error> {
         let name = format!("{source}.{}", self.names.norms[which]);
         let (rows, normed) = self.normed(stream, &name, &format!("{target}.norm{which}"))?;
         Ok((rows, self.product_type(normed)))
     }
 
-    /// Multi-head self-attention without its output projection, and the bias of the values if that is
-    /// yet to be added. A bias of the keys adds the same to all scores of a query, which softmax takes
-    /// away again.
+    /// Multi-head self-attention without its output projection, and the bias of the values if it is still to
+    /// be added. The bias of the keys is left out: it adds the same number to all scores of a query, which
+    /// softmax cancels.
     fn attention(
         &mut self,
         source: &str,
         target: &str,
         rows: &str,
-    ) -> Result<(String, Option<TensorSpan>), ModelError> {
+    ) -> Result<(String, Option<TensorSpan>), Error> {
         let mut layers = self.queries_keys_values(source)?;
         let mut values = None;
         if self.flavour.moves_biases() {
@@ -81,21 +79,21 @@ impl Builder<'_> {
         Ok((rows, values))
     }
 
-    fn queries_keys_values(&self, source: &str) -> Result<[Layer; 3], ModelError> {
+    fn queries_keys_values(&self, source: &str) -> Result<[LinearLayer; 3], Error> {
         let width = self.width;
         match &self.names.attention {
-            Attention::Separate([query, key, value]) => {
+            AttentionNames::Separate([query, key, value]) => {
                 let layer = |name| self.layer(&format!("{source}.{name}"), width, width);
                 Ok([layer(query)?, layer(key)?, layer(value)?])
             }
-            Attention::Packed(name) => {
+            AttentionNames::Packed(name) => {
                 let packed = self.layer(&format!("{source}.{name}"), 3 * width, width)?;
                 Ok([0, 1, 2].map(|index| packed.part(index, 3)))
             }
         }
     }
 
-    /// By one operator, ONNX Runtime's or our own, on tokens `[B, N, D]`.
+    /// Attention by one operator of ONNX Runtime or of `extract`, on tokens `[B, N, D]`.
     fn fused_attention(&mut self, target: &str, heads: &[String], scale: f32) -> String {
         let tokens = heads.iter().map(|rows| {
             let target = format!("{rows}.tokens");
@@ -105,16 +103,16 @@ impl Builder<'_> {
         let tokens: Vec<String> = tokens.collect();
         let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
         let attributes = [
-            Attribute::int("num_heads", self.card.heads.into()),
-            Attribute::float("scale", scale),
+            AttributeProto::int("num_heads", self.card.heads.into()),
+            AttributeProto::float("scale", scale),
         ];
         let target = format!("{target}.attention");
-        match self.flavour {
-            Flavour::Int8 => self.graph.own_attention(&tokens, &target, attributes),
-            _ => self
-                .graph
-                .runtime_node("MultiHeadAttention", &tokens, &target, attributes),
-        }
+        let (domain, op) = match self.flavour {
+            Flavour::Int8 => (DOMAIN, INT8_ATTENTION),
+            _ => (RUNTIME, "MultiHeadAttention"),
+        };
+        self.graph
+            .node_of(domain, op, &tokens, &[&target], attributes)
     }
 
     /// `softmax(Q K^T * scale) V` on heads `[B, heads, N, D / heads]`.
@@ -124,7 +122,7 @@ impl Builder<'_> {
             let split = format!("{rows}.split");
             self.graph
                 .node("Reshape", &[rows, "shape.heads"], &split, []);
-            let turn = [Attribute::ints("perm", &turn)];
+            let turn = [AttributeProto::ints("perm", &turn)];
             self.graph
                 .node("Transpose", &[&split], &format!("{rows}.heads"), turn)
         });
@@ -140,11 +138,11 @@ impl Builder<'_> {
             "Softmax",
             &[&scores],
             &weights,
-            [Attribute::int("axis", -1)],
+            [AttributeProto::int("axis", -1)],
         );
         let product = format!("{target}.weighted");
         graph.node("MatMul", &[&weights, &turned[2]], &product, []);
-        let turn = [Attribute::ints("perm", &[0, 2, 1, 3])];
+        let turn = [AttributeProto::ints("perm", &[0, 2, 1, 3])];
         graph.node(
             "Transpose",
             &[&product],
@@ -159,7 +157,7 @@ impl Builder<'_> {
         target: &str,
         rows: String,
         normed: &str,
-    ) -> Result<Stream, ModelError> {
+    ) -> Result<Stream, Error> {
         let here = |name: &str| self.checkpoint.has(&format!("{source}.{name}.weight"));
         let pairs = self.names.mlp;
         let [first, second] = *pairs.iter().find(|pair| here(pair[0])).unwrap_or(&pairs[0]);
@@ -183,8 +181,8 @@ impl Builder<'_> {
         )
     }
 
-    /// The first layer of an MLP and what follows it.
-    fn active(&mut self, wide: Layer, normed: &str, target: &str) -> Result<String, ModelError> {
+    /// The first layer of an MLP and its activation.
+    fn active(&mut self, wide: LinearLayer, normed: &str, target: &str) -> Result<String, Error> {
         let (product, active) = (format!("{target}.fc1"), format!("{target}.active"));
         let with_bias = match self.vit.activation {
             Activation::Gelu => "BiasGelu",
@@ -201,23 +199,28 @@ impl Builder<'_> {
         let bias = bias.map(|bias| self.product_type(bias)).unwrap_or_default();
         Ok(self
             .graph
-            .runtime_node(with_bias, &[&wide, &bias], &active, []))
+            .node_of(RUNTIME, with_bias, &[&wide, &bias], &[&active], []))
     }
 
     fn activation(&mut self, input: &str, target: &str) -> String {
         match self.vit.activation {
             Activation::Gelu => {
-                let kind = [Attribute::text("approximate", "none")];
+                let kind = [AttributeProto::text("approximate", "none")];
                 self.graph.node("Gelu", &[input], target, kind)
             }
             Activation::GeluTanh => {
-                let kind = [Attribute::text("approximate", "tanh")];
+                let kind = [AttributeProto::text("approximate", "tanh")];
                 self.graph.node("Gelu", &[input], target, kind)
             }
             Activation::QuickGelu => self.sigmoid_unit(input, 1.702, target),
             Activation::Swiglu => {
                 let (gate, value) = (format!("{target}.gate"), format!("{target}.value"));
-                self.graph.split(input, [&gate, &value]);
+                let halves = [
+                    AttributeProto::int("axis", -1),
+                    AttributeProto::int("num_outputs", 2),
+                ];
+                self.graph
+                    .node_of("", "Split", &[input], &[&gate, &value], halves);
                 let gate = self.sigmoid_unit(&gate, 1.0, &format!("{target}.silu"));
                 self.graph.node("Mul", &[&gate, &value], target, [])
             }
@@ -227,10 +230,10 @@ impl Builder<'_> {
     /// `x * sigmoid(alpha * x)`.
     fn sigmoid_unit(&mut self, input: &str, alpha: f32, target: &str) -> String {
         if !self.flavour.is_plain() {
-            let alpha = [Attribute::float("alpha", alpha)];
+            let alpha = [AttributeProto::float("alpha", alpha)];
             return self
                 .graph
-                .runtime_node("QuickGelu", &[input], target, alpha);
+                .node_of(RUNTIME, "QuickGelu", &[input], &[target], alpha);
         }
         let factor = self.number(&format!("{target}.alpha"), alpha);
         let (scaled, sigmoid) = (format!("{target}.scaled"), format!("{target}.sigmoid"));

@@ -1,48 +1,47 @@
-//! Linear layers, norms and LayerScale: whatever takes its constants from the checkpoint.
+//! Linear layers, norms and LayerScale, with constants from the checkpoint.
 
 use ndarray::{Array1, Array2, ArrayD, Ix1, Ix2};
 
-use super::Builder;
-use crate::export::checkpoint::TensorSpan;
-use crate::export::flavour::Flavour;
-use crate::export::onnx::{self, Attribute};
-use crate::model::ModelError;
+use super::{RUNTIME, VitBuilder};
+use crate::checkpoint::TensorSpan;
+use crate::proto::{self, AttributeProto};
+use crate::{Error, Flavour};
 
-/// Largest magnitude of a matrix' 8-bit integers: with 7 bits, sums of pairs of products of 8 and 7
-/// bits do not overflow the 16 bits that AVX2 has for them.
+/// Largest magnitude of a matrix' 8-bit integers. AVX2's `vpmaddubsw` adds two products of 8-bit integers in
+/// 16 bits: `2 * 255 * 63 < 2^15` cannot overflow, `2 * 255 * 127` can.
 const MOST: f32 = 63.0;
 
 /// The constants of a linear layer.
-pub(super) struct Layer {
+pub(super) struct LinearLayer {
     /// `[outputs, inputs]`.
     weight: TensorSpan,
     /// `[outputs]`.
     pub(super) bias: Option<TensorSpan>,
 }
 
-impl Layer {
-    /// The layer without its bias, and that.
-    pub(super) fn apart(self) -> (Layer, Option<TensorSpan>) {
-        let Layer { weight, bias } = self;
-        (Layer { weight, bias: None }, bias)
+impl LinearLayer {
+    /// The layer without its bias, and the bias.
+    pub(super) fn apart(self) -> (LinearLayer, Option<TensorSpan>) {
+        let LinearLayer { weight, bias } = self;
+        (LinearLayer { weight, bias: None }, bias)
     }
 
-    /// Part `index` of `count` equal ones of the outputs.
-    pub(super) fn part(&self, index: usize, count: usize) -> Layer {
-        Layer {
+    /// Part `index` of `count` equal parts of the outputs.
+    pub(super) fn part(&self, index: usize, count: usize) -> LinearLayer {
+        LinearLayer {
             weight: self.weight.part(index, count),
             bias: self.bias.as_ref().map(|bias| bias.part(index, count)),
         }
     }
 }
 
-impl Builder<'_> {
-    pub(super) fn wrong(&self, what: String) -> ModelError {
-        ModelError::weights(self.checkpoint.path(), what)
+impl VitBuilder<'_> {
+    pub(super) fn wrong(&self, what: String) -> Error {
+        Error::weights(self.checkpoint.path(), what)
     }
 
-    /// A tensor of `[rows, D]`, whatever axes of length 1 precede them.
-    pub(super) fn matrix(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+    /// The tensor `name` as `[rows, D]`; axes may precede these two.
+    pub(super) fn matrix(&self, name: &str) -> Result<Array2<f32>, Error> {
         let shape = self.checkpoint.shape(name).unwrap_or(&[]).to_vec();
         let values = self.checkpoint.read(&self.checkpoint.find(name, &shape)?)?;
         let rows = values.len() / self.width.max(1);
@@ -66,7 +65,7 @@ impl Builder<'_> {
         name: &str,
         outputs: usize,
         inputs: usize,
-    ) -> Result<Layer, ModelError> {
+    ) -> Result<LinearLayer, Error> {
         let weight = self
             .checkpoint
             .find(&format!("{name}.weight"), &[outputs, inputs])?;
@@ -76,15 +75,11 @@ impl Builder<'_> {
         } else {
             None
         };
-        Ok(Layer { weight, bias })
+        Ok(LinearLayer { weight, bias })
     }
 
     /// The LayerScale of a block's attention (0) or MLP (1), if it has one.
-    pub(super) fn scale(
-        &self,
-        source: &str,
-        which: usize,
-    ) -> Result<Option<TensorSpan>, ModelError> {
+    pub(super) fn scale(&self, source: &str, which: usize) -> Result<Option<TensorSpan>, Error> {
         let Some(names) = self.names.scales else {
             return Ok(None);
         };
@@ -101,8 +96,8 @@ impl Builder<'_> {
         &mut self,
         source: &str,
         target: &str,
-    ) -> Result<[String; 2], ModelError> {
-        let mut constant = |part: &str| -> Result<String, ModelError> {
+    ) -> Result<[String; 2], Error> {
+        let mut constant = |part: &str| -> Result<String, Error> {
             let span = self
                 .checkpoint
                 .find(&format!("{source}.{part}"), &[self.width])?;
@@ -117,11 +112,11 @@ impl Builder<'_> {
         source: &str,
         input: &str,
         target: &str,
-    ) -> Result<String, ModelError> {
+    ) -> Result<String, Error> {
         let [gain, shift] = self.gain_and_shift(source, target)?;
         let epsilon = [
-            Attribute::int("axis", -1),
-            Attribute::float("epsilon", self.vit.epsilon),
+            AttributeProto::int("axis", -1),
+            AttributeProto::float("epsilon", self.vit.epsilon),
         ];
         Ok(self.graph.node(
             "LayerNormalization",
@@ -135,11 +130,11 @@ impl Builder<'_> {
     /// when the graph is loaded.
     pub(super) fn linear(
         &mut self,
-        layer: &Layer,
+        layer: &LinearLayer,
         scale: Option<&TensorSpan>,
         input: &str,
         target: &str,
-    ) -> Result<String, ModelError> {
+    ) -> Result<String, Error> {
         if self.flavour == Flavour::Int8 {
             return self.quantised(layer, scale, input, target);
         }
@@ -147,14 +142,14 @@ impl Builder<'_> {
         let constants = std::iter::once(("weight", &layer.weight));
         for (part, span) in constants.chain(layer.bias.iter().map(|bias| ("bias", bias))) {
             let name = format!("{target}.{part}");
-            let constant = self.graph.weight(&name, span, &span.shape);
+            let constant = self.constant(&name, span);
             let constant = self.scaled(constant, span.shape.len(), scale, &name);
             inputs.push(self.product_type(constant));
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         Ok(self
             .graph
-            .node("Gemm", &inputs, target, [Attribute::int("transB", 1)]))
+            .node("Gemm", &inputs, target, [AttributeProto::int("transB", 1)]))
     }
 
     /// A constant `[outputs, …]` times `scale`.
@@ -170,7 +165,7 @@ impl Builder<'_> {
         };
         let mut shape = vec![1; axes];
         shape[0] = self.width;
-        let factor = self.graph.weight(&format!("{name}.scale"), scale, &shape);
+        let factor = self.constant_as(&format!("{name}.scale"), scale, &shape);
         self.graph
             .node("Mul", &[&constant, &factor], &format!("{name}.scaled"), [])
     }
@@ -178,7 +173,7 @@ impl Builder<'_> {
     /// `input` in the type of products.
     pub(super) fn product_type(&mut self, input: String) -> String {
         match self.flavour.products() {
-            onnx::FLOAT => input,
+            proto::FLOAT => input,
             kind => self.graph.cast(&input, kind, &format!("{input}.cast")),
         }
     }
@@ -193,11 +188,11 @@ impl Builder<'_> {
     /// when it is known.
     fn quantised(
         &mut self,
-        layer: &Layer,
+        layer: &LinearLayer,
         scale: Option<&TensorSpan>,
         input: &str,
         target: &str,
-    ) -> Result<String, ModelError> {
+    ) -> Result<String, Error> {
         let [outputs, inputs] = [layer.weight.shape[0], layer.weight.shape[1]];
         let scale: Array1<f32> = match scale {
             Some(scale) => self.values::<Ix1>(scale)?,
@@ -229,13 +224,13 @@ impl Builder<'_> {
         }
         Ok(self
             .graph
-            .runtime_node("DynamicQuantizeMatMul", &operands, target, []))
+            .node_of(RUNTIME, "DynamicQuantizeMatMul", &operands, &[target], []))
     }
 
     fn values<D: ndarray::Dimension>(
         &self,
         span: &TensorSpan,
-    ) -> Result<ndarray::Array<f32, D>, ModelError> {
+    ) -> Result<ndarray::Array<f32, D>, Error> {
         let values: ArrayD<f32> = self.checkpoint.read(span)?;
         values
             .into_dimensionality()

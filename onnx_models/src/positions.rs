@@ -1,26 +1,26 @@
-//! Position tables at another input size than they were trained for.
+//! Interpolation of position tables for other input sizes than that of the training.
 //!
-//! Implementations differ here by more than an export does, so each is followed exactly: all are
-//! bicubic, as PyTorch's `interpolate(mode="bicubic", align_corners=False)`.
+//! All implementations use PyTorch's `interpolate(mode="bicubic", align_corners=False)`, but with other
+//! scales or antialiasing. These differences exceed the error of an export, so each is followed exactly.
 
 use ndarray::{Array3, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
-/// How a table of positions is brought to another grid.
+/// The interpolation of a position table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Positions {
-    /// As torch.hub's DINOv2 without registers, and the study: by the scale factor
-    /// `(grid + 0.1) / native`, which moves the sampling points a little.
+    /// As in torch.hub's DINOv2 without registers, and in the study: by the scale factor
+    /// `(grid + 0.1) / native`, which shifts the sampling points slightly.
     Hub,
-    /// As Hugging Face's models: to the size.
+    /// As in Hugging Face's models: to the size.
     Hf,
-    /// As timm's models and torch.hub's DINOv2 with registers: to the size, with antialiasing.
+    /// As in timm's models and torch.hub's DINOv2 with registers: to the size, with antialiasing.
     Timm,
 }
 
 impl Positions {
-    /// The table `[native, native, D]` as `[grid, grid, D]`, computed in f64.
+    /// Resizes the table `[native, native, D]` to `[grid, grid, D]`: rows first, then columns, in f64.
     pub fn resized(self, table: ArrayView3<'_, f32>, grid: usize) -> Array3<f32> {
         let native = table.len_of(Axis(0));
         if native == grid {
@@ -42,9 +42,10 @@ impl Positions {
     }
 }
 
-/// Source indices and their weights.
+/// Source indices and weights of one target index.
 type Taps = Vec<(usize, f64)>;
 
+/// Interpolates one axis: `result[i] = sum of weight * table[source]` over the taps of `i`.
 fn along(table: &Array3<f64>, axis: Axis, taps: &[Taps]) -> Array3<f64> {
     let mut shape = table.raw_dim();
     shape[axis.index()] = taps.len();
@@ -57,7 +58,7 @@ fn along(table: &Array3<f64>, axis: Axis, taps: &[Taps]) -> Array3<f64> {
     result
 }
 
-/// Four taps; beyond the edge the edge is repeated.
+/// The four taps of PyTorch's bicubic interpolation (`a = -0.75`); the edge is repeated beyond itself.
 fn cubic_taps(target: usize, scale: f64, native: usize) -> Taps {
     let centre = (target as f64 + 0.5) * scale - 0.5;
     let base = centre.floor();
@@ -68,7 +69,8 @@ fn cubic_taps(target: usize, scale: f64, native: usize) -> Taps {
     [-1.0, 0.0, 1.0, 2.0].map(tap).to_vec()
 }
 
-/// As many taps as the kernel, widened by the reduction, covers; beyond the edge there are none.
+/// The taps of PyTorch's antialiased bicubic interpolation (`a = -0.5`): all that the kernel covers, widened by
+/// the reduction, with weights that add up to 1; none beyond the edge.
 fn antialiased_taps(target: usize, scale: f64, native: usize) -> Taps {
     let widening = scale.max(1.0);
     let (centre, support) = ((target as f64 + 0.5) * scale, 2.0 * widening);
@@ -79,7 +81,7 @@ fn antialiased_taps(target: usize, scale: f64, native: usize) -> Taps {
     (first..end).map(|s| (s, weight(s) / total)).collect()
 }
 
-/// The cubic convolution kernel at a distance of at least 0.
+/// The cubic convolution kernel (Keys 1981) at a distance `x >= 0`.
 fn cubic(x: f64, a: f64) -> f64 {
     if x <= 1.0 {
         ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0

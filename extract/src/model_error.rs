@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a model.
+//! Errors of getting, exporting, loading and running models.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use common::counted;
 use common::text::shown;
 
-use crate::error::{meant, shown_toml};
-
 /// A failure to get, export, load or run a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
+    /// A card, a file of weights or a graph cannot be used.
+    #[error(transparent)]
+    Models(#[from] onnx_models::Error),
     /// The system could not read or write a file.
     #[error("`{}`: {source}{}", shown(path), io_hint(source))]
     Io {
@@ -19,11 +20,9 @@ pub enum ModelError {
         /// What the system says.
         source: io::Error,
     },
-    /// The project's folder cannot be found.
-    #[error(
-        "found no folder `onnx_models` in `$SLICEBANK_HOME`, or else in the current folder, the program's folder or above them\nhint: run from the project's folder, or set `SLICEBANK_HOME` to it"
-    )]
-    NoProject,
+    /// `$SLICEBANK_HOME` is no folder.
+    #[error("`{}`: `SLICEBANK_HOME` names no folder\nhint: create the folder, or unset the variable", shown(.0))]
+    NoHome(PathBuf),
     /// ONNX Runtime is not installed.
     #[error(
         "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`", searched = shown(searched)
@@ -39,74 +38,6 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// No model has this name.
-    #[error("`{name}`: no such model in `{}`{}\nhint: give one of `{}`; a model is a card `NAME.toml` in that folder", shown(folder), meant(name, known), shown(&known.join("`, `")), name = shown(name))]
-    UnknownModel {
-        /// The name asked for.
-        name: String,
-        /// The folder of cards.
-        folder: PathBuf,
-        /// The names there are.
-        known: Vec<String>,
-    },
-    /// A model card cannot be understood.
-    #[error("`{}`: {source}hint: compare it with the cards beside it", shown(path), source = shown_toml(source))]
-    Card {
-        /// The card.
-        path: PathBuf,
-        /// What the parser says.
-        source: Box<toml::de::Error>,
-    },
-    /// A card says what nothing can be computed with.
-    #[error("`{}`: {what}\nhint: correct the card; `onnx_models/README.md` says what its keys mean", shown(path), what = shown(what))]
-    CardNumber {
-        /// The card.
-        path: PathBuf,
-        /// The key, what it holds, and what was expected.
-        what: String,
-    },
-    /// A card's `name` is not that of its file.
-    #[error("`{}`: the card's name is `{found}`\nhint: name the file `{found}.toml`, or correct `name`", shown(path), found = shown(found))]
-    CardName {
-        /// The card.
-        path: PathBuf,
-        /// The name in it.
-        found: String,
-    },
-    /// Patches do not tile the input.
-    #[error("`{model}`: the image size {found} is no multiple of the patch size {patch}\nhint: give `--image-size` a multiple of {patch}, for instance {}", patch * 16, model = shown(model))]
-    ImageSize {
-        /// The model.
-        model: String,
-        /// The size asked for.
-        found: u32,
-        /// Its patch size.
-        patch: u32,
-    },
-    /// The input would be too large.
-    #[error(
-        "`{model}`: the image size {found} is too large, expected at most {most}\nhint: give a smaller `--image-size`", model = shown(model)
-    )]
-    TooLarge {
-        /// The model.
-        model: String,
-        /// The size asked for.
-        found: u32,
-        /// The largest there is.
-        most: u32,
-    },
-    /// More blocks are asked for than the export has.
-    #[error(
-        "`{model}`: {found} layers are asked for, the export has 1 to {most}\nhint: give `--layers` a number up to {most}", model = shown(model)
-    )]
-    Layers {
-        /// The model.
-        model: String,
-        /// How many are asked for.
-        found: u32,
-        /// How many there are.
-        most: u32,
     },
     /// ONNX Runtime cannot load the model.
     #[error("`{}`: {source}\nhint: {hint}", shown(path), source = shown(&source.to_string()))]
@@ -201,14 +132,6 @@ pub enum ModelError {
     /// The processor in f32 gives tokens that are no numbers.
     #[error("`{}`: gives NaN or infinity on the processor in fp32\nhint: the weights are damaged, or not those that the card describes: give others to `extract export --weights FILE`", shown(.0))]
     NotFinite(PathBuf),
-    /// A file of weights is not what the card says.
-    #[error("`{}`: {what}\nhint: give the weights that the card describes as `--weights FILE`, or correct the card", shown(path), what = shown(what))]
-    Weights {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
     /// A file is of no format of weights.
     #[error("`{}`: its name says no format of weights, expected one that ends with `.safetensors`, `.{known}`\nhint: give the file another name if it is one of these", shown(path), known = shown(known))]
     WeightsKind {
@@ -237,15 +160,6 @@ pub enum ModelError {
         /// A line for each place.
         failures: String,
     },
-    /// A file is not there, or is no regular one.
-    #[error(
-        "`{}`: no such file, or a folder or device\nhint: look at the path, or give another one",
-        shown(path)
-    )]
-    NoFile {
-        /// The file.
-        path: PathBuf,
-    },
     /// A file is another one than was to be had.
     #[error("`{}`: the sha256 is `{found}`, expected `{expected}`\nhint: the file is damaged or another one: get it again", shown(path), found = shown(found), expected = shown(expected))]
     WeightsHash {
@@ -273,6 +187,9 @@ pub enum ModelError {
         /// What both would write.
         path: PathBuf,
     },
+    /// The project's scripts are missing.
+    #[error("`{}`: no such script\nhint: run `extract` in a checkout of the project, or set `SLICEBANK_HOME` to one", shown(.0))]
+    NoScript(PathBuf),
     /// A script failed.
     #[error("`{}`: {reason}\nhint: see what it says above; the script can be run by itself", shown(path), reason = shown(reason))]
     Script {
@@ -291,26 +208,6 @@ pub enum ModelError {
         /// The form.
         flavour: &'static str,
     },
-    /// A file is no ONNX model.
-    #[error(
-        "`{}`: the file is damaged or no ONNX model\nhint: export it again",
-        shown(path)
-    )]
-    NotOnnx {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A graph's weights lie elsewhere.
-    #[error("`{}`: its weights lie in `{location}`, expected a file beside it\nhint: put both into one folder, and export the model so that it names the file alone", shown(path), location = shown(location))]
-    Outside {
-        /// The graph.
-        path: PathBuf,
-        /// The file that it names.
-        location: String,
-    },
-    /// A file cannot be hashed.
-    #[error(transparent)]
-    Hash(#[from] cache::Error),
 }
 
 /// What to do where the system's words do not say it. Models are kept in the project's folder, which
@@ -328,23 +225,6 @@ fn io_hint(source: &io::Error) -> &'static str {
 }
 
 impl ModelError {
-    /// The same of the file `path`, if it says what is wrong with weights: those that were made of
-    /// this file have another name, and are deleted.
-    pub(crate) fn about(self, path: &Path) -> ModelError {
-        match self {
-            ModelError::Weights { what, .. } => ModelError::weights(path, what),
-            other => other,
-        }
-    }
-
-    /// [`ModelError::Weights`].
-    pub(crate) fn weights(path: &Path, what: String) -> ModelError {
-        ModelError::Weights {
-            path: path.to_path_buf(),
-            what,
-        }
-    }
-
     /// A closure for `map_err` that says which file the system failed on.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
         let path = path.to_path_buf();

@@ -1,4 +1,4 @@
-//! What the numbers on a card must be for anything to be computed with them.
+//! Ranges of the values on a card.
 
 use super::{Cls, ModelCard};
 
@@ -12,7 +12,7 @@ const MOST_GRID: u32 = 256;
 const MOST_REGISTERS: u32 = 1024;
 
 impl ModelCard {
-    /// What is wrong with the card, if anything is: the key, what it holds, what was expected.
+    /// The first value that is out of range: its key, the value, and the expected values.
     pub(super) fn fault(&self) -> Option<String> {
         let faults = [
             self.name_fault(),
@@ -23,12 +23,12 @@ impl ModelCard {
         faults.into_iter().flatten().next()
     }
 
-    /// Largest input size for which anything is computed, in pixels a side.
+    /// Largest accepted input size, in pixels a side.
     pub(super) fn most_pixels(&self) -> u32 {
         MOST_PIXELS.min(MOST_GRID.saturating_mul(self.patch_size))
     }
 
-    /// It becomes part of the names of files and folders.
+    /// The name becomes a part of the names of files and folders.
     fn name_fault(&self) -> Option<String> {
         let plain = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
         let name = &self.name;
@@ -101,15 +101,17 @@ mod tests {
 
     use super::*;
 
+    fn folder() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
     fn tiny() -> String {
-        let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        std::fs::read_to_string(home.join("onnx_models/tiny-vit.toml")).unwrap()
+        std::fs::read_to_string(folder().join("tiny-vit.toml")).unwrap()
     }
 
     #[test]
     fn the_cards_of_the_project_have_no_fault() {
-        let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let cards: Vec<ModelCard> = ModelCard::all(home).map(Result::unwrap).collect();
+        let cards: Vec<ModelCard> = ModelCard::all(folder()).map(Result::unwrap).collect();
         assert!(cards.len() > 20);
         for card in cards {
             let library = card.python.map(|python| python.library);
