@@ -6,6 +6,13 @@ use std::path::{Path, PathBuf};
 use common::counted;
 use common::text::shown;
 
+/// The end of the precisions of the CPU.
+const INT8: &str = if cfg!(feature = "int8-attention") {
+    " and `int8`"
+} else {
+    " (this program was built without `int8`)"
+};
+
 /// A failure to get, export, load or run a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -95,7 +102,8 @@ pub enum ModelError {
     },
     /// A provider does not compute so.
     #[error(
-        "the provider `{provider}` does not compute in `{precision}`\nhint: `cpu` computes in `fp32` and `int8`, `cuda` and `tensorrt` in `fp32` and `mixed16`"
+        "the provider `{provider}` does not compute in `{precision}`\nhint: `cpu` computes in `fp32`{}, `cuda` and `tensorrt` in `fp32` and `mixed16`",
+        INT8
     )]
     Precision {
         /// The provider.

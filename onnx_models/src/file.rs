@@ -75,7 +75,7 @@ impl ModelProto {
     /// Names of the files that hold constants, sorted, each once.
     fn external_locations(&self) -> Vec<&str> {
         let mut tensors = Vec::new();
-        for graph in &self.graph {
+        if let Some(graph) = &self.graph {
             graph.collect_tensors(&mut tensors);
         }
         for function in &self.functions {

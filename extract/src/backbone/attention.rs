@@ -8,24 +8,53 @@ mod loops;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use onnx_models::{DOMAIN, INT8_ATTENTION};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDomain};
 use ort::operator::{OperatorInput, OperatorOutput};
+use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use ort::value::TensorElementType;
 
 use self::head::HeadBuffers;
 
-/// The operators of our own.
-pub(super) fn operators() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(Attention::default())
+/// True once ONNX Runtime knows the operator's domain. Opening a session reads ONNX Runtime's table of domains,
+/// or adds to it, without a lock.
+static IS_DOMAIN_KNOWN: RwLock<bool> = RwLock::new(false);
+
+/// Opens a graph on the CPU, with the operator if `is_int8`.
+pub(super) fn commit(
+    mut builder: SessionBuilder,
+    file: &Path,
+    is_int8: bool,
+) -> ort::Result<Session> {
+    if is_int8 {
+        let operators = OperatorDomain::new(DOMAIN)?.add(AttentionOperator::default())?;
+        builder = builder.with_operators(operators)?;
+    }
+    let read = || {
+        IS_DOMAIN_KNOWN
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    if is_int8 && !*read() {
+        let mut is_known = IS_DOMAIN_KNOWN
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let session = builder.commit_from_file(file)?;
+        *is_known = true;
+        return Ok(session);
+    }
+    let _lock = read();
+    builder.commit_from_file(file)
 }
 
 /// Queries, keys and values `[B, N, D]` to `softmax(scale * Q K^T) V` of each head, `[B, N, D]`.
 /// Attributes: `num_heads` and `scale`.
 #[derive(Default)]
-struct Attention {
+struct AttentionOperator {
     pool: BufferPool,
 }
 
@@ -33,7 +62,7 @@ struct Attention {
 /// processor's cache.
 type BufferPool = Arc<Mutex<Vec<HeadBuffers>>>;
 
-impl Operator for Attention {
+impl Operator for AttentionOperator {
     type Kernel<'a> = AttentionKernel;
 
     fn name(&self) -> &str {

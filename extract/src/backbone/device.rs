@@ -129,7 +129,9 @@ impl Device {
             (Provider::Tensorrt, Precision::Fp32) => Ok(Flavour::Plain),
             (Provider::Cuda, Precision::Mixed16) => Ok(Flavour::FusedMixed16),
             (Provider::Tensorrt, Precision::Mixed16) => Ok(Flavour::PlainMixed16),
-            (Provider::Cpu, Precision::Int8) => Ok(Flavour::Int8),
+            (Provider::Cpu, Precision::Int8) if cfg!(feature = "int8-attention") => {
+                Ok(Flavour::Int8)
+            }
             (provider, precision) => Err(ModelError::Precision {
                 provider: provider.name(),
                 precision: precision.name(),

@@ -1,5 +1,6 @@
 //! The backbone: ONNX Runtime's sessions. Nothing else in the program knows ONNX Runtime.
 
+#[cfg(feature = "int8-attention")]
 mod attention;
 mod batch;
 mod binding;

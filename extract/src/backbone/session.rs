@@ -3,8 +3,8 @@
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use cache::{LayerShape, Tokens};
 use onnx_models::ModelCard;
@@ -14,16 +14,12 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, ValueType};
 
+#[cfg(feature = "int8-attention")]
+use super::attention::commit;
 use super::device::{self, Device, Precision, Provider};
-use super::{
-    BackboneOptions, INPUT, Runtime, attention, load_error, plan, provider_error, wrong_output,
-};
+use super::{BackboneOptions, INPUT, Runtime, load_error, plan, provider_error, wrong_output};
 use crate::ModelError;
 use crate::export::Exported;
-
-/// Whether ONNX Runtime knows the domain of our operators. A session that is opened reads its table of
-/// domains, or adds to it, without a lock of its own.
-static DOMAINS: RwLock<bool> = RwLock::new(false);
 
 /// The session, and how many of the graph's operators compute on the processor though a GPU is asked for.
 ///
@@ -48,7 +44,8 @@ pub(super) fn open(
             .map_err(commit_error(device, file))
     };
     if !device.provider.is_gpu() {
-        return Ok((commit(device, builder()?, file)?, 0));
+        let session = commit(builder()?, file, device.precision == Precision::Int8);
+        return Ok((session.map_err(load_error(file))?, 0));
     }
     let mut strict = builder()?.with_disable_cpu_fallback().map_err(failed)?;
     match strict.commit_from_file(file) {
@@ -125,24 +122,10 @@ fn builder(
     }
 }
 
-/// Opens the graph on the processor.
-fn commit(device: Device, mut builder: SessionBuilder, file: &Path) -> Result<Session, ModelError> {
-    let has_own = device.precision == Precision::Int8;
-    if has_own {
-        let operators = attention::operators().map_err(load_error(file))?;
-        builder = builder
-            .with_operators(operators)
-            .map_err(|e| load_error(file)(e.into()))?;
-    }
-    let known = || DOMAINS.read().unwrap_or_else(PoisonError::into_inner);
-    if has_own && !*known() {
-        let mut known = DOMAINS.write().unwrap_or_else(PoisonError::into_inner);
-        let session = builder.commit_from_file(file).map_err(load_error(file))?;
-        *known = true;
-        return Ok(session);
-    }
-    let _reading = known();
-    builder.commit_from_file(file).map_err(load_error(file))
+/// Opens the graph on the CPU.
+#[cfg(not(feature = "int8-attention"))]
+fn commit(mut builder: SessionBuilder, file: &Path, _is_int8: bool) -> ort::Result<Session> {
+    builder.commit_from_file(file)
 }
 
 /// On a GPU, a graph that cannot be read is the file's fault, and all else is the device's.

@@ -1,4 +1,9 @@
 //! Downloads from the Hugging Face hub.
+//!
+//! The crate `hf-hub` is not used because it does not verify what it downloads: neither version 0.5.0 nor
+//! 1.1.0 compares a file with the sha256 that the hub sends. 0.5.0 resumes a download, but appends the
+//! whole file if a server ignores the `Range` header. 1.1.0 begins again after an interruption, and needs
+//! tokio, reqwest and hf-xet, where this module needs `ureq` alone.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -14,22 +19,22 @@ use crate::ModelError;
 
 /// Bytes between two reports of progress.
 const REPORT: u64 = 128 << 20;
-/// How often a transfer that breaks off is taken up again.
+/// Number of attempts of a transfer that is interrupted.
 const TRIES: u32 = 5;
 
 /// A file of a repository.
 #[derive(Clone, Copy, Debug)]
 pub struct HubFile<'a> {
-    /// Owner and name.
+    /// Owner and name of the repository.
     pub repository: &'a str,
-    /// Its path.
+    /// Path of the file in the repository.
     pub file: &'a str,
     /// A branch or a commit.
     pub revision: &'a str,
 }
 
 impl HubFile<'_> {
-    /// Where the hub's own clients have put the file on this machine, if they have.
+    /// The file in the cache of the hub's own clients on this machine, if it is there.
     pub fn cached(&self) -> Option<PathBuf> {
         let set = |name| std::env::var_os(name).map(PathBuf::from);
         let home =
@@ -42,16 +47,16 @@ impl HubFile<'_> {
         file.is_file().then_some(file)
     }
 
-    /// Downloads the file into `folder`, goes on where a stopped download was, and checks it by the
-    /// sha256 that the hub gives.
+    /// Downloads the file into `folder`, resumes an interrupted download, and verifies the sha256 that the hub
+    /// sends.
     ///
     /// The hub is `$HF_ENDPOINT`, else `https://huggingface.co`; the token is `$HF_TOKEN`, else that
     /// of `hf auth login`.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Download`] with what the hub says, [`ModelError::Downloading`] if another process
-    /// does so now, [`ModelError::WeightsHash`] and [`ModelError::Io`].
+    /// [`ModelError::Download`] with the hub's answer, [`ModelError::Downloading`] if another process
+    /// downloads the file, [`ModelError::WeightsHash`] and [`ModelError::Io`].
     pub fn download(
         &self,
         folder: &Path,
@@ -78,7 +83,7 @@ impl HubFile<'_> {
         }
         let lock = locked(&part)?;
         if expected.is_none() {
-            // Nothing would tell whether what is there is of the same file.
+            // Without a hash, a partial file cannot be recognised as a part of this file.
             lock.set_len(0).map_err(ModelError::io(&part))?;
         }
         transfer(&url, &part, tell)?;
@@ -112,7 +117,7 @@ impl HubFile<'_> {
     }
 }
 
-/// The file `part`, which no other process downloads to as long as this is held.
+/// The file `part`, locked against downloads of other processes.
 fn locked(part: &Path) -> Result<File, ModelError> {
     let file = OpenOptions::new().create(true).append(true).open(part);
     let file = file.map_err(ModelError::io(part))?;
@@ -145,8 +150,8 @@ fn token() -> Option<String> {
     (!token.is_empty()).then_some(token)
 }
 
-/// Asks for the file without following the hub's redirection to its storage: only the hub itself
-/// knows the sha256.
+/// The file's sha256, if the hub sends it. Redirections to the hub's storage are not followed, since only the
+/// hub sends it.
 fn sha256_at(url: &str) -> Result<Option<String>, String> {
     let mut request = agent(0).head(url);
     if let Some(token) = token() {
@@ -176,7 +181,7 @@ fn check_status(response: &Response<Body>) -> Result<(), String> {
     }
 }
 
-/// Appends to `part` whatever it lacks.
+/// Appends the missing bytes to `part`.
 fn transfer(url: &str, part: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), ModelError> {
     let failed = |what: String| ModelError::Download {
         url: url.to_string(),
@@ -187,7 +192,7 @@ fn transfer(url: &str, part: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), Mo
             Ok(()) => return Ok(()),
             Err(Broken::Refused(what)) => return Err(failed(what)),
             Err(Broken::Disk(source)) => return Err(ModelError::io(part)(source)),
-            Err(Broken::Off(what)) => tell(&format!("{what}; going on")),
+            Err(Broken::Off(what)) => tell(&format!("{what}; resuming")),
         }
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -197,11 +202,11 @@ fn transfer(url: &str, part: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), Mo
     })
 }
 
-/// Why a transfer ended early.
+/// The cause of an incomplete transfer.
 enum Broken {
-    /// The hub does not give the file.
+    /// The hub refuses the request.
     Refused(String),
-    /// The connection broke off.
+    /// The connection was interrupted.
     Off(String),
     /// The file cannot be written.
     Disk(io::Error),
@@ -260,7 +265,7 @@ fn copy(
     }
     if length.is_some_and(|length| done < length) {
         Err(Broken::Off(format!(
-            "the connection broke off after {done} bytes"
+            "the connection was interrupted after {done} bytes"
         )))
     } else {
         Ok(())

@@ -18,12 +18,13 @@ use onnx_models::{Error, Flavour, ModelCard, OnnxFile, VitCard, vit_graph};
 
 use crate::{ModelError, project};
 
-/// The key in a graph's metadata under which the sha256 of its weights stands.
+/// Key of a graph's metadata: the sha256 of its weights.
 const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
 
-/// The key under which a script's graph says what it was made by, see [`made_by`].
+/// Key of a graph's metadata, for graphs of scripts: [`made_by`].
 const MADE_BY: &str = "slicebank.made_by";
-/// What makes graphs of models that PyTorch exports, and the versions of the libraries.
+
+/// The files that determine the graphs of models that PyTorch exports.
 const SCRIPTS: [&str; 5] = [
     "export_model.py",
     "originals.py",
@@ -37,22 +38,22 @@ const SCRIPTS: [&str; 5] = [
 pub struct Exported {
     /// The ONNX file.
     pub path: PathBuf,
-    /// The model's name, and a hash that any change of graph or weights changes.
+    /// The model's name, and a hash of graph and weights.
     pub meta: ModelMeta,
 }
 
-/// A project's models, and whom to tell of what takes long.
+/// Exports a project's models.
 pub struct Exporter<'a> {
     /// The project's folder.
     pub home: &'a Path,
-    /// Gets a line for each step.
+    /// Receives a line for each step.
     pub tell: &'a mut dyn FnMut(&str),
 }
 
 impl Exporter<'_> {
-    /// The graph of `card` for inputs of `size` pixels: built from the weights that are there, or
-    /// else the file that is there unless it was made of other weights than those, of another card or
-    /// by other scripts or libraries, or else made after getting the weights.
+    /// The graph of `card` for inputs of `size` pixels. The graph of a vision transformer is built from the
+    /// weights in the project. Another graph is used as it is unless the weights, the card, the scripts or the
+    /// libraries have changed. Missing graphs are exported.
     ///
     /// # Errors
     ///
@@ -75,14 +76,14 @@ impl Exporter<'_> {
         }
     }
 
-    /// The graph of `card` for inputs of `size` pixels from `given` weights, else those that
-    /// are there, else those of its sources.
+    /// Exports the graph of `card` for inputs of `size` pixels from the weights `given`, else those in the
+    /// project, else those of the card's sources.
     ///
     /// # Errors
     ///
     /// [`Error::ImageSize`], [`Error::Weights`] if the weights are not what the card says,
-    /// those of [`weights::Getter::get`], [`ModelError::Script`] if the script that makes it fails, and
-    /// [`ModelError::NoFlavour`] if it makes no such graph.
+    /// the errors of [`weights::Getter::get`], [`ModelError::NoScript`], [`ModelError::Script`] if the script
+    /// fails, and [`ModelError::NoFlavour`] if it exports no such graph.
     pub fn export(
         &mut self,
         card: &ModelCard,
@@ -110,8 +111,8 @@ impl Exporter<'_> {
         }
     }
 
-    /// Whether the graph `path` says that it was made of other weights than the file `weights`, or of
-    /// another card or by other scripts than those of the project.
+    /// True if the graph `path` was made from other weights than the file `weights`, from another card, or by
+    /// other scripts than those of the project.
     fn is_stale(
         &self,
         card: &ModelCard,
@@ -158,12 +159,12 @@ impl Exporter<'_> {
     }
 }
 
-/// The form in which a graph is to be had: whatever others export has no operators of ONNX Runtime's
-/// and the numbers that it has.
+/// The flavour of the model's graph that serves for `flavour`. Models that PyTorch exports have one graph, in
+/// f32.
 ///
 /// # Errors
 ///
-/// [`ModelError::NoFlavour`] if other numbers are asked for.
+/// [`ModelError::NoFlavour`] if the model has no graph of that precision.
 pub fn available(card: &ModelCard, flavour: Flavour) -> Result<Flavour, ModelError> {
     match (&card.vit, flavour) {
         (Some(_), flavour) => Ok(flavour),
@@ -175,7 +176,7 @@ pub fn available(card: &ModelCard, flavour: Flavour) -> Result<Flavour, ModelErr
     }
 }
 
-/// Where the graph of a model lies in the project at `home`.
+/// The file of a model's graph in the project at `home`.
 pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathBuf {
     let kind = match flavour {
         Flavour::Fused => String::new(),
@@ -185,13 +186,13 @@ pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathB
     project::models(home).join(file)
 }
 
-/// A graph that is ready: `path`, and the files with weights that it points to.
+/// An exported graph, `path`, with the hash of it and of the files with weights that it refers to.
 ///
 /// # Errors
 ///
 /// [`Error::NoFile`] and [`ModelError::Io`] if one of them cannot be read, [`Error::NotOnnx`],
-/// [`Error::Outside`] if one does not lie beside the graph, and [`ModelError::WeightsHash`] if
-/// they are not those that the graph was built over.
+/// [`Error::Outside`] if one is not in the graph's folder, and [`ModelError::WeightsHash`] if the graph
+/// was built over other weights.
 pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
     let graph = OnnxFile::read(path)?;
     let mut hashes = sha256_bytes(&graph.bytes);
@@ -216,9 +217,9 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
     Ok(of(card, path, hashes))
 }
 
-/// A hash of all that a script's graph depends on but its weights: the card, the input size, the
-/// scripts, and the versions of the libraries. `None` of a model that no script exports, and in a
-/// project without the scripts.
+/// A hash of all inputs of a script's graph except the weights: the card, the input size, the scripts, and
+/// the versions of the libraries. `None` for models that no script exports, and in a project without the
+/// scripts.
 fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
     let python = card.python.as_ref()?;
     let scripts = SCRIPTS.iter().map(|name| home.join("scripts").join(name));
@@ -249,9 +250,9 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
     }
 }
 
-/// Writes the graph if the file is not the same already. The model's hash is that of the graph alone,
-/// which holds the hash of the weights, with as many layers as the card says: a layer's tokens do not
-/// depend on how many are kept.
+/// Writes the graph unless the file has these bytes. The model's hash is that of the graph, which holds the
+/// hash of the weights, with the card's own number of layers: a layer's tokens do not depend on the number
+/// of layers that the graph gives.
 fn write_vit(
     card: &ModelCard,
     vit: &VitCard,

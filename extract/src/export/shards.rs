@@ -1,4 +1,4 @@
-//! Weights that are spread over several safetensors files, which an index names: Hugging Face's
+//! Weights in several safetensors files (shards) with an index, Hugging Face's
 //! `model.safetensors.index.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::ModelError;
 
-/// The file as it is on the hub.
+/// The index.
 #[derive(Deserialize)]
 struct Index {
     /// The file of each tensor.
@@ -53,7 +53,7 @@ pub(super) fn merge(index: &Path, target: &Path) -> Result<(), ModelError> {
             .map_err(ModelError::io(&shard.path))?;
         let copied = io::copy(&mut source.take(shard.length), &mut file).map_err(io)?;
         if copied < shard.length {
-            return Err(Error::weights(&shard.path, "it was cut short").into());
+            return Err(Error::weights(&shard.path, "the file is truncated").into());
         }
     }
     file.flush().map_err(io)

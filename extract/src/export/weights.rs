@@ -12,16 +12,16 @@ use super::hub::HubFile;
 use super::{python, shards};
 use crate::{ModelError, project};
 
-/// Where the weights of `card` lie in the project at `home`.
+/// The file of the weights of `card` in the project at `home`.
 pub fn file(home: &Path, card: &ModelCard) -> PathBuf {
     let name = format!("{}.safetensors", card.name);
     project::models(home).join(name)
 }
 
-/// File endings that `scripts/convert_weights` knows.
+/// File name extensions that `scripts/convert_weights` converts.
 const CONVERTIBLE: [&str; 6] = ["bin", "pth", "pt", "tar", "onnx", "bin.index.json"];
 
-/// What the file of weights in a repository of the hub may be called, in order of preference.
+/// Usual names of the file of weights in a repository of the hub, in order of preference.
 const USUAL: [&str; 6] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -31,28 +31,27 @@ const USUAL: [&str; 6] = [
     "open_clip_pytorch_model.bin",
 ];
 
-/// Puts a model's weights in their place.
+/// Gets a model's weights and puts them into the project.
 pub struct Getter<'a> {
     /// The project's folder.
     pub home: &'a Path,
     /// The model.
     pub card: &'a ModelCard,
-    /// Whether a safetensors file is what the card says: asked before it takes the place of another.
+    /// Checks a safetensors file against the card, before it replaces another.
     pub fits: &'a dyn Fn(&Path) -> Result<(), Error>,
-    /// Gets a line for whatever takes long.
+    /// Receives a line for each slow step.
     pub tell: &'a mut dyn FnMut(&str),
 }
 
 impl Getter<'_> {
-    /// Takes `given`, else what is in its place already, else what the card's sources have, and says
-    /// where it lies.
+    /// The path of the weights: copied from `given` if that is given, else those in the project, else from the
+    /// first of the card's sources that works.
     ///
     /// # Errors
     ///
-    /// [`ModelError::NoWeights`] if no source can be had, [`ModelError::WeightsHash`] if one gives
-    /// another file than the card says, [`ModelError::WeightsKind`] if it cannot be converted,
-    /// [`Error::NoFile`], [`ModelError::Download`], [`ModelError::Script`], [`ModelError::Io`],
-    /// and what `fits` gives.
+    /// [`ModelError::NoWeights`] if no source works. For given weights [`ModelError::WeightsKind`] if they
+    /// cannot be converted, [`ModelError::WeightsFolder`], [`Error::NoFile`], [`ModelError::Script`],
+    /// [`ModelError::Io`], and the errors of `fits`.
     pub fn get(&mut self, given: Option<&Path>) -> Result<PathBuf, ModelError> {
         let target = file(self.home, self.card);
         if let Some(given) = given {
@@ -129,12 +128,12 @@ impl Getter<'_> {
         remove()
     }
 
-    /// Makes `target` what `given` is, a file or a folder with one: the same file under another name
-    /// where that can be, else a copy; shards become one file, and other formats are converted.
+    /// Writes `given`, a file or a folder with one, as `target`: a hard link if possible, else a copy. Shards
+    /// are merged into one file, and other formats are converted.
     fn place(&mut self, given: &Path, target: &Path) -> Result<(), ModelError> {
         let file = &in_folder(given)?;
         check(file, None)?;
-        // The hub's clients keep links to files whose names say no format.
+        // In the hub's cache, links have the names, and the files that they lead to are named by hashes.
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let name = name.to_ascii_lowercase();
         let original = fs::canonicalize(file).map_err(ModelError::io(file))?;
@@ -154,7 +153,7 @@ impl Getter<'_> {
             });
         }
         if name.ends_with(".safetensors.index.json") {
-            (self.tell)(&format!("putting the files of {} together", file.display()));
+            (self.tell)(&format!("merging the shards of {}", file.display()));
             return replace(target, |part| {
                 shards::merge(file, part)?;
                 Ok((self.fits)(part).map_err(|error| error.about(file))?)
@@ -172,8 +171,7 @@ impl Getter<'_> {
         self.made_by("convert_weights", &[file.as_os_str()], file, target)
     }
 
-    /// Makes `target` what a script writes, whose last argument is the file; `origin` is what it is
-    /// made of.
+    /// Runs a script that writes `target`, its last argument; `origin` is the file that it converts.
     fn made_by(
         &mut self,
         script: &str,
@@ -199,8 +197,8 @@ fn replace(
     partial.persist().map_err(ModelError::io(target))
 }
 
-/// `given`, or the file of weights in that folder: of a repository of the hub, of one of the
-/// snapshots in the cache of the hub's clients, or any other of which there is only one.
+/// `given`, or the file of weights in that folder: a copy of a repository of the hub, a folder of the hub's
+/// cache with one snapshot, or any other folder with one such file.
 fn in_folder(given: &Path) -> Result<PathBuf, ModelError> {
     if !given.is_dir() {
         return Ok(given.to_path_buf());
