@@ -103,6 +103,12 @@ impl Tree {
         })
     }
 
+    /// The file at `path`, relative to the root.
+    pub(super) fn get(&self, path: &Path) -> Option<&PathBuf> {
+        let found = self.files.binary_search_by(|file| file.as_os_str().cmp(path.as_os_str()));
+        self.files.get(found.ok()?)
+    }
+
     /// The files directly in the folder `folder` (relative to the root).
     pub(super) fn in_folder(&self, folder: &Path) -> impl Iterator<Item = &PathBuf> {
         let files = self.files.iter();

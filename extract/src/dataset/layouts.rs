@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Dataset, DatasetCard, LayoutOptions, Uncertain, amos, brain_tumor, chexpert, dicom, folder,
-    manifest, medmnist, montgomery, nih_chest_xray, nnunet, sars_cov_2,
+    manifest, medmnist, montgomery, nih_chest_xray, nnunet, sars_cov_2, tables,
 };
 use crate::Error;
 
@@ -75,6 +75,11 @@ pub const LAYOUTS: &[Layout] = &[
         name: "sars-cov-2",
         open: sars_cov_2::open,
         options: &["binary", "allow_missing"],
+    },
+    Layout {
+        name: "tables",
+        open: tables::open,
+        options: &["allow_missing"],
     },
 ];
 

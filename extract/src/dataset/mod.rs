@@ -9,6 +9,7 @@ pub(crate) mod files;
 #[cfg(test)]
 mod fixtures;
 mod folder;
+mod label_table;
 mod layouts;
 mod manifest;
 mod medmnist;
@@ -20,6 +21,7 @@ mod nnunet;
 mod sample_notes;
 mod sars_cov_2;
 pub(crate) mod table;
+mod tables;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -34,6 +36,7 @@ pub use self::layouts::{LAYOUTS, Layout};
 pub(crate) use self::missing::examples;
 pub(crate) use self::sample_notes::SampleNotes;
 pub use self::sample_notes::SampleOddities;
+pub use self::label_table::{LabelTable, Merge};
 use crate::Error;
 use crate::pseudonyms::Pseudonyms;
 

@@ -148,28 +148,32 @@ impl Table {
         })
     }
 
-    /// What to tell the user of a table of which these columns are used.
+    /// Warnings of a table of which these columns are used.
     pub(crate) fn warnings(&self, used: &[usize]) -> Vec<String> {
+        self.blanked(used).chain(self.unused(used)).collect()
+    }
+
+    /// Warnings of cells in these columns that are read as blank.
+    pub(super) fn blanked(&self, columns: &[usize]) -> impl Iterator<Item = String> {
         let name = super::files::name(&self.path);
-        let blanked = used.iter().filter_map(|&column| {
+        columns.iter().filter_map(move |&column| {
             let (count, first) = &self.blanked[column];
             let (cells, header) = (counted(*count, "cell"), &self.headers[column]);
             (*count > 0).then(|| {
                 format!("`{name}`: {cells} of the column `{header}` read as blank (`{first}`)")
             })
-        });
-        let mut warnings: Vec<String> = blanked.collect();
+        })
+    }
+
+    /// A warning of columns that are not among `used`.
+    pub(super) fn unused(&self, used: &[usize]) -> Option<String> {
         let is_index = |header: &str| INDEX_COLUMNS.iter().any(|start| header.starts_with(start));
         let unused = (0..self.headers.len()).filter(|column| !used.contains(column));
         let unused = unused.map(|column| self.headers[column].clone());
         let unused: Vec<String> = unused.filter(|h| !h.is_empty() && !is_index(h)).collect();
-        if !unused.is_empty() {
-            warnings.push(format!(
-                "`{name}`: columns that are not used: {}",
-                examples(&unused)
-            ));
-        }
-        warnings
+        let name = super::files::name(&self.path);
+        (!unused.is_empty())
+            .then(|| format!("`{name}`: columns that are not used: {}", examples(&unused)))
     }
 
     /// Refuses line breaks in the cells of a column: most often a quote was not closed.

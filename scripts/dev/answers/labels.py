@@ -104,6 +104,35 @@ def chexpert_zeros(root):
     return chexpert(root, 0)
 
 
+def vindr(root):
+    """Of the readers of an image, the majority; `Other disease` of the test table is `Other diseases`."""
+    train = pd.read_csv(root / "annotations/image_labels_train.csv").drop(columns="rad_id")
+    test = pd.read_csv(root / "annotations/image_labels_test.csv")
+    test = test.rename(columns={"Other disease": "Other diseases"})
+    samples, classes = [], [name for name in test.columns if name not in ("image_id", "No finding")]
+    for split, table in [("train", train), ("test", test)]:
+        for image, readings in table.groupby("image_id"):
+            states = {name: int(readings[name].mean() > 0.5) for name in classes}
+            samples.append(
+                {"files": [f"{split}/{image}.dicom"], "split": split, "states": states}
+            )
+    return {"classes": classes, "samples": samples}
+
+
+def rsna(root):
+    """One class per image, in one row or more; the class of the test images is not published."""
+    table = pd.read_csv(root / "stage_2_detailed_class_info.csv").drop_duplicates()
+    samples = [
+        {
+            "files": [f"stage_2_train_images/{row.patientId}.dcm"],
+            "patient": row.patientId,
+            "label": row[2],
+        }
+        for row in table.itertuples()
+    ]
+    return {"classes": ["Normal", "No Lung Opacity / Not Normal", "Lung Opacity"], "samples": samples}
+
+
 def montgomery(root):
     """The left lung is 1, the right one 2."""
     samples = []
@@ -370,6 +399,8 @@ DATASETS = {
     "msd/Task02_Heart": decathlon,
     "msd/Task01_BrainTumour": decathlon,
     "brain_tumor": brain_tumor,
+    "vindr/physionet.org/files/vindr-cxr/1.0.0": vindr,
+    "rsna/rsna-pneumonia-detection-challenge": rsna,
     "medmnist/breastmnist_64.npz": medmnist,
     "medmnist/bloodmnist.npz": medmnist,
     "medmnist/chestmnist.npz": medmnist,
