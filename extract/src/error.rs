@@ -224,7 +224,7 @@ pub enum Error {
     },
     /// Samples of a patient are in several splits.
     #[error(
-        "patients in more than one split: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`", examples = shown(examples)
+        "patients in several splits: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`, or allow it with `--allow-patient-overlap`", examples = shown(examples)
     )]
     PatientOverlap {
         /// How many.

@@ -74,7 +74,7 @@ fn a_patient_in_two_splits_is_an_error_unless_it_is_allowed() {
     lab.extract("manifest", &csv, &[]).expect_error(
         2,
         &[
-            "in more than one split: 2",
+            "in several splits: 2",
             "`a` in train and test, `b`",
             "--allow-patient-overlap",
         ],
@@ -85,7 +85,7 @@ fn a_patient_in_two_splits_is_an_error_unless_it_is_allowed() {
         .expect(0);
     assert!(
         run.stderr
-            .contains("warning: patients in more than one split: 2"),
+            .contains("warning: patients in several splits: 2"),
         "{run:?}"
     );
 }

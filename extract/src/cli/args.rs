@@ -1,4 +1,4 @@
-//! What `extract` is told.
+//! Arguments of an extraction, and those that several commands share.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
 use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
 
-/// What `extract` is told.
+/// Arguments of an extraction.
 #[derive(Debug, Args)]
 pub struct ExtractArgs {
     /// The backbone, and the device that computes
@@ -21,36 +21,42 @@ pub struct ExtractArgs {
     /// The dataset, or its card
     #[command(flatten)]
     pub dataset: DatasetArgs,
-    /// The dataset's name in the cache [default: the dataset's, or the folder's]
+    /// Name of the dataset in the cache [default: that of the dataset, or of the folder]
     #[arg(long)]
     pub name: Option<String>,
-    /// Take N samples only, drawn by `--seed` so that all classes and splits are there
+    /// Extract only N samples, drawn by `--seed` over all classes and splits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Where caches lie
+    /// Folder of caches
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
-    /// The dataset's recipe: `study` or `radiology` for those built in [default: study]
-    #[arg(long, help_heading = "Recipe", value_name = "NAME")]
+    /// Recipe of the dataset: `study` or `radiology` for built-in datasets
+    /// [default: study, else default, else the only one]
+    #[arg(
+        long,
+        verbatim_doc_comment,
+        help_heading = "Recipe",
+        value_name = "NAME"
+    )]
     pub recipe: Option<String>,
-    /// Intensities, instead of the recipe's: `minmax`, `window:LOW:HIGH`,
-    /// `window:lung`, `percentile:LOW:HIGH`, `voi`; with `:volume` per volume,
-    /// else per slice
+    /// Range of intensities, overriding the recipe: `minmax`,
+    /// `window:LOW:HIGH`, `window:lung`, `percentile:LOW:HIGH`, `voi`;
+    /// with `:volume` per volume, else per slice
     #[arg(long, verbatim_doc_comment, help_heading = "Recipe")]
     pub intensity: Option<Intensity>,
-    /// How volumes are cut, instead of the recipe's: `stored-k-xy`, `axial`, `coronal`, …
+    /// Plane of the slices, overriding the recipe: `stored-k-xy`, `axial`, `coronal`, …
     #[arg(long, help_heading = "Recipe")]
     pub slicing: Option<Slicing>,
-    /// How slices are brought to the model's size, instead of the recipe's
+    /// Resizing to the model's input size, overriding the recipe
     #[arg(long, help_heading = "Recipe")]
     pub resize: Option<Resize>,
-    /// How intensities become 0 to 1, instead of the recipe's
+    /// Rescaling of intensities to 0..=1, overriding the recipe
     #[arg(long, help_heading = "Recipe")]
     pub rescale: Option<Rescale>,
-    /// How channels are normalised, instead of the recipe's
+    /// Normalisation of channels, overriding the recipe
     #[arg(long, help_heading = "Recipe")]
     pub normalise: Option<Normalise>,
-    /// How samples are split, instead of the recipe's: `official`,
+    /// Split rule, overriding the recipe: `official`,
     /// `official:val=0.1:SEED`, `random:0.7:0.1:0.2:SEED`, `kfold:5:0:SEED`,
     /// `systematic:test=70,val=50`, `folds:0`, `file:PATH`, `none`
     #[arg(
@@ -60,80 +66,80 @@ pub struct ExtractArgs {
         value_name = "RULE"
     )]
     pub split: Option<SplitRule>,
-    /// Let a patient be in two splits
+    /// Allow a patient in several splits
     #[arg(long, help_heading = "Recipe")]
     pub allow_patient_overlap: bool,
-    /// Augmented views of each slice to store beside the plain one
+    /// Number of augmented views to store per slice, besides the original
     #[arg(long, help_heading = "Augmented views", value_name = "V", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
     pub views: u16,
-    /// How views are drawn [default: by the dataset's task]
+    /// Augmentation of views [default: by the dataset's task]
     #[arg(long, help_heading = "Augmented views")]
     pub augment: Option<Augment>,
-    /// What random draws begin with
+    /// Random seed
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Keep pictures of the slices as the model sees them [default: with masks and `--tokens all`]
+    /// Store pictures of the preprocessed slices [default: true for masks with `--tokens all`]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pictures: Option<bool>,
-    /// NaN and infinite voxels: refuse the file, or set them to 0
+    /// NaN and infinite voxels: skip the sample, or set them to 0
     #[arg(long, help_heading = "Recipe", default_value = "error")]
     pub non_finite: NonFiniteArg,
-    /// Slices after which progress is saved [default: 1024, or fewer if tokens are large]
+    /// Slices per shard, after which progress is saved [default: 1024, or fewer if tokens are large]
     #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub shard_rows: Option<u32>,
-    /// How the summary is printed
+    /// Format of the summary
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
 
-/// Which dataset, and where.
+/// A dataset and its folder.
 #[derive(Debug, Args)]
 pub struct DatasetArgs {
-    /// The dataset: a name that `extract datasets` lists, or a TOML file that describes yours
-    #[arg(long)]
-    pub dataset: String,
-    /// Its folder, or for `manifest` the table itself [default: the TOML file's folder]
+    /// Dataset: a name from `extract datasets`, or the TOML file of your own card
+    #[arg(long, required = true)]
+    pub dataset: Option<String>,
+    /// Folder of the dataset, or for `manifest` the table [default: the folder of the TOML file]
     #[arg(long)]
     pub root: Option<PathBuf>,
-    /// What its layout is told
+    /// Options of its layout
     #[command(flatten)]
     pub layout: LayoutArgs,
 }
 
-/// What a layout is told besides its card.
+/// Options of a layout that override its card.
 #[derive(Debug, Default, Args)]
 pub struct LayoutArgs {
-    /// Columns of a manifest that each hold one class as 1, 0, -1 or blank
+    /// Columns of a manifest with one class each: 1, 0, -1 or blank
     #[arg(long, value_delimiter = ',')]
     pub label_columns: Vec<String>,
-    /// The folder of a manifest's images and masks [default: the manifest's]
+    /// Folder of a manifest's images and masks [default: that of the manifest]
     #[arg(long, value_name = "DIR")]
     pub image_root: Option<PathBuf>,
-    /// The channel of volumes with several: its number, its name, or `all`
+    /// Channel of volumes with several channels: number, name or `all`
     #[arg(long)]
     pub channel: Option<String>,
-    /// Pixels of masks whose value no class is named for, where others are: leave out the sample, or
-    /// ignore the pixels [default: error, or as the card says]
+    /// Pixels of masks with a value without a class: skip the sample, or exclude the pixels
+    /// [default: error, or that of the card]
     #[arg(long, value_name = "WHAT")]
     pub unnamed_values: Option<UnnamedValues>,
-    /// Leave out samples whose files are missing, as after a partial download
+    /// Skip samples with missing files, for instance of a partial download
     #[arg(long)]
     pub allow_missing: bool,
-    /// Keep PatientID and UIDs of DICOM files as they are; by default
-    /// hashes stand for them in the cache
+    /// Keep PatientID and UIDs of DICOM files in the cache; by default
+    /// they are replaced by hashes
     #[arg(long, verbatim_doc_comment)]
     pub keep_ids: bool,
-    /// Let hashes stand for patients, and for the names of folders and
-    /// files, in the cache, whatever the dataset
+    /// Replace patients and the names of folders and files by hashes in
+    /// the cache, for every dataset
     #[arg(long, verbatim_doc_comment, conflicts_with = "keep_ids")]
     pub mask_paths: bool,
-    /// Leave out missing files where the layout can, whatever the user said.
+    /// Skip missing files if the layout can, even without `allow_missing`.
     #[arg(skip)]
     pub lenient: bool,
 }
 
 impl LayoutArgs {
-    /// Refuses options that the card's layout does not heed.
+    /// Refuses options that the card's layout does not use.
     fn check(&self, card: &DatasetCard, root: &Path) -> Result<&'static Layout, Error> {
         let layout = Layout::of(card)?;
         let given = [
@@ -150,7 +156,7 @@ impl LayoutArgs {
     }
 }
 
-/// The card of a dataset, with what the command line adds to it, and the dataset that it describes.
+/// The card of a dataset, with the options of the command line, and the dataset that it describes.
 pub(super) fn open_dataset(
     name: &str,
     root: Option<&Path>,
@@ -178,8 +184,8 @@ pub(super) fn open_dataset(
     Ok((card, dataset))
 }
 
-/// Lets hashes stand for what `layout` does not keep; after splits have been assigned, which tables of
-/// the user name by the original ids.
+/// Replaces identifiers by hashes, as `layout` asks. Called after splits are assigned, because tables of
+/// splits may contain the original ids.
 pub(super) fn hide_ids(layout: &LayoutArgs, dataset: &mut Dataset) -> anyhow::Result<()> {
     if layout.mask_paths || dataset.dicom_ids.is_some() && !layout.keep_ids {
         let left = Pseudonyms::of_user(layout.mask_paths)?.hide(dataset);
@@ -201,7 +207,7 @@ fn root_of(name: &str, root: Option<&Path>) -> anyhow::Result<PathBuf> {
             })
         }
         _ => anyhow::bail!(
-            "`{name}`: where is it?\nhint: give the folder of the download as `--root`"
+            "`{name}`: no folder is given\nhint: give the folder of the download as `--root`"
         ),
     }
 }
@@ -209,8 +215,8 @@ fn root_of(name: &str, root: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// The choices of `--non-finite`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum NonFiniteArg {
-    /// The file is refused.
+    /// Skip the sample
     Error,
-    /// Such voxels become 0.
+    /// Set such voxels to 0
     Zero,
 }

@@ -1,4 +1,4 @@
-//! `extract datasets`: what is built in, and whether a download is whole.
+//! `extract datasets`: lists dataset cards and checks downloads.
 
 use std::path::{Path, PathBuf};
 
@@ -13,33 +13,33 @@ use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::inspect::{self, Findings, Inspected, Inspection};
 use crate::split::{self, SplitRule, spread};
 
-/// How many samples are read unless all are.
+/// Number of samples that are read without `--pixels`.
 const SPOT_CHECKS: usize = 20;
 
-/// What `extract datasets` is told.
+/// Arguments of `extract datasets`.
 #[derive(Debug, Args)]
 pub struct DatasetsArgs {
-    /// Describe this dataset: one that is built in, or a TOML file
+    /// Dataset to describe: a built-in one, or the TOML file of your own card
     pub name: Option<String>,
     /// Check the download in this folder
     #[arg(long, value_name = "DIR", requires = "name")]
     pub root: Option<PathBuf>,
-    /// Read every image rather than 20, and look for duplicates
+    /// Read all images instead of 20, and look for duplicates
     #[arg(long, requires = "root")]
     pub pixels: bool,
-    /// The recipe to check with [default: study]
+    /// Recipe to check with [default: study]
     #[arg(long, value_name = "NAME", requires = "root")]
     pub recipe: Option<String>,
-    /// How samples are split, instead of the recipe's; see `extract --help`
+    /// Split rule, overriding the recipe; see `extract --help`
     #[arg(long, value_name = "RULE", requires = "root")]
     pub split: Option<SplitRule>,
-    /// Let a patient be in two splits
+    /// Allow a patient in several splits
     #[arg(long, requires = "root")]
     pub allow_patient_overlap: bool,
-    /// What the layout is told
+    /// Options of its layout
     #[command(flatten)]
     pub layout: LayoutArgs,
-    /// What is printed: text, or one JSON object a line
+    /// Output: text, or one JSON object per line
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
@@ -75,7 +75,7 @@ fn list(format: Format) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// A card as an object: what the list shows, and its recipes.
+/// A card with its recipes as a JSON object.
 fn summary(card: &DatasetCard) -> anyhow::Result<Value> {
     let mut recipes = json!({});
     for (name, recipe) in &card.recipe {
@@ -151,16 +151,15 @@ fn check(args: &DatasetsArgs, name: &str, root: &Path) -> anyhow::Result<Status>
     })
 }
 
-/// Splits the dataset, or says why it cannot be: of a download that is not whole, the rest is still
-/// worth a look.
+/// Splits the dataset; else the reason, since the rest of an incomplete download is still checked.
 fn split_if_possible(dataset: &mut Dataset, rule: &SplitRule) -> Option<String> {
     let error = split::divide(&mut dataset.samples, rule).err()?;
-    // Its hint is to run this very check.
+    // The hint is to run this command.
     let text = error.to_string();
     text.lines().next().map(str::to_owned)
 }
 
-/// Reads all samples, or 20 that are spread evenly.
+/// Reads all samples, or 20 that are evenly spaced.
 fn inspect(dataset: &Dataset, recipe: &Recipe, all: bool) -> Vec<Inspected> {
     let count = dataset.samples.len();
     let which = if all || count <= SPOT_CHECKS {

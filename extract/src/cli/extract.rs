@@ -95,7 +95,9 @@ fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, Sp
         root,
         layout,
     } = &args.dataset;
-    let (card, mut dataset) = open_dataset(dataset, root.as_deref(), layout)?;
+    // Required by clap wherever no command is given.
+    let name = dataset.as_deref().unwrap_or_default();
+    let (card, mut dataset) = open_dataset(name, root.as_deref(), layout)?;
     let mut recipe = card.recipe(args.recipe.as_deref())?;
     let asked = Asked {
         recipe: args.recipe.is_some(),

@@ -12,7 +12,7 @@ mod split;
 
 use std::io::{self, Write};
 
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use common::text::{printable, printable_lines};
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
@@ -21,118 +21,74 @@ pub use self::datasets::DatasetsArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::split::SplitArgs;
 
-/// What the user asks for.
-///
-/// Written by hand since derived code would ask for `--model` even where a command is given.
-#[derive(Debug)]
-pub enum Cli {
-    /// `extract --model … --dataset …`.
-    Extract(Box<ExtractArgs>),
-    /// `extract models`.
-    Models(ModelsArgs),
-    /// `extract export`.
-    Export(ExportArgs),
-    /// `extract datasets`.
-    Datasets(DatasetsArgs),
-    /// `extract split`.
-    Split(SplitArgs),
-}
-
 const ABOUT: &str =
-    "Runs a frozen backbone once over a dataset of radiology images and caches its tokens";
+    "Run a frozen backbone once over a dataset of radiology images and cache its tokens";
 
 const LONG_ABOUT: &str = "\
-Runs a frozen backbone once over a dataset of radiology images and caches its tokens.
+Run a frozen backbone once over a dataset of radiology images and cache its tokens.
 
-The cache is written to CACHE/DATASET/MODEL@SIZE. A run that was stopped goes on
-where it was when the same command is given again.";
+The cache is written to CACHE/DATASET/MODEL@SIZE. To resume a run that was
+stopped, give the same command again.";
 
 const EXAMPLES: &str = "\
 Examples:
-  extract models                                      what backbones there are
-  extract datasets                                    what datasets there are
-  extract datasets amos --root data/amos22            is this download whole?
+  extract models                                      list the backbones
+  extract datasets                                    list the datasets
+  extract datasets amos --root data/amos22            check a download
   extract --model dinov2-s14 --dataset amos --root data/amos22
   extract split --dataset amos --rule kfold:5:0 --name fold0";
 
-const MODELS_ABOUT: &str =
-    "Lists the backbones that there are cards of, describes one, or checks its exports";
+/// The command line: a command, or the arguments of an extraction.
+#[derive(Debug, Parser)]
+#[command(
+    name = "extract",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    extract: ExtractArgs,
+}
 
-const EXPORT_ABOUT: &str = "Gets a backbone's weights and writes its ONNX graph";
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the backbones with a model card, describe one, or check its exports
+    Models(ModelsArgs),
+    /// Get a backbone's weights and write its ONNX graph
+    #[command(long_about = EXPORT_LONG_ABOUT)]
+    Export(ExportArgs),
+    /// List the built-in datasets, describe one, or check a download
+    #[command(long_about = DATASETS_LONG_ABOUT)]
+    Datasets(DatasetsArgs),
+    /// Add another split to finished caches, under a name
+    #[command(long_about = SPLIT_LONG_ABOUT)]
+    Split(SplitArgs),
+}
 
 const EXPORT_LONG_ABOUT: &str = "\
-Gets a backbone's weights and writes its ONNX graph to onnx_models/.
+Get a backbone's weights and write its ONNX graph to onnx_models/.
 
-Weights come from the places that the card names, or from --weights. `extract
---model` does the same by itself when it needs a graph that is not there.";
-
-const DATASETS_ABOUT: &str =
-    "Lists the datasets that are built in, describes one, or checks a download of it";
+The weights are downloaded from the URLs in the model card, or read from
+--weights. `extract --model` does this by itself if the graph is missing.";
 
 const DATASETS_LONG_ABOUT: &str = "\
-Lists the datasets that are built in, describes one, or checks a download of it.
+List the built-in datasets, describe one, or check a download.
 
-With --root, nothing is extracted and no model is needed. Ends with 0 if nothing
-is wrong, 1 if something is, and 2 if the dataset cannot be opened.";
-
-const SPLIT_ABOUT: &str = "Splits the samples of finished caches in another way, under a name";
+With --root, nothing is extracted and no model is needed. The exit code is 0 if
+nothing is wrong, 1 if something is, and 2 if the dataset cannot be opened.";
 
 const SPLIT_LONG_ABOUT: &str = "\
-Splits the samples of finished caches in another way, under a name.
+Add another split to finished caches, under a name.
 
 No image is read. The split is written beside the tokens of every cache of the
-dataset, and `probe … --split NAME` uses it in place of the one with which they
-were extracted.";
-
-impl CommandFactory for Cli {
-    fn command() -> Command {
-        let models = ModelsArgs::augment_args(Command::new("models"));
-        let export = ExportArgs::augment_args(Command::new("export"));
-        let datasets = DatasetsArgs::augment_args(Command::new("datasets"));
-        let split = SplitArgs::augment_args(Command::new("split"));
-        let extract = ExtractArgs::augment_args(Command::new("extract"));
-        described(extract, ABOUT, LONG_ABOUT)
-            .version(env!("CARGO_PKG_VERSION"))
-            .after_help(EXAMPLES)
-            .arg_required_else_help(true)
-            .args_conflicts_with_subcommands(true)
-            .subcommand_negates_reqs(true)
-            .subcommand(described(models, MODELS_ABOUT, MODELS_ABOUT))
-            .subcommand(described(export, EXPORT_ABOUT, EXPORT_LONG_ABOUT))
-            .subcommand(described(datasets, DATASETS_ABOUT, DATASETS_LONG_ABOUT))
-            .subcommand(described(split, SPLIT_ABOUT, SPLIT_LONG_ABOUT))
-    }
-
-    fn command_for_update() -> Command {
-        Cli::command()
-    }
-}
-
-/// Arguments bring the text of their struct, which is not for users.
-fn described(command: Command, about: &'static str, long: &'static str) -> Command {
-    command.about(about).long_about(long)
-}
-
-impl FromArgMatches for Cli {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
-        match matches.subcommand() {
-            Some(("models", matches)) => ModelsArgs::from_arg_matches(matches).map(Cli::Models),
-            Some(("export", matches)) => ExportArgs::from_arg_matches(matches).map(Cli::Export),
-            Some(("datasets", matches)) => {
-                DatasetsArgs::from_arg_matches(matches).map(Cli::Datasets)
-            }
-            Some(("split", matches)) => SplitArgs::from_arg_matches(matches).map(Cli::Split),
-            _ => ExtractArgs::from_arg_matches(matches).map(|args| Cli::Extract(Box::new(args))),
-        }
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Cli::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl Parser for Cli {}
+dataset. `probe … --split NAME` uses it instead of the split of the extraction.";
 
 /// The choices of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -158,12 +114,12 @@ pub enum Status {
 ///
 /// Whatever keeps it from being done; the text has a hint what to do.
 pub fn run(cli: &Cli) -> anyhow::Result<Status> {
-    match cli {
-        Cli::Extract(args) => extract::run(args),
-        Cli::Models(args) => models::run(args),
-        Cli::Export(args) => models::export(args),
-        Cli::Datasets(args) => datasets::run(args),
-        Cli::Split(args) => split::run(args),
+    match &cli.command {
+        None => extract::run(&cli.extract),
+        Some(Command::Models(args)) => models::run(args),
+        Some(Command::Export(args)) => models::export(args),
+        Some(Command::Datasets(args)) => datasets::run(args),
+        Some(Command::Split(args)) => split::run(args),
     }
 }
 
@@ -213,22 +169,22 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
     fn commands_need_no_model_and_extracting_does() {
         let parse = |words: &str| Cli::try_parse_from(words.split_whitespace());
-        assert!(matches!(
-            parse("extract datasets").unwrap(),
-            Cli::Datasets(_)
-        ));
+        let datasets = parse("extract datasets").unwrap();
+        assert!(matches!(datasets.command, Some(Command::Datasets(_))));
         let split = parse("extract split --dataset a --rule none --name b").unwrap();
-        assert!(matches!(split, Cli::Split(_)));
+        assert!(matches!(split.command, Some(Command::Split(_))));
         let extract = parse("extract --model m --dataset d --split kfold:3:0").unwrap();
-        assert!(matches!(extract, Cli::Extract(_)));
+        assert!(extract.command.is_none());
         let text = parse("extract --dataset d").unwrap_err().to_string();
         assert!(text.contains("--model"), "{text}");
+        let text = parse("extract --model m").unwrap_err().to_string();
+        assert!(text.contains("--dataset"), "{text}");
         assert!(parse("extract --model m datasets").is_err());
         assert_eq!(parse("extract").unwrap_err().exit_code(), 2);
     }

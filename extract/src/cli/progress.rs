@@ -1,4 +1,4 @@
-//! How far a run is, on stderr.
+//! Progress of an extraction on stderr.
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{eprint_line, tell};
 use crate::pipeline::Progress;
 
-/// Time between two lines of progress where there is no terminal.
+/// Time between two lines of progress without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Progress on stderr: a bar on a terminal, a line every few seconds elsewhere.
+/// Progress on stderr: a bar on a terminal, else a line every few seconds.
 pub(super) struct Bar {
     bar: ProgressBar,
     started: Instant,
@@ -52,7 +52,7 @@ impl Bar {
         }
     }
 
-    /// Slices, slices/s and the time left, if the samples to come have as many slices.
+    /// Slices, slices per second, and the time left if the remaining samples have as many slices.
     fn describe(&mut self, progress: &Progress) -> String {
         let first = *self.first.get_or_insert(progress.samples);
         let seconds = self.started.elapsed().as_secs_f64();

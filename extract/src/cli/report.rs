@@ -10,7 +10,7 @@ use super::table;
 use crate::dataset::DatasetCard;
 use crate::inspect::{Findings, Problem, SPLITS};
 
-/// How many places a problem names.
+/// Number of places that a problem lists.
 const PLACES: usize = 10;
 
 /// A card in a few lines.
@@ -57,7 +57,7 @@ pub(super) fn card(card: &DatasetCard) -> String {
     }
     if !card.tree.is_empty() {
         text += &format!(
-            "\nunpacked, it looks like this:\n{}",
+            "\nfiles, unpacked:\n{}",
             indented(card.tree.trim_end())
         );
     }
@@ -92,13 +92,13 @@ fn mask_classes(card: &DatasetCard) -> String {
     classes.collect::<Vec<_>>().join(", ")
 }
 
-/// The word under which a setting is saved.
+/// The word for a setting in files.
 fn word(setting: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(setting).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// What was found in a download, what is missing, what looks wrong, and what to do.
+/// Contents and problems of a download, with hints.
 pub(super) fn findings(findings: &Findings, problems: &[Problem]) -> String {
     let mut text = section("found", &found(findings));
     let places = |is_lack: bool| {
@@ -106,12 +106,12 @@ pub(super) fn findings(findings: &Findings, problems: &[Problem]) -> String {
         problems.map(problem).collect::<String>()
     };
     text += &section("missing", &places(true));
-    text += &section("looks wrong", &places(false));
-    text += &section("worth knowing", &notes(findings));
+    text += &section("problems", &places(false));
+    text += &section("notes", &notes(findings));
     let hints = problems.iter().map(|problem| format!("{}\n", problem.hint));
     text += &section("what to do", &hints.collect::<String>());
     if problems.is_empty() {
-        text += "nothing is missing, and nothing looks wrong\n";
+        text += "no problems\n";
     }
     text.trim_end().to_owned()
 }
@@ -147,17 +147,17 @@ fn found(findings: &Findings) -> String {
     );
     text += &match findings.without_patient {
         0 => counted(*patients, "patient") + "\n",
-        unknown if unknown == *samples => "patients not known\n".to_owned(),
+        unknown if unknown == *samples => "unknown patients\n".to_owned(),
         unknown => format!(
-            "{}, and {} without one\n",
+            "{}, and {} without a patient\n",
             counted(*patients, "patient"),
             counted(unknown, "sample")
         ),
     };
     text += &counted(findings.read, "sample");
     text += &match findings.unreadable.len() {
-        0 => " read, all can be used".to_owned(),
-        bad => format!(" read, {bad} cannot be used"),
+        0 => " read without errors".to_owned(),
+        bad => format!(" read, {bad} unreadable"),
     };
     text += if findings.read < *samples {
         " (`--pixels` reads all)\n\n"
@@ -167,7 +167,7 @@ fn found(findings: &Findings) -> String {
     text += &match findings.rule_error {
         None => format!("split by `{}`\n", shown(&findings.rule.to_string())),
         Some(_) => format!(
-            "split as the files say, not by `{}`\n",
+            "official split, not `{}`\n",
             shown(&findings.rule.to_string())
         ),
     };
@@ -199,7 +199,7 @@ fn classes(findings: &Findings) -> String {
         return "no labels\n".to_owned();
     }
     let Some(classes) = &findings.classes else {
-        return "classes come from masks; `--pixels` counts them\n".to_owned();
+        return "classes are in the masks; `--pixels` counts them\n".to_owned();
     };
     let used = findings.splits.iter().map(|count| count.split);
     let used: Vec<Option<Split>> = used.collect();
@@ -237,13 +237,13 @@ fn problem(problem: &Problem) -> String {
     text
 }
 
-/// What is no problem.
+/// Warnings and what is allowed.
 fn notes(findings: &Findings) -> String {
     let mut notes = findings.warnings.clone();
     if findings.overlap_allowed && !findings.overlaps.is_empty() {
         let count = findings.overlaps.len();
         notes.push(format!(
-            "patients in more than one split, as allowed: {count}"
+            "patients in several splits (allowed): {count}"
         ));
     }
     let copies = findings.duplicates.iter().flatten().filter(|d| !d.leaks);
@@ -251,7 +251,7 @@ fn notes(findings: &Findings) -> String {
     if let Some(first) = copies.first() {
         let count = copies.len();
         notes.push(format!(
-            "images under two names in one split: {count}, for instance {first}"
+            "identical images in one split: {count}, for instance {first}"
         ));
     }
     notes.iter().map(|note| printable(note) + "\n").collect()

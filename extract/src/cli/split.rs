@@ -1,4 +1,4 @@
-//! `extract split`: another split of caches that are finished.
+//! `extract split`: adds splits to finished caches.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -15,60 +15,60 @@ use crate::dataset::Dataset;
 use crate::inspect::SPLITS;
 use crate::split::{self, Member, SplitRule};
 
-/// What `extract split` is told.
+/// Arguments of `extract split`.
 #[derive(Debug, Args)]
 pub struct SplitArgs {
-    /// The dataset: its name in the cache, or `all`
+    /// Dataset: its name in the cache, or `all`
     #[arg(long)]
     pub dataset: String,
-    /// How its samples are split: `random:0.7:0.1:0.2:SEED`,
+    /// Split rule: `random:0.7:0.1:0.2:SEED`,
     /// `kfold:5:0:SEED`, `systematic:test=70,val=50`, `folds:0`, `official`,
     /// `official:val=0.1:SEED`, `file:PATH`, `none`
     #[arg(long, verbatim_doc_comment)]
     pub rule: SplitRule,
-    /// The split's name; one of that name is replaced if the rule is the same
+    /// Name of the split; a split of that name and the same rule is replaced
     #[arg(long)]
     pub name: String,
-    /// Replace a split of that name that another rule made
+    /// Also replace a split of that name with another rule
     #[arg(long)]
     pub force: bool,
-    /// Where caches lie
+    /// Folder of caches
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
     /// Only caches of this backbone
     #[arg(long)]
     pub model: Option<String>,
-    /// The download, to see official splits and folds that the cache does
-    /// not keep; `--dataset` is then its name or TOML file
+    /// Folder of the download, for official splits and folds that the cache
+    /// does not contain; `--dataset` is then its name or TOML file
     #[arg(long, verbatim_doc_comment, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// The dataset's name in the cache, where `extract --name` gave it another
+    /// Name of the dataset in the cache, if it was extracted with `--name`
     #[arg(long, value_name = "NAME", requires = "root")]
     pub cache_name: Option<String>,
-    /// Columns of a manifest that each hold one class, as when extracting
+    /// Columns of a manifest with one class each, as for the extraction
     #[arg(long, value_delimiter = ',', requires = "root")]
     pub label_columns: Vec<String>,
-    /// The folder of a manifest's images and masks, as when extracting
+    /// Folder of a manifest's images and masks, as for the extraction
     #[arg(long, value_name = "DIR", requires = "root")]
     pub image_root: Option<PathBuf>,
-    /// The channel of volumes with several, as when extracting
+    /// Channel of volumes with several channels, as for the extraction
     #[arg(long, requires = "root")]
     pub channel: Option<String>,
-    /// Keep identifiers, as when extracting
+    /// Keep identifiers, as for the extraction
     #[arg(long, requires = "root")]
     pub keep_ids: bool,
-    /// Mask paths, as when extracting
+    /// Replace paths by hashes, as for the extraction
     #[arg(long, requires = "root", conflicts_with = "keep_ids")]
     pub mask_paths: bool,
-    /// Let a patient be in two splits
+    /// Allow a patient in several splits
     #[arg(long)]
     pub allow_patient_overlap: bool,
-    /// How the numbers are printed
+    /// Output: a table, or one JSON object per line
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
 
-/// What was written to a cache.
+/// A split that was written to a cache.
 struct Written {
     dir: PathBuf,
     dataset: String,
@@ -77,7 +77,7 @@ struct Written {
     warnings: Vec<String>,
 }
 
-/// What is in one split of a cache.
+/// Size of one part of a split.
 #[derive(Default)]
 struct Count {
     samples: usize,
@@ -85,7 +85,7 @@ struct Count {
     patients: usize,
 }
 
-/// Writes the split to every cache that is asked for; those that cannot have it are left out.
+/// Writes the split to every selected cache; skips those for which it fails, with a warning.
 pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     let layout = LayoutArgs {
         label_columns: args.label_columns.clone(),
@@ -118,7 +118,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
         eprint_line(&format!("warning: {error}"));
     }
     if written.is_empty() {
-        anyhow::bail!("no cache was split\nhint: the warnings above say why");
+        anyhow::bail!("no cache was split\nhint: see the warnings above");
     }
     warn(&written);
     print(args, &written)?;
@@ -129,7 +129,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     })
 }
 
-/// The folders `…/DATASET/MODEL@SIZE` that are asked for.
+/// The selected folders `…/DATASET/MODEL@SIZE`.
 fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut caches = CacheReader::find(&args.cache)?;
     caches.retain(|dir| {
@@ -141,7 +141,7 @@ fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
     if caches.is_empty() {
         let model = args.model.as_deref().unwrap_or("*");
         anyhow::bail!(
-            "`{}`: no cache of `{}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or name another folder with --cache; with --root, `--cache-name` is the name that `extract --name` gave",
+            "`{}`: no cache of `{}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or give another folder with --cache; if the cache was extracted with --name, give that name as --cache-name",
             shown(&args.cache),
             printable(dataset)
         );
@@ -180,7 +180,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
     })
 }
 
-/// Refuses the name of a split that another rule made; one that cannot be read is replaced.
+/// Refuses the name of a split with another rule; an unreadable split is replaced.
 fn check_name(args: &SplitArgs, reader: &CacheReader) -> Result<(), Error> {
     let rule = args.rule.to_string();
     match reader.named_split(&args.name) {
@@ -199,7 +199,7 @@ fn check_name(args: &SplitArgs, reader: &CacheReader) -> Result<(), Error> {
     }
 }
 
-/// The samples of a cache, with the official splits and folds that the rule needs.
+/// The samples of a cache, with their official splits and folds.
 fn members(
     rule: &SplitRule,
     reader: &CacheReader,
@@ -225,9 +225,9 @@ fn members(
         SplitRule::Official | SplitRule::OfficialLast(_) | SplitRule::OfficialPart { .. }
     );
     match reader.meta().split.as_deref() {
-        // Before that key there were official splits only.
+        // Caches without this key have official splits.
         None | Some("official") => {}
-        // There was no val, and all of it was train.
+        // The official split had no val; all of it was train.
         Some(made) if made.starts_with("official:val=") => {
             let val = members
                 .iter_mut()
@@ -247,8 +247,8 @@ fn not_official(rule: &SplitRule, reader: &CacheReader, made: &str) -> Error {
             "`{}`, which was split by `{made}` when extracted",
             reader.dir().display()
         ),
-        expected: "a cache that keeps the official splits".to_owned(),
-        hint: "show the download: `--dataset CARD --root DIR`".to_owned(),
+        expected: "a cache with the official splits".to_owned(),
+        hint: "give the download: `--dataset CARD --root DIR`".to_owned(),
     }
 }
 
@@ -260,8 +260,8 @@ fn not_in_download(rule: &SplitRule, reader: &CacheReader, member: &Member) -> E
             member.sample,
             reader.dir().display()
         ),
-        expected: "only samples that the download has".to_owned(),
-        hint: "see whether `--root` is the folder that the cache was made from".to_owned(),
+        expected: "only samples of the download".to_owned(),
+        hint: "check that `--root` is the folder that the cache was extracted from".to_owned(),
     }
 }
 
@@ -285,7 +285,7 @@ fn count(members: &[Member], splits: &[Option<Split>], slices: &[SliceMeta]) -> 
     })
 }
 
-/// Says each warning once, and which caches of a dataset came to be split in different ways.
+/// Prints each warning once, and a warning for caches of one dataset whose splits differ.
 fn warn(written: &[Written]) {
     let mut said = HashSet::new();
     let mut first: HashMap<&str, &Written> = HashMap::new();
@@ -300,7 +300,7 @@ fn warn(written: &[Written]) {
         let other = *first.entry(&cache.dataset).or_insert(cache);
         if other.splits != cache.splits {
             tell(&format!(
-                "warning: `{}` and `{}` have other samples, and so other splits",
+                "warning: `{}` and `{}` have different samples, and so different splits",
                 other.dir.display(),
                 cache.dir.display()
             ));

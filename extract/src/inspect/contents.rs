@@ -1,4 +1,4 @@
-//! Looking at the files of a dataset.
+//! Reading the files of a dataset.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,41 +13,41 @@ use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
 use crate::prepare::{self, PreparedSample};
 
-/// Height and width to which slices are brought in a check, in pixels.
+/// Height and width of preprocessed slices, in pixels.
 const CHECKED_SIZE: u32 = 224;
 
-/// The files that samples are read from, those of masks included.
+/// Files of images and masks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Files {
-    /// How many.
+    /// Number of files.
     pub count: usize,
-    /// Those that are not there.
+    /// Missing files.
     pub missing: Vec<String>,
-    /// Those of 0 bytes.
+    /// Files of 0 bytes.
     pub empty: Vec<String>,
 }
 
-/// What came of reading a sample.
+/// Result of reading a sample.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// Its place in the dataset.
+    /// Index of the sample in the dataset.
     pub sample: usize,
-    /// Its pixels, or why they cannot be used.
+    /// Pixels, or the reason why they cannot be read.
     pub outcome: Result<Pixels, String>,
 }
 
-/// What is kept of a sample that was read.
+/// Summary of a sample's pixels.
 #[derive(Clone, Debug)]
 pub struct Pixels {
     /// The labels of all its slices together.
     pub labels: Labels,
     /// sha256 over its pixels, in hex, if all samples are read.
     pub sha256: Option<String>,
-    /// What looks odd in its masks.
+    /// Oddities of image and masks.
     pub oddities: SampleOddities,
 }
 
-/// Looks for files that are missing or empty.
+/// Counts files, and lists those that are missing or empty.
 pub fn files(dataset: &Dataset) -> Files {
     let mut files = Files::default();
     let mut seen = HashSet::new();
@@ -65,9 +65,9 @@ pub fn files(dataset: &Dataset) -> Files {
     files
 }
 
-/// Reads and prepares some samples, in parallel; `done` is called after each.
+/// Reads and preprocesses the samples at the indices `which` in parallel; calls `done` after each.
 ///
-/// Samples are begun in the order of `which`, since an archive is unpacked from front to back.
+/// Samples start in the order of `which`, because archives are decompressed sequentially.
 pub fn pixels(
     dataset: &Dataset,
     recipe: &Recipe,
@@ -76,7 +76,7 @@ pub fn pixels(
 ) -> Vec<Inspected> {
     let with_hash = which.len() == dataset.samples.len();
     let reader = Reader::new(&dataset.root);
-    // For a model that there is not.
+    // There is no model; its normalisation does not matter.
     let recipe = prepare::preprocess(recipe, CHECKED_SIZE, [0.0; 3], [1.0; 3]);
     let inspect = |(index, &sample): (usize, &usize)| {
         let opened = prepare::open(&reader, index, dataset, &dataset.samples[sample], &recipe);

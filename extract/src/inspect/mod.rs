@@ -1,4 +1,4 @@
-//! What a download holds, and what is wrong with it; neither needs a model.
+//! Contents and problems of a download. No model is needed.
 
 mod contents;
 mod problems;
@@ -15,59 +15,59 @@ pub use self::problems::Problem;
 use crate::dataset::{Dataset, SampleNotes};
 use crate::split::{self, Member, Overlap, SplitRule, overlaps};
 
-/// What was found in a download.
+/// Contents and problems of a download.
 #[derive(Clone, Debug, Serialize)]
 pub struct Findings {
-    /// The dataset's name.
+    /// Name of the dataset.
     pub dataset: String,
-    /// The folder that paths are relative to.
+    /// Folder that paths are relative to.
     pub root: PathBuf,
-    /// What is to be predicted.
+    /// Kind of the labels.
     pub task: Task,
-    /// The rule by which samples are split.
+    /// Split rule.
     pub rule: SplitRule,
-    /// Why that rule cannot be used; the splits are then those of the dataset's own files.
+    /// Reason why the rule failed; the splits are then the official ones.
     pub rule_error: Option<String>,
-    /// How many samples there are.
+    /// Number of samples.
     pub samples: usize,
-    /// How many patients are known.
+    /// Number of known patients.
     pub patients: usize,
-    /// Samples whose patient is not known.
+    /// Number of samples without a patient.
     pub without_patient: usize,
     /// Samples and patients in each split that is not empty.
     pub splits: Vec<SplitCount>,
-    /// Samples of each class; `None` if only masks could tell and not all were read.
+    /// Samples of each class; `None` if the classes are in masks and not all were read.
     pub classes: Option<Vec<ClassCount>>,
-    /// Samples of which no label is known.
+    /// Samples without any known label.
     pub unlabelled: PerSplit,
     /// The files.
     pub files: Files,
-    /// How many samples were read and prepared, or could not be.
+    /// Number of samples that were read, readable or not.
     pub read: usize,
-    /// Those that could not be.
+    /// Samples that cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// Patients in several splits.
     pub overlaps: Vec<Overlap>,
-    /// Whether that is meant.
+    /// Whether that is allowed.
     pub overlap_allowed: bool,
     /// Samples with the same pixels; `None` if not all were read.
     pub duplicates: Option<Vec<Duplicate>>,
-    /// What looks odd and is no error.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// What is in a split.
+/// Size of a split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SplitCount {
-    /// The split, or `None`.
+    /// Split; `None` for samples in no split.
     pub split: Option<Split>,
-    /// How many samples.
+    /// Number of samples.
     pub samples: usize,
-    /// How many patients.
+    /// Number of patients.
     pub patients: usize,
 }
 
-/// How many samples have a class.
+/// Number of samples of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
     /// The class.
@@ -89,14 +89,14 @@ pub struct PerSplit {
     pub none: usize,
 }
 
-/// A sample that cannot be used.
+/// A sample that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unreadable {
     /// The sample.
     pub sample: String,
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// Whether that is since one of its files is missing or empty.
+    /// Whether one of its files is missing or empty.
     pub lacks_file: bool,
 }
 
@@ -109,22 +109,22 @@ pub struct Duplicate {
     pub leaks: bool,
 }
 
-/// What was looked at, and how.
+/// Input of [`Findings::new`].
 #[derive(Debug)]
 pub struct Inspection {
-    /// The rule that split the dataset.
+    /// Rule that split the dataset.
     pub rule: SplitRule,
-    /// Why that rule could not be used, if so.
+    /// Reason why that rule failed.
     pub rule_error: Option<String>,
-    /// Whether a patient may be in two splits.
+    /// Whether a patient may be in several splits.
     pub overlap_allowed: bool,
     /// The files.
     pub files: Files,
-    /// The samples that were read, in order.
+    /// Samples that were read, in order.
     pub inspected: Vec<Inspected>,
 }
 
-/// All splits and none, in the order in which they are shown.
+/// All splits and none, in the order of tables.
 pub const SPLITS: [Option<Split>; 4] = {
     let [train, val, test] = Split::ALL;
     [Some(train), Some(val), Some(test), None]
@@ -152,7 +152,7 @@ impl PerSplit {
 }
 
 impl Findings {
-    /// Puts together what is known of a dataset whose samples have been split.
+    /// The findings for a dataset whose samples are split.
     pub fn new(dataset: &Dataset, inspection: Inspection) -> Findings {
         let Inspection {
             rule,
@@ -192,7 +192,7 @@ impl Findings {
     }
 }
 
-/// What to tell of odd images and masks.
+/// Warnings of odd images and masks.
 fn sample_notes(dataset: &Dataset, inspected: &[Inspected]) -> Vec<String> {
     let mut notes = SampleNotes::default();
     for inspected in inspected {
@@ -258,7 +258,7 @@ fn classes(dataset: &Dataset, inspected: &[Inspected]) -> (Option<Vec<ClassCount
     (Some(classes.collect()), unlabelled)
 }
 
-/// The classes that labels name, or `None` if nothing is known.
+/// The classes that are present; `None` if no label is known.
 fn present(labels: &Labels) -> Option<Vec<usize>> {
     match labels {
         Labels::Unlabelled => None,

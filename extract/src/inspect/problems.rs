@@ -1,4 +1,4 @@
-//! What is not as it should be in a download.
+//! Problems of a download.
 
 use cache::Split;
 use common::text::printable;
@@ -7,21 +7,21 @@ use serde::Serialize;
 use super::Findings;
 use crate::split::Overlap;
 
-/// Something that is not as it should be.
+/// A problem of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Whether something lacks, rather than looks wrong.
+    /// Whether something is missing, rather than wrong.
     pub is_lack: bool,
-    /// What it is.
+    /// Name of the problem.
     pub what: String,
-    /// All the places, as they are shown: one or more lines each.
+    /// All places, one or more lines each.
     pub places: Vec<String>,
-    /// What to do.
+    /// Hint for the user.
     pub hint: &'static str,
 }
 
 impl Findings {
-    /// What is not as it should be; empty if all is well.
+    /// The problems; empty if there are none.
     pub fn problems(&self) -> Vec<Problem> {
         let leaks = self.duplicates.iter().flatten().filter(|d| d.leaks);
         let leaks: Vec<String> = leaks.map(|d| d.samples.join(" = ")).collect();
@@ -30,9 +30,9 @@ impl Findings {
         let overlaps = self.overlaps.iter().filter(|_| !self.overlap_allowed);
         let all = [
             lack(
-                "files that are not there",
+                "missing files",
                 self.files.missing.clone(),
-                "download or copy the files that are missing",
+                "download or copy the missing files",
             ),
             lack(
                 "files of 0 bytes",
@@ -42,30 +42,30 @@ impl Findings {
             Problem {
                 places: unreadable.collect(),
                 ..wrong(
-                    "samples that cannot be used",
+                    "unreadable samples",
                     Vec::new(),
-                    "mend or replace the files that cannot be used; `extract` skips them",
+                    "fix or replace the unreadable files; `extract` skips their samples",
                 )
             },
             wrong(
-                "a split that cannot be made",
+                "split rule that cannot be applied",
                 self.rule_error.iter().cloned().collect(),
                 "complete the download, or give another `--split`",
             ),
             wrong(
-                "patients in more than one split",
+                "patients in several splits",
                 overlaps.map(Overlap::to_string).collect(),
-                "split by patient, for instance with `--split random:0.7:0.1:0.2`; if it is meant, give `--allow-patient-overlap`",
+                "split by patient, for instance with `--split random:0.7:0.1:0.2`, or allow it with `--allow-patient-overlap`",
             ),
             wrong(
-                "images that are in more than one split under two names",
+                "identical images in several splits",
                 leaks,
-                "keep one of each image, or keep copies together: `--split file:PATH`",
+                "delete copies, or keep them in one split with `--split file:PATH`",
             ),
             wrong(
-                "classes that a split lacks",
+                "classes without samples in a split",
                 self.absent_classes(),
-                "a class that train or test lacks cannot be learnt or measured: give another `--split`",
+                "a class without samples in train or test cannot be trained or measured: give another `--split`",
             ),
         ];
         let found = all.into_iter().filter(|problem| !problem.places.is_empty());

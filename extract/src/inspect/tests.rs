@@ -151,7 +151,7 @@ fn the_same_pixels_under_two_names_leak_if_they_are_in_two_splits() {
         .add("5.png", 1, "x,q,test")
         .add("6.png", 4, "y,r,test");
     let findings = download.findings();
-    expect(&findings, "under two names", &["1 = 5"]);
+    expect(&findings, "identical images", &["1 = 5"]);
     let duplicates = findings.duplicates.unwrap();
     let found = duplicates.iter().map(|d| (d.samples.join(" "), d.leaks));
     let expected = [("1 5".to_owned(), true), ("4 6".to_owned(), false)];
@@ -172,7 +172,7 @@ fn what_a_spot_check_cannot_tell_is_not_told() {
     };
     let findings = Findings::new(&dataset, inspection);
     assert_eq!((findings.read, findings.duplicates.clone()), (2, None));
-    expect(&findings, "split that cannot be made", &["too few"]);
+    expect(&findings, "cannot be applied", &["too few"]);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::{Member, SplitRule};
 use crate::Error;
 
-/// How many patients a message names.
+/// Number of patients that a message lists.
 const EXAMPLES: usize = 5;
 
-/// A patient of whom samples are in several splits.
+/// A patient with samples in several splits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overlap {
     /// The patient.
@@ -55,7 +55,7 @@ pub fn overlaps(members: &[Member], splits: &[Option<Split>]) -> Vec<Overlap> {
     all.filter(|overlap| overlap.splits.len() > 1).collect()
 }
 
-/// Refuses patients in several splits; if that is allowed, gives a warning if there are any.
+/// Refuses patients in several splits; if they are allowed, gives a warning.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<Stri
     let count = overlaps.len();
     match (count, allowed) {
         (0, _) => Ok(None),
-        (_, true) => Ok(Some(format!("patients in more than one split: {count}"))),
+        (_, true) => Ok(Some(format!("patients in several splits: {count}"))),
         (_, false) => Err(Error::PatientOverlap {
             count,
             examples: overlaps
@@ -77,13 +77,13 @@ pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<Stri
     }
 }
 
-/// What is worth a warning of `splits`, which has one entry per member: that a rule which divides by
-/// patient does not know all patients, and that nothing is in a split though the rule is not `none`.
+/// Warnings of `splits`, one entry per member: unknown patients although the rule divides by patient, and
+/// no sample in any split although the rule is not `none`.
 pub fn warnings(rule: &SplitRule, members: &[Member], splits: &[Option<Split>]) -> Vec<String> {
     let is_undivided = *rule != SplitRule::None && splits.iter().all(Option::is_none);
     let undivided = is_undivided.then(|| {
-        "no sample is in a split, which `probe` needs: give a rule, for instance \
-         `random:0.7:0.1:0.2`, as `--split`, or later to `extract split`"
+        "no sample is in a split, but `probe` needs splits: give a rule such as \
+         `random:0.7:0.1:0.2` with `--split`, or later with `extract split`"
             .to_owned()
     });
     unknown_patients(rule, members)
@@ -97,8 +97,8 @@ fn unknown_patients(rule: &SplitRule, members: &[Member]) -> Option<String> {
     (rule.is_by_patient() && unknown > 0).then(|| {
         let all = counted(members.len(), "sample");
         format!(
-            "no patients are known of {unknown} of {all}: `{rule}` divides these by sample, and \
-             images of one patient may be in two splits"
+            "{unknown} of {all} have no patient: `{rule}` divides these by sample, and images of one \
+             patient may be in two splits"
         )
     })
 }

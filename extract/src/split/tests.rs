@@ -294,7 +294,7 @@ fn a_patient_in_two_splits_is_refused_unless_allowed() {
     let found = overlaps(&members, &splits);
     let text = check_overlaps(&found, false).unwrap_err().to_string();
     assert!(
-        text.starts_with("patients in more than one split: 30, `p0` in train and val, "),
+        text.starts_with("patients in several splits: 30, `p0` in train and val, "),
         "{text}"
     );
     assert!(

@@ -1,5 +1,7 @@
-//! What `dataset.json` says: that of the Medical Segmentation Decathlon and nnU-Net 1, or that of
-//! nnU-Net 2.
+//! `dataset.json` of nnU-Net 1 and 2 and of the Medical Segmentation Decathlon.
+//!
+//! Keys are matched by hand instead of deriving `Deserialize`: each key has two or three shapes, and the
+//! error of an untagged enum names neither the key nor the value that is wrong.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,31 +16,31 @@ use crate::Error;
 use crate::dataset::files::{inner_path, refuse_failed_download, refuse_link_out};
 use crate::dataset::image_extension;
 
-/// Its name in the dataset's folder.
+/// Name of the file in the dataset's folder.
 pub(super) const FILE: &str = "dataset.json";
 
 /// Largest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The file as far as it is used; all blank if there is none.
+/// The used keys of the file; all blank if there is no file.
 #[derive(Debug, Default)]
 pub(in crate::dataset) struct Description {
     /// The channels' names by their numbers.
     pub(super) channels: BTreeMap<u32, String>,
-    /// What the values in label maps mean, background (0) left out.
+    /// Names of the values in label maps, without background (0).
     pub(super) mask_classes: Vec<MaskClass>,
     /// Values of pixels in label maps that are not annotated.
     pub(super) ignored_values: Vec<u16>,
-    /// The cases that it lists for each of [`PARTS`]; none for what it does not list.
+    /// Listed cases of each of [`PARTS`]; blank for a part without a list.
     pub(super) lists: [Vec<Listed>; 3],
-    /// What it says and what is not heeded.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 
 /// A case in a list.
 #[derive(Debug)]
 pub(super) struct Listed {
-    /// Its name, if it is not that of the image.
+    /// Name of the case, if it is not that of the image.
     pub(super) case: Option<String>,
     /// The image, or one for each channel.
     pub(super) images: Vec<PathBuf>,
@@ -53,8 +55,8 @@ impl Description {
     /// # Errors
     ///
     /// [`FileError::Damaged`], [`FileError::Empty`] or [`FileError::WebPage`] if it is no JSON,
-    /// [`Error::LinkOutside`], [`FileError::TooLarge`], and [`Error::Layout`] if a key that
-    /// is used does not hold what it should.
+    /// [`Error::LinkOutside`], [`FileError::TooLarge`], and [`Error::Layout`] if the value of a used key
+    /// has another type.
     pub(in crate::dataset) fn read(root: &Path) -> Result<Description, Error> {
         let path = root.join(FILE);
         if !path.exists() {
@@ -76,7 +78,7 @@ impl Description {
         })
     }
 
-    /// The same, so that the folders say which cases there are.
+    /// The description without lists, so that cases are those in the folders.
     pub(in crate::dataset) fn without_lists(self) -> Description {
         let lists = Default::default();
         Description { lists, ..self }
@@ -182,8 +184,8 @@ impl Json {
 
     /// `labels`: `{"1": "liver"}` (value to name) or `{"liver": 1}` (name to value or values).
     ///
-    /// Gives the classes and the values named `ignore`. Regions, which are several values under one
-    /// name, are no classes.
+    /// Gives the classes and the values named `ignore`. Regions (several values under one name) are not
+    /// classes.
     fn labels(&self, warnings: &mut Vec<String>) -> Result<(Vec<MaskClass>, Vec<u16>), Error> {
         let labels = match self.fields.get("labels") {
             None | Some(Value::Null) => return Ok(Default::default()),
@@ -201,7 +203,7 @@ impl Json {
                 [value] if name == "ignore" => {
                     ignored.push(value);
                     warnings.push(format!(
-                        "pixels labelled `ignore` ({value}) are neither learnt from nor measured"
+                        "pixels labelled `ignore` ({value}) are excluded from training and measurement"
                     ));
                 }
                 [value] => self.add_name(&mut names, value, name)?,
@@ -217,7 +219,7 @@ impl Json {
         Ok((classes.collect(), ignored))
     }
 
-    /// The values and the name of an entry of `labels`, whichever way round it is.
+    /// The values and the name of an entry of `labels`.
     fn label(&self, key: &str, value: &Value) -> Result<(Vec<u16>, String), Error> {
         let number = |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok());
         let label = match value {
@@ -308,7 +310,7 @@ impl Json {
     }
 }
 
-/// Names values that only regions have.
+/// Names the values that only regions have.
 fn name_the_rest(names: &mut BTreeMap<u16, String>, regions: &[(String, Vec<u16>)]) {
     for value in regions.iter().flat_map(|(_, values)| values) {
         names
@@ -324,7 +326,7 @@ fn about(regions: &[(String, Vec<u16>)]) -> String {
     };
     let sums: Vec<String> = regions.iter().map(sum).collect();
     format!(
-        "the label maps keep their values; regions are no classes: {}",
+        "label maps keep their values; regions are not classes: {}",
         sums.join(", ")
     )
 }
