@@ -140,7 +140,10 @@ fn everything_that_is_wrong_is_told_at_once() {
         places("identical images"),
         serde_json::json!(["images/0000 = images/0002"])
     );
-    assert_eq!(places("classes without"), serde_json::json!(["odd in test"]));
+    assert_eq!(
+        places("classes without"),
+        serde_json::json!(["odd in test"])
+    );
     assert_eq!(found["splits"][0]["samples"], 8);
     let text = check("manifest", &manifest, &[]).expect(1);
     says(
@@ -287,7 +290,11 @@ fn a_download_too_small_for_its_rule_is_described_all_the_same() {
     let run = check("manifest", &lab.manifest(6), &rule).expect(1);
     says(
         &run,
-        &["6 samples", "split rule that cannot be applied", "at least 121"],
+        &[
+            "6 samples",
+            "split rule that cannot be applied",
+            "at least 121",
+        ],
     );
 }
 

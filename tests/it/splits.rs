@@ -102,7 +102,7 @@ fn unknown_patients_are_warned_of_once() {
         .expect(0);
     assert_eq!(
         run.stderr
-            .matches("no patients are known of 4 of 4")
+            .matches("4 of 4 samples have no patient")
             .count(),
         1
     );

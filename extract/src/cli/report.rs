@@ -56,10 +56,7 @@ pub(super) fn card(card: &DatasetCard) -> String {
         }
     }
     if !card.tree.is_empty() {
-        text += &format!(
-            "\nfiles, unpacked:\n{}",
-            indented(card.tree.trim_end())
-        );
+        text += &format!("\nfiles, unpacked:\n{}", indented(card.tree.trim_end()));
     }
     if !card.recipe.is_empty() {
         let rows = card.recipe.iter().map(|(name, recipe)| {
@@ -242,9 +239,7 @@ fn notes(findings: &Findings) -> String {
     let mut notes = findings.warnings.clone();
     if findings.overlap_allowed && !findings.overlaps.is_empty() {
         let count = findings.overlaps.len();
-        notes.push(format!(
-            "patients in several splits (allowed): {count}"
-        ));
+        notes.push(format!("patients in several splits (allowed): {count}"));
     }
     let copies = findings.duplicates.iter().flatten().filter(|d| !d.leaks);
     let copies: Vec<String> = copies.map(|d| d.samples.join(" = ")).collect();

@@ -105,7 +105,9 @@ impl Tree {
 
     /// The file at `path`, relative to the root.
     pub(super) fn get(&self, path: &Path) -> Option<&PathBuf> {
-        let found = self.files.binary_search_by(|file| file.as_os_str().cmp(path.as_os_str()));
+        let found = self
+            .files
+            .binary_search_by(|file| file.as_os_str().cmp(path.as_os_str()));
         self.files.get(found.ok()?)
     }
 

@@ -32,11 +32,11 @@ use cache::{Labels, MaskClass, Split, Task};
 use imaging::read::{MaskPart, Source};
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
+pub use self::label_table::{LabelTable, Merge};
 pub use self::layouts::{LAYOUTS, Layout};
 pub(crate) use self::missing::examples;
 pub(crate) use self::sample_notes::SampleNotes;
 pub use self::sample_notes::SampleOddities;
-pub use self::label_table::{LabelTable, Merge};
 use crate::Error;
 use crate::pseudonyms::Pseudonyms;
 

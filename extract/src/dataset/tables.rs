@@ -145,7 +145,11 @@ impl<'a> Images<'a> {
     fn unnamed(&self) -> Vec<String> {
         let images = self.tree.files.iter().filter(|file| is_image(file));
         images
-            .filter(|image| image.parent().is_some_and(|folder| self.folders.contains(folder)))
+            .filter(|image| {
+                image
+                    .parent()
+                    .is_some_and(|folder| self.folders.contains(folder))
+            })
             .filter(|image| !self.named.contains(image.as_path()))
             .map(|image| image.display().to_string())
             .collect()

@@ -103,7 +103,7 @@ fn files_that_are_gone_or_empty_are_named() {
     fs::write(download.folder.path().join("3.png"), "").unwrap();
     let findings = download.inspect(&dataset, false);
     assert_eq!(findings.files.count, 4);
-    expect(&findings, "not there", &["2.png"]);
+    expect(&findings, "missing files", &["2.png"]);
     expect(&findings, "0 bytes", &["3.png"]);
     assert_eq!(findings.problems().len(), 2, "each file is told of once");
     assert_eq!(findings.unreadable.len(), 2);

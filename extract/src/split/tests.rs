@@ -317,7 +317,7 @@ fn unknown_patients_are_worth_a_warning_where_a_rule_divides_by_them() {
     let warn = |rule: &str| warnings(&rule.parse().unwrap(), &members, &[Some(Split::Test); 4]);
     let text = &warn("kfold:3:0")[0];
     let parts = [
-        "no patients are known of 3 of 4 samples",
+        "3 of 4 samples have no patient",
         "`kfold:3:0` divides these by sample",
     ];
     assert!(parts.iter().all(|part| text.contains(part)), "{text}");

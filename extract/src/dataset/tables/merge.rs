@@ -18,7 +18,11 @@ impl Merge {
                 let classes: Vec<u32> = classes.collect();
                 Labels::Single(self.of(&classes, |class| class, None))
             }
-            [first, ..] => Labels::Multi((0..states(first).len()).map(|k| self.state(rows, k)).collect()),
+            [first, ..] => Labels::Multi(
+                (0..states(first).len())
+                    .map(|k| self.state(rows, k))
+                    .collect(),
+            ),
         }
     }
 
@@ -74,10 +78,22 @@ mod tests {
     #[test]
     fn a_class_without_a_majority_is_not_known() {
         let rows = |classes: &[u32]| -> Vec<Labels> {
-            classes.iter().map(|class| Labels::Single(Some(*class))).collect()
+            classes
+                .iter()
+                .map(|class| Labels::Single(Some(*class)))
+                .collect()
         };
-        assert_eq!(Merge::Majority.merged(&rows(&[2, 2, 1])), Labels::Single(Some(2)));
-        assert_eq!(Merge::Majority.merged(&rows(&[2, 0, 1])), Labels::Single(None));
-        assert_eq!(Merge::Max.merged(&rows(&[0, 2, 1])), Labels::Single(Some(2)));
+        assert_eq!(
+            Merge::Majority.merged(&rows(&[2, 2, 1])),
+            Labels::Single(Some(2))
+        );
+        assert_eq!(
+            Merge::Majority.merged(&rows(&[2, 0, 1])),
+            Labels::Single(None)
+        );
+        assert_eq!(
+            Merge::Max.merged(&rows(&[0, 2, 1])),
+            Labels::Single(Some(2))
+        );
     }
 }

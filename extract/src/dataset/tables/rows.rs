@@ -224,7 +224,9 @@ impl<'a> Rows<'a> {
 
 /// The names between bars, or in a list as Python writes it (names with commas in them come apart).
 fn words(cell: &str) -> impl Iterator<Item = &str> {
-    let list = cell.strip_prefix('[').and_then(|cell| cell.strip_suffix(']'));
+    let list = cell
+        .strip_prefix('[')
+        .and_then(|cell| cell.strip_suffix(']'));
     let (text, separator) = list.map_or((cell, '|'), |list| (list, ','));
     let words = text.split(separator).map(move |word| match list {
         Some(_) => word.trim().trim_matches(['\'', '"']).trim(),

@@ -65,13 +65,26 @@ fn rows_of_one_image_are_merged_in_the_order_of_the_tables() {
         .collect();
     let (train, test) = (Some(Split::Train), Some(Split::Test));
     let expected = [
-        ("train/1", train, Some("p1"), Labels::Multi(vec![Some(1), Some(1)])),
-        ("train/2", train, Some("p2"), Labels::Multi(vec![Some(-1), None])),
+        (
+            "train/1",
+            train,
+            Some("p1"),
+            Labels::Multi(vec![Some(1), Some(1)]),
+        ),
+        (
+            "train/2",
+            train,
+            Some("p2"),
+            Labels::Multi(vec![Some(-1), None]),
+        ),
         ("test/9", test, None, Labels::Multi(vec![Some(1), Some(-1)])),
         ("more/8", test, None, Labels::Multi(vec![None, Some(0)])),
     ];
     assert_eq!(found, expected);
-    assert_eq!((dataset.name.as_str(), dataset.task), ("chest", Task::MultiLabel));
+    assert_eq!(
+        (dataset.name.as_str(), dataset.task),
+        ("chest", Task::MultiLabel)
+    );
     assert_eq!(dataset.warnings, [""; 0]);
 }
 
@@ -100,11 +113,17 @@ fn several_classes_stand_in_a_cell_between_bars_or_as_a_python_list() {
     let dataset = listed(root.path(), card).unwrap();
     let labels: Vec<_> = dataset.samples.into_iter().map(|s| s.labels).collect();
     let expected = [[Some(1); 2], [Some(1); 2], [None; 2], [Some(0); 2]];
-    assert_eq!(labels, expected.map(|states| Labels::Multi(states.to_vec())));
+    assert_eq!(
+        labels,
+        expected.map(|states| Labels::Multi(states.to_vec()))
+    );
     assert_eq!(dataset.warnings, [""; 0]);
     let strict = card.replace("ignore_other_labels = true", "");
     let text = listed(root.path(), &strict).unwrap_err().to_string();
-    assert!(text.contains("line 2") && text.contains("`values`"), "{text}");
+    assert!(
+        text.contains("line 2") && text.contains("`values`"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -133,7 +152,10 @@ fn one_class_per_image_may_be_in_several_rows() {
     let text = listed(root.path(), &card.replace("merge = \"max\"", ""))
         .unwrap_err()
         .to_string();
-    assert!(text.contains("line 4") && text.contains("`merge`"), "{text}");
+    assert!(
+        text.contains("line 4") && text.contains("`merge`"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -164,25 +186,55 @@ fn tables_that_contradict_themselves_or_the_card_are_refused() {
     let mut long_name = TRAIN.to_owned();
     long_name.push_str("../../../etc/passwd,A,p,PA,0,0\n");
     for (table, text, part) in [
-        ("train", TRAIN.replace("1,B,p1", "1,A,p1"), "line 4: the reader is `A`"),
-        ("train", TRAIN.replace("1,B,p1", "1,B,p2"), "line 4: the who is `p2`"),
-        ("train", TRAIN.replace("2,A,p2,AP,0", "2,A,p2,AP,2"), "line 3: the Mass is `2`"),
+        (
+            "train",
+            TRAIN.replace("1,B,p1", "1,A,p1"),
+            "line 4: the reader is `A`",
+        ),
+        (
+            "train",
+            TRAIN.replace("1,B,p1", "1,B,p2"),
+            "line 4: the who is `p2`",
+        ),
+        (
+            "train",
+            TRAIN.replace("2,A,p2,AP,0", "2,A,p2,AP,2"),
+            "line 3: the Mass is `2`",
+        ),
         ("train", TRAIN.replace("\n2,A", "\n,A"), "line 3: the id is"),
         ("train", TRAIN.replace("id,reader", "id,rad"), "`reader`"),
-        ("train", long_name, "no image for 1 line (`train/../../../etc/passwd.png`)"),
+        (
+            "train",
+            long_name,
+            "no image for 1 line (`train/../../../etc/passwd.png`)",
+        ),
         ("train", "<!DOCTYPE html>".to_owned(), "web page"),
-        ("test", TEST.replace("yes", "perhaps"), "line 2: the Mass is `perhaps`"),
-        ("test", "name,Mass,Edema\n".to_owned() + "9.png,1,0\n9.png,1,0\n", "line 3: the name is"),
+        (
+            "test",
+            TEST.replace("yes", "perhaps"),
+            "line 2: the Mass is `perhaps`",
+        ),
+        (
+            "test",
+            "name,Mass,Edema\n".to_owned() + "9.png,1,0\n9.png,1,0\n",
+            "line 3: the name is",
+        ),
     ] {
         let root = small();
         write(root.path(), &chest(table), text);
         let text = listed(root.path(), CARD).unwrap_err().to_string();
-        assert!(text.contains(part) && text.contains("hint:"), "{part}: {text}");
+        assert!(
+            text.contains(part) && text.contains("hint:"),
+            "{part}: {text}"
+        );
     }
     let root = small();
     fs::remove_file(root.path().join(chest("test"))).unwrap();
     let text = listed(root.path(), CARD).unwrap_err().to_string();
-    assert!(text.contains("test.csv") && text.contains("hint:"), "{text}");
+    assert!(
+        text.contains("test.csv") && text.contains("hint:"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -192,8 +244,14 @@ fn cards_that_make_no_sense_are_refused() {
     for (text, part) in [
         (without_tables.to_owned(), "no `[[table]]`"),
         (CARD.replace("[\"Mass\", \"Edema\"]", "[]"), "no `classes`"),
-        (CARD.replace("patient =", "label = \"a\"\nlabels ="), "both `label` and `labels`"),
-        (CARD.replace("patient =", "label ="), "the same in all tables"),
+        (
+            CARD.replace("patient =", "label = \"a\"\nlabels ="),
+            "both `label` and `labels`",
+        ),
+        (
+            CARD.replace("patient =", "label ="),
+            "the same in all tables",
+        ),
         (CARD.replace("{id}", "id"), "a column in braces"),
         (CARD.replace("{id}", "{id"), "a column in braces"),
         (CARD.replace("\"PA\", \"AP\"", "\"LL\""), ""),
@@ -201,7 +259,10 @@ fn cards_that_make_no_sense_are_refused() {
         match listed(root.path(), &text) {
             Err(error) => {
                 let text = error.to_string();
-                assert!(text.contains(part) && text.contains("hint:"), "{part}: {text}");
+                assert!(
+                    text.contains(part) && text.contains("hint:"),
+                    "{part}: {text}"
+                );
             }
             Ok(dataset) => assert_eq!((part, dataset.samples.len()), ("", 2)),
         }
