@@ -168,7 +168,7 @@ fn classes_of_masks_are_counted_from_the_pixels() {
     let spot = check("manifest", &manifest, &["--recipe", "radiology"]).expect(0);
     says(
         &spot,
-        &["24 samples of 48 files", "classes come from masks"],
+        &["24 samples of 48 files", "classes are in the masks"],
     );
     let all = check("manifest", &manifest, &["--pixels"]).expect(0);
     let rows: Vec<Vec<&str>> = all
