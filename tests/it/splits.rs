@@ -101,9 +101,7 @@ fn unknown_patients_are_warned_of_once() {
         .extract("manifest", &csv, &["--split", "random:0.5:0.25:0.25"])
         .expect(0);
     assert_eq!(
-        run.stderr
-            .matches("4 of 4 samples have no patient")
-            .count(),
+        run.stderr.matches("4 of 4 samples have no patient").count(),
         1
     );
 }
