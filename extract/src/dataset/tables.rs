@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use cache::Task;
+use imaging::read::Source;
 
 use self::rows::Rows;
 use super::files::{Tree, find_root, is_image};
@@ -15,7 +16,6 @@ use super::label_table::braces;
 use super::missing::Gap;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
-use crate::read::Source;
 
 /// Beginning of the path of an image that may lie in any folder.
 const ANYWHERE: &str = "**/";
