@@ -6,12 +6,13 @@ HEADS THREADS ROUNDS]. Each side is a process of its own; a round is one step of
 the medians, the median of the rounds' ratios, and each side's peak of memory.
 """
 
-import json
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
+
+import benches
 
 CASES = [
     "linear 384 2 16 16 224 16 1 1 30",
@@ -59,15 +60,6 @@ def worker(kind, width, classes, height, across, size, batch, heads, threads, la
     print(before, memory("VmHWM"), flush=True)
 
 
-def binary():
-    command = ["cargo", "bench", "-p", "nn", "--bench", "decoders", "--no-run", "--message-format=json"]
-    root = pathlib.Path(__file__).resolve().parents[2]
-    output = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
-    messages = map(json.loads, output.splitlines())
-    paths = [m["executable"] for m in messages if m.get("target", {}).get("name") == "decoders"]
-    return [path for path in paths if path][-1]
-
-
 def run(case, ours):
     *arguments, rounds = case.split()
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
@@ -104,6 +96,6 @@ if __name__ == "__main__":
         kind, *numbers, layout = sys.argv[2:]
         worker(kind, *map(int, numbers), layout)
     else:
-        ours = binary()
+        ours = benches.executable("decoders")
         for case in [" ".join(sys.argv[1:])] if sys.argv[1:] else CASES:
             run(case, ours)

@@ -4,7 +4,7 @@
 Both use the same model, batch size and threads, and take turns, several rounds, each in a process
 of its own. The loop runs over tensors that are ready in memory, after a run to warm up; `extract`
 reads PNG files, prepares them and writes a cache. Needs Python 3.11 and requirements-test.txt, and
-built programs: cargo build --release --bins
+built programs: cargo build --release --workspace --all-targets --locked
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main():
         return print(bare_loop(arguments))
     if not arguments.extract.is_file():
         raise wheels.Failed(
-            f"{arguments.extract}: no such file\nhint: cargo build --release --bins"
+            f"{arguments.extract}: no such file\nhint: cargo build --release --workspace --all-targets --locked"
         )
     with tempfile.TemporaryDirectory() as folder:
         measure = memory if arguments.memory else speed

@@ -3,7 +3,7 @@
 
 Both run in turn, several rounds, each in a process of its own, with the same number of links and of
 candidates; the recall of both and the medians of the rounds' ratios are printed. Needs numpy, hnswlib
-and faiss-cpu. Build first: cargo bench -p probe --bench hnsw --no-run
+and faiss-cpu.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import benches
 from bench_knn import uniform_rows, unit
 
 LINKS, CONSTRUCTION = 16, 200  # as HnswOptions::default()
@@ -60,14 +61,13 @@ def main():
     parser.add_argument("--ef", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--bench", help="the built bench; default: cargo bench")
     parser.add_argument("--hnswlib-round", type=int, nargs=6, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.hnswlib_round:
         return hnswlib_round(*args.hnswlib_round)
     sizes = [args.keys, args.queries, args.width, args.k, args.ef, args.threads]
     words = [str(size) for size in sizes]
-    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench hnsw --".split()
+    ours = [benches.executable("hnsw")]
     theirs = [sys.executable, __file__, "--hnswlib-round"]
     ratios = []
     for _ in range(args.rounds):

@@ -2,7 +2,7 @@
 """Compares the time of an exact search with faiss-cpu's IndexFlatIP on the same data.
 
 Both run in turn, several rounds, each in a process of its own; for each size the median of the
-rounds' ratios is printed. Needs numpy and faiss-cpu. Build first: cargo bench -p probe --bench knn --no-run
+rounds' ratios is printed. Needs numpy and faiss-cpu.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import benches
 
 # Set for other libraries on some machines; faiss is to choose its own kernels.
 CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -84,12 +86,11 @@ def main():
     parser.add_argument("--k", type=int, nargs="+", default=[20, 200])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bench", help="the built bench; default: cargo bench")
     parser.add_argument("--faiss-round", type=int, nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.faiss_round:
         return faiss_round(*args.faiss_round)
-    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench knn --".split()
+    ours = [benches.executable("knn")]
     for keys, width, k in itertools.product(args.keys, args.width, args.k):
         compare(ours, [keys, args.queries, width, k, args.threads], args.rounds)
 

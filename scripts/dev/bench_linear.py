@@ -3,8 +3,8 @@
 
 PyTorch trains as DINOv2's evaluation code does, but from features that are there: a linear layer for
 each head, all in one SGD optimiser. Both run in turn, several rounds, each in a process of its own;
-the medians of the rounds' ratios are printed. Needs the packages in requirements-models.txt. Build
-first: cargo bench -p probe --bench linear --no-run
+the medians of the rounds' ratios are printed. Needs the packages in
+requirements-models.txt.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import benches
 
 BATCH = 128
 RATES = (0.1, 0.01, 0.05, 0.001, 0.005, 0.0001, 0.0005, 0.00001)
@@ -59,14 +61,13 @@ def main():
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bench", help="the built bench; default: cargo bench")
     parser.add_argument("--torch-round", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     values = [getattr(args, name) for name in sizes]
     if args.torch_round:
         return torch_round(*values)
     words = [str(value) for value in values]
-    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench linear --".split()
+    ours = [benches.executable("linear")]
     pairs = [word for name, word in zip(sizes, words) for word in (f"--{name}", word)]
     theirs = [sys.executable, __file__, "--torch-round", *pairs]
     ratios, bare = [], []

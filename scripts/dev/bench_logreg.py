@@ -5,7 +5,7 @@ Both get the same features (values of f16; scikit-learn has them in f64, as Meta
 smallest C to the largest, each from the last one's weights. scikit-learn ends at the loosest of its
 tolerances at which every loss is within 1e-6 of the lowest known, or at the tightest. Losses of both
 are computed here, in f64. `--solver` of scikit-learn: `newton-cholesky` is for two classes. Needs the
-packages in requirements-test.txt. Build first: cargo bench --bench logreg --no-run
+packages in requirements-test.txt.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 import warnings
+
+import benches
 
 CS = [10 ** (-6 + 11 * k / 44) for k in range(45)]
 TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7)
@@ -123,11 +125,10 @@ def main():
     parser.add_argument("--iterations", type=int, default=1000, help="scikit-learn's max_iter")
     parser.add_argument("--tolerances", type=float, nargs="+", default=TOLERANCES)
     parser.add_argument("--linfa", action="store_true", help="time linfa at one C too")
-    parser.add_argument("--bench", help="the built bench; default: cargo bench")
     args = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(args.threads)
-    bench = [args.bench] if args.bench else "cargo bench -q --bench logreg --".split()
+    bench = [benches.executable("logreg")]
     for size in args.sizes.split(","):
         compare(args, *map(int, size.split("x")), bench)
 

@@ -6,7 +6,7 @@ each k a brute-force search with scikit-learn and loops over rows and labels wit
 As it takes long, it is timed on `--peer-keys` rows, and its time is multiplied by the ratio of the
 rows: the loops and the distances grow at least as fast. Both have one thread unless told otherwise,
 both fit on the keys and score the queries, and on the smaller data their probabilities must agree.
-Needs numpy, scipy and scikit-learn. Build first: cargo bench -p probe --bench ml_knn --no-run
+Needs numpy, scipy and scikit-learn.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import benches
 from bench_knn import unit_rows
 
 SMOOTHING = 1.0
@@ -109,12 +110,11 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer-keys", type=int, default=4000)
-    parser.add_argument("--bench", help="the built bench; default: cargo bench")
     parser.add_argument("--peer", type=int, nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
         return peer(*args.peer[:5], args.peer[5:])
-    ours = [args.bench] if args.bench else "cargo bench -q -p probe --bench ml_knn --".split()
+    ours = [benches.executable("ml_knn")]
     theirs = [sys.executable, __file__, "--peer"]
     share = args.peer_keys / args.keys
     queries = max(1, round(args.queries * share))

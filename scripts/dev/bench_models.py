@@ -6,7 +6,7 @@ from round to round. PyTorch's models stay loaded between their turns and are gi
 ready in memory, of which they compute the last block's tokens. `extract` reads PNG files, prepares
 them, computes the tokens of five blocks and writes a cache; its speed is that of its own summary,
 which does not count loading. Needs Python 3.11, requirements-models.txt and g++, and built programs:
-cargo build --release --bins
+cargo build --release --workspace --all-targets --locked
 """
 
 import argparse

@@ -4,7 +4,6 @@
 Both go over all rows in blocks of a row group, in a shuffled order, and copy them into memory, by turns,
 as they are and then as f32; the file is in the page cache. Prints each side's GB/s and the median ratios.
 Needs numpy and polars.
-Build first: cargo bench -p cache --bench patches --no-run
 """
 
 import argparse
@@ -19,13 +18,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+import benches
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cache", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    bench = executable()
+    bench = benches.executable("patches")
     with tempfile.TemporaryDirectory() as folder:
         flat = Path(folder) / "flat"
         rows = write_flat(arguments.cache, flat)
@@ -39,13 +40,6 @@ def main():
                 print(f"{kind.__name__}: cache {speed:.2f} GB/s, flat file {peer:.2f} GB/s", flush=True)
         for kind, found in ratios.items():
             print(f"{kind.__name__}, median: {statistics.median(found):.2f} of the flat file's speed")
-
-
-def executable():
-    command = ["cargo", "bench", "-p", "cache", "--bench", "patches", "--no-run"]
-    lines = subprocess.check_output([*command, "--message-format=json"], text=True).splitlines()
-    built = [json.loads(line) for line in lines]
-    return next(m["executable"] for m in built if m.get("target", {}).get("name") == "patches")
 
 
 def write_flat(cache, path):

@@ -5,7 +5,7 @@ Both decode a file, clip it, resize every slice to 224 pixels (bicubic), stretch
 normalise it; by turns, several rounds, on one core. Python reads with nibabel, Pillow or pydicom,
 computes with NumPy and resizes with Pillow. Times are taken within the processes, so that starting
 them does not count. Needs Python 3.11 and requirements-test.txt, and the example:
-cargo build --release --workspace --examples
+cargo build --release --workspace --all-targets --locked
 """
 
 import argparse
@@ -39,7 +39,7 @@ WINDOW = (-1024, 600)
 def main():
     arguments = parse_arguments()
     if not arguments.prepare.is_file():
-        hint = "hint: cargo build --release --workspace --examples"
+        hint = "hint: cargo build --release --workspace --all-targets --locked"
         raise wheels.Failed(f"{arguments.prepare}: no such file\n{hint}")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

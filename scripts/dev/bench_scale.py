@@ -2,7 +2,7 @@
 """Time and peak memory of probes on a cache of random tokens with the shape of CheXpert's.
 
 161,792 slices, four blocks of width 1024, 14 classes: 2.7 GB on disk, in a folder that is deleted at the
-end. Build first: cargo build --release --workspace --bins --benches
+end. Build first: cargo build --release --workspace --all-targets --locked
 """
 
 import argparse
@@ -12,20 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import benches
+
 PROJECT = Path(__file__).resolve().parents[2]
 PROBES = {
     "linear, one epoch": ["linear", "--epochs", "1"],
     "knn (ML-kNN, strict)": ["knn", "--k", "20"],
     "knn (ML-kNN, paper, five k)": ["knn", "--protocol", "paper"],
 }
-
-
-def bench():
-    command = ["cargo", "bench", "--workspace", "--bench", "scale", "--no-run", "--message-format=json"]
-    run = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
-    messages = [json.loads(line) for line in run.stdout.splitlines()]
-    programs = [m["executable"] for m in messages if m.get("target", {}).get("name") == "scale"]
-    return programs[-1]
 
 
 def main():
@@ -38,7 +32,7 @@ def main():
         cache = Path(folder, "cache/scale/random@224")
         sizes = [str(size) for size in (args.rows, args.width, args.layers)]
         cache.parent.mkdir(parents=True)
-        subprocess.run([bench(), cache, *sizes], check=True)
+        subprocess.run([benches.executable("scale"), cache, *sizes], check=True)
         for name, words in PROBES.items():
             if args.only and args.only not in name:
                 continue

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+import benches
 import wheels
 
 LAYERS, PATCHES, WIDTH, SIDE = 5, 256, 1024, 224
@@ -43,7 +44,7 @@ def main():
     parser.add_argument("--slices", type=int, default=800, help="of a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     arguments = parser.parse_args()
-    bench = executable()
+    bench = benches.executable("tokens")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         model, card = Path(folder) / "ready.onnx", Path(folder) / "ready.toml"
         model.write_bytes(graph().SerializeToString())
@@ -63,13 +64,6 @@ def main():
             f"medians: {statistics.median(rates):.0f} slices/s through `embed`, "
             f"{statistics.median(ratios):.2f} of the speed of a plain write"
         )
-
-
-def executable():
-    command = ["cargo", "bench", "-p", "extract", "--bench", "tokens", "--locked", "--no-run"]
-    lines = subprocess.check_output([*command, "--message-format=json"], text=True).splitlines()
-    built = [json.loads(line) for line in lines]
-    return next(m["executable"] for m in built if m.get("target", {}).get("name") == "tokens")
 
 
 def graph():
