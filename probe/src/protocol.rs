@@ -1,10 +1,12 @@
 //! Where the published protocol and an honest one differ: here and nowhere else.
 
 use cache::Split;
+use nn::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::probes::knn::Whole;
 use crate::probes::linear::Reduction;
+use crate::segment::Resolution;
 use crate::study::MadeClass;
 use crate::targets::Uncertain;
 
@@ -96,15 +98,34 @@ impl Protocol {
         }
     }
 
-    /// Whether the linear decoder first puts a LayerNorm without weights (eps 1e-6) on tokens that have
-    /// not been through the model's last one, as the study's code does.
-    pub fn norms_raw_tokens(self) -> bool {
-        self == Protocol::Paper
+    /// Whether a decoder first applies a LayerNorm without weights (eps 1e-6) to tokens that did not pass the
+    /// last LayerNorm of the model: the linear one in the study's code.
+    pub fn norms_raw_tokens(self, decoder: Kind) -> bool {
+        self == Protocol::Paper && decoder == Kind::Linear
     }
 
-    /// Whether segmentations are measured by volume, at its own resolution, and not in all pixels together.
-    pub fn measures_volumes(self) -> bool {
-        self == Protocol::Strict
+    /// Resolution at which segmentations are measured.
+    pub fn resolution(self) -> Resolution {
+        match self {
+            Protocol::Paper => Resolution::Input,
+            Protocol::Strict => Resolution::Native,
+        }
+    }
+
+    /// Split on which decoders are chosen: `test` in the study's code if there is no `val`.
+    pub fn chosen_on(self, has_val: bool) -> Split {
+        match self {
+            Protocol::Paper if !has_val => Split::Test,
+            Protocol::Paper | Protocol::Strict => Split::Val,
+        }
+    }
+
+    /// Splits from which few-shot runs draw, and the split on which they choose.
+    pub fn few_shot_splits(self) -> (&'static [Split], Split) {
+        match self {
+            Protocol::Paper => (&[Split::Train, Split::Val], Split::Test),
+            Protocol::Strict => (&[Split::Train], Split::Val),
+        }
     }
 
     /// Whether a part of `train` is drawn to choose on where a dataset has no `val`.

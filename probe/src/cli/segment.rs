@@ -19,7 +19,7 @@ use crate::Error;
 use crate::evaluate::Settings;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
-use crate::segment::{self, Evaluated, Options, TrainingStore};
+use crate::segment::{self, Evaluated, Options, Resolution, TrainingStore};
 
 /// The study's learning rates (appendix B.4).
 const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
@@ -114,7 +114,8 @@ impl Segment {
             idle.push(self.rules.without_choice(why));
         }
         let is_repeated = options.repeats > 1 && !options.shots.contains(&None);
-        let by_volume: fn(Protocol) -> bool = Protocol::measures_volumes;
+        let by_volume: fn(Protocol) -> bool =
+            |protocol| protocol.resolution() == Resolution::Native;
         let (why, has_intervals) = if is_repeated {
             ("of several draws the spread is given, not intervals", NEVER)
         } else {

@@ -1,4 +1,4 @@
-//! What is to be segmented: slices, their label maps, and what the values in those mean.
+//! Slices of a cache, their label maps, and the meaning of the values in those.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::Error;
 use crate::examples::{Who, cluster_word};
 use crate::hold_out::{HeldOut, hold_out};
 
-/// The slices of a cache with their label maps. Maps are kept as runs, a few kilobytes each.
+/// The slices of a cache with their label maps, which are stored as runs of a few kilobytes each.
 #[derive(Debug)]
 pub(super) struct Cases {
     /// All rows of the cache.
@@ -23,18 +23,18 @@ pub(super) struct Cases {
     pub(super) names: Vec<String>,
     /// The value of each class in label maps.
     pub(super) values: Vec<u16>,
-    /// Values of pixels of which the masks say nothing.
+    /// Values of ignored pixels.
     ignored: BTreeSet<u16>,
-    /// What a reader must know of the masks' values.
+    /// Warnings about the values in the masks.
     pub(super) warnings: Vec<String>,
-    /// What of `train` takes the place of a missing `val`.
+    /// The part of `train` that replaces a missing `val`.
     pub(super) held_out: Option<HeldOut>,
 }
 
 impl Cases {
-    /// Reads slices and masks. Classes are the values that occur and that `mask_classes` names, in the
-    /// order of values; if it names none, all that occur. Values without a name beside others are
-    /// refused, or ignored if `ignore_unnamed`.
+    /// Reads slices and masks. Classes are the values that occur and have a name in `mask_classes`, in the
+    /// order of values; if none has a name, all that occur. If only some values have names, the others are
+    /// refused, or ignored if `ignore_unnamed` is set.
     ///
     /// # Errors
     ///
@@ -74,8 +74,8 @@ impl Cases {
         Ok(cases)
     }
 
-    /// Reads slices, and masks if there are some, for a decoder of these classes. Masks with other
-    /// values, or other names for them, are left out; values without a name as in [`Cases::read`].
+    /// Reads slices, and masks if there are any, for a decoder of these classes. No masks are used if they
+    /// have other values, or other names for them; values without a name as in [`Cases::read`].
     ///
     /// # Errors
     ///
@@ -133,8 +133,8 @@ impl Cases {
         })
     }
 
-    /// Makes the slices of some patients in `train` `val`, about `share` of the patients, if `train` has
-    /// several.
+    /// Moves the slices of about `share` of the patients from `train` to `val`, if `train` has several
+    /// patients.
     pub(super) fn hold_out(&mut self, share: f64, seed: u64) {
         let train = self.rows(&[Split::Train], true);
         let patient = |row: usize| {
@@ -155,18 +155,18 @@ impl Cases {
         self.held_out = Some(held_out);
     }
 
-    /// Whether a row has a mask that says something.
+    /// Returns whether a row has a mask.
     pub(super) fn has_mask(&self, row: usize) -> bool {
         self.masks[row].is_some()
     }
 
-    /// What a row is independent of others by.
+    /// The patient or sample of a row.
     pub(super) fn who(&self, row: usize) -> Who<'_> {
         let slice = &self.slices[row];
         Who::of(slice.patient.as_deref(), &slice.sample)
     }
 
-    /// The values that occur in masks and say something.
+    /// The values that occur in masks and are not ignored.
     fn found(&self) -> BTreeSet<u16> {
         let values = self.masks.iter().flatten().flat_map(Runs::values);
         values
@@ -174,8 +174,8 @@ impl Cases {
             .collect()
     }
 
-    /// The values that occur and that the cache has no names for. Where it has names for others they
-    /// are an error, or ignored from now on, with a warning.
+    /// The values that occur without a name. If the cache has names for others, they are an error, or are
+    /// ignored with a warning.
     fn unnamed(&mut self, reader: &CacheReader, ignore: bool) -> Result<Vec<u16>, Error> {
         let named = &reader.meta().mask_classes;
         let is_named = |value: u16| value == 0 || named.iter().any(|class| class.value == value);
@@ -195,7 +195,7 @@ impl Cases {
         Ok(unnamed)
     }
 
-    /// Rows with masks of some splits: plain ones, and augmented views too if `with_views`.
+    /// Rows with masks of some splits, and their augmented views if `with_views` is set.
     pub(super) fn rows(&self, splits: &[Split], with_views: bool) -> Vec<usize> {
         let is_wanted = |&row: &usize| {
             let slice = &self.slices[row];
@@ -206,7 +206,7 @@ impl Cases {
         (0..self.slices.len()).filter(is_wanted).collect()
     }
 
-    /// Augmented views beside the plain one.
+    /// Augmented views of an image.
     pub(super) fn views(&self) -> u16 {
         self.slices
             .iter()
@@ -215,7 +215,7 @@ impl Cases {
             .unwrap_or(0)
     }
 
-    /// The number of the class that a value in label maps stands for; [`IGNORE`] for others.
+    /// The class of a value in label maps; [`IGNORE`] for other values.
     fn class(&self, value: u16) -> u16 {
         match self.values.binary_search(&value) {
             Ok(class) if !self.ignored.contains(&value) => class as u16,
@@ -223,7 +223,7 @@ impl Cases {
         }
     }
 
-    /// Classes `[B, S, S]` of some rows, which have masks.
+    /// Classes `[B, S, S]` of some rows with masks.
     pub(super) fn squares(&self, rows: &[usize], side: usize) -> Vec<u16> {
         let mut out = vec![0; rows.len() * side * side];
         out.par_chunks_mut(side * side)
@@ -236,13 +236,13 @@ impl Cases {
         out
     }
 
-    /// Classes `[H, W]` of a row at its own size; none if it has no mask.
+    /// Classes `[H, W]` of a row at its own size; empty if it has no mask.
     pub(super) fn classes(&self, row: usize) -> Vec<u16> {
         let mask = self.masks[row].as_ref();
         mask.map_or_else(Vec::new, |mask| mask.pixels(|value| self.class(value)))
     }
 
-    /// Classes that some rows have.
+    /// Classes that occur in some rows.
     pub(super) fn present(&self, rows: &[usize]) -> BTreeSet<u16> {
         let masks = rows.iter().filter_map(|&row| self.masks[row].as_ref());
         masks
@@ -253,7 +253,7 @@ impl Cases {
     }
 }
 
-/// At most eight of these, with commas between them.
+/// The first eight values, separated by commas.
 fn first_few(all: &[u16]) -> String {
     let first: Vec<String> = all.iter().take(8).map(u16::to_string).collect();
     let mut text = first.join(", ");

@@ -1,4 +1,4 @@
-//! Predicted label maps as files that other programs open.
+//! Predicted label maps as NIfTI and PNG files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use nifti::{DataElement, NiftiHeader};
 
 use crate::error::{Cause, Error};
 
-/// mm, in a NIfTI's `xyzt_units`.
+/// The code of millimetres in `xyzt_units` of NIfTI.
 const MM: u8 = 2;
-/// Where voxels are, by an affine to "scanner coordinates".
+/// The code of an affine to "scanner coordinates" in `sform_code` of NIfTI.
 const SCANNER: i16 = 1;
 
-/// Writes the label map `[S, H, W]` of a sample, whose slices are given, into `folder`: a volume as
-/// `SAMPLE.nii.gz`, which lies as its source does where the cache says how that is; a single image as
-/// `SAMPLE.png`, whose grey values are labels. Returns the file.
+/// Writes the label map `[S, H, W]` of the `slices` of a sample into `folder`: a volume as `SAMPLE.nii.gz`
+/// with the geometry of its source, if the cache has it; a single image as `SAMPLE.png`, whose grey values
+/// are labels. Returns the file.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ fn write_whole(
     Ok(partial.persist()?)
 }
 
-/// A path below a folder, whatever the sample is called; another one for each sample.
+/// The path of a sample below a folder: unique, and never outside the folder.
 pub(super) fn file_name(sample: &str) -> String {
     let escaped = |part: &str, is_forbidden: fn(char) -> bool| -> String {
         let escape = |letter: char| {
@@ -127,7 +127,7 @@ where
     Ok(options.write_nifti(labels)?)
 }
 
-/// A header with this affine from `i, j, k` to mm, RAS+.
+/// A header with an affine from `i, j, k` to mm in RAS+.
 fn placed(affine: [[f64; 4]; 3]) -> NiftiHeader {
     let [x, y, z] = affine.map(|row| row.map(|value| value as f32));
     let mut header = NiftiHeader {

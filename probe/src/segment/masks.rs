@@ -1,4 +1,4 @@
-//! Label maps in little memory, at any size.
+//! Label maps as runs of equal values.
 
 use common::Mask;
 
@@ -7,12 +7,12 @@ use common::Mask;
 pub(super) struct Runs {
     height: usize,
     width: usize,
-    /// The pixel after the run, and the run's value.
+    /// The pixel after each run, and the value of the run.
     runs: Vec<(u32, u16)>,
 }
 
 impl Runs {
-    /// Takes a map of at most 2^32 - 1 pixels.
+    /// The runs of a map of at most 2^32 - 1 pixels.
     pub(super) fn of(mask: &Mask) -> Runs {
         let mut runs: Vec<(u32, u16)> = Vec::new();
         for (at, &value) in mask.iter().enumerate() {
@@ -30,12 +30,12 @@ impl Runs {
         }
     }
 
-    /// The values that occur, some of them several times.
+    /// The values of the runs.
     pub(super) fn values(&self) -> impl Iterator<Item = u16> {
         self.runs.iter().map(|&(_, value)| value)
     }
 
-    /// All pixels `[H, W]`, values translated.
+    /// All pixels `[H, W]`, with values mapped by `translate`.
     pub(super) fn pixels(&self, translate: impl Fn(u16) -> u16) -> Vec<u16> {
         let mut pixels = Vec::with_capacity(self.height * self.width);
         for &(end, value) in &self.runs {
@@ -44,8 +44,8 @@ impl Runs {
         pixels
     }
 
-    /// The map at `side` by `side` pixels, values translated: of each pixel's centre the nearest pixel,
-    /// PyTorch's `nearest-exact`.
+    /// Resizes the map to `[side, side]`, with values mapped by `translate`: each pixel has the value at its
+    /// centre, as PyTorch's `nearest-exact`.
     pub(super) fn square(&self, side: usize, translate: impl Fn(u16) -> u16, out: &mut [u16]) {
         let pixels = self.pixels(translate);
         let from = |length: usize| -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! Pictures of a slice with what is true and what is predicted on top of it.
+//! Pictures of a slice with its true and predicted classes.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,7 +11,7 @@ use nn::IGNORE;
 
 use crate::error::{Cause, Error};
 
-/// Colours of classes, from the first structure on; later ones begin again.
+/// Colours of classes, from the first structure on; they repeat.
 const COLOURS: [[u8; 3]; 10] = [
     [230, 75, 53],
     [77, 187, 213],
@@ -25,22 +25,22 @@ const COLOURS: [[u8; 3]; 10] = [
     [102, 194, 80],
 ];
 
-/// Share of the colour where a structure is.
+/// Share of the colour in pixels of a structure.
 const OPACITY: f32 = 0.45;
 
-/// A slice is turned so that a radiologist sees it as usual: axial slices with anterior at the top,
-/// coronal and sagittal ones with superior at the top; the patient's right, or in sagittal slices
-/// anterior, on the left.
+/// The rotation or reflection that brings a slice into the radiological convention: anterior at the top of
+/// axial slices, superior at the top of others; the patient's right, or anterior in sagittal slices, on the
+/// left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Turn {
     /// Whether rows become columns.
     is_transposed: bool,
-    /// Whether rows and columns, after that, run backwards.
+    /// Whether rows and columns, after that, are reversed.
     is_reversed: [bool; 2],
 }
 
 impl Turn {
-    /// The turn of slices that lie so; none where that is not known.
+    /// The turn of slices with this placement; the identity if it is not known.
     fn of(placement: Option<&Placement>) -> Turn {
         let Some(Placement { affine, .. }) = placement else {
             return Turn::default();
@@ -50,7 +50,7 @@ impl Turn {
         let normal = [0, 1, 2]
             .into_iter()
             .max_by(|a: &usize, b: &usize| step(*a, 0).abs().total_cmp(&step(*b, 0).abs()));
-        // What rows and columns run along in the picture, both towards its negative end.
+        // The world axes along which rows and columns of the picture run, towards the negative end.
         let (down, across) = match normal {
             Some(2) => (1, 0),
             Some(1) => (2, 0),
@@ -65,7 +65,7 @@ impl Turn {
         }
     }
 
-    /// The place in a slice `[S, S]` of row `y` and column `x` of its picture.
+    /// The index in a slice `[S, S]` of row `y` and column `x` of its picture.
     fn place(self, y: usize, x: usize, side: usize) -> usize {
         let [y, x] = [(y, self.is_reversed[0]), (x, self.is_reversed[1])]
             .map(|(at, is_reversed)| if is_reversed { side - 1 - at } else { at });
@@ -77,8 +77,8 @@ impl Turn {
     }
 }
 
-/// Height and width of a picture of a slice, of which the longer is `side`: as long in mm as the slice
-/// is, or in pixels where the distance between them is not known.
+/// Height and width of the picture of a slice, the longer of which is `side`: in proportion to the slice in
+/// mm, or in pixels if the spacing is not known.
 fn size(slice: &SliceMeta, side: usize, turn: Turn) -> [usize; 2] {
     let [_, row_mm, column_mm] = slice.spacing_mm.unwrap_or([1.0; 3]);
     let mut lengths = [
@@ -92,10 +92,10 @@ fn size(slice: &SliceMeta, side: usize, turn: Turn) -> [usize; 2] {
     lengths.map(|length| ((side as f64 * length / longest).round() as usize).max(1))
 }
 
-/// Three panels side by side: the slice, with the true classes, and with the predicted ones.
+/// Three panels side by side: the slice alone, with its true classes, and with the predicted classes.
 ///
-/// `grey`, `truth` and `predicted` are `[S, S]`, and are shown as the slice lies, in its proportions;
-/// ignored pixels are left as they are.
+/// `grey`, `truth` and `predicted` are `[S, S]`; the picture has the proportions of the slice. Ignored
+/// pixels have no colour.
 pub(super) fn panels(
     grey: &[u8],
     truth: &[u16],

@@ -1,4 +1,4 @@
-//! Which rows are learnt from, chosen by and measured.
+//! Rows that decoders learn from, are chosen on and are measured on.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,19 @@ use cache::{SliceMeta, Split};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::Task;
+use super::task::Task;
 use crate::evaluate::equidistant;
 use crate::hold_out::HeldOut;
 use crate::{Error, random};
 
-/// Rows of the parts of one training.
+/// Rows of the parts of a training.
 pub(super) struct Parts {
+    /// Rows that the scan learns from.
     pub(super) scan: Vec<usize>,
+    /// Rows on which learning rate and epochs are chosen.
     pub(super) choose: Vec<usize>,
     pub(super) chosen_on: Split,
+    /// Rows that the final decoder learns from.
     pub(super) fit: Vec<usize>,
     pub(super) fitted_on: Vec<Split>,
 }
@@ -32,7 +35,7 @@ impl Task<'_> {
     }
 
     fn empty_split(&self, wanted: &[Split]) -> Error {
-        // As the dataset has them.
+        // The counts of the dataset, before a part of `train` was held out.
         let count = |split| match (split, &self.cases.held_out) {
             (Split::Train, Some(_)) => self.cases.rows(&[Split::Train, Split::Val], false).len(),
             (Split::Val, Some(_)) => 0,
@@ -47,48 +50,37 @@ impl Task<'_> {
     }
 
     pub(super) fn parts(&self, shots: Option<usize>, seed: u64) -> Result<Parts, Error> {
-        let both = vec![Split::Train, Split::Val];
-        let scans = self.options.scans();
-        let choose = |split| {
-            if scans {
-                self.part(&[split], false)
-            } else {
-                Ok(Vec::new())
-            }
-        };
-        let Some(shots) = shots else {
-            let lacks_val = self.cases.rows(&[Split::Val], false).is_empty();
-            let chosen_on = if lacks_val && !self.settings.protocol.holds_out() {
-                Split::Test
-            } else {
-                Split::Val
-            };
-            return Ok(Parts {
-                scan: self.part(&[Split::Train], true)?,
-                choose: choose(chosen_on)?,
-                chosen_on,
-                fit: self.part(&both, true)?,
-                fitted_on: both,
-            });
-        };
-        let one_draw = self.settings.protocol.one_draw();
-        let (fitted_on, chosen_on) = if one_draw {
-            (both, Split::Test)
-        } else {
-            (vec![Split::Train], Split::Val)
-        };
-        let pool = self.part(&fitted_on, true)?;
-        let cluster = |row: usize| {
-            let slice = &self.cases.slices[row];
-            if one_draw {
-                &slice.sample
-            } else {
-                slice.patient.as_ref().unwrap_or(&slice.sample)
-            }
-        };
+        match shots {
+            None => self.all_samples(),
+            Some(shots) => self.few_samples(shots, seed),
+        }
+    }
+
+    fn all_samples(&self) -> Result<Parts, Error> {
+        let has_val = !self.cases.rows(&[Split::Val], false).is_empty();
+        let chosen_on = self.settings.protocol.chosen_on(has_val);
+        let fitted_on = vec![Split::Train, Split::Val];
+        Ok(Parts {
+            scan: self.part(&[Split::Train], true)?,
+            choose: self.choose(chosen_on)?,
+            chosen_on,
+            fit: self.part(&fitted_on, true)?,
+            fitted_on,
+        })
+    }
+
+    fn few_samples(&self, shots: usize, seed: u64) -> Result<Parts, Error> {
+        let protocol = self.settings.protocol;
+        let (fitted_on, chosen_on) = protocol.few_shot_splits();
+        let pool = self.part(fitted_on, true)?;
         let slices = &self.cases.slices;
-        let taken: BTreeSet<&String> = if one_draw {
-            study_draw(slices, &pool, &fitted_on, shots)
+        let cluster = |row: usize| {
+            let slice = &slices[row];
+            let patient = slice.patient.as_ref().filter(|_| !protocol.one_draw());
+            patient.unwrap_or(&slice.sample)
+        };
+        let taken: BTreeSet<&String> = if protocol.one_draw() {
+            study_draw(slices, &pool, fitted_on, shots)
         } else {
             let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
             let mut known: Vec<&String> = known.into_iter().collect();
@@ -101,14 +93,28 @@ impl Task<'_> {
             .collect();
         Ok(Parts {
             scan: drawn.clone(),
-            choose: choose(chosen_on)?,
+            choose: self.choose(chosen_on)?,
             chosen_on,
             fit: drawn,
-            fitted_on,
+            fitted_on: fitted_on.to_vec(),
         })
     }
 
-    /// Refuses, or of few shots tells, that there is a class to find that nothing can be learnt of.
+    /// Rows of the split to choose on; none if nothing is chosen.
+    fn choose(&self, split: Split) -> Result<Vec<usize>, Error> {
+        if self.options.scans() {
+            self.part(&[split], false)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Warnings about the parts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OnlyBackground`] if there is nothing to learn, and, except in few-shot runs,
+    /// [`Error::ClassAbsent`] if a class of `test` or `val` is absent from the training data.
     pub(super) fn check(
         &self,
         parts: &Parts,
@@ -152,15 +158,15 @@ impl Task<'_> {
         };
         if let Some(patient) = patients(&parts.fit).intersection(&patients(test)).next() {
             warnings.push(format!(
-                "the patient `{patient}` is in `test` and in what is learnt from"
+                "the patient `{patient}` is in both `test` and the training data"
             ));
         }
         Ok(warnings)
     }
 }
 
-/// The study's draw: samples of the rows `pool` at equal distances, numbered by name within a split,
-/// and the splits one after another.
+/// The draw of the study's code: equidistant samples of the rows `pool`, which are ordered by split, then by
+/// name.
 fn study_draw<'a>(
     slices: &'a [SliceMeta],
     pool: &[usize],

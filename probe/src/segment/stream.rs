@@ -1,4 +1,4 @@
-//! Patch tokens in batches, read ahead, in memory that does not depend on how many there are.
+//! Patch tokens in batches, read ahead, in bounded memory.
 
 use std::collections::HashSet;
 use std::sync::mpsc;
@@ -12,10 +12,10 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::{Error, random};
 
-/// Bytes of tokens among which batches are drawn, unless two batches take more.
+/// Bytes of the window from which batches are drawn; at least two batches.
 const WINDOW_BYTES: usize = 256 << 20;
 
-/// Batches that are ready before they are asked for.
+/// Batches that are read ahead.
 const AHEAD: usize = 1;
 
 /// The tokens of `B` slices.
@@ -27,17 +27,16 @@ pub(super) struct Batch {
     pub(super) tokens: Vec<Vec<f32>>,
 }
 
-/// In which order rows come.
+/// The order of rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
     /// As in the cache.
     Stored,
-    /// At random: groups of rows that lie together are shuffled, and rows are drawn out of a window of
-    /// many groups.
+    /// Random: groups of adjacent rows are shuffled, and rows are drawn from a window of many groups.
     Shuffled {
-        /// What the draws begin with.
+        /// Random seed.
         seed: u64,
-        /// The number of the pass, which has an order of its own.
+        /// The number of the pass; each has an order of its own.
         pass: u64,
     },
 }
@@ -49,13 +48,13 @@ pub(super) struct Stream {
     /// Values of a slice in each layer, `P` times `D`.
     layers: Vec<usize>,
     batch: usize,
-    /// The width of tokens that go through a LayerNorm.
+    /// The width of tokens, if they go through a LayerNorm.
     norm: Option<usize>,
 }
 
 impl Stream {
-    /// Batches of up to `batch` slices out of `patches`, whose layers have `layers` values a slice.
-    /// With `norm`, tokens of that width go through [`layer_norm`].
+    /// A stream of batches of up to `batch` slices of `patches`, whose layers have `layers` values per
+    /// slice. If `norm` is set, tokens of that width go through [`layer_norm`].
     pub(super) fn new(
         patches: PatchReader,
         layers: Vec<usize>,
@@ -70,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// Hands each of `rows` to `consume` once; a thread reads ahead.
+    /// Calls `consume` with batches that hold each of `rows` once; a thread reads ahead.
     ///
     /// # Errors
     ///
@@ -102,21 +101,21 @@ impl Stream {
                     sender.send(filled).is_ok() && is_filled
                 });
                 if let Err(error) = failed {
-                    // Whoever has left asks for no error.
+                    // The receiver is gone if `consume` failed; its error is returned.
                     let _ = sender.send(Err(error));
                 }
             });
             receiver.into_iter().try_for_each(|batch| {
                 let batch = batch?;
                 consume(&batch)?;
-                // After the last batch nobody takes it.
+                // The reader is gone after the last batch.
                 let _ = give_back.send(batch);
                 Ok(())
             })
         })
     }
 
-    /// Reads groups in their order, and draws batches, until `send` wants no more.
+    /// Reads groups in their order, and draws batches, until `send` returns `false`.
     fn read(
         &self,
         groups: &[&Group],
@@ -160,6 +159,7 @@ impl Stream {
         }
     }
 
+    /// Converts the tokens of the rows `drawn` to f32.
     fn fill(&self, batch: &mut Batch, drawn: &[PatchRow]) -> Result<(), Error> {
         batch.rows.clear();
         batch.rows.extend(drawn.iter().map(|row| row.number));

@@ -1,33 +1,28 @@
 //! Training decoders on a stream of tokens, all learning rates over the same pass.
 
 use std::f32::consts::PI;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use nn::{Decoder, Shape, Workspace};
-use serde::{Deserialize, Serialize};
 
-use super::Options;
 use super::cases::Cases;
-use super::predict::{Resolution, measure};
-use super::stream::{Order, Stream};
-use super::volumes::pooled_dice;
+use super::checkpoint::{Best, Running, State};
+use super::measures::pooled_dice;
+use super::options::Options;
+use super::predict::Predictor;
+use super::resolution::Resolution;
+use super::stream::{Batch, Order, Stream};
 use crate::Error;
-use crate::tensors::{self, Tensor};
 
-/// The key of a checkpoint's metadata.
-const KEY: &str = "slicebank.training";
-
-/// What a training goes over, and where it is kept.
+/// The data and the options of a training.
 pub(super) struct Training<'a> {
     pub(super) stream: &'a Stream,
     pub(super) cases: &'a Cases,
     pub(super) options: &'a Options,
     pub(super) shape: Shape,
     pub(super) seed: u64,
-    /// Where the state of a phase is kept after every epoch.
+    /// The file of a phase, to which its state is written after every epoch.
     pub(super) checkpoint: &'a dyn Fn(&str) -> PathBuf,
     pub(super) say: &'a dyn Fn(&str),
     pub(super) tell: &'a dyn Fn(&str),
@@ -55,74 +50,37 @@ pub(super) struct Trained {
     pub(super) dice: Option<f64>,
 }
 
-/// How far a training is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct State {
-    epoch: usize,
-    learning_rates: Vec<f32>,
-    best: Option<Best>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Best {
-    learning_rate: f32,
-    epoch: usize,
-    dice: f64,
-}
-
-/// Decoders in training.
-struct Running {
-    state: State,
-    /// One for each of the state's learning rates.
-    decoders: Vec<Decoder>,
-    best: Option<Decoder>,
-}
-
-impl Running {
-    /// Goes on with those that are finite, of which there must be one.
-    fn keep_finite(&mut self, are_finite: &[bool], phase: &Phase<'_>) -> Result<(), Error> {
-        let mut each = are_finite.iter();
-        self.decoders.retain(|_| each.next() == Some(&true));
-        let mut each = are_finite.iter();
-        let rates = &mut self.state.learning_rates;
-        rates.retain(|_| each.next() == Some(&true));
-        if self.decoders.is_empty() {
-            Err(Error::SegmentDiverged {
-                phase: phase.name,
-                learning_rates: join(phase.learning_rates),
-                epoch: self.state.epoch + 1,
-            })
-        } else {
-            Ok(())
-        }
-    }
-}
-
 impl Training<'_> {
-    /// Trains, from where the phase's checkpoint is.
+    /// Trains, from the phase's checkpoint on if there is one.
     ///
     /// # Errors
     ///
     /// [`Error::SegmentDiverged`] if the loss or a parameter of every learning rate has become NaN or
     /// infinite, [`Error::Kept`] if the checkpoint is damaged, and [`Error::Output`] if the state cannot be
-    /// kept; what was kept before stays.
+    /// written; the checkpoint before stays.
     pub(super) fn run(&self, phase: &Phase<'_>) -> Result<Trained, Error> {
-        let mut running = match self.resumed(phase)? {
-            Some(running) => running,
-            None => self.begun(phase)?,
-        };
         let kind = self.options.decoder;
+        let checkpoint = (self.checkpoint)(phase.name);
+        let blank = Decoder::new(kind, self.shape, self.seed)?;
+        let mut running = match Running::read(&checkpoint, &blank)? {
+            Some(running) => {
+                let epoch = running.state.epoch;
+                (self.tell)(&format!("{}: goes on after epoch {epoch}", phase.name));
+                running
+            }
+            None => Running::new(blank, phase.learning_rates),
+        };
         let mut workspace = Workspace::new(kind, self.shape, self.batch())?;
         let start = (Instant::now(), running.state.epoch);
         while running.state.epoch < phase.epochs && !self.is_out_of_patience(&running.state) {
             self.epoch(phase, &mut running, &mut workspace, start)?;
             let are_finite: Vec<bool> = running.decoders.iter().map(is_finite).collect();
-            running.keep_finite(&are_finite, phase)?;
+            keep_finite(&mut running, &are_finite, phase)?;
             running.state.epoch += 1;
             if let Some(rows) = phase.watched {
                 self.watch(&mut running, &mut workspace, rows)?;
             }
-            self.keep(phase, &running)?;
+            running.write(&checkpoint)?;
         }
         Ok(match (running.best, running.state.best) {
             (Some(decoder), Some(best)) => Trained {
@@ -145,25 +103,6 @@ impl Training<'_> {
         self.options.batch_size.min(self.cases.slices.len())
     }
 
-    fn begun(&self, phase: &Phase<'_>) -> Result<Running, Error> {
-        let rates = phase.learning_rates.to_vec();
-        let decoder = Decoder::new(self.options.decoder, self.shape, self.seed)?;
-        Ok(Running {
-            decoders: vec![decoder; rates.len()],
-            state: State {
-                learning_rates: rates,
-                ..State::default()
-            },
-            best: None,
-        })
-    }
-
-    fn decoder(&self, tensors: &[Tensor]) -> Result<Decoder, nn::Error> {
-        let mut decoder = Decoder::new(self.options.decoder, self.shape, self.seed)?;
-        decoder.load(tensors.iter().map(borrowed))?;
-        Ok(decoder)
-    }
-
     fn is_out_of_patience(&self, state: &State) -> bool {
         let since = state.best.map(|best| state.epoch - best.epoch);
         self.options
@@ -172,6 +111,7 @@ impl Training<'_> {
             .is_some_and(|(patience, since)| since >= patience)
     }
 
+    /// Trains for an epoch. `start` and `first` are the time and the epoch at which this run began.
     fn epoch(
         &self,
         phase: &Phase<'_>,
@@ -181,55 +121,57 @@ impl Training<'_> {
     ) -> Result<(), Error> {
         let epoch = running.state.epoch;
         let steps = phase.rows.len().div_ceil(self.options.batch_size);
-        let all = steps * self.options.epochs;
         let order = Order::Shuffled {
             seed: self.seed,
             pass: epoch as u64,
         };
         let mut step = 0;
         self.stream.pass(phase.rows, order, |batch| {
-            let side = self.shape.size;
-            let truth = self.cases.squares(&batch.rows, side);
-            let tokens: Vec<&[f32]> = batch.tokens.iter().map(Vec::as_slice).collect();
-            let at = (epoch * steps + step) as f32 / all as f32;
-            let share = (1.0 + (PI * at).cos()) / 2.0;
-            let rates = running.state.learning_rates.iter();
-            let rates: Vec<f32> = rates.map(|rate| rate * share).collect();
-            let loss = self.options.loss;
-            let losses = nn::step(
-                &mut running.decoders,
-                workspace,
-                &tokens,
-                &truth,
-                loss,
-                &rates,
-            )?;
+            let at = (epoch * steps + step) as f32 / (steps * self.options.epochs) as f32;
+            let losses = self.step(running, workspace, batch, at)?;
             let are_finite: Vec<bool> = losses.iter().map(|loss| loss.is_finite()).collect();
-            running.keep_finite(&are_finite, phase)?;
+            keep_finite(running, &are_finite, phase)?;
             step += 1;
             let done = (epoch - first) * steps + step;
             let left = (phase.epochs - first) * steps - done;
             let seconds = start.elapsed().as_secs_f64() / done as f64 * left as f64;
             let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
-            let dice = running.state.best.map(|best| {
-                format!(
-                    ", best Dice {:.4} (lr {}, epoch {})",
-                    best.dice, best.learning_rate, best.epoch
-                )
-            });
             (self.say)(&format!(
                 "{}: epoch {} of {}, step {step} of {steps}, loss {least:.4}{}, {} left",
                 phase.name,
                 epoch + 1,
                 phase.epochs,
-                dice.unwrap_or_default(),
+                running.state.best.map(best_so_far).unwrap_or_default(),
                 time(seconds),
             ));
             Ok(())
         })
     }
 
-    /// Compares what has been learnt with the best so far.
+    /// Takes a step of all decoders, at the share `at` of the schedule; returns their losses.
+    fn step(
+        &self,
+        running: &mut Running,
+        workspace: &mut Workspace,
+        batch: &Batch,
+        at: f32,
+    ) -> Result<Vec<f64>, Error> {
+        let truth = self.cases.squares(&batch.rows, self.shape.size);
+        let tokens: Vec<&[f32]> = batch.tokens.iter().map(Vec::as_slice).collect();
+        let share = (1.0 + (PI * at).cos()) / 2.0;
+        let rates = running.state.learning_rates.iter();
+        let rates: Vec<f32> = rates.map(|rate| rate * share).collect();
+        Ok(nn::step(
+            &mut running.decoders,
+            workspace,
+            &tokens,
+            &truth,
+            self.options.loss,
+            &rates,
+        )?)
+    }
+
+    /// Measures the decoders on `rows`, and stores the best so far.
     fn watch(
         &self,
         running: &mut Running,
@@ -239,15 +181,13 @@ impl Training<'_> {
         let classes = self.cases.names.len();
         for (decoder, &learning_rate) in running.decoders.iter().zip(&running.state.learning_rates)
         {
-            let volumes = measure(
+            let mut predictor = Predictor {
                 decoder,
                 workspace,
-                self.stream,
-                self.cases,
-                rows,
-                Resolution::Input,
-                |_| Ok(()),
-            )?;
+                stream: self.stream,
+                cases: self.cases,
+            };
+            let volumes = predictor.measure(rows, Resolution::Input, |_| Ok(()))?;
             let dice = pooled_dice(&volumes, classes).unwrap_or(0.0);
             if running.state.best.is_none_or(|best| dice > best.dice) {
                 running.state.best = Some(Best {
@@ -260,61 +200,26 @@ impl Training<'_> {
         }
         Ok(())
     }
+}
 
-    fn keep(&self, phase: &Phase<'_>, running: &Running) -> Result<(), Error> {
-        let mut all: Vec<Tensor> = Vec::new();
-        let mut add = |prefix: String, tensors: Vec<Tensor>| {
-            all.extend(tensors.into_iter().map(|tensor| Tensor {
-                name: format!("{prefix}{}", tensor.name),
-                ..tensor
-            }));
-        };
-        for (number, decoder) in running.decoders.iter().enumerate() {
-            add(format!("{number}."), parameters(decoder));
-            add(format!("momentum.{number}."), owned(decoder.momenta()));
-        }
-        if let Some(best) = &running.best {
-            add("best.".into(), parameters(best));
-        }
-        tensors::write(&(self.checkpoint)(phase.name), KEY, &running.state, &all)
+/// Continues with the decoders that are finite; at least one must be.
+fn keep_finite(running: &mut Running, are_finite: &[bool], phase: &Phase<'_>) -> Result<(), Error> {
+    running.retain(are_finite);
+    if running.decoders.is_empty() {
+        return Err(Error::SegmentDiverged {
+            phase: phase.name,
+            learning_rates: join(phase.learning_rates),
+            epoch: running.state.epoch + 1,
+        });
     }
+    Ok(())
+}
 
-    fn resumed(&self, phase: &Phase<'_>) -> Result<Option<Running>, Error> {
-        let path = (self.checkpoint)(phase.name);
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            _ => {}
-        }
-        let found = tensors::read::<State>(&path, KEY).map_err(Error::of_kept)?;
-        let Some((state, mut tensors)) = found else {
-            return Ok(None);
-        };
-        let failed = |error: nn::Error| Error::Kept {
-            path: path.clone(),
-            source: error.into(),
-        };
-        let mut decoders = Vec::new();
-        for number in 0..state.learning_rates.len() {
-            let parameters = tensors.take_all(&format!("{number}."));
-            let mut decoder = self.decoder(&parameters).map_err(failed)?;
-            let momenta = tensors.take_all(&format!("momentum.{number}."));
-            decoder
-                .load_momenta(momenta.iter().map(borrowed))
-                .map_err(failed)?;
-            decoders.push(decoder);
-        }
-        let best = state.best.map(|_| self.decoder(&tensors.take_all("best.")));
-        let best = best.transpose().map_err(failed)?;
-        (self.tell)(&format!(
-            "{}: goes on after epoch {}",
-            phase.name, state.epoch
-        ));
-        Ok(Some(Running {
-            state,
-            decoders,
-            best,
-        }))
-    }
+fn best_so_far(best: Best) -> String {
+    format!(
+        ", best Dice {:.4} (lr {}, epoch {})",
+        best.dice, best.learning_rate, best.epoch
+    )
 }
 
 fn is_finite(decoder: &Decoder) -> bool {
@@ -322,30 +227,8 @@ fn is_finite(decoder: &Decoder) -> bool {
     values.all(|value| value.is_finite())
 }
 
-/// All tensors of a decoder.
-pub(super) fn parameters(decoder: &Decoder) -> Vec<Tensor> {
-    owned(decoder.parameters())
-}
-
-fn owned<'a>(tensors: impl Iterator<Item = nn::Tensor<'a>>) -> Vec<Tensor> {
-    let owned = tensors.map(|tensor| Tensor {
-        name: tensor.name.into(),
-        shape: tensor.shape.into(),
-        values: tensor.data.into(),
-    });
-    owned.collect()
-}
-
-pub(super) fn borrowed(tensor: &Tensor) -> nn::Tensor<'_> {
-    nn::Tensor {
-        name: &tensor.name,
-        shape: &tensor.shape,
-        data: &tensor.values,
-    }
-}
-
-/// Learning rates with commas between them.
-pub(super) fn join(rates: &[f32]) -> String {
+/// Learning rates, separated by commas.
+fn join(rates: &[f32]) -> String {
     let rates: Vec<String> = rates.iter().map(f32::to_string).collect();
     rates.join(", ")
 }

@@ -1,4 +1,7 @@
+use nn::IGNORE;
+
 use super::*;
+use crate::segment::stack::Stack;
 
 /// A row of six pixels, 2 mm apart, in one slice.
 fn volume(truth: [u16; 6], predicted: [u16; 6]) -> Volume {

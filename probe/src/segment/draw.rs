@@ -1,0 +1,171 @@
+//! Evaluation of decoders for a number of shots.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use cache::Split;
+use common::counted;
+use nn::Workspace;
+use serde_json::{Map, Value, json};
+
+use super::about::About;
+use super::evaluated::Evaluated;
+use super::fit::TrainingStore;
+use super::kinds::{layers, name};
+use super::measures;
+use super::parts::Parts;
+use super::pictures::pictures;
+use super::predict::Predictor;
+use super::resolution::Resolution;
+use super::task::Task;
+use crate::Error;
+use crate::evaluate::{Identity, blank, spread};
+use crate::hold_out::HeldOut;
+use crate::record::RunRecord;
+
+/// Advice if a decoder finds nothing.
+const ADVICE: &str = "train for more `--epochs`, at other learning rates (`--lr`) or with \
+                      `--loss dice-ce`";
+
+impl Task<'_> {
+    /// The result of a number of shots: of several draws, the means and standard deviations.
+    pub(super) fn shots(
+        &self,
+        shots: Option<usize>,
+        identity: &Identity,
+        store: &TrainingStore<'_>,
+    ) -> Result<Evaluated, Error> {
+        let repeats = if self.settings.protocol.one_draw() || shots.is_none() {
+            1
+        } else {
+            self.options.repeats
+        };
+        let mut draws: Vec<Evaluated> = Vec::new();
+        for repeat in 0..repeats as u64 {
+            draws.push(self.draw(
+                shots,
+                self.settings.seed.wrapping_add(repeat),
+                identity,
+                store,
+            )?);
+        }
+        let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
+        let warnings: BTreeSet<String> = draws
+            .iter()
+            .flat_map(|draw| draw.record.warnings.clone())
+            .collect();
+        let mut first = draws.swap_remove(0);
+        first.record.warnings = warnings.into_iter().collect();
+        if all.len() > 1 {
+            let (means, deviations) = spread(&all);
+            first.record.params.insert("draws".into(), json!(all.len()));
+            first.record.metrics = means;
+            first.record.spread = Some(deviations);
+            first.record.ci = None;
+        }
+        Ok(first)
+    }
+
+    fn draw(
+        &self,
+        shots: Option<usize>,
+        seed: u64,
+        identity: &Identity,
+        store: &TrainingStore<'_>,
+    ) -> Result<Evaluated, Error> {
+        let start = Instant::now();
+        let test = self.part(&[Split::Test], false)?;
+        let parts = self.parts(shots, seed)?;
+        let mut warnings = self.check(&parts, &test, shots.is_some())?;
+        warnings.extend(self.cases.warnings.iter().cloned());
+        let (saved, file) = self.trained(&parts, shots, seed, identity, store)?;
+        let decoder = saved.decoder().map_err(|source| Error::Input {
+            path: store.runs.join(&file),
+            source,
+        })?;
+        let about = &saved.about;
+        if about.val_dice == Some(0.0) {
+            warnings.push("at every learning rate the Dice coefficient on `val` is 0".into());
+        }
+        (store.say)("measuring");
+        let batch = self.options.batch_size.min(test.len());
+        let mut predictor = Predictor {
+            decoder: &decoder,
+            workspace: &mut Workspace::new(self.options.decoder, self.shape, batch)?,
+            stream: &self.stream,
+            cases: &self.cases,
+        };
+        let resolution = self.settings.protocol.resolution();
+        let volumes = predictor.measure(&test, resolution, |_| Ok(()))?;
+        let names = &self.cases.names;
+        warnings.extend(measures::never_predicted(&volumes, names, ADVICE));
+        let (measures, pictures) = match resolution {
+            Resolution::Native => {
+                warnings.extend(measures::without_distances(&volumes));
+                let confidence = self.settings.confidence.as_ref();
+                let pictures = if shots.is_none() {
+                    pictures(&mut predictor, self.reader, &test, &volumes)?
+                } else {
+                    Vec::new()
+                };
+                (measures::by_volume(&volumes, names, confidence)?, pictures)
+            }
+            Resolution::Input => (measures::pooled(&volumes, names), Vec::new()),
+        };
+        let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
+        let record = RunRecord {
+            probe: "segment".into(),
+            setting: format!(
+                "{} lr={}{word}",
+                name(self.options.decoder),
+                about.learning_rate
+            ),
+            params: self.params(&parts, about, shots),
+            n_train: parts.fit.len(),
+            n_test: test.len(),
+            chosen: about.val_dice.map(|_| true),
+            chosen_on: about.val_dice.map(|_| parts.chosen_on.name().into()),
+            metrics: measures.values,
+            ci: measures.ci,
+            warnings,
+            head: Some(file),
+            seconds: start.elapsed().as_secs_f64(),
+            ..blank(self.reader, self.settings, identity)
+        };
+        Ok(Evaluated {
+            record,
+            volumes,
+            names: names.clone(),
+            pictures,
+        })
+    }
+
+    fn params(&self, parts: &Parts, about: &About, shots: Option<usize>) -> Map<String, Value> {
+        let options = self.options;
+        let augmentation = match self.cases.views() {
+            0 => "none".to_owned(),
+            views => counted(usize::from(views), "stored view"),
+        };
+        let splits: Vec<&str> = parts.fitted_on.iter().map(|split| split.name()).collect();
+        let held_out = self.cases.held_out.as_ref().map(HeldOut::to_json);
+        let held_out = held_out.map(|held_out| ("val_from_train".to_owned(), held_out));
+        let params = [
+            ("decoder".to_owned(), json!(options.decoder)),
+            ("parameters".to_owned(), json!(about.parameters)),
+            ("layers".to_owned(), json!(layers(options.decoder))),
+            ("layer_norm".to_owned(), json!(self.layer_norm)),
+            ("lr".to_owned(), json!(about.learning_rate)),
+            ("lr_scan".to_owned(), json!(options.learning_rates)),
+            ("epochs".to_owned(), json!(about.epochs)),
+            ("epochs_of_schedule".to_owned(), json!(options.epochs)),
+            ("val_dice".to_owned(), json!(about.val_dice)),
+            ("batch_size".to_owned(), json!(options.batch_size)),
+            ("loss".to_owned(), json!(options.loss)),
+            ("augmentation".to_owned(), json!(augmentation)),
+            ("classes".to_owned(), json!(&self.cases.names[1..])),
+            ("shots".to_owned(), json!(shots)),
+            ("train".to_owned(), json!(splits.join("+"))),
+        ];
+        params.into_iter().chain(held_out).collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! Measures of all volumes.
+
+use common::counted;
+use serde_json::{Map, Value, json};
+
+use super::volume::{MEASURES, Measure, Volume};
+use crate::Error;
+use crate::examples::cluster_word;
+use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::confidence::Level;
+use crate::metrics::measures::{Confidence, Measures};
+use crate::metrics::overlap::Confusion;
+use crate::metrics::scored::Weights;
+
+/// The study's measures: the pixels of all slices are counted together.
+pub(super) fn pooled(volumes: &[Volume], names: &[String]) -> Measures {
+    let all = together(volumes, names.len());
+    let (dice, jaccard) = (
+        all.mean(Confusion::dice),
+        all.mean(Confusion::foreground_jaccard),
+    );
+    let of = |measure: fn(&Confusion, usize) -> Option<f64>| {
+        per_class(names, |class| measure(&all, class))
+    };
+    let values = Map::from_iter([
+        ("dice_pooled".to_owned(), json!(dice)),
+        ("jaccard_pooled".to_owned(), json!(jaccard)),
+        (
+            "dice_jaccard_mean".to_owned(),
+            json!(
+                dice.zip(jaccard)
+                    .map(|(dice, jaccard)| (dice + jaccard) / 2.0)
+            ),
+        ),
+        ("dice_pooled_per_class".to_owned(), of(Confusion::dice)),
+        (
+            "jaccard_pooled_per_class".to_owned(),
+            of(Confusion::foreground_jaccard),
+        ),
+    ]);
+    Measures { values, ci: None }
+}
+
+/// The mean Dice coefficient of all pixels counted together.
+pub(super) fn pooled_dice(volumes: &[Volume], classes: usize) -> Option<f64> {
+    together(volumes, classes).mean(Confusion::dice)
+}
+
+fn together(volumes: &[Volume], classes: usize) -> Confusion {
+    let mut all = Confusion::new(classes);
+    volumes.iter().for_each(|volume| all.merge(&volume.counts));
+    all
+}
+
+/// A warning about volumes without distances, measured at native resolution.
+pub(super) fn without_distances(volumes: &[Volume]) -> Option<String> {
+    let without = volumes.iter().filter(|volume| volume.distances.is_none());
+    let count = without.count();
+    (count > 0).then(|| {
+        format!(
+            "no HD95 of {}: the spacing is not known, slices differ in size, or slices between others are missing or lack masks",
+            counted(count, "volume")
+        )
+    })
+}
+
+/// A warning about structures that are in the masks and never predicted, with `advice` if none is
+/// predicted.
+pub(super) fn never_predicted(
+    volumes: &[Volume],
+    names: &[String],
+    advice: &str,
+) -> Option<String> {
+    let all = together(volumes, names.len());
+    let (found, missed): (Vec<usize>, Vec<usize>) = (1..names.len())
+        .filter(|&class| all.truth(class) + all.predicted(class) > 0)
+        .partition(|&class| all.predicted(class) > 0);
+    if found.is_empty() && !missed.is_empty() {
+        return Some(format!("no structure is predicted anywhere: {advice}"));
+    }
+    let missed: Vec<&str> = missed.iter().map(|&class| names[class].as_str()).collect();
+    (!missed.is_empty()).then(|| format!("never predicted: `{}`", missed.join("`, `")))
+}
+
+/// Measures by volume: that of a class is the mean over the volumes in which it is defined, the macro mean
+/// is over classes; confidence intervals draw patients.
+pub(super) fn by_volume(
+    volumes: &[Volume],
+    names: &[String],
+    confidence: Option<&Confidence>,
+) -> Result<Measures, Error> {
+    let classes = names.len();
+    let once = Weights::once(volumes.len());
+    let mut values = Map::new();
+    for (name, measure) in MEASURES {
+        values.insert(
+            format!("{name}_macro"),
+            json!(macro_mean(volumes, classes, measure, &once)),
+        );
+        values.insert(
+            format!("{name}_per_class"),
+            per_class(names, |class| mean(volumes, class, measure, &once)),
+        );
+        values.insert(
+            format!("{name}_sd"),
+            json!(deviation(volumes, classes, measure)),
+        );
+    }
+    let undefined = volumes.iter().flat_map(|volume| {
+        (1..classes).filter(|&class| {
+            volume.hd95_mm(class).is_none() && volume.hd95_penalised_mm(class).is_some()
+        })
+    });
+    values.insert("hd95_undefined".to_owned(), json!(undefined.count()));
+    values.insert("volumes".to_owned(), json!(volumes.len()));
+    let ci = match confidence {
+        Some(confidence) => intervals(volumes, classes, confidence)?,
+        None => None,
+    };
+    Ok(Measures { values, ci })
+}
+
+/// Confidence intervals of the macro means; `None` if there are too few patients to draw from.
+fn intervals(
+    volumes: &[Volume],
+    classes: usize,
+    confidence: &Confidence,
+) -> Result<Option<Map<String, Value>>, Error> {
+    let patients: Vec<&str> = volumes
+        .iter()
+        .map(|volume| volume.patient.as_deref().unwrap_or(&volume.sample))
+        .collect();
+    let Ok(bootstrap) = Bootstrap::new(&patients, confidence.draws, confidence.seed) else {
+        return Ok(None);
+    };
+    let level = Level::new(confidence.level)?;
+    let mut intervals = Map::new();
+    for (name, measure) in MEASURES {
+        let found = bootstrap.interval(level, |weights| {
+            macro_mean(volumes, classes, measure, weights)
+        });
+        if let Some(found) = found.interval {
+            intervals.insert(format!("{name}_macro"), json!([found.low, found.high]));
+        }
+    }
+    let word = cluster_word(volumes.iter().map(|volume| volume.patient.as_deref()));
+    let method = format!("bootstrap of {word}s, percentiles");
+    intervals.insert("method".into(), method.into());
+    intervals.insert("level".into(), json!(confidence.level));
+    intervals.insert("draws".into(), json!(confidence.draws));
+    Ok(Some(intervals))
+}
+
+fn per_class(names: &[String], measure: impl Fn(usize) -> Option<f64>) -> Value {
+    let classes = names.iter().enumerate().skip(1);
+    classes
+        .map(|(class, name)| (name.clone(), json!(measure(class))))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn mean(volumes: &[Volume], class: usize, measure: Measure, weights: &Weights) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (at, volume) in volumes.iter().enumerate() {
+        if let Some(value) = measure(volume, class) {
+            let weight = f64::from(weights.of(at));
+            sum += weight * value;
+            count += weight;
+        }
+    }
+    (count > 0.0).then(|| sum / count)
+}
+
+fn macro_mean(
+    volumes: &[Volume],
+    classes: usize,
+    measure: Measure,
+    weights: &Weights,
+) -> Option<f64> {
+    average((1..classes).filter_map(|class| mean(volumes, class, measure, weights)))
+}
+
+/// The standard deviation over volumes of the mean over classes.
+fn deviation(volumes: &[Volume], classes: usize, measure: Measure) -> Option<f64> {
+    let of = |volume: &Volume| average((1..classes).filter_map(|class| measure(volume, class)));
+    let values: Vec<f64> = volumes.iter().filter_map(of).collect();
+    let mean = average(values.iter().copied())?;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
+fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
+}
+
+#[cfg(test)]
+mod tests;
