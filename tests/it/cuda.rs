@@ -9,6 +9,7 @@ use std::process::Command;
 
 use cache::CacheReader;
 
+use crate::graphs;
 use crate::lab::{Lab, Run, program, project};
 
 /// Slices of the dataset: two full batches of 8 and one that is not.
@@ -16,41 +17,6 @@ const SLICES: u32 = 20;
 
 /// Bytes of the pixels of a batch, and as many of each kind of tokens.
 const BATCH_BYTES: usize = 8 * 3 * 14 * 14 * size_of::<f32>();
-
-/// A graph whose tokens are its pixels: `[B, 3, S, S]` as `[B, 3 · S · S]`. Of the kind `kernel`, `cls_1`
-/// is the sum of two, which takes a kernel; of the kind `processor`, an inverse hyperbolic sine, of which
-/// there is no kernel for a GPU; of the kind `half`, patch tokens are f16.
-const COPIES: &str = r#"
-import sys
-import numpy as np
-from onnx import TensorProto, helper, numpy_helper
-
-out, kind, side = sys.argv[1:]
-side, width = int(side), 3 * int(side) ** 2
-whole = lambda name, values: numpy_helper.from_array(np.array(values, np.int64), name)
-constants = [whole("row", [0, width]), whole("patch", [0, 1, width])]
-reshape = lambda shape, to: helper.make_node("Reshape", ["pixels", shape], [to])
-nodes = [reshape("row", "mean_1")]
-if kind == "half":
-    half = helper.make_node("Cast", ["patches"], ["patch_1"], to=TensorProto.FLOAT16)
-    nodes += [reshape("patch", "patches"), half]
-else:
-    nodes.append(reshape("patch", "patch_1"))
-if kind == "kernel":
-    nodes += [reshape("row", "half"), helper.make_node("Add", ["half", "half"], ["cls_1"])]
-elif kind == "processor":
-    nodes += [reshape("row", "half"), helper.make_node("Asinh", ["half"], ["cls_1"])]
-else:
-    nodes.append(reshape("row", "cls_1"))
-value = lambda name, *shape, type=TensorProto.FLOAT: helper.make_tensor_value_info(
-    name, type, ["batch", *shape]
-)
-patches = TensorProto.FLOAT16 if kind == "half" else TensorProto.FLOAT
-outputs = [value("cls_1", width), value("mean_1", width), value("patch_1", 1, width, type=patches)]
-graph = helper.make_graph(nodes, "copies", [value("pixels", 3, side, side)], outputs, constants)
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-open(out, "wb").write(model.SerializeToString())
-"#;
 
 /// A model of one's own, and a dataset for it.
 pub struct Copies {
@@ -67,23 +33,16 @@ impl Copies {
     fn of_side(kind: &str, side: u32) -> Copies {
         let lab = Lab::new();
         lab.manifest(SLICES);
-        let onnx = lab.write("copies.onnx", "");
-        let python = project().join(".venv-test/bin/python");
-        Run::of(
-            Command::new(python)
-                .args(["-c", COPIES])
-                .arg(&onnx)
-                .arg(kind)
-                .arg(side.to_string()),
-        )
-        .expect(0);
-        let card = fs::read_to_string(project().join("onnx_models/tiny-vit.toml")).unwrap();
-        let card = card[..card.find("[[source]]").unwrap()]
-            .replace("name = \"tiny-vit\"", "name = \"copies\"")
-            .replace("width = 32", &format!("width = {}", 3 * side * side))
-            .replace("patch_size = 14", &format!("patch_size = {side}"))
-            .replace("image_size = 56", &format!("image_size = {side}"))
-            .replace("layers = 5", "layers = 1");
+        let onnx = graphs::write(&lab, "copies.onnx", &[kind, &side.to_string()]);
+        let card = graphs::card(
+            "copies",
+            &[
+                ("width = 32", &format!("width = {}", 3 * side * side)),
+                ("patch_size = 14", &format!("patch_size = {side}")),
+                ("image_size = 56", &format!("image_size = {side}")),
+                ("layers = 5", "layers = 1"),
+            ],
+        );
         let card = lab.write("copies.toml", card);
         Copies { lab, onnx, card }
     }

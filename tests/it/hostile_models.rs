@@ -1,62 +1,13 @@
-//! Cards, weights, graphs and downloads that are wrong on purpose, or half there.
+//! Cards, weights and graphs that are damaged or incomplete.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::sha256_file;
-
-use crate::hub::{Hub, Manners};
+use crate::graphs;
 use crate::lab::{Lab, Run, program, project, runtime};
 use crate::models::{HUB_SOURCE, export, extract_own, home, models, own, weights};
-
-const PART: &str = "home/onnx_models/someone--tiny--model.safetensors.part";
-
-#[test]
-fn a_download_that_was_stopped_goes_on_in_the_next_run() {
-    let lab = Lab::new();
-    let home = home(&lab, HUB_SOURCE);
-    let content = fs::read(weights()).unwrap();
-    let part = lab.write(PART, &content[..100_000]);
-    let hub = Hub::serve(content, Manners::BreaksOffOnce);
-    let lock = File::open(&part).unwrap();
-    lock.lock().unwrap();
-    Run::of(export(&home).env("HF_ENDPOINT", hub.address()))
-        .expect_error(2, &["another process", ".part"]);
-    drop(lock);
-    Run::of(export(&home).env("HF_ENDPOINT", hub.address())).expect(0);
-    let asked = hub.asked();
-    let first = asked.iter().find(|line| line.starts_with("GET")).unwrap();
-    assert!(first.contains("bytes=100000-"), "{asked:?}");
-    let found = home.join("onnx_models/tiny-vit.safetensors");
-    assert_eq!(
-        sha256_file(&found).unwrap(),
-        sha256_file(&weights()).unwrap()
-    );
-    assert!(!part.exists());
-}
-
-#[test]
-fn links_in_the_hub_s_own_cache_are_followed() {
-    let lab = Lab::new();
-    let home = home(&lab, HUB_SOURCE);
-    let folder = "hub/models--someone--tiny";
-    lab.write(&format!("{folder}/refs/main"), "abc");
-    lab.write(
-        &format!("{folder}/blobs/0123"),
-        fs::read(weights()).unwrap(),
-    );
-    let link = lab.path(&format!("{folder}/snapshots/abc/model.safetensors"));
-    fs::create_dir_all(link.parent().unwrap()).unwrap();
-    symlink("../../blobs/0123", link).unwrap();
-    Run::of(
-        export(&home)
-            .env("HF_HUB_CACHE", lab.path("hub"))
-            .env("HF_HUB_OFFLINE", "1"),
-    )
-    .expect(0);
-}
 
 #[test]
 fn weights_that_do_not_fit_leave_those_that_are_there() {
@@ -119,64 +70,17 @@ fn a_card_with_which_nothing_can_be_computed_is_refused_before_anything_is_made(
     run.expect_error(2, &["tiny-vit", "1400000000", "at most 3584"]);
 }
 
-/// A graph whose `cls_1` has one row whatever it declares (argument `rows`), or whose constant lies
-/// in the file `c` beside it, by an attribute of a node (`constant`).
-const GRAPH: &str = r#"
-import sys
-import numpy as np
-from onnx import TensorProto, helper, numpy_helper
-
-out, kind = sys.argv[1:]
-whole = lambda name, values: numpy_helper.from_array(np.array(values, np.int64), name)
-kernel = numpy_helper.from_array(np.full((32, 3, 14, 14), 0.1, np.float32), "w")
-constants = [whole("shape", [0, 32, 16]), whole("one", [1]), whole("zero", [0])]
-nodes = []
-if kind == "constant":
-    open(out.replace("graph.onnx", "c"), "wb").write(kernel.raw_data)
-    kernel.ClearField("raw_data")
-    kernel.data_location = TensorProto.EXTERNAL
-    kernel.external_data.add(key="location", value="c")
-    nodes.append(helper.make_node("Constant", [], ["w"], value=kernel))
-else:
-    constants.append(kernel)
-nodes += [
-    helper.make_node("Conv", ["pixels", "w"], ["map"], strides=[14, 14]),
-    helper.make_node("Reshape", ["map", "shape"], ["rows"]),
-    helper.make_node("Transpose", ["rows"], ["patch_1"], perm=[0, 2, 1]),
-    helper.make_node("ReduceMean", ["patch_1", "one"], ["mean_1"], keepdims=0),
-    helper.make_node("Slice", ["mean_1", "zero", "one", "zero"], ["cls_1"])
-    if kind == "rows"
-    else helper.make_node("Identity", ["mean_1"], ["cls_1"]),
-]
-value = lambda name, *shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
-outputs = [value("cls_1", 32), value("mean_1", 32), value("patch_1", 16, 32)]
-graph = helper.make_graph(nodes, "graph", [value("pixels", 3, 56, 56)], outputs, constants)
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-open(out, "wb").write(model.SerializeToString())
-"#;
-
-fn graph(lab: &Lab, kind: &str) -> [PathBuf; 2] {
-    let onnx = lab.write("own/graph.onnx", "");
-    let python = project().join(".venv-test/bin/python");
-    let mut command = Command::new(python);
-    Run::of(command.args(["-c", GRAPH]).arg(&onnx).arg(kind)).expect(0);
-    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
-    let card = card[..card.find("[[source]]").unwrap()].replace("layers = 5", "layers = 1");
-    let card = card.replace("name = \"tiny-vit\"", "name = \"mine\"");
-    [onnx, lab.write("mine.toml", card)]
-}
-
 #[test]
 fn a_graph_that_gives_other_rows_than_it_declares_is_an_error() {
     let lab = Lab::new();
-    extract_own(&lab, &graph(&lab, "rows"), &[])
+    extract_own(&lab, &graphs::one_layer(&lab, "rows"), &[])
         .expect_error(2, &["graph.onnx", "cls_1", "[1, 32]", "[3, 32]"]);
 }
 
 #[test]
 fn weights_in_a_node_s_attribute_may_not_change_either() {
     let lab = Lab::new();
-    let own = graph(&lab, "constant");
+    let own = graphs::one_layer(&lab, "constant");
     extract_own(&lab, &own, &[]).expect(0);
     let mut other = fs::read(lab.path("own/c")).unwrap();
     other[2] ^= 1;
@@ -230,9 +134,8 @@ fn one_export_that_cannot_be_used_does_not_hide_the_other_models() {
 /// A project whose card `stages` is exported by a script, which fails; its graph is there, over the
 /// weights of `tiny-vit`.
 fn by_script(lab: &Lab) -> PathBuf {
-    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
-    let card = card[..card.find("[[source]]").unwrap()].replace("\"tiny-vit\"", "\"stages\"");
-    let card = card + "[python]\nlibrary = \"torchvision\"\nmodel = \"stages\"\n";
+    let python = "[python]\nlibrary = \"torchvision\"\nmodel = \"stages\"\n";
+    let card = graphs::card("stages", &[]) + python;
     lab.write("home/onnx_models/stages.toml", card);
     Run::of(program("extract").args(["export", "tiny-vit"])).expect(0);
     let graph = fs::read(models().join("tiny-vit@56.onnx")).unwrap();

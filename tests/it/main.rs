@@ -6,12 +6,14 @@ mod card;
 mod cuda;
 mod datasets;
 mod docs;
+mod downloads;
 mod extract;
 mod fixtures;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod gpu_check;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod gpu_graphs;
+mod graphs;
 mod hostile_models;
 mod hostile_names;
 mod hub;

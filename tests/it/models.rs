@@ -1,13 +1,12 @@
-//! Getting, exporting, checking and running backbones.
+//! Exporting, checking and running backbones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cache::CacheMeta;
-use common::sha256_file;
 
-use crate::hub::{Hub, Manners};
+use crate::graphs;
 use crate::lab::{Lab, Run, program, project, runtime};
 
 pub fn models() -> PathBuf {
@@ -38,53 +37,6 @@ pub fn export(home: &Path) -> Command {
     command.env("HF_HUB_CACHE", home.join("no-hub-cache"));
     command.env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
     command
-}
-
-#[test]
-fn a_download_that_breaks_off_goes_on_and_becomes_a_graph() {
-    let lab = Lab::new();
-    let home = home(&lab, HUB_SOURCE);
-    let hub = Hub::serve(fs::read(weights()).unwrap(), Manners::BreaksOffOnce);
-    Run::of(export(&home).env("HF_ENDPOINT", hub.address())).expect(0);
-    let asked = hub.asked();
-    assert!(asked[0].starts_with("HEAD /someone/tiny/resolve/main/model.safetensors"));
-    assert!(asked.last().unwrap().contains("bytes="), "{asked:?}");
-    let folder = home.join("onnx_models");
-    let [found, expected] = [folder.join("tiny-vit.safetensors"), weights()];
-    assert_eq!(
-        sha256_file(&found).unwrap(),
-        sha256_file(&expected).unwrap()
-    );
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|f| f.unwrap().file_name())
-        .collect();
-    files.sort();
-    assert_eq!(
-        files,
-        ["tiny-vit.safetensors", "tiny-vit.toml", "tiny-vit@56.onnx"]
-    );
-}
-
-#[test]
-fn a_download_with_another_hash_than_the_hub_s_is_refused_and_deleted() {
-    let lab = Lab::new();
-    let home = home(&lab, HUB_SOURCE);
-    let hub = Hub::serve(fs::read(weights()).unwrap(), Manners::WrongHash);
-    Run::of(export(&home).env("HF_ENDPOINT", hub.address()))
-        .expect_error(2, &["sha256", "--weights"]);
-    assert_eq!(fs::read_dir(home.join("onnx_models")).unwrap().count(), 1);
-}
-
-#[test]
-fn gated_weights_and_a_hub_out_of_reach_are_errors_that_say_what_to_do() {
-    let lab = Lab::new();
-    let home = home(&lab, HUB_SOURCE);
-    let hub = Hub::serve(Vec::new(), Manners::Gated);
-    Run::of(export(&home).env("HF_ENDPOINT", hub.address()))
-        .expect_error(2, &["401", "HF_TOKEN", "--weights"]);
-    Run::of(export(&home).env("HF_HUB_OFFLINE", "1"))
-        .expect_error(2, &["HF_HUB_OFFLINE", "--weights"]);
 }
 
 #[test]
@@ -372,59 +324,16 @@ fn a_check_compares_tokens_with_those_of_the_original_implementation() {
 }
 
 /// A network with two stages of other widths and grids, and a third width for the whole image.
-const TWO_STAGES: &str = r#"
-import sys
-import numpy as np
-from onnx import TensorProto, helper, numpy_helper
-
-draw, nodes, constants, outputs = np.random.RandomState(0), [], [], []
-
-def constant(name, *shape):
-    constants.append(numpy_helper.from_array(draw.standard_normal(shape).astype("f"), name))
-    return name
-
-def whole(name, values):
-    constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
-    return name
-
-def node(op, inputs, output, **attributes):
-    nodes.append(helper.make_node(op, inputs, [output], **attributes))
-    return output
-
-def give(name, *shape):
-    outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape]))
-
-maps = "pixels"
-for layer, before, width, stride, side in ((2, 3, 8, 4, 14), (1, 8, 16, 2, 7)):
-    maps = node("Conv", [maps, constant(f"w{layer}", width, before, stride, stride)], f"map{layer}", strides=[stride] * 2)
-    rows = node("Reshape", [maps, whole(f"shape{layer}", [0, width, side * side])], f"rows{layer}")
-    node("Transpose", [rows], f"patch_{layer}", perm=[0, 2, 1])
-    node("ReduceMean", [f"patch_{layer}", whole(f"axis{layer}", [1])], f"mean_{layer}", keepdims=0)
-    give(f"patch_{layer}", side * side, width)
-    give(f"mean_{layer}", width)
-node("Identity", ["mean_2"], "cls_2")
-node("MatMul", ["mean_1", constant("head", 16, 24)], "cls_1")
-give("cls_2", 8)
-give("cls_1", 24)
-pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3, 56, 56])
-graph = helper.make_graph(nodes, "stages", [pixels], outputs, constants)
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-open(sys.argv[1], "wb").write(model.SerializeToString())
-"#;
-
 #[test]
 fn layers_of_a_cnn_keep_their_own_widths_and_grids() {
     let lab = Lab::new();
-    let onnx = lab.path("cnn.onnx");
-    let python = project().join(".venv-test/bin/python");
-    Run::of(Command::new(python).args(["-c", TWO_STAGES]).arg(&onnx)).expect(0);
-    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
-    let card = card[..card.find("[[source]]").unwrap()]
-        .replace("name = \"tiny-vit\"", "name = \"cnn\"")
-        .replace("width = 32", "width = 24")
-        .replace("patch_size = 14", "patch_size = 8")
-        .replace("layers = 5", "layers = 2");
-    let card = lab.write("cnn.toml", card);
+    let onnx = graphs::write(&lab, "cnn.onnx", &["stages"]);
+    let changes = [
+        ("width = 32", "width = 24"),
+        ("patch_size = 14", "patch_size = 8"),
+        ("layers = 5", "layers = 2"),
+    ];
+    let card = lab.write("cnn.toml", graphs::card("cnn", &changes));
     extract_own(&lab, &[onnx, card], &["--tokens", "all"]).expect(0);
     let reader = cache::CacheReader::open(&lab.path("cache/images/cnn@56")).unwrap();
     let shapes = [1, 2].map(|layer| {

@@ -1,11 +1,10 @@
 //! ONNX Runtime's library, and graphs that it cannot load, cannot hold or never finishes.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
-use crate::lab::{Lab, Run, program, project, runtime};
-use crate::models::{extract_own, models};
+use crate::graphs;
+use crate::lab::{Lab, Run, program, runtime};
+use crate::models::extract_own;
 
 #[test]
 fn a_library_that_was_cut_short_is_refused_before_it_is_loaded() {
@@ -22,71 +21,15 @@ fn a_library_that_was_cut_short_is_refused_before_it_is_loaded() {
     }
 }
 
-/// A graph whose tokens wait for a loop of 2^62 rounds (argument `loop`) or for 2^48 bytes
-/// (`memory`), or that is of a version of ONNX to come (`version`).
-const GRAPH: &str = r#"
-import sys
-import numpy as np
-from onnx import TensorProto, helper, numpy_helper
-
-out, kind = sys.argv[1:]
-whole = lambda name, values: numpy_helper.from_array(np.array(values, np.int64), name)
-kernel = numpy_helper.from_array(np.full((32, 3, 14, 14), 0.1, np.float32), "w")
-constants = [kernel, whole("shape", [0, 32, 16]), whole("one", [1])]
-value = lambda name, *shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-nodes = [
-    helper.make_node("Conv", ["pixels", "w"], ["map"], strides=[14, 14]),
-    helper.make_node("Reshape", ["map", "shape"], ["rows"]),
-    helper.make_node("Transpose", ["rows"], ["patch_1"], perm=[0, 2, 1]),
-    helper.make_node("ReduceMean", ["patch_1", "one"], ["mean_1"], keepdims=0),
-]
-if kind == "loop":
-    constants += [whole("rounds", 2**62), numpy_helper.from_array(np.array(True), "go")]
-    inputs = [
-        helper.make_tensor_value_info("round", TensorProto.INT64, []),
-        helper.make_tensor_value_info("before", TensorProto.BOOL, []),
-        value("x", "batch", 32),
-    ]
-    outputs = [helper.make_tensor_value_info("after", TensorProto.BOOL, []), value("y", "batch", 32)]
-    steps = [
-        helper.make_node("Identity", ["before"], ["after"]),
-        helper.make_node("Sin", ["x"], ["y"]),
-    ]
-    body = helper.make_graph(steps, "body", inputs, outputs)
-    nodes.append(helper.make_node("Loop", ["rounds", "go", "mean_1"], ["cls_1"], body=body))
-elif kind == "memory":
-    constants.append(whole("many", [2**46]))
-    nodes += [
-        helper.make_node("Shape", ["mean_1"], ["axes"]),
-        helper.make_node("Max", ["axes", "many"], ["huge"]),
-        helper.make_node("ReduceMax", ["huge"], ["length"], keepdims=1),
-        helper.make_node("ConstantOfShape", ["length"], ["zeros"]),
-        helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
-        helper.make_node("Add", ["mean_1", "zero"], ["cls_1"]),
-    ]
-else:
-    nodes.append(helper.make_node("Identity", ["mean_1"], ["cls_1"]))
-outputs = [value("cls_1", "batch", 32), value("mean_1", "batch", 32), value("patch_1", "batch", 16, 32)]
-graph = helper.make_graph(nodes, "graph", [value("pixels", "batch", 3, 56, 56)], outputs, constants)
-version = 99 if kind == "version" else 9
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=version)
-open(out, "wb").write(model.SerializeToString())
-"#;
-
-fn graph(lab: &Lab, kind: &str) -> [PathBuf; 2] {
-    let onnx = lab.write("own/graph.onnx", "");
-    let mut command = Command::new(project().join(".venv-test/bin/python"));
-    Run::of(command.args(["-c", GRAPH]).arg(&onnx).arg(kind)).expect(0);
-    let card = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();
-    let card = card[..card.find("[[source]]").unwrap()].replace("layers = 5", "layers = 1");
-    let card = card.replace("name = \"tiny-vit\"", "name = \"mine\"");
-    [onnx, lab.write("mine.toml", card)]
-}
-
 #[test]
 fn a_graph_that_never_ends_is_stopped() {
     let lab = Lab::new();
-    extract_own(&lab, &graph(&lab, "loop"), &["--run-limit", "1"]).expect_error(
+    extract_own(
+        &lab,
+        &graphs::one_layer(&lab, "loop"),
+        &["--run-limit", "1"],
+    )
+    .expect_error(
         2,
         &["graph.onnx", "more than 1 s for 3 slices", "--run-limit"],
     );
@@ -95,9 +38,9 @@ fn a_graph_that_never_ends_is_stopped() {
 #[test]
 fn memory_that_cannot_be_had_and_versions_to_come_are_no_damage() {
     let lab = Lab::new();
-    extract_own(&lab, &graph(&lab, "memory"), &[])
+    extract_own(&lab, &graphs::one_layer(&lab, "memory"), &[])
         .expect_error(2, &["graph.onnx", "memory ran out", "--batch-size"]);
-    extract_own(&lab, &graph(&lab, "version"), &[])
+    extract_own(&lab, &graphs::one_layer(&lab, "version"), &[])
         .expect_error(2, &["graph.onnx", "IR version", "newer version of ONNX"]);
 }
 
