@@ -11,7 +11,8 @@ use data::uniform;
 use half::f16;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, s};
-use probe::probes::linear::{Batches, Columns, Data, Head, Loss, Reduction, Schedule, grid, train};
+use probe::features::Columns;
+use probe::probes::linear::{Batches, Data, Head, Loss, Reduction, Schedule, grid, train};
 use probe::targets::Targets;
 use rayon::prelude::*;
 

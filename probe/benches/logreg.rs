@@ -52,11 +52,7 @@ fn main() {
             classes,
         },
         &cs,
-        if solver == "linfa" {
-            Solver::Linfa
-        } else {
-            Solver::Lbfgs
-        },
+        <Solver as clap::ValueEnum>::from_str(solver, true).unwrap(),
     )
     .unwrap();
     println!("{:.3}", start.elapsed().as_secs_f64());

@@ -10,8 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 
-use crate::examples::{Examples, Tokens};
-use crate::probes::linear::Columns;
+use crate::examples::Examples;
+use crate::features::{Columns, Tokens};
 use crate::random;
 use crate::targets::Targets;
 

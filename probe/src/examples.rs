@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cache::{CacheReader, Labels, SliceMeta, Split, Task};
+use clap::ValueEnum;
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -17,8 +18,8 @@ pub(crate) use self::case::{Who, cluster_word};
 use self::read::{features, members, targets, views};
 use crate::Error;
 use crate::control::{self, Control};
+use crate::features::{Columns, Tokens};
 use crate::hold_out::{HeldOut, hold_out};
-use crate::probes::linear::Columns;
 use crate::probes::widen;
 use crate::protocol::Protocol;
 use crate::targets::{Targets, is_blank};
@@ -26,33 +27,24 @@ use crate::targets::{Targets, is_blank};
 /// Rows shorter than this are not stretched to length 1.
 const SHORTEST: f32 = 1e-12;
 
-/// What one example is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Unit of examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// A slice.
+    /// A slice
     Slice,
-    /// A sample: its features are pooled over its slices.
+    /// A sample: features are pooled over its slices
     Volume,
 }
 
-/// How the features of a volume come from those of its slices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Pooling of the features of slices to those of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pool {
-    /// The mean, as in the study.
+    /// Mean, as in the study
     Mean,
-    /// The largest value of each feature.
+    /// Maximum of each feature
     Max,
-}
-
-/// Which tokens make up the features, in the order of their columns; layer 1 is the last block.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tokens {
-    /// Layers whose CLS tokens come first.
-    pub cls: Vec<u32>,
-    /// Layers whose means of patch tokens follow.
-    pub mean: Vec<u32>,
 }
 
 /// What is read of a cache, and how.
@@ -141,16 +133,6 @@ impl Pool {
             pooled /= rows.len() as f32;
         }
         pooled
-    }
-}
-
-impl Tokens {
-    /// The CLS tokens of the last `blocks` blocks, oldest first, and the last one's mean patch token.
-    pub fn last_blocks(blocks: u32) -> Tokens {
-        Tokens {
-            cls: (1..=blocks).rev().collect(),
-            mean: vec![1],
-        }
     }
 }
 
@@ -293,7 +275,7 @@ impl Examples {
         cluster_word(self.cases.iter().map(|case| case.patient.as_deref()))
     }
 
-    fn empty_split(&self, wanted: &[Split]) -> Error {
+    pub(crate) fn empty_split(&self, wanted: &[Split]) -> Error {
         let splits = self.cases.iter().map(|case| match case.split {
             // As the dataset has it.
             Some(Split::Val) if self.held_out.is_some() => Some(Split::Train),

@@ -1,4 +1,4 @@
-//! Trained linear heads as files, and what they say of other caches.
+//! Trained linear heads as files, and their scores of other caches.
 
 use std::path::Path;
 
@@ -9,110 +9,108 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Cause, Error};
-use crate::evaluate::Task;
-use crate::examples::{Examples, Pool, Tokens, Unit};
-use crate::metrics::measures::Thresholds;
+use crate::examples::{Examples, Pool, Unit};
+use crate::features::Tokens;
 use crate::origin::Origin;
-use crate::probes::linear::{logits, probabilities};
+use crate::probes::linear::{Link, logits};
 use crate::protocol::Protocol;
-use crate::targets::Targets;
-use crate::tensors::{self, Tensor, Tensors};
+use crate::scores::{ScoreKind, Scores};
+use crate::tensors::{self, Element, Tensor, Tensors};
 
-/// The key of the file's metadata under which [`About`] stands.
+/// Key of [`About`] in the metadata of the file.
 const KEY: &str = "slicebank";
 
-/// Most layers that features are taken from, CLS tokens and means together.
+/// Maximum number of layers that features are taken from, CLS tokens and means together.
 const MOST_LAYERS: usize = 2048;
 
 /// A trained head with all that is needed to apply it: `logits = weight x + bias`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedHead {
-    /// What it is for.
+    /// Features, classes and training data.
     pub about: About,
     /// `[O, F]`; one output for two exclusive classes, the second's.
-    pub weight: Array2<f32>,
+    pub weight: Array2<f64>,
     /// `[O]`.
-    pub bias: Array1<f32>,
+    pub bias: Array1<f64>,
 }
 
-/// What a head is for.
+/// Features, classes and training data of a head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// What it was trained on.
+    /// Training data.
     pub origin: Origin,
     /// All settings of the evaluation that trained it.
     #[serde(default)]
     pub settings: Map<String, Value>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// The rules that it was trained by.
+    /// Evaluation protocol of the training.
     pub protocol: Protocol,
     /// Whether a case is of exactly one class.
     pub is_single_label: bool,
-    /// Whether scores of exclusive classes are their own sigmoids, and not a softmax.
+    /// Whether scores of exclusive classes are sigmoids of each, and not a softmax.
     pub by_sigmoid: bool,
-    /// The features, in the order of the weight's columns.
+    /// Meaning of the scores.
+    #[serde(default, skip_serializing_if = "ScoreKind::is_probability")]
+    pub scores: ScoreKind,
+    /// The features, in the order of the columns of the weight.
     pub tokens: Tokens,
-    /// What an example is.
+    /// Kind of examples.
     pub unit: Unit,
-    /// How slices become volumes.
+    /// Pooling of slices to volumes.
     pub pool: Pool,
-    /// Scores from which up classes are taken as present, chosen on `val`: one per class, and the
-    /// second's of two exclusive ones; `None` where there was nothing to choose on.
+    /// Scores from which classes are predicted as present, chosen on `val`: one per class, or that of
+    /// the second of two exclusive classes; `None` if there was no `val`.
     pub thresholds: Option<Vec<f64>>,
 }
 
-impl SavedHead {
-    pub(crate) fn of(
-        task: &Task<'_>,
-        tokens: Tokens,
-        weight: &Array2<f32>,
-        bias: &Array1<f32>,
-        by_sigmoid: bool,
-        thresholds: Option<&Thresholds>,
-    ) -> SavedHead {
-        SavedHead {
-            about: About {
-                origin: task.origin(),
-                settings: task.identity.of_training(task.reader),
-                classes: task.examples.classes.clone(),
-                is_single_label: matches!(task.examples.targets, Targets::Single(_)),
-                by_sigmoid,
-                tokens,
-                unit: task.examples.unit,
-                pool: task.settings.pool(),
-                protocol: task.settings.protocol,
-                thresholds: thresholds.map(|thresholds| thresholds.values.clone()),
-            },
-            weight: weight.clone(),
-            bias: bias.clone(),
+impl About {
+    fn link(&self) -> Link {
+        match self.scores {
+            ScoreKind::DecisionValue => Link::Identity,
+            ScoreKind::Probability if self.by_sigmoid => Link::Sigmoid,
+            ScoreKind::Probability => Link::Softmax,
         }
     }
+}
 
-    /// Writes `weight` and `bias` in f32 as safetensors, and the rest as JSON into the metadata.
+impl SavedHead {
+    /// Writes `weight` and `bias` as safetensors, in f32 if that holds all values exactly, else in f64,
+    /// and the rest as JSON into the metadata.
     ///
     /// # Errors
     ///
     /// [`Error::Output`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let tensor = |name: &str, shape: &[usize], values: Vec<f32>| Tensor {
+        let mut values = self.weight.iter().chain(&self.bias);
+        if values.all(|&value| f64::from(value as f32) == value) {
+            self.write_as(path, |value| value as f32)
+        } else {
+            self.write_as(path, |value| value)
+        }
+    }
+
+    fn write_as<T: Element>(&self, path: &Path, to: fn(f64) -> T) -> Result<(), Error> {
+        let tensor = |name: &str, shape: &[usize], values: Vec<T>| Tensor {
             name: name.into(),
             shape: shape.to_vec(),
             values,
         };
         let (weight, bias) = (&self.weight, &self.bias);
+        let weights = weight.iter().map(|&value| to(value)).collect();
+        let biases = bias.iter().map(|&value| to(value)).collect();
         let all = [
-            tensor("weight", weight.shape(), weight.iter().copied().collect()),
-            tensor("bias", bias.shape(), bias.to_vec()),
+            tensor("weight", weight.shape(), weights),
+            tensor("bias", bias.shape(), biases),
         ];
         tensors::write(path, KEY, &self.about, &all)
     }
 
-    /// Reads what [`write`](SavedHead::write) wrote.
+    /// Reads a file that [`write`](SavedHead::write) wrote.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there is no such file, or it is damaged or holds something else.
+    /// [`Error::Input`] if there is no such file, or it is damaged or of another kind.
     pub fn read(path: &Path) -> Result<SavedHead, Error> {
         let failed = |source: Cause| Error::Input {
             path: path.into(),
@@ -124,17 +122,17 @@ impl SavedHead {
         head(about, &mut tensors).map_err(failed)
     }
 
-    /// Probabilities `[N, C]` of a cache's examples.
+    /// Scores of some examples of a cache.
     ///
     /// # Errors
     ///
-    /// [`Error::HeadWidth`] if the cache's features are of another width.
+    /// [`Error::HeadWidth`] if the features of the cache have another width.
     pub fn scores(
         &self,
         reader: &CacheReader,
         examples: &Examples,
         part: &[usize],
-    ) -> Result<Array2<f64>, Error> {
+    ) -> Result<Scores, Error> {
         let (found, expected) = (examples.columns.width(), self.weight.ncols());
         if found != expected {
             let path = reader.dir().into();
@@ -146,21 +144,18 @@ impl SavedHead {
         }
         let features = examples.plain(part);
         let logits = logits(features.view(), self.weight.view(), self.bias.view());
-        let kind = if self.about.is_single_label {
-            Targets::Single(Vec::new())
-        } else {
-            Targets::Multi(Array2::from_elem((0, 0), None))
-        };
-        let classes = self.about.classes.len();
-        Ok(probabilities(logits, &kind, classes, self.about.by_sigmoid))
+        let about = &self.about;
+        Ok(about
+            .link()
+            .scores(logits, about.is_single_label, about.classes.len()))
     }
 }
 
-fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
+fn head(about: About, tensors: &mut Tensors<f64>) -> Result<SavedHead, Cause> {
     check(&about)?;
     let (weight, bias) = (tensors.take("weight")?, tensors.take("bias")?);
     let [outputs, features] = weight.shape[..] else {
-        return Err("`weight` is no matrix".into());
+        return Err("`weight` is not a matrix".into());
     };
     let expected = if about.is_single_label && about.classes.len() == 2 {
         1
@@ -172,7 +167,7 @@ fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
         return Err(format!("{outputs} x {found} outputs, expected {expected}").into());
     }
     // The bias of a class that all or no training examples have is infinite.
-    let is_bad = |value: &f32| !value.is_finite();
+    let is_bad = |value: &f64| !value.is_finite();
     if weight.values.iter().any(is_bad) || bias.values.iter().any(|bias| bias.is_nan()) {
         return Err("found weights that are NaN or infinite".into());
     }
@@ -183,7 +178,7 @@ fn head(about: About, tensors: &mut Tensors) -> Result<SavedHead, Cause> {
     })
 }
 
-/// Refuses what no head is for.
+/// Checks classes, thresholds and layers.
 fn check(about: &About) -> Result<(), Cause> {
     cache::check_class_names(&about.classes)?;
     let (classes, least) = (

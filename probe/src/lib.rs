@@ -1,15 +1,17 @@
-//! Stage two: measures cached tokens on a CPU.
+//! Stage two: evaluates cached tokens on a CPU.
 //!
-//! [`evaluate`] goes from a cache to [run records](record::RunRecord) by way of [`examples`],
-//! [`probes`] and [`metrics`], by the rules of a [`protocol`]; [`cli`] is the program around it.
+//! [`evaluate`] reads [`examples`] from a cache, fits one of the [`probes`], computes [`metrics`] by a
+//! [`protocol`] and returns [run records](record::RunRecord). [`cli`] is the program.
 
 pub mod cli;
 pub mod control;
 pub mod error;
 pub mod evaluate;
 pub mod examples;
+pub mod features;
 pub mod head;
 mod hold_out;
+mod kinds;
 pub mod metrics;
 pub mod origin;
 pub mod predictions;
@@ -17,11 +19,13 @@ pub mod probes;
 pub mod protocol;
 mod random;
 pub mod record;
+pub mod scores;
 pub mod segment;
 pub mod study;
 pub mod table;
 pub mod targets;
 mod tensors;
+mod values;
 
 pub use cli::run;
 pub use error::Error;

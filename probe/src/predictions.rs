@@ -1,4 +1,4 @@
-//! Scores of cases beside what is true of them, in memory and as Parquet.
+//! Scores of cases beside their targets, in memory and as Parquet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -18,20 +18,24 @@ use parquet::file::properties::WriterProperties;
 
 use crate::error::{Cause, Error};
 use crate::examples::Case;
+use crate::scores::{ScoreKind, Scores};
 use crate::targets::Targets;
 
-/// The key of the file's metadata that says whether each case is of exactly one class.
+/// Key of the task in the metadata of the file: whether each case is of exactly one class.
 const TASK: &str = "slicebank.task";
 const SINGLE_LABEL: &str = "single-label";
+/// Key of the meaning of the scores in the metadata of the file; absent for probabilities.
+const SCORES: &str = "slicebank.scores";
+const DECISION_VALUES: &str = "decision-values";
 
-/// Scores of `N` cases for `C` classes, and what is true of them.
+/// Scores of `N` cases for `C` classes, and their targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// `[N, C]`, higher for more probable classes.
-    pub scores: Array2<f64>,
-    /// Of the `N` cases.
+    /// `[N, C]`.
+    pub scores: Scores,
+    /// Targets of the `N` cases.
     pub targets: Targets,
-    /// What is known of the `N` cases besides.
+    /// Samples, slices and patients of the `N` cases.
     pub cases: Vec<Case>,
 }
 
@@ -50,9 +54,10 @@ impl Predictions {
             patients.entry(case.cluster()).or_default().push(index);
         }
         let groups: Vec<Vec<usize>> = patients.into_values().collect();
-        let mut scores = Array2::zeros((groups.len(), self.scores.ncols()));
-        for (mut row, group) in scores.outer_iter_mut().zip(&groups) {
-            let mean = self.scores.select(Axis(0), group).mean_axis(Axis(0));
+        let values = &self.scores.values;
+        let mut means = Array2::zeros((groups.len(), values.ncols()));
+        for (mut row, group) in means.outer_iter_mut().zip(&groups) {
+            let mean = values.select(Axis(0), group).mean_axis(Axis(0));
             row.assign(&mean.unwrap_or_default());
         }
         let targets = self.targets.merged(&groups);
@@ -61,7 +66,10 @@ impl Predictions {
             ..self.cases[group[0]].clone()
         };
         Ok(Predictions {
-            scores,
+            scores: Scores {
+                values: means,
+                kind: self.scores.kind,
+            },
             targets: targets.map_err(|group| Error::PatientLabels {
                 patient: self.cases[groups[group][0]].cluster().into(),
             })?,
@@ -72,7 +80,10 @@ impl Predictions {
     /// Some of the cases, in this order.
     pub(crate) fn part(&self, cases: &[usize]) -> Predictions {
         Predictions {
-            scores: self.scores.select(Axis(0), cases),
+            scores: Scores {
+                values: self.scores.values.select(Axis(0), cases),
+                kind: self.scores.kind,
+            },
             targets: self.targets.select(cases),
             cases: cases.iter().map(|&case| self.cases[case].clone()).collect(),
         }
@@ -96,13 +107,17 @@ impl Predictions {
     fn to_bytes(&self, names: &[String]) -> Result<Vec<u8>, Cause> {
         let batch = RecordBatch::try_from_iter_with_nullable(self.columns(names))?;
         let compression = Compression::ZSTD(ZstdLevel::default());
-        let kind = match self.targets {
+        let task = match self.targets {
             Targets::Single(_) => SINGLE_LABEL,
             Targets::Multi(_) => "multi-label",
         };
+        let mut metadata = vec![KeyValue::new(TASK.to_owned(), task.to_owned())];
+        if !self.scores.kind.is_probability() {
+            metadata.push(KeyValue::new(SCORES.to_owned(), DECISION_VALUES.to_owned()));
+        }
         let properties = WriterProperties::builder()
             .set_compression(compression)
-            .set_key_value_metadata(Some(vec![KeyValue::new(TASK.to_owned(), kind.to_owned())]));
+            .set_key_value_metadata(Some(metadata));
         let mut writer =
             ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
         writer.write(&batch)?;
@@ -136,7 +151,7 @@ impl Predictions {
             columns.push((format!("target/{name}"), states, true));
         }
         for (class, name) in names.iter().enumerate() {
-            let scores = self.scores.column(class).to_vec();
+            let scores = self.scores.values.column(class).to_vec();
             let scores = Arc::new(Float64Array::from(scores));
             columns.push((format!("score/{name}"), scores, false));
         }
@@ -179,9 +194,16 @@ fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
         cache::Error::Parquet { source, .. } => Cause::from(source),
         other => Cause::from(other),
     })?;
-    let is_single = metadata
-        .iter()
-        .any(|pair| pair.key == TASK && pair.value.as_deref() == Some(SINGLE_LABEL));
+    let has = |key: &str, value: &str| {
+        let mut pairs = metadata.iter();
+        pairs.any(|pair| pair.key == key && pair.value.as_deref() == Some(value))
+    };
+    let is_single = has(TASK, SINGLE_LABEL);
+    let kind = if has(SCORES, DECISION_VALUES) {
+        ScoreKind::DecisionValue
+    } else {
+        ScoreKind::Probability
+    };
     let column = |name: &str| -> Result<&ArrayRef, String> {
         let column = batch.column_by_name(name);
         column.ok_or_else(|| format!("the column `{name}` is missing"))
@@ -238,7 +260,10 @@ fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
     let cases = (0..shape.0).map(case).collect();
     Ok((
         Predictions {
-            scores,
+            scores: Scores {
+                values: scores,
+                kind,
+            },
             targets,
             cases,
         },
@@ -263,7 +288,7 @@ mod tests {
 
     fn predictions(targets: Targets) -> Predictions {
         Predictions {
-            scores: array![[0.1, 0.9], [0.4, 0.6], [0.8, 0.2]],
+            scores: Scores::probabilities(array![[0.1, 0.9], [0.4, 0.6], [0.8, 0.2]]),
             targets,
             cases: vec![case("a", Some("p")), case("b", None), case("c", Some("p"))],
         }
@@ -279,7 +304,9 @@ mod tests {
             [Some(false), Some(true)],
             [None, None]
         ]));
-        for written in [single, multi] {
+        let mut decisions = single.clone();
+        decisions.scores.kind = ScoreKind::DecisionValue;
+        for written in [single, multi, decisions] {
             let path = folder.path().join("new/scores.parquet");
             written.write(&path, &names).unwrap();
             let (read, found) = Predictions::read(&path).unwrap();
@@ -287,7 +314,8 @@ mod tests {
             let mut turned = written.cases.clone();
             turned.reverse();
             let ordered = read.in_order_of(&turned).unwrap();
-            assert_eq!(ordered.scores.row(0), written.scores.row(2));
+            let [found, expected] = [&ordered, &written].map(|table| &table.scores.values);
+            assert_eq!(found.row(0), expected.row(2));
             assert!(matches!(
                 read.in_order_of(&turned[1..]),
                 Err(Error::UnlikeCases)
@@ -344,7 +372,7 @@ mod tests {
             found.cases.iter().map(Case::cluster).collect::<Vec<_>>(),
             ["b", "p"]
         );
-        assert!((found.scores[[1, 0]] - 0.45).abs() < 1e-12);
+        assert!((found.scores.values[[1, 0]] - 0.45).abs() < 1e-12);
         let expected = array![[Some(false), Some(true)], [Some(true), None]];
         assert_eq!(found.targets, Targets::Multi(expected));
         let differing = predictions(Targets::Single(vec![1, 0, 0])).per_patient();

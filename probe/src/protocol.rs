@@ -1,27 +1,28 @@
-//! Where the published protocol and an honest one differ: here and nowhere else.
+//! Evaluation protocols: all differences between them.
 
 use cache::Split;
+use clap::ValueEnum;
 use nn::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::probes::knn::Whole;
-use crate::probes::linear::Reduction;
+use crate::probes::linear::{Link, Reduction};
 use crate::segment::Resolution;
 use crate::study::MadeClass;
 use crate::targets::Uncertain;
 
-/// A set of rules for evaluations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An evaluation protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// What Baharoon et al. (arXiv 2312.02366) published, traps included.
+    /// As published by Baharoon et al. (arXiv 2312.02366)
     Paper,
-    /// Hyper-parameters chosen on `val`, standard measures, no leaks.
+    /// Hyper-parameters chosen on `val`, standard measures, no leaks
     Strict,
 }
 
 impl Protocol {
-    /// The word for it in records and on the command line.
+    /// Name in records and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Paper => "paper",
@@ -29,7 +30,7 @@ impl Protocol {
         }
     }
 
-    /// What an uncertain label counts as.
+    /// Meaning of an uncertain label.
     pub fn uncertain(self) -> Uncertain {
         match self {
             Protocol::Paper => Uncertain::Absent,
@@ -37,7 +38,7 @@ impl Protocol {
         }
     }
 
-    /// The class that is added to a dataset's own: `No Finding` of NIH ChestX-ray14, `Uncertain` of
+    /// Class that is added to those of the dataset: `No Finding` of NIH ChestX-ray14, `Uncertain` of
     /// CheXpert.
     pub fn made_class(self, classes: &[String]) -> Option<MadeClass> {
         match self {
@@ -46,7 +47,7 @@ impl Protocol {
         }
     }
 
-    /// Numbers of neighbours where none are asked for: those of appendix B.2, or DINOv2's.
+    /// Default numbers of neighbours: those of appendix B.2, or DINOv2's.
     pub fn neighbours(self) -> &'static [usize] {
         match self {
             Protocol::Paper => &[100, 200, 400, 800, 1000],
@@ -54,7 +55,7 @@ impl Protocol {
         }
     }
 
-    /// Where the number of neighbours is chosen: the study reports the best on `test`.
+    /// Split on which the number of neighbours is chosen: the study reports the best on `test`.
     pub fn neighbours_chosen_on(self) -> Split {
         match self {
             Protocol::Paper => Split::Test,
@@ -62,7 +63,7 @@ impl Protocol {
         }
     }
 
-    /// The neighbours in whose weight a class has a share, by the softmax vote for exclusive classes.
+    /// Neighbours over which the softmax vote for exclusive classes is normalised.
     pub fn whole(self) -> Whole {
         match self {
             Protocol::Paper => Whole::LargestK,
@@ -75,7 +76,7 @@ impl Protocol {
         self == Protocol::Paper
     }
 
-    /// How the loss of multi-label heads is reduced.
+    /// Reduction of the loss of multi-label heads.
     pub fn reduction(self) -> Reduction {
         match self {
             Protocol::Paper => Reduction::Sum,
@@ -83,14 +84,17 @@ impl Protocol {
         }
     }
 
-    /// Whether scores of exclusive classes are their own sigmoids, as the study's code has it, and not
-    /// a softmax.
-    pub fn scores_by_sigmoid(self) -> bool {
-        self == Protocol::Paper
+    /// Link of linear heads: scores of exclusive classes are sigmoids of each in the study's code, else a
+    /// softmax.
+    pub fn link(self) -> Link {
+        match self {
+            Protocol::Paper => Link::Sigmoid,
+            Protocol::Strict => Link::Softmax,
+        }
     }
 
-    /// What a class without positive or without negative cases counts as in a macro mean of AUROC:
-    /// torchmetrics takes 0; `None` leaves it out.
+    /// AUROC of a class without positive or without negative cases in a macro mean: 0 in torchmetrics;
+    /// `None` excludes the class.
     pub fn undefined_auroc(self) -> Option<f64> {
         match self {
             Protocol::Paper => Some(0.0),
@@ -128,12 +132,12 @@ impl Protocol {
         }
     }
 
-    /// Whether a part of `train` is drawn to choose on where a dataset has no `val`.
+    /// Whether a random part of `train` replaces a missing `val`.
     pub fn holds_out(self) -> bool {
         self == Protocol::Strict
     }
 
-    /// Whether a few-shot run takes the study's one draw, and not repeated random ones.
+    /// Whether a few-shot run makes the study's single draw, and not repeated random ones.
     pub fn one_draw(self) -> bool {
         self == Protocol::Paper
     }

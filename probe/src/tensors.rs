@@ -1,4 +1,4 @@
-//! Named f32 tensors in safetensors files, with what they are for in the metadata.
+//! Named tensors in safetensors files, described by JSON in the metadata.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,27 +13,75 @@ use crate::error::{Cause, Error};
 
 /// A tensor in C order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
+pub struct Tensor<T = f32> {
     /// Its name.
     pub name: String,
     /// Its extent along each axis.
     pub shape: Vec<usize>,
-    /// As many as the shape says.
-    pub values: Vec<f32>,
+    /// Its values, as many as the product of the shape.
+    pub values: Vec<T>,
+}
+
+/// A type of values.
+pub(crate) trait Element: Copy {
+    /// Its name in safetensors files.
+    const DTYPE: Dtype;
+
+    /// Little-endian bytes of values.
+    fn to_bytes(values: &[Self]) -> Vec<u8>;
+
+    /// Values of little-endian bytes; `None` for a type that this one does not hold exactly.
+    fn of_bytes(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Self>>;
+}
+
+impl Element for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    fn to_bytes(values: &[f32]) -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    }
+
+    fn of_bytes(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+        let (values, _) = bytes.as_chunks::<4>();
+        (dtype == Dtype::F32).then(|| values.iter().copied().map(f32::from_le_bytes).collect())
+    }
+}
+
+impl Element for f64 {
+    const DTYPE: Dtype = Dtype::F64;
+
+    fn to_bytes(values: &[f64]) -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    }
+
+    fn of_bytes(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
+        if dtype == Dtype::F64 {
+            let (values, _) = bytes.as_chunks::<8>();
+            return Some(values.iter().copied().map(f64::from_le_bytes).collect());
+        }
+        let values = f32::of_bytes(dtype, bytes)?;
+        Some(values.into_iter().map(f64::from).collect())
+    }
 }
 
 /// The tensors of a file, by name.
-pub(crate) struct Tensors(HashMap<String, Tensor>);
+pub(crate) struct Tensors<T = f32>(HashMap<String, Tensor<T>>);
 
-impl Tensors {
+impl<T> Tensors<T> {
     /// Takes a tensor out.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Tensor, Cause> {
+    pub(crate) fn take(&mut self, name: &str) -> Result<Tensor<T>, Cause> {
         let tensor = self.0.remove(name);
         tensor.ok_or_else(|| format!("it has no tensor `{name}`").into())
     }
 
-    /// Takes out all whose names begin so, and cuts that off their names.
-    pub(crate) fn take_all(&mut self, prefix: &str) -> Vec<Tensor> {
+    /// Takes out all tensors whose names begin with `prefix`, and cuts it off their names.
+    pub(crate) fn take_all(&mut self, prefix: &str) -> Vec<Tensor<T>> {
         let names: Vec<String> = self
             .0
             .keys()
@@ -41,7 +89,7 @@ impl Tensors {
             .cloned()
             .collect();
         let tensors = names.iter().filter_map(|name| self.0.remove(name));
-        let cut = |tensor: Tensor| Tensor {
+        let cut = |tensor: Tensor<T>| Tensor {
             name: tensor.name[prefix.len()..].into(),
             ..tensor
         };
@@ -54,11 +102,11 @@ impl Tensors {
 /// # Errors
 ///
 /// [`Error::Output`] if the file cannot be written; one that was there before stays.
-pub(crate) fn write(
+pub(crate) fn write<T: Element>(
     path: &Path,
     key: &str,
     about: &impl Serialize,
-    tensors: &[Tensor],
+    tensors: &[Tensor<T>],
 ) -> Result<(), Error> {
     let failed = |source: Cause| Error::Output {
         path: path.into(),
@@ -68,17 +116,14 @@ pub(crate) fn write(
     write_whole(path, &bytes).map_err(|error| failed(error.into()))
 }
 
-fn to_bytes(key: &str, about: &impl Serialize, tensors: &[Tensor]) -> Result<Vec<u8>, Cause> {
-    let bytes = |tensor: &Tensor| -> Vec<u8> {
-        tensor
-            .values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect()
-    };
-    let all: Vec<(&Tensor, Vec<u8>)> = tensors.iter().map(|t| (t, bytes(t))).collect();
-    let views = all.iter().map(|(tensor, bytes)| {
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?;
+fn to_bytes<T: Element>(
+    key: &str,
+    about: &impl Serialize,
+    tensors: &[Tensor<T>],
+) -> Result<Vec<u8>, Cause> {
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| T::to_bytes(&t.values)).collect();
+    let views = tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
+        let view = TensorView::new(T::DTYPE, tensor.shape.clone(), bytes)?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, Cause>>()?;
@@ -87,10 +132,10 @@ fn to_bytes(key: &str, about: &impl Serialize, tensors: &[Tensor]) -> Result<Vec
 }
 
 /// Reads what [`write`] wrote under `key`; `None` if the file has no such key.
-pub(crate) fn read<A: DeserializeOwned>(
+pub(crate) fn read<A: DeserializeOwned, T: Element>(
     path: &Path,
     key: &str,
-) -> Result<Option<(A, Tensors)>, Error> {
+) -> Result<Option<(A, Tensors<T>)>, Error> {
     let found = fs::read(path)
         .map_err(Cause::from)
         .and_then(|bytes| of_bytes(&bytes, key));
@@ -100,7 +145,10 @@ pub(crate) fn read<A: DeserializeOwned>(
     })
 }
 
-fn of_bytes<A: DeserializeOwned>(bytes: &[u8], key: &str) -> Result<Option<(A, Tensors)>, Cause> {
+fn of_bytes<A: DeserializeOwned, T: Element>(
+    bytes: &[u8],
+    key: &str,
+) -> Result<Option<(A, Tensors<T>)>, Cause> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let Some(about) = header.metadata().as_ref().and_then(|map| map.get(key)) else {
         return Ok(None);
@@ -110,15 +158,13 @@ fn of_bytes<A: DeserializeOwned>(bytes: &[u8], key: &str) -> Result<Option<(A, T
     })?;
     let mut tensors = HashMap::new();
     for (name, tensor) in SafeTensors::deserialize(bytes)?.tensors() {
-        if tensor.dtype() != Dtype::F32 {
-            return Err(format!("`{name}` is {:?}, expected F32", tensor.dtype()).into());
-        }
-        let values = tensor.data().chunks_exact(4);
-        let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let (dtype, bytes) = (tensor.dtype(), tensor.data());
+        let values = T::of_bytes(dtype, bytes)
+            .ok_or_else(|| format!("`{name}` is {dtype:?}, expected {:?}", T::DTYPE))?;
         let tensor = Tensor {
             name: name.clone(),
             shape: tensor.shape().to_vec(),
-            values: values.collect(),
+            values,
         };
         tensors.insert(name, tensor);
     }

@@ -8,6 +8,7 @@ use probe::predictions::Predictions;
 use probe::probes::knn::{self, Classes, Vote, Whole};
 use probe::probes::ml_knn::MlKnn;
 use probe::probes::search::neighbours;
+use probe::scores::Scores;
 use probe::targets::Targets;
 use serde::Deserialize;
 
@@ -112,14 +113,20 @@ fn measured(scores: &Array2<f64>, targets: &Targets) -> (Vec<Option<f64>>, Measu
         split: None,
     };
     let predictions = Predictions {
-        scores: scores.clone(),
+        scores: Scores::probabilities(scores.clone()),
         targets: targets.clone(),
         cases: (0..targets.len()).map(case).collect(),
     };
     let scored = Scored::new(&predictions).unwrap();
     let names: Vec<String> = (0..scores.ncols()).map(|class| class.to_string()).collect();
     let measures = scored
-        .measures(&names, &Clusters::of(&[]), &scored.half(), None, None)
+        .measures(
+            &names,
+            &Clusters::of(&[]),
+            &scored.default_thresholds(),
+            None,
+            None,
+        )
         .unwrap();
     (scored.auroc(), measures)
 }

@@ -233,7 +233,7 @@ fn what_is_measured_by_patients_is_chosen_by_patients() {
             .cases
             .iter()
             .position(|case| case.cluster() == patient);
-        scores.scores[[at.unwrap(), 0]]
+        scores.scores.values[[at.unwrap(), 0]]
     });
     let threshold = found["metrics"]["thresholds"]["no"].as_f64().unwrap();
     assert!((threshold - with).abs() < 1e-12 && with != without);

@@ -3,9 +3,8 @@
 
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView2, s};
-use probe::probes::linear::{
-    self, Columns, Data, Head, HeadOptions, Inputs, Loss, Reduction, Schedule,
-};
+use probe::features::{Columns, Inputs};
+use probe::probes::linear::{self, Data, Head, HeadOptions, Loss, Reduction, Schedule};
 use probe::targets::Targets;
 use serde_json::Value;
 

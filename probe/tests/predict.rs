@@ -53,7 +53,8 @@ fn a_patient_is_saved_with_the_scores_that_are_measured() {
     let (expected, found) = (read(&expected), read(&found));
     let found = found.in_order_of(&expected.cases).unwrap();
     assert_eq!(found.targets, expected.targets);
-    for (found, expected) in found.scores.iter().zip(&expected.scores) {
+    let (found, expected) = (found.scores.values, expected.scores.values);
+    for (found, expected) in found.iter().zip(&expected) {
         assert!((found - expected).abs() < 1e-12, "{found}, {expected}");
     }
 }

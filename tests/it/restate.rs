@@ -139,6 +139,7 @@ fn with_gaps(lab: &Lab) {
         ("linear", "--lr 0.05 --blocks 1 --epochs 3 --batch-size 16"),
         ("linear", "--lr 0.01 --blocks 1 --epochs 3 --per-patient"),
         ("logreg", "--C 0.000001,0.001,10"),
+        ("ridge", "--alpha 0.01,1,100"),
         ("few-shot", "--head centroid --shots 2,all --repeats 2"),
     ] {
         let words = format!("{command} --dataset gaps {options} --protocol paper,strict");
@@ -217,10 +218,11 @@ fn datasets(lab: &Lab) {
     extract(lab, "volumes", &volumes(lab), &[]);
 }
 
-/// Applies the linear heads to all caches of their backbone: datasets of the same classes, of others,
-/// and with cases that have no labels.
+/// Applies the linear and ridge heads to all caches of their backbone: datasets of the same classes, of
+/// others, and with cases that have no labels.
 fn predictions(lab: &Lab) {
-    let text = fs::read_to_string(lab.path("runs/linear.jsonl")).unwrap();
+    let read = |probe| fs::read_to_string(lab.path(&format!("runs/{probe}.jsonl"))).unwrap();
+    let text = read("linear") + &read("ridge");
     for line in text.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
         let head = lab.path("runs").join(record["head"].as_str().unwrap());
@@ -272,6 +274,10 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     for dataset in ["three", "two", "nih"] {
         probe(&lab, &format!("linear --dataset {dataset} {linear} {both}"));
         probe(&lab, &format!("logreg --dataset {dataset} {logreg} {both}"));
+        probe(
+            &lab,
+            &format!("ridge --dataset {dataset} --alpha 1,1000 {both}"),
+        );
     }
     probe(
         &lab,
@@ -298,6 +304,7 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
         ("centroid", "", "2,4,all"),
         ("linear", linear, "2,4,all"),
         ("logreg", "--C 0.1", "8,all"),
+        ("ridge", "--alpha 10", "2,all"),
     ] {
         for dataset in ["three", "nih"] {
             let few = format!("--shots {shots} --repeats 2");
@@ -319,7 +326,7 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     with_draws(&lab);
     let compared = lab.compare(&["--format", "json"]).expect(0).stdout;
     let pairs = compared.lines().count();
-    for kind in ["knn", "linear", "logreg", "few-shot", "predict"] {
+    for kind in ["knn", "linear", "logreg", "ridge", "few-shot", "predict"] {
         let is_there = compared.contains(&format!("\"probe\":\"{kind}\""));
         assert!(is_there, "no {kind} in {compared}");
     }

@@ -9,13 +9,18 @@ use clap::Args;
 use common::text::{printable, shown};
 
 use super::settings::ConfidenceArgs;
-use super::{Format, Outcome, listed, unknown};
+use super::{Format, Outcome, few_shot, listed, predict, unknown};
 use crate::evaluate::{Comparison, Pair, Pairs, compare};
+use crate::kinds::KINDS;
 use crate::record::{self, RunRecord};
 use crate::table;
 
-/// The probes whose scores are kept.
-const PROBES: [&str; 5] = ["knn", "linear", "logreg", "few-shot", "predict"];
+/// Commands whose records have scores.
+fn probes() -> Vec<&'static str> {
+    let kinds = KINDS.iter().filter(|kind| kind.is_command);
+    let others = [few_shot::NAME, predict::NAME];
+    kinds.map(|kind| kind.name).chain(others).collect()
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Compare {
@@ -33,7 +38,7 @@ pub(super) struct Compare {
     model: Option<String>,
     #[command(flatten)]
     confidence: ConfidenceArgs,
-    /// What to print: a table, or one comparison a line
+    /// Output: a table, or one comparison per line
     #[arg(long, default_value = "text")]
     format: Format,
 }
@@ -85,7 +90,7 @@ impl Compare {
     /// The records that are asked for.
     fn records(&self, messages: &mut impl Write) -> Result<Vec<RunRecord>> {
         let mut records = Vec::new();
-        for probe in PROBES {
+        for probe in probes() {
             let recorded = record::read(&self.runs, probe)?;
             for complaint in recorded.complaints() {
                 writeln!(messages, "warning: {complaint}")?;
@@ -95,7 +100,7 @@ impl Compare {
         let of = |name: fn(&RunRecord) -> &str| records.iter().map(name).collect::<BTreeSet<_>>();
         let (datasets, models) = (of(|record| &record.dataset), of(|record| &record.model));
         let wanted = [
-            ("probe", &self.probe, BTreeSet::from(PROBES)),
+            ("probe", &self.probe, probes().into_iter().collect()),
             ("dataset", &self.dataset, datasets),
             ("model", &self.model, models),
         ];

@@ -4,151 +4,167 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 use cache::Split;
-use clap::{Args, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::effect::{Idle, NEVER};
-use super::given::Given;
-use super::knn::KnnArgs;
-use super::linear::LinearArgs;
-use super::logreg::LogregArgs;
 use super::over::{Job, Progress};
-use super::settings::{SelectArg, SettingsArgs};
+use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, Draw, Probe};
+use crate::evaluate::{self, Draw, Evaluate};
+use crate::kinds::{KINDS, Kind};
 use crate::protocol::Protocol;
+use crate::values::integer;
 
-/// Random draws where no number is asked for.
+/// Name of the command, of its records and of their file.
+pub(super) const NAME: &str = "few-shot";
+
+/// Default number of random draws.
 pub(super) const REPEATS: u32 = 5;
 
-#[derive(Debug, Args)]
+#[derive(Debug)]
 pub(super) struct FewShot {
+    args: FewShotArgs,
+    /// All that stood on the command line.
+    matches: ArgMatches,
+}
+
+#[derive(Debug, Args)]
+struct FewShotArgs {
     #[command(flatten)]
     caches: Caches,
-    /// What is fitted
-    #[arg(long, default_value = "linear")]
-    head: HeadKind,
-    /// Numbers of patients (or samples) of each class; `all` for all
+    /// Probe to fit
+    #[arg(long, default_value = "linear", value_parser = heads())]
+    head: &'static Kind,
+    /// Numbers of patients (or samples) per class; `all` for all
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,all", value_parser = shots)]
     shots: Vec<Shots>,
-    /// Random draws of each number, of which the mean and the spread are reported [default: 5]
+    /// Random draws of each number; their mean and standard deviation are reported [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: Option<u32>,
-    /// What a random draw takes of each class: patients with all of their images, or examples, as in
-    /// DINOv2's evaluation. The study's draw is made by its own rules [default: patients]
+    /// Unit of a random draw. The study's draw follows its own rules [default: patients]
     #[arg(long)]
-    draw: Option<DrawArg>,
-    #[command(flatten)]
-    knn: Given<KnnArgs>,
-    #[command(flatten)]
-    linear: Given<LinearArgs>,
-    #[command(flatten)]
-    logreg: Given<LogregArgs>,
-    /// `linear` and `logreg`: what the best head is best in, on the part that is chosen on
-    /// [default: auroc]
-    #[arg(long)]
-    select: Option<SelectArg>,
+    draw: Option<Draw>,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum HeadKind {
-    Knn,
-    Linear,
-    Logreg,
-    /// The nearest mean of a class's features
-    Centroid,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DrawArg {
-    Patients,
-    Examples,
-}
-
+/// A number of shots; `None` for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shots(pub(super) Option<usize>);
 
+/// The kinds by their names.
+fn heads() -> impl TypedValueParser<Value = &'static Kind> {
+    let values = KINDS
+        .iter()
+        .map(|kind| PossibleValue::new(kind.name).help(kind.about()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        let kind = KINDS.iter().find(|kind| kind.name == name);
+        kind.ok_or("no such probe")
+    })
+}
+
 impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let args = &self.args;
         let probe = self.probe()?;
         let few = evaluate::FewShot {
-            shots: self.shots.iter().map(|shots| shots.0).collect(),
-            repeats: self.repeats.unwrap_or(REPEATS) as usize,
-            draw: match self.draw {
-                Some(DrawArg::Patients) | None => Draw::Patients,
-                Some(DrawArg::Examples) => Draw::Examples,
-            },
+            shots: args.shots.iter().map(|shots| shots.0).collect(),
+            repeats: args.repeats.unwrap_or(REPEATS) as usize,
+            draw: args.draw.unwrap_or_default(),
         };
-        let settings = self
+        let settings = args
             .settings
             .settings(Split::Test, &[], self.idle(), messages)?;
         let job = Job {
-            caches: &self.caches,
-            output: &self.output,
-            probe: "few-shot",
+            caches: &args.caches,
+            output: &args.output,
+            probe: NAME,
             settings,
-            key: &|reader, settings| Ok(settings.of_few_shot(reader, &probe, &few)?.key),
+            key: &|reader, settings| probe.key(reader, settings, Some(&few)),
             evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
-                evaluate::few_shot(reader, &probe, settings, &few)
+                probe.evaluate(reader, settings, Some(&few))
             },
         };
         job.run(out, messages)
     }
 
-    /// Options that are given in vain.
+    /// Options without effect.
     fn idle(&self) -> Vec<Idle> {
-        let rules = self.settings.rules();
-        let mut idle = drawn(&self.shots, self.repeats, self.draw.is_some());
-        idle.extend(self.knn.without_tokens(&self.settings));
-        let why = "intervals are given with `--protocol paper`, whose draw is one";
+        let args = &self.args;
+        let rules = args.settings.rules();
+        let mut idle = drawn(&args.shots, args.repeats, args.draw.is_some());
+        idle.extend(
+            args.settings
+                .without_tokens(&args.head.given(&self.matches)),
+        );
+        let why = "intervals need `--protocol paper`, which makes a single draw";
         let confidence = rules.confidence();
         idle.extend(confidence.without_intervals(why, Protocol::one_draw));
-        if self.head == HeadKind::Centroid {
-            idle.push(rules.without_choice("of `--head centroid` nothing is chosen"));
+        if !args.head.chooses {
+            idle.push(rules.without_choice("nothing is chosen with this `--head`"));
         }
         idle
     }
 
-    /// Refuses options of other heads.
-    fn probe(&self) -> Result<Probe> {
-        let (features, layer) = self.knn.tokens();
-        let [knn, linear, logreg] = [
-            self.knn.other_than(&[]),
-            self.linear.other_than(&[]),
-            self.logreg.other_than(&[]),
-        ];
-        let beside_tokens = self.knn.other_than(&["features", "layer"]);
-        let selects = self.select.map(|_| "select");
-        let select = self.select.unwrap_or(SelectArg::Auroc);
-        let (probe, other) = match self.head {
-            HeadKind::Knn => (
-                Probe::Knn(self.knn.options()?),
-                linear.or(logreg).or(selects),
-            ),
-            HeadKind::Linear => (Probe::Linear(self.linear.options(select)), knn.or(logreg)),
-            HeadKind::Logreg => (
-                Probe::Logreg(self.logreg.options(features, layer, select)),
-                beside_tokens.or(linear),
-            ),
-            HeadKind::Centroid => (
-                Probe::Centroid(self.knn.centroid()),
-                beside_tokens.or(linear).or(logreg).or(selects),
-            ),
-        };
-        match other {
-            Some(option) => bail!(
+    /// The probe of the head; options of other heads are errors.
+    fn probe(&self) -> Result<Box<dyn Evaluate>> {
+        let head = self.args.head;
+        let own: Vec<String> = head.options().collect();
+        let given = KINDS.iter().flat_map(|kind| kind.given(&self.matches));
+        if let Some(option) = given.into_iter().find(|option| !own.contains(option)) {
+            bail!(
                 "`--{option}`: `--head {}` has no such option\nhint: leave it out, or give another --head",
-                probe.name()
-            ),
-            None => Ok(probe),
+                head.name
+            );
         }
+        head.parse(&self.matches)
     }
 }
 
-/// Options of random draws where there are none.
+impl Args for FewShot {
+    /// The options of all heads, each once, with the heads that have it.
+    fn augment_args(command: Command) -> Command {
+        let mut command = FewShotArgs::augment_args(command);
+        for arg in KINDS.iter().flat_map(Kind::arguments) {
+            let is_known = command
+                .get_arguments()
+                .any(|known| known.get_id() == arg.get_id());
+            if !is_known {
+                let has = |kind: &&Kind| {
+                    let mut arguments = kind.arguments().into_iter();
+                    arguments.any(|own| own.get_id() == arg.get_id())
+                };
+                let heads: Vec<&str> = KINDS.iter().filter(has).map(|kind| kind.name).collect();
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                command = command.arg(arg.help(format!("{}: {help}", heads.join(", "))));
+            }
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for FewShot {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<FewShot, Error> {
+        Ok(FewShot {
+            args: FewShotArgs::from_arg_matches(matches)?,
+            matches: matches.clone(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = FewShot::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Options of random draws if there are none.
 pub(super) fn drawn(shots: &[Shots], repeats: Option<u32>, names_draw: bool) -> Vec<Idle> {
     let is_random: fn(Protocol) -> bool = |protocol| !protocol.one_draw();
     let (why, has_effect) = if shots.iter().all(|shots| shots.0.is_none()) {
@@ -166,13 +182,8 @@ pub(super) fn shots(word: &str) -> Result<Shots, String> {
     if word == "all" {
         return Ok(Shots(None));
     }
-    let number = word
-        .parse()
-        .ok()
-        .filter(|number| (1..=1_000_000).contains(number));
-    let number: Result<usize, String> =
-        number.ok_or_else(|| "expected a whole number from 1 to 1000000, or `all`".into());
-    number.map(|number| Shots(Some(number)))
+    let number = integer(word, &(1..=1_000_000)).map_err(|error| format!("{error}, or `all`"))?;
+    Ok(Shots(Some(number)))
 }
 
 #[cfg(test)]
@@ -182,10 +193,8 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn parse(words: &str) -> Result<Probe> {
-        let words = ["probe", "few-shot"]
-            .into_iter()
-            .chain(words.split_whitespace());
+    fn parse(words: &str) -> Result<Box<dyn Evaluate>> {
+        let words = ["probe", NAME].into_iter().chain(words.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::FewShot(few_shot) => few_shot.probe(),
             other => panic!("{other:?}"),
@@ -193,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_other_heads_are_refused() {
+    fn options_of_other_heads_are_rejected() {
         for (words, option) in [
             ("--head centroid --C 5", "--C"),
             ("--head centroid --k 5", "--k"),
@@ -214,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_a_head_are_taken() {
+    fn options_of_a_head_are_accepted() {
         for words in [
             "",
             "--lr 0.1 --epochs 3 --blocks 1",
@@ -224,9 +233,13 @@ mod tests {
         ] {
             assert!(parse(words).is_ok(), "{words}: {:?}", parse(words));
         }
-        let Probe::Linear(options) = parse("--epochs 3").unwrap() else {
-            panic!("another probe");
-        };
-        assert_eq!(options.epochs, 3);
+        for kind in &KINDS {
+            parse(&format!("--head {}", kind.name)).unwrap();
+        }
+        let linear = format!("{:?}", parse("--epochs 3").unwrap());
+        assert!(
+            linear.starts_with("Linear") && linear.contains("epochs: 3"),
+            "{linear}"
+        );
     }
 }

@@ -3,12 +3,9 @@
 mod compare;
 mod effect;
 mod few_shot;
-mod given;
-mod knn;
-mod linear;
-mod logreg;
 mod over;
 mod predict;
+mod probe;
 mod segment;
 mod settings;
 
@@ -23,16 +20,14 @@ use common::text::{printable, shown};
 
 use self::compare::Compare;
 use self::few_shot::FewShot;
-use self::knn::Knn;
-use self::linear::Linear;
-use self::logreg::Logreg;
 use self::predict::Predict;
+use self::probe::ProbeCommand;
 use self::segment::Segment;
 
-/// Names that a message lists.
+/// Maximum number of names that a message lists.
 const LISTED: usize = 12;
 
-/// Measures cached tokens on a CPU
+/// Evaluates cached tokens on a CPU
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
@@ -42,23 +37,20 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Classify by nearest neighbours: a vote, or ML-kNN for multi-label datasets
-    Knn(Knn),
-    /// Classify by linear heads, of which a grid is trained and the best on `val` is taken
-    Linear(Linear),
-    /// Classify by logistic regression, the penalty with the best result on `val`
-    Logreg(Logreg),
+    #[command(flatten)]
+    Probe(ProbeCommand),
     /// Classify after fitting on few examples
     FewShot(FewShot),
-    /// Segment by a decoder over patch tokens, of which several are trained and the best on `val` is taken
+    /// Segment by a decoder over patch tokens: a grid is trained, and the decoder that is best on `val` is
+    /// chosen
     Segment(Segment),
     /// Apply a saved head to other caches
     Predict(Predict),
-    /// Test whether backbones differ on the same cases, from the scores that other commands have kept
+    /// Test whether backbones differ on the same cases, by the scores that other commands saved
     Compare(Compare),
 }
 
-/// Which caches to run on.
+/// Caches to run on.
 #[derive(Clone, Debug, Args)]
 struct Caches {
     /// Folder of caches
@@ -85,16 +77,16 @@ struct Output {
     /// Folder to append run records to
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
-    /// Evaluate again what is recorded already
+    /// Repeat evaluations that are already recorded
     #[arg(long)]
     force: bool,
-    /// Print a table by class for every cache, not only for a single one
+    /// Print a table by class for each of several caches
     #[arg(long)]
     per_class: bool,
     /// Threads [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// What to print: tables, or one run record a line
+    /// Output: tables, or one run record per line
     #[arg(long, default_value = "text")]
     format: Format,
 }
@@ -105,27 +97,25 @@ enum Format {
     Json,
 }
 
-/// How a run ended that could be carried out.
+/// Outcome of a command that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything was done.
+    /// All caches were evaluated.
     Done,
-    /// Some caches were left out, with a warning each.
+    /// Some caches were skipped, with a warning each.
     Skipped,
-    /// All caches were left out, with a warning each.
+    /// All caches were skipped, with a warning each.
     Nothing,
 }
 
-/// Carries out a command: data goes to `out`, messages to `messages`.
+/// Runs a command: data go to `out`, messages to `messages`.
 ///
 /// # Errors
 ///
 /// If there is no cache to run on, a run record cannot be written, or printing fails.
 pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
     match cli.command {
-        Command::Knn(knn) => knn.run(out, messages),
-        Command::Linear(linear) => linear.run(out, messages),
-        Command::Logreg(logreg) => logreg.run(out, messages),
+        Command::Probe(probe) => probe.run(out, messages),
         Command::FewShot(few_shot) => few_shot.run(out, messages),
         Command::Segment(segment) => segment.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
@@ -134,7 +124,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
 }
 
 impl Output {
-    /// Refuses a table where none is printed.
+    /// Checks that `--per-class` is not given without tables.
     fn check(&self) -> Result<()> {
         if self.per_class && self.format == Format::Json {
             bail!(
@@ -161,7 +151,7 @@ impl Caches {
         Ok(wanted)
     }
 
-    /// What was meant, and what there is.
+    /// Similar names, and the caches that exist.
     fn hint(&self, all: &[PathBuf]) -> String {
         if all.is_empty() {
             return "run `extract` first, or name another folder with --cache".into();
@@ -198,7 +188,7 @@ impl Caches {
         printable(&wanted).into_owned()
     }
 
-    /// Whether the folder `…/DATASET/MODEL@SIZE` is asked for.
+    /// Whether the folder `…/DATASET/MODEL@SIZE` is selected.
     fn wants(&self, path: &Path) -> bool {
         let Some(found) = names(path) else {
             return false;
@@ -219,7 +209,7 @@ fn names(path: &Path) -> Option<[String; 3]> {
     Some([dataset, model.into(), size.into()])
 }
 
-/// Says that `word` is not among the `known`, and which of them may have been meant.
+/// Message that `word` is not among the `known`, with a similar one; `None` if it is.
 fn unknown<'a>(
     what: &str,
     word: &str,
@@ -234,7 +224,7 @@ fn unknown<'a>(
     Some(format!("no {what} `{word}`{}", meant.unwrap_or_default()))
 }
 
-/// The first names of some, on one line, and how many more there are.
+/// The first [`LISTED`] names on one line, and the number of the others.
 fn listed(names: &[String]) -> String {
     let first = names[..names.len().min(LISTED)].join(", ");
     let first = printable(&first);
@@ -243,3 +233,6 @@ fn listed(names: &[String]) -> String {
         more => format!("{first} and {more} more"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use common::text::{Printable, printable, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output};
-use crate::evaluate::{self, Evaluated, Probe, Settings};
+use crate::evaluate::{Evaluated, Settings};
 use crate::record::{self, Appended, Recorded, RunRecord};
 use crate::{Error, table};
 
@@ -208,28 +208,6 @@ impl Progress<'_> {
             self.tell(text);
         }
     }
-}
-
-/// Evaluates a probe on whole splits.
-pub(super) fn evaluate(
-    probe: &Probe,
-    settings: Vec<Settings>,
-    caches: &Caches,
-    output: &Output,
-    out: &mut impl Write,
-    messages: &mut impl Write,
-) -> Result<Outcome> {
-    let job = Job {
-        caches,
-        output,
-        probe: probe.name(),
-        settings,
-        key: &|reader, settings| Ok(settings.of_probe(reader, probe)?.key),
-        evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
-            evaluate::evaluate(reader, probe, settings)
-        },
-    };
-    job.run(out, messages)
 }
 
 fn bar(caches: usize) -> ProgressBar {

@@ -21,7 +21,10 @@ use crate::origin::{Mismatch, Origin, Part, Relation};
 use crate::protocol::Protocol;
 use crate::segment::{self, Applying, SavedDecoder};
 
-/// Why a split has no effect.
+/// Name of the command, of its records and of their file.
+pub(super) const NAME: &str = "predict";
+
+/// Reason why a split has no effect.
 const ALL: &str = "all examples are scored, whatever split they are in, unless `--eval` names one";
 
 #[derive(Debug, Args)]
@@ -94,7 +97,7 @@ impl Predict {
         let job = Job {
             caches: &self.caches(origin),
             output: &self.output,
-            probe: "predict",
+            probe: NAME,
             settings: vec![self.settings(&head)],
             key: &|reader, settings| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
@@ -126,7 +129,7 @@ impl Predict {
         let job = Job {
             caches: &self.caches(origin),
             output: &self.output,
-            probe: "predict",
+            probe: NAME,
             settings: vec![self.rules(Protocol::Strict)],
             key: &|reader, settings| match folder_of(reader) {
                 folder if folder.is_dir() => {

@@ -11,7 +11,6 @@ use nn::{Kind, Loss};
 
 use super::effect::{Idle, NEVER};
 use super::few_shot::{REPEATS, Shots, drawn, shots};
-use super::linear::learning_rate;
 use super::over::{Job, Keep, Progress};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
@@ -20,6 +19,7 @@ use crate::evaluate::Settings;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 use crate::segment::{self, Evaluated, Options, Resolution, TrainingStore};
+use crate::values::positive;
 
 /// The study's learning rates (appendix B.4).
 const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
@@ -34,7 +34,7 @@ pub(super) struct Segment {
     decoder: DecoderArg,
     /// Learning rates, at the beginning, of decoders that are trained at the same time; they fall along a
     /// cosine to 0. A single one is not chosen, and trained on train and val at once
-    #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = learning_rate)]
+    #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = positive::<f32>)]
     lr: Vec<f32>,
     /// Passes over the training slices and their stored views
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

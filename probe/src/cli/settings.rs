@@ -1,4 +1,4 @@
-//! Options that all probes have.
+//! Options that all probes share.
 
 use std::io::Write;
 
@@ -8,60 +8,61 @@ use clap::{Args, ValueEnum};
 
 use super::effect::{self, Idle, NEVER};
 use crate::control::Control;
-use crate::evaluate::{Select, Settings};
+use crate::evaluate::Settings;
 use crate::examples::{Pool, Unit};
 use crate::metrics::measures::Confidence;
 use crate::protocol::Protocol;
+use crate::values::fraction;
 
-/// Random orders of shuffled labels where no number is asked for.
+/// Default number of random permutations of labels.
 const PERMUTATIONS: u32 = 20;
-/// Draws of the bootstrap where no number is asked for.
+/// Default number of bootstrap draws.
 const DRAWS: u32 = 1000;
-/// Level of intervals where none is asked for.
+/// Default confidence level.
 const LEVEL: f64 = 0.95;
-/// Why options that name tokens have no effect.
+/// Reason why options that select tokens have no effect.
 const NO_TOKENS: &str = "`--control metadata-only` takes no tokens";
 
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
     #[command(flatten)]
     rules: RulesArgs,
-    /// What an example is [default: a volume where all slices of a sample have its labels, else a slice]
+    /// Unit of examples [default: volume if all slices of each sample have the same labels, else slice]
     #[arg(long)]
-    unit: Option<UnitArg>,
-    /// How the features of slices become those of a volume [default: mean]
+    unit: Option<Unit>,
+    /// Pooling of the features of slices to those of a volume [default: mean]
     #[arg(long)]
-    pool: Option<PoolArg>,
-    /// Put something meaningless in the place of labels or features
+    pool: Option<Pool>,
+    /// Negative control: shuffle labels or replace features
     #[arg(long)]
     control: Option<ControlArg>,
-    /// Random orders of --control shuffled-labels, each fitted anew [default: 20]
+    /// Random permutations of --control shuffled-labels, each fitted again [default: 20]
     #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u32).range(2..=100_000))]
     permutations: Option<u32>,
-    /// Measure a patient's cases as one: the mean of their scores. Settings and thresholds are chosen by
-    /// patients too
+    /// Average the scores of a patient's cases and measure patients. Settings and thresholds are also chosen
+    /// by patients
     #[arg(long)]
     per_patient: bool,
 }
 
-/// By what rules, and on which split.
+/// Evaluation protocol and split.
 #[derive(Debug, Args)]
 pub(super) struct RulesArgs {
-    /// Rules: the study's with its traps, or honest ones; both with a comma between them
+    /// Evaluation protocol; `paper,strict` for both
     #[arg(long, value_delimiter = ',', default_value = "strict")]
-    protocol: Vec<ProtocolArg>,
-    /// How samples are split: a name that `extract split` gave [default: as they were extracted]
+    protocol: Vec<Protocol>,
+    /// Name of a split made by `extract split` [default: the split of the extraction]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Share of the patients in `train`, drawn at random, that take the place of a missing `val`
-    /// [default: 0.2, or 0.1 for logistic regression]
-    #[arg(long, value_name = "SHARE", value_parser = level)]
+    /// Share of the patients in `train`, drawn at random, that replaces a missing `val` [default: 0.2, or
+    /// 0.1 for logistic regression]
+    #[arg(long, value_name = "SHARE", value_parser = fraction)]
     val_share: Option<f64>,
     #[command(flatten)]
     confidence: ConfidenceArgs,
 }
 
-/// What is fitted on.
+/// Splits to fit on.
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
     /// Splits to fit on [default: train+val, or train with --eval val]
@@ -69,51 +70,18 @@ pub(super) struct FitArgs {
     train: Option<Fit>,
 }
 
-/// How sure figures are.
+/// Confidence intervals.
 #[derive(Debug, Args)]
 pub(super) struct ConfidenceArgs {
-    /// Draws of the bootstrap over patients that gives intervals; 0 for none [default: 1000]
+    /// Bootstrap draws of patients for confidence intervals; 0 for no intervals [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     bootstrap: Option<u32>,
-    /// Share of draws inside of an interval [default: 0.95]
-    #[arg(long, value_name = "SHARE", value_parser = level)]
+    /// Confidence level [default: 0.95]
+    #[arg(long, value_name = "SHARE", value_parser = fraction)]
     level: Option<f64>,
-    /// What everything random begins with
+    /// Random seed
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ProtocolArg {
-    Paper,
-    Strict,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SelectArg {
-    Auroc,
-    Accuracy,
-}
-
-impl From<SelectArg> for Select {
-    fn from(word: SelectArg) -> Select {
-        match word {
-            SelectArg::Auroc => Select::Auroc,
-            SelectArg::Accuracy => Select::Accuracy,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum UnitArg {
-    Slice,
-    Volume,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PoolArg {
-    Mean,
-    Max,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -140,7 +108,7 @@ impl ConfidenceArgs {
         })
     }
 
-    /// `--level` without draws.
+    /// `--level` without bootstrap draws.
     pub(super) fn idle(&self) -> [Idle; 1] {
         let is_idle = self.level.is_some() && self.bootstrap == Some(0);
         [Idle::new(
@@ -151,8 +119,7 @@ impl ConfidenceArgs {
         )]
     }
 
-    /// Both options where intervals are given under some protocols only. No draws are asked for
-    /// everywhere.
+    /// Options of intervals, if only some protocols give intervals. `--bootstrap 0` is always allowed.
     pub(super) fn without_intervals(
         &self,
         why: &'static str,
@@ -167,7 +134,7 @@ impl ConfidenceArgs {
 }
 
 impl FitArgs {
-    /// The splits to fit on, where `eval` is evaluated.
+    /// Splits to fit on if `eval` is evaluated.
     fn splits(&self, eval: Split) -> Result<Vec<Split>> {
         match (self.train, eval) {
             (Some(Fit::TrainVal), Split::Val) => {
@@ -180,7 +147,7 @@ impl FitArgs {
 }
 
 impl SettingsArgs {
-    /// One per protocol that is asked for, of a probe that is fitted on whole splits.
+    /// Settings for each given protocol, of a probe that is fitted on whole splits.
     pub(super) fn whole(
         &self,
         fit: &FitArgs,
@@ -191,8 +158,8 @@ impl SettingsArgs {
         self.settings(eval, &fit.splits(eval)?, idle, messages)
     }
 
-    /// One per protocol that is asked for. Refuses options that have no effect, of these and of `idle`,
-    /// and warns of those that have none under one of several protocols.
+    /// Settings for each given protocol. Options without effect, of these and of `idle`, are errors, or
+    /// warnings if they have an effect under another given protocol.
     pub(super) fn settings(
         &self,
         eval: Split,
@@ -210,7 +177,7 @@ impl SettingsArgs {
     }
 
     fn idle(&self, eval: Split) -> Vec<Idle> {
-        let of_slices = self.pool.is_some() && self.unit == Some(UnitArg::Slice);
+        let of_slices = self.pool.is_some() && self.unit == Some(Unit::Slice);
         let of_metadata = self.pool.is_some() && self.has_no_tokens();
         let no_choice = self.rules.val_share.is_some() && eval == Split::Val;
         let mut idle = vec![
@@ -224,7 +191,7 @@ impl SettingsArgs {
             ),
         ];
         if self.control == Some(ControlArg::ShuffledLabels) {
-            let why = "of shuffled labels the spread over orders is given, not intervals";
+            let why = "shuffled labels give a standard deviation over permutations, not intervals";
             let confidence = &self.rules.confidence;
             idle.extend(confidence.without_intervals(why, NEVER));
         }
@@ -235,12 +202,12 @@ impl SettingsArgs {
         self.control == Some(ControlArg::MetadataOnly)
     }
 
-    /// Options that name tokens, where there are none.
-    pub(super) fn without_tokens(&self, features: bool, layer: bool) -> [Idle; 2] {
-        let has_none = self.has_no_tokens();
+    /// Options that select tokens, if a control takes none; `given` are the names of the given options.
+    pub(super) fn without_tokens(&self, given: &[String]) -> [Idle; 2] {
+        let is_idle = |name: &str| self.has_no_tokens() && given.iter().any(|given| given == name);
         [
-            Idle::new("--features", features && has_none, NO_TOKENS, NEVER),
-            Idle::new("--layer", layer && has_none, NO_TOKENS, NEVER),
+            Idle::new("--features", is_idle("features"), NO_TOKENS, NEVER),
+            Idle::new("--layer", is_idle("layer"), NO_TOKENS, NEVER),
         ]
     }
 
@@ -264,14 +231,8 @@ impl SettingsArgs {
 
     fn of(&self, settings: Settings, control: Option<Control>) -> Settings {
         Settings {
-            unit: self.unit.map(|unit| match unit {
-                UnitArg::Slice => Unit::Slice,
-                UnitArg::Volume => Unit::Volume,
-            }),
-            pool: self.pool.map(|pool| match pool {
-                PoolArg::Mean => Pool::Mean,
-                PoolArg::Max => Pool::Max,
-            }),
+            unit: self.unit,
+            pool: self.pool,
             control,
             per_patient: self.per_patient,
             ..settings
@@ -280,7 +241,7 @@ impl SettingsArgs {
 }
 
 impl RulesArgs {
-    /// One per protocol that is asked for.
+    /// Settings for each given protocol.
     pub(super) fn settings(&self, eval: Split, fit: &[Split]) -> Vec<Settings> {
         let protocols = self.protocols().into_iter();
         protocols
@@ -288,15 +249,15 @@ impl RulesArgs {
             .collect()
     }
 
-    /// Refuses options that have no effect, of these and of `idle`, and warns of those that have none
-    /// under one of several protocols.
+    /// Checks for options without effect, of these and of `idle`: errors, or warnings if they have an
+    /// effect under another given protocol.
     pub(super) fn check(
         &self,
         idle: impl IntoIterator<Item = Idle>,
         messages: &mut impl Write,
     ) -> Result<()> {
         let mut own = self.confidence.idle().to_vec();
-        let why = "the study's rules draw no `val` out of `train`";
+        let why = "the paper protocol draws no `val` from `train`";
         let has_share = self.val_share.is_some();
         own.push(Idle::new(
             "--val-share",
@@ -308,14 +269,10 @@ impl RulesArgs {
         effect::check(own.into_iter().chain(idle), &protocols, messages)
     }
 
-    /// Each that is asked for, once.
+    /// Given protocols, each once.
     fn protocols(&self) -> Vec<Protocol> {
         let mut protocols = Vec::new();
-        for protocol in &self.protocol {
-            let protocol = match protocol {
-                ProtocolArg::Paper => Protocol::Paper,
-                ProtocolArg::Strict => Protocol::Strict,
-            };
+        for &protocol in &self.protocol {
             if !protocols.contains(&protocol) {
                 protocols.push(protocol);
             }
@@ -323,7 +280,7 @@ impl RulesArgs {
         protocols
     }
 
-    /// `--val-share` where nothing is chosen.
+    /// `--val-share` if nothing is chosen.
     pub(super) fn without_choice(&self, why: &'static str) -> Idle {
         Idle::new("--val-share", self.val_share.is_some(), why, NEVER)
     }
@@ -347,10 +304,4 @@ impl RulesArgs {
             per_patient: false,
         }
     }
-}
-
-fn level(word: &str) -> Result<f64, String> {
-    let value = word.parse().ok();
-    let value = value.filter(|value: &f64| 0.0 < *value && *value < 1.0);
-    value.ok_or_else(|| "expected a number between 0 and 1".into())
 }

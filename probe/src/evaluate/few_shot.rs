@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use cache::{CacheReader, Split};
+use clap::ValueEnum;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
@@ -16,47 +17,47 @@ use crate::examples::Examples;
 use crate::random;
 use crate::study::draws_patients;
 
-/// How few examples, and how often.
+/// Numbers of examples, and of draws of each number.
 #[derive(Clone, Debug, Serialize)]
-pub struct FewShot {
+pub(crate) struct FewShot {
     /// Numbers of shots; `None` for all examples.
-    pub shots: Vec<Option<usize>>,
-    /// Draws of each number, where draws are random.
-    pub repeats: usize,
-    /// What a random draw takes so many of.
-    pub draw: Draw,
+    pub(crate) shots: Vec<Option<usize>>,
+    /// Random draws of each number.
+    pub(crate) repeats: usize,
+    /// Unit of a random draw.
+    pub(crate) draw: Draw,
 }
 
-/// What a random draw takes of each class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// Unit of a random draw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Draw {
-    /// Patients (samples, where no patients are known), with all of their images.
+pub(crate) enum Draw {
+    /// Patients (samples, if no patients are known), with all of their images
     #[default]
     Patients,
-    /// Examples, whoever they are of, as in DINOv2's evaluation.
+    /// Examples of any patient, as in DINOv2's evaluation
     Examples,
 }
 
-/// Evaluates a probe on few examples: a result per number of shots, the mean over its draws.
+/// Evaluates a probe on few examples: for each number of shots, the mean over its draws.
 ///
-/// Under the strict protocol a draw takes, for each class, `shots` patients who have it, with all of
-/// their images, or `shots` examples ([`Draw`]) out of `train`; hyper-parameters are chosen on `val`.
-/// Under the study's there is one draw, as its code makes it, out of `train` and `val`, and
-/// hyper-parameters are chosen on `test`, as its code does when no validation set is given.
+/// Strict protocol: a draw takes, for each class, `shots` patients with the class and all of their
+/// images, or `shots` examples ([`Draw`]), from `train`; hyper-parameters are chosen on `val`. Paper
+/// protocol: one draw as in the study's code, from `train` and `val`; hyper-parameters are chosen on
+/// `test`, as the code does without a validation set.
 ///
 /// # Errors
 ///
-/// As [`evaluate`](super::evaluate), but that a draw may be of one class only, from which logistic
-/// regression alone refuses to learn.
-pub fn few_shot(
+/// As [`evaluate`](super::evaluate), except that a draw may hold one class only; logistic regression
+/// alone rejects it.
+pub(crate) fn few_shot<P: Probe>(
     reader: &CacheReader,
-    probe: &Probe,
+    probe: &P,
     settings: &Settings,
     few: &FewShot,
 ) -> Result<Vec<Evaluated>, Error> {
     let mut examples = settings.examples(reader, probe)?;
-    let identity = settings.of_few_shot(reader, probe, few)?;
+    let identity = settings.of_probe(reader, probe, Some(few))?;
     let mut all = Vec::new();
     for &shots in &few.shots {
         let start = Instant::now();
@@ -73,7 +74,11 @@ pub fn few_shot(
                     repeat,
                 )
             });
-            Ok(together(draws.collect::<Result<_, Error>>()?, shots, probe))
+            Ok(together(
+                draws.collect::<Result<_, Error>>()?,
+                shots,
+                P::NAME,
+            ))
         };
         let mut evaluated = match settings.control {
             Some(Control::ShuffledLabels { permutations }) => {
@@ -104,9 +109,9 @@ fn repeats(settings: &Settings, few: &FewShot, shots: Option<usize>) -> usize {
     }
 }
 
-fn draw(
+fn draw<P: Probe>(
     reader: &CacheReader,
-    probe: &Probe,
+    probe: &P,
     settings: &Settings,
     identity: &Identity,
     examples: &Examples,
@@ -172,7 +177,7 @@ fn pool(examples: &Examples, splits: &[Split]) -> Result<Vec<usize>, Error> {
 }
 
 /// One result of several draws: means, and their standard deviations.
-fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &Probe) -> Evaluated {
+fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &str) -> Evaluated {
     let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
     let settings: Vec<_> = draws.iter().map(|d| d.record.setting.clone()).collect();
     let sizes: Vec<_> = draws.iter().map(|d| d.record.n_train).collect();
@@ -184,13 +189,13 @@ fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &Probe) -> E
     let record = &mut first.record;
     let word = shots.map_or_else(|| "all".to_owned(), |shots| shots.to_string());
     record.params.extend([
-        ("head".to_owned(), json!(probe.name())),
+        ("head".to_owned(), json!(probe)),
         ("shots".to_owned(), json!(shots)),
         ("draws".to_owned(), json!(all.len())),
         ("train_per_draw".to_owned(), json!(sizes)),
         ("setting_per_draw".to_owned(), json!(settings)),
     ]);
-    record.setting = format!("{} shots={word}", probe.name());
+    record.setting = format!("{probe} shots={word}");
     record.warnings = warnings.into_iter().collect();
     if all.len() > 1 {
         let (means, deviations) = spread(&all);

@@ -1,20 +1,20 @@
-//! What a fitted probe gives.
+//! Result of fitting a probe.
 
 use cache::Split;
-use ndarray::Array2;
 use serde_json::{Map, Value};
 
 use crate::head::SavedHead;
 use crate::metrics::measures::Thresholds;
+use crate::scores::Scores;
 
 /// A probe with one setting, fitted.
 pub(crate) struct Fitted {
-    /// What sets it apart from others of the probe, for people: `k=20`.
+    /// Short description for people: `k=20`.
     pub(crate) setting: String,
     pub(crate) params: Map<String, Value>,
-    /// Scores of the evaluated part, `[N, C]`.
-    pub(crate) scores: Array2<f64>,
-    /// From the part that was chosen on; `None` if there is none.
+    /// Scores `[N, C]` of the evaluated part.
+    pub(crate) scores: Scores,
+    /// Thresholds chosen on `val`; `None` if there is no `val`.
     pub(crate) thresholds: Option<Thresholds>,
     pub(crate) n_train: usize,
     pub(crate) choice: Option<Choice>,
@@ -22,17 +22,17 @@ pub(crate) struct Fitted {
     pub(crate) head: Option<SavedHead>,
 }
 
-/// How a setting fared among several.
+/// Outcome of the choice between settings for one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) is_chosen: bool,
     pub(crate) on: Split,
 }
 
-/// Differences of values that rounding alone may make.
+/// Differences of values up to this may come from rounding.
 pub(super) const ROUNDING: f64 = 1e-12;
 
-/// Where the largest of some values is, of equal ones (but for rounding) the first; `None` if none is
+/// Index of the largest value; of values that are equal up to rounding, the first. `None` if none is
 /// defined.
 pub(crate) fn best(values: &[Option<f64>]) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_values_that_rounding_alone_tells_apart_the_first_is_best() {
+    fn the_first_of_values_that_differ_by_rounding_is_best() {
         let rounded = 0.1 + 0.2;
         assert!(rounded > 0.3);
         assert_eq!(best(&[None, Some(0.3), Some(rounded), Some(0.2)]), Some(1));

@@ -1,35 +1,34 @@
-//! Identity of an evaluation: everything that its result depends on.
+//! Identity of an evaluation: all that its result depends on.
 
 use std::path::Path;
 
-use cache::{CacheReader, SliceMeta, Task};
+use cache::{CacheReader, SliceMeta};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::knn::SOFTMAX;
-use super::{FewShot, Probe, Settings};
+use super::probe::{Probe, fields};
+use super::{FewShot, Settings};
 use crate::Error;
 use crate::examples::Unit;
 use crate::head::SavedHead;
 use crate::origin::Part;
-use crate::protocol::Protocol;
 
-/// Version of what evaluations compute: records of another version are not current. Raise it when
-/// equal settings on an equal cache give other results; `tests/versions.rs` fails until that is done.
+/// Version of the results of evaluations: records of another version are not current. Raise it when
+/// equal settings on an equal cache give other results; `tests/versions.rs` fails until then.
 pub const EVALUATION_VERSION: u32 = 3;
 
-/// The share of `train` to choose on, where nothing is chosen.
+/// Share of `train` that replaces a missing `val` if nothing is chosen.
 pub(crate) const NOTHING_CHOSEN: f64 = 0.0;
 
-/// Rows of a cache that are hashed together.
+/// Rows of a cache per hash.
 const ROWS: usize = 1 << 14;
 
 /// Identity of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
-    /// Settings, with the defaults of the protocol, of the task and of the labels filled in. Those of
-    /// two backbones are equal where nothing but the backbone differs.
+    /// Settings, with the defaults of the protocol, of the task and of the labels filled in. They are
+    /// equal for two backbones if nothing but the backbone differs.
     pub settings: Map<String, Value>,
     /// Hash of the samples with their patients, splits and labels: equal for caches of the same data by
     /// different backbones.
@@ -41,34 +40,26 @@ pub struct Identity {
 }
 
 impl Settings {
-    /// Identity of an evaluation of a probe that is fitted on whole splits.
+    /// Identity of an evaluation of a probe that is fitted on whole splits, or on `few` examples.
     ///
     /// # Errors
     ///
-    /// [`Error::Cache`] if the cache's slices or the named split cannot be read.
-    pub fn of_probe(&self, reader: &CacheReader, probe: &Probe) -> Result<Identity, Error> {
-        let options = probe.resolved(self.protocol, reader)?;
-        self.identity(reader, options, probe.val_share(), &[])
-    }
-
-    /// Identity of an evaluation of a probe that is fitted on few examples.
-    ///
-    /// # Errors
-    ///
-    /// As [`of_probe`](Self::of_probe).
-    pub fn of_few_shot(
+    /// Those of [`Probe::options`], and [`Error::Cache`] if the slices of the cache or the named split
+    /// cannot be read.
+    pub(crate) fn of_probe<P: Probe>(
         &self,
         reader: &CacheReader,
-        probe: &Probe,
-        few: &FewShot,
+        probe: &P,
+        few: Option<&FewShot>,
     ) -> Result<Identity, Error> {
-        let mut options = probe.resolved(self.protocol, reader)?;
-        options.insert("few_shot".into(), json!(few));
-        self.identity(reader, options, probe.val_share(), &[])
+        let mut options = Map::from_iter([("probe".to_owned(), json!(P::NAME))]);
+        options.extend(probe.options(self.protocol, reader)?);
+        options.extend(few.map(|few| ("few_shot".to_owned(), json!(few))));
+        self.identity(reader, options, P::VAL_SHARE, &[])
     }
 
-    /// Identity of the application of a head out of `file` to a part of the examples. The head
-    /// is known by the settings of its training where these are recorded in it.
+    /// Identity of the application of a head from `file` to a part of the examples. The head is
+    /// identified by the settings of its training if it holds them, else by the hash of the file.
     ///
     /// # Errors
     ///
@@ -87,11 +78,11 @@ impl Settings {
             json!(settings)
         };
         let what = json!({"probe": "predict", "head": head, "part": part});
-        self.identity(reader, object(what), NOTHING_CHOSEN, &[sha256])
+        self.identity(reader, fields(&what), NOTHING_CHOSEN, &[sha256])
     }
 
-    /// Identity of an evaluation by these settings and `options`; `val_share` is that of the probe,
-    /// `files` are the hashes of files that it reads besides the cache.
+    /// Identity of an evaluation with these settings and `options`. `val_share` is that of the probe,
+    /// `files` are hashes of the files that are read in addition to the cache.
     pub(crate) fn identity(
         &self,
         reader: &CacheReader,
@@ -119,7 +110,7 @@ impl Settings {
             ..self.clone()
         };
         let mut settings = options;
-        settings.extend(object(json!(known)));
+        settings.extend(fields(&known));
         settings.insert("recipe".into(), recipe(&meta.preprocess));
         let masks = (&meta.mask_classes, meta.ignored_mask_value);
         let labels = (meta.task, &meta.classes, masks);
@@ -139,7 +130,7 @@ impl Settings {
 }
 
 impl Identity {
-    /// The settings of a head that is trained so, with what it is trained on.
+    /// Settings of a head, with its dataset and the hash of its training examples.
     pub(crate) fn of_training(&self, reader: &CacheReader) -> Map<String, Value> {
         let mut settings = self.settings.clone();
         settings.insert("dataset".into(), reader.meta().dataset.clone().into());
@@ -149,57 +140,8 @@ impl Identity {
     }
 }
 
-impl Probe {
-    /// The options with the defaults of the protocol and the task filled in.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoEffect`] for an option that has no meaning for the cache's labels.
-    fn resolved(
-        &self,
-        protocol: Protocol,
-        reader: &CacheReader,
-    ) -> Result<Map<String, Value>, Error> {
-        let mut options = object(json!(self));
-        let task = reader.meta().task;
-        let is_single = task == Task::SingleLabel;
-        match self {
-            Probe::Knn(knn) if knn.exclude_self.is_some() && is_single => {
-                let why = "ML-kNN is for cases of several classes, and here a case is of one";
-                return Err(no_effect(reader, "--exclude-self", why));
-            }
-            Probe::Linear(linear) if linear.reduction.is_some() && is_single => {
-                let why = "it is of cases of several classes, and here a case is of one";
-                return Err(no_effect(reader, "--loss", why));
-            }
-            Probe::Knn(knn) => {
-                // Of the default, numbers above those of the training examples are left out.
-                let (name, ks) = match &knn.ks {
-                    Some(ks) => ("ks", ks.as_slice()),
-                    None => ("ks_up_to_examples", protocol.neighbours()),
-                };
-                options.remove("ks");
-                options.insert(name.into(), json!(ks));
-                let default = match task {
-                    Task::MultiLabel => json!("ml-knn"),
-                    Task::SingleLabel | Task::Unlabelled => json!(SOFTMAX),
-                };
-                let vote = knn.vote.map_or(default, |vote| json!(vote));
-                options.insert("vote".into(), vote);
-                let exclude_self = knn.exclude_self.unwrap_or(!protocol.counts_self());
-                options.insert("exclude_self".into(), json!(exclude_self));
-            }
-            Probe::Linear(linear) => {
-                let reduction = linear.reduction.unwrap_or(protocol.reduction());
-                options.insert("reduction".into(), json!(reduction));
-            }
-            Probe::Logreg(_) | Probe::Centroid(_) => {}
-        }
-        Ok(options)
-    }
-}
-
-fn no_effect(reader: &CacheReader, option: &'static str, why: &'static str) -> Error {
+/// Error that an option has no effect on a cache.
+pub(crate) fn no_effect(reader: &CacheReader, option: &'static str, why: &'static str) -> Error {
     let path = reader.dir().into();
     Error::NoEffect { path, option, why }
 }
@@ -211,36 +153,29 @@ pub(crate) fn hash(what: &impl Serialize) -> String {
     common::sha256_bytes(value.to_string().as_bytes())
 }
 
-/// Hashes of the rows, [`ROWS`] at a time.
+/// Hash of each block of [`ROWS`] rows.
 fn hash_rows(slices: &[SliceMeta]) -> Vec<String> {
     let chunks = slices.par_chunks(ROWS);
     chunks
         .map(|rows| {
-            // What `hash` makes of them, whose objects have one key each and need no sorting.
+            // Equal to `hash(rows)`: objects have one key each and need no sorting.
             let rows: Vec<_> = rows.iter().map(row).collect();
             common::sha256_bytes(&serde_json::to_vec(&rows).unwrap_or_default())
         })
         .collect()
 }
 
-/// What a result depends on of a row of `slices`.
+/// Fields of a row of `slices` that a result depends on.
 fn row(slice: &SliceMeta) -> impl Serialize {
     let place = (&slice.sample, slice.slice, slice.view);
     (place, &slice.patient, slice.split, &slice.labels)
 }
 
-/// The recipe from voxels to a model's input, without what is the model's own.
+/// The recipe from voxels to the input of a model, without the fields that the model determines.
 fn recipe(preprocess: &Value) -> Value {
-    let mut recipe = object(preprocess.clone());
+    let mut recipe = fields(preprocess);
     recipe.retain(|name, _| !["image_size", "mean", "std"].contains(&name.as_str()));
     recipe.into()
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
 }
 
 #[cfg(test)]
@@ -250,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_hashed_as_everything_else() {
+    fn rows_are_hashed_as_all_other_values() {
         let labels = [
             Labels::Unlabelled,
             Labels::Single(Some(3)),

@@ -1,4 +1,4 @@
-//! What a trained head says of another cache.
+//! Application of a trained head to another cache.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,9 +17,9 @@ use crate::predictions::Predictions;
 use crate::record::RunRecord;
 use crate::targets::Targets;
 
-/// Applies a head out of `file` to the examples of a cache, labelled or not: to those of the split to
-/// evaluate, or to all. Where the cache has the head's classes, what is labelled is measured too, by
-/// the rules of the head's protocol.
+/// Applies a head from `file` to the examples of a cache, labelled or not: to those of the evaluated
+/// split, or to all. If the cache has the classes of the head, labelled examples are also measured, by
+/// the protocol of the head.
 ///
 /// # Errors
 ///
@@ -109,8 +109,8 @@ fn params(about: &About, file: &Path) -> Map<String, Value> {
     ])
 }
 
-/// Numbers of the labelled cases whose targets are known. Where classes are exclusive, those of a case
-/// with several, a volume whose slices differ, are not.
+/// Indices of the labelled cases with known targets. If classes are exclusive, the target of a case of
+/// several classes (a volume whose slices differ) is not known.
 fn known(predictions: &Predictions, is_labelled: &[bool], is_single_label: bool) -> Vec<usize> {
     let Targets::Multi(states) = &predictions.targets else {
         return Vec::new();
@@ -138,8 +138,8 @@ fn labelled(
     })
 }
 
-/// A case per patient: by those of its cases that are `known`, by which it is measured, as when the head
-/// was trained; by all of them where none is.
+/// One case per patient: the mean over its `known` cases, as when the head was trained, or over all of
+/// its cases if none is known.
 fn of_patients(predictions: &Predictions, known: &[usize]) -> Result<Predictions, Error> {
     let cases = &predictions.cases;
     let measured: BTreeSet<&str> = known.iter().map(|&case| cases[case].cluster()).collect();
@@ -155,7 +155,7 @@ fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Resul
             rule: "val-f1",
             values: values.clone(),
         },
-        _ => scored.half(),
+        _ => scored.default_thresholds(),
     };
     let clusters = Clusters::of(&labelled.cases);
     let undefined = about.protocol.undefined_auroc();
@@ -169,7 +169,7 @@ fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Resul
     )
 }
 
-/// What a reader must know if not all cases are measured.
+/// Warning if not all cases are measured.
 fn coverage(has_classes: bool, measured: usize, all: usize) -> Option<String> {
     match (has_classes, measured) {
         (false, _) => {
@@ -188,6 +188,7 @@ mod tests {
     use ndarray::{Array2, array};
 
     use super::*;
+    use crate::scores::Scores;
 
     #[test]
     fn a_volume_of_several_exclusive_classes_leaves_the_others_measured() {
@@ -199,7 +200,7 @@ mod tests {
             split: None,
         };
         let predictions = Predictions {
-            scores: Array2::zeros((4, 2)),
+            scores: Scores::probabilities(Array2::zeros((4, 2))),
             targets: Targets::Multi(array![[yes, no], [yes, yes], [None, None], [no, yes]]),
             cases: (0..4).map(case).collect(),
         };

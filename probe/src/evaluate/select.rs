@@ -1,26 +1,25 @@
-//! By what the best of several settings is told.
+//! Measure by which the best of several settings is chosen.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Task;
 use crate::Error;
 use crate::metrics::measures::Scored;
-use crate::targets::Targets;
 
-/// What the best of several settings is best in, on the part that is chosen on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// Measure by which the best of several settings is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Select {
-    /// The macro mean of the AUROC, as in the study.
+pub(crate) enum Select {
+    /// Macro AUROC, as in the study
     #[default]
     Auroc,
-    /// The share of cases whose class has the highest score, as in DINOv2's evaluation: for exclusive
-    /// classes.
+    /// Accuracy, as in DINOv2's evaluation: exclusive classes only
     Accuracy,
 }
 
 impl Select {
-    /// The name of the measure in records, behind `val_`.
+    /// Name of the measure in records, after `val_`.
     pub(super) fn measure(self) -> &'static str {
         match self {
             Select::Auroc => "auroc_macro",
@@ -28,10 +27,9 @@ impl Select {
         }
     }
 
-    /// Refuses accuracy where classes are not exclusive.
+    /// Checks that classes are exclusive if accuracy is the measure.
     pub(super) fn check(self, task: &Task<'_>) -> Result<(), Error> {
-        let is_single_label = matches!(task.examples.targets, Targets::Single(_));
-        if self == Select::Accuracy && !is_single_label {
+        if self == Select::Accuracy && !task.is_single_label() {
             return Err(Error::SelectAccuracy {
                 path: task.reader.dir().into(),
             });
@@ -39,7 +37,7 @@ impl Select {
         Ok(())
     }
 
-    /// How good scores are; `None` where that is not defined.
+    /// Value of the measure; `None` if it is not defined.
     pub(super) fn of(self, scored: &Scored, undefined_auroc: Option<f64>) -> Option<f64> {
         match self {
             Select::Auroc => scored.auroc_macro(undefined_auroc),

@@ -1,16 +1,18 @@
-//! Examples in their parts, for a probe to be fitted on, and the measures of what it says.
+//! Data for a probe to be fitted on, and the measures of its scores.
 
 use cache::{CacheReader, Split};
-use ndarray::Array2;
 
+use super::choose::LinearModel;
 use super::{Evaluated, Fitted, Identity, Parts, Settings, blank, with_examples};
 use crate::Error;
 use crate::examples::{Clusters, Examples, join};
+use crate::head::{About, SavedHead};
 use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
 use crate::origin::Origin;
 use crate::predictions::Predictions;
-use crate::probes::linear;
+use crate::probes::linear::Link;
 use crate::record::RunRecord;
+use crate::scores::{ScoreKind, Scores};
 use crate::targets::Targets;
 
 /// Examples in their parts, for a probe to be fitted on.
@@ -23,8 +25,8 @@ pub(crate) struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// What a head that is fitted on this has seen.
-    pub(crate) fn origin(&self) -> Origin {
+    /// Training data of a head, for its file.
+    fn origin(&self) -> Origin {
         let parts = &self.parts;
         let mut seen = [&parts.fitted_on[..], &[Split::Train]].concat();
         if !parts.val.is_empty() {
@@ -36,6 +38,30 @@ impl Task<'_> {
         Origin::new(self.reader, self.settings, split_sha256, &seen, cases)
     }
 
+    /// A linear model with all that is needed to apply it to other caches.
+    pub(super) fn head(&self, linear: LinearModel, thresholds: Option<&Thresholds>) -> SavedHead {
+        SavedHead {
+            about: About {
+                origin: self.origin(),
+                settings: self.identity.of_training(self.reader),
+                classes: self.examples.classes.clone(),
+                protocol: self.settings.protocol,
+                is_single_label: self.is_single_label(),
+                by_sigmoid: linear.link == Link::Sigmoid,
+                scores: match linear.link {
+                    Link::Softmax | Link::Sigmoid => ScoreKind::Probability,
+                    Link::Identity => ScoreKind::DecisionValue,
+                },
+                tokens: linear.tokens,
+                unit: self.examples.unit,
+                pool: self.settings.pool(),
+                thresholds: thresholds.map(|thresholds| thresholds.values.clone()),
+            },
+            weight: linear.weight,
+            bias: linear.bias,
+        }
+    }
+
     pub(crate) fn classes(&self) -> usize {
         self.names().len()
     }
@@ -44,13 +70,13 @@ impl Task<'_> {
         &self.examples.classes
     }
 
-    /// Scores `[N, C]` of a part's examples beside their targets; of patients where those are
-    /// measured.
-    pub(super) fn predictions(
-        &self,
-        part: &[usize],
-        scores: Array2<f64>,
-    ) -> Result<Predictions, Error> {
+    /// Whether classes are exclusive.
+    pub(crate) fn is_single_label(&self) -> bool {
+        matches!(self.examples.targets, Targets::Single(_))
+    }
+
+    /// Scores of the examples of a part beside their targets; with `--per-patient`, of its patients.
+    fn predictions(&self, part: &[usize], scores: Scores) -> Result<Predictions, Error> {
         let predictions = Predictions {
             scores,
             targets: self.examples.truth(part),
@@ -63,53 +89,45 @@ impl Task<'_> {
         }
     }
 
-    /// Probabilities `[N, C]` out of logits `[N, O]`; `by_sigmoid`: of exclusive classes too, each by
-    /// itself.
-    pub(crate) fn probabilities(&self, logits: Array2<f64>, by_sigmoid: bool) -> Array2<f64> {
-        let targets = &self.examples.targets;
-        linear::probabilities(logits, targets, self.classes(), by_sigmoid)
-    }
-
-    /// What a part's scores `[N, C]` are measured by, and settings and thresholds chosen by: cases
-    /// are patients where those are measured, else examples.
+    /// Checked scores of a part, by which settings and thresholds are chosen. With `--per-patient`, the
+    /// cases are patients.
     ///
     /// # Errors
     ///
     /// As [`Scored::new`], and [`Error::PatientLabels`].
-    pub(crate) fn scored(&self, part: &[usize], scores: Array2<f64>) -> Result<Scored, Error> {
+    pub(crate) fn scored(&self, part: &[usize], scores: Scores) -> Result<Scored, Error> {
         Scored::new(&self.predictions(part, scores)?)
     }
 
-    pub(super) fn measure(
+    fn measure(
         &self,
         predictions: &Predictions,
-        fitted: &Fitted,
+        thresholds: Option<&Thresholds>,
         confidence: Option<&Confidence>,
     ) -> Result<Measures, Error> {
         let scored = Scored::new(predictions)?;
-        let half = scored.half();
-        let thresholds: &Thresholds = fitted.thresholds.as_ref().unwrap_or(&half);
+        let default = scored.default_thresholds();
         let clusters = Clusters::of(&predictions.cases);
         let undefined = self.settings.protocol.undefined_auroc();
+        let thresholds = thresholds.unwrap_or(&default);
         scored.measures(self.names(), &clusters, thresholds, undefined, confidence)
     }
 
-    /// Thresholds that are chosen on `val`, and the classes that there is nothing there to choose
-    /// them by.
+    /// Thresholds chosen on `val`, and a warning that names the classes without a positive case there.
     pub(crate) fn thresholds(&self, on_val: &Scored) -> (Option<Thresholds>, Option<String>) {
         let without = on_val.without_threshold().into_iter();
         let names: Vec<String> = without.map(|c| format!("`{}`", self.names()[c])).collect();
         let warning = (!names.is_empty()).then(|| {
             format!(
-                "no positive case in `val` to choose the threshold of {} by: it is 0.5",
-                names.join(", ")
+                "no positive case in `val` to choose the threshold of {} by: it is {}",
+                names.join(", "),
+                on_val.kind().threshold()
             )
         });
         (on_val.best_thresholds(), warning)
     }
 
-    /// That none of several settings is best on the part that is chosen on; `more` is an option that
-    /// may help besides.
+    /// Error that none of several settings can be chosen; `more` is an option that may help.
     pub(crate) fn no_choice(&self, what: &'static str, more: Option<&str>) -> Error {
         let held_out = self.examples.held_out.is_some();
         let share = held_out.then_some("a larger --val-share");
@@ -122,7 +140,7 @@ impl Task<'_> {
         }
     }
 
-    /// Refuses what no probe can learn from.
+    /// Checks that there is more than one class to learn.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.examples.truth(&self.parts.train) {
             Targets::Single(labels) if labels.iter().all(|&label| label == labels[0]) => {
@@ -135,15 +153,15 @@ impl Task<'_> {
         }
     }
 
-    /// Measures what a probe has fitted.
+    /// Measures a fitted probe.
     pub(super) fn evaluated(
         &self,
         probe: &str,
         fitted: Fitted,
         confidence: Option<&Confidence>,
     ) -> Result<Evaluated, Error> {
-        let predictions = self.predictions(&self.parts.test, fitted.scores.clone())?;
-        let measures = self.measure(&predictions, &fitted, confidence)?;
+        let predictions = self.predictions(&self.parts.test, fitted.scores)?;
+        let measures = self.measure(&predictions, fitted.thresholds.as_ref(), confidence)?;
         let mut params = fitted.params;
         params.insert("train".into(), join(&self.parts.fitted_on).into());
         let record = RunRecord {

@@ -8,7 +8,7 @@ use ndarray::{Array2, s};
 
 use super::{Selection, Unit};
 use crate::Error;
-use crate::probes::linear::Columns;
+use crate::features::Columns;
 use crate::study::MadeClass;
 use crate::targets::{Targets, is_blank};
 

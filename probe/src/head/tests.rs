@@ -30,6 +30,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
             protocol: Protocol::Strict,
             is_single_label: true,
             by_sigmoid: false,
+            scores: ScoreKind::Probability,
             tokens: Tokens {
                 cls: vec![1],
                 mean: Vec::new(),
@@ -53,8 +54,13 @@ fn heads_that_fit_no_features_or_classes_are_refused() {
     };
     let good = saved(&["a", "b", "c"], 3);
     assert_eq!(read(&good).unwrap(), good);
+    // Values that f32 does not hold, and decision values.
+    let mut precise = good.clone();
+    precise.weight[[0, 1]] = 0.1;
+    precise.about.scores = ScoreKind::DecisionValue;
+    assert_eq!(read(&precise).unwrap(), precise);
     let mut without_examples = good.clone();
-    without_examples.bias[1] = f32::NEG_INFINITY;
+    without_examples.bias[1] = f64::NEG_INFINITY;
     assert_eq!(read(&without_examples).unwrap(), without_examples);
     let refused = |change: &dyn Fn(&mut SavedHead), word: &str| {
         let mut head = good.clone();
@@ -77,8 +83,8 @@ fn heads_that_fit_no_features_or_classes_are_refused() {
         &|head| head.about.classes.clone_from(&many),
         "one of 100000",
     );
-    refused(&|head| head.weight[[0, 0]] = f32::NAN, "NaN or infinite");
-    refused(&|head| head.bias[0] = f32::NAN, "NaN or infinite");
+    refused(&|head| head.weight[[0, 0]] = f64::NAN, "NaN or infinite");
+    refused(&|head| head.bias[0] = f64::NAN, "NaN or infinite");
     refused(
         &|head| head.about.thresholds = Some(vec![0.5]),
         "1 threshold",

@@ -12,6 +12,7 @@ use super::scored::{SingleLabel, Weights, multi_label};
 use crate::Error;
 use crate::examples::Clusters;
 use crate::predictions::Predictions;
+use crate::scores::ScoreKind;
 use crate::targets::Targets;
 
 /// Checked predictions: what measures are computed from.
@@ -21,6 +22,7 @@ pub struct Scored {
     pub single: Option<SingleLabel>,
     /// Each class against the rest; only class 1 where a case is of one of two.
     pub classes: Vec<Ranked>,
+    kind: ScoreKind,
     cases: usize,
 }
 
@@ -60,7 +62,7 @@ impl Scored {
     ///
     /// [`Error::NoCases`], [`Error::ScoreShape`], [`Error::Score`] and [`Error::ScoreLabel`].
     pub fn new(predictions: &Predictions) -> Result<Scored, Error> {
-        let scores = predictions.scores.view();
+        let (scores, kind) = (predictions.scores.values.view(), predictions.scores.kind);
         let cases = scores.nrows();
         match &predictions.targets {
             Targets::Single(labels) => {
@@ -68,15 +70,22 @@ impl Scored {
                 Ok(Scored {
                     classes: single.classes(),
                     single: Some(single),
+                    kind,
                     cases,
                 })
             }
             Targets::Multi(present) => Ok(Scored {
                 single: None,
                 classes: multi_label(scores, present.view())?,
+                kind,
                 cases,
             }),
         }
+    }
+
+    /// Meaning of the scores.
+    pub(crate) fn kind(&self) -> ScoreKind {
+        self.kind
     }
 
     fn once(&self) -> Weights {
@@ -100,13 +109,16 @@ impl Scored {
         mean_defined(&found)
     }
 
-    /// The threshold of each class with the highest F1 here; 0.5 for a class without positive cases,
-    /// and `None` if that is all of them.
+    /// The threshold of each class with the highest F1; [`ScoreKind::threshold`] for a class without
+    /// positive cases, and `None` if no class has any.
     pub fn best_thresholds(&self) -> Option<Thresholds> {
         let found = self.f1_thresholds();
         found.iter().any(Option::is_some).then(|| Thresholds {
             rule: "val-f1",
-            values: found.into_iter().map(|at| at.unwrap_or(0.5)).collect(),
+            values: found
+                .into_iter()
+                .map(|at| at.unwrap_or(self.kind.threshold()))
+                .collect(),
         })
     }
 
@@ -128,20 +140,22 @@ impl Scored {
         self.classes.iter().map(best).collect()
     }
 
-    /// 0.5 for every class.
-    pub fn half(&self) -> Thresholds {
+    /// [`ScoreKind::threshold`] for every class: 0.5 for probabilities, 0 for decision values.
+    pub fn default_thresholds(&self) -> Thresholds {
         Thresholds {
-            rule: "0.5",
-            values: vec![0.5; self.classes.len()],
+            rule: self.kind.threshold_rule(),
+            values: vec![self.kind.threshold(); self.classes.len()],
         }
     }
 
-    /// Whether the highest score of a case is the answer, and not the scores at or above thresholds:
-    /// where a case is of one of more than two classes, and where scores of exclusive classes are no
+    /// Whether the class with the highest score is predicted, and not the classes at or above their
+    /// thresholds: for more than two exclusive classes, and for exclusive classes whose scores are no
     /// probabilities.
     fn answers_by_highest(&self) -> bool {
-        let single = self.single.as_ref();
-        single.is_some_and(|single| self.classes.len() > 1 || !single.are_probabilities())
+        self.single.as_ref().is_some_and(|single| {
+            let are_probabilities = self.kind.is_probability() && single.are_probabilities();
+            self.classes.len() > 1 || !are_probabilities
+        })
     }
 
     /// The answers of each class.
@@ -167,12 +181,12 @@ impl Scored {
     }
 
     /// Single-label: the share of cases whose class has the highest score. Multi-label: the share of
-    /// right answers over all cases and classes, when scores from 0.5 up are taken as present.
+    /// correct labels over all cases and classes, at [`ScoreKind::threshold`].
     fn accuracy(&self, weights: &Weights) -> Option<f64> {
         match &self.single {
             Some(single) => Matrix::new(single, weights).accuracy(),
             None => {
-                let at = |class| Confusion::at(0.5, class, weights);
+                let at = |class| Confusion::at(self.kind.threshold(), class, weights);
                 self.classes.iter().map(at).sum::<Confusion>().accuracy()
             }
         }
@@ -189,9 +203,12 @@ impl Scored {
         }
     }
 
-    /// Brier score and expected calibration error: of the whole table where a case is of one of more
-    /// than two classes, else the mean over classes.
+    /// Brier score and expected calibration error of probabilities: of the whole table for more than two
+    /// exclusive classes, else the mean over classes.
     fn calibration(&self) -> [Option<f64>; 2] {
+        if !self.kind.is_probability() {
+            return [None; 2];
+        }
         let once = self.once();
         match &self.single {
             Some(single) if self.answers_by_highest() => [

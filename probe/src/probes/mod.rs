@@ -1,6 +1,7 @@
 //! Predictors over frozen features.
 
 pub mod centroid;
+#[cfg(feature = "hnsw")]
 pub mod hnsw;
 mod kernel;
 pub mod knn;

@@ -83,7 +83,7 @@ impl SavedDecoder {
     ///
     /// [`Error::Input`] if there is no such file, or it is damaged.
     pub fn read(path: &Path) -> Result<Option<SavedDecoder>, Error> {
-        let Some((about, mut tensors)) = tensors::read::<About>(path, About::KEY)? else {
+        let Some((about, mut tensors)) = tensors::read::<About, f32>(path, About::KEY)? else {
             return Ok(None);
         };
         let saved = SavedDecoder {

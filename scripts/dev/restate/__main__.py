@@ -3,8 +3,8 @@
     python scripts/dev/restate CACHES RUNS [--compared FILE]
 
 CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of knn, linear,
-logreg, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed from the
-cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores,
+logreg, ridge, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed
+from the cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores,
 measures, intervals and negative controls. FILE is the output of `probe compare --runs RUNS --format
 json`: its pairs and differences are computed from the records. Prints a line per record; exits with 1
 if a value differs by more than its tolerance. Ranks of scores that differ by less than the tolerance
@@ -32,7 +32,7 @@ from caches import Cache
 TOLERANCE = 1e-6
 # Votes by distance weigh by 1 / (1 - product), of products near 1 in f32.
 BY_DISTANCE = 1e-5
-PROBES = ("knn", "linear", "logreg", "few-shot", "predict")
+PROBES = ("knn", "linear", "logreg", "ridge", "few-shot", "predict")
 
 
 class Differs(Exception):

@@ -50,7 +50,8 @@ class Evaluation:
 
     def cases(self, part, scores):
         of = [self.examples.cases[n] for n in part]
-        cases = Cases(of, scores, self.examples.truth[part], self.cache.single)
+        decision = self.params.get("head", self.record["probe"]) == "ridge"
+        cases = Cases(of, scores, self.examples.truth[part], self.cache.single, decision)
         return cases.per_patient() if self.record["per_patient"] else cases
 
     def good(self, part, scores):
@@ -64,10 +65,10 @@ class Evaluation:
         """`score(keys, queries)` gives the scores of a part by a fit to another."""
         parts = self.parts
         cases = self.cases(parts.test, score(parts.fit, parts.test))
-        thresholds, rule = [0.5 for _ in cases.columns()], "0.5"
+        thresholds, rule = [cases.threshold() for _ in cases.columns()], default_rule(cases)
         if parts.chosen_on == "val" and parts.val and self.params.get("head") != "centroid":
             on_val = self.cases(parts.val, score(parts.train, parts.val))
-            rule = "val-f1" if can_choose(on_val) else "0.5"
+            rule = "val-f1" if can_choose(on_val) else default_rule(cases)
             thresholds = best_thresholds(on_val)
         return Result(cases, thresholds, rule, len(parts.fit), params)
 
@@ -119,6 +120,21 @@ class Evaluation:
         measure = "accuracy" if self.params.get("select") == "accuracy" else "auroc_macro"
         return self.result(scores(cs[best]), {"C": cs[best], f"val_{measure}": goods[best]})
 
+    def ridge(self, names):
+        def scores(alpha):
+            def of(keys, queries):
+                x = [self.examples.features(names, [self.examples.plain[n] for n in part]).astype(np.float64)
+                     for part in (keys, queries)]
+                weight, bias = probes.ridge(x[0], self.examples.truth[keys], self.cache.single, alpha)
+                return probes.decisions(x[1] @ weight.T + bias, self.cache.single)
+
+            return of
+
+        parts, alphas = self.parts, self.params["grid_alpha"]
+        goods = [self.good(parts.val, scores(alpha)(parts.train, parts.val)) for alpha in alphas]
+        best = first_best(goods)
+        return self.result(scores(alphas[best]), {"alpha": alphas[best], "val_auroc_macro": goods[best]})
+
     def linear(self):
         examples, parts, params = self.examples, self.parts, self.params
         truth = row_truth(examples)
@@ -146,6 +162,10 @@ class Evaluation:
         measure = "accuracy" if params.get("select") == "accuracy" else "auroc_macro"
         found = {"blocks": blocks, "mean": mean, "learning_rate": rate, f"val_{measure}": goods[best]}
         return self.result(scores(best), found)
+
+
+def default_rule(cases):
+    return "0" if cases.decision else "0.5"
 
 
 def first_best(values):
@@ -234,7 +254,7 @@ def fitted(evaluation, probe, names, ks):
         return evaluation.knn(names, ks)
     if probe == "linear":
         return evaluation.linear()
-    return evaluation.logreg(names) if probe == "logreg" else evaluation.centroid(names)
+    return getattr(evaluation, probe)(names)
 
 
 def whole_parts(examples, record):
@@ -294,12 +314,16 @@ def predicted(cache, record):
     part = list(range(len(examples.cases))) if record["split"] == "all" else examples.of(record["split"])
     x = examples.features(names, [examples.plain[n] for n in part])
     single = head["is_single_label"]
-    scores = probes.probabilities(x.astype(np.float64) @ weight.T + bias, single, head["by_sigmoid"])
+    logits, decision = x.astype(np.float64) @ weight.T + bias, head.get("scores") == "decision-value"
+    if decision:
+        scores = probes.decisions(logits, single)
+    else:
+        scores = probes.probabilities(logits, single, head["by_sigmoid"])
     truth = examples.truth[part]
     if head["classes"] != cache.classes:
         truth = np.full(scores.shape, np.nan)
     own_classes, cache.classes = cache.classes, head["classes"]
-    cases = Cases([examples.cases[n] for n in part], scores, truth, single)
+    cases = Cases([examples.cases[n] for n in part], scores, truth, single, decision)
     known = np.array(examples.known)[part] & (head["classes"] == own_classes)
     if single:
         known &= (truth == 1).sum(axis=1) == 1
@@ -310,8 +334,8 @@ def predicted(cache, record):
         scored = [k or case.cluster not in patients for case, k in zip(cases.of, known)]
         cases = cases.part(np.flatnonzero(scored)).per_patient()
         measured = measured and measured.per_patient()
-    thresholds = head["thresholds"] or [0.5 for _ in cases.columns()]
-    rule = "val-f1" if head["thresholds"] else "0.5"
+    thresholds = head["thresholds"] or [cases.threshold() for _ in cases.columns()]
+    rule = "val-f1" if head["thresholds"] else default_rule(cases)
     return Result(measured, thresholds, rule, 0, {"scored": len(cases.of)}, scored=cases)
 
 
@@ -323,7 +347,8 @@ def saved_head(path):
 
     def tensor(name):
         first, last = header[name]["data_offsets"]
-        values = np.frombuffer(data[8 + length + first : 8 + length + last], "<f4")
+        values = np.frombuffer(
+            data[8 + length + first : 8 + length + last], {"F32": "<f4", "F64": "<f8"}[header[name]["dtype"]])
         return values.reshape(header[name]["shape"]).astype(np.float64)
 
     return json.loads(header["__metadata__"]["slicebank"]), tensor("weight"), tensor("bias")

@@ -17,9 +17,14 @@ class Cases:
     scores: np.ndarray
     truth: np.ndarray
     single: bool
+    # Whether scores are decision values, and not probabilities.
+    decision: bool = False
 
     def part(self, rows):
-        return Cases([self.of[n] for n in rows], self.scores[rows], self.truth[rows], self.single)
+        return Cases([self.of[n] for n in rows], self.scores[rows], self.truth[rows], self.single, self.decision)
+
+    def threshold(self):
+        return 0.0 if self.decision else 0.5
 
     def per_patient(self):
         """The mean of a patient's scores; a class is present if it is in any case."""
@@ -35,6 +40,7 @@ class Cases:
             np.stack([self.scores[group].mean(axis=0) for group in groups]),
             np.stack([merged(self.truth[group]) for group in groups]),
             self.single,
+            self.decision,
         )
 
     def columns(self):
@@ -79,11 +85,11 @@ def accuracy(cases):
 
 
 def accuracy_of(cases):
-    """Of exclusive classes the share of right ones, else that of right answers at 0.5."""
+    """Of exclusive classes the share of right ones, else that of right answers at the default threshold."""
     if cases.single:
         return float(accuracy(cases))
     pairs = [known(cases, c) for c in cases.columns()]
-    return share(sum(int(((s >= 0.5) == y).sum()) for y, s in pairs), sum(len(y) for y, _ in pairs))
+    return share(sum(int(((s >= cases.threshold()) == y).sum()) for y, s in pairs), sum(len(y) for y, _ in pairs))
 
 
 def can_choose(cases):
@@ -92,11 +98,11 @@ def can_choose(cases):
 
 
 def best_thresholds(cases):
-    """Of each class the score with the highest F1, of several the highest; 0.5 without positives."""
+    """Of each class the score with the highest F1, of several the highest; the default without positives."""
     found = []
     for c in cases.columns():
         y, s = known(cases, c)
-        best, at = 0.0, 0.5
+        best, at = 0.0, cases.threshold()
         for threshold in sorted(set(s), reverse=True):
             taken = s >= threshold
             f1 = 2 * (taken & (y == 1)).sum() / (y.sum() + taken.sum())
@@ -114,6 +120,7 @@ def answers_by_highest(cases):
     """Of more than two exclusive classes the highest score is the answer, else scores from a threshold
     up; and where scores of exclusive classes do not add up to 1."""
     add_up = are_probabilities(cases.scores) and (abs(cases.scores.sum(axis=1) - 1) <= 1e-6).all()
+    add_up = add_up and not cases.decision
     return cases.single and (cases.truth.shape[1] > 2 or not add_up)
 
 
@@ -147,7 +154,9 @@ def expected_error(score, right):
 
 
 def calibration(cases):
-    """Brier score and expected calibration error."""
+    """Brier score and expected calibration error; decision values have none."""
+    if cases.decision:
+        return None, None
     if answers_by_highest(cases):
         if not (abs(cases.scores.sum(axis=1) - 1) <= 1e-6).all():
             return None, None

@@ -150,6 +150,29 @@ def logreg(x, truth, single, c):
     return whole, biases
 
 
+def ridge(x, truth, single, alpha):
+    """Weight [O, F] and bias of ridge regressions on 1 for examples of a class and -1 for others."""
+    columns = truth.T[1:] if single and truth.shape[1] == 2 else truth.T
+    fits = [ridge_fit(x, 2 * column - 1, alpha) for column in columns]
+    return np.stack([w for w, _ in fits]), np.array([b for _, b in fits])
+
+
+def ridge_fit(x, y, alpha):
+    """Least squares of the centred examples and of a row sqrt(alpha) for each weight."""
+    known = ~np.isnan(y)
+    x, y = x[known], y[known]
+    if not len(y):
+        return np.zeros(x.shape[1]), 0.0
+    wide = np.vstack([x - x.mean(axis=0), np.sqrt(alpha) * np.eye(x.shape[1])])
+    w = np.linalg.lstsq(wide, np.append(y - y.mean(), np.zeros(x.shape[1])), rcond=None)[0]
+    return w, y.mean() - x.mean(axis=0) @ w
+
+
+def decisions(logits, single):
+    """Of two exclusive classes, the first's is the second's with the other sign."""
+    return np.hstack([-logits, logits]) if single and logits.shape[1] == 1 else logits
+
+
 def sigmoid_fit(x, y, c):
     known = ~np.isnan(y)
     x, y = x[known], y[known]

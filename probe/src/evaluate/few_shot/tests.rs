@@ -4,7 +4,7 @@ use ndarray::Array2;
 use super::*;
 use crate::control::shuffled;
 use crate::examples::{Case, Unit};
-use crate::probes::linear::Columns;
+use crate::features::Columns;
 use crate::study::tests::nih;
 use crate::targets::Targets;
 

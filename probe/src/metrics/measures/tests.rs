@@ -2,6 +2,7 @@ use ndarray::{Array2, array};
 
 use super::*;
 use crate::examples::{Case, Clusters};
+use crate::scores::Scores;
 
 const NO_ONE: Clusters<'_> = Clusters {
     names: Vec::new(),
@@ -9,6 +10,10 @@ const NO_ONE: Clusters<'_> = Clusters {
 };
 
 fn scored(scores: Array2<f64>, targets: Targets) -> Scored {
+    scored_as(ScoreKind::Probability, scores, targets)
+}
+
+fn scored_as(kind: ScoreKind, values: Array2<f64>, targets: Targets) -> Scored {
     let case = |number: usize| Case {
         sample: number.to_string(),
         slice: None,
@@ -17,7 +22,7 @@ fn scored(scores: Array2<f64>, targets: Targets) -> Scored {
     };
     let cases = (0..targets.len()).map(case).collect();
     Scored::new(&Predictions {
-        scores,
+        scores: Scores { values, kind },
         targets,
         cases,
     })
@@ -35,7 +40,7 @@ fn a_class_without_positives_is_named_and_left_out_of_means_or_counts_as_told() 
     assert_eq!(scored.auroc_macro(None), Some(0.75));
     assert_eq!(scored.auroc_macro(Some(0.0)), Some(0.5));
     let found = scored
-        .measures(&names(3), &NO_ONE, &scored.half(), None, None)
+        .measures(&names(3), &NO_ONE, &scored.default_thresholds(), None, None)
         .unwrap();
     assert_eq!(found.values["auroc_undefined"], json!(["2"]));
     assert_eq!(found.values["accuracy"], json!(2.0 / 3.0));
@@ -66,7 +71,7 @@ fn thresholds_of_other_cases_decide_f1() {
     assert_eq!(found.values["f1_macro"], json!(2.0 / 3.0));
     assert_eq!(found.values["sensitivity_per_class"], json!({"0": 0.5}));
     let half = scored
-        .measures(&names(1), &NO_ONE, &scored.half(), None, None)
+        .measures(&names(1), &NO_ONE, &scored.default_thresholds(), None, None)
         .unwrap();
     assert_eq!(half.values["f1_macro"], json!(0.0));
 }
@@ -88,7 +93,7 @@ fn intervals_shrink_with_a_mean_that_counts_undefined_classes_as_0() {
         seed: 1,
     };
     let ci = |undefined| {
-        let half = scored.half();
+        let half = scored.default_thresholds();
         let found = scored.measures(&names(2), &clusters, &half, undefined, Some(&confidence));
         let ci = found.unwrap().ci.unwrap();
         [0, 1].map(|at| ci["auroc_macro"][at].as_f64().unwrap())
@@ -100,7 +105,13 @@ fn intervals_shrink_with_a_mean_that_counts_undefined_classes_as_0() {
         names: vec!["p"; 30],
         word: "patient",
     };
-    let alone = scored.measures(&names(2), &one, &scored.half(), None, Some(&confidence));
+    let alone = scored.measures(
+        &names(2),
+        &one,
+        &scored.default_thresholds(),
+        None,
+        Some(&confidence),
+    );
     assert!(alone.unwrap().ci.is_none());
 }
 
@@ -126,7 +137,7 @@ fn scores_that_are_no_probabilities_are_answered_by_the_highest() {
     let scores = array![[0.02, 0.1], [0.1, 0.0], [0.05, 0.07]];
     let scored = scored(scores, Targets::Single(vec![1, 0, 0]));
     let found = scored
-        .measures(&names(2), &NO_ONE, &scored.half(), None, None)
+        .measures(&names(2), &NO_ONE, &scored.default_thresholds(), None, None)
         .unwrap()
         .values;
     assert_eq!(found["sensitivity_per_class"], json!({"1": 1.0}));
@@ -134,5 +145,26 @@ fn scores_that_are_no_probabilities_are_answered_by_the_highest() {
     assert_eq!(found["f1_macro"], json!(2.0 / 3.0));
     for name in ["brier", "ece", "thresholds", "threshold_rule"] {
         assert!(!found.contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn decision_values_have_no_brier_score_and_a_threshold_of_0() {
+    // Values that could be probabilities.
+    let single = array![[0.4, 0.6], [0.7, 0.3], [0.2, 0.8]];
+    let multi = array![[0.4, -0.6], [-0.7, 0.3], [0.2, 0.8]];
+    let of_single = Targets::Single(vec![1, 0, 0]);
+    let (yes, no) = (Some(true), Some(false));
+    let of_multi = Targets::Multi(array![[yes, no], [no, yes], [no, yes]]);
+    for (scores, targets, accuracy) in
+        [(single, of_single, 2.0 / 3.0), (multi, of_multi, 5.0 / 6.0)]
+    {
+        let scored = scored_as(ScoreKind::DecisionValue, scores, targets);
+        let thresholds = scored.default_thresholds();
+        assert_eq!((thresholds.rule, thresholds.values[0]), ("0", 0.0));
+        let found = scored.measures(&names(2), &NO_ONE, &thresholds, None, None);
+        let found = found.unwrap().values;
+        assert!(!found.contains_key("brier") && !found.contains_key("ece"));
+        assert_eq!(found["accuracy"], json!(accuracy));
     }
 }

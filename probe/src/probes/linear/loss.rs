@@ -1,5 +1,6 @@
 //! The losses that heads are trained with, and their gradients.
 
+use clap::ValueEnum;
 use ndarray::ArrayViewMut2;
 use serde::Serialize;
 
@@ -16,14 +17,13 @@ pub enum Loss {
     MultiLabel(Reduction),
 }
 
-/// How the losses of examples and classes become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Reduction of the losses of examples and classes to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduction {
-    /// The mean over both.
+    /// Mean over examples and classes
     Mean,
-    /// The sum over examples of the mean over classes, as the study's code has it: a learning rate
-    /// then acts as one that is a batch size larger.
+    /// Sum over examples of the mean over classes, as in the study's code
     Sum,
 }
 

@@ -1,16 +1,14 @@
-//! Linear heads over frozen features: all of a grid at the same time, over one pass of the data.
+//! Linear heads over frozen features: a whole grid is trained at the same time, in one pass over the data.
 //!
-//! As DINOv2's evaluation and the study do (appendix B.2): stochastic gradient descent with momentum
-//! and a learning rate that falls along a cosine to 0, heads of different learning rates on different
-//! features side by side. Letters: `N` examples, `B` of a batch, `F` features, `C` classes, `O`
-//! outputs of a head (1 for two classes, else `C`).
+//! As in DINOv2's evaluation and in the study (appendix B.2): stochastic gradient descent with momentum
+//! and a learning rate that falls to 0 along a cosine. Heads of different learning rates and inputs are
+//! trained side by side. Axes: `N` examples, `B` examples of a batch, `F` features, `C` classes, `O`
+//! outputs of a head (1 for two exclusive classes, else `C`).
 
 mod batches;
 mod loss;
 mod panel;
 mod train;
-
-use std::ops::Range;
 
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
@@ -21,68 +19,50 @@ use rayon::prelude::*;
 pub use self::batches::Batches;
 pub use self::loss::{Loss, Reduction};
 pub use self::train::{Schedule, train};
-use crate::examples::Tokens;
+use crate::features::{Columns, Inputs};
 use crate::random;
+use crate::scores::{ScoreKind, Scores};
 use crate::targets::Targets;
 
-/// Standard deviation of weights before training.
+/// Standard deviation of initial weights.
 const SPREAD: f64 = 0.01;
-/// Examples whose logits are computed at a time.
+/// Examples per block of [`logits`].
 const CHUNK: usize = 1024;
 
-/// What heads are trained on.
+/// Training data of heads.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
     /// `[N, F]`.
     pub features: ArrayView2<'a, f16>,
-    /// What the columns are.
+    /// Tokens of the columns.
     pub columns: &'a Columns,
-    /// Of the `N` rows.
+    /// Targets of the `N` rows.
     pub targets: &'a Targets,
 }
 
-/// What features stand in a row of a matrix, one after another: the CLS tokens of the last blocks,
-/// oldest first, then the mean of the last block's patch tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns {
-    /// Width of each block's CLS token, oldest first.
-    pub cls: Vec<usize>,
-    /// Width of the mean patch token.
-    pub mean: usize,
-}
-
-/// Which features a head sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inputs {
-    /// CLS tokens of how many of the last blocks.
-    pub blocks: usize,
-    /// Whether the mean of the last block's patch tokens too.
-    pub mean: bool,
-}
-
-/// How one head is trained.
+/// Settings of one head.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadOptions {
-    /// What it sees.
+    /// Its features.
     pub inputs: Inputs,
-    /// Its learning rate at the beginning.
+    /// Initial learning rate.
     pub learning_rate: f32,
 }
 
 /// A trained head: `logits = weight x + bias`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// How it was trained.
+    /// Its settings.
     pub options: HeadOptions,
-    /// `[O, F]`, `F` the features that it sees.
+    /// `[O, F]`, where `F` counts the features of its inputs.
     pub weight: Array2<f32>,
     /// `[O]`.
     pub bias: Array1<f32>,
 }
 
 impl Head {
-    /// Weights from a normal distribution of standard deviation 0.01, and a bias of 0. `stream` keeps
-    /// heads of one seed apart.
+    /// A head with weights from a normal distribution of standard deviation 0.01 and a bias of 0.
+    /// Heads of one seed differ by `stream`.
     pub fn new(
         options: HeadOptions,
         features: usize,
@@ -102,7 +82,7 @@ impl Head {
         }
     }
 
-    /// Whether no weight overflowed, as they do where the learning rate is too large.
+    /// Whether all weights are finite; they overflow if the learning rate is too large.
     pub fn is_finite(&self) -> bool {
         self.weight
             .iter()
@@ -117,16 +97,17 @@ impl Head {
     }
 }
 
-/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`. Sums and
-/// logits are in f64: products of features far from 0 with large weights nearly cancel, and beside a
-/// bias f32 would round away the order that small weights give.
-pub fn logits(
+/// `features weight' + bias`, `[N, O]`, of `features [N, F]`, `weight [O, F]` and `bias [O]`.
+///
+/// Sums and logits are in f64: products of features far from 0 with large weights nearly cancel, and
+/// f32 would round away the order of cases with small weights beside a large bias.
+pub fn logits<T: Copy + Into<f64>>(
     features: ArrayView2<'_, f16>,
-    weight: ArrayView2<'_, f32>,
-    bias: ArrayView1<'_, f32>,
+    weight: ArrayView2<'_, T>,
+    bias: ArrayView1<'_, T>,
 ) -> Array2<f64> {
-    let weight = weight.t().mapv(f64::from);
-    let bias = bias.mapv(f64::from);
+    let weight = weight.t().mapv(Into::into);
+    let bias = bias.mapv(Into::into);
     let mut logits = Array2::zeros((features.nrows(), bias.len()));
     let chunks = logits.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
     chunks
@@ -138,25 +119,38 @@ pub fn logits(
     logits
 }
 
-/// Probabilities of `classes` classes `[N, C]` out of logits `[N, O]`: sigmoids of classes that are
-/// not exclusive, or of all if `by_sigmoid`; of two exclusive classes the sigmoid of the one logit and
-/// what it leaves; else a softmax.
-pub fn probabilities(
-    logits: Array2<f64>,
-    targets: &Targets,
-    classes: usize,
-    by_sigmoid: bool,
-) -> Array2<f64> {
-    let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
-    match targets {
-        Targets::Single(_) if logits.ncols() == 1 => {
-            Array2::from_shape_fn((logits.nrows(), classes), |(row, class)| {
-                let z = logits[[row, 0]];
-                sigmoid(if class == 0 { -z } else { z })
-            })
+/// Function from the logits `[N, O]` of a linear model to scores `[N, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// A softmax over exclusive classes; a sigmoid of each class that is not exclusive.
+    Softmax,
+    /// A sigmoid of each class.
+    Sigmoid,
+    /// The identity: logits are decision values.
+    Identity,
+}
+
+impl Link {
+    /// Scores of `classes` classes. Two exclusive classes have one logit `z`, the second's: their
+    /// probabilities are `sigmoid(-z)` and `sigmoid(z)`, their decision values `-z` and `z`.
+    pub fn scores(self, logits: Array2<f64>, is_single_label: bool, classes: usize) -> Scores {
+        let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+        let logits = if is_single_label && logits.ncols() == 1 {
+            let both = (logits.nrows(), classes);
+            let sign = |class| if class == 0 { -1.0 } else { 1.0 };
+            Array2::from_shape_fn(both, |(row, class)| sign(class) * logits[[row, 0]])
+        } else if is_single_label && self == Link::Softmax {
+            return Scores::probabilities(softmax(logits));
+        } else {
+            logits
+        };
+        match self {
+            Link::Softmax | Link::Sigmoid => Scores::probabilities(logits.mapv_into(sigmoid)),
+            Link::Identity => Scores {
+                values: logits,
+                kind: ScoreKind::DecisionValue,
+            },
         }
-        Targets::Single(_) if !by_sigmoid => softmax(logits),
-        Targets::Single(_) | Targets::Multi(_) => logits.mapv_into(sigmoid),
     }
 }
 
@@ -170,32 +164,8 @@ fn softmax(mut logits: Array2<f64>) -> Array2<f64> {
     logits
 }
 
-impl Inputs {
-    /// The same as tokens of a cache.
-    pub fn tokens(self) -> Tokens {
-        Tokens {
-            cls: (1..=self.blocks as u32).rev().collect(),
-            mean: if self.mean { vec![1] } else { Vec::new() },
-        }
-    }
-}
-
-impl Columns {
-    /// Number of features in a row.
-    pub fn width(&self) -> usize {
-        self.cls.iter().sum::<usize>() + self.mean
-    }
-
-    /// Where the features that a head sees stand.
-    pub fn range(&self, inputs: Inputs) -> Range<usize> {
-        let end = self.cls.iter().sum::<usize>();
-        let seen = self.cls.iter().rev().take(inputs.blocks).sum::<usize>();
-        end - seen..end + if inputs.mean { self.mean } else { 0 }
-    }
-}
-
-/// The study's grid: every learning rate with the CLS tokens of 1 and of 4 blocks, with and without
-/// the mean patch token. In its order, in which of equal heads the first is chosen.
+/// The study's grid: each learning rate with the CLS tokens of each number of `blocks`, with and without
+/// the mean patch token. Of equally good heads the first in this order is chosen.
 pub fn grid(learning_rates: &[f32], blocks: &[usize]) -> Vec<HeadOptions> {
     let inputs = blocks
         .iter()

@@ -12,7 +12,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::panel::{Batch, Gradient, LANES, Lanes, Panel, ROWS};
-use super::{Columns, Data, Head, HeadOptions, Loss};
+use super::{Data, Head, HeadOptions, Loss};
+use crate::features::Columns;
 
 /// Features of a piece, at most: those of a batch and of the next stay in a core's second-level cache.
 const PIECE: usize = 32 * ROWS;

@@ -12,6 +12,7 @@
 mod basis;
 mod cholesky;
 mod lbfgs;
+#[cfg(feature = "linfa")]
 mod linfa;
 mod newton;
 mod objective;
@@ -19,6 +20,7 @@ mod path;
 mod span;
 mod task;
 
+use clap::ValueEnum;
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
@@ -41,16 +43,18 @@ pub struct Data<'a> {
     pub classes: usize,
 }
 
-/// Who minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// Solver of logistic regression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Solver {
-    /// L-BFGS in coordinates in which the curvature is that of a ball, warm-started along the path,
-    /// and Newton's method in f64 where that does not reach the minimum.
+    /// L-BFGS for all penalties of the path together, preconditioned and warm-started, and Newton's
+    /// method in f64 where L-BFGS does not reach the minimum
     #[default]
     Lbfgs,
-    /// linfa-logistic: argmin's L-BFGS in f64, each penalty and problem by itself. It fails where its
-    /// line search does, and does not say whether it converged.
+    /// linfa-logistic: L-BFGS in f64, one penalty and one problem at a time; much slower
+    ///
+    /// It fails if its line search fails, and does not report whether it converged.
+    #[cfg(feature = "linfa")]
     Linfa,
 }
 
@@ -94,6 +98,7 @@ pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Erro
             let fits = found.iter().map(|(c, solved)| task.fit(*c, solved));
             Ok(fits.collect())
         }
+        #[cfg(feature = "linfa")]
         Solver::Linfa => linfa::solve(x, &task, cs),
     }
 }

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
-use super::super::{Inputs, Reduction};
+use super::super::Reduction;
 use super::*;
+use crate::features::Inputs;
 use crate::targets::Targets;
 
 const COLUMNS: [usize; 3] = [200, 7, 385];

@@ -1,98 +1,33 @@
-//! Nearest neighbours.
+//! Evaluation of nearest neighbours: choice of `k`, scores and parameters.
 
 use cache::Split;
-use ndarray::{Array2, ArrayView2, s};
-use serde::Serialize;
+use ndarray::{Array2, ArrayView2};
 use serde_json::{Map, Value, json};
 
-use super::fitted::best;
-use super::{Choice, Fitted, Task};
+use super::{IndexKind, Knn};
 use crate::Error;
-use crate::examples::Tokens;
+use crate::evaluate::{Choice, Fitted, Task, best};
 use crate::metrics::measures::Scored;
+#[cfg(feature = "hnsw")]
 use crate::probes::hnsw::{HnswIndex, HnswOptions};
 use crate::probes::knn::{self, Classes, Vote, Whole};
 use crate::probes::ml_knn::{self, MlKnn};
 use crate::probes::search::{Index, Neighbours};
+use crate::scores::Scores;
 use crate::targets::Targets;
 
-/// DINOv2's vote.
-pub(super) const SOFTMAX: Vote = Vote::Softmax { temperature: 0.07 };
-
-/// Queries on which the recall of an approximate search is measured, at most.
+/// Maximum number of queries on which the recall of an approximate search is measured.
+#[cfg(feature = "hnsw")]
 const MEASURED: usize = 1000;
 
-/// How a nearest-neighbour probe is evaluated.
-#[derive(Clone, Debug, Serialize)]
-pub struct KnnOptions {
-    /// Numbers of neighbours, each at least 1, all answered from one search; `None` for those of the
-    /// protocol that there are enough training examples for.
-    pub ks: Option<Vec<usize>>,
-    /// What neighbours are near by.
-    pub features: Features,
-    /// The block whose tokens are used, 1 for the last.
-    pub layer: u32,
-    /// How neighbours vote; `None` for a softmax vote of temperature 0.07 on single-label tasks and
-    /// ML-kNN on multi-label ones.
-    pub vote: Option<Vote>,
-    /// ML-kNN: whether a training example is left out of its own neighbours; `None` for what the
-    /// protocol says.
-    pub exclude_self: Option<bool>,
-    /// How neighbours are found.
-    pub index: IndexKind,
-}
-
-/// How neighbours are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IndexKind {
-    /// All of them, by exhaustive search.
-    Exact,
-    /// Most of them, by following links.
-    Hnsw(HnswOptions),
-}
-
-/// Which tokens of a block are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Features {
-    /// The CLS token.
-    Cls,
-    /// The mean of the patch tokens.
-    #[serde(rename = "mean-patch")]
-    Mean,
-    /// Both, one after the other.
-    #[serde(rename = "cls+mean-patch")]
-    Both,
-}
-
-impl Features {
-    pub(super) fn tokens(self, layer: u32) -> Tokens {
-        let on = |wanted: bool| if wanted { vec![layer] } else { Vec::new() };
-        Tokens {
-            cls: on(self != Features::Mean),
-            mean: on(self != Features::Cls),
-        }
-    }
-
-    /// The word for it in records and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Features::Cls => "cls",
-            Features::Mean => "mean-patch",
-            Features::Both => "cls+mean-patch",
-        }
-    }
-}
-
-/// A result per number of neighbours.
-pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, Error> {
+/// Scores the evaluated part: one result per number of neighbours.
+pub(super) fn fit(task: &Task<'_>, options: &Knn) -> Result<Vec<Fitted>, Error> {
     let search = Search {
         task,
         options,
-        exclude_self: options
-            .exclude_self
-            .unwrap_or(!task.settings.protocol.counts_self()),
+        vote: options.vote(),
+        index: options.index(),
+        exclude_self: options.exclude_self(task.settings.protocol),
     };
     let ks = search.ks()?;
     let on = if task.parts.is_few {
@@ -117,25 +52,11 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
         let (thresholds, without) = on_val
             .as_ref()
             .map_or((None, None), |scored| task.thresholds(&scored[index]));
-        let of_k = match (chosen, ks.len()) {
-            (Some(_), _) if on == Split::Test => Some("k chosen on test".to_owned()),
-            (None, 2..) if task.settings.eval == Split::Test => Some(if aurocs.is_empty() {
-                "no k is chosen: there is no `val`".to_owned()
-            } else {
-                format!(
-                    "no k is chosen: no class has both positive and negative cases in `{}`",
-                    on.name()
-                )
-            }),
-            _ => None,
-        };
+        let of_k = search.warning(&ks, &aurocs, chosen, on);
         Fitted {
-            setting: match options.index {
-                IndexKind::Exact => format!("k={k}"),
-                IndexKind::Hnsw(_) => format!("k={k} hnsw"),
-            },
+            setting: search.setting(k),
             params: search.params(k, &ks, recall),
-            scores,
+            scores: Scores::probabilities(scores),
             thresholds,
             n_train: task.parts.fit.len(),
             choice: chosen.map(|chosen| Choice {
@@ -151,25 +72,58 @@ pub(super) fn fit(task: &Task<'_>, options: &KnnOptions) -> Result<Vec<Fitted>, 
 
 struct Search<'a> {
     task: &'a Task<'a>,
-    options: &'a KnnOptions,
+    options: &'a Knn,
+    vote: Option<Vote>,
+    index: IndexKind,
     exclude_self: bool,
 }
 
 impl Search<'_> {
     fn is_ml_knn(&self) -> bool {
-        let is_multi_label = matches!(self.task.examples.targets, Targets::Multi(_));
-        is_multi_label && self.options.vote.is_none()
+        !self.task.is_single_label() && self.vote.is_none()
     }
 
-    /// The vote where an example is of one class.
+    /// Short description for people: `k=20`.
+    fn setting(&self, k: usize) -> String {
+        match self.index {
+            IndexKind::Exact => format!("k={k}"),
+            #[cfg(feature = "hnsw")]
+            IndexKind::Hnsw(_) => format!("k={k} hnsw"),
+        }
+    }
+
+    /// Warning if `k` was chosen on `test`, or not at all.
+    fn warning(
+        &self,
+        ks: &[usize],
+        aurocs: &[Option<f64>],
+        chosen: Option<usize>,
+        on: Split,
+    ) -> Option<String> {
+        if chosen.is_some() {
+            return (on == Split::Test).then(|| "k chosen on test".to_owned());
+        }
+        if ks.len() < 2 || self.task.settings.eval != Split::Test {
+            return None;
+        }
+        if aurocs.is_empty() {
+            return Some("no k is chosen: there is no `val`".to_owned());
+        }
+        Some(format!(
+            "no k is chosen: no class has both positive and negative cases in `{}`",
+            on.name()
+        ))
+    }
+
+    /// The vote for exclusive classes.
     fn single_vote(&self) -> (Vote, Whole) {
-        match self.options.vote.unwrap_or(SOFTMAX) {
+        match self.vote.unwrap_or(Knn::SOFTMAX) {
             vote @ Vote::Softmax { .. } => (vote, self.task.settings.protocol.whole()),
             vote => (vote, Whole::OwnK),
         }
     }
 
-    /// The most neighbours that `examples` training examples have.
+    /// Maximum number of neighbours among `examples` training examples.
     fn most(&self, examples: usize) -> usize {
         examples - usize::from(self.exclude_self && self.is_ml_knn())
     }
@@ -187,7 +141,8 @@ impl Search<'_> {
             return Err(too_few(1));
         }
         let default = self.task.settings.protocol.neighbours();
-        let wanted = self.options.ks.as_deref();
+        let given = self.options.distinct();
+        let wanted = given.as_deref();
         let is_asked_for = wanted.is_some() && !parts.is_few;
         let wanted = wanted.unwrap_or(default);
         if let Some(&k) = wanted.iter().find(|&&k| k > most && is_asked_for) {
@@ -201,8 +156,8 @@ impl Search<'_> {
         })
     }
 
-    /// The scores of a part by neighbours in another, per number of neighbours, and the recall of the
-    /// search if it is not exact.
+    /// Scores of the examples `queries` by neighbours among the examples `train`, for each number of
+    /// neighbours, and the recall of the search if it is approximate.
     fn scores(
         &self,
         train: &[usize],
@@ -214,25 +169,26 @@ impl Search<'_> {
         let ks: Vec<usize> = ks.iter().map(|&k| k.min(most)).collect();
         let (keys, queries) = (examples.normalised(train), examples.normalised(queries));
         let (keys, queries) = (keys.view(), queries.view());
-        match self.options.index {
+        match self.index {
             IndexKind::Exact => {
                 let index = Index::new(keys);
                 let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
                 (self.votes(search, train, keys, queries, &ks), None)
             }
+            #[cfg(feature = "hnsw")]
             IndexKind::Hnsw(options) => {
                 let index = HnswIndex::new(keys, options);
                 let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
                 let step = queries.nrows().div_ceil(MEASURED).max(1);
                 let most = ks.iter().copied().max().unwrap_or(0);
-                let recall = index.recall(queries.slice(s![..;step, ..]), most);
+                let recall = index.recall(queries.slice(ndarray::s![..;step, ..]), most);
                 (self.votes(search, train, keys, queries, &ks), Some(recall))
             }
         }
     }
 
-    /// The scores of `queries [Q, D]` by the neighbours that `search` finds in `keys [N, D]`, the
-    /// features of `train`.
+    /// Scores of `queries [Q, D]` by the neighbours that `search` finds in `keys [N, D]`, the features
+    /// of the examples `train`.
     fn votes(
         &self,
         search: impl Fn(ArrayView2<f32>, usize) -> Neighbours,
@@ -249,7 +205,7 @@ impl Search<'_> {
             }
             Targets::Multi(present) => {
                 let present = present.mapv(|state| state == Some(true));
-                match self.options.vote {
+                match self.vote {
                     Some(vote) => {
                         let classes = Classes::Multi(present.view());
                         knn::scores(search, classes, queries, ks, (vote, Whole::OwnK))
@@ -263,36 +219,40 @@ impl Search<'_> {
 
     fn scored(&self, train: &[usize], part: &[usize], ks: &[usize]) -> Result<Vec<Scored>, Error> {
         let found = self.scores(train, part, ks).0.into_iter();
-        found.map(|scores| self.task.scored(part, scores)).collect()
+        found
+            .map(|scores| self.task.scored(part, Scores::probabilities(scores)))
+            .collect()
     }
 
     fn aurocs(&self, found: &[Array2<f64>]) -> Result<Vec<Option<f64>>, Error> {
         let undefined = self.task.settings.protocol.undefined_auroc();
         let auroc = |scores: &Array2<f64>| {
-            let scored = self.task.scored(&self.task.parts.test, scores.clone())?;
+            let scores = Scores::probabilities(scores.clone());
+            let scored = self.task.scored(&self.task.parts.test, scores)?;
             Ok(scored.auroc_macro(undefined))
         };
         found.iter().map(auroc).collect()
     }
 
-    /// Number of neighbours in whose softmax weight a class has a share.
+    /// Number of neighbours over which softmax weights are normalised.
     fn normalised_over(&self, k: usize, ks: &[usize]) -> usize {
-        let is_single_label = matches!(self.task.examples.targets, Targets::Single(_));
         match self.single_vote() {
-            (_, Whole::LargestK) if is_single_label => ks.iter().copied().max().unwrap_or(k),
+            (_, Whole::LargestK) if self.task.is_single_label() => {
+                ks.iter().copied().max().unwrap_or(k)
+            }
             _ => k,
         }
     }
 
     fn params(&self, k: usize, ks: &[usize], recall: Option<f64>) -> Map<String, Value> {
         let options = self.options;
-        let own = match options.vote {
+        let own = match self.vote {
             None if self.is_ml_knn() => json!({
                 "vote": "ml-knn",
                 "smoothing": ml_knn::SMOOTHING,
                 "exclude_self": self.exclude_self,
             }),
-            vote => match vote.unwrap_or(SOFTMAX) {
+            vote => match vote.unwrap_or(Knn::SOFTMAX) {
                 Vote::Softmax { temperature } => json!({
                     "vote": "softmax",
                     "temperature": temperature,
@@ -304,11 +264,12 @@ impl Search<'_> {
         };
         let all = json!({
             "k": k,
-            "features": options.features.name(),
-            "layer": options.layer,
+            "features": options.tokens.features,
+            "layer": options.tokens.layer,
         });
-        let index = match options.index {
+        let index = match self.index {
             IndexKind::Exact => json!({}),
+            #[cfg(feature = "hnsw")]
             IndexKind::Hnsw(HnswOptions {
                 m,
                 ef_construction,

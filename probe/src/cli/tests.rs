@@ -2,64 +2,16 @@ use std::path::Path;
 
 use clap::Parser;
 
+use cache::Split;
+
 use super::*;
-use crate::cli::{Cli, Command};
 use crate::control::Control;
 
-fn parse(words: &str) -> Result<Knn, clap::Error> {
+fn parse(words: &str) -> Result<ProbeCommand, clap::Error> {
     let words = ["probe", "knn"].into_iter().chain(words.split_whitespace());
     match Cli::try_parse_from(words)?.command {
-        Command::Knn(knn) => Ok(knn),
+        Command::Probe(probe) => Ok(probe),
         other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn k_is_given_as_a_list_or_again_and_again() {
-    let ks = |words| parse(words).unwrap().knn.options().unwrap().ks;
-    assert_eq!(ks("--k 10,20 --k 200,10"), Some(vec![10, 20, 200]));
-    assert_eq!(ks(""), None);
-    assert!(parse("--k 0").is_err());
-    assert!(parse("--k 99999999999").is_err());
-}
-
-#[test]
-fn temperatures_are_positive() {
-    assert!(parse("--vote softmax --temperature 0").is_err());
-    assert!(parse("--vote softmax --temperature nan").is_err());
-    assert!(parse("--temperature 0.1").is_err());
-    let vote = parse("--vote softmax --temperature 0.1")
-        .unwrap()
-        .knn
-        .options()
-        .unwrap()
-        .vote;
-    assert_eq!(vote, Some(Vote::Softmax { temperature: 0.1 }));
-}
-
-#[test]
-fn only_an_approximate_search_has_candidates() {
-    let index = |words| parse(words).map(|knn| knn.knn.options().unwrap().index);
-    assert_eq!(index("").unwrap(), IndexKind::Exact);
-    let ef = |words| match index(words).unwrap() {
-        IndexKind::Hnsw(options) => options.ef,
-        IndexKind::Exact => 0,
-    };
-    assert_eq!(ef("--index hnsw"), 200);
-    assert_eq!(ef("--index hnsw --ef 50"), 50);
-    assert!(index("--ef 50").is_err());
-    assert!(index("--index hnsw --ef 0").is_err());
-}
-
-#[test]
-fn options_without_effect_are_refused() {
-    for words in [
-        "--vote majority --temperature 0.07",
-        "--vote distance --exclude-self",
-        "--index exact --ef 50",
-    ] {
-        let text = parse(words).unwrap().knn.options().unwrap_err().to_string();
-        assert!(text.contains("needs ") && text.contains("hint:"), "{text}");
     }
 }
 
@@ -67,7 +19,10 @@ fn options_without_effect_are_refused() {
 fn a_split_is_not_both_fitted_on_and_evaluated() {
     let fit = |words, eval| {
         let knn = parse(words).unwrap();
-        let settings = knn.settings.whole(&knn.fit, eval, [], &mut Vec::new());
+        let settings = knn
+            .args
+            .settings
+            .whole(&knn.args.fit, eval, [], &mut Vec::new());
         settings.map(|settings| settings[0].fit.clone())
     };
     assert_eq!(fit("", Split::Test).unwrap(), [Split::Train, Split::Val]);
@@ -78,7 +33,7 @@ fn a_split_is_not_both_fitted_on_and_evaluated() {
 
 #[test]
 fn caches_are_chosen_by_the_name_of_their_folder() {
-    let wants = |words, path| parse(words).unwrap().caches.wants(Path::new(path));
+    let wants = |words, path| parse(words).unwrap().args.caches.wants(Path::new(path));
     assert!(wants("", "e/amos/dino@224"));
     assert!(wants(
         "--model dino --dataset amos --image-size 224",
@@ -144,6 +99,7 @@ fn each_protocol_is_taken_once() {
     let of = |words| {
         parse(words)
             .unwrap()
+            .args
             .settings
             .settings(Split::Test, &[], [], &mut Vec::new())
     };
@@ -161,9 +117,11 @@ fn each_protocol_is_taken_once() {
 #[test]
 fn permutations_belong_to_shuffled_labels() {
     let control = |words| {
-        let settings = parse(words)?
-            .settings
-            .settings(Split::Test, &[], [], &mut Vec::new())?;
+        let settings =
+            parse(words)?
+                .args
+                .settings
+                .settings(Split::Test, &[], [], &mut Vec::new())?;
         anyhow::Ok(settings[0].control)
     };
     let shuffled = |permutations| Some(Control::ShuffledLabels { permutations });

@@ -1,0 +1,123 @@
+//! The commands of the probes: `probe knn`, `probe linear` …
+
+use std::io::Write;
+
+use anyhow::Result;
+use cache::Split;
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueEnum};
+
+use super::over::{Job, Progress};
+use super::settings::{FitArgs, SettingsArgs};
+use super::{Caches, Outcome, Output};
+use crate::kinds::{KINDS, Kind};
+
+/// A probe on whole splits.
+#[derive(Debug)]
+pub(super) struct ProbeCommand {
+    kind: &'static Kind,
+    /// All that stood on the command line.
+    matches: ArgMatches,
+    pub(super) args: ProbeArgs,
+    eval: Eval,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
+    #[command(flatten)]
+    pub(super) caches: Caches,
+    #[command(flatten)]
+    pub(super) fit: FitArgs,
+    #[command(flatten)]
+    pub(super) settings: SettingsArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct EvalArg {
+    /// Split to evaluate
+    #[arg(long, default_value = "test")]
+    eval: Eval,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Eval {
+    Test,
+    Val,
+}
+
+impl ProbeCommand {
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let (kind, args) = (self.kind, &self.args);
+        let probe = kind.parse(&self.matches)?;
+        let eval = match self.eval {
+            Eval::Test => Split::Test,
+            Eval::Val => Split::Val,
+        };
+        let idle = args.settings.without_tokens(&kind.given(&self.matches));
+        let job = Job {
+            caches: &args.caches,
+            output: &args.output,
+            probe: kind.name,
+            settings: args.settings.whole(&args.fit, eval, idle, messages)?,
+            key: &|reader, settings| probe.key(reader, settings, None),
+            evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
+                probe.evaluate(reader, settings, None)
+            },
+        };
+        job.run(out, messages)
+    }
+}
+
+/// The kinds that are commands.
+fn commands() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(|kind| kind.is_command)
+}
+
+fn command(kind: &Kind) -> Command {
+    let mut command = (kind.augment)(Command::new(kind.name));
+    if kind.evaluates_val {
+        command = EvalArg::augment_args(command);
+    }
+    ProbeArgs::augment_args(command).about(kind.about())
+}
+
+impl Subcommand for ProbeCommand {
+    fn augment_subcommands(parent: Command) -> Command {
+        commands().fold(parent, |parent, kind| parent.subcommand(command(kind)))
+    }
+
+    fn augment_subcommands_for_update(parent: Command) -> Command {
+        Self::augment_subcommands(parent)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        commands().any(|kind| kind.name == name)
+    }
+}
+
+impl FromArgMatches for ProbeCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<ProbeCommand, Error> {
+        let found = matches.subcommand().and_then(|(name, matches)| {
+            let kind = commands().find(|kind| kind.name == name)?;
+            Some((kind, matches))
+        });
+        let (kind, matches) = found.ok_or_else(|| Error::new(ErrorKind::InvalidSubcommand))?;
+        Ok(ProbeCommand {
+            kind,
+            matches: matches.clone(),
+            args: ProbeArgs::from_arg_matches(matches)?,
+            eval: if kind.evaluates_val {
+                EvalArg::from_arg_matches(matches)?.eval
+            } else {
+                Eval::Test
+            },
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = ProbeCommand::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
