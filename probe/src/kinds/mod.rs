@@ -8,6 +8,7 @@ mod centroid;
 mod knn;
 mod linear;
 mod logreg;
+mod ridge;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
@@ -17,14 +18,16 @@ use self::centroid::Centroid;
 use self::knn::Knn;
 use self::linear::Linear;
 use self::logreg::Logreg;
+use self::ridge::Ridge;
 use crate::evaluate::{Evaluate, Probe};
 use crate::features::{Features, Tokens};
 
 /// All probes, in the order of the help.
-pub(crate) static KINDS: [Kind; 4] = [
+pub(crate) static KINDS: [Kind; 5] = [
     Kind::of::<Knn>(),
     Kind::of::<Linear>(),
     Kind::of::<Logreg>(),
+    Kind::of::<Ridge>(),
     Kind::of::<Centroid>(),
 ];
 

@@ -1,6 +1,7 @@
 //! Predictors over frozen features.
 
 pub mod centroid;
+pub(crate) mod cholesky;
 #[cfg(feature = "hnsw")]
 pub mod hnsw;
 mod kernel;

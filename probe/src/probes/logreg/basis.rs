@@ -11,8 +11,8 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
 
-use super::cholesky;
 use super::objective::{Feature, Point};
+use crate::probes::cholesky;
 
 /// Rows and columns of a tile of `A`.
 const TILE: usize = 256;

@@ -10,7 +10,6 @@
 //! have gets 1. An all blank label gets 0.5.
 
 mod basis;
-mod cholesky;
 mod lbfgs;
 #[cfg(feature = "linfa")]
 mod linfa;

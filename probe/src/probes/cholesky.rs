@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, s};
 const BLOCK: usize = 64;
 
 /// The inverse of `L` of `A = L L'`, `[F, F]`. Of `a` only the lower triangle is read.
-pub(super) fn inverse_factor(mut a: Array2<f64>) -> Array2<f64> {
+pub(crate) fn inverse_factor(mut a: Array2<f64>) -> Array2<f64> {
     factor(&mut a);
     inverse(&a)
 }
