@@ -42,6 +42,22 @@ const CLASSIFICATION: [&str; 18] = [
     "few-shot --head centroid --shots 3 --repeats 2 --draw examples",
 ];
 
+/// Commands of the probes that [`CLASSIFICATION`] does not name.
+fn others() -> Vec<String> {
+    let is_named = |name: &str| {
+        CLASSIFICATION
+            .iter()
+            .any(|line| line.split(' ').any(|w| w == name))
+    };
+    let others = probe::cli::probe_names().filter(|name| !is_named(name));
+    others
+        .flat_map(|name| {
+            let few = format!("few-shot --head {name} --shots 4 --repeats 2");
+            [name.to_owned(), few]
+        })
+        .collect()
+}
+
 /// Of data of exclusive classes.
 const SINGLE_LABEL: [&str; 2] = [
     "linear --epochs 4 --batch-size 16 --lr 0.1,0.01 --blocks 1,2 --select accuracy",
@@ -166,7 +182,11 @@ fn results() -> Results {
     }
     let runs = lab.path("runs");
     for dataset in ["two", "three", "multi"] {
-        for command in CLASSIFICATION {
+        let others = others();
+        for command in CLASSIFICATION
+            .into_iter()
+            .chain(others.iter().map(String::as_str))
+        {
             let records = lab.run(&format!("{command} --protocol paper,strict"), dataset);
             if command.starts_with("linear --epochs 4 --batch-size 16 --lr 0.1,0.01") {
                 lab.predict(&head(&records, &runs), dataset, "predict");

@@ -16,10 +16,10 @@ use crate::record::{self, RunRecord};
 use crate::table;
 
 /// Commands whose records have scores.
-fn probes() -> Vec<&'static str> {
+fn commands() -> impl Iterator<Item = &'static str> {
     let kinds = KINDS.iter().filter(|kind| kind.is_command);
     let others = [few_shot::NAME, predict::NAME];
-    kinds.map(|kind| kind.name).chain(others).collect()
+    kinds.map(|kind| kind.name).chain(others)
 }
 
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ impl Compare {
     /// The records that are asked for.
     fn records(&self, messages: &mut impl Write) -> Result<Vec<RunRecord>> {
         let mut records = Vec::new();
-        for probe in probes() {
+        for probe in commands() {
             let recorded = record::read(&self.runs, probe)?;
             for complaint in recorded.complaints() {
                 writeln!(messages, "warning: {complaint}")?;
@@ -100,7 +100,7 @@ impl Compare {
         let of = |name: fn(&RunRecord) -> &str| records.iter().map(name).collect::<BTreeSet<_>>();
         let (datasets, models) = (of(|record| &record.dataset), of(|record| &record.model));
         let wanted = [
-            ("probe", &self.probe, probes().into_iter().collect()),
+            ("probe", &self.probe, commands().collect()),
             ("dataset", &self.dataset, datasets),
             ("model", &self.model, models),
         ];

@@ -23,6 +23,7 @@ use self::few_shot::FewShot;
 use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::segment::Segment;
+use crate::kinds::KINDS;
 
 /// Maximum number of names that a message lists.
 const LISTED: usize = 12;
@@ -121,6 +122,11 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
     }
+}
+
+/// Names of all probes: those of their commands, and of heads of `few-shot`.
+pub fn probe_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
 }
 
 impl Output {
