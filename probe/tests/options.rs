@@ -73,7 +73,7 @@ fn an_option_that_can_have_no_effect_is_refused_with_the_reason() {
         (
             "knn --protocol paper --val-share 0.3",
             "--val-share",
-            "draw no `val`",
+            "draws no `val`",
         ),
         ("knn --bootstrap 0 --level 0.9", "--level", "no intervals"),
         (
