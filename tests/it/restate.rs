@@ -154,10 +154,9 @@ fn with_copies(lab: &Lab) {
     let class = |p: u32, _: &mut Noise| ["a", "b", "c"][p as usize % 3].to_owned();
     let table = images(lab, "copies", ("label", splits), class);
     for p in (0..40).filter(|p| p / 3 % 4 == 3) {
-        for k in 0..2 {
-            let file = |p: i32, k: i32| lab.path(&format!("copies/{p}-{k}.png"));
-            fs::copy(file(p - 9, 0), file(p, k)).unwrap();
-            fs::copy(file(p - 9, 0), file(p - 9, k)).unwrap();
+        let file = |p: i32, k: i32| lab.path(&format!("copies/{p}-{k}.png"));
+        for to in [file(p, 0), file(p, 1), file(p - 9, 1)] {
+            fs::copy(file(p - 9, 0), to).unwrap();
         }
     }
     extract(lab, "copies", &table, &[]);
