@@ -90,7 +90,7 @@ impl Running {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }
-        let found = tensors::read::<State>(path, KEY).map_err(Error::of_kept)?;
+        let found = tensors::read::<State, f32>(path, KEY).map_err(Error::of_kept)?;
         let Some((state, mut tensors)) = found else {
             return Ok(None);
         };
