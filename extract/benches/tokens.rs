@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheWriter, FORMAT_VERSION, Labels, SliceMeta, Task, TokenBatch, Tokens};
+use cache::{CacheMeta, CacheWriter, SliceMeta, TokenBatch, Tokens};
 use common::sha256_bytes;
 use extract::backbone::{Backbone, BackboneOptions, Device, Runtime, SliceBatch};
 use extract::export;
@@ -146,17 +146,9 @@ fn bytes(batch: &TokenBatch) -> Vec<u8> {
 
 fn slice(row: usize) -> SliceMeta {
     SliceMeta {
-        sample: row.to_string(),
-        image: format!("{row}.png"),
-        patient: None,
-        slice: 0,
-        view: 0,
-        split: None,
-        labels: Labels::Unlabelled,
         height: 224,
         width: 224,
-        spacing_mm: None,
-        placement: None,
+        ..tests::slice(&row.to_string())
     }
 }
 
@@ -164,19 +156,8 @@ fn meta(backbone: &Backbone, slices: usize) -> CacheMeta {
     let shapes = backbone.shapes().to_vec();
     let last = shapes.last().copied().unwrap();
     CacheMeta {
-        format_version: FORMAT_VERSION,
         tool_version: "bench".into(),
-        dataset: "bench".into(),
-        task: Task::Unlabelled,
-        classes: vec![],
-        has_masks: false,
-        mask_classes: vec![],
-        ignored_mask_value: None,
-        has_placement: false,
-        has_pictures: false,
-        split: None,
         samples: slices as u64,
-        samples_sha256: "bench".into(),
         model: backbone.meta().clone(),
         image_size: backbone.options().image_size,
         tokens: Tokens::All,
@@ -184,21 +165,9 @@ fn meta(backbone: &Backbone, slices: usize) -> CacheMeta {
         width: last.cls,
         grid: last.grid,
         shapes,
-        dtype: "f16".into(),
-        preprocess: serde_json::json!({
-            "image_size": backbone.options().image_size, "slicing": "axial", "intensity": "minmax",
-            "resize": "bicubic-squash", "rescale": "bounds", "mean": [0.5, 0.5, 0.5],
-            "std": [0.5, 0.5, 0.5], "non_finite": "error",
-        }),
-        provider: "cpu".into(),
-        precision: "fp32".into(),
-        onnxruntime_version: None,
-        parity: None,
+        preprocess: tests::recipe(backbone.options().image_size as usize),
         batch_size: BATCH as u32,
         shard_rows: SHARD_ROWS,
-        rows: 0,
-        shards: vec![],
-        skipped: vec![],
-        complete: false,
+        ..tests::meta()
     }
 }

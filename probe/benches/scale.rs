@@ -7,13 +7,9 @@ mod data;
 
 use std::path::Path;
 
-use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Split, Task, TokenBatch,
-    Tokens,
-};
+use cache::{CacheMeta, CacheWriter, Labels, ModelMeta, SliceMeta, Split, Task, TokenBatch};
 use data::uniform;
 use ndarray::Array2;
-use serde_json::json;
 
 const CLASSES: usize = 14;
 const BATCH: usize = 1024;
@@ -50,43 +46,24 @@ fn main() {
 
 fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
     CacheMeta {
-        format_version: FORMAT_VERSION,
         tool_version: "bench".into(),
         dataset: "scale".into(),
         task: Task::MultiLabel,
         classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
-        has_masks: false,
-        mask_classes: vec![],
-        ignored_mask_value: None,
-        has_placement: false,
-        has_pictures: false,
-        split: None,
         samples: rows as u64,
-        samples_sha256: "0".repeat(64),
         model: ModelMeta {
             name: "random".into(),
             sha256: "0".repeat(64),
             final_norm: None,
         },
         image_size: 224,
-        tokens: Tokens::Cls,
         layers: layers as u32,
         width: width as u32,
         grid: [16, 16],
-        shapes: vec![],
-        dtype: "f16".into(),
-        preprocess: json!({"image_size": 224, "slicing": "axial", "intensity": "minmax", "resize": "bicubic-squash",
-            "rescale": "bounds", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "non_finite": "error"}),
-        provider: "cpu".into(),
-        precision: "fp32".into(),
-        onnxruntime_version: None,
-        parity: None,
+        preprocess: tests::recipe(224),
         batch_size: BATCH as u32,
         shard_rows: 8 * BATCH as u32,
-        rows: 0,
-        shards: vec![],
-        skipped: vec![],
-        complete: false,
+        ..tests::meta()
     }
 }
 
@@ -97,11 +74,7 @@ fn has(row: usize, class: usize) -> bool {
 fn slice(row: usize) -> SliceMeta {
     let patient = row / 3;
     SliceMeta {
-        sample: format!("{row:07}"),
-        image: format!("{row:07}.png"),
         patient: Some(format!("p{patient:07}")),
-        slice: 0,
-        view: 0,
         split: Some(match patient % 100 {
             0 => Split::Test,
             1 => Split::Val,
@@ -114,8 +87,7 @@ fn slice(row: usize) -> SliceMeta {
         ),
         height: 224,
         width: 224,
-        spacing_mm: None,
-        placement: None,
+        ..tests::slice(&format!("{row:07}"))
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 const TOLERANCE: f32 = 2e-6;
 
 fn golden() -> Value {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/linear.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/linear.json");
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 

@@ -17,7 +17,7 @@ fn golden() -> Value {
 }
 
 fn read(name: &str) -> Value {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/");
     serde_json::from_slice(&std::fs::read(format!("{folder}{name}")).unwrap()).unwrap()
 }
 

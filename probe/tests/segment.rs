@@ -32,7 +32,7 @@ fn assert_near(found: Option<f64>, expected: Option<f64>, bound: f64) {
 
 #[test]
 fn overlaps_and_distances_are_monai_s() {
-    let text = include_str!("../../tests/golden/segment.json");
+    let text = include_str!("../golden/segment.json");
     let cases: Vec<Case> = serde_json::from_str(text).unwrap();
     assert_eq!(cases.len(), 4);
     for case in cases {

@@ -15,7 +15,7 @@ import sys
 
 DEV = pathlib.Path(__file__).resolve().parent
 ROOT = DEV.parents[1]
-FOLDERS = ["tests/golden", "probe/golden"]
+FOLDERS = ["tests/golden", "probe/golden", "probe/nn/golden"]
 TOLERANCE = 1e-6
 
 

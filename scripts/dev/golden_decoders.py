@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/decoders.json: what PyTorch, torchvision and MONAI compute for small decoders.
+"""Writes probe/nn/golden/decoders.json: what PyTorch, torchvision and MONAI compute for small decoders.
 
 Needs the packages in requirements-models.txt. Inputs and initial weights come from a generator
 that the test repeats, so only results are stored.
@@ -134,5 +134,5 @@ cases = [
     case("unet", 24, 5, (3, 5), 50, 2, "dice_ce", True, 0.02),
     case("unet", 16, 2, (4, 4), 64, 2, "dice_ce", False, 0.02),
 ]
-path = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/decoders.json"
+path = pathlib.Path(__file__).resolve().parents[2] / "probe/nn/golden/decoders.json"
 path.write_text(json.dumps({"torch": torch.__version__, "cases": cases}))

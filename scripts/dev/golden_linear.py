@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/linear.json: heads that PyTorch trains as DINOv2's evaluation code does.
+"""Writes probe/golden/linear.json: heads that PyTorch trains as DINOv2's evaluation code does.
 
 Every head has a linear layer of its own on its own features, all in one SGD optimiser with momentum
 and a cosine schedule. Needs Python 3.11 and the packages in requirements-models.txt.
@@ -25,7 +25,7 @@ def main():
     order = [draw.randint(0, EXAMPLES, BATCH).tolist() for _ in range(STEPS)]
     cases = [case(draw, name, classes, x, order) for name, classes in TASKS.items()]
     result = {"widths": WIDTHS, "mean": MEAN, "x": rows(x), "batches": order, "cases": cases}
-    target = wheels.ROOT / "tests" / "golden" / "linear.json"
+    target = wheels.ROOT / "probe" / "golden" / "linear.json"
     target.write_text(json.dumps(result) + "\n")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/logreg.json and logreg_path.json: logistic regressions, for `probe logreg`.
+"""Writes probe/golden/logreg.json and logreg_path.json: logistic regressions, for `probe logreg`.
 
 logreg.json holds losses and probabilities of scikit-learn, of weights that Newton's method found in f64
 (`newton-cg` for three classes), far past the tolerance at which they are compared. logreg_path.json
@@ -194,7 +194,7 @@ def main():
             multi("labels with blanks", x, labels),
         ],
     }
-    folder = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
+    folder = pathlib.Path(__file__).resolve().parents[2] / "probe" / "golden"
     (folder / "logreg.json").write_text(json.dumps(golden) + "\n")
     (folder / "logreg_path.json").write_text(json.dumps(paths()) + "\n")
 

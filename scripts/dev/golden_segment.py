@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/segment.json: MONAI's measures of small label maps, and the study's.
+"""Writes probe/golden/segment.json: MONAI's measures of small label maps, and the study's.
 
 Dice, IoU and Hausdorff's distance are MONAI's; the foreground-only Jaccard index restates torchmetrics
 1.0.3 with `ignore_index=0`: pixels that are truly background are dropped first. Needs the packages in
@@ -70,7 +70,7 @@ def main():
                 "foreground_jaccard": [float(v) for v in jaccard],
             }
         )
-    path = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/segment.json"
+    path = pathlib.Path(__file__).resolve().parents[2] / "probe/golden/segment.json"
     path.write_text(json.dumps(cases) + "\n")
 
 

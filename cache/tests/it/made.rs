@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use cache::{
-    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, LayerShape, ModelMeta, SliceMeta,
-    Split, Task, TokenBatch, Tokens,
+    CacheMeta, CacheReader, CacheWriter, Labels, LayerShape, ModelMeta, SliceMeta, Split, Task,
+    TokenBatch, Tokens,
 };
 use common::{Axis, Picture, Placement};
 use ndarray::{Array2, Array3, concatenate};
@@ -18,34 +18,10 @@ use parquet::file::properties::WriterProperties;
 
 pub(crate) const WIDTH: u32 = 3;
 
-/// A recipe from voxels to pixels.
-pub(crate) fn recipe(image_size: u32) -> serde_json::Value {
-    serde_json::json!({
-        "image_size": image_size,
-        "slicing": "axial",
-        "intensity": "minmax",
-        "resize": "bicubic-squash",
-        "rescale": "bounds",
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.2, 0.2, 0.2],
-        "non_finite": "error",
-    })
-}
-
 /// One unlabelled layer of width 1 and a grid of one patch.
 pub(crate) fn plain() -> CacheMeta {
     CacheMeta {
-        format_version: FORMAT_VERSION,
-        tool_version: "test".to_string(),
         dataset: "data".to_string(),
-        task: Task::Unlabelled,
-        classes: Vec::new(),
-        has_masks: false,
-        mask_classes: Vec::new(),
-        ignored_mask_value: None,
-        has_placement: false,
-        has_pictures: false,
-        split: None,
         samples: 1,
         samples_sha256: "samples".to_string(),
         model: ModelMeta {
@@ -53,24 +29,10 @@ pub(crate) fn plain() -> CacheMeta {
             sha256: "model".to_string(),
             final_norm: None,
         },
-        image_size: 28,
-        tokens: Tokens::Cls,
-        layers: 1,
-        width: 1,
         grid: [1, 1],
-        shapes: Vec::new(),
-        dtype: "f16".to_string(),
-        preprocess: recipe(28),
-        provider: "cpu".to_string(),
-        precision: "fp32".to_string(),
-        onnxruntime_version: None,
-        parity: None,
         batch_size: 1,
         shard_rows: 3,
-        rows: 0,
-        shards: Vec::new(),
-        skipped: Vec::new(),
-        complete: false,
+        ..tests::meta()
     }
 }
 

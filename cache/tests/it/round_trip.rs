@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use proptest::prelude::*;
 
-use crate::made::{assert_holds, batch, files, meta, picture, plain, recipe, slice, small, write};
+use crate::made::{assert_holds, batch, files, meta, picture, plain, slice, small, write};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -63,7 +63,7 @@ fn a_picture_is_found_in_any_shard_and_row_group() {
     let meta = CacheMeta {
         has_pictures: true,
         image_size: 1024,
-        preprocess: recipe(1024),
+        preprocess: tests::recipe(1024),
         shard_rows: 5,
         ..plain()
     };

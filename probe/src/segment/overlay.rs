@@ -148,7 +148,6 @@ fn blend(grey: u8, class: u16) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use cache::Labels;
     use common::Axis;
 
     use super::*;
@@ -189,17 +188,10 @@ mod tests {
 
     fn slice([height, width]: [u32; 2], spacing_mm: Option<[f32; 3]>) -> SliceMeta {
         SliceMeta {
-            sample: "s".to_owned(),
-            image: "s.nii".to_owned(),
-            patient: None,
-            slice: 0,
-            view: 0,
-            split: None,
-            labels: Labels::Unlabelled,
             height,
             width,
             spacing_mm,
-            placement: None,
+            ..::tests::slice("s")
         }
     }
 

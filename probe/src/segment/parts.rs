@@ -185,25 +185,15 @@ fn study_draw<'a>(
 
 #[cfg(test)]
 mod tests {
-    use cache::Labels;
-
     use super::*;
 
     /// Montgomery: 92 radiographs of which, in the order of names, every fourth is of `val`.
     #[test]
     fn the_study_numbers_train_before_val() {
+        let splits = [Split::Val, Split::Train, Split::Train, Split::Train];
         let slice = |number: usize| SliceMeta {
-            sample: format!("s{number:02}"),
-            image: String::new(),
-            patient: None,
-            slice: 0,
-            view: 0,
-            split: Some([Split::Val, Split::Train, Split::Train, Split::Train][number % 4]),
-            labels: Labels::Unlabelled,
-            height: 1,
-            width: 1,
-            spacing_mm: None,
-            placement: None,
+            split: Some(splits[number % 4]),
+            ..::tests::slice(&format!("s{number:02}"))
         };
         let slices: Vec<SliceMeta> = (0..92).map(slice).collect();
         let pool: Vec<usize> = (0..92).collect();

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, MaskClass, ModelMeta, SliceMeta, Split, Task,
-    TokenBatch, Tokens,
+    CacheMeta, CacheWriter, Labels, MaskClass, ModelMeta, SliceMeta, Split, Task, TokenBatch,
+    Tokens,
 };
 use common::Mask;
 use ndarray::{Array2, Array3};
-use serde_json::json;
 
 /// Width of tokens.
 const WIDTH: usize = 8;
@@ -50,19 +49,11 @@ fn meta(dataset: &str, task: Task, model: &str) -> CacheMeta {
         name: name.into(),
     });
     CacheMeta {
-        format_version: FORMAT_VERSION,
-        tool_version: "test".into(),
         dataset: dataset.into(),
         task,
         classes: classes.iter().map(|&class| class.into()).collect(),
         has_masks,
         mask_classes: mask_classes.filter(|_| has_masks).collect(),
-        ignored_mask_value: None,
-        has_placement: false,
-        has_pictures: false,
-        split: None,
-        samples: 30,
-        samples_sha256: "0".repeat(64),
         model: ModelMeta {
             name: model.into(),
             sha256: "0".repeat(64),
@@ -73,20 +64,8 @@ fn meta(dataset: &str, task: Task, model: &str) -> CacheMeta {
         layers: if has_masks { 5 } else { 2 },
         width: WIDTH as u32,
         grid: [GRID as u32; 2],
-        shapes: vec![],
-        dtype: "f16".into(),
-        preprocess: json!({"image_size": SIDE, "slicing": "axial", "intensity": "minmax", "resize": "bicubic-squash",
-            "rescale": "bounds", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "non_finite": "error"}),
-        provider: "cpu".into(),
-        onnxruntime_version: None,
-        precision: "fp32".into(),
-        parity: None,
-        batch_size: 16,
-        shard_rows: 16,
-        rows: 0,
-        shards: vec![],
-        skipped: vec![],
-        complete: false,
+        preprocess: tests::recipe(SIDE),
+        ..tests::meta()
     }
 }
 

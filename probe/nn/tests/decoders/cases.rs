@@ -68,10 +68,7 @@ pub(crate) struct Case {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/golden/decoders.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/decoders.json");
     let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases = file["cases"].as_array().unwrap().iter();
     cases

@@ -1,4 +1,4 @@
-//! Decoders against PyTorch (`tests/golden/decoders.json`, by `scripts/dev/golden_decoders.py`), and
+//! Decoders against PyTorch (`golden/decoders.json`, by `scripts/dev/golden_decoders.py`), and
 //! properties that need no reference.
 #![allow(clippy::unwrap_used)]
 

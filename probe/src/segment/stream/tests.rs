@@ -1,9 +1,6 @@
 use std::path::Path;
 
-use cache::{
-    CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Task,
-    TokenBatch, Tokens,
-};
+use cache::{CacheMeta, CacheReader, CacheWriter, TokenBatch, Tokens};
 use ndarray::{Array2, Array3};
 
 use super::*;
@@ -12,59 +9,13 @@ const ROWS: usize = 30;
 
 fn meta() -> CacheMeta {
     CacheMeta {
-        format_version: FORMAT_VERSION,
-        tool_version: "test".into(),
-        dataset: "test".into(),
-        task: Task::Unlabelled,
-        classes: vec![],
-        has_masks: false,
-        mask_classes: vec![],
-        ignored_mask_value: None,
-        has_placement: false,
-        has_pictures: false,
-        split: None,
         samples: ROWS as u64,
-        samples_sha256: "0".repeat(64),
-        model: ModelMeta {
-            name: "tiny".into(),
-            sha256: "0".repeat(64),
-            final_norm: None,
-        },
-        image_size: 28,
         tokens: Tokens::All,
         layers: 2,
         width: 2,
-        grid: [2, 2],
-        shapes: vec![],
-        dtype: "f16".into(),
-        preprocess: serde_json::json!({"image_size": 28, "slicing": "axial", "intensity": "minmax", "resize": "bicubic-squash",
-            "rescale": "bounds", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "non_finite": "error"}),
-        provider: "cpu".into(),
-        precision: "fp32".into(),
-        onnxruntime_version: None,
-        parity: None,
         batch_size: 3,
         shard_rows: 3,
-        rows: 0,
-        shards: vec![],
-        skipped: vec![],
-        complete: false,
-    }
-}
-
-fn slice(row: usize) -> SliceMeta {
-    SliceMeta {
-        sample: format!("{row:02}"),
-        image: format!("{row:02}.png"),
-        patient: None,
-        slice: 0,
-        view: 0,
-        split: None,
-        labels: Labels::Unlabelled,
-        height: 28,
-        width: 28,
-        spacing_mm: None,
-        placement: None,
+        ..::tests::meta()
     }
 }
 
@@ -80,7 +31,9 @@ fn stream(dir: &Path, layers: &[u32], batch: usize) -> Stream {
         };
         let flat = || vec![Array2::zeros((3, 2)); 2];
         let batch = TokenBatch {
-            slices: (first..first + 3).map(slice).collect(),
+            slices: (first..first + 3)
+                .map(|row| ::tests::slice(&format!("{row:02}")))
+                .collect(),
             cls: flat(),
             mean: flat(),
             patch: vec![token(2), token(1)],
