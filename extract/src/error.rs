@@ -1,4 +1,4 @@
-//! Everything that can go wrong in stage one.
+//! Errors of stage one.
 
 use std::fmt::Display;
 use std::io;
@@ -10,7 +10,7 @@ use common::{FileError, counted, did_you_mean};
 use crate::ModelError;
 use crate::prepare::SampleError;
 
-/// A failure of stage one; the text names the file and, on a line of its own, the fix.
+/// An error of stage one. The message names the file; a second line, `hint:`, says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read, whatever its format.
@@ -27,17 +27,17 @@ pub enum Error {
     IdKey {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
-    /// A word that is no rule for splits.
+    /// A split rule cannot be parsed.
     #[error(
         "`{word}`: expected {expected}\nhint: for instance `random:0.7:0.1:0.2`, `systematic:test=70,val=50` or `official`", word = shown(word), expected = shown(expected)
     )]
     BadSplitRule {
-        /// The word.
+        /// The text that was given.
         word: String,
-        /// What would do.
+        /// The expected form.
         expected: String,
     },
     /// A card has no recipe of this name.
@@ -48,9 +48,9 @@ pub enum Error {
     UnknownRecipe {
         /// The dataset.
         dataset: String,
-        /// The name asked for.
+        /// The name that was given.
         name: String,
-        /// The names there are.
+        /// All names.
         known: Vec<String>,
     },
     /// A link leads out of the dataset's folder.
@@ -62,7 +62,7 @@ pub enum Error {
     LinkOutside {
         /// The link.
         path: PathBuf,
-        /// Where it leads.
+        /// Its target.
         target: PathBuf,
     },
     /// No dataset has this name.
@@ -71,14 +71,14 @@ pub enum Error {
         did_you_mean(name, known), shown(&known.join("`, `")), name = shown(name)
     )]
     UnknownDataset {
-        /// The name asked for.
+        /// The name that was given.
         name: String,
-        /// The names there are.
+        /// All names.
         known: Vec<String>,
     },
-    /// A card names a layout that there is not.
+    /// A card names an unknown layout.
     #[error(
-        "`{dataset}`: no such layout as `{name}`{}, expected one of `{}`\nhint: correct `layout` in the dataset's card",
+        "`{dataset}`: unknown layout `{name}`{}, expected one of `{}`\nhint: correct `layout` in the dataset's card",
         did_you_mean(name, known), shown(&known.join("`, `")), dataset = shown(dataset), name = shown(name)
     )]
     UnknownLayout {
@@ -86,19 +86,19 @@ pub enum Error {
         dataset: String,
         /// Its layout.
         name: String,
-        /// The layouts there are.
+        /// All layouts.
         known: Vec<String>,
     },
-    /// The folder of a dataset is not laid out as expected.
+    /// The folder of a dataset has an unexpected layout.
     #[error("`{}`: found {found}, expected {expected}\nhint: {hint}", shown(path), found = shown(found), expected = shown(expected), hint = shown(hint))]
     Layout {
         /// The folder.
         path: PathBuf,
-        /// What is there.
+        /// The content.
         found: String,
-        /// What should be there.
+        /// The expected content.
         expected: String,
-        /// What to do.
+        /// The hint.
         hint: String,
     },
     /// A table cannot be read as CSV.
@@ -108,9 +108,9 @@ pub enum Error {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// The hint.
         hint: &'static str,
     },
     /// A table cannot be read as Parquet.
@@ -118,7 +118,7 @@ pub enum Error {
     Parquet {
         /// The table.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's error.
         source: parquet::errors::ParquetError,
     },
     /// A table lacks a column.
@@ -128,11 +128,11 @@ pub enum Error {
         path: PathBuf,
         /// The column.
         column: String,
-        /// The columns there are.
+        /// All columns.
         found: Vec<String>,
     },
-    /// A line of a CSV has more or fewer fields than the header.
-    #[error("`{}`: line {line}: found {}, expected {expected}\nhint: put quotes around fields that hold what separates them", shown(path), counted(*found, "field"))]
+    /// A line of a CSV file has more or fewer fields than the header.
+    #[error("`{}`: line {line}: found {}, expected {expected}\nhint: put quotes around fields that contain the separator", shown(path), counted(*found, "field"))]
     RaggedRow {
         /// The table.
         path: PathBuf,
@@ -140,10 +140,10 @@ pub enum Error {
         line: usize,
         /// Its number of fields.
         found: usize,
-        /// The header's.
+        /// The number of fields of the header.
         expected: usize,
     },
-    /// A cell of a table holds what it may not.
+    /// A cell of a table has an invalid value.
     #[error("`{}`: line {line}: the {column} is `{value}`, expected {expected}\nhint: correct the cell, or leave it blank where that is allowed", shown(path), column = shown(column), value = shown(value), expected = shown(expected))]
     BadCell {
         /// The table.
@@ -152,61 +152,61 @@ pub enum Error {
         line: usize,
         /// The column.
         column: String,
-        /// What the cell holds.
+        /// The value.
         value: String,
-        /// What it may hold.
+        /// The expected values.
         expected: String,
     },
     /// A table names a file outside its own folder.
-    #[error("`{}`: line {line}: `{value}` lies outside `{}`\nhint: move or copy the files, or give the folder that all of them lie in as `--image-root`", shown(path), shown(root), value = shown(value))]
+    #[error("`{}`: line {line}: `{value}` is outside `{}`\nhint: move or copy the files, or give the folder that contains all of them as `--image-root`", shown(path), shown(root), value = shown(value))]
     OutsideRoot {
         /// The table.
         path: PathBuf,
-        /// The folder that it may name files in.
+        /// The folder that contains the dataset's files.
         root: PathBuf,
         /// The line (CSV) or row (Parquet), counted from 1 with the header.
         line: usize,
         /// The path in the cell.
         value: String,
     },
-    /// None of a dataset's samples could be read.
+    /// No sample of a dataset could be read.
     #[error(
         "no sample of {samples} could be read\nhint: the warnings above say why; correct that and run the same command again"
     )]
     NothingRead {
-        /// How many there are.
+        /// Number of samples.
         samples: u64,
     },
-    /// A card cannot be understood.
+    /// A card cannot be parsed.
     #[error("`{}`: {source}hint: compare it with the cards beside it", shown(path), source = printable_part(&source.to_string(), source.message()))]
     Card {
         /// The card.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's error.
         source: Box<toml::de::Error>,
     },
-    /// The model cannot be had or run.
+    /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The cache cannot be written.
     #[error(transparent)]
     Cache(#[from] cache::Error),
-    /// A sample of which slices are in the cache already cannot be read any more.
+    /// A sample that has slices in the cache became unreadable.
     #[error(
         "{source}\nhint: slices of `{sample}` are in the cache already: restore the file, or delete the cache and extract again", sample = shown(sample)
     )]
     HalfSample {
         /// The sample.
         sample: String,
-        /// What is wrong with it now.
+        /// The cause.
         source: Box<Error>,
     },
-    /// A thread ended before its work was done.
+    /// A worker thread panicked.
     #[error(
-        "a part of the program broke down, the cache is not finished\nhint: this is a mistake in the program; please report it with the command and what it printed above"
+        "internal error: a worker thread panicked; the cache is incomplete\nhint: please report this with the command and the messages above"
     )]
     Broken,
-    /// Two classes have the same name, and so would have the same column.
+    /// Two classes have the same name.
     #[error("`{}`: two classes have the name `{name}`\nhint: give each class its own name", shown(path), name = shown(name))]
     DuplicateClass {
         /// The table or the folder.
@@ -214,34 +214,34 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// Two samples have the same name.
+    /// Two samples have the same id.
     #[error("`{}`: two samples have the id `{id}`\nhint: rename one file, or give each line of a manifest its own `id`", shown(path), id = shown(id))]
     DuplicateId {
         /// The table or the folder.
         path: PathBuf,
-        /// The name.
+        /// The id.
         id: String,
     },
-    /// Samples of a patient are in several splits.
+    /// Patients have samples in several splits.
     #[error(
         "patients in several splits: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`, or allow it with `--allow-patient-overlap`", examples = shown(examples)
     )]
     PatientOverlap {
-        /// How many.
+        /// Number of such patients.
         count: usize,
         /// Up to five of them, with their splits.
         examples: String,
     },
-    /// A rule cannot divide these samples.
+    /// A split rule does not apply to these samples.
     #[error("`{rule}`: found {found}, expected {expected}\nhint: {hint}", rule = shown(rule), found = shown(found), expected = shown(expected), hint = shown(hint))]
     Unsplittable {
-        /// The rule's words.
+        /// The rule.
         rule: String,
-        /// What there is.
+        /// The samples that were found.
         found: String,
-        /// What the rule needs.
+        /// The samples that the rule needs.
         expected: String,
-        /// What to do.
+        /// The hint.
         hint: String,
     },
 }

@@ -24,7 +24,7 @@ pub enum ModelError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// `$SLICEBANK_HOME` is no folder.
@@ -35,15 +35,15 @@ pub enum ModelError {
         "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`", searched = shown(searched)
     )]
     NoRuntime {
-        /// Where it was looked for.
+        /// The folders that were searched.
         searched: String,
     },
-    /// ONNX Runtime cannot be loaded, or is too old.
+    /// ONNX Runtime cannot be loaded or is too old.
     #[error("`{}`: {source}\nhint: run `scripts/install_onnxruntime`, and unset `ORT_DYLIB_PATH` if it is set", shown(path), source = shown(&source.to_string()))]
     RuntimeLoad {
         /// The library.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// ONNX Runtime cannot load the model.
@@ -51,21 +51,21 @@ pub enum ModelError {
     ModelLoad {
         /// The ONNX file.
         path: PathBuf,
-        /// What to do.
+        /// The hint.
         hint: &'static str,
-        /// What ONNX Runtime says.
+        /// ONNX Runtime's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The graph is not what its card says.
+    /// An input or output of the graph differs from the card.
     #[error("`{}`: the graph's `{name}` is {found}, expected {expected}\nhint: export the model again, or correct its card", shown(path), name = shown(name), found = shown(found), expected = shown(expected))]
     ModelOutput {
         /// The ONNX file.
         path: PathBuf,
         /// The input or output.
         name: String,
-        /// What it is.
+        /// Its type and shape.
         found: String,
-        /// What the card wants.
+        /// The type and shape that the card demands.
         expected: String,
     },
     /// The backbone failed on a batch.
@@ -73,9 +73,9 @@ pub enum ModelError {
     Run {
         /// The ONNX file.
         path: PathBuf,
-        /// What to do.
+        /// The hint.
         hint: &'static str,
-        /// What ONNX Runtime says.
+        /// ONNX Runtime's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A run of the backbone took too long.
@@ -85,9 +85,9 @@ pub enum ModelError {
     TooSlow {
         /// The ONNX file.
         path: PathBuf,
-        /// How many slices.
+        /// Number of slices of the run.
         slices: usize,
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
     /// A provider cannot run here.
@@ -97,79 +97,79 @@ pub enum ModelError {
     Provider {
         /// The provider.
         provider: &'static str,
-        /// What ONNX Runtime says.
+        /// ONNX Runtime's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A provider does not compute so.
+    /// A provider does not support a precision.
     #[error(
-        "the provider `{provider}` does not compute in `{precision}`\nhint: `cpu` computes in `fp32`{}, `cuda` and `tensorrt` in `fp32` and `mixed16`",
+        "the provider `{provider}` does not support `{precision}`\nhint: `cpu` supports `fp32`{}, `cuda` and `tensorrt` support `fp32` and `mixed16`",
         INT8
     )]
     Precision {
         /// The provider.
         provider: &'static str,
-        /// The precision asked for.
+        /// The precision that was given.
         precision: &'static str,
     },
-    /// TensorRT cannot be given so many weights.
+    /// The weights are too large for TensorRT.
     #[error(
-        "`{model}`: its weights have {bytes} bytes in `{precision}`, expected at most 2147483647 for TensorRT, which is given them in one message of protobuf\nhint: give `--provider cuda`{}", if *precision == "fp32" { ", or `--precision mixed16`, which halves them" } else { "" }
+        "`{model}`: its weights have {bytes} bytes in `{precision}`, expected at most 2147483647 for TensorRT, which gets them in one protobuf message\nhint: give `--provider cuda`{}", if *precision == "fp32" { ", or `--precision mixed16`, which halves them" } else { "" }
     )]
     TensorrtSize {
         /// The model.
         model: String,
         /// The precision.
         precision: &'static str,
-        /// Of the weights.
+        /// Size of the weights.
         bytes: u64,
     },
-    /// The device gives other tokens than the processor in f32.
+    /// The tokens of the device differ too much from those of the CPU in f32.
     #[error(
-        "the parity gate: over {slices} slices, the smallest cosine of a token with that of the processor in fp32 is {cosine:.6}, expected at least {bound} (relative RMS without massive channels {relative_rms:.4})\nhint: choose another `--precision` or `--provider`, or, if that is near enough, a lower `--parity-bound`"
+        "the parity gate: over {slices} slices, the minimum cosine similarity to fp32 on the CPU is {cosine:.6}, expected at least {bound} (relative RMS without massive channels {relative_rms:.4})\nhint: choose another `--precision` or `--provider`, or, if this precision is sufficient, a lower `--parity-bound`"
     )]
     Parity {
-        /// How many slices were compared.
+        /// Number of compared slices.
         slices: usize,
-        /// The smallest cosine.
+        /// The minimum cosine similarity of a token.
         cosine: f64,
         /// The bound.
         bound: f64,
-        /// The largest relative root mean square of the difference.
+        /// The largest relative root mean square of the differences.
         relative_rms: f64,
     },
-    /// The processor in f32 gives tokens that are no numbers.
-    #[error("`{}`: gives NaN or infinity on the processor in fp32\nhint: the weights are damaged, or not those that the card describes: give others to `extract export --weights FILE`", shown(.0))]
+    /// Tokens of the CPU in f32 are NaN or infinite.
+    #[error("`{}`: gives NaN or infinity on the CPU in fp32\nhint: the weights are damaged, or not those that the card describes: give others to `extract export --weights FILE`", shown(.0))]
     NotFinite(PathBuf),
-    /// A file is of no format of weights.
-    #[error("`{}`: its name says no format of weights, expected one that ends with `.safetensors`, `.{known}`\nhint: give the file another name if it is one of these", shown(path), known = shown(known))]
+    /// The name of a file has no known extension of weights.
+    #[error("`{}`: unknown format of weights, expected a file name that ends with `.safetensors`, `.{known}`\nhint: rename the file if it has one of these formats", shown(path), known = shown(known))]
     WeightsKind {
         /// The file.
         path: PathBuf,
-        /// What can be converted.
+        /// The extensions that can be converted.
         known: String,
     },
-    /// A folder holds no weights, or more than one file of them.
+    /// A folder has no file of weights, or several.
     #[error("`{}`: found `{found}` in this folder, expected one file of weights\nhint: name the file itself", shown(path), found = shown(found))]
     WeightsFolder {
         /// The folder.
         path: PathBuf,
-        /// The files in it that may hold weights.
+        /// The files that may hold weights.
         found: String,
     },
-    /// None of the places that the card names has the weights.
+    /// None of the card's sources has the weights.
     #[error(
-        "`{name}`: its weights could not be had ({access}); tried in turn:{failures}\nhint: get them yourself, and give them to `extract export {name} --weights FILE`", name = shown(name), access = shown(access)
+        "`{name}`: could not get the weights ({access}); tried:{failures}\nhint: download them yourself and run `extract export {name} --weights FILE`", name = shown(name), access = shown(access)
     )]
     NoWeights {
         /// The model.
         name: String,
-        /// What the card says of who may have them.
+        /// The card's `access`.
         access: String,
-        /// A line for each place.
+        /// A line for each source.
         failures: String,
     },
-    /// A file is another one than was to be had.
-    #[error("`{}`: the sha256 is `{found}`, expected `{expected}`\nhint: the file is damaged or another one: get it again", shown(path), found = shown(found), expected = shown(expected))]
+    /// The sha256 of a file is wrong.
+    #[error("`{}`: the sha256 is `{found}`, expected `{expected}`\nhint: the file is damaged or another one: download it again", shown(path), found = shown(found), expected = shown(expected))]
     WeightsHash {
         /// The file.
         path: PathBuf,
@@ -181,45 +181,44 @@ pub enum ModelError {
     /// A download failed.
     #[error("`{url}`: {what}", url = shown(url), what = shown(what))]
     Download {
-        /// What was asked for.
+        /// The address.
         url: String,
-        /// What went wrong.
+        /// The cause.
         what: String,
     },
-    /// Another process downloads the same file.
+    /// Another process is downloading the same file.
     #[error(
-        "`{}`: another process downloads this file\nhint: wait until it is done",
+        "`{}`: another process is downloading this file\nhint: wait until it is done",
         shown(path)
     )]
     Downloading {
-        /// What both would write.
+        /// The partial file.
         path: PathBuf,
     },
     /// The project's scripts are missing.
     #[error("`{}`: no such script\nhint: run `extract` in a checkout of the project, or set `SLICEBANK_HOME` to one", shown(.0))]
     NoScript(PathBuf),
     /// A script failed.
-    #[error("`{}`: {reason}\nhint: see what it says above; the script can be run by itself", shown(path), reason = shown(reason))]
+    #[error("`{}`: {reason}\nhint: see its messages above; the script can be run by itself", shown(path), reason = shown(reason))]
     Script {
         /// The script.
         path: PathBuf,
-        /// How it ended.
+        /// The exit status, or why it could not be started.
         reason: String,
     },
-    /// A model's graph is not to be had in this form.
+    /// A model has no graph of this flavour.
     #[error(
-        "`{name}`: there is no graph `{flavour}` of this model: only vision transformers that are built from a checkpoint have it\nhint: choose `--precision fp32` and the provider `cpu` or `cuda`", name = shown(name)
+        "`{name}`: this model has no `{flavour}` graph: only vision transformers with a `[vit]` card do\nhint: choose `--precision fp32` and the provider `cpu` or `cuda`", name = shown(name)
     )]
     NoFlavour {
         /// The model.
         name: String,
-        /// The form.
+        /// The flavour.
         flavour: &'static str,
     },
 }
 
-/// What to do where the system's words do not say it. Models are kept in the project's folder, which
-/// may belong to somebody else or lie on a disk of its own.
+/// A hint for errors of the project's folder, which may belong to another user or be on another disk.
 fn io_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -233,7 +232,7 @@ fn io_hint(source: &io::Error) -> &'static str {
 }
 
 impl ModelError {
-    /// A closure for `map_err` that says which file the system failed on.
+    /// A closure for `map_err` that adds the file.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> ModelError {
         let path = path.to_path_buf();
         move |source| ModelError::Io { path, source }

@@ -1,4 +1,4 @@
-//! The parity gate: does this device give the tokens that the processor gives in f32?
+//! The parity gate: a comparison of a device's tokens with those of the CPU in f32.
 
 use cache::{PatchTokens, TokenBatch};
 use imaging::preprocess::Preprocess;
@@ -11,22 +11,22 @@ use crate::backbone::{Backbone, SliceBatch};
 use crate::dataset::Dataset;
 use crate::prepare;
 
-/// A channel is massive if it is so many times as large as the median channel (root mean squares).
-/// Trained transformers have a few (Sun et al. 2024), and they hide from a cosine what happens to
-/// all the others.
+/// A channel is massive if its root mean square is at least this multiple of the median channel's. Trained
+/// transformers have a few massive channels (Sun et al. 2024), which dominate the cosine and hide errors of
+/// the other channels.
 const MASSIVE: f64 = 10.0;
 
-/// How far the tokens of two computations are from one another.
+/// The difference between the tokens of two computations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parity {
-    /// How many slices were compared.
+    /// Number of compared slices.
     pub slices: usize,
-    /// The smallest cosine of two tokens.
+    /// Minimum cosine similarity of two tokens.
     pub cosine_min: f64,
-    /// Root mean square of the difference, relative to that of the reference, without massive
-    /// channels: the largest of all layers and kinds of tokens.
+    /// Root mean square of the differences, relative to that of the reference, without massive channels:
+    /// the maximum over layers and kinds of tokens.
     pub relative_rms: f64,
-    /// The most massive channels of a layer.
+    /// Largest number of massive channels in a layer.
     pub massive_channels: usize,
 }
 
@@ -70,11 +70,13 @@ impl Parity {
         let rows = reference.outer_iter().zip(found.outer_iter());
         let cosines = rows.map(|(a, b)| {
             let cosine = a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt();
-            match cosine.is_nan() {
+            if !cosine.is_nan() {
+                cosine
+            } else if a == b {
                 // Both zero, as tokens after a ReLU may be.
-                true if a == b => 1.0,
-                true => -1.0,
-                false => cosine,
+                1.0
+            } else {
+                -1.0
             }
         });
         self.cosine_min = cosines.fold(self.cosine_min, f64::min);
@@ -91,17 +93,17 @@ impl Parity {
         self.massive_channels = self.massive_channels.max(massive);
         if own_sum > 0.0 {
             let rms = (off_sum / own_sum).sqrt();
-            // A maximum would leave NaN out.
+            // `max` ignores NaN.
             let rms = if rms.is_nan() { f64::INFINITY } else { rms };
             self.relative_rms = self.relative_rms.max(rms);
         }
     }
 
-    /// Whether no cosine is below `bound`.
+    /// Checks the minimum cosine similarity.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Parity`] with the figures.
+    /// [`ModelError::Parity`] if it is below `bound`.
     pub fn check(&self, bound: f64) -> Result<(), ModelError> {
         if self.cosine_min >= bound {
             Ok(())
@@ -116,8 +118,8 @@ impl Parity {
     }
 }
 
-/// Up to `count` slices to compare: the middle one of samples spread evenly over the dataset, those
-/// left out that cannot be read. `[count, 3, S, S]`, or `None` if none can.
+/// Up to `count` slices to compare, `[count, 3, S, S]`: the middle slices of samples spread evenly over the
+/// dataset, without samples that cannot be read. `None` if there is no slice.
 pub fn slices(dataset: &Dataset, recipe: &Preprocess, count: usize) -> Option<Array4<f32>> {
     let samples = dataset.samples.len();
     let count = count.min(samples);
@@ -134,7 +136,7 @@ pub fn slices(dataset: &Dataset, recipe: &Preprocess, count: usize) -> Option<Ar
     concatenate(Axis(0), &views).ok()
 }
 
-/// Whether no token holds NaN or infinity.
+/// True if no token contains NaN or infinity.
 pub fn is_finite(tokens: &TokenBatch) -> bool {
     let finite = |value: &f32| value.is_finite();
     let rows = tokens.cls.iter().chain(&tokens.mean);
@@ -146,7 +148,7 @@ pub fn is_finite(tokens: &TokenBatch) -> bool {
 ///
 /// # Errors
 ///
-/// What [`Backbone::embed`] gives.
+/// The errors of [`Backbone::embed`].
 pub fn tokens(backbone: &mut Backbone, pixels: &Array4<f32>) -> Result<TokenBatch, ModelError> {
     backbone.embed(SliceBatch {
         pixels: pixels.clone(),

@@ -173,7 +173,7 @@ fn batches_are_halved_once_where_a_gpu_has_too_little_memory_for_them() {
     extract("enough", "1000").expect(0);
     assert_eq!(batch("enough"), 256);
     let halved = extract("less", "120").expect(0);
-    let said = "memory does not suffice for batches of 256: taking 128";
+    let said = "too little memory for batches of 256: using 128";
     assert!(halved.stderr.contains(said), "{halved:#?}");
     assert_eq!(batch("less"), 128);
     assert_eq!(

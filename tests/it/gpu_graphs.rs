@@ -107,11 +107,11 @@ fn operators_on_the_processor_are_counted_or_refused() {
     let run = Run::of(&mut copies.extract("cuda", "own", &libraries));
     assert!(
         run.stderr
-            .contains("warning: 1 operator of the graph's compute on the processor"),
+            .contains("warning: 1 operator of the graph's run on the CPU"),
         "{run:?}"
     );
     let run = Run::of(&mut Copies::new("copy").extract("cuda", "none", &libraries)).expect(0);
-    assert!(!run.stderr.contains("on the processor"), "{run:?}");
+    assert!(!run.stderr.contains("on the CPU"), "{run:?}");
 
     let card = fs::read_to_string(&copies.card).unwrap();
     let vit = fs::read_to_string(models().join("tiny-vit.toml")).unwrap();

@@ -16,7 +16,7 @@ fn a_library_that_was_cut_short_is_refused_before_it_is_loaded() {
         let mut command = lab.extract_command("manifest", &manifest);
         Run::of(command.env("ORT_DYLIB_PATH", library)).expect_error(
             2,
-            &["libonnxruntime.so.1", "cut short", "install_onnxruntime"],
+            &["libonnxruntime.so.1", "truncated", "install_onnxruntime"],
         );
     }
 }

@@ -135,7 +135,7 @@ fn weights_of_trainings_and_shards_of_pickles_give_the_card_s_tokens() {
         check.env("SLICEBANK_HOME", &home);
         let checked = Run::of(check.env("ORT_DYLIB_PATH", runtime())).expect(0);
         assert!(
-            checked.stdout.contains("as its card says, tokens within"),
+            checked.stdout.contains("matches its card, tokens within"),
             "{name}: {checked:#?}"
         );
     }

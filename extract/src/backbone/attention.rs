@@ -1,7 +1,8 @@
-//! The operator of the 8-bit graphs that ONNX Runtime does not have: attention in whole numbers.
+//! The operator `Int8Attention` of 8-bit graphs: attention in integers.
 //!
-//! ONNX Runtime computes attention in f32, which takes nearly half of the time of such a graph at 448
-//! pixels.
+//! ONNX Runtime computes attention in f32 only, which takes nearly half of the time of such a graph at 448
+//! pixels. `head` quantises the inputs and computes one head; `loops` has the inner loops for each
+//! instruction set.
 
 mod head;
 mod loops;
@@ -51,15 +52,14 @@ pub(super) fn commit(
     builder.commit_from_file(file)
 }
 
-/// Queries, keys and values `[B, N, D]` to `softmax(scale * Q K^T) V` of each head, `[B, N, D]`.
-/// Attributes: `num_heads` and `scale`.
+/// `softmax(scale * Q K^T) V` for each head, from queries, keys and values `[B, N, D]` to `[B, N, D]`; a head is
+/// `D / num_heads` adjacent columns. Attributes: `num_heads` and `scale`.
 #[derive(Default)]
 struct AttentionOperator {
     pool: BufferPool,
 }
 
-/// Buffers that no thread needs at present, for all nodes of a session, so that it stays in the
-/// processor's cache.
+/// Free buffers, shared by all nodes of a session, so that they stay in the CPU's cache.
 type BufferPool = Arc<Mutex<Vec<HeadBuffers>>>;
 
 impl Operator for AttentionOperator {
@@ -117,7 +117,7 @@ impl Kernel for AttentionKernel {
             return Err(wrong());
         };
         let [batch, tokens, columns] = [batch, tokens, columns].map(|length| length as usize);
-        // Nothing in `par_for` may panic: it is called from C.
+        // Nothing in `par_for` may panic, because C calls it.
         let fits = columns > 0 && tokens > 0 && columns.checked_rem(self.heads) == Some(0);
         if shape != key_shape || shape != value_shape || !fits {
             return Err(wrong());

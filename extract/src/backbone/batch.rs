@@ -1,4 +1,4 @@
-//! Batches of slices, and the tokens of their parts.
+//! Batches of slices, and concatenation of the tokens of their parts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use super::binding::{Bindings, Bound};
 use super::run_error;
 use crate::ModelError;
 
-/// Slices ready for the backbone.
+/// Slices for the backbone.
 #[derive(Debug)]
 pub struct SliceBatch {
     /// `[B, 3, S, S]`, normalised as the model card says.
     pub pixels: Array4<f32>,
     /// `B` rows.
     pub slices: Vec<SliceMeta>,
-    /// One per slice, or empty where the dataset has no masks.
+    /// One per slice; empty if the dataset has no masks.
     pub masks: Vec<Option<Mask>>,
-    /// One per slice, or empty where no pictures are kept.
+    /// One per slice; empty if no pictures are kept.
     pub pictures: Vec<Picture>,
 }
 
-/// A batch whose pixels are, if they can be, where they are computed with.
+/// A batch whose pixels are on the GPUs, if there are any.
 pub struct LoadedBatch {
     pub(super) pixels: Pixels,
     pub(super) slices: Vec<SliceMeta>,
@@ -52,23 +52,23 @@ impl From<SliceBatch> for LoadedBatch {
 
 pub(super) enum Pixels {
     InMemory(Array4<f32>),
-    /// Those of each GPU, in order.
+    /// A part for each GPU, in order.
     OnGpus(Vec<Bound>),
 }
 
-/// Copies pixels to the GPUs of a backbone, from a thread of its own.
+/// Copies pixels to the GPUs of a backbone, from another thread.
 pub struct Loader {
     pub(super) gpus: Vec<Arc<Bindings>>,
     pub(super) file: PathBuf,
 }
 
 impl Loader {
-    /// Copies a batch's pixels, once the one before last has been computed. On the processor, and if there
-    /// are more than a batch for each GPU, they stay where they are.
+    /// Copies a batch's pixels to the GPUs, as soon as the batch before the last is computed. On the CPU, and if
+    /// there is more than a batch for each GPU, the pixels stay in memory.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Run`] if a GPU's memory does not suffice.
+    /// [`ModelError::Run`] if a GPU has too little memory.
     pub fn load(&self, batch: SliceBatch) -> Result<LoadedBatch, ModelError> {
         let slices = batch.pixels.len_of(Axis(0));
         let run = self.gpus.first().and_then(|gpu| gpu.run());
@@ -96,7 +96,7 @@ impl Loader {
     }
 }
 
-/// The rows of all parts.
+/// The rows of all parts as one batch.
 pub(super) fn joined(parts: Vec<TokenBatch>) -> TokenBatch {
     let (cls, mean) = (
         stacked(&parts, |part| &part.cls),

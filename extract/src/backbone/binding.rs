@@ -1,4 +1,4 @@
-//! The memory that a session reads pixels from and writes tokens to, and a run of it.
+//! Runs of a session, with the memory for their pixels and tokens.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -12,20 +12,20 @@ use ort::value::Tensor;
 
 use super::INPUT;
 
-/// Batches whose pixels may lie on a GPU: those of one are copied while the other is computed.
+/// Batches whose pixels a GPU holds: one is copied while the other is computed.
 const PIXEL_BUFFERS: usize = 2;
 
-/// The bindings of a session that no batch is bound by.
+/// The free bindings of a session.
 pub(super) struct Bindings {
     free: Mutex<Receiver<IoBinding>>,
     back: Sender<IoBinding>,
-    /// Slices of every run of a GPU, which would prepare itself anew for each number of them. The last
-    /// ones are black where there are fewer.
+    /// Slices of every run on a GPU, which would be prepared again for each other number. Smaller batches are
+    /// filled with black slices.
     run: Option<usize>,
 }
 
 impl Bindings {
-    /// Those of a session on a GPU, every run of which has `run` slices, or on the processor.
+    /// The bindings of a session: on a GPU, with `run` slices in every run, or on the CPU.
     pub(super) fn new(session: &Session, run: Option<usize>) -> ort::Result<Bindings> {
         let (back, free) = mpsc::channel();
         for _ in 0..run.map_or(1, |_| PIXEL_BUFFERS) {
@@ -38,12 +38,12 @@ impl Bindings {
         })
     }
 
-    /// Slices of every run, if they are fixed.
+    /// Slices of every run, if the number is fixed.
     pub(super) fn run(&self) -> Option<usize> {
         self.run
     }
 
-    /// Copies `pixels`, `[B, 3, S, S]`, to where the session computes, once a binding is free.
+    /// Waits for a free binding, and copies `pixels`, `[B, 3, S, S]`, to the device.
     pub(super) fn bind(&self, pixels: Array4<f32>) -> ort::Result<Bound> {
         let slices = pixels.len_of(Axis(0));
         let pixels = match self.run {
@@ -60,8 +60,8 @@ impl Bindings {
             slices,
             computed,
         };
-        // From pageable memory: ONNX Runtime does not copy pinned memory, which kernels would read over
-        // the bus.
+        // From pageable memory: ONNX Runtime does not copy pinned memory, so kernels would read it over the
+        // bus.
         bound.binding().bind_input(INPUT, &pixels)?;
         Ok(bound)
     }
@@ -75,13 +75,13 @@ fn filled_up(pixels: &Array4<f32>, slices: usize) -> Array4<f32> {
     all
 }
 
-/// Pixels where a session computes with them.
+/// Pixels that are bound to a session.
 pub(super) struct Bound {
     binding: Option<IoBinding>,
     back: Sender<IoBinding>,
-    /// Slices that were asked for.
+    /// Slices of the batch.
     pub(super) slices: usize,
-    /// Slices that are computed: more where a batch was filled up.
+    /// Slices that are computed: more if the batch was filled up.
     pub(super) computed: usize,
 }
 
@@ -110,19 +110,19 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Computes the tokens of pixels that are bound.
+    /// Computes the tokens of bound pixels.
     ///
     /// # Errors
     ///
-    /// What ONNX Runtime says; `None` if the run took too long.
+    /// ONNX Runtime's error; `None` if the run exceeded the time limit.
     pub(super) fn run<'a>(
         &self,
         session: &'a mut Session,
         bound: &'a mut Bound,
     ) -> Result<SessionOutputs<'a>, Option<ort::Error>> {
-        // Bound anew for each run: ONNX Runtime 1.31 keeps the tensors of the run before in the
-        // binding, and then fails to copy a tensor onto itself. It also gives each run memory of its
-        // own so, in which tokens stay until they are written.
+        // Outputs are bound again for each run: ONNX Runtime 1.31 keeps the tensors of the last run in the
+        // binding, and then fails to copy a tensor onto itself. Each run also gets its own memory this way, in
+        // which tokens stay until they are written.
         let binding = bound.binding();
         binding.clear_outputs();
         for name in &self.names {
@@ -136,7 +136,7 @@ impl Outputs {
     }
 }
 
-/// Memory for tokens: pinned for those of a GPU, so that they are copied at the bus's speed.
+/// Memory for tokens: pinned for a GPU, so that they are copied at the bus's speed.
 pub(super) fn memory(gpu: Option<u32>) -> ort::Result<MemoryInfo<'static>> {
     let (device, index) = match gpu {
         Some(gpu) => (AllocationDevice::CUDA_PINNED, gpu as i32),
@@ -144,7 +144,8 @@ pub(super) fn memory(gpu: Option<u32>) -> ort::Result<MemoryInfo<'static>> {
     };
     MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::CPUOutput)
 }
-/// What `run` gives, and whether it was told to end since it took longer than `limit`.
+
+/// The result of `run`, and whether it was terminated because it exceeded `limit`.
 fn within<T>(limit: Duration, options: &RunOptions, run: impl FnOnce() -> T) -> (T, bool) {
     if limit.is_zero() {
         return (run(), false);
@@ -184,7 +185,7 @@ mod tests {
         }
     }
 
-    /// In the processor's memory, since there may be no GPU.
+    /// In main memory, since there may be no GPU.
     #[test]
     fn a_batch_that_is_filled_up_gives_the_same_tokens_run_after_run() {
         let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

@@ -1,4 +1,4 @@
-//! Where and how precisely a backbone computes.
+//! Execution providers, precisions and GPUs.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,22 +9,22 @@ use ort::ep::{self, ExecutionProviderDispatch};
 
 use crate::ModelError;
 
-/// Bytes that a message of protobuf may have.
+/// Largest protobuf message, in bytes.
 const MOST_PROTOBUF: u64 = i32::MAX as u64;
 
 /// An execution provider of ONNX Runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Provider {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// An NVIDIA GPU by CUDA and cuDNN.
+    /// An NVIDIA GPU, by CUDA and cuDNN.
     Cuda,
-    /// An NVIDIA GPU by TensorRT, which first builds an engine for it.
+    /// An NVIDIA GPU, by TensorRT, which first builds an engine.
     Tensorrt,
 }
 
 impl Provider {
-    /// Its word on the command line and in caches.
+    /// Its name on the command line and in caches.
     pub fn name(self) -> &'static str {
         match self {
             Provider::Cpu => "cpu",
@@ -33,25 +33,25 @@ impl Provider {
         }
     }
 
-    /// Whether it computes on a GPU.
+    /// True for a GPU.
     pub fn is_gpu(self) -> bool {
         self != Provider::Cpu
     }
 }
 
-/// How precisely it computes.
+/// The precision of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    /// f32 throughout.
+    /// f32.
     Fp32,
-    /// Products in f16; sums of blocks and norms in f32.
+    /// Matrix products in f16; sums of blocks and norms in f32.
     Mixed16,
-    /// Products in 8-bit integers.
+    /// Matrix products in 8-bit integers.
     Int8,
 }
 
 impl Precision {
-    /// Its word on the command line and in caches.
+    /// Its name on the command line and in caches.
     pub fn name(self) -> &'static str {
         match self {
             Precision::Fp32 => "fp32",
@@ -61,17 +61,17 @@ impl Precision {
     }
 }
 
-/// Which GPUs compute.
+/// A choice of GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gpus {
-    /// The one of this number.
+    /// The GPU of this number.
     One(u32),
-    /// All that there are.
+    /// All GPUs.
     All,
 }
 
 impl Gpus {
-    /// The number of the first.
+    /// The number of the first GPU.
     pub fn first(self) -> u32 {
         match self {
             Gpus::One(gpu) => gpu,
@@ -94,35 +94,35 @@ impl FromStr for Gpus {
     }
 }
 
-/// A provider, which of its devices, and the precision.
+/// A provider, its GPUs, and the precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
     /// The provider.
     pub provider: Provider,
-    /// Which GPUs, if it computes on one.
+    /// The GPUs, if the provider is one.
     pub gpus: Gpus,
     /// The precision.
     pub precision: Precision,
 }
 
 impl Device {
-    /// The processor, in f32: what all others are compared with.
+    /// The CPU in f32, the reference of the parity gate.
     pub const REFERENCE: Device = Device {
         provider: Provider::Cpu,
         gpus: Gpus::One(0),
         precision: Precision::Fp32,
     };
 
-    /// Whether it is that one.
+    /// True for the provider and precision of [`Device::REFERENCE`].
     pub fn is_reference(self) -> bool {
         (self.provider, self.precision) == (Provider::Cpu, Precision::Fp32)
     }
 
-    /// The form of a model's graph that it runs.
+    /// The flavour of a model's graph that it runs.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Precision`] if the provider does not compute so.
+    /// [`ModelError::Precision`] if the provider does not support the precision.
     pub fn flavour(self) -> Result<Flavour, ModelError> {
         match (self.provider, self.precision) {
             (Provider::Cpu | Provider::Cuda, Precision::Fp32) => Ok(Flavour::Fused),
@@ -139,8 +139,8 @@ impl Device {
         }
     }
 
-    /// Refuses a model whose weights TensorRT cannot be given: ONNX Runtime hands it the graph with them
-    /// in one message of protobuf.
+    /// Refuses a model that is too large for TensorRT, to which ONNX Runtime passes graph and weights in one
+    /// protobuf message.
     ///
     /// # Errors
     ///
@@ -161,8 +161,8 @@ impl Device {
         })
     }
 
-    /// What ONNX Runtime is told. A provider that cannot run is an error: the default would be to
-    /// compute on the processor without a word.
+    /// ONNX Runtime's options. A provider that cannot run is an error; by default, ONNX Runtime would use the CPU
+    /// silently.
     pub(super) fn providers(
         self,
         gpu: u32,
@@ -190,7 +190,7 @@ impl Device {
                     .with_engine_cache_path(engines.display())
                     .with_timing_cache(true)
                     .with_timing_cache_path(engines.display())
-                    // The graph says where f16 is used; without this TensorRT 10 computes it in f32.
+                    // The graph determines where f16 is used; without this flag TensorRT 10 uses f32.
                     .with_fp16(self.precision == Precision::Mixed16)
                     .with_profile_min_shapes(shape(1))
                     .with_profile_opt_shapes(shape(batch_size))
@@ -203,8 +203,8 @@ impl Device {
     }
 }
 
-/// Where TensorRT keeps the engines of a model, in the project at `home`. TensorRT finds an engine by
-/// the names in its graph, which are the same for other weights: so each model has its own folder.
+/// The folder of a model's TensorRT engines in the project at `home`. TensorRT finds an engine by the names in
+/// the graph, which do not depend on the weights, so each model has its own folder.
 pub(super) fn engines(home: &Path, model_sha256: &str) -> PathBuf {
     let folder = home.join("runtime").join("tensorrt-engines");
     folder.join(&model_sha256[..model_sha256.len().min(16)])

@@ -1,20 +1,21 @@
-//! Is a shared library whole? The system's loader maps one without a look at its length, and one
-//! that was cut short ends the process by a signal when what it lacks is first used.
+//! Detection of truncated shared libraries. The system's loader maps a library without checking its length, and
+//! the first access to a missing part would end the process by a signal.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Length of a header of an ELF file of 64 bits, and of an entry of its table of segments.
+/// Length of the header of a 64-bit ELF file.
 const HEADER: usize = 64;
+/// Length of an entry of its table of segments.
 const SEGMENT: usize = 56;
 
-/// Refuses a library of which a part is missing, by what its headers say (System V ABI, ELF-64,
-/// little-endian). Files of other kinds pass: the loader refuses what is no library.
+/// Checks that a library has the length that its headers declare (System V ABI, ELF-64, little-endian). Other
+/// files pass; the loader refuses them.
 ///
 /// # Errors
 ///
-/// What the system says, and [`ErrorKind::UnexpectedEof`] if the file ends early.
+/// The system's error, and [`ErrorKind::UnexpectedEof`] if the file is truncated.
 pub(super) fn check(path: &Path) -> io::Result<()> {
     let mut file = File::open(path)?;
     let found = file.metadata()?.len();
@@ -37,7 +38,7 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     if found >= expected {
         return Ok(());
     }
-    let what = format!("it was cut short: it has {found} of {expected} bytes");
+    let what = format!("the file is truncated: it has {found} of {expected} bytes");
     Err(io::Error::new(ErrorKind::UnexpectedEof, what))
 }
 
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_ends_before_its_segments_or_sections_do_is_cut_short() {
+    fn a_file_that_ends_before_its_segments_or_sections_is_truncated() {
         let dir = tempfile::tempdir().unwrap();
         let whole = fs::read(std::env::current_exe().unwrap()).unwrap();
         let path = dir.path().join("lib.so");
@@ -71,7 +72,7 @@ mod tests {
             let error = check(&whole[..length]).unwrap_err().to_string();
             assert!(error.contains(&format!("it has {length} of ")), "{error}");
         }
-        // Not for this check to refuse.
+        // No ELF files.
         for other in [&b""[..], b"\x7fELF", &[0; 200]] {
             check(other).unwrap();
         }

@@ -1,4 +1,4 @@
-//! The backbone: ONNX Runtime's sessions. Nothing else in the program knows ONNX Runtime.
+//! Backbones: ONNX Runtime's sessions. Only this module uses ONNX Runtime.
 
 #[cfg(feature = "int8-attention")]
 mod attention;
@@ -29,16 +29,17 @@ use self::plan::Plan;
 pub use self::plan::default_batch;
 use self::runner::Runner;
 pub use self::runtime::Runtime;
+use self::session::SessionSpec;
 use crate::ModelError;
 use crate::export::Exported;
 
-/// The ONNX file's input, `[B, 3, S, S]`.
+/// Name of the graph's input, `[B, 3, S, S]`.
 const INPUT: &str = "pixels";
 
-/// ONNX Runtime's words where a GPU of that number does not exist.
+/// Part of ONNX Runtime's message if a GPU does not exist.
 const NO_SUCH_GPU: &str = "Invalid device ID";
 
-/// Words of ONNX Runtime and the system where memory ran out.
+/// Parts of messages of ONNX Runtime and the system if memory is exhausted.
 const NO_MEMORY: [&str; 5] = [
     "bad_alloc",
     "bad allocation",
@@ -47,7 +48,7 @@ const NO_MEMORY: [&str; 5] = [
     "cannot allocate memory",
 ];
 
-/// Whether a GPU's memory did not suffice for the model and a batch.
+/// True if a GPU has too little memory for the model and a batch.
 pub fn lacks_memory(error: &ModelError) -> bool {
     let ModelError::Provider { source, .. } = error else {
         return false;
@@ -56,22 +57,22 @@ pub fn lacks_memory(error: &ModelError) -> bool {
     NO_MEMORY.iter().any(|words| text.contains(words))
 }
 
-/// How a backbone is run.
+/// Options of a backbone.
 #[derive(Clone, Debug)]
 pub struct BackboneOptions {
     /// Input height and width in pixels.
     pub image_size: u32,
-    /// How many of the last blocks are kept, `L`.
+    /// Number of the last blocks whose tokens are kept, `L`.
     pub layers: u32,
-    /// Which tokens are kept.
+    /// Kinds of tokens that are kept.
     pub tokens: Tokens,
-    /// Threads; 0 for as many as there are cores.
+    /// Threads; 0 for the number of cores.
     pub threads: usize,
-    /// Slices of a batch; each of several GPUs computes one.
+    /// Slices of a batch; with several GPUs, each computes one batch.
     pub batch_size: u32,
-    /// Longest time for one run of a session; [`Duration::ZERO`] for no limit. TensorRT has none.
+    /// Time limit for one run of a session; [`Duration::ZERO`] for no limit. TensorRT has no limit.
     pub run_limit: Duration,
-    /// Where and how precisely it computes.
+    /// Provider and precision.
     pub device: Device,
 }
 
@@ -99,7 +100,16 @@ impl Backbone {
     ) -> Result<Backbone, ModelError> {
         check_layers(card, &options)?;
         let plan = Plan::of(card, &options)?;
-        let open = |threads, gpu| Runner::open(runtime, card, exported, &options, threads, gpu);
+        let open = |threads, gpu| {
+            Runner::open(SessionSpec {
+                runtime,
+                card,
+                exported,
+                options: &options,
+                threads,
+                gpu,
+            })
+        };
         let runners = match options.device.gpus {
             Gpus::All if options.device.provider.is_gpu() => {
                 let threads = plan.threads.iter().sum();
@@ -119,8 +129,8 @@ impl Backbone {
         Ok(backbone)
     }
 
-    /// Embeds black slices on each: a GPU without enough memory, or for which the library has no kernels,
-    /// fails here and not after hours. As in a run, the pixels of a second batch lie there meanwhile.
+    /// Embeds black slices on each GPU, so that one with too little memory, or without kernels in the library,
+    /// fails at once. As in a run, the GPU holds the pixels of two batches.
     fn try_gpu(&mut self) -> Result<(), ModelError> {
         let size = self.options.image_size as usize;
         let (file, options) = (&self.exported.path, &self.options);
@@ -141,24 +151,24 @@ impl Backbone {
         Ok(())
     }
 
-    /// The graph.
+    /// The exported graph.
     pub fn exported(&self) -> &Exported {
         &self.exported
     }
 
-    /// Name and hash of the model, as a cache records them.
+    /// Name and hash of the model, for the cache.
     pub fn meta(&self) -> &ModelMeta {
         &self.exported.meta
     }
 
-    /// How it is run.
+    /// The options.
     pub fn options(&self) -> &BackboneOptions {
         &self.options
     }
 
-    /// How many of the graph's operators compute on the processor though a GPU is asked for.
-    pub fn on_processor(&self) -> usize {
-        let counts = self.runners.iter().map(|runner| runner.on_processor);
+    /// Number of the graph's operators that run on the CPU although a GPU was selected.
+    pub fn on_cpu(&self) -> usize {
+        let counts = self.runners.iter().map(|runner| runner.on_cpu);
         counts.max().unwrap_or(0)
     }
 
@@ -176,12 +186,12 @@ impl Backbone {
         }
     }
 
-    /// Slices that are embedded at a time: a batch, or one for each GPU.
+    /// Slices that are embedded at a time: a batch, or a batch for each GPU.
     pub fn slices_at_once(&self) -> usize {
         self.options.batch_size as usize * self.gpus().max(1)
     }
 
-    /// What copies pixels to the GPUs while they compute others.
+    /// A loader, which copies pixels to the GPUs while they compute other batches.
     pub fn loader(&self) -> Loader {
         Loader {
             gpus: self
@@ -193,15 +203,15 @@ impl Backbone {
         }
     }
 
-    /// Embeds a batch of slices, in parts that do not depend on the number of threads or GPUs.
+    /// Embeds a batch of slices, in parts that do not depend on the number of threads.
     ///
-    /// `batch.pixels` is `[B, 3, S, S]`. The result's tokens are as in [`TokenBatch`]: without
-    /// register tokens, oldest block first. Slices, masks and pictures pass through.
+    /// `batch.pixels` is `[B, 3, S, S]`. Tokens are as in [`TokenBatch`]: without register tokens, the last block
+    /// last. Slices, masks and pictures pass through.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Run`] if a run fails (out of memory, wrong `S`), [`ModelError::TooSlow`] if it
-    /// takes longer than the limit.
+    /// [`ModelError::Run`] if a run fails (out of memory, wrong `S`), [`ModelError::TooSlow`] if it exceeds the
+    /// time limit.
     pub fn embed(&mut self, batch: impl Into<LoadedBatch>) -> Result<TokenBatch, ModelError> {
         let batch = batch.into();
         let parts = match batch.pixels {
@@ -222,7 +232,7 @@ impl Backbone {
         })
     }
 
-    /// The tokens of `pixels`, part by part; each runner takes the next part when it is free.
+    /// The tokens of the parts of `pixels`, in order; each runner takes the next part when it is free.
     fn embed_parts(&mut self, pixels: &Array4<f32>) -> Result<Vec<TokenBatch>, ModelError> {
         let (file, tokens) = (&self.exported.path, self.options.tokens);
         let parts = pixels.axis_chunks_iter(Axis(0), self.plan.slices);
@@ -243,7 +253,7 @@ impl Backbone {
     }
 }
 
-/// What `open` makes of each GPU, from the first to the last that there is.
+/// Calls `open` for each GPU, from number 0 to the last that exists.
 fn on_every_gpu<T>(open: impl Fn(u32) -> Result<T, ModelError>) -> Result<Vec<T>, ModelError> {
     let mut opened = vec![open(0)?];
     for gpu in 1.. {
@@ -256,7 +266,7 @@ fn on_every_gpu<T>(open: impl Fn(u32) -> Result<T, ModelError>) -> Result<Vec<T>
     Ok(opened)
 }
 
-/// What `work` makes of each item, on a thread for each but where there is one only.
+/// Calls `work` for each item, on a thread of its own if there are several.
 fn in_parallel<I: Send, T: Send>(
     items: impl ExactSizeIterator<Item = I>,
     work: impl Fn(I) -> Result<T, ModelError> + Sync,
@@ -303,13 +313,16 @@ fn provider_error(device: Device, source: Box<dyn std::error::Error + Send + Syn
     }
 }
 
-fn load_error(file: &Path) -> impl Fn(ort::Error) -> ModelError {
+fn load_error<E: Into<ort::Error>>(file: &Path) -> impl Fn(E) -> ModelError {
     let path = file.to_path_buf();
-    move |source| ModelError::ModelLoad {
-        path: path.clone(),
-        hint: advice(&source.to_string())
-            .unwrap_or("the file is damaged or no ONNX model; export it again"),
-        source: Box::new(source),
+    move |error| {
+        let source = error.into();
+        ModelError::ModelLoad {
+            path: path.clone(),
+            hint: advice(&source.to_string())
+                .unwrap_or("the file is damaged or no ONNX model; export it again"),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -323,12 +336,12 @@ fn run_error(file: &Path) -> impl Fn(ort::Error) -> ModelError {
     }
 }
 
-/// What to do about an error of ONNX Runtime, whose kinds are told by their words only.
+/// A hint for an error of ONNX Runtime, which is recognised by its message.
 fn advice(text: &str) -> Option<&'static str> {
     let kinds: [(&[&str], &str); 3] = [
         (
             &NO_MEMORY,
-            "memory ran out: give fewer `--threads` or, to a new cache, a smaller `--batch-size`, or take a smaller model",
+            "out of memory: give fewer `--threads` or, for a new cache, a smaller `--batch-size`, or use a smaller model",
         ),
         (
             &[
@@ -336,7 +349,7 @@ fn advice(text: &str) -> Option<&'static str> {
                 "under development",
                 "only guarantees support for models",
             ],
-            "the file is of a newer version of ONNX than this ONNX Runtime knows: run `scripts/install_onnxruntime`, or export it with an older version",
+            "this ONNX Runtime is too old for the file's version of ONNX: run `scripts/install_onnxruntime`, or export the model with an older version",
         ),
         (
             &[
@@ -344,7 +357,7 @@ fn advice(text: &str) -> Option<&'static str> {
                 "could not find an implementation",
                 "no opset import",
             ],
-            "this ONNX Runtime has no such operator: export the model with operators of ONNX's own",
+            "this ONNX Runtime does not have the operator: export the model with standard ONNX operators",
         ),
     ];
     let text = text.to_lowercase();

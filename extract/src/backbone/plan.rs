@@ -1,4 +1,4 @@
-//! How the work on a batch is shared out.
+//! Distribution of a batch over sessions and threads.
 
 use std::thread;
 
@@ -7,27 +7,27 @@ use onnx_models::ModelCard;
 use super::{BackboneOptions, Provider};
 use crate::ModelError;
 
-/// Patches of a run on the processor, about. On one core ViT-S in f32 was 2 % slower with 1,024, 7 to
-/// 8 % with 2,048; with 256 it was within noise, but small models would pay more for each run.
+/// Approximate number of patches in a run on the CPU. On one core, ViT-S in f32 was 2 % slower with 1,024, and
+/// 7 to 8 % with 2,048. 256 made no difference, but small models would pay more for each run.
 const PATCHES: u32 = 512;
 
-/// Parameters that all sessions hold together, at most, where there is more than one. Above this,
-/// matrices are also not copied into the order that the processor likes best: the copy takes longer
-/// than it saves, and as much memory as the weights.
+/// Largest total number of parameters of all sessions, if there is more than one. Matrices of larger models are
+/// also not copied into the CPU's preferred order (prepacked): the copy takes longer than it saves, and as
+/// much memory as the weights.
 pub(super) const MOST_PREPACKED: u64 = 500_000_000;
 
-/// Slices of a batch on the processor.
+/// Slices of a batch on the CPU.
 const BATCH: u32 = 8;
 
-/// Numbers of one activation (patches times width) in a batch of a GPU, about: 25 MB in f16, of which a
-/// block holds a dozen. So batches are as large as the model is small: 128 slices of 224 pixels for
-/// ViT-S/14, 64 for B and L, 32 for g.
+/// Approximate size of one activation (slices times patches times width) on a GPU: 25 MB in f16, of which a block
+/// holds a dozen. Small models get large batches: at 224 pixels 128 slices for ViT-S/14, 64 for B and L, 32
+/// for g.
 const GPU_ACTIVATION: u32 = 128 * 256 * 384;
 
-/// Most slices of a batch of a GPU that nobody asked for.
+/// Largest default batch on a GPU, in slices.
 const MOST_ON_GPU: u32 = 256;
 
-/// Slices of a batch where nobody says how many.
+/// Default number of slices in a batch.
 ///
 /// # Errors
 ///
@@ -46,20 +46,19 @@ pub fn default_batch(
     })
 }
 
-/// Runs, sessions and threads.
+/// The runs, sessions and threads for a batch.
 #[derive(Debug, PartialEq)]
 pub(super) struct Plan {
-    /// Slices of a run. They do not depend on the number of threads, since in 8-bit integers slices
-    /// of one run have a scale in common.
+    /// Slices of a run. The number does not depend on the number of threads: in 8-bit integers, the slices of a
+    /// run share a scale, so their tokens depend on it.
     pub(super) slices: usize,
-    /// The threads of each session; sessions run at the same time.
+    /// Threads of each session. Sessions run in parallel.
     pub(super) threads: Vec<usize>,
 }
 
 impl Plan {
-    /// On the processor, as many sessions of one thread as there are runs in a batch, threads and
-    /// memory for them: products are not cut then, and no thread waits for another. A GPU is given
-    /// whole batches.
+    /// The plan for a model and options. On the CPU, as many sessions as runs, threads and memory allow, so that
+    /// products are not divided between threads that wait for each other. A GPU gets whole batches.
     ///
     /// # Errors
     ///

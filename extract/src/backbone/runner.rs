@@ -1,4 +1,4 @@
-//! One session, and what it gives for a few slices.
+//! One session and its results.
 
 use std::marker::PhantomData;
 use std::path::Path;
@@ -9,41 +9,37 @@ use cache::{LayerShape, Numbers, PatchTokens, TokenBatch, Tokens};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, Array4};
-use onnx_models::ModelCard;
 use ort::session::{Session, SessionOutputs};
 use ort::value::{DynValue, PrimitiveTensorElementType};
 
 use super::binding::{self, Bindings, Bound, Outputs};
 use super::device::Provider;
-use super::{
-    BackboneOptions, Runtime, load_error, provider_error, run_error, session, wrong_output,
-};
+use super::session::{self, SessionSpec};
+use super::{load_error, provider_error, run_error, wrong_output};
 use crate::ModelError;
-use crate::export::Exported;
 
-/// A session that takes one run at a time.
+/// A session for one run at a time.
 pub(super) struct Runner {
     pub(super) session: Session,
     pub(super) bindings: Arc<Bindings>,
     outputs: Outputs,
     pub(super) shapes: Vec<LayerShape>,
-    /// Operators that compute on the processor though a GPU is asked for.
-    pub(super) on_processor: usize,
+    /// Number of operators that run on the CPU although a GPU was selected.
+    pub(super) on_cpu: usize,
 }
 
 impl Runner {
-    /// Opens a session on the GPU of that number, if the device is one.
-    pub(super) fn open(
-        runtime: &Runtime,
-        card: &ModelCard,
-        exported: &Exported,
-        options: &BackboneOptions,
-        threads: usize,
-        gpu: u32,
-    ) -> Result<Runner, ModelError> {
+    /// Opens a session, and checks its graph.
+    pub(super) fn open(spec: SessionSpec<'_>) -> Result<Runner, ModelError> {
+        let SessionSpec {
+            card,
+            exported,
+            options,
+            gpu,
+            ..
+        } = spec;
         let file = &exported.path;
-        let (session, on_processor) =
-            session::open(runtime, card, exported, options, threads, gpu)?;
+        let (session, on_cpu) = spec.open()?;
         let shapes = session::check(&session, file, card, options)?;
         let device = options.device;
         let is_gpu = device.provider.is_gpu();
@@ -65,14 +61,14 @@ impl Runner {
             outputs: Outputs {
                 names: session::outputs(options),
                 memory,
-                // TensorRT builds its engine in the first run, which takes as long as it takes.
+                // TensorRT builds its engine in the first run, which takes an unknown time.
                 limit: match device.provider {
                     Provider::Tensorrt => Duration::ZERO,
                     Provider::Cpu | Provider::Cuda => options.run_limit,
                 },
             },
             shapes,
-            on_processor,
+            on_cpu,
         })
     }
 
@@ -87,7 +83,7 @@ impl Runner {
         self.tokens_of_bound(bound, file, tokens)
     }
 
-    /// The tokens of pixels that are bound.
+    /// The tokens of bound pixels.
     pub(super) fn tokens_of_bound(
         &mut self,
         mut bound: Bound,
@@ -104,7 +100,7 @@ impl Runner {
                 seconds: self.outputs.limit.as_secs(),
             },
         })?;
-        let mut found = Found {
+        let mut found = RunOutputs {
             outputs: found,
             slices,
             computed,
@@ -125,19 +121,19 @@ impl Runner {
     }
 }
 
-/// What a run gives.
-struct Found<'a> {
+/// The outputs of a run.
+struct RunOutputs<'a> {
     outputs: SessionOutputs<'a>,
-    /// Number of slices that were asked for.
+    /// Number of slices of the batch.
     slices: usize,
-    /// Number of slices that were computed: more where a batch was filled up.
+    /// Number of slices that were computed: more if the batch was filled up.
     computed: usize,
     shapes: &'a [LayerShape],
     file: &'a Path,
 }
 
-impl Found<'_> {
-    /// The layers' names of outputs of a kind, and their shapes, oldest first.
+impl RunOutputs<'_> {
+    /// The names of the outputs of a kind, with the shapes of their layers, the last block last.
     fn layers(&self, kind: &str) -> Vec<(String, LayerShape)> {
         let layers = (1..=self.shapes.len()).rev().zip(self.shapes);
         layers
@@ -145,7 +141,7 @@ impl Found<'_> {
             .collect()
     }
 
-    /// Tokens of which a slice has one, `[B, D]` per layer.
+    /// CLS tokens or means, `[B, D]` per layer.
     fn flat(
         &mut self,
         kind: &str,
@@ -176,12 +172,12 @@ impl Found<'_> {
             let axes = [shape.patches(), shape.patch as usize];
             let value = self.take(&name, &axes)?;
             let numbers = if value.try_extract_tensor::<f16>().is_ok() {
-                Numbers::f16(Memory::<f16>::new(value))
+                Numbers::f16(TensorBytes::<f16>::new(value))
             } else {
                 value
                     .try_extract_tensor::<f32>()
                     .map_err(run_error(self.file))?;
-                Numbers::f32(Memory::<f32>::new(value))
+                Numbers::f32(TensorBytes::<f32>::new(value))
             };
             let mut tokens = PatchTokens::new(&numbers, axes);
             tokens.truncate(self.slices);
@@ -190,7 +186,7 @@ impl Found<'_> {
         layers.collect()
     }
 
-    /// An output. What a graph declares is not always what it computes.
+    /// The output `name`, whose shape is checked: a graph may compute another one than it declares.
     fn take(&mut self, name: &str, axes: &[usize]) -> Result<DynValue, ModelError> {
         let value = self.outputs.remove(name);
         let value = value.ok_or_else(|| wrong_output(self.file, name, "missing", "present"))?;
@@ -208,22 +204,22 @@ impl Found<'_> {
     }
 }
 
-/// The bytes of a tensor, which owns them.
-struct Memory<T> {
+/// A tensor of ONNX Runtime as bytes.
+struct TensorBytes<T> {
     value: DynValue,
     of: PhantomData<T>,
 }
 
-impl<T> Memory<T> {
-    fn new(value: DynValue) -> Memory<T> {
-        Memory {
+impl<T> TensorBytes<T> {
+    fn new(value: DynValue) -> TensorBytes<T> {
+        TensorBytes {
             value,
             of: PhantomData,
         }
     }
 }
 
-impl<T: PrimitiveTensorElementType + bytemuck::NoUninit> AsRef<[u8]> for Memory<T> {
+impl<T: PrimitiveTensorElementType + bytemuck::NoUninit> AsRef<[u8]> for TensorBytes<T> {
     fn as_ref(&self) -> &[u8] {
         let values = self.value.try_extract_tensor::<T>();
         values.map_or(&[], |(_, values)| bytemuck::cast_slice(values))

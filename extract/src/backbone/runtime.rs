@@ -14,22 +14,22 @@ use super::device::Provider;
 use super::elf;
 use crate::ModelError;
 
-/// ONNX Runtime, loaded: there is one in a process.
+/// The loaded ONNX Runtime, one per process.
 pub struct Runtime {
     pub(super) environment: Environment,
     pub(super) home: PathBuf,
     library: PathBuf,
-    /// What is wrong with a library that a GPU needs.
+    /// A damaged library that a GPU needs, and its fault.
     damaged: Option<String>,
 }
 
 impl Runtime {
-    /// Loads the library of the project at `home`; for a GPU, what its provider needs besides.
+    /// Loads the library of the project at `home`; for a GPU, also the libraries that its provider needs.
     ///
     /// # Errors
     ///
-    /// [`ModelError::NoRuntime`] if there is none, [`ModelError::RuntimeLoad`] if it was cut short, is
-    /// too old, or one is loaded already.
+    /// [`ModelError::NoRuntime`] if there is none, [`ModelError::RuntimeLoad`] if it is truncated or too old, or
+    /// if another one is loaded.
     pub fn load(home: &Path, for_gpu: bool) -> Result<Runtime, ModelError> {
         let library = find(home, for_gpu)?;
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ModelError::RuntimeLoad {
@@ -54,8 +54,7 @@ impl Runtime {
         })
     }
 
-    /// The library's version: as its file is named where that has the patch too (`1.32.0`), else
-    /// `1.32`.
+    /// The library's version: with the patch (`1.32.0`) if the file's name has it, else `1.32`.
     pub fn version(&self) -> Option<String> {
         let version = format!("1.{}", ort::util::probe(&self.library)?);
         let file = self.library.canonicalize().ok()?;
@@ -69,36 +68,33 @@ impl Runtime {
         Some(full.unwrap_or(version))
     }
 
-    /// Whether the library was built with a provider; that it can run is not certain then.
+    /// Checks that the library was built with a provider, which may still fail to run.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Provider`] if it was not.
+    /// [`ModelError::Provider`] if it was built without, or a library that it needs is damaged.
     pub fn has(&self, provider: Provider) -> Result<(), ModelError> {
         let built = match provider {
             Provider::Cpu => Ok(true),
             Provider::Cuda => ep::CUDA::is_available(),
             Provider::Tensorrt => ep::TensorRT::is_available(),
         };
-        let library = self.library.display();
-        match (built, &self.damaged) {
-            (Ok(true), Some(damaged)) if provider.is_gpu() => Err(damaged.clone().into()),
-            (Ok(true), _) => Ok(()),
-            (Ok(false), _) => Err(format!("`{library}` was built without it").into()),
-            (Err(error), _) => Err(error.into()),
-        }
-        .map_err(
-            |source: Box<dyn std::error::Error + Send + Sync>| ModelError::Provider {
-                provider: provider.name(),
-                source,
-            },
-        )
+        let source = match (built, &self.damaged) {
+            (Ok(true), Some(damaged)) if provider.is_gpu() => damaged.clone().into(),
+            (Ok(true), _) => return Ok(()),
+            (Ok(false), _) => format!("`{}` was built without it", self.library.display()).into(),
+            (Err(error), _) => error.into(),
+        };
+        Err(ModelError::Provider {
+            provider: provider.name(),
+            source,
+        })
     }
 }
 
-/// Beginnings of the names of libraries that the CUDA and TensorRT providers need, in an order in which
-/// each finds those that it needs itself. Nothing else is loaded: a folder of the system holds
-/// libraries that end the program when they are loaded into it.
+/// Prefixes of the names of the libraries that the CUDA and TensorRT providers need; each library follows those
+/// that it needs. Nothing else is loaded: some libraries in the system's folders terminate a program that
+/// loads them.
 const GPU_LIBRARIES: [&str; 9] = [
     "libcudart.so",
     "libcublasLt.so",
@@ -111,13 +107,13 @@ const GPU_LIBRARIES: [&str; 9] = [
     "libnvonnxparser.so",
 ];
 
-/// Loads CUDA's and TensorRT's libraries, since the providers look for them in the system's folders
-/// only. One that cannot be loaded is reported when ONNX Runtime misses it.
+/// Loads CUDA's and TensorRT's libraries, because the providers search the system's folders only. ONNX Runtime
+/// reports libraries that cannot be loaded.
 ///
 /// # Errors
 ///
-/// A text that names a library that was cut short, which would end the process; also one of ONNX
-/// Runtime's providers, which it loads itself.
+/// The name of a truncated library, which would terminate the process; also of the providers, which ONNX Runtime
+/// loads.
 fn preload_gpu_libraries(library: &Path) -> Result<(), String> {
     let check =
         |file: &PathBuf| elf::check(file).map_err(|what| format!("`{}`: {what}", file.display()));
@@ -144,7 +140,7 @@ fn preload_gpu_libraries(library: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What ONNX Runtime logs, by `ORT_LOG`. By default nothing: what it logs of an error is in the error.
+/// The level of ONNX Runtime's log, from `ORT_LOG`. By default nothing is logged: errors contain their log.
 fn log_level() -> LogLevel {
     match std::env::var("ORT_LOG").as_deref() {
         Ok("verbose") => LogLevel::Verbose,
@@ -155,9 +151,9 @@ fn log_level() -> LogLevel {
     }
 }
 
-/// A line of ONNX Runtime's log on standard error, without the colours that it would have there.
+/// Writes a line of ONNX Runtime's log to standard error, without colours.
 fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) {
-    // Until the level is set, all is logged.
+    // ONNX Runtime logs everything until the level is set.
     if level < log_level() {
         return;
     }
@@ -165,27 +161,15 @@ fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) 
     let _ = writeln!(io::stderr(), "onnxruntime: {level:?}: {place}: {message}");
 }
 
-/// Where CUDA's and TensorRT's libraries may lie: beside ONNX Runtime's, and in the packages
-/// `nvidia-*` and `tensorrt` of the Python environment that it is in, or that is active.
+/// Folders that may contain CUDA's and TensorRT's libraries: that of ONNX Runtime, and the packages `nvidia-*`
+/// and `tensorrt` of its Python environment and of the active ones.
 fn gpu_folders(library: &Path) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = library
-        .parent()
-        .map(Path::to_path_buf)
-        .into_iter()
-        .collect();
+    let mut folders = Vec::from_iter(library.parent().map(Path::to_path_buf));
     // `site-packages/onnxruntime/capi/libonnxruntime.so`.
-    let mut packages: Vec<PathBuf> = library
-        .ancestors()
-        .nth(3)
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
-    packages.extend(
-        environments()
-            .iter()
-            .flat_map(|environment| site_packages(environment)),
-    );
-    for packages in packages {
+    let own = library.ancestors().nth(3).map(PathBuf::from);
+    let active = environments();
+    let active = active.iter().flat_map(|folder| site_packages(folder));
+    for packages in own.into_iter().chain(active) {
         let nvidia = entries(&packages.join("nvidia"));
         folders.extend(nvidia.into_iter().map(|package| package.join("lib")));
         folders.push(packages.join("tensorrt_libs"));
@@ -200,14 +184,12 @@ fn environments() -> Vec<PathBuf> {
     found.map(PathBuf::from).collect()
 }
 
-/// The file that `ORT_DYLIB_PATH` names, else a library in the project's `runtime/onnxruntime`,
-/// for a GPU first in `runtime/onnxruntime-gpu`, else one in the active Python environment
-/// (`VIRTUAL_ENV`, then `CONDA_PREFIX`).
+/// The library: `ORT_DYLIB_PATH`, else in the project's folder `runtime/onnxruntime` (for a GPU, first
+/// `runtime/onnxruntime-gpu`), else in the active Python environment (`VIRTUAL_ENV`, then `CONDA_PREFIX`).
 ///
 /// # Errors
 ///
-/// [`ModelError::NoRuntime`] if there is none in any of these places, or none where `ORT_DYLIB_PATH`
-/// points.
+/// [`ModelError::NoRuntime`] if there is none, or `ORT_DYLIB_PATH` names no file.
 fn find(home: &Path, for_gpu: bool) -> Result<PathBuf, ModelError> {
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -255,7 +237,7 @@ fn site_packages(environment: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The shared library in a folder; wheels carry it under its full version only.
+/// The shared library in a folder; in wheels, its name has the full version.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     entries(folder).into_iter().rev().find(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -21,105 +21,117 @@ use super::{BackboneOptions, INPUT, Runtime, load_error, plan, provider_error, w
 use crate::ModelError;
 use crate::export::Exported;
 
-/// The session, and how many of the graph's operators compute on the processor though a GPU is asked for.
-///
-/// # Errors
-///
-/// [`ModelError::ModelLoad`], and [`ModelError::Provider`] also if one of the operators of a vision
-/// transformer would compute on the processor, which has kernels for all on a GPU.
-pub(super) fn open(
-    runtime: &Runtime,
-    card: &ModelCard,
-    exported: &Exported,
-    options: &BackboneOptions,
-    threads: usize,
-    gpu: u32,
-) -> Result<(Session, usize), ModelError> {
-    let (device, file) = (options.device, &exported.path);
-    let builder = || builder(runtime, card, exported, options, threads, gpu);
-    let failed = |error: ort::Error<SessionBuilder>| load_error(file)(error.into());
-    let open = |mut builder: SessionBuilder| {
-        builder
-            .commit_from_file(file)
-            .map_err(commit_error(device, file))
-    };
-    if !device.provider.is_gpu() {
-        let session = commit(builder()?, file, device.precision == Precision::Int8);
-        return Ok((session.map_err(load_error(file))?, 0));
-    }
-    let mut strict = builder()?.with_disable_cpu_fallback().map_err(failed)?;
-    match strict.commit_from_file(file) {
-        Ok(session) => Ok((session, 0)),
-        Err(error) if !error.to_string().contains(FALLBACK) => {
-            Err(commit_error(device, file)(error))
+/// The graph and the options of a session.
+#[derive(Clone, Copy)]
+pub(super) struct SessionSpec<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) card: &'a ModelCard,
+    pub(super) exported: &'a Exported,
+    pub(super) options: &'a BackboneOptions,
+    pub(super) threads: usize,
+    /// Number of the GPU, if the device is one.
+    pub(super) gpu: u32,
+}
+
+impl SessionSpec<'_> {
+    /// Opens a session; the second value is the number of the graph's operators that run on the CPU although a
+    /// GPU was selected.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::ModelLoad`], and [`ModelError::Provider`], also if an operator of a vision transformer
+    /// would run on the CPU: GPUs have kernels for all of them.
+    pub(super) fn open(self) -> Result<(Session, usize), ModelError> {
+        let (device, file) = (self.options.device, &self.exported.path);
+        if !device.provider.is_gpu() {
+            let session = commit(self.builder()?, file, device.precision == Precision::Int8);
+            return Ok((session.map_err(load_error(file))?, 0));
         }
-        Err(_) if card.vit.is_some() => Err(provider_error(
-            device,
-            "this ONNX Runtime has no kernels for some of the graph's operators: install the version that `scripts/install_onnxruntime --gpu` installs".into(),
-        )),
-        Err(_) => {
-            let count = Arc::new(AtomicUsize::new(0));
-            let counting = builder()?
-                .with_logger(counter(&count))
-                .map_err(failed)?
-                .with_log_level(LogLevel::Verbose)
-                .map_err(failed)?;
-            drop(open(counting)?);
-            Ok((open(builder()?)?, count.load(Ordering::Relaxed)))
+        let mut strict = self
+            .builder()?
+            .with_disable_cpu_fallback()
+            .map_err(load_error(file))?;
+        match strict.commit_from_file(file) {
+            Ok(session) => Ok((session, 0)),
+            Err(error) if !error.to_string().contains(FALLBACK) => {
+                Err(commit_error(device, file)(error))
+            }
+            Err(_) if self.card.vit.is_some() => Err(provider_error(
+                device,
+                "this ONNX Runtime has no kernels for some of the graph's operators: install the version that `scripts/install_onnxruntime --gpu` installs".into(),
+            )),
+            Err(_) => self.open_with_fallback(),
+        }
+    }
+
+    /// Opens a session some of whose operators run on the CPU, and counts them.
+    fn open_with_fallback(self) -> Result<(Session, usize), ModelError> {
+        let (device, file) = (self.options.device, &self.exported.path);
+        let open = |mut builder: SessionBuilder| {
+            let session = builder.commit_from_file(file);
+            session.map_err(commit_error(device, file))
+        };
+        let count = Arc::new(AtomicUsize::new(0));
+        let counting = self
+            .builder()?
+            .with_logger(counter(&count))
+            .map_err(load_error(file))?
+            .with_log_level(LogLevel::Verbose)
+            .map_err(load_error(file))?;
+        drop(open(counting)?);
+        Ok((open(self.builder()?)?, count.load(Ordering::Relaxed)))
+    }
+
+    /// A builder with all options, without the graph.
+    fn builder(self) -> Result<SessionBuilder, ModelError> {
+        let SessionSpec {
+            runtime,
+            exported,
+            options,
+            ..
+        } = self;
+        let device = options.device;
+        let file = &exported.path;
+        let engines = device::engines(&runtime.home, &exported.meta.sha256);
+        if device.provider == Provider::Tensorrt {
+            fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
+        }
+        let providers =
+            device.providers(self.gpu, options.batch_size, options.image_size, &engines);
+        let builder = Session::builder(&runtime.environment)
+            .map_err(load_error(file))?
+            .with_execution_providers(providers)
+            .map_err(|source| ModelError::Provider {
+                provider: device.provider.name(),
+                source: cause(&source.to_string()).into(),
+            })?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(load_error(file))?
+            .with_intra_threads(self.threads)
+            .map_err(load_error(file))?
+            .with_prepacking(self.card.parameters <= plan::MOST_PREPACKED)
+            .map_err(load_error(file))?;
+        match env::var_os("ORT_PROFILE").filter(|prefix| !prefix.is_empty()) {
+            Some(prefix) => builder.with_profiling(prefix).map_err(load_error(file)),
+            None => Ok(builder),
         }
     }
 }
 
-/// What ONNX Runtime says where a node would compute on the processor and must not.
+/// Part of ONNX Runtime's message if a node would run on the CPU although that is disabled.
 const FALLBACK: &str = "fallback to CPU EP has been explicitly disabled";
-/// Precedes, in its log, the number of the nodes that do.
-const ON_PROCESSOR: &str = "placed on [CPUExecutionProvider]. Number of nodes: ";
+/// Precedes, in ONNX Runtime's log, the number of nodes on the CPU.
+const ON_CPU: &str = "placed on [CPUExecutionProvider]. Number of nodes: ";
 
-/// A logger that puts the number of nodes on the processor into `count`.
+/// A logger that stores the number of nodes on the CPU in `count`.
 fn counter(count: &Arc<AtomicUsize>) -> LoggerFunction {
     let count = Arc::clone(count);
     Arc::new(move |_, _, _, _, message| {
-        let number = message.split_once(ON_PROCESSOR);
+        let number = message.split_once(ON_CPU);
         if let Some(number) = number.and_then(|(_, number)| number.trim().parse().ok()) {
             count.store(number, Ordering::Relaxed);
         }
     })
-}
-
-/// All that a session is opened with but the graph.
-fn builder(
-    runtime: &Runtime,
-    card: &ModelCard,
-    exported: &Exported,
-    options: &BackboneOptions,
-    threads: usize,
-    gpu: u32,
-) -> Result<SessionBuilder, ModelError> {
-    let device = options.device;
-    let file = &exported.path;
-    let failed = |error: ort::Error<SessionBuilder>| load_error(file)(error.into());
-    let engines = device::engines(&runtime.home, &exported.meta.sha256);
-    if device.provider == Provider::Tensorrt {
-        fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
-    }
-    let providers = device.providers(gpu, options.batch_size, options.image_size, &engines);
-    let builder = Session::builder(&runtime.environment)
-        .map_err(load_error(file))?
-        .with_execution_providers(providers)
-        .map_err(|source| ModelError::Provider {
-            provider: device.provider.name(),
-            source: cause(&source.to_string()).into(),
-        })?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(failed)?
-        .with_intra_threads(threads)
-        .map_err(failed)?
-        .with_prepacking(card.parameters <= plan::MOST_PREPACKED)
-        .map_err(failed)?;
-    match env::var_os("ORT_PROFILE").filter(|prefix| !prefix.is_empty()) {
-        Some(prefix) => builder.with_profiling(prefix).map_err(failed),
-        None => Ok(builder),
-    }
 }
 
 /// Opens the graph on the CPU.
@@ -128,7 +140,7 @@ fn commit(mut builder: SessionBuilder, file: &Path, _is_int8: bool) -> ort::Resu
     builder.commit_from_file(file)
 }
 
-/// On a GPU, a graph that cannot be read is the file's fault, and all else is the device's.
+/// An error of opening a graph on a GPU: of the file if the graph cannot be read, else of the device.
 fn commit_error(device: Device, file: &Path) -> impl Fn(ort::Error) -> ModelError {
     move |error| {
         let is_file = matches!(
@@ -147,13 +159,13 @@ fn commit_error(device: Device, file: &Path) -> impl Fn(ort::Error) -> ModelErro
     }
 }
 
-/// What ONNX Runtime says without where in its source it says so.
+/// ONNX Runtime's message without the place in its source.
 pub(super) fn cause(text: &str) -> &str {
     let cause = text.rsplit_once(" : FAIL : ");
     cause.map_or(text, |(_, cause)| cause).trim()
 }
 
-/// The names of the outputs that are asked for.
+/// Names of the outputs that are needed.
 pub(super) fn outputs(options: &BackboneOptions) -> Vec<String> {
     let mut kinds = vec!["cls", "mean"];
     if options.tokens == Tokens::All {
@@ -165,9 +177,9 @@ pub(super) fn outputs(options: &BackboneOptions) -> Vec<String> {
         .collect()
 }
 
-/// The shape of each layer's tokens, oldest first, once all inputs and outputs are what they should
-/// be: f32 or f16, only their first axis of any length, widths that agree with one another and, for
-/// the last block, widths and grid as the card says; grids are squares.
+/// Checks the graph's inputs and outputs, and returns the shape of each layer's tokens, the last block last.
+/// Outputs must be f32 or f16 with a free first axis. The widths of a layer's outputs must agree, grids must be
+/// squares, and the last block must have the card's width and grid.
 pub(super) fn check(
     session: &Session,
     file: &Path,
@@ -214,8 +226,8 @@ pub(super) fn check(
         .collect()
 }
 
-/// The lengths of a graph's tensor but the first, which must be the batch's, `expected` where that
-/// says a length.
+/// Checks the input or output `name`, and returns the lengths of its axes after the batch; `None` in `expected`
+/// is any length.
 fn tensor(
     file: &Path,
     name: &str,

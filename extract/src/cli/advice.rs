@@ -1,10 +1,10 @@
-//! What is done where the user chose nothing, and what an expert would choose.
+//! Warnings about defaults for which an expert would choose another value.
 
 use imaging::preprocess::{Range, Slicing};
 
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 
-/// Which parts of the recipe the user has asked for.
+/// The parts of the recipe that the user gave.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) recipe: bool,
@@ -12,8 +12,7 @@ pub(super) struct Asked {
     pub(super) slicing: bool,
 }
 
-/// What to tell of how slices are prepared: doubts about a window, and for data of one's own, of
-/// which the program knows nothing, what is done by default with scans.
+/// Warnings about the preprocessing: unlikely windows, and the defaults for scans of the user's own data.
 pub(super) fn of_preparing(
     card: &DatasetCard,
     dataset: &Dataset,
@@ -21,7 +20,7 @@ pub(super) fn of_preparing(
     asked: &Asked,
 ) -> Vec<String> {
     let mut advice: Vec<String> = recipe.intensity.doubt().into_iter().collect();
-    // The cards for data of one's own are called as their layouts.
+    // The cards for the user's own data have the names of their layouts.
     let is_own = card.name == card.layout && card.source.is_empty();
     let has_scans = dataset.samples.iter().any(|sample| !sample.is_picture());
     if !is_own || asked.recipe || !has_scans {
@@ -30,21 +29,21 @@ pub(super) fn of_preparing(
     let is_dicom = card.layout == "dicom";
     if !asked.intensity && recipe.intensity.range == Range::MinMax {
         let other = if is_dicom {
-            "`--recipe radiology` takes the window that the files name"
+            "`--recipe radiology` uses the window in the files"
         } else {
-            "`--recipe radiology` takes percentiles of the volume, as is usual for MR"
+            "`--recipe radiology` uses percentiles of the volume, as is usual for MR"
         };
         advice.push(format!(
-            "each slice is scaled from its least to its greatest value (`{}`), which differs from \
-             slice to slice and keeps no HU; for CT an expert would give a window, for instance \
+            "each slice is scaled from its minimum to its maximum (`{}`), which differ from slice to \
+             slice, so HU are lost; for CT, give a window, for instance \
              `--intensity window:soft-tissue --rescale bounds`; {other}",
             recipe.intensity
         ));
     }
     if !asked.slicing && !is_dicom && recipe.slicing == Slicing::StoredKXy {
         advice.push(
-            "volumes are cut as they are stored, and so may lie on their side; `--slicing axial` \
-             cuts and turns them as a radiologist sees them"
+            "volumes are cut in their stored orientation and may be rotated; `--slicing axial` cuts \
+             and orients them as a radiologist views them"
                 .to_owned(),
         );
     }

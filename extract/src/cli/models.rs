@@ -1,4 +1,4 @@
-//! `extract models` and `extract export`: what backbones there are, and getting them.
+//! `extract models` and `extract export`: listing, checking and exporting backbones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
 use crate::export::{self, Exported, Exporter};
 use crate::{parity, project};
 
-/// How far a number of a token may be off that on the card: other processors round otherwise.
-const MOST_OFF: f32 = 1e-3;
+/// Largest accepted difference of a token from the card's reference; CPUs round differently.
+const TOLERANCE: f32 = 1e-3;
 
-/// What `extract models` is told.
+/// Options of `extract models`.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
     /// The model to describe
     pub name: Option<String>,
-    /// Load its exports, and check them against the card and the tokens on it, if it has some
+    /// Load the model's exports, and compare them with its card and the card's reference tokens
     #[arg(long, requires = "name")]
     pub check: bool,
-    /// How the list is printed
+    /// Output format
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
 
-/// What `extract export` is told.
+/// Options of `extract export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// The model, one of `extract models`
@@ -39,19 +39,19 @@ pub struct ExportArgs {
     /// Input size in pixels [default: the card's]
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
-    /// Its weights, instead of those that the card names: .safetensors, its .index.json, what
-    /// `scripts/convert_weights` takes (.bin, .pth), or a downloaded folder with one of them
+    /// File of weights, instead of the card's sources: .safetensors, its .index.json, a PyTorch
+    /// checkpoint (.bin, .pth, .pt, .pth.tar), or a downloaded folder with one of these
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// The last blocks whose tokens the graph gives [default: the card's]
+    /// Number of the last blocks whose tokens the graph gives [default: the card's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub layers: Option<u32>,
-    /// How the result is printed
+    /// Output format
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
 
-/// Lists the cards, shows one, or checks its exports.
+/// Lists the cards, shows one, or checks a model's exports.
 pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
     match &args.name {
@@ -90,8 +90,8 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// Compares the tokens of a new graph with those on the card, if it has some for that size, and says what
-/// is wrong; weights of one's own may give others.
+/// Compares the tokens of a new graph with the card's reference for that size, if there is one, and prints
+/// differences. The user's own weights may give other tokens.
 fn compare_export(
     args: &ExportArgs,
     home: &Path,
@@ -108,29 +108,29 @@ fn compare_export(
     let path = shown(&exported.path);
     match (off, &args.weights) {
         (Ok(None), _) => Status::Done,
-        (Ok(Some(off)), _) if off <= MOST_OFF => Status::Done,
+        (Ok(Some(off)), _) if off <= TOLERANCE => Status::Done,
         (Ok(Some(off)), None) => {
             eprint_line(&format!(
-                "error: {path}: its tokens are not the card's: they differ by up to {off:.1e}, expected {MOST_OFF:.0e}\nhint: correct the card: heads, activation, positions or norms may be wrong; or its `[[reference]]`"
+                "error: {path}: its tokens differ from the card's `[[reference]]` by up to {off:.1e}, expected at most {TOLERANCE:.0e}\nhint: correct the card: heads, activation, positions or norms may be wrong, or the `[[reference]]`"
             ));
             Status::Skipped
         }
         (Ok(Some(off)), Some(_)) => {
             eprint_line(&format!(
-                "warning: {path}: its tokens differ from the card's by up to {off:.1e}, as those of other weights do; if these are the card's, the card or its `[[reference]]` is wrong"
+                "warning: {path}: its tokens differ from the card's `[[reference]]` by up to {off:.1e}, as those of other weights do; if these are the card's weights, the card or its `[[reference]]` is wrong"
             ));
             Status::Done
         }
         (Err(error), _) => {
             eprint_line(&format!(
-                "warning: {path}: its tokens were not compared with the card's: {error:#}"
+                "warning: {path}: its tokens were not compared with the card's `[[reference]]`: {error:#}"
             ));
             Status::Done
         }
     }
 }
 
-/// All cards but those that cannot be used, which are warned of.
+/// Prints all cards, and warnings about invalid ones.
 fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
     let (mut cards, mut status) = (Vec::new(), Status::Done);
     for card in ModelCard::all(&project::models(home)) {
@@ -188,7 +188,7 @@ fn row(home: &Path, card: &ModelCard) -> Vec<String> {
     ]
 }
 
-/// The graphs that are there, by input size.
+/// The exported graphs and their input sizes.
 fn graphs(home: &Path, card: &ModelCard) -> Vec<(u32, PathBuf)> {
     let folder = project::models(home);
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -204,7 +204,7 @@ fn graphs(home: &Path, card: &ModelCard) -> Vec<(u32, PathBuf)> {
     graphs
 }
 
-/// A card as an object, with its graphs and their sha256.
+/// A card as JSON, with its graphs and their sha256.
 fn summary(home: &Path, card: &ModelCard) -> Value {
     let mut exports = Vec::new();
     for (size, path) in graphs(home, card) {
@@ -281,12 +281,12 @@ fn show(home: &Path, card: &ModelCard, format: Format) -> anyhow::Result<Status>
     Ok(Status::Done)
 }
 
-/// Whether the graphs are what the card says, and give the tokens that it says.
+/// Compares a model's graphs with its card and the card's reference tokens.
 fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
     let graphs = graphs(home, card);
     if graphs.is_empty() {
         anyhow::bail!(
-            "`{0}`: it has not been exported\nhint: run `extract export {0}`",
+            "`{0}`: the model has not been exported\nhint: run `extract export {0}`",
             printable(&card.name)
         );
     }
@@ -295,20 +295,20 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
     let mut exporter = Exporter { home, tell };
     let mut status = Status::Done;
     for (size, _) in graphs {
-        // As `extract` would take it: written anew if the card or the weights have changed since.
+        // As for `extract`: exported again if the card or the weights have changed.
         let exported = exporter.ensure(card, size, Flavour::Fused)?;
         let path = shown(&exported.path);
         let line = match off_card(&runtime, card, size, &exported)? {
             None => format!(
-                "{path}: the shapes are the card's; its tokens were NOT compared: the card has no `[[reference]]` for {size} pixels, so that heads, activation, positions or norms may be wrong"
+                "{path}: the shapes match the card; its tokens were NOT compared: the card has no `[[reference]]` for {size} pixels, so heads, activation, positions or norms may be wrong"
             ),
-            Some(off) if off <= MOST_OFF => {
-                format!("{path}: as its card says, tokens within {off:.1e}")
+            Some(off) if off <= TOLERANCE => {
+                format!("{path}: matches its card, tokens within {off:.1e}")
             }
             Some(off) => {
                 status = Status::Skipped;
                 format!(
-                    "{path}: its tokens are not the card's: they differ by up to {off:.1e}, expected {MOST_OFF:.0e}"
+                    "{path}: its tokens differ from the card's `[[reference]]` by up to {off:.1e}, expected at most {TOLERANCE:.0e}"
                 )
             }
         };
@@ -317,7 +317,7 @@ fn check(home: &Path, card: &ModelCard) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// How far the tokens of a graph are off those on the card, if it has some for that size.
+/// The largest difference of a graph's tokens from the card's reference for that size, if there is one.
 fn off_card(
     runtime: &Runtime,
     card: &ModelCard,
@@ -340,16 +340,16 @@ fn off_card(
     Ok(reference.map(|reference| off_by(&found, &reference.cls_1)))
 }
 
-/// The largest difference to the first numbers of a CLS token.
+/// The largest difference of the first numbers of a CLS token.
 fn off_by(found: &TokenBatch, expected: &[f32]) -> f32 {
     let last = found.cls.last().into_iter();
     let pairs = last.flat_map(|cls| cls.row(0).to_vec()).zip(expected);
     let off = pairs.map(|(found, expected)| (found - expected).abs());
-    // A maximum would leave NaN out.
+    // `f32::max` ignores NaN.
     off.fold(0.0, |most, off| if off <= most { most } else { off })
 }
 
-/// An image that is easily made anywhere: `sin(0.7 c + 0.05 y + 0.03 x)`, `[1, 3, S, S]`.
+/// The image of the references: `sin(0.7 c + 0.05 y + 0.03 x)`, `[1, 3, S, S]`.
 fn pattern(size: u32) -> Array4<f32> {
     let side = size as usize;
     Array4::from_shape_fn((1, 3, side, side), |(_, c, y, x)| {

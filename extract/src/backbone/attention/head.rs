@@ -1,4 +1,20 @@
-//! Softmax attention of one head.
+//! Softmax attention of one head in 8-bit integers.
+//!
+//! With `N` tokens of width `D`, the result is `O = softmax(scale * Q K^T) V`. Each matrix is quantised:
+//!
+//! - keys, per column `d`: `K[j, d] = least_K[d] + step_K[d] * k[j, d]`, `k` in 0..=255. The product of a query
+//!   with `least_K` is the same for all keys, so softmax cancels it, and `step_K` is multiplied into the query;
+//! - queries, per row `i`: `Q[i, d] * step_K[d] = step_Q[i] * q[i, d]`, `q` in -63..=63. A score is
+//!   `scale * log2(e) * step_Q[i] * sum over d of q[i, d] k[j, d]`;
+//! - weights, per row and block of `BLOCK` keys: `2^(score - highest score of the block) = w[i, j] / 255`, so
+//!   that small weights are not lost beside a large one in another block;
+//! - values, per column `d`: `V[j, d] = least_V[d] + step_V[d] * (v[j, d] + 63)`, `v` in -63..=63.
+//!
+//! Then `O[i, d] = least_V[d] + step_V[d] * (63 + sum over blocks of scale * w v / sum over blocks of scale * w)`.
+//!
+//! Loop order: keys and values are packed once; then for each `ROWS` queries, all blocks of keys (scores and
+//! weights), then all blocks of values (sums). A tile of `ROWS` x `LANES` products stays in registers while
+//! the inner dimension advances, and each packed key is loaded once per `ROWS` queries.
 
 use std::ops::Range;
 
@@ -9,37 +25,37 @@ use super::loops::{
 };
 use super::loops::{Portable, Top, Weights, exp2};
 
-/// How many rows ahead rows are fetched.
+/// Distance of prefetches, in rows.
 const AHEAD: usize = 8;
-/// What a range or magnitude is at least, so that one can divide by it.
+/// Smallest range or magnitude, so that one can divide by it.
 const SMALLEST: f32 = 1e-28;
 
-/// Buffers for the attention of one head after the other, `N` tokens of width `D`.
+/// Buffers for the attention of one head after another, with `N` tokens of width `D`.
 ///
-/// All products are of whole numbers. Keys have 8 bits, with a range of their own in each column: its
-/// beginning adds the same to all products of a query, so that softmax takes it out again, and its width
-/// goes into the queries. Values have 7 bits with the sign, and such ranges too. Queries have 7 bits and
-/// a scale each; weights have 8, and a scale for `BLOCK` keys, so that small ones are not lost beside
-/// one that is large.
+/// Layout: keys are tiles of `LANES` tokens, values tiles of `LANES` columns. A tile is a sequence of quads (4
+/// adjacent integers along the inner dimension) for each of its lanes, so that one 64-byte load feeds one
+/// multiply-add instruction per 8 lanes. Tokens are padded to multiples of `BLOCK` and columns to multiples of 4
+/// (inner) and `LANES` (outer), with zeros.
 pub(super) struct HeadBuffers {
     tokens: usize,
     width: usize,
-    /// `[N / LANES, D / 4]`.
+    /// `[N / LANES, D / 4]`, unsigned.
     keys: Vec<Lanes>,
     key_columns: Columns,
-    /// `[D / LANES, N / 4]`.
+    /// `[D / LANES, N / 4]`, signed.
     values: Vec<Lanes>,
     value_columns: Columns,
-    /// `[ROWS, D / 4]`.
+    /// `[ROWS, D / 4]`, signed.
     queries: [Vec<Quad>; ROWS],
-    /// `[D]`: a query times the keys' steps.
+    /// A query times the keys' steps, `[D]`.
     query: Vec<f32>,
-    /// `[N / BLOCK]`.
+    /// Weights of the queries of a pass, `[N / BLOCK]`.
     weights: Vec<Weights>,
+    /// `[N / BLOCK]`.
     tops: Vec<[Top; ROWS]>,
-    /// `[D / LANES]`.
+    /// Weighted sums of the values, `[D / LANES]`.
     sums: Vec<[[f32; LANES]; ROWS]>,
-    /// `[N, D]`.
+    /// The result, `[N, D]`.
     pub(super) attended: Vec<f32>,
 }
 
@@ -63,13 +79,13 @@ impl HeadBuffers {
         }
     }
 
-    /// `[N, D]`.
+    /// `[N, D]` of the buffers.
     pub(super) fn shape(&self) -> [usize; 2] {
         [self.tokens, self.width]
     }
 
-    /// `softmax(scale * Q K^T) V`, `[N, D]`, of queries, keys and values whose rows begin `stride`
-    /// numbers after each other. Where one is not finite, or a range is not, it is NaN.
+    /// `softmax(scale * Q K^T) V`, `[N, D]`, of queries, keys and values whose rows are `stride` numbers apart. All
+    /// NaN if a key, a value or the range of a column is not finite, and the rows of queries that are not.
     pub(super) fn attend(&mut self, inputs: [&[f32]; 3], stride: usize, scale: f32) -> &[f32] {
         let scale = scale * std::f32::consts::LOG2_E;
         #[cfg(target_arch = "x86_64")]
@@ -107,14 +123,14 @@ impl HeadBuffers {
         }
     }
 
-    /// Whether all are finite.
+    /// Quantises the keys. False if one is not finite.
     #[inline(always)]
     fn pack_keys(&mut self, loops: impl Loops, keys: &[f32], stride: usize) -> bool {
         let row = |token: usize| &keys[token * stride..][..self.width];
         let columns = &mut self.key_columns;
         let finite = columns.measure(loops, self.tokens, row, MOST_KEY);
         let quads = self.width.div_ceil(4);
-        // A row of the queries, which are packed later.
+        // A buffer for one token; queries are packed later.
         let whole = &mut self.queries[0];
         for token in 0..self.tokens {
             let numbers = row(token).iter().zip(&columns.least).zip(&columns.inverses);
@@ -129,7 +145,7 @@ impl HeadBuffers {
         finite
     }
 
-    /// Whether all are finite.
+    /// Quantises the values. False if one is not finite.
     #[inline(always)]
     fn pack_values(&mut self, loops: impl Loops, values: &[f32], stride: usize) -> bool {
         let row = |token: usize| &values[token * stride..][..self.width];
@@ -152,7 +168,7 @@ impl HeadBuffers {
         finite
     }
 
-    /// The queries `rows`; gives their steps.
+    /// Quantises the queries `rows`, and returns their steps; NaN for a query that is not finite.
     #[inline(always)]
     fn pack_queries(&mut self, queries: &[f32], stride: usize, rows: Range<usize>) -> [f32; ROWS] {
         let mut steps = [0.0; ROWS];
@@ -176,6 +192,7 @@ impl HeadBuffers {
         steps
     }
 
+    /// Computes the weights of the packed queries, block by block.
     #[inline(always)]
     fn weigh(&mut self, loops: impl Loops, steps: &[f32; ROWS]) {
         let [a, b, c, d, e, f] = &self.queries;
@@ -189,7 +206,9 @@ impl HeadBuffers {
         }
     }
 
-    /// The sums of values and, returned, of weights.
+    /// Adds up weights times values; the sums of the weights are returned. Each block is scaled by
+    /// `2^(its highest score - the highest score of the query)`, as in online softmax (Milakov and Gimelshein
+    /// 2018).
     #[inline(always)]
     fn sum(&mut self, loops: impl Loops, steps: &[f32; ROWS]) -> [f32; ROWS] {
         let mut highest = [i32::MIN; ROWS];
@@ -216,6 +235,7 @@ impl HeadBuffers {
         totals
     }
 
+    /// Converts the sums of the queries `rows` to the result.
     #[inline(always)]
     fn finish(&mut self, rows: Range<usize>, totals: &[f32; ROWS]) {
         for ((index, row), total) in rows.enumerate().zip(totals) {
@@ -232,11 +252,11 @@ impl HeadBuffers {
     }
 }
 
-/// How the numbers of columns become whole ones: a number is `least + whole * step`.
+/// Quantisation of columns: a number is `least + step * integer`.
 struct Columns {
     least: Vec<f32>,
     steps: Vec<f32>,
-    /// One divided by the steps.
+    /// `1 / steps`.
     inverses: Vec<f32>,
 }
 
@@ -249,7 +269,7 @@ impl Columns {
         }
     }
 
-    /// So that the whole numbers of each column are 0 to `most`. Whether all numbers are finite.
+    /// Sets the ranges so that the integers of each column are 0 to `most`. False if a number is not finite.
     #[inline(always)]
     fn measure<'a>(
         &mut self,
@@ -280,18 +300,19 @@ impl Columns {
     }
 }
 
-/// Without a way out at each number, which would be slow.
+/// True if all are finite; without an early return, so that it is vectorised.
 #[inline(always)]
 fn are_finite(numbers: &[f32]) -> bool {
     numbers.iter().fold(true, |all, x| all & x.is_finite())
 }
 
-/// The nearest whole number, of which the lowest byte.
+/// The lowest byte of the nearest integer.
 #[inline(always)]
 fn byte(x: f32) -> u8 {
     (x + ROUND).to_bits() as u8
 }
 
+/// The largest absolute value, in 16 independent lanes, so that it is vectorised.
 #[inline(always)]
 fn magnitude(row: &[f32]) -> f32 {
     let mut most = [0f32; 16];
@@ -328,7 +349,7 @@ mod x86 {
         stride: usize,
         scale: f32,
     ) {
-        // SAFETY: there is an `Avx2` only where the processor has it.
+        // SAFETY: an `Avx2` exists only if the CPU supports AVX2.
         unsafe { attend_by(buffers, avx2, inputs, stride, scale) }
     }
 }

@@ -1,31 +1,35 @@
-//! The inner loops of attention in whole numbers, compiled for each instruction set with the same
-//! results.
+//! The inner loops of attention in 8-bit integers, for each instruction set with the same results.
+//!
+//! One step multiplies a quad (4 unsigned and 4 signed 8-bit integers) and adds the products to an i32. With AVX2
+//! this is `vpmaddubsw` (pairs of products, added in i16), `vpmaddwd` by ones (pairs added in i32) and `vpaddd`.
 
-/// Queries that are computed together.
+/// Queries that are computed together: with two vectors of sums each, they fill 12 of AVX2's 16 registers.
 pub(super) const ROWS: usize = 6;
-/// Keys, or columns of values, that are computed together.
+/// Keys, or columns of values, that are computed together: two vectors of 8 i32.
 pub(super) const LANES: usize = 16;
-/// Keys whose weights have a scale in common.
+/// Keys whose weights share a scale.
 pub(super) const BLOCK: usize = 64;
-/// The largest key, and the largest magnitude of a query: sums of two products stay in the 16 bits
-/// that AVX2 has for them.
+/// Largest key. `2 * MOST_KEY * MOST_QUERY < 2^15`, so that the i16 sums of `vpmaddubsw` do not overflow.
 pub(super) const MOST_KEY: f32 = 255.0;
+/// Largest magnitude of a query.
 pub(super) const MOST_QUERY: f32 = 63.0;
-/// The same of weights and values.
+/// Largest weight, with the same bound for weights and values.
 const MOST_WEIGHT: f32 = 255.0;
+/// Largest magnitude of a value.
 pub(super) const MOST_VALUE: f32 = 63.0;
-/// The binary logarithm, relative to the highest of its block, below which a weight is nothing.
+/// Lower bound of a weight's binary logarithm relative to the block's highest; such weights are 0.
 const LEAST: f32 = -20.0;
-/// Coefficients of a polynomial that is `2^x` for `x` in -0.5..=0.5, with a relative error below 2e-3:
-/// half of a weight's step.
+/// Coefficients of a quadratic approximation of `2^x` for `x` in -0.5..=0.5, highest power first. The relative
+/// error is below 2e-3, half of a weight's step.
 const POWERS: [f32; 3] = [0.238_429_1, 0.703_448_4, 1.000_443_2];
-/// Adding it to a number of at most 22 bits rounds that, and leaves it in the lowest bits.
+/// `1.5 * 2^23`: adding it rounds a number of at most 22 bits to the nearest integer, which is then in the lowest
+/// bits of the sum.
 pub(super) const ROUND: f32 = 12_582_912.0;
 
-/// Four numbers of a row that follow each other: what one instruction multiplies and adds.
+/// Four adjacent numbers of a row, which one instruction multiplies and adds.
 pub(super) type Quad = [u8; 4];
 
-/// Quads of `LANES` rows. Aligned, as loads that cross a cache line are slow.
+/// Quads of `LANES` rows, aligned to a cache line: loads that cross one are slow.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Lanes(pub(super) [Quad; LANES]);
@@ -37,7 +41,7 @@ impl Lanes {
 /// Weights of a block of keys.
 pub(super) type Weights = [[u8; BLOCK]; ROWS];
 
-/// The highest product of a query with the keys of a block, and the sum of its weights.
+/// The highest product of a query with the keys of a block, and the sum of the weights.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Top {
     pub(super) product: i32,
@@ -53,13 +57,15 @@ pub(super) fn exp2(x: f32) -> f32 {
     f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
-/// All give the same bits: the same operations in the same order, multiplications and additions apart.
+/// The inner loops. All implementations give the same bits: the same operations in the same order, without fused
+/// multiply-adds.
 pub(super) trait Loops: Copy {
-    /// Begins to load a row that is wanted soon.
+    /// Prefetches a row.
     fn fetch(self, row: &[f32]);
 
-    /// `2^((product - highest) * step)` of queries `[ROWS, D / 4]`, which are signed, and the first
-    /// `count` of a block of keys `[BLOCK / LANES, D / 4]`, in parts of `MOST_WEIGHT`.
+    /// Writes the weights `MOST_WEIGHT * 2^((product - highest) * step)` of signed queries `[ROWS, D / 4]` and the
+    /// first `count` of a block of unsigned keys `[BLOCK / LANES, D / 4]`; `highest` is the highest product of a
+    /// query. The other weights are 0.
     fn weigh(
         self,
         queries: [&[Quad]; ROWS],
@@ -69,7 +75,8 @@ pub(super) trait Loops: Copy {
         weights: &mut Weights,
     ) -> [Top; ROWS];
 
-    /// Adds to `sums` those of a block's values, which are signed, times their weights and a scale.
+    /// Adds `scale * sum over the block's keys of weight * value` to `sums`, for signed values `[BLOCK / 4]` of
+    /// `LANES` columns.
     fn sum(
         self,
         weights: &Weights,
@@ -79,6 +86,7 @@ pub(super) trait Loops: Copy {
     );
 }
 
+/// Loops for any CPU.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -137,7 +145,7 @@ impl Loops for Portable {
     }
 }
 
-/// The inner product of four numbers without and with a sign.
+/// The inner product of four unsigned and four signed numbers.
 fn of_quads(unsigned: Quad, signed: Quad) -> i32 {
     let pairs = unsigned.into_iter().zip(signed);
     pairs.map(|(a, b)| i32::from(a) * i32::from(b as i8)).sum()
@@ -152,7 +160,7 @@ pub(super) mod x86 {
         BLOCK, LANES, LEAST, Lanes, Loops, MOST_WEIGHT, POWERS, Quad, ROUND, ROWS, Top, Weights,
     };
 
-    /// There is one only where the processor has AVX2.
+    /// Loops with AVX2; a value exists only if the CPU supports it.
     #[derive(Clone, Copy)]
     pub(in crate::backbone::attention) struct Avx2(());
 
@@ -166,7 +174,7 @@ pub(super) mod x86 {
         #[inline(always)]
         fn fetch(self, row: &[f32]) {
             for line in row.chunks(16) {
-                // SAFETY: a hint, which reads nothing.
+                // SAFETY: a prefetch is a hint that reads nothing.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
             }
         }
@@ -180,7 +188,7 @@ pub(super) mod x86 {
             steps: &[f32; ROWS],
             weights: &mut Weights,
         ) -> [Top; ROWS] {
-            // SAFETY: there is an `Avx2` only where the processor has it.
+            // SAFETY: an `Avx2` exists only if the CPU supports AVX2.
             unsafe { weigh(queries, keys, count, steps, weights) }
         }
 
@@ -192,12 +200,13 @@ pub(super) mod x86 {
             scales: &[f32; ROWS],
             sums: &mut [[f32; LANES]; ROWS],
         ) {
-            // SAFETY: there is an `Avx2` only where the processor has it.
+            // SAFETY: an `Avx2` exists only if the CPU supports AVX2.
             unsafe { sum(weights, values, scales, sums) }
         }
     }
 
-    /// Inner products of `ROWS` rows with `LANES` others: sums of pairs in 16 bits, of those in 32.
+    /// Inner products of `ROWS` rows with `LANES` others, `[ROWS, 2]` vectors of 8 i32: pairs of products are
+    /// added in i16 by `multiply`, pairs of these in i32.
     macro_rules! products {
         ($rows:expr, $lanes:expr, |$row:ident, $lane:ident| $multiply:expr) => {{
             let [a, b, c, d, e, f]: [&[Quad]; ROWS] = $rows;
@@ -235,7 +244,7 @@ pub(super) mod x86 {
         if count < BLOCK {
             for products in &mut products {
                 let products: &mut [i32; BLOCK] = bytemuck::cast_mut(products);
-                // Half, so that the highest can be subtracted.
+                // Half of the minimum, so that subtracting the highest does not overflow.
                 products[count..].fill(i32::MIN / 2);
             }
         }
@@ -252,6 +261,7 @@ pub(super) mod x86 {
         tops
     }
 
+    /// The largest of 64 products.
     #[target_feature(enable = "avx2")]
     fn largest(products: &[__m256i; BLOCK / 8]) -> i32 {
         let [a, b, c, d, e, f, g, h] = *products;
@@ -264,7 +274,8 @@ pub(super) mod x86 {
         _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two)))
     }
 
-    /// Writes the weights, and gives their sum.
+    /// Writes the weights of one query, and returns their sum. `pack` interleaves 128-bit halves; `order` restores
+    /// the order.
     #[target_feature(enable = "avx2")]
     fn powers(
         products: &[__m256i; BLOCK / 8],

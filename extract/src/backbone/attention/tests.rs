@@ -1,4 +1,4 @@
-//! Attention in whole numbers against the same in f64.
+//! Comparison of attention in integers with f64.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::head::HeadBuffers;
 use super::loops::Portable;
 
-/// About normal.
+/// Approximately normal random numbers.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
     let mut draw = ChaCha8Rng::seed_from_u64(seed);
     let mut uniform = || draw.next_u32() as f32 / u32::MAX as f32 - 0.5;
@@ -46,7 +46,7 @@ fn rms_of_differences(found: &[f32], expected: &[f64]) -> f64 {
 fn error(inputs: [&[f32]; 3], shape: [usize; 2], stride: usize) -> f64 {
     let [tokens, width] = shape;
     let mut buffers = HeadBuffers::new(tokens, width);
-    // Whatever was there before is of no account.
+    // Old content of the buffers has no effect.
     buffers.attend([&numbers(9, tokens * width); 3].map(|x| &x[..]), width, 3.0);
     let found = buffers.attend(inputs, stride, (width as f32).powf(-0.5));
     let size = rms_of_differences(found, &vec![0.0; found.len()]);
