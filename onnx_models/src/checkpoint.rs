@@ -47,7 +47,7 @@ pub(super) struct TensorSpan {
 }
 
 impl TensorSpan {
-    /// Part `index` of `count` equal ones along the first axis: of a matrix that holds several.
+    /// Part `index` of `count` equal parts along the first axis, for one matrix that holds several.
     pub(super) fn part(&self, index: usize, count: usize) -> TensorSpan {
         let length = self.length / count as u64;
         let mut shape = self.shape.clone();
@@ -62,12 +62,12 @@ impl TensorSpan {
 }
 
 impl Checkpoint {
-    /// Opens a file whose tensors go by one of `names`.
+    /// Opens a file whose tensors have one of the naming schemes `names`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Weights`] if it is no safetensors file, was cut short, or holds
-    /// no encoder or more than one.
+    /// [`Error::Io`], and [`Error::Weights`] if it is no safetensors file, is truncated, or has no encoder or
+    /// several.
     pub(super) fn open(path: &Path, names: &'static [Names]) -> Result<Checkpoint, Error> {
         let wrong = |what: String| Error::weights(path, what);
         let (metadata, data) = read_header(path)?;
@@ -76,7 +76,7 @@ impl Checkpoint {
         if end != Some(found) {
             let (before, after) = (data, metadata.data_len());
             return Err(wrong(format!(
-                "the file has {found} bytes, its header speaks of {before} and {after}"
+                "the file has {found} bytes, expected {before} of the header and {after} of tensors"
             )));
         }
         let all: BTreeMap<String, TensorInfo> = metadata
@@ -146,12 +146,12 @@ impl Checkpoint {
         })
     }
 
-    /// Refuses an encoder of which the graph that was built uses a part only, or that has another
-    /// number of parameters than the card says.
+    /// Checks that the graph uses all tensors of the encoder, and that they have the number of parameters on the
+    /// card.
     ///
     /// # Errors
     ///
-    /// [`Error::Weights`] with the blocks, the tensors or the parameters that are too many.
+    /// [`Error::Weights`] with the unused blocks or tensors, or the numbers of parameters.
     pub(super) fn expect_all_used(&self, depth: u32, parameters: u64) -> Result<(), Error> {
         let wrong = |what: String| Err(Error::weights(&self.path, what));
         let block = format!("{}.", self.names.block);
@@ -187,7 +187,7 @@ impl Checkpoint {
             .sum();
         if found != parameters {
             return wrong(format!(
-                "the encoder in it has {found} parameters, the card says {parameters}: tensors are missing, or another model is meant"
+                "its encoder has {found} parameters, the card says {parameters}: tensors are missing, or it is another model"
             ));
         }
         Ok(())
@@ -207,7 +207,7 @@ impl Checkpoint {
         let io = |source| Error::io(&self.path)(source);
         let mut file = File::open(&self.path).map_err(io)?;
         file.seek(SeekFrom::Start(span.offset)).map_err(io)?;
-        // Checked against the file's size when it was opened.
+        // Checked against the file's size by `open`.
         let mut bytes = vec![0; span.length as usize];
         file.read_exact(&mut bytes).map_err(io)?;
         let values = values(&bytes, span.dtype);
@@ -231,20 +231,19 @@ pub fn read_header(path: &Path) -> Result<(Metadata, u64), Error> {
     };
     read(&mut bytes, 8)?;
     let Some(length) = bytes.first_chunk().copied().map(u64::from_le_bytes) else {
-        return Err(wrong("it is no safetensors file".to_string()));
+        return Err(wrong("not a safetensors file".to_string()));
     };
     if length > MOST_HEADER {
-        return Err(wrong("it is no safetensors file".to_string()));
+        return Err(wrong("not a safetensors file".to_string()));
     }
     read(&mut bytes, length)?;
-    // Checks that tensors follow one another, as long as their shapes say.
+    // Checks that tensors are contiguous and have the lengths of their shapes.
     let metadata =
         serde_json::from_slice(&bytes[8..]).map_err(|e| wrong(format!("its header: {e}")))?;
     Ok((metadata, 8 + length))
 }
 
-/// The first of `names` that an encoder goes by, and what precedes all of its names: what stands
-/// before the patch embedding.
+/// The first of `names` that fits an encoder, and the prefix of its tensors: that of the patch embedding.
 fn encoder(
     tensors: &BTreeMap<String, TensorInfo>,
     names: &'static [Names],
@@ -261,7 +260,7 @@ fn encoder(
     match found.find(|(_, prefixes)| !prefixes.is_empty()) {
         Some((names, prefixes)) if prefixes.len() == 1 => Ok((names, prefixes.concat())),
         Some((_, prefixes)) => Err(format!(
-            "it has several encoders, whose tensors begin with `{}`",
+            "it has several encoders, with the prefixes `{}`",
             prefixes.join("`, `")
         )),
         None => {
@@ -327,6 +326,6 @@ mod tests {
         std::fs::write(&path, &file).unwrap();
         let names = crate::TensorNames::Dinov2.names();
         let error = Checkpoint::open(&path, names).unwrap_err().to_string();
-        assert!(error.contains("its header speaks of"), "{error}");
+        assert!(error.contains("of the header and"), "{error}");
     }
 }

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""Compares exports of export_model.py with the original implementations, on random weights.
+"""Compares exports with the original implementations, and prints a card's `[[reference]]`.
 
-Every model of the cards with a table `[python]` is made at its full size by its own library,
-exported for two sizes of input, and run by ONNX Runtime; the tokens that are expected come from the
-library's own way of giving them. Ends with exit code 1 if a token's cosine is below 0.99999. Needs
-Python 3.11 and the packages in requirements-models.txt.
+Each model is made by its own library (transformers, timm or torchvision), exported for two input sizes and run
+by ONNX Runtime: a card with a table `[vit]` by `extract`, one with `[python]` by export_model.py. Weights are
+random unless `--weights` names a file. The tokens must be those that the library gives: exits with 1 if a cosine
+is below 0.99999. With `--reference`, prints tokens of the original for the card instead. Needs Python 3.11 and
+the packages in requirements-models.txt.
 """
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,20 +19,24 @@ from pathlib import Path
 import export_model
 import numpy as np
 import onnxruntime
+import random_weights
 import timm
 import torch
 import torchvision
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import originals
+import vit_originals
 import wheels
 
-MODELS = wheels.ROOT / "onnx_models"
+EXTRACT = wheels.ROOT / "target" / "release" / "extract"
 BOUND = 0.99999
 IMAGES = 3
 SEED = 7
+# Numbers of a CLS token in a `[[reference]]`.
+SHOWN = 8
 
 
 def main():
@@ -37,36 +45,70 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     failed = 0
-    for name in arguments.names or python_cards():
-        card = export_model.read_card(MODELS / f"{name}.toml")
+    for name in arguments.names:
+        card = random_weights.read_card(name)
+        if arguments.reference:
+            print_reference(card, arguments)
+            continue
         card["depth"] = min(card["depth"], arguments.depth or card["depth"])
-        model, expected = LIBRARIES[card["python"]["library"]](card)
-        for size in arguments.sizes or SIZES.get(name, (224, 448)):
+        card["layers"] = min(card["layers"], card["depth"])
+        model, expected = original(card, arguments.weights)
+        for size in arguments.sizes or SIZES.get(name, (card["image_size"], 2 * card["image_size"])):
             failed += check(card, model, expected, size)
     sys.exit(failed > 0)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="models (default: all with a table [python])")
-    parser.add_argument("--sizes", type=int, nargs="+", help="(default: 224 448; SAM: 512 1024)")
+    parser.add_argument("names", nargs="+", help="models, by the names of their cards")
+    parser.add_argument("--weights", type=Path, help="a .safetensors file (default: random)")
+    parser.add_argument("--sizes", type=int, nargs="+", help="(default: the card's)")
     parser.add_argument("--depth", type=int, help="at most so many blocks, to save time")
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="print the card's `[[reference]]`, by default from the weights in onnx_models/",
+    )
     return parser.parse_args()
 
 
 SIZES = {"sam-l16": (512, 1024)}
 
 
-def python_cards():
-    paths = sorted(MODELS.glob("*.toml"))
-    return [path.stem for path in paths if "[python]" in path.read_text(encoding="utf-8")]
+def original(card, weights):
+    """The original model, and a function from pixels to `[cls_K, mean_K, patch_K]` for K = 1, 2, …"""
+    if "vit" not in card:
+        if weights:
+            raise wheels.Failed(f"{card['name']}: `--weights` and `--reference` need a table `[vit]`")
+        return LIBRARIES[card["python"]["library"]](card)
+    if weights:
+        model = vit_originals.load(card, weights)
+    else:
+        model = vit_originals.build(card).eval()
+        vit_originals.randomise(model, SEED)
+    return model, lambda pixels: vit_originals.tokens(card, model, pixels)
+
+
+def print_reference(card, arguments):
+    weights = arguments.weights or random_weights.MODELS / f"{card['name']}.safetensors"
+    _, expected = original(card, weights)
+    for size in arguments.sizes or [card["image_size"]]:
+        numbers = expected(pattern(size))[0][0, :SHOWN].tolist()
+        print(f"[[reference]]\nimage_size = {size}")
+        print(f"cls_1 = [{', '.join(f'{number:.5f}' for number in numbers)}]")
+
+
+def pattern(size):
+    """`sin(0.7 c + 0.05 y + 0.03 x)`, `[1, 3, size, size]`."""
+    channel, y, x = np.mgrid[:3, :size, :size]
+    return torch.tensor(np.sin(0.7 * channel + 0.05 * y + 0.03 * x).astype(np.float32))[None]
 
 
 def check(card, model, expected, size):
     """Whether the export for `size` fails; prints how near it is."""
     draw = torch.Generator().manual_seed(SEED + size)
     pixels = torch.randn(IMAGES, 3, size, size, generator=draw)
-    found = exported(card, weights_of(model), size, pixels.numpy())
+    found = exported(card, model, size, pixels.numpy())
     cosines, errors = [], []
     for name, want in zip(originals.output_names(card["layers"]), expected(pixels), strict=True):
         cosines.append(lowest_cosine(found[name], want.numpy()))
@@ -80,20 +122,48 @@ def check(card, model, expected, size):
     return bad
 
 
-def exported(card, tensors, size, pixels):
-    """What the export gives, by name; image by image, and the first two in one batch."""
+def exported(card, model, size, pixels):
+    """The outputs of the export, by name; image by image, and the first two in one batch."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        original = originals.build(card, tensors)
-        model = export_model.export(card, original, size, {})
-        # A GPU would leave what is computed from shapes to the processor.
-        if shapes := [node.name for node in model.graph if node.op_type in ("Shape", "Size")]:
-            raise wheels.Failed(f"{card['name']}: shapes are computed by {', '.join(shapes)}")
-        export_model.write(model, path)
+        if "vit" in card:
+            path = by_extract(card, model, size, Path(folder))
+        else:
+            tensors = weights_of(model)
+            graph = export_model.export(card, originals.build(card, tensors), size, {})
+            # A GPU would leave what is computed from shapes to the CPU.
+            if shapes := [node.name for node in graph.graph if node.op_type in ("Shape", "Size")]:
+                raise wheels.Failed(f"{card['name']}: shapes are computed by {', '.join(shapes)}")
+            export_model.write(graph, path)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         batches = [session.run(names, {"pixels": part}) for part in (pixels[:2], pixels[2:])]
     return {name: np.concatenate(parts) for name, *parts in zip(names, *batches)}
+
+
+def by_extract(card, model, size, folder):
+    """The graph that `extract` builds for the card, without sources and references, over the model's weights."""
+    models = folder / "onnx_models"
+    models.mkdir()
+    parameters = vit_originals.count_parameters(model)
+    keys = {name: value for name, value in card.items() if not isinstance(value, (dict, list))}
+    keys |= {"mean": card["mean"], "std": card["std"], "parameters": parameters}
+    text = toml(keys) + "\n[vit]\n" + toml(card["vit"])
+    (models / f"{card['name']}.toml").write_text(text, encoding="utf-8")
+    weights = folder / "weights.safetensors"
+    tensors = weights_of(model).items()
+    save_file({name: values.contiguous() for name, values in tensors}, weights)
+    command = [EXTRACT, "export", card["name"], "--image-size", str(size), "--weights", weights]
+    environment = os.environ | {"SLICEBANK_HOME": str(folder)}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise wheels.Failed(done.stderr.strip().removeprefix("error: "))
+    return models / f"{card['name']}@{size}.onnx"
+
+
+def toml(keys):
+    # JSON writes these values as TOML does.
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
 def lowest_cosine(found, want):

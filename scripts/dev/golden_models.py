@@ -22,9 +22,10 @@ import timm
 import torch
 import transformers
 from safetensors.torch import save_file
-from timm.layers import resample_abs_pos_embed
 from torch import nn
 
+import originals
+import vit_originals
 import wheels
 
 GOLDEN = wheels.ROOT / "tests" / "golden" / "models"
@@ -32,9 +33,6 @@ WIDTH, DEPTH, HEADS, LAYERS = 32, 6, 2, 5
 # Patches along a side of the position table; and of the inputs, with how many images of each.
 NATIVE = 4
 IMAGES = {3: 1, 4: 2, 8: 1}
-# Of the residual stream: so small that the epsilon of a LayerNorm shows in what it gives.
-SMALL = 0.03
-STREAM = ("embed", "pre_layrnorm", "o_proj", "out_proj", "attn.proj", "fc2", "down_proj")
 TEXT = {
     "hidden_size": 8,
     "intermediate_size": 8,
@@ -56,8 +54,6 @@ class Tiny:
     model: nn.Module
     vit: dict
     encoder: Callable[[nn.Module], nn.Module] = lambda model: model
-    # The position table for a grid, where it is not the model that makes it.
-    table: Callable[[torch.Tensor, int], torch.Tensor] | None = None
     # The name of the weights' file, where another model has the same.
     weights: str = ""
     heads: int = HEADS
@@ -95,9 +91,9 @@ def dinov2_models():
     swiglu = config(transformers.Dinov2Config, 7, use_swiglu_ffn=True)
     with_registers = config(transformers.Dinov2WithRegistersConfig, 7)
     yield Tiny("dinov2", transformers.Dinov2Model(settings), vit("dinov2"))
-    for positions, table in (("hub", hub_positions), ("timm", timm_positions)):
+    for positions in ("hub", "timm"):
         keys, model = vit("dinov2", positions=positions), transformers.Dinov2Model(settings)
-        yield Tiny(f"dinov2-{positions}", model, keys, table=table, weights="dinov2")
+        yield Tiny(f"dinov2-{positions}", model, keys, weights="dinov2")
     yield Tiny("dinov2-giant", transformers.Dinov2Model(swiglu), vit("dinov2", "swiglu"))
     model = transformers.Dinov2WithRegistersModel(with_registers)
     yield Tiny("dinov2-reg", model, vit("dinov2", positions="timm", registers=4))
@@ -165,65 +161,21 @@ def biomedclip():
     return Tiny("biomedclip", model, vit("timm", positions="timm"), attrgetter("visual.trunk"))
 
 
-# Random parameters.
-
-
-def randomise(model, seed):
-    draw = np.random.RandomState(seed)
-    for name, parameter in sorted(model.named_parameters()):
-        values = random_values(draw, name, tuple(parameter.shape))
-        parameter.copy_(torch.from_numpy(np.asarray(values)))
-
-
-def random_values(draw, name, shape):
-    """Gains about 1, matrices that keep the size of what they multiply, and rough tables."""
-    values = draw.standard_normal(shape)
-    size = SMALL if any(part in name for part in STREAM) else 1
-    if len(shape) == 1 and name.endswith(("weight", "lambda1")):
-        return size * (1 + 0.2 * values)
-    if name.endswith("bias"):
-        return size * 0.2 * values
-    table = "token" in name or "pos" in name or name.endswith("class_embedding")
-    return SMALL * values if table else size * values / np.sqrt(np.prod(shape[1:]))
-
-
-# Position tables of other implementations, `[1, 1 + NATIVE², D]` to `[1, 1 + grid², D]`.
-
-
-def hub_positions(table, grid):
-    """torch.hub's DINOv2: by a scale factor, as though the grid were larger by 0.1."""
-    if grid == NATIVE:
-        return table
-    factor = (grid + 0.1) / NATIVE
-    patches = table[:, 1:].reshape(1, NATIVE, NATIVE, -1).permute(0, 3, 1, 2)
-    patches = nn.functional.interpolate(patches, scale_factor=(factor, factor), mode="bicubic")
-    assert patches.shape[-2:] == (grid, grid)
-    return torch.cat([table[:, :1], patches.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
-
-
-def timm_positions(table, grid):
-    return resample_abs_pos_embed(table, [grid, grid], num_prefix_tokens=1)
-
-
 # Tokens.
 
 
 def write(tiny):
     weights = GOLDEN / f"{tiny.weights or tiny.name}.safetensors"
     tiny.model.eval()
-    randomise(tiny.model, zlib.crc32(weights.stem.encode()))
+    vit_originals.randomise(tiny.model, zlib.crc32(weights.stem.encode()))
     if not tiny.weights:
         save_weights(tiny.model, weights)
     encoder = tiny.encoder(tiny.model)
     patch = next(m for m in encoder.modules() if isinstance(m, nn.Conv2d)).kernel_size[0]
-    native_table = encoder.embeddings.position_embeddings.clone() if tiny.table else None
-    parameters = count_parameters(encoder)
+    parameters = vit_originals.count_parameters(encoder)
     golden = {}
     for grid, images in IMAGES.items():
-        if tiny.table:
-            table = tiny.table(native_table, grid)
-            encoder.embeddings.position_embeddings = nn.Parameter(table)
-        golden |= golden_tokens(tiny, encoder, grid * patch, images)
+        golden |= golden_tokens(tiny, encoder, patch, grid * patch, images)
     save_file(golden, GOLDEN / f"{tiny.name}.golden.safetensors")
     width = golden[f"cls_1_{NATIVE * patch}"].shape[1]
     text = card(tiny, width, parameters, patch, weights)
@@ -239,52 +191,17 @@ def save_weights(model, path):
         shutil.copyfile(Path(folder) / "model.safetensors", path)
 
 
-def golden_tokens(tiny, encoder, size, images):
+def golden_tokens(tiny, encoder, patch, size, images):
     draw = np.random.RandomState(size)
     pixels = torch.from_numpy(draw.standard_normal((images, 3, size, size)).astype(np.float32))
-    golden = {f"pixels_{size}": pixels}
-    first = tiny.vit.get("registers", 0) + (tiny.vit["cls"] == "token")
-    for layer, tokens in enumerate(reversed(run_blocks(tiny, encoder, pixels)[-LAYERS:]), 1):
-        tokens = encoder.layernorm(tokens) if tiny.vit["final_norm"] else tokens
-        patches = tokens[:, first:]
-        mean = patches.mean(dim=1)
-        golden[f"cls_{layer}_{size}"] = tokens[:, 0].clone() if first else mean.clone()
-        golden[f"mean_{layer}_{size}"] = mean
-        golden[f"patch_{layer}_{size}"] = patches.contiguous()
-    return golden
-
-
-def run_blocks(tiny, encoder, pixels):
-    """What each block gives, `[B, N, D]`, the first block's first."""
-    found = []
-    hooks = [
-        block.register_forward_hook(lambda *call: found.append(call[2]))
-        for block in blocks(encoder)
-    ]
-    resized = tiny.vit["tensors"] in ("vit", "clip", "siglip")
-    encoder(pixels, **{"interpolate_pos_encoding": True} if resized else {})
-    for hook in hooks:
-        hook.remove()
-    return [tokens[0] if isinstance(tokens, tuple) else tokens for tokens in found]
-
-
-def blocks(encoder):
-    lists = (nn.ModuleList, nn.Sequential)
-    return next(m for m in encoder.modules() if isinstance(m, lists) and len(m) == DEPTH)
+    shape = {"vit": tiny.vit, "patch_size": patch, "depth": DEPTH, "layers": LAYERS}
+    found = vit_originals.tokens(shape, encoder, pixels)
+    names = originals.output_names(LAYERS)
+    golden = {f"{name}_{size}": v.clone(memory_format=torch.contiguous_format) for name, v in zip(names, found, strict=True)}
+    return golden | {f"pixels_{size}": pixels}
 
 
 # Cards.
-
-
-def count_parameters(encoder):
-    """Those that tokens depend on, and the last LayerNorm."""
-    unused = ("mask_token", "pooler", "head.")
-    named = encoder.named_parameters()
-    return sum(
-        values.numel()
-        for name, values in named
-        if not name.removeprefix("embeddings.").startswith(unused)
-    )
 
 
 def card(tiny, width, parameters, patch, weights):

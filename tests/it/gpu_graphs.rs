@@ -62,7 +62,7 @@ fn no_operator_of_any_vision_transformer_is_left_to_the_processor() {
         .iter()
         .filter_map(|(_, card)| card.vit.as_ref().map(kind))
         .collect();
-    for card in ModelCard::all(&project()).map(Result::unwrap) {
+    for card in ModelCard::all(&models()).map(Result::unwrap) {
         if let Some(vit) = &card.vit {
             assert!(
                 kinds.contains(&kind(vit)),

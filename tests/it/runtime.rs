@@ -39,7 +39,7 @@ fn a_graph_that_never_ends_is_stopped() {
 fn memory_that_cannot_be_had_and_versions_to_come_are_no_damage() {
     let lab = Lab::new();
     extract_own(&lab, &graphs::one_layer(&lab, "memory"), &[])
-        .expect_error(2, &["graph.onnx", "memory ran out", "--batch-size"]);
+        .expect_error(2, &["graph.onnx", "out of memory", "--batch-size"]);
     extract_own(&lab, &graphs::one_layer(&lab, "version"), &[])
         .expect_error(2, &["graph.onnx", "IR version", "newer version of ONNX"]);
 }

@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_filled_up_gives_the_same_tokens_run_after_run() {
         let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let card = ModelCard::read(home, "tiny-vit").unwrap();
+        let card = ModelCard::read(&home.join("onnx_models"), "tiny-vit").unwrap();
         let tell = &mut |_: &str| {};
         let exported = Exporter { home, tell }
             .ensure(&card, 56, Flavour::Fused)

