@@ -1,4 +1,4 @@
-//! What crosses from stage one to stage two: rows of slices and their tokens.
+//! Rows of slices and their tokens, as they pass from stage one to stage two.
 
 use common::{Mask, Picture, Placement};
 use ndarray::Array2;
@@ -43,7 +43,7 @@ impl Split {
     }
 }
 
-/// What is to be predicted from a slice; the same for every slice of a dataset.
+/// Kind of prediction from a slice; the same for every slice of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
@@ -66,7 +66,7 @@ pub enum Labels {
     Multi(Vec<Option<i8>>),
 }
 
-/// What is known of one slice besides its tokens: one row of the `slices` table.
+/// One slice without its tokens: a row of the `slices` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SliceMeta {
     /// The sample (source file, or part of one) that the slice was cut from; unique in a dataset.
@@ -89,7 +89,7 @@ pub struct SliceMeta {
     pub width: u32,
     /// Distance between slices, rows and columns in mm, where the file says it.
     pub spacing_mm: Option<[f32; 3]>,
-    /// Where the source's slices lie, if it says so; `None` for augmented views, whose pixels were
+    /// Position of the source's slices, if known; `None` for augmented views, whose pixels were
     /// moved. Kept if the cache `has_placement`.
     pub placement: Option<Placement>,
 }
@@ -112,7 +112,7 @@ pub struct TokenBatch {
     pub patch: Vec<PatchTokens>,
     /// One mask per slice, `None` where a slice has none; empty where the dataset has no masks.
     pub masks: Vec<Option<Mask>>,
-    /// What the backbone saw of each slice, `B` arrays `[S, S]`, as grey; empty if the cache keeps no
+    /// Input of the backbone for each slice, `B` arrays `[S, S]`, as grey; empty if the cache keeps no
     /// pictures.
     pub pictures: Vec<Picture>,
 }

@@ -1,4 +1,4 @@
-//! The batches that a cache may be given.
+//! Checks of batches before they are appended.
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::rows;
 use crate::schema::Table;
 use crate::{CacheMeta, Error, LayerShape, SliceMeta, TokenBatch};
 
-/// Refuses a batch that does not fit the cache `dir`; its first row would be row `first`.
+/// Refuses a batch that does not fit the cache `dir`; `first` is the number of its first row.
 pub(crate) fn check(
     dir: &Path,
     meta: &CacheMeta,
@@ -94,7 +94,7 @@ fn check_rows(dir: &Path, meta: &CacheMeta, first: u64, slices: &[SliceMeta]) ->
     Ok(())
 }
 
-/// Refuses tokens that have no f16.
+/// Refuses tokens that are not finite in f16.
 fn check_values(meta: &CacheMeta, batch: &TokenBatch) -> Result<(), Error> {
     let tables = [(Table::Cls, &batch.cls), (Table::Mean, &batch.mean)];
     for (table, layers) in tables {

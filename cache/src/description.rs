@@ -16,7 +16,7 @@ const WORDS: [&str; 5] = ["slicing", "intensity", "resize", "rescale", "non_fini
 /// Keys of `preprocess` that are a number per channel.
 const CHANNELS: [&str; 2] = ["mean", "std"];
 
-/// Refuses what the format does not have.
+/// Refuses descriptions that the format does not allow.
 pub(crate) fn check(meta: &CacheMeta) -> Result<(), Invalid> {
     if meta.dtype != DTYPE {
         let found = format!("`{}`", meta.dtype);
@@ -54,8 +54,8 @@ fn check_recipe(meta: &CacheMeta) -> Result<(), Invalid> {
         })
 }
 
-/// A shard is of whole batches, and every one but the last of `shard_rows`. A sample of a complete cache
-/// has rows, or was skipped.
+/// Checks that shards hold whole batches, all but the last one `shard_rows` rows, and that each sample of a
+/// complete cache has rows or was skipped.
 fn check_rows(meta: &CacheMeta) -> Result<(), Invalid> {
     if meta.batch_size == 0 {
         let expected = "at least 1".to_owned();

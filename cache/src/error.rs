@@ -1,6 +1,7 @@
-//! The ways in which a cache can fail.
+//! Errors of caches.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use common::text::shown;
 use common::{counted, similar};
@@ -14,7 +15,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as a verb phrase.
+        /// The action that failed, as a verb phrase.
         action: &'static str,
         /// The cause.
         source: std::io::Error,
@@ -123,9 +124,9 @@ pub enum Error {
         /// The values that it may have.
         expected: String,
     },
-    /// There is not enough memory for what was asked for.
+    /// Not enough memory.
     #[error(
-        "`{path}`: reading it takes {bytes} bytes of memory, which cannot be had\nhint: use a machine with more memory", path = shown(path)
+        "`{path}`: reading it takes {bytes} bytes of memory, which are not available\nhint: use a machine with more memory", path = shown(path)
     )]
     Memory {
         /// The cache's folder.
@@ -160,14 +161,14 @@ pub enum Error {
         /// The value.
         value: f32,
     },
-    /// The cache lacks what was asked for.
+    /// The requested table, layer, shard or row does not exist.
     #[error("`{path}`: {what}\nhint: {hint}", path = shown(path), what = shown(what))]
     Missing {
         /// The cache's folder.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         what: String,
-        /// What to do.
+        /// Advice.
         hint: &'static str,
     },
     /// A split cannot have this name.
@@ -197,7 +198,7 @@ pub enum Error {
     SplitTable {
         /// The split's file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: String,
     },
 }
@@ -234,5 +235,15 @@ fn of_splits(field: &str) -> &'static str {
     match field {
         "split" => "; a finished cache gets another split from `extract split`",
         _ => "",
+    }
+}
+
+/// A closure for `map_err` with the file and the action that failed.
+pub(crate) fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io {
+        path,
+        action,
+        source,
     }
 }

@@ -1,4 +1,4 @@
-//! A file that is hashed while it is written, and named only when it is whole.
+//! A file that is hashed while it is written, and renamed when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use std::thread::{self, JoinHandle};
 use common::hex;
 use sha2::{Digest, Sha256};
 
-use crate::meta::io_error;
+use crate::error::io_error;
 use crate::{Error, TableFile};
 
 /// Bytes that are written and hashed at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Blocks that may wait to be hashed.
+/// Greatest number of blocks that wait to be hashed.
 const WAITING: usize = 4;
 
-/// The name of a file, and that which it has until it is whole.
+/// The final and the temporary name of a file.
 pub(crate) struct Name {
     whole: PathBuf,
     pub(crate) part: PathBuf,
@@ -37,14 +37,14 @@ impl Name {
         HashingFile::create(&self.part).map_err(io_error(&self.part, "create"))
     }
 
-    /// Ends a file; it is on its way to the disk then.
+    /// Ends a file and starts to sync it to the disk.
     pub(crate) fn close(self, file: HashingFile) -> Result<ClosingFile, Error> {
         let file = file.close().map_err(io_error(&self.part, "write"))?;
         Ok(ClosingFile { name: self, file })
     }
 }
 
-/// A file that is written, but may not be on the disk.
+/// A complete file that may not be synced to the disk yet.
 pub(crate) struct ClosingFile {
     name: Name,
     file: JoinHandle<io::Result<TableFile>>,
@@ -55,7 +55,7 @@ impl ClosingFile {
         self.file.is_finished()
     }
 
-    /// Waits until the disk has the file, and gives it its name.
+    /// Waits until the file is synced, and renames it.
     pub(crate) fn finish(self) -> Result<TableFile, Error> {
         let Name { whole, part } = self.name;
         let panicked = |_| Err(io::Error::other("the thread that hashes ended"));
@@ -66,8 +66,8 @@ impl ClosingFile {
     }
 }
 
-/// A file that knows the hash and the length of what was written to it. A thread of its own hashes, which
-/// takes longer than to write, and at the end waits for the disk.
+/// A file that computes hash and length of its content while it is written. A thread of its own hashes, which
+/// takes longer than writing, and syncs the file at the end.
 pub(crate) struct HashingFile {
     file: Arc<File>,
     block: Vec<u8>,

@@ -1,17 +1,17 @@
-//! The header of a Parquet page, as far as memory depends on it.
+//! The fields of a Parquet page header that memory depends on.
 
 use parquet::file::metadata::ParquetMetaData;
 
-/// Encodings of a cache's pages: plain, and by dictionaries.
+/// Encodings of a cache's pages: plain and dictionary.
 const ENCODINGS: [i64; 4] = [0, 2, 3, 8];
 
-/// The type of a dictionary's page.
+/// Type of a dictionary page.
 const DICTIONARY: i64 = 2;
 
-/// Most bytes of a dictionary: a writer begins no entry of one beyond 1 MiB, and adds 1024 at a time.
+/// Greatest size of a dictionary: a writer starts no entry beyond 1 MiB, and adds 1024 at a time.
 const DICTIONARY_BYTES: u64 = 8 << 20;
 
-/// Stands for the field of a struct that is not in the header itself; fields count from 1.
+/// Field of a nested struct; the fields of the header count from 1.
 const DEEPER: i64 = 0;
 
 /// Greatest size that a page of a file may have.
@@ -60,8 +60,7 @@ impl PageHeader {
         Some(header)
     }
 
-    /// `true` if the page lies in the `left` bytes of the file that begin with it, and holds no more than
-    /// it may.
+    /// Whether the page is within the `left` bytes of the file from its start on, and within the limits.
     pub(crate) fn is_within(&self, left: u64, limits: PageLimits) -> bool {
         let left = left.saturating_sub(self.length as u64);
         let bytes = match self.kind {
@@ -76,7 +75,7 @@ impl PageHeader {
             && ENCODINGS.contains(&self.encoding)
     }
 
-    /// Reads the fields of a struct, which is in the field `of` of the header, or the header itself.
+    /// Reads the fields of the header, or of the struct in its field `of`.
     fn fields(&mut self, rest: &mut &[u8], of: Option<i64>) -> Option<()> {
         let mut field = 0;
         loop {
@@ -109,7 +108,7 @@ impl PageHeader {
         }
     }
 
-    /// Keeps a number that memory depends on. Fields 5, 7 and 8 of a header are those of data pages, of
+    /// Stores a number that memory depends on. Fields 5, 7 and 8 of a header are those of data pages, of
     /// dictionaries, and of data pages of version 2.
     fn note(&mut self, of: Option<i64>, field: i64, number: i64) {
         match (of, field) {

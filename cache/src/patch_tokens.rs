@@ -1,4 +1,4 @@
-//! Patch tokens of slices, in memory that whoever computed them owns.
+//! Patch tokens of slices in memory that belongs to the backbone.
 
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::ArrowNativeType;
@@ -8,25 +8,25 @@ use half::slice::HalfFloatSliceExt;
 use ndarray::Array3;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
-/// Bits of the exponent of an f16; all of them are set where it is infinite or NaN.
+/// Bits of the exponent of an f16; all are set if it is infinite or NaN.
 const EXPONENT: u16 = f16::INFINITY.to_bits();
 
-/// Numbers as a backbone gives them.
+/// Output of a backbone.
 #[derive(Clone, Debug)]
 pub enum Numbers {
-    /// Single precision; a cache keeps them in half.
+    /// Single precision; a cache stores half precision.
     F32(ScalarBuffer<f32>),
-    /// Half precision; they go into a cache as they are.
+    /// Half precision, as in a cache.
     F16(ScalarBuffer<f16>),
 }
 
 impl Numbers {
-    /// The f32 whose bytes `owner` holds, without a copy.
+    /// The f32 in the bytes of `owner`, without a copy.
     pub fn f32(owner: impl AsRef<[u8]> + Send + 'static) -> Numbers {
         Numbers::F32(shared(owner))
     }
 
-    /// The f16 whose bytes `owner` holds, without a copy.
+    /// The f16 in the bytes of `owner`, without a copy.
     pub fn f16(owner: impl AsRef<[u8]> + Send + 'static) -> Numbers {
         Numbers::F16(shared(owner))
     }
@@ -50,8 +50,8 @@ fn shared<T: ArrowNativeType>(owner: impl AsRef<[u8]> + Send + 'static) -> Scala
     Buffer::from(Bytes::from_owner(owner)).into()
 }
 
-/// Patch tokens of `B` slices from one block, `[B, P, D]`, patches row by row of the grid. Slices may lie
-/// in memory of several owners; a copy shares it.
+/// Patch tokens `[B, P, D]` of `B` slices from one block, patches row by row of the grid. Slices may be in
+/// memory of several owners; a clone shares it.
 #[derive(Clone, Debug)]
 pub struct PatchTokens {
     /// `P` and `D`.
@@ -61,7 +61,8 @@ pub struct PatchTokens {
 }
 
 impl PatchTokens {
-    /// The tokens of as many slices as `numbers` holds `P · D`, of `shape` `[P, D]`, for.
+    /// Tokens of `shape` `[P, D]`; the length of `numbers` is a multiple of `P · D` and gives the number of
+    /// slices.
     pub fn new(numbers: &Numbers, shape: [usize; 2]) -> PatchTokens {
         let len = shape[0] * shape[1];
         let starts = (0..numbers.len() / len.max(1)).map(|slice| slice * len);
@@ -76,17 +77,17 @@ impl PatchTokens {
         [self.slices.len(), self.shape[0], self.shape[1]]
     }
 
-    /// Leaves the first `slices` of them.
+    /// Keeps the first `slices` slices.
     pub fn truncate(&mut self, slices: usize) {
         self.slices.truncate(slices);
     }
 
-    /// Appends those of other slices, of the same `[P, D]`.
+    /// Appends tokens of other slices with the same `[P, D]`.
     pub fn append(&mut self, mut others: PatchTokens) {
         self.slices.append(&mut others.slices);
     }
 
-    /// All of them in single precision.
+    /// All tokens in single precision.
     pub fn to_f32(&self) -> Array3<f32> {
         let len = self.shape[0] * self.shape[1];
         let mut all = vec![0.0; self.slices.len() * len];
@@ -99,7 +100,7 @@ impl PatchTokens {
         Array3::from_shape_vec(self.shape(), all).unwrap_or_default()
     }
 
-    /// The first number of a slice that has no f16, if there is one.
+    /// First number of a slice that is not finite in f16, if there is one.
     pub(crate) fn not_finite(&self, slice: usize) -> Option<f32> {
         match &self.slices[slice] {
             Numbers::F32(values) => not_finite(values),
@@ -115,7 +116,7 @@ impl PatchTokens {
         }
     }
 
-    /// A slice as a cache keeps it: f16, the lower byte first.
+    /// A slice as in a cache: little-endian f16.
     pub(crate) fn encoded(&self, slice: usize) -> FixedLenByteArray {
         let buffer = match &self.slices[slice] {
             Numbers::F16(values) if cfg!(target_endian = "little") => values.inner().clone(),
@@ -138,7 +139,7 @@ impl From<Array3<f32>> for PatchTokens {
     }
 }
 
-/// The first number that has no f16, if there is one.
+/// First number that is not finite in f16, if there is one.
 pub(crate) fn not_finite(values: &[f32]) -> Option<f32> {
     let is_finite = |value: f32| value.abs() <= f16::MAX.to_f32();
     // All at once first, since a search that may end at each number is many times slower.
@@ -149,7 +150,7 @@ pub(crate) fn not_finite(values: &[f32]) -> Option<f32> {
     found.copied()
 }
 
-/// Numbers as a cache keeps them: f16, the lower byte first.
+/// Numbers as in a cache: little-endian f16.
 pub(crate) fn to_f16(values: &[f32]) -> Vec<f16> {
     let mut out = vec![f16::ZERO; values.len()];
     out.convert_from_f32_slice(values);

@@ -1,7 +1,7 @@
-//! Writing the patch tokens of a shard.
+//! Writer of the patch tokens of a shard.
 //!
-//! They are nearly all of a cache, so they go from the backbone's memory into pages without Arrow's
-//! arrays, which would be copies. The file is what Arrow's writer makes of the same rows, byte for byte.
+//! Patch tokens are nearly all of a cache, so they are copied from the backbone's memory into pages, without
+//! Arrow arrays in between. The file equals that of Arrow's writer for the same rows, byte for byte.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::{CacheMeta, Error};
 pub(crate) struct PatchWriter {
     name: Name,
     file: SerializedFileWriter<HashingFile>,
-    /// Most rows of a row group.
+    /// Greatest number of rows in a row group.
     group_rows: usize,
-    /// Rows for which no group has been written: their numbers and, layer by layer, their tokens.
+    /// Rows that are not written yet: their numbers and, layer by layer, their tokens.
     numbers: Vec<i64>,
     layers: Vec<Vec<FixedLenByteArray>>,
 }
@@ -50,7 +50,7 @@ impl PatchWriter {
         })
     }
 
-    /// Appends rows of `layers`, oldest first, the first of which is row `number` of the cache.
+    /// Appends rows of `layers`, oldest first; the first is row `number` of the cache.
     pub(crate) fn write(
         &mut self,
         mut number: u64,

@@ -1,4 +1,4 @@
-//! Patch tokens of single rows, in any order, a row group at a time.
+//! Reader of the patch tokens of single rows, in any order, by row groups.
 
 use std::ops::Range;
 use std::path::Path;
@@ -18,25 +18,25 @@ use crate::schema::Table;
 use crate::table_reader::{Buffers, Source, contained, load};
 use crate::{CacheReader, Error};
 
-/// The exponent of what is infinite or NaN.
+/// Exponent of infinity and NaN.
 const INFINITY: u16 = f16::INFINITY.to_bits();
 
-/// Reads the patch tokens of chosen layers. Memory does not depend on the size of the cache.
+/// Reader of the patch tokens of chosen layers. Its memory does not depend on the size of the cache.
 #[derive(Debug)]
 pub struct PatchReader {
     shards: Vec<(Arc<Path>, ArrowReaderMetadata)>,
-    /// Their names, and the values of a row in each.
+    /// Names of the columns, and the number of values of a row in each.
     columns: Vec<(String, usize)>,
     groups: Vec<Group>,
     buffers: Arc<Buffers>,
 }
 
-/// Rows that lie together in a file and are read together.
+/// Rows of a row group, which are read together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     shard: usize,
     group: usize,
-    /// Their numbers in the cache.
+    /// Numbers of the rows in the cache.
     pub rows: Range<usize>,
 }
 
@@ -81,7 +81,7 @@ impl PatchReader {
         &self.groups
     }
 
-    /// The wanted rows of a group; of the others nothing is read.
+    /// The wanted rows of a group; nothing is read of the others.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl Rows<'_> {
         Ok(get_column_reader(found.column_descr_ptr(), Box::new(pages)))
     }
 
-    /// Refuses a group that holds other rows.
+    /// Refuses a group with other row numbers.
     fn check_numbers(&self) -> Result<(), Error> {
         let (path, rows) = (self.path, &self.group.rows);
         let numbers = contained(path, || {
@@ -201,7 +201,7 @@ fn check_count(path: &Path, found: usize, expected: usize) -> Result<(), Error> 
     }
 }
 
-/// Patch tokens of a row, as they lie in the file.
+/// Patch tokens of a row as in the file.
 #[derive(Debug)]
 pub struct PatchRow {
     /// The row's number in the cache.
@@ -211,12 +211,12 @@ pub struct PatchRow {
 }
 
 impl PatchRow {
-    /// Writes the tokens of a layer, `[P, D]`, into `out`, which has as many values; layers count in the
-    /// order in which they were asked for.
+    /// Writes the tokens `[P, D]` of a layer into `out`, which has as many values; `layer` is an index into the
+    /// layers that were requested.
     ///
     /// # Errors
     ///
-    /// [`Error::Shard`] if a value is NaN or infinite, which no cache was written with.
+    /// [`Error::Shard`] if a value is NaN or infinite.
     pub fn copy_to(&self, layer: usize, out: &mut [f32]) -> Result<(), Error> {
         // A page's bytes may lie at an odd address.
         let mut aligned = [f16::ZERO; 512];

@@ -5,8 +5,7 @@ use serde_json::Value;
 
 use crate::{CacheMeta, ModelMeta};
 
-/// Model and preprocessing of the tokens of a plain slice. Heads and decoders are for tokens of one
-/// recipe.
+/// Model and preprocessing of the tokens of a plain slice. A head or decoder fits tokens of one recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenRecipe {
     /// The backbone.
@@ -15,23 +14,24 @@ pub struct TokenRecipe {
     pub image_size: u32,
     /// The precision of the computation.
     pub precision: String,
-    /// From voxels to the backbone's input; without augmented views, which are rows of their own.
+    /// Preprocessing from voxels to the backbone's input, without augmented views, which are rows of their
+    /// own.
     pub preprocess: Value,
 }
 
 /// A field with two values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Its name, with those of the objects that it is in: `preprocess.intensity`.
+    /// Name, with those of the enclosing objects: `preprocess.intensity`.
     pub field: String,
-    /// One value, `null` if it is absent.
+    /// First value, `null` if absent.
     pub found: Value,
-    /// The other.
+    /// Second value, `null` if absent.
     pub expected: Value,
 }
 
 impl CacheMeta {
-    /// What the tokens of plain slices depend on besides the slices.
+    /// Settings that the tokens of plain slices depend on.
     pub fn token_recipe(&self) -> TokenRecipe {
         let mut preprocess = self.preprocess.clone();
         if let Value::Object(preprocess) = &mut preprocess {
@@ -51,14 +51,14 @@ impl CacheMeta {
 }
 
 impl TokenRecipe {
-    /// The fields of which `expected` has other values.
+    /// Fields that differ from `expected`.
     pub fn differences(&self, expected: &TokenRecipe) -> Vec<Difference> {
         let value = |recipe| serde_json::to_value(recipe).unwrap_or_default();
         differences("", &value(self), &value(expected))
     }
 }
 
-/// The places in which two values differ, descending into objects.
+/// Fields in which two values differ, descending into objects.
 pub(crate) fn differences(field: &str, found: &Value, expected: &Value) -> Vec<Difference> {
     if found == expected {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Which rows a cache may hold. A writer refuses others, and so does a reader.
+//! Checks of rows, by which a writer and a reader refuse invalid ones.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::{CacheMeta, Labels, SliceMeta, Split};
 
-/// Most bytes of the name of a sample, an image or a patient.
+/// Longest name of a sample, an image or a patient in bytes.
 pub const NAME_BYTES: usize = 8192;
 
-/// Most rows and columns of a slice.
+/// Greatest number of rows and columns of a slice.
 const LARGEST_SIDE: u32 = 1 << 20;
 
-/// Most bytes of a mask: all of them are in one value.
+/// Greatest size of a mask in bytes, since it is one value of a column.
 const MASK_BYTES: u64 = i32::MAX as u64;
 
-/// What is wrong with a row.
+/// Fault of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
     pub(crate) what: &'static str,
@@ -51,7 +51,7 @@ impl Invalid {
     }
 }
 
-/// Refuses a row that no cache of this description may hold.
+/// Refuses a row that is invalid in a cache of this description.
 pub(crate) fn check(meta: &CacheMeta, slice: &SliceMeta) -> Result<(), Invalid> {
     check_names([
         Some(slice.sample.as_str()),
@@ -83,7 +83,7 @@ pub(crate) fn check(meta: &CacheMeta, slice: &SliceMeta) -> Result<(), Invalid> 
     }
 }
 
-/// Refuses names that are too long, of a sample, an image and a patient.
+/// Refuses too long names of a sample, an image and a patient.
 pub(crate) fn check_names(names: [Option<&str>; 3]) -> Result<(), Invalid> {
     let kinds = ["name of a sample", "name of an image", "name of a patient"];
     for (what, name) in kinds.into_iter().zip(names) {
@@ -101,7 +101,7 @@ pub(crate) fn mask_bytes(slice: &SliceMeta) -> u64 {
     2 * u64::from(slice.height) * u64::from(slice.width)
 }
 
-/// Augmented views beside each plain slice.
+/// Number of augmented views of each slice.
 fn views(meta: &CacheMeta) -> u64 {
     let count = meta.preprocess.get("views").and_then(|of| of.get("count"));
     count.and_then(Value::as_u64).unwrap_or(0)
@@ -130,7 +130,7 @@ fn check_labels(meta: &CacheMeta, labels: &Labels) -> Result<(), Invalid> {
 /// Compares rows with those before them.
 #[derive(Default)]
 pub(crate) struct Known<'a> {
-    /// By sample: its split and its slices, each with its views' labels and numbers.
+    /// For each sample its split and slices, with the labels and numbers of their views.
     samples: HashMap<&'a str, Sample<'a>>,
 }
 
@@ -140,7 +140,7 @@ struct Sample<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Refuses a row that was there before, and one that contradicts others of its sample.
+    /// Refuses duplicate rows, and rows that contradict others of their sample.
     pub(crate) fn add(&mut self, slice: &'a SliceMeta) -> Result<(), Invalid> {
         let sample = self.samples.entry(&slice.sample).or_insert_with(|| Sample {
             split: slice.split,

@@ -1,4 +1,4 @@
-//! Splits that were named after extraction: `splits/NAME.parquet`.
+//! Named splits, made after extraction: `splits/NAME.parquet`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,27 +16,27 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use crate::meta::io_error;
+use crate::error::io_error;
 use crate::read::check_place;
 use crate::rows::NAME_BYTES;
 use crate::table_reader::{batches, rows};
 use crate::write::lock;
 use crate::{CacheReader, Error, SliceMeta, Split};
 
-/// The folder of named splits in a cache.
+/// Folder of named splits in a cache.
 const FOLDER: &str = "splits";
 
-/// The key of the rule's words in a file's metadata.
+/// Key of the rule in a file's metadata.
 const RULE: &str = "rule";
 
 /// A split of a cache's samples beside that of its `slices` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedSplit {
-    /// The words of the rule that made it.
+    /// Rule that made it.
     pub rule: String,
-    /// sha256 of its file, in hex.
+    /// SHA-256 of its file, in hex.
     pub sha256: String,
-    /// Each sample's split.
+    /// Split of each sample.
     pub of: HashMap<String, Option<Split>>,
 }
 
@@ -45,8 +45,8 @@ pub struct NamedSplit {
 /// # Errors
 ///
 /// [`Error::SplitName`], [`Error::SplitTable`] if `splits` does not name each sample of the cache
-/// exactly once, [`Error::Locked`] if another process writes to the cache, [`Error::Io`], and what
-/// [`CacheReader::open`] gives.
+/// exactly once, [`Error::Locked`] if another process writes to the cache, [`Error::Io`], and those of
+/// [`CacheReader::open`].
 pub fn write_split(
     dir: &Path,
     name: &str,
@@ -71,7 +71,7 @@ pub fn write_split(
 }
 
 impl CacheReader {
-    /// The names of the splits that were named after extraction, sorted.
+    /// Sorted names of the named splits.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl CacheReader {
         Ok(names)
     }
 
-    /// A split that was named after extraction.
+    /// A named split.
     ///
     /// # Errors
     ///
@@ -112,8 +112,7 @@ impl CacheReader {
         Ok(NamedSplit { rule, sha256, of })
     }
 
-    /// The rows of the `slices` table, with their splits replaced by those of a named split, and
-    /// that split.
+    /// Rows of the `slices` table with the splits of a named split, and that split.
     ///
     /// # Errors
     ///
@@ -139,7 +138,7 @@ fn split_path(dir: &Path, name: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// Whether the name is a file's in every system: letters, digits, `-`, `_`, `.` and `+`.
+/// Whether a name is valid as a file name on every system: letters, digits, `-`, `_`, `.` and `+`.
 fn is_plain(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_allowed)
@@ -224,7 +223,7 @@ fn encode(
     writer.into_inner()
 }
 
-/// The rule's words and the split of each sample, of which there are at most `most`, of a split's file.
+/// The rule and the split of each sample in a file of at most `most` samples.
 fn decode(path: &Path, most: u64) -> Result<(String, HashMap<String, Option<Split>>), Error> {
     let builder = rows(path, NAME_BYTES)?;
     if builder.schema().fields() != schema().fields() {

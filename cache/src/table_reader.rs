@@ -1,5 +1,5 @@
-//! Reading one table of a shard. Nothing that the file says is believed before it is checked: places
-//! and sizes are compared with the file itself before anything is allocated or read by them.
+//! Reader of one table of a shard. All offsets and sizes in the file are checked against its length before
+//! anything is allocated or read by them.
 
 use std::any::Any;
 use std::fs::{self, File};
@@ -20,22 +20,22 @@ use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::Error;
-use crate::meta::io_error;
+use crate::error::io_error;
 use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
 
-/// Rows that are decoded at once, and the bytes of a column that they may take.
+/// Number of rows that are decoded at once, and greatest size of a column of them in bytes.
 const BATCH_ROWS: usize = 64;
 const BATCH_BYTES: usize = 64 << 20;
 
-/// Bytes that are fetched to read the header of a page, and the most that a header takes.
+/// Bytes that are fetched to read the header of a page, and greatest size of a header.
 const HEADER_BYTES: usize = 256;
 const MOST_HEADER_BYTES: usize = 64 << 10;
 
 /// A reader of rows whose values take at most `value_bytes` each.
 pub(crate) type RowsBuilder = ParquetRecordBatchReaderBuilder<Source>;
 
-/// The metadata of a shard's file, of which every column lies in the file.
+/// Metadata of a shard's file, after a check that every column is within the file.
 pub(crate) fn load(path: &Path) -> Result<ArrowReaderMetadata, Error> {
     let file = File::open(path).map_err(io_error(path, "open"))?;
     let length = file.metadata().map_err(io_error(path, "read"))?.len();
@@ -69,9 +69,8 @@ pub(crate) fn batches(
     }))
 }
 
-/// All rows of a table that was kept beside a cache, and the file's own metadata, with the same checks as
-/// of a cache's tables. Rows that differ take some room in the file, so that it does not say of itself
-/// to have more than sixteen times as many as it has bytes.
+/// All rows of a table beside a cache, and the file's metadata, with the checks of a cache's tables. Different
+/// rows take some bytes, so more than sixteen rows a byte are refused.
 ///
 /// # Errors
 ///
@@ -96,8 +95,8 @@ pub fn read_table(path: &Path) -> Result<(RecordBatch, Vec<KeyValue>), Error> {
     Ok((all, pairs))
 }
 
-/// Does what may meet a damaged file. The decoder's own checks are not complete: as a last resort, its
-/// panics become errors here, so that one file's damage stays one file's.
+/// Runs a decoder over a file that may be damaged. The decoder's own checks are not complete: its panics
+/// become errors here, so that a damaged file affects no other.
 pub(crate) fn contained<T>(
     path: &Path,
     read: impl FnOnce() -> Result<T, ParquetError>,
@@ -116,7 +115,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     format!("the decoder gave up: {}", text.unwrap_or("for no reason"))
 }
 
-/// Refuses numbers of rows that do not add up, and columns that do not lie in the file.
+/// Refuses numbers of rows that do not add up, and columns outside of the file.
 fn check(metadata: &ParquetMetaData, length: u64) -> Result<(), ParquetError> {
     let mut sum: i64 = 0;
     for group in metadata.row_groups() {
@@ -159,7 +158,7 @@ fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
     values.is_some() && is_in_order && end.is_some_and(|end| end <= length)
 }
 
-/// A shard's file, read into buffers that are used again: fresh memory costs more than reading does.
+/// A shard's file, read into reused buffers: fresh memory costs more than reading.
 #[derive(Debug)]
 pub(crate) struct Source {
     file: Arc<File>,
@@ -221,7 +220,7 @@ impl ChunkReader for Source {
     }
 }
 
-/// The header of a page, checked when its first byte is asked for: it is also opened where there is none.
+/// Reader of a page header, which is checked at the first read: it is also opened where there is no page.
 #[derive(Debug)]
 pub(crate) struct HeaderReader {
     file: Arc<File>,
@@ -268,7 +267,7 @@ impl Read for HeaderReader {
     }
 }
 
-/// Buffers that nobody uses.
+/// Unused buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 

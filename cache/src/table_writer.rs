@@ -1,4 +1,4 @@
-//! Writing one table of a shard, and the settings of its Parquet.
+//! Writer of one table of a shard, and its Parquet settings.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use crate::error::io_error;
 use crate::hashing_file::{ClosingFile, HashingFile, Name};
-use crate::meta::io_error;
 use crate::schema::{Table, picture_bytes};
 use crate::{CacheMeta, Error};
 
-/// Bytes of a column in a row group of tensors or pictures: larger ones read more slowly.
+/// Bytes of a column in a row group of tensors or pictures; larger groups are read more slowly.
 const ROW_GROUP_BYTES: usize = 4 << 20;
 
-/// The same of patch tokens. A training shuffles row groups, and slices of one volume resemble each
-/// other: few of them are to come together.
+/// The same for patch tokens. Training shuffles row groups, and slices of one volume are similar, so few
+/// of them should be in one group.
 const PATCH_ROW_GROUP_BYTES: usize = 1 << 20;
 
-/// Writes one table of a shard, under a temporary name until it is closed.
+/// Writer of one table of a shard, under a temporary name until it is closed.
 pub(crate) struct TableWriter {
     name: Name,
     writer: ArrowWriter<HashingFile>,
@@ -57,7 +57,7 @@ impl TableWriter {
     }
 }
 
-/// A full disk is an I/O error however deep the encoder wrapped it.
+/// The I/O error in an error of the encoder, such as a full disk, however deeply it is wrapped.
 pub(crate) fn write_error(path: &Path, source: ParquetError) -> Error {
     match source {
         ParquetError::External(cause) => match cause.downcast::<io::Error>() {

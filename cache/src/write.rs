@@ -1,4 +1,4 @@
-//! Writing a cache: append batches, close shards, go on after a stop.
+//! Writer of a cache: appends batches, closes shards, resumes after a stop.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,14 +10,14 @@ use common::files::sync_dir;
 use ndarray::{Array2, Axis, Slice};
 
 use crate::batch_check;
+use crate::error::io_error;
 use crate::hashing_file::ClosingFile;
-use crate::meta::io_error;
 use crate::patch_writer::PatchWriter;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
 use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
 
-/// Where a cache ends: the last slice in a finished shard.
+/// End of a cache: the last slice in a finished shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Its sample.
@@ -28,20 +28,20 @@ pub struct Position {
     pub view: u16,
 }
 
-/// Writes a cache, shard by shard.
+/// Writer of a cache, shard by shard.
 ///
-/// A shard is written under temporary names, synced, renamed, and only then named in `meta.json`,
-/// which is replaced in one step. What a stop leaves unnamed is deleted by the next
-/// [`open`](CacheWriter::open). Every shard but the last has exactly `shard_rows` rows, so a cache
-/// that was stopped and continued equals one made in one go, byte for byte. The disk may take a shard's
-/// time while rows of the next one are appended.
+/// A shard is written under temporary names, synced, renamed, and then listed in `meta.json`, which is
+/// replaced atomically. Files that a stop leaves unlisted are deleted by the next
+/// [`open`](CacheWriter::open). Every shard but the last has exactly `shard_rows` rows, so a cache that was
+/// stopped and resumed equals one made in one run, byte for byte. A shard is synced while rows of the next
+/// one are appended.
 pub struct CacheWriter {
     dir: PathBuf,
     meta: CacheMeta,
     /// All rows but those of `meta` are in these two.
     closing: Option<ClosingShard>,
     open: Option<OpenShard>,
-    /// Held, and so locked, as long as the writer lives.
+    /// Locked as long as the writer lives.
     _lock: File,
 }
 
@@ -51,7 +51,7 @@ struct OpenShard {
     patches: Option<PatchWriter>,
 }
 
-/// A shard that is written, but may not be on the disk.
+/// A shard that is written, and may not be synced yet.
 struct ClosingShard {
     rows: u32,
     tables: Vec<(Table, ClosingFile)>,
@@ -64,11 +64,10 @@ impl ClosingShard {
 }
 
 impl CacheWriter {
-    /// Creates the cache `dir`, or opens it to go on.
+    /// Creates the cache `dir`, or opens it to resume.
     ///
-    /// `run` describes the cache that is to be made; its progress (`rows`, `shards`, `skipped`,
-    /// `complete`) is ignored. Its `shapes` may also be given where all layers are alike; the cache
-    /// then keeps none.
+    /// `run` describes the cache; its progress (`rows`, `shards`, `skipped`, `complete`) is ignored. Its
+    /// `shapes` may also be given if all layers are alike; they are not stored then.
     ///
     /// # Errors
     ///
@@ -128,10 +127,9 @@ impl CacheWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the batch does not fit the cache, [`Error::Row`] if a row is one that no
-    /// cache may hold, [`Error::NotFinite`] if a token has no
-    /// f16, and [`Error::Io`] or [`Error::Parquet`] if it cannot be written; the finished shards
-    /// stay.
+    /// [`Error::Shape`] if the batch does not fit the cache, [`Error::Row`] if a row is invalid,
+    /// [`Error::NotFinite`] if a token is not finite in f16, and [`Error::Io`] or [`Error::Parquet`] if it
+    /// cannot be written; finished shards are kept.
     pub fn append(&mut self, batch: &TokenBatch) -> Result<(), Error> {
         if self.closing.as_ref().is_some_and(ClosingShard::is_on_disk) {
             self.name_shard()?;
@@ -154,13 +152,12 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Notes how far the run's tokens are from those of the reference; it is saved with the next
-    /// shard.
+    /// Sets the difference of the run's tokens from the reference; it is saved with the next shard.
     pub fn set_parity(&mut self, parity: serde_json::Value) {
         self.meta.parity = Some(parity);
     }
 
-    /// Notes a sample that could not be read; it is saved with the next shard.
+    /// Adds a sample that could not be read; it is saved with the next shard.
     pub fn skip(&mut self, skipped: Skipped) {
         if !self.meta.skipped.iter().any(|s| s.sample == skipped.sample) {
             self.meta.skipped.push(skipped);
@@ -240,7 +237,7 @@ impl CacheWriter {
         Ok(shard)
     }
 
-    /// Ends the open shard, once the one before has its name.
+    /// Ends the open shard, after the previous one has been renamed.
     fn close_shard(&mut self) -> Result<(), Error> {
         let Some(shard) = self.open.take() else {
             return Ok(());
@@ -259,7 +256,7 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Waits until the disk has the shard that was closed last, and names it in `meta.json`.
+    /// Waits until the last closed shard is synced, and lists it in `meta.json`.
     fn name_shard(&mut self) -> Result<(), Error> {
         let Some(shard) = self.closing.take() else {
             return Ok(());
@@ -291,7 +288,7 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Whether the file is one that a stopped writer left; a user's own files are not.
+    /// Whether a file was left by a stopped writer, rather than put there by a user.
     fn is_unnamed(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let shard = name.trim_end_matches(".part").strip_suffix(".parquet");
@@ -303,7 +300,7 @@ impl CacheWriter {
 }
 
 impl Drop for CacheWriter {
-    /// A run that fails keeps the shards that it closed.
+    /// Lists the last closed shard, also after an error.
     fn drop(&mut self) {
         let _ = self.name_shard();
     }

@@ -21,8 +21,8 @@ pub use self::error::SampleError;
 use crate::Error;
 use crate::dataset::{Dataset, Recipe, Sample, SampleOddities};
 
-/// What a dataset's recipe does to slices for a model of `image_size` pixels that was trained with
-/// `mean` and `std` per channel; values that are not finite are refused, and there are no views.
+/// Preprocessing by a dataset's recipe for a model of `image_size` pixels with `mean` and `std` per
+/// channel. Values that are not finite are refused, and there are no augmented views.
 pub fn preprocess(recipe: &Recipe, image_size: u32, mean: [f32; 3], std: [f32; 3]) -> Preprocess {
     Preprocess {
         image_size,
@@ -42,16 +42,16 @@ pub fn preprocess(recipe: &Recipe, image_size: u32, mean: [f32; 3], std: [f32; 3
 pub struct PreparedSlice {
     /// `[3, S, S]`.
     pub pixels: Array3<f32>,
-    /// Its row in the cache.
+    /// Row in the cache.
     pub meta: SliceMeta,
-    /// Its label map at native resolution, where the sample has one.
+    /// Label map at native resolution, if the sample has one.
     pub mask: Option<Mask>,
 }
 
-/// A label map, or a binary mask and what it becomes.
+/// A label map, or a binary mask and its label.
 type Part = (Volume, Option<u16>);
 
-/// An opened sample, found to be whole: what is left to do cannot fail.
+/// An opened sample after all checks: preparing its slices cannot fail.
 pub struct PreparedSample<'a> {
     dataset: &'a Dataset,
     sample: &'a Sample,
@@ -59,23 +59,22 @@ pub struct PreparedSample<'a> {
     image: Volume,
     mask: Vec<Part>,
     slices: Range<usize>,
-    /// The range of intensities, if it is that of the whole volume.
+    /// Range of intensities, if it is that of the whole volume.
     bounds: Option<Bounds>,
     oddities: SampleOddities,
-    /// Values in the masks that become [`IGNORED`], in order.
+    /// Sorted values in the masks that become [`IGNORED`].
     ignored: Vec<u16>,
-    /// Last, as what is in it is dropped before it.
+    /// The last field, so that it is dropped after the memory that it counts.
     budget: SampleBudget<'a>,
 }
 
-/// Reads a sample's files and checks every slice of it, so that a damaged sample gives no slices
-/// at all rather than some. `index` is its place among the samples that are read, from 0: each is
-/// given once, and none is left out.
+/// Reads the files of a sample and checks every slice, so that a damaged sample gives no slices at all
+/// rather than some. `index` numbers the samples that are read, from 0, without gaps.
 ///
 /// # Errors
 ///
-/// What [`Reader::volume`] and [`Volume::cut`] give, [`SampleError::SliceRange`] and
-/// [`SampleError::SlicesOfAnotherPlane`] if the sample asks for slices that are not there,
+/// Those of [`Reader::volume`] and [`Volume::cut`], [`SampleError::SliceRange`] and
+/// [`SampleError::SlicesOfAnotherPlane`] if the sample names slices that do not exist,
 /// [`SampleError::MaskShape`] and [`imaging::Error::MaskOrientation`] if image and mask differ,
 /// [`SampleError::Constant`] if all pixels are equal, [`FileError::TooLarge`](common::FileError::TooLarge),
 /// [`SampleError::NonFinite`], [`imaging::Error::LabelValue`], [`SampleError::UnnamedLabels`],
@@ -121,7 +120,7 @@ pub fn open<'a>(
     Ok(opened)
 }
 
-/// The volume as `slicing` cuts it, with memory taken for that.
+/// The volume cut along `slicing`; its memory is taken from the budget.
 fn cut(volume: Volume, slicing: Slicing, budget: &SampleBudget) -> Result<Volume, Error> {
     let bytes = volume.cut_bytes(slicing);
     budget
@@ -131,17 +130,17 @@ fn cut(volume: Volume, slicing: Slicing, budget: &SampleBudget) -> Result<Volume
 }
 
 impl PreparedSample<'_> {
-    /// The positions of the slices along the slicing axis.
+    /// Positions of the slices along the slicing axis.
     pub fn slices(&self) -> Range<usize> {
         self.slices.clone()
     }
 
-    /// What looks odd in image and masks.
+    /// Oddities of image and masks.
     pub(crate) fn oddities(&self) -> &SampleOddities {
         &self.oddities
     }
 
-    /// The views of each slice: 0, the plain one, and the augmented ones.
+    /// Views of each slice: 0 for the plain one, then the augmented ones.
     pub fn views(&self) -> RangeInclusive<u16> {
         0..=self.recipe.views.map_or(0, |views| views.count)
     }
@@ -150,7 +149,7 @@ impl PreparedSample<'_> {
     ///
     /// # Errors
     ///
-    /// None after [`open`] has checked the sample; the signature keeps a mistake from panicking.
+    /// None, since [`open`] has checked the sample.
     pub fn slice(&self, k: usize, view: u16) -> Result<PreparedSlice, Error> {
         let [_, height, width] = self.image.shape(k);
         let slice = u32::try_from(k).unwrap_or(u32::MAX);
@@ -188,8 +187,7 @@ impl PreparedSample<'_> {
         Ok(PreparedSlice { pixels, meta, mask })
     }
 
-    /// sha256 over the sizes and the stored pixels of all slices, in hex: equal for two names of
-    /// the same image.
+    /// SHA-256 of the sizes and stored pixels of all slices, in hex; equal for copies of an image.
     pub fn pixels_sha256(&self) -> String {
         let mut hash = Sha256::new();
         for k in self.slices() {
@@ -201,14 +199,14 @@ impl PreparedSample<'_> {
         common::hex(&hash.finalize())
     }
 
-    /// The file of slice `k` as the cache names it.
+    /// File of slice `k` as in the cache.
     fn shown_path(&self, k: usize) -> String {
         let path = slashed(self.file_of(k));
         let pseudonyms = self.dataset.pseudonyms.as_ref();
         pseudonyms.map_or(path.clone(), |pseudonyms| pseudonyms.path(&path))
     }
 
-    /// The file of slice `k`, relative to the dataset's root.
+    /// File of slice `k`, relative to the dataset's root.
     fn file_of(&self, k: usize) -> &Path {
         match &self.sample.image {
             Source::Stack(_) => {
@@ -219,7 +217,7 @@ impl PreparedSample<'_> {
         }
     }
 
-    /// The range of intensities of the whole volume, if the recipe asks for that.
+    /// Range of intensities of the whole volume, if the recipe uses it.
     fn volume_bounds(&self) -> Result<Option<Bounds>, Error> {
         let intensity = self.recipe.intensity;
         let image = &self.image;
@@ -244,7 +242,7 @@ impl PreparedSample<'_> {
         Ok(Some(intensity.bounds(&mut values, window)))
     }
 
-    /// Takes memory for a slice that is decoded and one that is computed from it.
+    /// Takes memory for a decoded slice and one computed from it.
     fn take_plane(&self) -> Result<(), Error> {
         let image = &self.image;
         let sizes = self.slices().map(|k| image.shape(k).iter().product());

@@ -193,7 +193,12 @@ fn values_in_masks_without_a_name_leave_samples_out_or_are_told_once() {
     }
     lab.write("classes.csv", "value,name\n1,liver\n");
     let manifest = lab.write("m.csv", csv);
-    let reasons = ["m1.nii", "named for: `7`", "m2.nii", "named for: `255`"];
+    let reasons = [
+        "m1.nii",
+        "without a class: `7`",
+        "m2.nii",
+        "without a class: `255`",
+    ];
     let run = check("manifest", &manifest, &["--pixels"]).expect(1);
     reasons
         .iter()

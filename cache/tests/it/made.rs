@@ -1,4 +1,4 @@
-//! What the tests' caches are made of.
+//! Caches for tests.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Caches as a program writes and reads them.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
+mod descriptions;
 mod hostile;
 mod made;
 mod refusals;

@@ -1,4 +1,4 @@
-//! What no cache should be, or a run should not do to one.
+//! Invalid caches, and changes that a run may not make.
 
 use std::fs;
 use std::sync::Arc;

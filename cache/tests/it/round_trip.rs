@@ -1,4 +1,4 @@
-//! What is written is what is read, wherever a run stopped.
+//! Reading gives what was written, also after a run was stopped.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with an image or a label map.
+//! Errors of images and label maps.
 
 use std::fmt::Display;
 use std::io;
@@ -56,18 +56,18 @@ pub enum Error {
     FolderNotFile {
         /// The folder.
         path: PathBuf,
-        /// How many `.nii` and `.nii.gz` files it holds.
+        /// Number of `.nii` and `.nii.gz` files in it.
         found: usize,
     },
-    /// The decoder does not know this kind of PNG or JPEG.
+    /// A kind of PNG, JPEG or TIFF that the decoder does not support.
     #[error("`{}`: {reason}\nhint: convert it to an 8- or 16-bit PNG", shown(path), reason = shown(reason))]
     UnsupportedRaster {
         /// The file.
         path: PathBuf,
-        /// What the decoder says.
+        /// Message of the decoder.
         reason: String,
     },
-    /// Nothing in the unpacked content says NIfTI.
+    /// The unpacked content is not NIfTI.
     #[error(
         "`{}`: the gzip file holds no NIfTI image\nhint: if it is an archive, unpack it; if it is another format (MGZ), convert it to NIfTI, for instance with nibabel",
         shown(path)
@@ -76,7 +76,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The voxels of a pair of files are not there.
+    /// The file of voxels of a header/voxels pair is missing.
     #[error(
         "`{}`: the file is the header of a .hdr/.img pair, and there is no .img of its name beside it\nhint: copy both files, or convert the pair to one .nii.gz",
         shown(path)
@@ -85,7 +85,7 @@ pub enum Error {
         /// The header.
         path: PathBuf,
     },
-    /// A field of the NIfTI header cannot be true.
+    /// A field of the NIfTI header is out of range.
     #[error("`{}`: the NIfTI header's `{field}` is `{value}`, expected {expected}\nhint: download or copy it again", shown(path), value = shown(value))]
     BadHeader {
         /// The file.
@@ -94,7 +94,7 @@ pub enum Error {
         field: &'static str,
         /// Its value.
         value: String,
-        /// What it may be.
+        /// Values that are allowed.
         expected: &'static str,
     },
     /// The volume has several channels, and none was chosen.
@@ -105,17 +105,17 @@ pub enum Error {
     FourDimensional {
         /// The file.
         path: PathBuf,
-        /// How many.
+        /// Number of channels.
         channels: usize,
     },
     /// The volume does not have the channel that was chosen.
-    #[error("`{}`: channel {found} is asked for, the volume has {channels} (0 to {})\nhint: choose another channel", shown(path), channels - 1)]
+    #[error("`{}`: there is no channel {found}, the volume has {channels} (0 to {})\nhint: choose another channel", shown(path), channels - 1)]
     NoChannel {
         /// The file.
         path: PathBuf,
-        /// The one asked for.
+        /// The chosen channel.
         found: u32,
-        /// How many there are.
+        /// Number of channels.
         channels: usize,
     },
     /// The volume has more than four axes.
@@ -129,9 +129,9 @@ pub enum Error {
         /// The lengths of its axes.
         shape: Vec<usize>,
     },
-    /// A patient's plane is asked for of a file that does not say how the patient lies.
+    /// A plane of the patient cannot be cut, since the file does not give the patient's orientation.
     #[error(
-        "`{}`: `{slicing}` is asked for, the file does not say how the patient lies\nhint: cut it as stored: `--slicing stored-k-xy`",
+        "`{}`: cannot cut `{slicing}` slices, the file does not give the patient's orientation\nhint: cut it as stored: `--slicing stored-k-xy`",
         shown(path)
     )]
     NoOrientation {
@@ -140,9 +140,9 @@ pub enum Error {
         /// The plane.
         slicing: Slicing,
     },
-    /// A plane is asked for that cuts across slices at uneven distances.
+    /// A plane across slices at uneven distances cannot be cut.
     #[error(
-        "`{}`: `{slicing}` is asked for, the slices lie parallel at uneven distances ({gaps})\nhint: slices are missing or doubled: get the whole series, or cut it as it was taken: `--slicing stored-k-xy`",
+        "`{}`: cannot cut `{slicing}` slices, the stored slices are at uneven distances ({gaps})\nhint: slices are missing or doubled: get the whole series, or cut it as it was taken: `--slicing stored-k-xy`",
         shown(path)
     )]
     UnevenGaps {
@@ -153,9 +153,9 @@ pub enum Error {
         /// The distances.
         gaps: Gaps,
     },
-    /// A patient's plane is asked for of slices that are not parallel, or go back and forth.
+    /// A plane of the patient cannot be cut, since the slices are not parallel or go back and forth.
     #[error(
-        "`{}`: `{slicing}` is asked for, the slices are not parallel or go back and forth, as several stacks or times do\nhint: cut them as they were taken: `--slicing stored-k-xy`",
+        "`{}`: cannot cut `{slicing}` slices, the stored slices are not parallel or go back and forth, as in several stacks or times\nhint: cut them as stored: `--slicing stored-k-xy`",
         shown(path)
     )]
     Scattered {
@@ -164,9 +164,9 @@ pub enum Error {
         /// The plane.
         slicing: Slicing,
     },
-    /// A label map lies in another way than its image.
+    /// Mask and image orientations differ.
     #[error(
-        "`{}`: by its header, the mask lies in another way in the patient than its image `{}`\nhint: reorient the mask to the image; if only its header is wrong, give it the image's affine",
+        "`{}`: mask and image orientations differ, by the headers of the mask and its image `{}`\nhint: reorient the mask to the image; if only its header is wrong, give it the image's affine",
         shown(path),
         shown(image)
     )]
@@ -225,7 +225,7 @@ pub enum Error {
         /// Bytes that may follow them.
         allowed: u64,
     },
-    /// A label map holds something that is not a label.
+    /// A label map holds a value that is not a label.
     #[error(
         "`{}`: slice {slice} holds the value `{value}`, expected whole numbers in 0..=65535\nhint: save the mask as integers, and resize masks by nearest neighbour only",
         shown(path)
@@ -252,25 +252,25 @@ pub enum Error {
     UnsupportedDicom {
         /// The file.
         path: PathBuf,
-        /// What is in it.
+        /// Kind of the file.
         found: String,
-        /// What to do.
+        /// Advice.
         hint: String,
     },
 }
 
 impl Error {
-    /// The content of `path` is damaged.
+    /// [`FileError::Damaged`] for `path`.
     pub(crate) fn damaged(path: &Path, reason: impl Display) -> Error {
         FileError::damaged(path, reason).into()
     }
 
-    /// `path` holds more than is read.
+    /// [`FileError::TooLarge`] for `path`.
     pub(crate) fn too_large(path: &Path, found: impl Display, limit: impl Display) -> Error {
         FileError::too_large(path, found, limit).into()
     }
 
-    /// A DICOM file of a kind that is not read.
+    /// [`UnsupportedDicom`](Self::UnsupportedDicom) for `path`.
     pub(crate) fn unsupported_dicom(path: &Path, found: String, hint: &str) -> Error {
         Error::UnsupportedDicom {
             path: path.to_path_buf(),
@@ -285,7 +285,7 @@ impl Error {
         move |source| error(source).into()
     }
 
-    /// The files that the text names.
+    /// Paths in the message.
     pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Error::File(error) => vec![error.path_mut()],

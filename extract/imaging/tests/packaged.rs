@@ -10,12 +10,12 @@ use imaging::read::{Reader, Source, Volume};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Of lossy images every so many rows and columns are compared.
+/// Step between the rows and columns of lossy images that are compared.
 const STEP: usize = 16;
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Where Python has installed the packages.
+/// Folder of the installed Python packages.
 fn site() -> PathBuf {
     let lib = Path::new(PROJECT).join(".venv-test/lib");
     let versions = fs::read_dir(&lib).into_iter().flatten().flatten();

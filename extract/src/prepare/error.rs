@@ -8,9 +8,9 @@ use imaging::preprocess::{NonFinite, Slicing};
 /// A sample that cannot be prepared; the text names the file and, on a line of its own, the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
-    /// Ranges of stored slices are asked for of a volume that is cut in another plane.
+    /// The sample names stored slices, and the volume is cut in another plane.
     #[error(
-        "`{}`: slices are counted as the file is stored, and it is cut as `{slicing}`\nhint: leave `slices` blank, or cut it as stored: `--slicing stored-k-xy`",
+        "`{}`: `slices` counts stored slices, but the volume is cut as `{slicing}`\nhint: leave `slices` blank, or cut it as stored: `--slicing stored-k-xy`",
         shown(path)
     )]
     SlicesOfAnotherPlane {
@@ -19,8 +19,8 @@ pub enum SampleError {
         /// The plane.
         slicing: Slicing,
     },
-    /// A label map holds values that stand for no class.
-    #[error("`{}`: the mask holds values that no class is named for: {values}\nhint: name them (`classes.csv`, `labels` in `dataset.json`, or `mask_classes` in a card), correct the mask, or leave such pixels out with `--unnamed-values ignore`", shown(path), values = shown(values))]
+    /// A label map holds values without a class.
+    #[error("`{}`: the mask holds values without a class: {values}\nhint: name them (`classes.csv`, `labels` in `dataset.json`, or `mask_classes` in a card), correct the mask, or leave such pixels out with `--unnamed-values ignore`", shown(path), values = shown(values))]
     UnnamedLabels {
         /// The mask's file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum SampleError {
         values: String,
     },
     /// One of several masks of structures is not binary.
-    #[error("`{}`: one of several masks that are joined is expected to be binary, this one holds {values} besides 0\nhint: save one binary mask for each structure, or a single label map with all of them", shown(path), values = shown(values))]
+    #[error("`{}`: a mask of a single structure must be binary, this one holds {values} besides 0\nhint: save one binary mask for each structure, or a single label map with all of them", shown(path), values = shown(values))]
     NotBinary {
         /// The mask's file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum SampleError {
     LossyMask {
         /// The mask's file.
         path: PathBuf,
-        /// How many it holds, 0 among them.
+        /// Number of different values, including 0.
         values: usize,
     },
     /// A slice holds values that cannot be computed with.
@@ -53,20 +53,20 @@ pub enum SampleError {
         path: PathBuf,
         /// The slice, from 0.
         slice: usize,
-        /// How many.
+        /// Number of such values.
         source: NonFinite,
     },
-    /// A sample asks for slices that its image does not have.
-    #[error("`{}`: the slices `{found}` are asked for, the image has {slices} (0 to {})\nhint: correct the `slices` column", shown(path), slices - 1, found = shown(found))]
+    /// The sample names slices that its image does not have.
+    #[error("`{}`: the sample names the slices `{found}`, the image has {slices} (0 to {})\nhint: correct the `slices` column", shown(path), slices - 1, found = shown(found))]
     SliceRange {
         /// The image's file.
         path: PathBuf,
-        /// The first and the last slice asked for.
+        /// First and last slice that the sample names.
         found: String,
-        /// How many there are.
+        /// Number of slices.
         slices: usize,
     },
-    /// A mask is not of its image's shape.
+    /// Mask and image shapes differ.
     #[error(
         "`{}`: the mask is {found:?} (slices, rows, columns), its image is {expected:?}\nhint: resample the mask to the image's grid, by nearest neighbour",
         shown(path)
@@ -74,9 +74,9 @@ pub enum SampleError {
     MaskShape {
         /// The mask's file.
         path: PathBuf,
-        /// Its slices, rows and columns.
+        /// Slices, rows and columns of the mask.
         found: [usize; 3],
-        /// The image's.
+        /// Slices, rows and columns of the image.
         expected: [usize; 3],
     },
     /// All pixels of an image are equal.

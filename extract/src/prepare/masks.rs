@@ -1,4 +1,4 @@
-//! The masks of a sample: what they hold, and the labels that they give.
+//! Masks of a sample, and labels from masks.
 
 use cache::Labels;
 use common::Mask;
@@ -9,7 +9,7 @@ use super::{Part, PreparedSample, SampleError};
 use crate::Error;
 use crate::dataset::{IGNORED, Sample, SampleOddities, examples};
 
-/// Reads the parts of a sample's mask and cuts them as its image, which has not been cut yet.
+/// Reads the parts of a sample's mask and cuts them like the image, which is not cut yet.
 pub(super) fn open(
     reader: &Reader,
     budget: &SampleBudget,
@@ -37,8 +37,8 @@ pub(super) fn open(
 }
 
 impl PreparedSample<'_> {
-    /// The labels of all slices together: where they come from masks, a class is present if any
-    /// slice holds it, else not known if that is so in any slice.
+    /// Labels of all slices together. If they come from masks, a class is present if it is in any slice,
+    /// else unknown if it is unknown in any slice.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl PreparedSample<'_> {
         Ok(labels.unwrap_or_else(|| self.sample.labels.clone()))
     }
 
-    /// The label map of slice `k`, later parts on top of earlier ones, and ignored values as [`IGNORED`].
+    /// Label map of slice `k`: later parts on top of earlier ones, ignored values as [`IGNORED`].
     pub(super) fn mask(&self, k: usize) -> Result<Option<Mask>, Error> {
         let mut whole: Option<Mask> = None;
         for (volume, value) in &self.mask {
@@ -70,7 +70,9 @@ impl PreparedSample<'_> {
                 }),
             }
         }
-        if let Some(whole) = whole.as_mut().filter(|_| !self.ignored.is_empty()) {
+        if let Some(whole) = &mut whole
+            && !self.ignored.is_empty()
+        {
             whole.mapv_inplace(|value| match self.ignored.binary_search(&value) {
                 Ok(_) => IGNORED,
                 Err(_) => value,
@@ -79,23 +81,20 @@ impl PreparedSample<'_> {
         Ok(whole)
     }
 
-    /// The labels; if they are those of masks, what this view's mask shows. It is not known of a class
-    /// that is absent beside ignored pixels.
+    /// Labels of the sample, or if they come from masks, those of this view's mask. An absent class is
+    /// unknown if there are ignored pixels.
     pub(super) fn labels(&self, mask: Option<&Mask>) -> Labels {
-        match mask {
-            Some(mask) if self.dataset.labels_from_mask => {
-                let classes = self.dataset.mask_classes.iter();
-                let mut present = vec![false; usize::from(u16::MAX) + 1];
-                mask.iter()
-                    .for_each(|&value| present[usize::from(value)] = true);
-                let ignored = self.dataset.ignored_mask_value();
-                let is_partial = ignored.is_some_and(|value| present[usize::from(value)]);
-                let state = |here: bool| (here || !is_partial).then_some(i8::from(here));
-                let states = classes.map(|class| state(present[usize::from(class.value)]));
-                Labels::Multi(states.collect())
-            }
-            _ => self.sample.labels.clone(),
-        }
+        let Some(mask) = mask.filter(|_| self.dataset.labels_from_mask) else {
+            return self.sample.labels.clone();
+        };
+        let present = values_in(mask);
+        let ignored = self.dataset.ignored_mask_value();
+        let is_partial = ignored.is_some_and(|value| present[usize::from(value)]);
+        let states = self.dataset.mask_classes.iter().map(|class| {
+            let is_present = present[usize::from(class.value)];
+            (is_present || !is_partial).then_some(i8::from(is_present))
+        });
+        Labels::Multi(states.collect())
     }
 
     pub(super) fn check_mask_shapes(&self) -> Result<(), Error> {
@@ -121,7 +120,7 @@ impl PreparedSample<'_> {
         Ok(())
     }
 
-    /// Masks of single structures hold 0 and one other value.
+    /// Checks that masks of single structures hold 0 and one other value.
     pub(super) fn check_binary(&self) -> Result<(), Error> {
         for (part, _) in self.mask.iter().filter(|(_, value)| value.is_some()) {
             let mut first = 0;
@@ -143,30 +142,27 @@ impl PreparedSample<'_> {
         Ok(())
     }
 
-    /// Reads all labels, and finds those that are ignored.
+    /// Checks all labels, and finds those that are ignored.
     pub(super) fn check_labels(&mut self) -> Result<(), Error> {
-        let mut held = vec![false; usize::from(u16::MAX) + 1];
+        let mut is_present = vec![false; usize::from(u16::MAX) + 1];
         for k in self.slices() {
             for &value in self.mask(k)?.iter().flatten() {
-                held[usize::from(value)] = true;
+                is_present[usize::from(value)] = true;
             }
         }
-        let held: Vec<u16> = (0..=u16::MAX)
-            .filter(|value| held[usize::from(*value)])
+        let values: Vec<u16> = (0..=u16::MAX)
+            .filter(|value| is_present[usize::from(*value)])
             .collect();
-        self.check_lossless(held.len())?;
+        self.check_lossless(values.len())?;
         let dataset = self.dataset;
         let classes = &dataset.mask_classes;
         let is_ignored = |value: &u16| dataset.ignored_values.contains(value);
-        let is_named = |value: &u16| *value == 0 || classes.iter().any(|c| c.value == *value);
-        let unnamed = held
+        let has_class = |value: &u16| *value == 0 || classes.iter().any(|c| c.value == *value);
+        let unnamed: Vec<u16> = values
             .iter()
-            .filter(|value| !is_named(value) && !is_ignored(value));
-        let unnamed: Vec<u16> = if classes.is_empty() {
-            Vec::new()
-        } else {
-            unnamed.copied().collect()
-        };
+            .filter(|value| !classes.is_empty() && !has_class(value) && !is_ignored(value))
+            .copied()
+            .collect();
         if !unnamed.is_empty() && !dataset.ignore_unnamed {
             let values: Vec<String> = unnamed.iter().map(u16::to_string).collect();
             return Err(SampleError::UnnamedLabels {
@@ -175,13 +171,15 @@ impl PreparedSample<'_> {
             }
             .into());
         }
-        let is_ignored = |value: &u16| is_ignored(value) || unnamed.contains(value);
-        self.ignored = held.into_iter().filter(is_ignored).collect();
+        self.ignored = values
+            .into_iter()
+            .filter(|value| is_ignored(value) || unnamed.contains(value))
+            .collect();
         self.oddities.unnamed = unnamed;
         Ok(())
     }
 
-    /// A JPEG cannot hold a label map: values between labels are no labels. Two values may pass.
+    /// Refuses label maps of more than two values in a JPEG, since compression makes values between labels.
     fn check_lossless(&self, values: usize) -> Result<(), Error> {
         let [(mask, None)] = &self.mask[..] else {
             return Ok(());
@@ -194,7 +192,16 @@ impl PreparedSample<'_> {
     }
 }
 
-/// The labels of two slices together.
+/// For each value, whether a mask holds it.
+fn values_in(mask: &Mask) -> Vec<bool> {
+    let mut is_present = vec![false; usize::from(u16::MAX) + 1];
+    for &value in mask {
+        is_present[usize::from(value)] = true;
+    }
+    is_present
+}
+
+/// Labels of two slices together.
 fn joined(first: Labels, second: Labels) -> Labels {
     let state = |pair: (Option<i8>, Option<i8>)| match pair {
         (Some(1), _) | (_, Some(1)) => Some(1),

@@ -59,7 +59,7 @@ impl Lab {
         dataset::open(&card, self.folder.path()).unwrap()
     }
 
-    /// The first slice of the only sample, with its labels, or what is wrong with it.
+    /// The first slice of the only sample with its labels, or the error.
     fn mask(&self, layout: &str) -> Result<(Mask, Labels), String> {
         if layout == "manifest" {
             self.write("manifest.csv", self.csv.as_bytes());

@@ -117,6 +117,14 @@ pub(super) fn norm(v: [f64; 3]) -> f64 {
     v.iter().map(|a| a * a).sum::<f64>().sqrt()
 }
 
+/// An affine for tests: rows run to the right, columns to anterior, slices to superior.
+#[cfg(test)]
+pub(super) const SPACED: Affine = [
+    [2.0, 0.0, 0.0, 5.0],
+    [0.0, 3.0, 0.0, 6.0],
+    [0.0, 0.0, 4.0, 7.0],
+];
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

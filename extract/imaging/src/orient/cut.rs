@@ -109,14 +109,8 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
+    use super::super::affine::SPACED;
     use super::*;
-
-    /// Rows are stored along right, columns along anterior, slices along superior.
-    const SPACED: Affine = [
-        [2.0, 0.0, 0.0, 5.0],
-        [0.0, 3.0, 0.0, 6.0],
-        [0.0, 0.0, 4.0, 7.0],
-    ];
 
     #[test]
     fn rows_run_to_posterior_and_columns_to_the_left_of_the_patient() {

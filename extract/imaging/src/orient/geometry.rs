@@ -87,9 +87,9 @@ impl Geometry {
     pub(crate) fn doubt(&self) -> Option<&'static str> {
         match self {
             Geometry::Assumed(_) => Some(
-                "volumes that do not say how the patient lies (NIfTI without sform and qform): their \
-                 axes were taken to run to the patient's left, to anterior and to superior; look at \
-                 one, or cut as stored",
+                "volumes without the patient's orientation (NIfTI without sform and qform): their axes \
+                 were taken to run to the patient's left, to anterior and to superior; look at one, or \
+                 cut as stored",
             ),
             Geometry::Known(affine) | Geometry::Uneven(affine, _) if tilt(affine) > OBLIQUE => {
                 Some(
@@ -104,13 +104,8 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::affine::SPACED;
     use super::*;
-
-    const SPACED: Affine = [
-        [2.0, 0.0, 0.0, 5.0],
-        [0.0, 3.0, 0.0, 6.0],
-        [0.0, 0.0, 4.0, 7.0],
-    ];
 
     #[test]
     fn oblique_and_assumed_orientations_are_doubted() {

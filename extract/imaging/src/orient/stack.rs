@@ -79,15 +79,10 @@ fn stepping(first: &Affine, step: [f64; 3]) -> Option<Affine> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::affine::SPACED;
     use super::super::{Cut, spacing};
     use super::*;
     use crate::preprocess::Slicing;
-
-    const SPACED: Affine = [
-        [2.0, 0.0, 0.0, 5.0],
-        [0.0, 3.0, 0.0, 6.0],
-        [0.0, 0.0, 4.0, 7.0],
-    ];
 
     #[test]
     fn a_stack_steps_from_slice_to_slice_if_they_are_parallel() {

@@ -1,4 +1,4 @@
-//! Which intensities are kept.
+//! Ranges of intensities.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use common::text::shown;
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
-/// Windows by name, level and width in HU as radiologists set them.
+/// Usual windows of radiologists: name, level and width in HU.
 pub const WINDOWS: &[(&str, f32, f32)] = &[
     ("soft-tissue", 40.0, 400.0),
     ("abdomen", 60.0, 400.0),
@@ -18,65 +18,65 @@ pub const WINDOWS: &[(&str, f32, f32)] = &[
     ("brain", 40.0, 80.0),
 ];
 
-/// Percentiles that stand for a window where a file has none.
+/// Percentiles in place of a window if a file has none.
 const NO_WINDOW: Range = Range::Percentile {
     low: 1.0,
     high: 99.0,
 };
 
-/// Which intensities are kept; the others are set to the nearest kept one.
+/// Rule for the range of intensities; values outside of it are set to its nearest end.
 ///
-/// Written as words with colons between them, on the command line, in cards and in `meta.json`:
-/// `minmax`, `window:-1024:600`, `window:lung`, `percentile:5:95`, `voi`; `minmax` and `percentile`
-/// may be followed by `volume`, `nonzero` and `zero-below`.
+/// The text form, on the command line, in cards and in `meta.json`, has words separated by colons:
+/// `minmax`, `window:-1024:600`, `window:lung`, `percentile:5:95`, `voi`; `volume`, `nonzero` and
+/// `zero-below` may follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Intensity {
-    /// The kept range.
+    /// The range.
     pub range: Range,
-    /// Whether the range is found once in the whole volume (`volume`), not in each slice.
+    /// Whether the range is that of the whole volume (`volume`), not of each slice.
     pub per_volume: bool,
-    /// Whether voxels that are 0 are left out when percentiles are found (`nonzero`).
+    /// Whether percentiles exclude voxels that are 0 (`nonzero`).
     pub nonzero: bool,
-    /// Whether what lies at or below the range becomes 0 rather than its lower end (`zero-below`);
-    /// the study does so for brain tumours.
+    /// Whether values at or below the range become 0 rather than its lower end (`zero-below`), as in the
+    /// study for brain tumours.
     pub zero_below: bool,
 }
 
-/// A range of intensities, or how to find it.
+/// A range of intensities, or a rule to find it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Range {
     /// All.
     #[default]
     MinMax,
-    /// Those from `low` to `high`, in the units of the file (HU for CT).
+    /// From `low` to `high`, in the units of the file (HU for CT).
     Window {
-        /// The least kept.
+        /// Lower end.
         low: f32,
-        /// The greatest kept.
+        /// Upper end.
         high: f32,
     },
-    /// Those between two percentiles, found as NumPy's `percentile` does (linear).
+    /// Between two percentiles, as NumPy's `percentile` computes them (linear).
     Percentile {
-        /// The lower, 0..=100.
+        /// Lower percentile, 0..=100.
         low: f32,
-        /// The upper, 0..=100.
+        /// Upper percentile, 0..=100.
         high: f32,
     },
-    /// The window that the file itself names (DICOM), else percentiles 1 to 99.
+    /// The window of the file (DICOM), else percentiles 1 to 99.
     Voi,
 }
 
-/// A range that has been found.
+/// Ends of a range of intensities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// The least kept.
+    /// Lower end.
     pub low: f32,
-    /// The greatest kept.
+    /// Upper end.
     pub high: f32,
 }
 
-/// A word that is no intensity rule.
+/// A word that is not an intensity rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}`: expected `minmax`, `window:LOW:HIGH`, `window:NAME`, `percentile:LOW:HIGH` or `voi`, with LOW below HIGH; `:volume` may follow all but `window`, `:nonzero` and `:zero-below` a percentile\nhint: for instance `window:-1024:600` or `percentile:5:95`; the named windows are `{}`{}",
@@ -88,7 +88,7 @@ pub struct BadIntensity {
 }
 
 impl Intensity {
-    /// The range in `values`, all finite; reorders them. `window` is what the file names.
+    /// The range of `values`, which are finite; reorders them. `window` is that of the file.
     pub fn bounds(&self, values: &mut Vec<f32>, window: Option<Bounds>) -> Bounds {
         let range = match (self.range, window) {
             (Range::Voi, Some(window)) => return window,
@@ -114,8 +114,8 @@ impl Intensity {
         }
     }
 
-    /// A doubt whether a window was meant as level and width, as radiologists say it: it starts above
-    /// 0 HU, or is the usual level and width of a lung.
+    /// Warning if a window seems to be given as level and width, as radiologists do: it starts above 0 HU,
+    /// or has the usual level and width of a lung.
     pub fn doubt(&self) -> Option<String> {
         let Range::Window { low, high } = self.range else {
             return None;
@@ -138,8 +138,8 @@ impl Intensity {
         matches!(self.range, Range::Window { .. })
     }
 
-    /// Sets what lies outside `bounds` to the nearest end, or to 0 if it is not above the lower
-    /// end and `zero_below` says so.
+    /// Sets values outside of `bounds` to the nearest end, or with `zero_below` those not above the lower
+    /// end to 0.
     pub(super) fn clip(&self, plane: &mut Array3<f32>, bounds: Bounds) {
         let Bounds { low, high } = bounds;
         if self.range == Range::MinMax {
@@ -154,6 +154,8 @@ impl Intensity {
 }
 
 /// Linear interpolation between the two ordered values around `percent`; reorders `values`.
+///
+/// The values around it are found by selection in linear time, without sorting.
 fn percentile(values: &mut [f32], percent: f32) -> f32 {
     let Some(last) = values.len().checked_sub(1) else {
         return 0.0;
@@ -210,8 +212,8 @@ fn parse(word: &str) -> Option<Intensity> {
     Some(rule)
 }
 
-/// What may be meant by the name of a window alone, or by a window whose first number is not below the
-/// second: a width and a level, or a level and a width.
+/// Suggestion for the name of a window alone, or for a window with its first number not below the second:
+/// width and level, or level and width.
 fn meant(word: &str) -> String {
     if named_window(word).is_some() {
         return format!("; did you mean `window:{word}`?");
@@ -238,7 +240,7 @@ fn meant(word: &str) -> String {
     }
 }
 
-/// The window of a level and a width, in words.
+/// The word for the window of a level and a width.
 fn of_level(level: f32, width: f32) -> String {
     format!("window:{}:{}", level - width / 2.0, level + width / 2.0)
 }
@@ -294,147 +296,4 @@ impl From<Intensity> for String {
 }
 
 #[cfg(test)]
-mod tests {
-    use ndarray::Array;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn windows_that_look_like_level_and_width_are_questioned() {
-        let doubt = |word: &str| word.parse::<Intensity>().unwrap().doubt();
-        for (word, meant) in [
-            ("window:40:400", "window:-160:240"),
-            ("window:-600:1500", "window:-1350:150"),
-        ] {
-            assert!(doubt(word).unwrap().contains(meant), "{word}");
-        }
-        for word in [
-            "window:-160:240",
-            "window:bone",
-            "window:0:80",
-            "minmax",
-            "percentile:5:95",
-        ] {
-            assert_eq!(doubt(word), None, "{word}");
-        }
-        let refusal = |word: &str| word.parse::<Intensity>().unwrap_err().to_string();
-        assert!(refusal("window:400:40").contains("`window:-160:240` is the width 400"));
-        assert!(refusal("window:80:60").contains("`window:50:110` the width 60"));
-        assert!(refusal("window:1500:-600").contains("`window:-1350:150` is the width"));
-        assert!(!refusal("window:x:y").contains("width"));
-        assert!(refusal("lung").contains("did you mean `window:lung`?"));
-    }
-
-    #[test]
-    fn percentiles_lie_between_the_ordered_values() {
-        let mut values = vec![3.0, 1.0, 2.0, 4.0];
-        assert_eq!(percentile(&mut values, 0.0), 1.0);
-        assert_eq!(percentile(&mut values, 50.0), 2.5);
-        assert_eq!(percentile(&mut values, 100.0), 4.0);
-        assert!((percentile(&mut values, 5.0) - 1.15).abs() < 1e-6);
-    }
-
-    fn rule(word: &str) -> Intensity {
-        word.parse().unwrap()
-    }
-
-    fn clipped<const N: usize>(word: &str, values: [f32; N]) -> Vec<f32> {
-        let bounds = rule(word).bounds(&mut values.to_vec(), None);
-        let mut plane = Array::from_vec(values.to_vec())
-            .into_shape_with_order((1, 1, N))
-            .unwrap();
-        rule(word).clip(&mut plane, bounds);
-        plane.into_raw_vec_and_offset().0
-    }
-
-    #[test]
-    fn what_is_not_above_the_range_becomes_zero_if_asked_for() {
-        let values = [10.0, 20.0, 30.0, 40.0, 50.0];
-        assert_eq!(
-            clipped("percentile:25:75", values),
-            [20.0, 20.0, 30.0, 40.0, 40.0]
-        );
-        assert_eq!(
-            clipped("percentile:25:75:zero-below", values),
-            [0.0, 0.0, 30.0, 40.0, 40.0]
-        );
-    }
-
-    #[test]
-    fn zeros_can_be_left_out() {
-        let bounds = rule("percentile:0:50:nonzero").bounds(&mut vec![0.0, 0.0, 2.0, 4.0], None);
-        assert_eq!((bounds.low, bounds.high), (2.0, 3.0));
-    }
-
-    #[test]
-    fn windows_have_names_and_files_may_bring_their_own() {
-        assert_eq!(rule("window:soft-tissue").to_string(), "window:-160:240");
-        assert_eq!(rule("window:lung").to_string(), "window:-1350:150");
-        let own = Bounds {
-            low: 3.0,
-            high: 4.0,
-        };
-        assert_eq!(rule("voi").bounds(&mut vec![0.0, 9.0], Some(own)), own);
-    }
-
-    #[test]
-    fn a_window_clips_both_ends() {
-        assert_eq!(clipped("window:-1:2", [-5.0, 0.5, 9.0]), [-1.0, 0.5, 2.0]);
-    }
-
-    #[test]
-    fn wrong_words_are_refused_with_the_forms_there_are() {
-        for word in [
-            "",
-            "window",
-            "window:1",
-            "window:2:1",
-            "window:a:b",
-            "percentile:0:101",
-            "percentile:nan:5",
-            "window:-inf:5",
-            "minmax:1:2",
-            "minmax:zero-below",
-            "window:1:2:volume",
-            "window:nose",
-            "percentile:1:2:slice",
-        ] {
-            let text = word.parse::<Intensity>().unwrap_err().to_string();
-            assert!(
-                text.contains("percentile:LOW:HIGH") && text.contains("hint:"),
-                "{word}: {text}"
-            );
-        }
-    }
-
-    #[test]
-    fn meta_json_holds_the_word() {
-        let rule = rule("window:-1024:600");
-        let json = serde_json::to_string(&rule).unwrap();
-        assert_eq!(json, "\"window:-1024:600\"");
-        assert_eq!(serde_json::from_str::<Intensity>(&json).unwrap(), rule);
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_displayed_parses_to_the_same(low in -1e6f32..1e6, width in 1f32..1e6) {
-            let range = Range::Window { low, high: low + width };
-            let rule = Intensity { range, ..Intensity::default() };
-            prop_assert_eq!(rule.to_string().parse::<Intensity>().unwrap(), rule);
-        }
-
-        #[test]
-        fn percentile_equals_interpolation_in_a_sorted_copy(
-            mut values in prop::collection::vec(-100f32..100.0, 1..60),
-            percent in 0f32..=100.0,
-        ) {
-            let mut sorted: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
-            sorted.sort_by(f64::total_cmp);
-            let at = f64::from(percent) / 100.0 * (sorted.len() - 1) as f64;
-            let next = sorted[(at as usize + 1).min(sorted.len() - 1)];
-            let expected = sorted[at as usize] * (1.0 - at.fract()) + next * at.fract();
-            prop_assert!((f64::from(percentile(&mut values, percent)) - expected).abs() < 1e-4);
-        }
-    }
-}
+mod tests;

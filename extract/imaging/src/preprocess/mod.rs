@@ -1,4 +1,4 @@
-//! The recipe from voxels to a model's pixels.
+//! Preprocessing from voxels to a model's pixels.
 
 mod intensity;
 mod resize;
@@ -13,40 +13,40 @@ pub use intensity::{BadIntensity, Bounds, Intensity, Range, WINDOWS};
 pub use slicing::Slicing;
 pub use views::{Augment, View, Views};
 
-/// Magnitude from which a value counts as not finite: interpolation could overflow.
+/// Magnitude from which a value counts as not finite, since interpolation could overflow.
 pub const LARGEST: f32 = 1e30;
 
-/// A range of values this many times smaller than the values is rounding, not contrast.
+/// Ratio of the range of values to their magnitude below which there is no contrast, only rounding.
 const FLAT: f32 = 1e-6;
 
-/// Everything that is done to a slice before a model sees it; part of a cache's `meta.json`.
+/// Recipe from a slice to the pixels of a model; part of a cache's `meta.json`.
 ///
-/// In this order: values that are not finite, clipping of intensities, cropping, resizing, flips and
-/// turns, rescaling, normalisation.
+/// The order is: values that are not finite, clipping of intensities, cropping, resizing, flips and
+/// rotation, rescaling, normalisation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// Height and width `S` of the result, in pixels.
     pub image_size: u32,
-    /// How volumes are cut into slices.
+    /// Plane of slices.
     pub slicing: Slicing,
-    /// How intensities are clipped.
+    /// Range of intensities.
     pub intensity: Intensity,
-    /// How slices are brought to `image_size`.
+    /// Resizing to `image_size`.
     pub resize: Resize,
-    /// How intensities are brought to 0..=1.
+    /// Rescaling of intensities to 0..=1.
     pub rescale: Rescale,
     /// Subtracted from each channel after rescaling.
     pub mean: [f32; 3],
     /// Divides each channel after `mean` is subtracted.
     pub std: [f32; 3],
-    /// What is done about NaN and infinity.
+    /// Treatment of NaN and infinity.
     pub non_finite: NonFinitePolicy,
     /// The augmented views; `None` for the plain slice only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub views: Option<Views>,
 }
 
-/// How slices are brought to the model's size.
+/// Resizing to the model's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -54,7 +54,7 @@ pub enum Resize {
     /// Bicubic (a = -0.75) without antialiasing, to a square whatever the aspect ratio.
     #[default]
     BicubicSquash,
-    /// The same to 8/7 of the size (256 for 224), of which the middle is kept: as the study did for
+    /// `bicubic-squash` to 8/7 of the size (256 for 224), then a central crop, as in the study for
     /// nearest neighbours.
     BicubicSquashCrop,
 }
@@ -76,7 +76,7 @@ impl Resize {
     }
 }
 
-/// How intensities are brought to 0..=1.
+/// Rescaling of intensities to 0..=1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Rescale {
@@ -84,32 +84,31 @@ pub enum Rescale {
     #[default]
     #[serde(rename = "min-max-per-channel")]
     MinMaxPerChannel,
-    /// By the ends of the range of intensities that is kept, so that equal intensities stay equal
-    /// from slice to slice.
+    /// By the ends of the range of intensities, so that equal intensities stay equal in all slices.
     #[serde(rename = "bounds")]
     Bounds,
 }
 
-/// The mean and standard deviation by which channels are normalised once they are 0..=1.
+/// Mean and standard deviation for the normalisation of channels in 0..=1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Normalise {
-    /// Those that the model was trained with.
+    /// Mean and standard deviation that the model was trained with.
     #[default]
     Model,
-    /// ImageNet's, whatever the model: so the study did with all of them.
+    /// Mean and standard deviation of ImageNet for every model, as in the study.
     Imagenet,
 }
 
-/// What is done about values that are NaN, infinite or beyond 1e30.
+/// Treatment of values that are NaN, infinite or beyond 1e30.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NonFinitePolicy {
-    /// The slice is refused.
+    /// An error.
     #[default]
     Error,
-    /// They become 0.
+    /// 0 instead.
     Zero,
 }
 
@@ -120,17 +119,18 @@ pub enum NonFinitePolicy {
     counted(*total, "value")
 )]
 pub struct NonFinite {
-    /// How many.
+    /// Number of such values.
     pub count: usize,
-    /// Out of how many.
+    /// Number of all values.
     pub total: usize,
 }
 
 impl Preprocess {
-    /// Turns a slice `[1, H, W]` or `[3, H, W]`, `H` and `W` at least 1, into pixels `[3, S, S]`,
-    /// as `view` shows it. A grey slice gives three copies, normalised each with its own mean and
-    /// std; a channel without contrast is 0 before that. `bounds` is the range of intensities, if it is known already; else it is
-    /// found in the slice.
+    /// Pixels `[3, S, S]` of `view` of a slice `[1, H, W]` or `[3, H, W]`, `H` and `W` at least 1.
+    ///
+    /// A grey slice gives three equal channels, each normalised with its own mean and std; a channel
+    /// without contrast is 0 before that. `bounds` is the range of intensities if it is known, else that
+    /// of the slice is computed.
     ///
     /// # Errors
     ///
@@ -167,19 +167,19 @@ impl Preprocess {
         Ok(pixels)
     }
 
-    /// Pixels `[3, S, S]` of [`apply`](Self::apply) as a picture `[S, S]`: the mean of the channels
-    /// before they were normalised, with 0 as black and 1 as white.
+    /// Pixels `[3, S, S]` of [`apply`](Self::apply) as a picture `[S, S]`: the mean of the channels before
+    /// normalisation, with 0 as black and 1 as white.
     pub fn picture(&self, pixels: ArrayView3<f32>) -> Picture {
         let (_, height, width) = pixels.dim();
         let mut sums = Array2::<f32>::zeros((height, width));
         for (channel, (mean, std)) in pixels.outer_iter().zip(self.mean.iter().zip(self.std)) {
             sums.zip_mut_with(&channel, |sum, value| *sum += value * std + mean);
         }
-        // What is outside of a byte becomes its nearest end.
+        // `as` clamps to 0..=255.
         sums.mapv(|sum| (sum / 3.0 * 255.0).round() as u8)
     }
 
-    /// The range of intensities in a slice of finite values.
+    /// Range of intensities of a slice of finite values.
     fn bounds(&self, plane: &Array3<f32>) -> Bounds {
         let is_needless = self.intensity.is_fixed()
             || self.intensity.range == Range::MinMax && self.rescale == Rescale::MinMaxPerChannel;
@@ -191,7 +191,7 @@ impl Preprocess {
         self.intensity.bounds(&mut values, None)
     }
 
-    /// Whether `count` values of `total` that are not finite are too many.
+    /// Checks the number of values that are not finite, `count` of `total`.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Preprocess {
         Ok(())
     }
 
-    /// The channel resized and brought to 0..=1, or `None` if it has no contrast.
+    /// The channel resized and rescaled to 0..=1, or `None` if it has no contrast.
     fn rescaled(
         &self,
         channel: ArrayView2<f32>,
@@ -248,7 +248,7 @@ impl Preprocess {
         Some(resized)
     }
 
-    /// The intensity outside of the image: 0 as in the study, else the least that is kept.
+    /// Intensity outside of the image: 0 as in the study, or the lower end of the range.
     fn outside(&self, bounds: Bounds) -> f32 {
         match self.rescale {
             Rescale::MinMaxPerChannel => 0.0,
@@ -262,13 +262,14 @@ fn usable(value: f32) -> bool {
 }
 
 fn count_unusable(values: &[f32]) -> usize {
-    // Counted in the width of a value, so that the compiler can count several at once.
+    // Counted in 32 bits, the width of a value, so that the compiler vectorises. Chunks are short enough
+    // for the sums not to overflow.
     let chunks = values.chunks(u16::MAX.into());
     let counts = chunks.map(|chunk| chunk.iter().map(|v| u32::from(!usable(*v))).sum::<u32>());
     counts.map(|count| count as usize).sum()
 }
 
-/// The least value and the distance to the greatest, or `None` if they differ by rounding only.
+/// Least value and range, or `None` if the range is rounding only.
 fn contrast(values: ArrayView2<f32>) -> Option<(f32, f32)> {
     let values = values.as_standard_layout();
     let (low, high) = extremes(values.as_slice().unwrap_or_default());
@@ -276,7 +277,8 @@ fn contrast(values: ArrayView2<f32>) -> Option<(f32, f32)> {
     (range > FLAT * low.abs().max(high.abs())).then_some((low, range))
 }
 
-/// The least and the greatest value, found in lanes that the compiler can keep in one register.
+/// Least and greatest value. Sixteen independent lanes, which the compiler keeps in vector registers,
+/// are reduced at the end.
 fn extremes(values: &[f32]) -> (f32, f32) {
     const LANES: usize = 16;
     let mut low = [f32::INFINITY; LANES];

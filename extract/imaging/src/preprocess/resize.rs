@@ -2,7 +2,10 @@
 
 use ndarray::{Array2, ArrayView2, Axis, azip};
 
-/// Keys' parameter, as PyTorch has it; PIL and others use -0.5.
+/// Keys' parameter as in PyTorch; PIL and others use -0.5.
+///
+/// PyTorch computes positions and weights of `f32` images in `f32`, and so does this file: weights in
+/// `f64` would give other pixels.
 const A: f32 = -0.75;
 
 /// The four source positions of an output position, and their weights.
@@ -16,11 +19,13 @@ struct Taps {
 /// (`align_corners=False`) and borders repeated.
 pub(super) fn bicubic(image: ArrayView2<f32>, size: usize) -> Array2<f32> {
     let (height, width) = image.dim();
-    // Rows first: they are contiguous, and most rows of a large image are not even read.
+    // Rows first: they are contiguous, and most rows of a large image are not read at all.
     let rows = combine_rows(image, &taps(height, size));
     combine_columns(rows.view(), &taps(width, size))
 }
 
+/// Resizes along rows, `out[k] = Σ weight[j] · image[at[j]]`: whole rows are combined, so that the compiler
+/// vectorises over columns.
 fn combine_rows(image: ArrayView2<f32>, taps: &[Taps]) -> Array2<f32> {
     let mut out = Array2::zeros((taps.len(), image.ncols()));
     for (out, taps) in out.outer_iter_mut().zip(taps) {
@@ -32,6 +37,7 @@ fn combine_rows(image: ArrayView2<f32>, taps: &[Taps]) -> Array2<f32> {
     out
 }
 
+/// Resizes along columns, row by row.
 fn combine_columns(image: ArrayView2<f32>, taps: &[Taps]) -> Array2<f32> {
     let mut out = Array2::zeros((image.nrows(), taps.len()));
     for (mut out, row) in out.outer_iter_mut().zip(image.outer_iter()) {
@@ -43,6 +49,7 @@ fn combine_columns(image: ArrayView2<f32>, taps: &[Taps]) -> Array2<f32> {
     out
 }
 
+/// Taps of each output: output `k` lies at `(k + ½) · from / to - ½`.
 fn taps(from: usize, to: usize) -> Vec<Taps> {
     let scale = from as f32 / to as f32;
     let last = from.saturating_sub(1);

@@ -1,21 +1,21 @@
-//! How volumes are cut into slices.
+//! Planes of slices.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a volume is cut into slices.
+/// Plane in which a volume is cut into slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Slicing {
-    /// As the file is stored: a NIfTI along its third axis, rows along the first and columns along
-    /// the second; a DICOM series slice by slice. Nothing is reoriented.
+    /// Stored slices: a NIfTI along its third axis, rows along the first and columns along the second; a
+    /// DICOM series slice by slice. Nothing is reoriented.
     #[default]
     StoredKXy,
-    /// As stored, along the second axis of a NIfTI.
+    /// Stored array, along the second axis of a NIfTI.
     StoredJXz,
-    /// As stored, along the first axis of a NIfTI.
+    /// Stored array, along the first axis of a NIfTI.
     StoredIYz,
     /// From inferior to superior, the patient's right on the left, anterior at the top.
     Axial,
@@ -26,7 +26,7 @@ pub enum Slicing {
 }
 
 impl Slicing {
-    /// Whether it is a plane of the patient, not of the stored array.
+    /// Whether it is a plane of the patient rather than of the stored array.
     pub fn is_of_patient(self) -> bool {
         matches!(self, Slicing::Axial | Slicing::Coronal | Slicing::Sagittal)
     }

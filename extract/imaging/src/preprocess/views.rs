@@ -7,62 +7,61 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Area of a crop, as a part of the slice's.
+/// Area of a crop as a fraction of the slice's.
 const CROP_AREA: (f64, f64) = (0.75, 1.0);
 
-/// Width of a crop over its height.
+/// Ratio of a crop's width to its height.
 const CROP_RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
 
-/// How often a crop is drawn before a central one is taken.
+/// Number of draws of a crop before a central one is taken.
 const CROP_TRIES: usize = 10;
 
 /// Probability of a flip when whole slices are turned.
 const FLIP: f64 = 0.25;
 
-/// Which views are stored of each slice beside the plain one; part of the recipe.
+/// Augmented views that are stored of each slice beside the plain one; part of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Views {
-    /// How many.
+    /// Number of views.
     pub count: u16,
-    /// How they are drawn.
+    /// Kind of augmentation.
     pub augment: Augment,
-    /// What the draws begin with.
+    /// Random seed.
     pub seed: u64,
 }
 
-/// How a view is drawn (`data/transforms.py` in the study's code).
+/// Kind of augmentation (`data/transforms.py` in the study's code).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
-    /// For classification: a crop of 75 to 100% of the area whose sides are as 3:4 to 4:3, and with
-    /// probability 0.5 left and right exchanged.
+    /// For classification: a crop of 75 to 100% of the area with an aspect ratio of 3:4 to 4:3, and a
+    /// horizontal flip with probability 0.5.
     #[default]
     CropFlip,
-    /// For segmentation: with probability 0.25 each, top and bottom and left and right exchanged;
-    /// then a turn by up to 90° either way.
+    /// For segmentation: a vertical and a horizontal flip with probability 0.25 each, then a rotation by
+    /// -90° to 90°.
     FlipRotate,
-    /// What the study's code does for segmentation: the same, but its second flip exchanges top and
-    /// bottom too.
+    /// `flip-rotate` as in the study's code, where both flips are vertical.
     VerticalFlipsRotate,
 }
 
-/// How one view differs from the plain slice: cropped, then flipped, then turned.
+/// Transformation from the plain slice to a view: crop, then flips, then rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct View {
-    /// Top, left, height and width of the part that is kept, in pixels; `None` for all.
+    /// Top, left, height and width of the crop in pixels; `None` for the whole slice.
     pub crop: Option<[usize; 4]>,
     /// Whether top and bottom are exchanged.
     pub flip_rows: bool,
     /// Whether left and right are exchanged.
     pub flip_columns: bool,
-    /// The turn, anticlockwise.
+    /// Rotation, anticlockwise.
     pub degrees: f32,
 }
 
 impl Views {
-    /// View `view` (from 1) of a slice `[height, width]`. It depends on nothing but the arguments,
-    /// so neither threads nor stops change it.
+    /// View number `view` (from 1) of a slice `[height, width]`. It depends on the arguments only, so it is
+    /// the same for any number of threads and after a restart.
     pub fn draw(&self, sample: &str, slice: u32, view: u16, height: usize, width: usize) -> View {
         let mut hash = Sha256::new();
         hash.update(self.seed.to_le_bytes());
@@ -92,7 +91,7 @@ impl Views {
 }
 
 impl View {
-    /// The part of the slice that is kept.
+    /// The cropped slice.
     pub(super) fn cropped<'a>(&self, channel: ArrayView2<'a, f32>) -> ArrayView2<'a, f32> {
         match self.crop {
             None => channel,
@@ -102,12 +101,12 @@ impl View {
         }
     }
 
-    /// Whether it flips or turns.
+    /// Whether there is a flip or a rotation.
     pub(super) fn turns(&self) -> bool {
         self.flip_rows || self.flip_columns || self.degrees != 0.0
     }
 
-    /// Flips and turns a resized slice; what comes in from outside is `fill`.
+    /// Flips and rotates a resized slice; pixels from outside of it are `fill`.
     pub(super) fn turned(&self, image: &Array2<f32>, fill: f32) -> Array2<f32> {
         let (height, width) = image.dim();
         Array2::from_shape_fn((height, width), |(row, column)| {
@@ -117,7 +116,7 @@ impl View {
         })
     }
 
-    /// The label map of this view, of the same size; what comes in from outside is background.
+    /// The label map of this view, of the same size; pixels from outside of it are background.
     pub fn of_mask(&self, mask: &Mask) -> Mask {
         let (height, width) = mask.dim();
         let [top, left, kept_height, kept_width] = self.crop.unwrap_or([0, 0, height, width]);
@@ -128,15 +127,16 @@ impl View {
         })
     }
 
-    /// Where a pixel of the view comes from, as parts of the height and of the width of the kept
-    /// part; `None` if from outside. The turn is that of a square, as the model sees it.
+    /// Origin `(v, u)` of a pixel of the view, as fractions of the height and width of the crop; `None` if
+    /// it is outside. The rotation is that of a square, as the model sees it:
+    /// `v' = x sin θ + y cos θ`, `u' = x cos θ - y sin θ` about the centre.
     fn origin(&self, row: usize, column: usize, height: usize, width: usize) -> Option<(f64, f64)> {
         let mut v = (row as f64 + 0.5) / height as f64;
         let mut u = (column as f64 + 0.5) / width as f64;
         if self.degrees != 0.0 {
             let (sin, cos) = f64::from(self.degrees).to_radians().sin_cos();
             let (y, x) = (v - 0.5, u - 0.5);
-            // Rows run downwards, so this is the inverse of an anticlockwise turn.
+            // The inverse of an anticlockwise rotation, since rows run downwards.
             (v, u) = (x * sin + y * cos + 0.5, x * cos - y * sin + 0.5);
         }
         if self.flip_rows {
@@ -155,7 +155,7 @@ fn pixel(v: f64, u: f64, height: usize, width: usize) -> Option<(usize, usize)> 
     (row < height && column < width).then_some((row, column))
 }
 
-/// As torchvision's `RandomResizedCrop`: area and the logarithm of the ratio are uniform.
+/// Crop as by torchvision's `RandomResizedCrop`: area and logarithm of the ratio are uniform.
 fn crop(rng: &mut ChaCha8Rng, height: usize, width: usize) -> [usize; 4] {
     let area = height as f64 * width as f64;
     for _ in 0..CROP_TRIES {

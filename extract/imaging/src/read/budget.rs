@@ -1,4 +1,4 @@
-//! How much memory the samples may take that are open at the same time.
+//! Memory budget of the samples that are open at the same time.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -8,29 +8,31 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::memory;
 use crate::Error;
 
-/// Most bytes that one sample may take: 8 GiB, or half of the memory that is left if that is less.
+/// Greatest size of a sample: 8 GiB, or half of the available memory if that is less.
 const MOST: u64 = 8 << 30;
 
-/// Bytes that samples take together before all but the first of them wait: 4 GiB, or a quarter of
-/// the memory that is left.
+/// Size of all open samples above which all but the first wait: 4 GiB, or a quarter of the available
+/// memory if that is less.
 const SHARED: u64 = 4 << 30;
 
-/// What all open samples have taken. What a sample may take depends on no other, and on no number
-/// of threads; only when it gets it does.
+/// Memory of all open samples.
+///
+/// The amount that a sample may take depends neither on other samples nor on the number of threads;
+/// they decide only how long it waits.
 pub(super) struct MemoryBudget {
     most: u64,
     shared: u64,
     state: Mutex<State>,
-    /// Told whenever something was given back.
+    /// Notified when memory is returned.
     freed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     taken: u64,
-    /// The first sample that is not finished.
+    /// First sample that is not finished.
     first: usize,
-    /// Later samples that are.
+    /// Later samples that are finished.
     finished: BTreeSet<usize>,
 }
 
@@ -51,7 +53,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Why a sample may take no more.
+    /// Explanation of the limit in messages.
     fn reason(&self) -> &'static str {
         if self.most < MOST {
             ", half of the memory that is left"
@@ -60,7 +62,7 @@ impl MemoryBudget {
         }
     }
 
-    /// The budget of the sample that is begun as number `index`, from 0.
+    /// Budget of the sample that is opened as number `index`, from 0.
     pub(super) fn budget(&self, index: usize) -> SampleBudget<'_> {
         SampleBudget {
             memory_budget: self,
@@ -74,10 +76,10 @@ impl MemoryBudget {
     }
 }
 
-/// The memory of one sample; given back, and the sample finished, when it is dropped.
+/// Memory of one sample. Dropping it returns the memory and finishes the sample.
 ///
-/// A sample waits while others hold too much. The first that is not finished never does, since the
-/// slices of later ones are wanted only after its own: so none waits for ever.
+/// A sample waits while others hold too much. The first unfinished sample never waits: the slices of
+/// later ones are needed only after its own, so no sample waits for ever.
 pub struct SampleBudget<'a> {
     memory_budget: &'a MemoryBudget,
     index: usize,
@@ -85,7 +87,7 @@ pub struct SampleBudget<'a> {
 }
 
 impl SampleBudget<'_> {
-    /// Takes memory before it is allocated, and waits for it if need be.
+    /// Takes memory before it is allocated; waits until it is available.
     ///
     /// # Errors
     ///
@@ -139,14 +141,14 @@ impl Drop for SampleBudget<'_> {
     }
 }
 
-/// Memory that is given back when this is dropped, unless it is kept.
+/// Memory that is returned when this is dropped, unless it is kept.
 pub struct Taken<'a> {
     budget: &'a SampleBudget<'a>,
     bytes: u64,
 }
 
 impl Taken<'_> {
-    /// Leaves the memory to the sample, as long as that is open.
+    /// Keeps the memory until the sample is dropped.
     pub fn keep(mut self) {
         self.bytes = 0;
     }

@@ -1,4 +1,4 @@
-//! Label maps in PNG and TIFF: the numbers that are stored, in place of grey values and colours.
+//! Label maps in PNG and TIFF: stored numbers instead of grey values and colours.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -15,9 +15,8 @@ use super::raster::{MAX_BYTES, check_size, planes, slice, upright};
 use super::volume::Volume;
 use crate::Error;
 
-/// Slope and intercept that bring grey values of 1, 2 or 4 bits, which
-/// [`read`](super::raster::read) spreads over 0..=255, back to those that are stored. `None` for any
-/// other file.
+/// Slope and intercept from the grey values of [`read`](super::raster::read), scaled to 0..=255, to the
+/// stored values of 1, 2 or 4 bits; `None` for any other file.
 pub(super) fn scale(path: &Path) -> Option<(f64, f64)> {
     let bits = match first_bytes(path).ok()?.as_slice() {
         // Behind signature, chunk, width and height: bits of a sample, and 0 for grey.
@@ -43,7 +42,7 @@ pub(super) fn is_indexed(path: &Path) -> bool {
     first_bytes(path).is_ok_and(is_palette)
 }
 
-/// Reads the indices of a PNG with a palette as one slice, whatever their colours are.
+/// Reads the indices of a PNG with a palette as one slice.
 pub(super) fn indices(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
     let broken = || Err(Error::damaged(path, "its decoder broke down"));
     contained(|| unpack(path, budget)).unwrap_or_else(broken)

@@ -16,10 +16,10 @@ use super::voxels::{Voxel, Voxels};
 use crate::Error;
 use crate::orient::Geometry;
 
-/// How often the bytes of a file may be read before it is taken for one that leads in circles.
+/// Greatest ratio of bytes read to bytes in the file; beyond it, the index is taken to lead in circles.
 const MAX_READS: u64 = 16;
 
-/// Bytes that may be read of any file, however short: a page of the index is read more often.
+/// Bytes that may be read of any file, however short: pages of the index are read several times.
 const FREE_BYTES: u64 = 16 << 20;
 
 /// An opened file.
@@ -35,7 +35,7 @@ impl<'a> MatFile<'a> {
     /// # Errors
     ///
     /// [`Error::OldMat`] for MATLAB files before 7.3, which are not HDF5, and
-    /// [`FileError::Damaged`].
+    /// [`FileError::Damaged`] for others.
     pub fn open(path: &'a Path) -> Result<MatFile<'a>, Error> {
         let wrong = |error| Error::damaged(path, error);
         let mut file = fs::File::open(path).map_err(Error::io(path))?;
@@ -59,8 +59,7 @@ impl<'a> MatFile<'a> {
         Ok(MatFile { path, file, bytes })
     }
 
-    /// The two-dimensional array `name` as an image of one slice, rows and columns as h5py gives
-    /// them.
+    /// The two-dimensional array `name` as an image of one slice, with rows and columns as in h5py.
     ///
     /// # Errors
     ///
@@ -70,7 +69,7 @@ impl<'a> MatFile<'a> {
         let wrong = |error| Error::damaged(self.path, error);
         let shape = array.shape().map_err(wrong)?;
         let element = array.element_size().map_err(wrong)?;
-        // Twice, as it is unpacked to bytes and then made numbers.
+        // Twice: it is unpacked to bytes, and these are copied to numbers.
         let bytes = shape.iter().fold(2 * element, |bytes, side| bytes * side);
         budget.take(self.path, "pixels", bytes)?.keep();
         let voxels = match array.dtype().map_err(wrong)? {
@@ -107,8 +106,7 @@ impl<'a> MatFile<'a> {
         self.read(&self.array(name)?)
     }
 
-    /// The text in the array `name` of UTF-16 code units; zeros and blanks at its ends are left
-    /// out.
+    /// The text in the array `name` of UTF-16 code units, without zeros and blanks at its ends.
     ///
     /// # Errors
     ///
@@ -119,7 +117,7 @@ impl<'a> MatFile<'a> {
         Ok(text.trim_matches(['\0', ' ']).to_owned())
     }
 
-    /// The array, found to be of a size that the file can hold.
+    /// The array, after a check that the file can hold it.
     fn array(&self, name: &str) -> Result<Dataset, Error> {
         let wrong = |error| Error::damaged(self.path, error);
         let array = self.file.dataset(name).map_err(wrong)?;
@@ -140,8 +138,8 @@ impl<'a> MatFile<'a> {
         Ok(array)
     }
 
-    /// Refuses chunks that lie outside the file or are more than the array has: memory is taken by
-    /// what the index says of them.
+    /// Refuses chunks outside of the file, and more chunks than the array has: memory is allocated by the
+    /// sizes in the index.
     fn check_chunks(&self, array: &Dataset, shape: &[u64], chunk: &[u64]) -> Result<(), Error> {
         if !array.is_chunked() {
             return Ok(());
@@ -191,8 +189,7 @@ impl<'a> MatFile<'a> {
     }
 }
 
-/// A file that can be read for so long and no longer: pointers in a damaged index may lead back to
-/// where they came from.
+/// A file of which a limited number of bytes can be read: pointers in a damaged index may lead in circles.
 struct Metered {
     source: ReadSeekSource<fs::File>,
     left: AtomicU64,
@@ -213,7 +210,7 @@ impl Source for Metered {
     }
 }
 
-/// What is no HDF5 file and can be told by its first bytes.
+/// Refuses files that are recognised by their first bytes and are not HDF5.
 fn refuse_other(path: &Path, start: &[u8]) -> Result<(), Error> {
     let path = path.to_path_buf();
     match start {
@@ -240,7 +237,7 @@ mod tests {
         .join(file)
     }
 
-    /// What `scripts/dev/golden_mat.py` writes: `20 i + j`.
+    /// Numbers that `scripts/dev/golden_mat.py` writes: `20 i + j`.
     fn numbered(height: usize, width: usize) -> Array3<f32> {
         Array3::from_shape_fn((1, height, width), |(_, i, j)| (20 * i + j) as f32)
     }
@@ -263,7 +260,7 @@ mod tests {
         text
     }
 
-    /// Where the pages of chunk indexes of this level begin.
+    /// Offsets of the pages of chunk indexes of this level.
     fn pages(bytes: &[u8], level: u8) -> Vec<usize> {
         let is_page = |at: &usize| bytes[*at..].starts_with(&[b'T', b'R', b'E', b'E', 1, level]);
         (0..bytes.len()).filter(is_page).collect()

@@ -1,11 +1,11 @@
-//! How much memory this process may still take, by all limits that Linux knows of.
+//! Memory that is available to this process, by all limits that Linux reports.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes that may still be taken: the least of what the machine has left, what is left of the limits
-/// of the process's control groups, as containers and job schedulers set them, and what is left of
-/// its own (`ulimit -v`). Where the system tells none of them, `u64::MAX`.
+/// Bytes that can still be allocated: the least of the machine's available memory, the rest of the limits
+/// of the process's control groups (set by containers and job schedulers) and the rest of its own limit
+/// (`ulimit -v`). `u64::MAX` if the system reports none of them.
 pub(super) fn left() -> u64 {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let machine = kibibytes(&text("/proc/meminfo"), "MemAvailable:");
@@ -23,14 +23,14 @@ pub(super) fn left() -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-/// The number on the line that begins with `name`, in bytes.
+/// Number on the line that begins with `name`, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let number: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     number.checked_mul(1024)
 }
 
-/// The soft limit of the address space, if there is one.
+/// Soft limit of the address space, if there is one.
 fn address_space(limits: &str) -> Option<u64> {
     let line = limits
         .lines()
@@ -38,7 +38,7 @@ fn address_space(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The files of a group in which the limit, what is held, and its parts stand.
+/// Names of the files of a group with its limit, its usage and the parts of that.
 type Names = [&'static str; 3];
 
 const SECOND: Names = ["memory.max", "memory.current", "memory.stat"];
@@ -48,8 +48,7 @@ const FIRST: Names = [
     "memory.stat",
 ];
 
-/// The folders of the control groups that limit memory, of either version, and of all groups that
-/// they are part of.
+/// Folders of the control groups (version 1 or 2) that limit memory, and of all their parent groups.
 fn groups(text: &str) -> Vec<(PathBuf, Names)> {
     let mut groups = Vec::new();
     for line in text.lines() {
@@ -73,7 +72,7 @@ fn groups(text: &str) -> Vec<(PathBuf, Names)> {
     groups
 }
 
-/// What a group may still take; copies of files that the system keeps in memory count as free.
+/// Bytes that a group can still allocate; cached file pages count as free.
 fn left_in_group(folder: &Path, [limit, held, parts]: &Names) -> Option<u64> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let number = |text: String| text.trim().parse::<u64>().ok();

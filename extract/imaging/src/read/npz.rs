@@ -18,19 +18,19 @@ use super::voxels::Voxel;
 use crate::Error;
 use crate::orient::Geometry;
 
-/// Images kept behind the newest one: readers do not ask in strict order.
+/// Greatest number of images that are kept, since readers do not ask in strict order.
 const KEPT: usize = 256;
 
-/// Bytes of them that are kept, unless one image alone is more.
+/// Greatest size of all kept images in bytes, unless one image alone is larger.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// Longest header of an array that is read.
+/// Longest header of an array in bytes.
 const MAX_HEADER: usize = 1 << 16;
 
-/// What an array in the archive is: `[N, …]` of 8-bit integers.
+/// Header of an array `[N, …]` of 8-bit integers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// `[N, H, W]`, `[N, H, W, 3]`, `[N, D, H, W]` or whatever else the file says.
+    /// `[N, H, W]`, `[N, H, W, 3]` or `[N, D, H, W]` of images; any other shape is not an array of images.
     pub shape: Vec<usize>,
 }
 
@@ -42,20 +42,20 @@ impl Header {
     }
 }
 
-/// One array of an archive, unpacked as far as it was asked for.
+/// One array of an archive, unpacked up to the last image that was read.
 ///
-/// Entries are compressed, so there is no way to an image but through all before it. The newest
-/// few are kept, so that several readers can share one pass. The checksum is that of the whole
-/// entry, so only the last image can be refused for it.
+/// Entries are compressed, so an image can be reached only through all images before it. The newest are
+/// kept, so that several readers can share one pass. The checksum covers the whole entry, so a wrong one
+/// is found at the last image only.
 pub struct NpzArray {
     path: PathBuf,
     name: String,
     header: Header,
     stream: Entry,
-    /// The index of the next image of the stream.
+    /// Index of the next image of the stream.
     next: usize,
     kept: VecDeque<Vec<u8>>,
-    /// Why no image can be read any more.
+    /// Error of the stream; no image can be read after it.
     broken: Option<String>,
 }
 
@@ -149,7 +149,8 @@ impl NpzArray {
         self.read_exactly(sides.iter().product(), is_last)
     }
 
-    /// Reads on; what follows a failure is lost, since it cannot be told where it begins.
+    /// Reads the next `count` bytes. After an error nothing can be read, since the start of the next image
+    /// is unknown.
     fn read_exactly(&mut self, count: usize, is_last: bool) -> Result<Vec<u8>, Error> {
         let read = match &self.broken {
             Some(reason) => Err(reason.clone()),
@@ -175,7 +176,7 @@ impl NpzArray {
     }
 }
 
-/// The arrays in an archive, with their headers.
+/// Names of the arrays in an archive.
 ///
 /// # Errors
 ///
@@ -192,12 +193,12 @@ fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
     ZipArchive::new(file).map_err(|error| Error::damaged(path, error))
 }
 
-/// An entry of an archive as a stream of its own: its unpacked bytes, summed up as they pass.
+/// Unpacked bytes of an entry, with the checksum of those read so far.
 struct Entry {
     bytes: Box<dyn Read + Send>,
     sum: Crc,
     expected_sum: u32,
-    /// Bytes as the archive says, packed and unpacked.
+    /// Packed and unpacked bytes by the archive's index.
     packed: u64,
     unpacked: u64,
 }
@@ -259,7 +260,7 @@ impl Entry {
         })
     }
 
-    /// Checks that nothing is left, and the checksum.
+    /// Checks the checksum, and that no bytes are left.
     fn finish(&mut self) -> Result<(), String> {
         match self.read(&mut [0]) {
             Ok(0) if self.sum.sum() == self.expected_sum => Ok(()),
@@ -331,7 +332,7 @@ fn header_text(stream: &mut Entry) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&stream.next_bytes(size)?).into_owned())
 }
 
-/// The numbers between the brackets after `'shape':`.
+/// Numbers in the brackets after `'shape':`.
 fn shape(text: &str) -> Option<Vec<usize>> {
     let after = text.split_once("'shape':")?.1;
     let inner = after.split_once('(')?.1.split_once(')')?.0;

@@ -16,17 +16,18 @@ use super::voxels::{Voxel, Voxels};
 use crate::Error;
 use crate::orient::Geometry;
 
-/// Most memory that an unpacked image may take.
+/// Greatest size of an unpacked image in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 
-/// How many bytes of an image a byte in the file can stand for: a bit unpacked can be an index to
-/// three colours of a palette.
+/// Greatest ratio of the bytes of an image to those of its file: each bit that is unpacked can be an index
+/// to three colours of a palette.
 const MAX_GROWTH: u64 = MAX_RATIO * 24;
 
 /// Reads a PNG, a JPEG or a TIFF of one page as one slice.
 ///
-/// It is turned and mirrored as Exif, or TIFF's Orientation, says that it is to be shown. Grey stays one channel, colour and palettes give three, alpha is dropped; 16-bit samples stay
-/// 16-bit, and 1-, 2- and 4-bit ones are spread over 0..=255.
+/// The image is turned and mirrored by Exif or TIFF's Orientation. Grey stays one channel, colour and
+/// palettes give three, alpha is dropped; 16-bit samples stay 16-bit, and 1-, 2- and 4-bit samples are
+/// scaled to 0..=255.
 pub(super) fn read(
     path: &Path,
     format: ImageFormat,
@@ -59,7 +60,7 @@ pub(super) fn read(
     Ok(slice(path, voxels))
 }
 
-/// The volume of one slice of which nothing but the voxels is known.
+/// A volume of one slice without scale, window or position.
 pub(super) fn slice(path: &Path, voxels: Voxels) -> Volume {
     let block = Block {
         path: path.to_path_buf(),
@@ -70,7 +71,7 @@ pub(super) fn slice(path: &Path, voxels: Voxels) -> Volume {
     Volume::of_block(block, Geometry::Unknown)
 }
 
-/// `[1, C, H, W]` of interleaved samples, alpha left out.
+/// Interleaved samples as `[1, C, H, W]`; `shape` is height, width, stored channels and kept channels.
 pub(super) fn planes<T: Voxel>(shape: [usize; 4], samples: Vec<T>) -> Voxels {
     let [height, width, stored, kept] = shape;
     let array = Array::from_shape_vec((1, height, width, stored), samples);
@@ -99,7 +100,7 @@ fn decode(path: &Path, format: ImageFormat, budget: &SampleBudget) -> Result<Dyn
     upright(path, image, orientation, budget)
 }
 
-/// The image as it is to be shown, by Exif or TIFF's Orientation.
+/// The image turned and mirrored by `orientation`.
 pub(super) fn upright(
     path: &Path,
     mut image: DynamicImage,
@@ -114,8 +115,8 @@ pub(super) fn upright(
     Ok(image)
 }
 
-/// Refuses an image that is too large, or larger than so short a file can hold: memory for all of it
-/// is taken before the first pixel is unpacked.
+/// Refuses an image that is too large, or larger than a file of this length can hold. The decoder
+/// allocates the whole image before it unpacks the first pixel.
 pub(super) fn check_size(
     path: &Path,
     (width, height): (u32, u32),
@@ -133,7 +134,7 @@ pub(super) fn check_size(
     ))
 }
 
-/// The decoder fills the missing rows of a JPEG with grey; its end marker tells.
+/// Refuses a JPEG without an end marker: the decoder would fill its missing rows with grey.
 fn check_jpeg_end(path: &Path) -> Result<(), Error> {
     let length = fs::metadata(path).map_err(Error::io(path))?.len();
     if length > MAX_BYTES {
@@ -157,8 +158,8 @@ fn check_jpeg_end(path: &Path) -> Result<(), Error> {
     Err(Error::damaged(path, "the JPEG ends before its end marker"))
 }
 
-/// Refuses a TIFF of several pages, of which the decoder would give the first: the directory of a page
-/// ends with where the next one is.
+/// Refuses a TIFF of several pages, since the decoder reads only the first. The directory of a page ends
+/// with the offset of the next one.
 fn check_pages(path: &Path) -> Result<(), Error> {
     let unsupported = |reason: &str| Error::UnsupportedRaster {
         path: path.to_path_buf(),

@@ -1,30 +1,30 @@
-//! How values are to be shown: PS3.3 C.11.2 (VOI LUT).
+//! Windows and lookup tables for display: PS3.3 C.11.2 (VOI LUT).
 
 use ndarray::Array3;
 
 use super::table::Table;
 use crate::preprocess::Bounds;
 
-/// What a file says of how its values are to be shown.
+/// Mapping from values to grey levels that a file gives.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shown {
-    /// Values from black to white, in the units of slope and intercept.
+    /// Linear from black to white, in the units of slope and intercept.
     Linear(Bounds),
     /// `1 / (1 + exp(-4 (v - center) / width))`.
     Sigmoid {
-        /// The value that is shown half as bright as white.
+        /// The value that is mapped to 0.5.
         center: f32,
         /// Above 0.
         width: f32,
     },
-    /// White above a value, else black.
+    /// White above this value, else black.
     Step(f32),
-    /// The grey level of each value.
+    /// Grey level of each value.
     Table(Table),
 }
 
 impl Shown {
-    /// The least and greatest value after [`apply`](Self::apply).
+    /// Least and greatest value after [`apply`](Self::apply).
     pub(super) fn bounds(&self) -> Bounds {
         match self {
             Shown::Linear(bounds) => *bounds,
@@ -39,7 +39,7 @@ impl Shown {
         }
     }
 
-    /// Turns values into grey levels; a window leaves them as they are.
+    /// Maps values to grey levels; a linear window leaves them unchanged.
     pub(super) fn apply(&self, plane: &mut Array3<f32>) {
         match self {
             Shown::Linear(_) => {}
@@ -51,7 +51,7 @@ impl Shown {
         }
     }
 
-    /// The same for values that were inverted: a value and its inverse add up to `sum`.
+    /// The same mapping for values `v` that were inverted to `sum - v`.
     pub(super) fn inverted(&self, sum: f64) -> Shown {
         let inverse = |v: f32| (sum - f64::from(v)) as f32;
         match self {
@@ -59,7 +59,7 @@ impl Shown {
                 low: inverse(*high),
                 high: inverse(*low),
             }),
-            // What was at the edge was black, and its inverse is white.
+            // The edge itself was black, so its inverse is white.
             Shown::Step(edge) => Shown::Step(inverse(*edge).next_down()),
             Shown::Sigmoid { center, width } => Shown::Sigmoid {
                 center: inverse(*center),

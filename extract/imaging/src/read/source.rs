@@ -1,24 +1,24 @@
-//! Where the voxels of a sample are.
+//! Sources of voxels.
 
 use std::path::{Path, PathBuf};
 
 /// One image, volume or label map; paths are relative to the dataset's root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A file that holds it and nothing else.
+    /// A file with one image.
     File(PathBuf),
-    /// One channel of a file with several, counted from 0: the fourth axis of a NIfTI.
+    /// A channel (from 0) along the fourth axis of a NIfTI.
     Channel(PathBuf, u32),
     /// One file per slice, in order; slices may differ in size.
     Stack(Vec<PathBuf>),
-    /// An array in a file of several: a path in an HDF5 file.
+    /// An array of an HDF5 file, by its path in the file.
     Array(PathBuf, &'static str),
-    /// One image out of an array of them in an `.npz` archive.
+    /// An image (from 0) of an array of images in an `.npz` archive.
     Item(PathBuf, String, u32),
 }
 
 impl Source {
-    /// The files that it is read from; at least one.
+    /// Files that are read; at least one.
     pub fn files(&self) -> &[PathBuf] {
         match self {
             Source::File(path)
@@ -34,7 +34,7 @@ impl Source {
         self.files().first().map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// What tells it apart from other sources in the same files; blank for whole files.
+    /// Key among sources of the same files; blank for whole files.
     pub fn part(&self) -> String {
         match self {
             Source::File(_) | Source::Stack(_) => String::new(),
@@ -48,9 +48,8 @@ impl Source {
 /// A label map, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskPart {
-    /// Where it is.
+    /// Source of the voxels.
     pub source: Source,
-    /// `None` for a label map. `Some(value)` for a binary mask: where it is above 0, the result
-    /// is `value`.
+    /// `None` for a label map; for a binary mask, the label of voxels above 0.
     pub value: Option<u16>,
 }

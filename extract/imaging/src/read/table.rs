@@ -6,10 +6,10 @@ use ndarray::Array3;
 
 use super::voxels::{Voxel, Voxels};
 
-/// Values by whole numbers; numbers outside have the value at the nearest end.
+/// Values of consecutive whole numbers; numbers outside of the table have the value of its nearest end.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
-    /// The number of the first value.
+    /// Number that the first value belongs to.
     first: i64,
     values: Arc<[u16]>,
     /// Bits of a value: 8 to 16.
@@ -44,8 +44,8 @@ impl Table {
         self.values[number.saturating_sub(self.first).clamp(0, last) as usize]
     }
 
-    /// The table for numbers and values that were both inverted: a number and its inverse add up to
-    /// `sum`, a value and its inverse to [`greatest`](Self::greatest).
+    /// The table for inverted numbers and values: `n` becomes `sum - n`, and a value `v` becomes
+    /// [`greatest`](Self::greatest) - `v`.
     pub(super) fn inverted(&self, sum: f64) -> Table {
         let greatest = self.greatest();
         let values = self.values.iter().rev();
@@ -63,7 +63,7 @@ impl Table {
         Voxel::wrap(voxels.mapped(|v| self.at(v as i64)))
     }
 
-    /// Puts values in the place of numbers, which are rounded.
+    /// Replaces numbers, rounded, by their values.
     pub(super) fn apply(&self, plane: &mut Array3<f32>) {
         plane.mapv_inplace(|v| self.at(v.round() as i64).into());
     }

@@ -17,7 +17,7 @@ use crate::Error;
 use crate::orient::{self, AS_STORED, Geometry, Stored};
 use crate::preprocess::Bounds;
 
-/// How far a stored label may be from a whole number.
+/// Greatest distance of a stored label from a whole number.
 const LABEL_TOLERANCE: f64 = 1e-3;
 
 /// An image in memory: `S` slices of `[C, H, W]`.
@@ -33,20 +33,20 @@ pub struct Volume {
     pub(super) geometry: Geometry,
     /// Distance between slices, rows and columns.
     pub(super) spacing_mm: Option<[f32; 3]>,
-    /// Where the axes of the stored array are.
+    /// Axes of the stored array among those of the slices.
     pub(super) stored: Stored,
-    /// What looks odd in the files, in words for many.
+    /// Warnings about the files, in the plural.
     pub(super) odd: Vec<&'static str>,
 }
 
-/// What was read from one file: one or more slices of one size.
+/// Content of one file: one or more slices of one size.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) path: PathBuf,
     pub(super) voxels: Voxels,
     /// Slope and intercept.
     pub(super) scale: Option<(f64, f64)>,
-    /// What the file says of how values are to be shown.
+    /// Window or lookup table of the file.
     pub(super) shown: Option<Shown>,
 }
 
@@ -62,7 +62,7 @@ impl Volume {
         }
     }
 
-    /// Slices one on top of the other, in this order; they may differ in size.
+    /// Stack of slices in this order; they may differ in size.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Volume {
         &self.blocks[0].path
     }
 
-    /// The file that slice `k` was read from; of slices cut across files, the first.
+    /// File of slice `k`; of slices cut across files, the first file.
     pub fn file_of(&self, k: usize) -> &Path {
         &self.block(k).0.path
     }
@@ -121,12 +121,12 @@ impl Volume {
         [channels, height, width]
     }
 
-    /// Distance between slices, rows and columns in mm, where the file says it.
+    /// Distance between slices, rows and columns in mm, if the file gives it.
     pub fn spacing_mm(&self) -> Option<[f32; 3]> {
         self.spacing_mm
     }
 
-    /// Where the slices lie, if the file says it and they are of one size.
+    /// Position of the slices, if the file gives it and they are of one size.
     pub fn placement(&self) -> Option<Placement> {
         let size = |block: &Block| {
             let (_, _, height, width) = block.voxels.dim();
@@ -165,24 +165,23 @@ impl Volume {
         values.windows(2).all(|pair| pair[0] == pair[1])
     }
 
-    /// How many voxels of slice `k` are NaN or not below `largest` in magnitude.
+    /// Number of voxels of slice `k` that are NaN or not below `largest` in magnitude.
     pub fn count_unusable(&self, k: usize, largest: f32) -> usize {
         let (block, k) = self.block(k);
         block.voxels.count_unusable(k, largest, block.scale)
     }
 
-    /// The range that the file names for slice `k` (DICOM), in the units of
-    /// [`shown`](Self::shown).
+    /// Window of slice `k` (DICOM), in the units of [`shown`](Self::shown).
     pub fn window(&self, k: usize) -> Option<Bounds> {
         self.block(k).0.shown.as_ref().map(Shown::bounds)
     }
 
-    /// For each part of the volume whether it names such a range.
+    /// For each block of slices, whether it has a window.
     pub fn have_windows(&self) -> impl Iterator<Item = bool> {
         self.blocks.iter().map(|block| block.shown.is_some())
     }
 
-    /// What looks odd in the files, in words for many.
+    /// Warnings about the files, in the plural.
     pub fn odd(&self) -> &[&'static str] {
         &self.odd
     }
@@ -192,13 +191,13 @@ impl Volume {
         matches!(self.geometry, Geometry::Uneven(..))
     }
 
-    /// A doubt whether a plane of the patient is what it is called, in words for many volumes.
+    /// Warning about planes of the patient that are cut from this volume, in the plural.
     pub fn orientation_doubt(&self) -> Option<&'static str> {
         self.geometry.doubt()
     }
 
-    /// Slice `k` as [`plane`](Self::plane) gives it; where the file says by a table or a curve how
-    /// bright values are shown (DICOM's VOI LUT), the grey levels of that.
+    /// Slice `k` as [`plane`](Self::plane) gives it, mapped to grey levels by the file's VOI LUT or sigmoid
+    /// (DICOM), if it has one.
     pub fn shown(&self, k: usize) -> Array3<f32> {
         let mut plane = self.plane(k);
         if let Some(shown) = &self.block(k).0.shown {
@@ -240,7 +239,7 @@ impl Volume {
         }
     }
 
-    /// The stored bytes of slice `k`, to tell whether two images are the same.
+    /// Stored bytes of slice `k`, for the comparison of images.
     pub fn bytes(&self, k: usize) -> Vec<u8> {
         let (block, k) = self.block(k);
         block.voxels.bytes(k)

@@ -13,8 +13,7 @@ pub(super) trait Voxel: Pod + PartialOrd {
 
 macro_rules! voxels {
     ($($variant:ident $number:ty),*) => {
-        /// `S` slices of `C` channels of `H` rows of `W` columns, `[S, C, H, W]`, in any order of
-        /// memory.
+        /// `S` slices of `C` channels of `H` rows of `W` columns, `[S, C, H, W]`, in any memory order.
         #[derive(Clone, Debug)]
         pub(super) enum Voxels {
             $($variant(Array4<$number>)),*
@@ -40,7 +39,7 @@ macro_rules! voxels {
             }
         })*
 
-        /// Evaluates `$body` with `$array` bound to the array, whatever its type.
+        /// Evaluates `$body` with `$array` bound to the array of any type.
         macro_rules! with_array {
             ($voxels:expr, $array:ident => $body:expr) => {
                 match $voxels {
@@ -111,7 +110,7 @@ impl Voxels {
         })
     }
 
-    /// How many voxels of slice `k` are not below `largest` in magnitude; NaN is not.
+    /// Number of voxels of slice `k` that are NaN or not below `largest` in magnitude.
     pub(super) fn count_unusable(
         &self,
         k: usize,
@@ -133,7 +132,7 @@ impl Voxels {
         })
     }
 
-    /// Axes in another order, as `permuted_axes` of ndarray, and some then turned round.
+    /// Axes in another order, as `permuted_axes` of ndarray, and then some reversed.
     pub(super) fn rearranged(self, axes: [usize; 4], flipped: [bool; 4]) -> Voxels {
         with_array!(self, array => {
             let mut array = array.permuted_axes(axes);
@@ -146,12 +145,12 @@ impl Voxels {
         })
     }
 
-    /// All slices with `value` in the place of each whole number.
+    /// All slices with each whole number mapped by `value`.
     pub(super) fn mapped<T>(&self, value: impl Fn(f64) -> T) -> Array4<T> {
         with_array!(self, array => array.map(|v| value(v.to_f64())))
     }
 
-    /// The bytes of slice `k` in standard order, for comparing images with each other.
+    /// Bytes of slice `k` in standard order, for the comparison of images.
     pub(super) fn bytes(&self, k: usize) -> Vec<u8> {
         with_array!(self, array => {
             let plane = standard(array.index_axis(Axis(0), k), |v| v);
@@ -160,7 +159,10 @@ impl Voxels {
     }
 }
 
-/// The plane converted, in standard layout.
+/// The plane converted to another type, in standard layout.
+///
+/// Each order of memory has its own loop: one pass over contiguous voxels, or row by row, or (NIfTI as
+/// stored) strips of columns.
 fn standard<T: Copy, U: Copy + Default>(
     plane: ArrayView3<T>,
     mut convert: impl FnMut(T) -> U,
@@ -183,7 +185,7 @@ fn standard<T: Copy, U: Copy + Default>(
     Array3::from_shape_vec((channels, height, width), values).expect("one value per voxel")
 }
 
-/// Converts a channel `[H, W]` whose rows are contiguous, if any axis is, perhaps backwards.
+/// Converts a channel `[H, W]` with rows that are contiguous, forwards or backwards, or not at all.
 fn fill_rows<T: Copy, U>(channel: ArrayView2<T>, out: &mut [U], convert: &mut impl FnMut(T) -> U) {
     for (row, out) in channel
         .outer_iter()
@@ -208,10 +210,11 @@ fn convert_into<'a, T: Copy + 'a, U>(
     }
 }
 
-/// Converts a channel `[H, W]` whose columns are contiguous (NIfTI as stored).
+/// Converts a channel `[H, W]` with contiguous columns (NIfTI as stored).
 ///
-/// A few columns are converted side by side, so that neither side's cache lines are left after one
-/// value.
+/// This is a transposition. Eight columns are converted side by side, row by row: each column is read
+/// from front to back, and eight neighbouring values of a row are written at a time, so that no cache
+/// line is fetched for a single value on either side.
 fn fill_columns<T: Copy, U>(
     channel: ArrayView2<T>,
     out: &mut [U],

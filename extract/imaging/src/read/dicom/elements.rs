@@ -1,29 +1,27 @@
-//! The elements of a DICOM data set, up to its pixels.
+//! Parser of the elements of a DICOM data set, up to its pixels.
 //!
-//! Written for files that may be damaged or hostile: no length is believed that the file does not
-//! have, values are borrowed from its bytes, and nesting is limited. (dicom-object takes memory for
-//! what a length claims and recurses as deep as sequences go.)
-
-use std::collections::BTreeMap;
+//! Files may be damaged or hostile: every length is checked against the file, values are borrowed from its
+//! bytes, and nesting is limited.
 
 use common::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use super::data_set::{DataSet, PixelData, Value};
 use super::types::{has_long_length, is_known};
 
-/// How deep sequences may be nested.
+/// Greatest depth of nested sequences.
 const MAX_DEPTH: usize = 32;
 
 const ITEM: Tag = Tag(0xfffe, 0xe000);
 const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
 const SEQUENCE_END: Tag = Tag(0xfffe, 0xe0dd);
 
-/// The length of a value that ends where a delimiter says so.
+/// Length of a value that ends at a delimiter.
 const UNDEFINED: u32 = u32::MAX;
 
-/// Sequences that are entered even where their length is given. Implicit VR does not tell them from
-/// other values, and all others are passed over.
+/// Sequences that are parsed even if their length is given; all others are skipped. In implicit VR,
+/// sequences cannot be told from other values.
 const SEQUENCES: [Tag; 9] = [
     tags::MODALITY_LUT_SEQUENCE,
     tags::VOILUT_SEQUENCE,
@@ -36,118 +34,30 @@ const SEQUENCES: [Tag; 9] = [
     tags::FRAME_VOILUT_SEQUENCE,
 ];
 
-/// How elements are encoded.
+/// Encoding of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Encoding {
-    /// Whether each element names the type of its value (VR).
+    /// Whether elements give the type of their value (VR).
     pub(super) explicit: bool,
     pub(super) big_endian: bool,
 }
 
-/// Why elements could not be read.
+/// Error of the parser.
 #[derive(Debug)]
 pub(super) enum ParseError {
-    /// They go on to this byte, which has not been read yet.
+    /// More bytes are needed: up to this one.
     Short(u64),
-    /// They cannot be right.
+    /// The elements are damaged.
     Wrong(String),
 }
 
-/// The value of an element.
-#[derive(Debug)]
-pub(super) enum Value<'a> {
-    Bytes(&'a [u8]),
-    Items(Vec<DataSet<'a>>),
-}
-
-/// The pixels of an image as the file holds them.
-#[derive(Debug)]
-pub(super) enum PixelData<'a> {
-    /// All frames, one after the other; the file says whether they are 16-bit words (OW).
-    Native { bytes: &'a [u8], words: bool },
-    /// The offsets of frames, which may be missing, and the pieces of encoded frames.
-    Fragments {
-        offsets: Vec<u64>,
-        fragments: Vec<&'a [u8]>,
-    },
-}
-
-/// Elements by tag; private ones too.
-#[derive(Debug)]
-pub(super) struct DataSet<'a> {
-    elements: BTreeMap<Tag, Value<'a>>,
-    big_endian: bool,
-}
-
-impl<'a> DataSet<'a> {
-    /// The bytes of a value that is no sequence.
-    pub(super) fn bytes(&self, tag: Tag) -> Option<&'a [u8]> {
-        match self.elements.get(&tag)? {
-            Value::Bytes(bytes) => Some(bytes),
-            Value::Items(_) => None,
-        }
-    }
-
-    /// The items of a sequence; none if there is no such sequence.
-    pub(super) fn items(&self, tag: Tag) -> &[DataSet<'a>] {
-        match self.elements.get(&tag) {
-            Some(Value::Items(items)) => items,
-            _ => &[],
-        }
-    }
-
-    /// Whether there is such an element.
-    pub(super) fn has(&self, tag: Tag) -> bool {
-        self.elements.contains_key(&tag)
-    }
-
-    /// Text without padding; `None` if blank. What is not UTF-8 is taken for Latin-1, whatever the
-    /// file says: that keeps names apart.
-    pub(super) fn text(&self, tag: Tag) -> Option<String> {
-        let bytes = self.bytes(tag)?;
-        let text = String::from_utf8(bytes.to_vec());
-        let text = text.unwrap_or_else(|_| bytes.iter().copied().map(char::from).collect());
-        let text = text.trim_matches(['\0', ' ']);
-        (!text.is_empty()).then(|| text.to_owned())
-    }
-
-    /// Decimal numbers with backslashes between them; `None` if one of them is none, or not finite.
-    pub(super) fn decimals(&self, tag: Tag) -> Option<Vec<f64>> {
-        let text = self.text(tag)?;
-        let numbers = text.split('\\').map(|number| number.trim().parse().ok());
-        let numbers: Option<Vec<f64>> = numbers.collect();
-        numbers.filter(|numbers| numbers.iter().all(|number| number.is_finite()))
-    }
-
-    /// Exactly `N` decimal numbers.
-    pub(super) fn decimals_of<const N: usize>(&self, tag: Tag) -> Option<[f64; N]> {
-        self.decimals(tag)?.try_into().ok()
-    }
-
-    /// An unsigned integer of two bytes.
-    pub(super) fn short(&self, tag: Tag) -> Option<u16> {
-        self.shorts(tag)?.first().copied()
-    }
-
-    /// Unsigned integers of two bytes each.
-    pub(super) fn shorts(&self, tag: Tag) -> Option<Vec<u16>> {
-        let (pairs, _) = self.bytes(tag)?.as_chunks::<2>();
-        let number = if self.big_endian {
-            u16::from_be_bytes
-        } else {
-            u16::from_le_bytes
-        };
-        Some(pairs.iter().map(|pair| number(*pair)).collect())
-    }
-}
-
-/// What [`Elements::data_set`] found.
+/// Result of [`Elements::data_set`].
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) data_set: DataSet<'a>,
     /// Whether there are pixels.
     pub(super) has_pixels: bool,
-    /// The pixels, if they were asked for.
+    /// The pixels, if requested.
     pub(super) pixels: Option<PixelData<'a>>,
 }
 
@@ -155,7 +65,7 @@ pub(super) struct Found<'a> {
 pub(super) struct Elements<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// How many bytes there will be once all are read.
+    /// Bytes of the whole file.
     length: u64,
     encoding: Encoding,
 }
@@ -168,7 +78,7 @@ struct ElementHeader {
 }
 
 impl ElementHeader {
-    /// Whether the items of an element without length are pieces of pixels and no data sets.
+    /// Whether the items of an element of undefined length are fragments of pixels, not data sets.
     fn holds_fragments(&self) -> bool {
         self.tag == tags::PIXEL_DATA || [b"OB", b"OW"].contains(&&self.vr)
     }
@@ -177,7 +87,7 @@ impl ElementHeader {
 type Parsed<T> = Result<T, ParseError>;
 
 impl<'a> Elements<'a> {
-    /// Elements from byte `at` on; `bytes` may be the first of `length` only.
+    /// Elements from byte `at` on; `bytes` are the first of `length` bytes.
     pub(super) fn new(bytes: &'a [u8], at: usize, length: u64, encoding: Encoding) -> Elements<'a> {
         Elements {
             bytes,
@@ -187,7 +97,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// The elements of one group at the start, and where the next group begins.
+    /// The elements of one group at the start, and the offset of the next group.
     pub(super) fn group(mut self, group: u16) -> Parsed<(DataSet<'a>, usize)> {
         let mut data_set = self.empty();
         while self.left() > 0 {
@@ -197,13 +107,12 @@ impl<'a> Elements<'a> {
                 return Ok((data_set, start));
             }
             let value = Value::Bytes(self.take(head.length)?);
-            data_set.elements.insert(head.tag, value);
+            data_set.insert(head.tag, value);
         }
         Ok((data_set, self.at))
     }
 
-    /// All elements up to the pixels; with `with_pixels` those as well. What follows them is not
-    /// looked at.
+    /// All elements up to the pixels, and with `with_pixels` these. Elements behind the pixels are not read.
     pub(super) fn data_set(mut self, with_pixels: bool) -> Parsed<Found<'a>> {
         let mut found = Found {
             data_set: self.empty(),
@@ -220,16 +129,13 @@ impl<'a> Elements<'a> {
                 break;
             }
             let value = self.value(&head, 0)?;
-            found.data_set.elements.insert(head.tag, value);
+            found.data_set.insert(head.tag, value);
         }
         Ok(found)
     }
 
     fn empty(&self) -> DataSet<'a> {
-        DataSet {
-            elements: BTreeMap::new(),
-            big_endian: self.encoding.big_endian,
-        }
+        DataSet::new(self.encoding.big_endian)
     }
 
     fn left(&self) -> u64 {
@@ -299,13 +205,13 @@ impl<'a> Elements<'a> {
             return self.take(head.length).map(Value::Bytes);
         }
         if head.length == UNDEFINED && head.holds_fragments() {
-            // The compressed pixels of an icon, which are not wanted.
+            // Compressed pixels of an icon are skipped.
             self.fragments()?;
             return Ok(Value::Bytes(&[]));
         }
         let outer = self.encoding;
         if head.vr == *b"UN" {
-            // Such items are implicit by the standard (PS3.5, 6.2.2), and explicit in some files.
+            // By the standard (PS3.5, 6.2.2) the items are implicit; in some files they are explicit.
             self.encoding = self.encoding_of_unknown()?;
         }
         let items = self.items(head.length, depth + 1);
@@ -313,7 +219,7 @@ impl<'a> Elements<'a> {
         items.map(Value::Items)
     }
 
-    /// The encoding of the items of a sequence of unknown type, told by the first element in them.
+    /// Encoding of the items of a sequence of unknown type, by the first element in them.
     fn encoding_of_unknown(&mut self) -> Parsed<Encoding> {
         let implicit = Encoding {
             explicit: false,
@@ -326,7 +232,7 @@ impl<'a> Elements<'a> {
             _ => Ok([0; 2]),
         };
         self.at = start;
-        // Two letters would be a length of over 16,000 bytes, and an odd one for most types.
+        // Read as a length, two letters would be over 16,000 bytes, and odd for most types.
         Ok(if is_known(first?) {
             self.encoding
         } else {
@@ -362,7 +268,7 @@ impl<'a> Elements<'a> {
             match head.tag {
                 ITEM_END => break,
                 ITEM | SEQUENCE_END => return Err(out_of_place(head.tag, self.at)),
-                tag => item.elements.insert(tag, self.value(&head, depth)?),
+                tag => item.insert(tag, self.value(&head, depth)?),
             };
         }
         self.check_end(end)?;
@@ -405,8 +311,7 @@ impl<'a> Elements<'a> {
         })
     }
 
-    /// Items that are no data sets, up to the end of their sequence: the offsets of frames, and
-    /// pieces of compressed pixels.
+    /// Items of a sequence of compressed pixels, up to its end: the offsets of frames, then fragments.
     fn fragments(&mut self) -> Parsed<Vec<&'a [u8]>> {
         let mut fragments = Vec::new();
         loop {

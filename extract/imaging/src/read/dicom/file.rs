@@ -8,18 +8,20 @@ use std::path::Path;
 use dicom_dictionary_std::{tags, uids};
 use flate2::read::DeflateDecoder;
 
-use super::MAX_BYTES;
 use super::elements::{Elements, Encoding, Found, ParseError};
 use crate::Error;
 use crate::read::limits::MAX_RATIO;
 
-/// How much is read at a time where the pixels are not wanted.
+/// Largest file in bytes.
+const MAX_BYTES: u64 = 8 << 30;
+
+/// Bytes that are read at a time if the pixels are not wanted.
 const CHUNK: u64 = 64 << 10;
 
-/// The UID of Explicit VR Big Endian, which is retired.
+/// UID of Explicit VR Big Endian (retired).
 pub(super) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
-/// The bytes in front of `DICM`.
+/// Number of bytes in front of `DICM`.
 const PREAMBLE: usize = 128;
 
 const META: Encoding = Encoding {
@@ -27,15 +29,15 @@ const META: Encoding = Encoding {
     big_endian: false,
 };
 
-/// A file whose elements have been found.
+/// The elements of a file.
 pub(super) struct Opened<'a> {
-    /// The UID of the transfer syntax; blank if the file does not say it.
+    /// UID of the transfer syntax; blank if the file does not give it.
     pub(super) syntax: String,
     pub(super) encoding: Encoding,
     pub(super) found: Found<'a>,
 }
 
-/// Whether a file that begins so is DICOM, with a preamble or, as old programs wrote it, without.
+/// Whether a file that starts with these bytes is DICOM, with a preamble or (old programs) without.
 pub(in crate::read) fn is_dicom(start: &[u8]) -> bool {
     let has_preamble = start
         .get(PREAMBLE..)
@@ -43,7 +45,7 @@ pub(in crate::read) fn is_dicom(start: &[u8]) -> bool {
     has_preamble || first_encoding(start).is_some()
 }
 
-/// The encoding of a data set, told by its first element, which must be of group 2 or 8.
+/// Encoding of a data set by its first element, which must be of group 2 or 8.
 fn first_encoding(start: &[u8]) -> Option<Encoding> {
     let (head, _) = start.split_first_chunk::<8>()?;
     let (big_endian, element) = match head {
@@ -53,7 +55,7 @@ fn first_encoding(start: &[u8]) -> Option<Encoding> {
     };
     let vr: [u8; 2] = [head[4], head[5]];
     let explicit = [b"UL", b"CS", b"UI", b"OB", b"LO", b"SH", b"DA"].contains(&&vr);
-    // In implicit VR a short, even length follows the tag of one of the first elements there are.
+    // In implicit VR, a short and even length follows the tag of one of the first elements of the group.
     let is_implicit = !big_endian && element <= 0x18 && head[4] <= 64 && head[5..] == [0, 0, 0];
     let is_known = explicit || is_implicit && head[4].is_multiple_of(2);
     is_known.then_some(Encoding {
@@ -62,8 +64,8 @@ fn first_encoding(start: &[u8]) -> Option<Encoding> {
     })
 }
 
-/// Opens a file and hands its elements to `then`; with `with_pixels` all of the file is read, else
-/// what is in front of the pixels.
+/// Opens a file and passes its elements to `then`. With `with_pixels` the whole file is read, else the
+/// part in front of the pixels.
 pub(super) fn open<T>(
     path: &Path,
     with_pixels: bool,
@@ -97,7 +99,7 @@ pub(super) fn open<T>(
         };
         match trouble {
             ParseError::Short(end) if bytes.len() > before => {
-                // Doubled, since what was read is parsed anew each time.
+                // At least doubled, since all bytes are parsed again.
                 wanted = length.min((end + CHUNK).max(2 * bytes.len() as u64));
             }
             ParseError::Short(_) => {
@@ -108,7 +110,7 @@ pub(super) fn open<T>(
     }
 }
 
-/// What follows the meta information.
+/// The data set behind the meta information.
 struct Body<'a> {
     bytes: Cow<'a, [u8]>,
     start: usize,
@@ -156,7 +158,7 @@ impl<'a> Body<'a> {
             start,
             length,
             syntax,
-            // Some files are not encoded as they say.
+            // Some files have another encoding than their transfer syntax.
             encoding: first_encoding(rest).unwrap_or(encoding),
         })
     }
@@ -166,8 +168,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Most bytes that a deflated file may unpack to, since it is unpacked for its header already:
-/// 256 MiB.
+/// Greatest unpacked size of a deflated file: 256 MiB. It is unpacked for its header already.
 const MAX_INFLATED: u64 = 256 << 20;
 
 fn inflated(packed: &[u8]) -> Result<Vec<u8>, ParseError> {

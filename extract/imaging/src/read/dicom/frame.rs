@@ -1,11 +1,11 @@
-//! What the attributes say of one frame.
+//! Attributes of one frame.
 
 use std::path::Path;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-use super::elements::DataSet;
+use super::data_set::DataSet;
 use super::layout::{Layout, Photometric};
 use super::placement::Placement;
 use super::table;
@@ -16,12 +16,12 @@ use crate::read::shown::Shown;
 use crate::read::volume::{Block, Volume};
 use crate::read::voxels::Voxels;
 
-/// Said of files that name a slope by which nothing could be told from anything.
+/// Warning for files with a slope that makes all values equal.
 const NO_SLOPE: &str = "files with a RescaleSlope of 0, of which the stored values were taken, without \
                         slope and intercept";
 
-/// The attributes that hold for one frame: those of the file, and in "enhanced" files those of all
-/// frames and of this one.
+/// Attributes that apply to one frame: those of the file, and in "enhanced" files those shared by all
+/// frames and the frame's own.
 pub(super) struct Frame<'a> {
     index: usize,
     main: &'a DataSet<'a>,
@@ -42,7 +42,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Where the frame lies, if it or the file says it.
+    /// Position of the frame, if it or the file gives it.
     pub(super) fn placement(&self) -> Option<Placement> {
         let position = self.holder(tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT);
         let orientation = self.holder(
@@ -55,8 +55,8 @@ impl<'a> Frame<'a> {
         )
     }
 
-    /// Where the frame lies, if there are `count` of them: with one position for all, they follow
-    /// each other at the distance that the file names.
+    /// Position of the frame among `count` frames. If they share one position, they follow each other at
+    /// SpacingBetweenSlices.
     pub(super) fn placement_among(&self, count: usize) -> Option<Placement> {
         let placement = self.placement()?;
         let is_own = self
@@ -98,11 +98,11 @@ impl<'a> Frame<'a> {
         Ok(self.located(volume, placement))
     }
 
-    /// Puts the values of the Modality LUT, or slope and intercept, and what the file says of how
-    /// values are shown, into a block of stored values.
+    /// Applies the Modality LUT to a block of stored values, or sets its slope and intercept, and sets its
+    /// window or VOI LUT.
     fn measure(&self, layout: &Layout, block: &mut Block) -> Result<(), Error> {
         let is_inverted = layout.photometric == Photometric::Monochrome1;
-        // What a value and its inverse add up to.
+        // Sum of a value and its inverse.
         let mut sum = layout.inverse_sum();
         let mut signed = layout.signed;
         let modality_lut = (tags::MODALITY_LUT_SEQUENCE, "Modality LUT");
@@ -132,7 +132,7 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
-    /// The volume with the distances between its voxels, and how it lies.
+    /// The volume with its spacing and geometry.
     fn located(&self, volume: Volume, placement: Option<Placement>) -> Volume {
         let step = self.positive(tags::SPACING_BETWEEN_SLICES);
         let step = step
@@ -152,7 +152,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Whether RescaleSlope is 0, by which all values would be equal.
+    /// Whether RescaleSlope is 0, which would make all values equal.
     fn has_no_slope(&self) -> bool {
         let holder = self.holder(
             tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
@@ -162,7 +162,7 @@ impl<'a> Frame<'a> {
         slope.is_some_and(|slope| slope.first() == Some(&0.0))
     }
 
-    /// Slope and intercept, unless they change nothing; a slope of 0 stands for none.
+    /// Slope and intercept, unless they change nothing; a slope of 0 is ignored.
     fn scale(&self, path: &Path) -> Result<Option<(f64, f64)>, Error> {
         let number = |tag, name: &str, default| {
             let holder = self.holder(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tag);
@@ -179,8 +179,7 @@ impl<'a> Frame<'a> {
         Ok(changes.then_some((slope, intercept)))
     }
 
-    /// The first window, if it makes sense, else the first table; `signed` if values may be
-    /// below 0.
+    /// The first window if it is valid, else the first table; `signed` if values may be below 0.
     fn shown(&self, path: &Path, signed: bool) -> Result<Option<Shown>, Error> {
         let window = self.window();
         if window.is_some() {
@@ -218,8 +217,7 @@ impl<'a> Frame<'a> {
         }))
     }
 
-    /// Distance between rows and between columns. Where a radiograph does not say what it is in the
-    /// patient, that at the detector.
+    /// Distance between rows and between columns in the patient, or else at the detector of a radiograph.
     pub(super) fn spacing(&self) -> Option<[f64; 2]> {
         let holder = self.holder(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING);
         let spacing = holder.decimals_of::<2>(tags::PIXEL_SPACING);
@@ -234,7 +232,8 @@ impl<'a> Frame<'a> {
         numbers.first().copied().filter(|number| *number > 0.0)
     }
 
-    /// The attributes in which to look for `tag`: in the frame's own ones it lies in `sequence`.
+    /// Attributes that hold `tag`: the frame's own or the shared ones, where it is in `sequence`, or else
+    /// those of the file.
     fn holder(&self, sequence: Tag, tag: Tag) -> &'a DataSet<'a> {
         let groups = [self.own, self.shared].into_iter().flatten();
         let mut items = groups.filter_map(|group| group.items(sequence).first());

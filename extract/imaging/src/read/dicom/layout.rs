@@ -1,4 +1,4 @@
-//! How the pixels of an image are laid out, as its attributes say.
+//! Size and type of pixels by the attributes.
 
 use std::path::Path;
 
@@ -6,28 +6,28 @@ use common::counted;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-use super::elements::DataSet;
+use super::data_set::DataSet;
 use crate::Error;
 use crate::read::limits::{MAX_SIDE, MAX_UNPACKED};
 
-/// What the samples of a pixel mean.
+/// Meaning of the samples of a pixel (PhotometricInterpretation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Photometric {
-    /// Grey, the least value white.
+    /// Grey; the least value is white.
     Monochrome1,
-    /// Grey, the least value black.
+    /// Grey; the least value is black.
     Monochrome2,
     /// Red, green, blue.
     Rgb,
-    /// Brightness and two differences of colour.
+    /// Luma and two colour differences.
     YbrFull,
-    /// The same; two neighbours in a row share their colour, unless the frame is compressed.
+    /// Luma and two colour differences that two neighbours in a row share, unless the frame is compressed.
     YbrFull422,
     /// An index into tables of red, green and blue.
     Palette,
 }
 
-/// Size and type of the pixels; all sizes are at least 1 and have been checked against the limits.
+/// Size and type of pixels. All sizes are at least 1 and within the limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     pub(super) frames: usize,
@@ -37,18 +37,18 @@ pub(super) struct Layout {
     pub(super) samples: usize,
     /// Bits that a sample takes: 1, 8, 16 or 32.
     pub(super) allocated: u32,
-    /// Bits of them that are its value.
+    /// Bits of the value in it.
     pub(super) stored: u32,
-    /// The highest bit of its value, counted from 0.
+    /// Highest bit of the value, from 0.
     pub(super) high: u32,
     pub(super) signed: bool,
-    /// Whether all red samples of a frame come first, then the green, then the blue.
+    /// Whether a frame is stored by planes (red, green, blue) rather than by pixels.
     pub(super) planar: bool,
     pub(super) photometric: Photometric,
 }
 
 impl Layout {
-    /// Finds the layout, and refuses what is missing, contradictory or too large.
+    /// Reads the layout, and refuses missing, contradictory and too large values.
     pub(super) fn of(path: &Path, attributes: &DataSet) -> Result<Layout, Error> {
         let short = |tag: Tag, name: &str| required(path, name, attributes.short(tag));
         let allocated = u32::from(short(tags::BITS_ALLOCATED, "BitsAllocated")?);
@@ -103,8 +103,7 @@ impl Layout {
         ((self.pixels() * pixel) as u64).saturating_mul(self.frames as u64)
     }
 
-    /// The greatest value if the least is 0, and -1 if values are signed: what a value and its
-    /// inverse add up to.
+    /// Sum of a value and its inverse: the greatest value, or -1 for signed values.
     pub(super) fn inverse_sum(&self) -> f64 {
         if self.signed {
             -1.0
@@ -209,7 +208,7 @@ fn photometric(path: &Path, attributes: &DataSet) -> Result<Photometric, Error> 
     Ok(match name.as_str() {
         "MONOCHROME1" => Photometric::Monochrome1,
         "MONOCHROME2" => Photometric::Monochrome2,
-        // The codec of JPEG 2000 turns the other two into RGB itself.
+        // The JPEG 2000 decoder converts YBR_RCT and YBR_ICT to RGB.
         "RGB" | "YBR_RCT" | "YBR_ICT" => Photometric::Rgb,
         "YBR_FULL" => Photometric::YbrFull,
         "YBR_FULL_422" => Photometric::YbrFull422,

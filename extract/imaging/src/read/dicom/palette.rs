@@ -1,4 +1,4 @@
-//! Pixels that are indices into tables of colours.
+//! Pixels that are indices of colours.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use ndarray::{Axis, concatenate};
 
-use super::elements::DataSet;
+use super::data_set::DataSet;
 use super::table;
 use crate::Error;
 use crate::read::table::Table;
 use crate::read::voxels::{Voxel, Voxels};
 
-/// The description and the data of the tables of red, green and blue.
+/// Descriptor and data of the tables of red, green and blue.
 const TABLES: [[Tag; 2]; 3] = [
     [
         tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
@@ -28,7 +28,7 @@ const TABLES: [[Tag; 2]; 3] = [
     ],
 ];
 
-/// The colours `[1, 3, H, W]`, of 8 or 16 bits as the tables are, of indices `[1, 1, H, W]`.
+/// Colours `[1, 3, H, W]` of indices `[1, 1, H, W]`, with the 8 or 16 bits of the tables.
 ///
 /// # Errors
 ///

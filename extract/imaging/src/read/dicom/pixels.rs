@@ -1,19 +1,19 @@
-//! From the bytes of a frame to voxels.
+//! Conversion from the bytes of a frame to voxels.
 
 use ndarray::{Array4, Zip, s};
 
 use super::layout::{Layout, Photometric};
 use crate::read::voxels::{Voxel, Voxels};
 
-/// How the bytes of a frame are to be read, where that is not in the [`Layout`].
+/// Order of bytes and bits in a frame, beside its [`Layout`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     pub(super) big_endian: bool,
-    /// Whether the lowest bit of a value is the lowest of the sample, wherever HighBit is.
+    /// Whether the lowest bit of a value is the lowest bit of the sample, whatever HighBit is.
     pub(super) aligned: bool,
 }
 
-/// The bytes of 16-bit words, the lesser first, of words with the greater first.
+/// Big-endian 16-bit words as little-endian ones.
 pub(super) fn swapped(bytes: &[u8]) -> Vec<u8> {
     let (words, rest) = bytes.as_chunks::<2>();
     let swapped = words
@@ -22,8 +22,8 @@ pub(super) fn swapped(bytes: &[u8]) -> Vec<u8> {
     swapped.chain(rest.iter().copied()).collect()
 }
 
-/// The voxels `[1, C, H, W]` of a frame; MONOCHROME1 is inverted, and YBR becomes RGB. `bytes` are
-/// as many as the layout says.
+/// Voxels `[1, C, H, W]` of a frame; MONOCHROME1 is inverted, and YBR becomes RGB. `bytes` has the length
+/// that the layout gives.
 pub(super) fn voxels(layout: &Layout, bytes: &[u8], order: Order) -> Voxels {
     let bits = Bits::of(layout, order);
     match (layout.allocated, layout.signed) {
@@ -38,7 +38,7 @@ pub(super) fn voxels(layout: &Layout, bytes: &[u8], order: Order) -> Voxels {
     }
 }
 
-/// How many bytes a frame takes as it is stored; `None` if frames do not begin on whole bytes.
+/// Stored bytes of a frame; `None` if frames do not begin on whole bytes.
 pub(super) fn stored_bytes(layout: &Layout) -> Option<usize> {
     let samples = layout.pixels() * layout.samples;
     let is_whole = layout.frames == 1 || samples.is_multiple_of(8);
@@ -53,7 +53,7 @@ fn wrap<T: Voxel>(layout: &Layout, samples: Vec<T>) -> Voxels {
     T::wrap(shaped(layout, samples))
 }
 
-/// `[1, C, H, W]`, whichever way the samples lie.
+/// Samples by planes or by pixels as `[1, C, H, W]`.
 fn shaped<T>(layout: &Layout, samples: Vec<T>) -> Array4<T> {
     let (height, width, channels) = (layout.rows, layout.columns, layout.samples);
     let array = if layout.planar {
@@ -65,7 +65,7 @@ fn shaped<T>(layout: &Layout, samples: Vec<T>) -> Array4<T> {
     array.expect("one value per sample")
 }
 
-/// Where a value lies in its sample, and what turns it round.
+/// Position of a value in its sample, its byte order, and whether it is inverted.
 struct Bits {
     /// Unused bits above the value.
     above: u32,
@@ -75,9 +75,9 @@ struct Bits {
     inverted: bool,
 }
 
-/// A value is moved to the top of its sample and then down: what was above it goes, and its sign is
-/// extended if the type has one. With all of its bits turned round, `v` becomes the greatest value
-/// minus `v`, or -1 - v if it is signed.
+/// Extracts values: a value is shifted to the top of its sample and then down, which drops the bits above
+/// and below it and extends the sign of signed types. Inverting all bits of the value turns `v` into the
+/// greatest value minus `v`, or `-1 - v` for signed types.
 macro_rules! unpack {
     ($($number:ident)*) => {
         $(fn $number(&self, bytes: &[u8]) -> Vec<$number> {
@@ -110,7 +110,7 @@ impl Bits {
     unpack!(u8 i8 u16 i16 u32 i32);
 }
 
-/// Single bits, the lowest of a byte first, as 0 and 1.
+/// Single bits, lowest bit of a byte first, as 0 and 1.
 fn unpacked_bits(bytes: &[u8], layout: &Layout) -> Vec<u8> {
     let inverted = u8::from(layout.photometric == Photometric::Monochrome1);
     let bits = bytes
@@ -124,7 +124,7 @@ fn is_ybr(layout: &Layout) -> bool {
     [Photometric::YbrFull, Photometric::YbrFull422].contains(&layout.photometric)
 }
 
-/// A colour for each pixel.
+/// Samples `Y Cb Cr` of each pixel. In YBR_FULL_422, two pixels are stored as `Y1 Y2 Cb Cr`.
 fn ybr(layout: &Layout, bytes: &[u8]) -> Vec<u8> {
     if layout.photometric == Photometric::YbrFull {
         return bytes.to_vec();
@@ -136,7 +136,7 @@ fn ybr(layout: &Layout, bytes: &[u8]) -> Vec<u8> {
     pixels.collect()
 }
 
-/// The colours of JPEG's and DICOM's YBR_FULL as red, green and blue.
+/// Colours of JPEG's and DICOM's YBR_FULL (`[1, 3, H, W]`) as red, green and blue: PS3.3 C.7.6.3.1.2.
 fn rgb(mut image: Array4<u8>) -> Array4<u8> {
     let slices = (s![.., 0, .., ..], s![.., 1, .., ..], s![.., 2, .., ..]);
     let (y, cb, cr) = image.multi_slice_mut(slices);
@@ -146,7 +146,7 @@ fn rgb(mut image: Array4<u8>) -> Array4<u8> {
         .for_each(|first, second, third| {
             let brightness = f32::from(*first);
             let (blue, red) = (f32::from(*second) - 128.0, f32::from(*third) - 128.0);
-            // Rust's `as` keeps to 0..=255.
+            // `as` clamps to 0..=255.
             *first = (brightness + 1.402 * red).round() as u8;
             *second = (brightness - 0.344_136 * blue - 0.714_136 * red).round() as u8;
             *third = (brightness + 1.772 * blue).round() as u8;

@@ -1,21 +1,21 @@
-//! Where a slice lies in the patient.
+//! Position of a slice in the patient.
 
 use crate::orient::Affine;
 
-/// How far lengths and angles of the two directions may be off.
+/// Tolerance of the lengths and of the dot product of the two directions.
 const TOLERANCE: f64 = 0.05;
 
-/// By how much gaps between slices may differ: of the median gap, and in mm.
+/// Tolerance of gaps between slices: as a fraction of the median gap, and in mm.
 const UNEVEN: (f64, f64) = (0.01, 0.01);
 
-/// Where the first pixel of a slice lies, and along which directions rows and columns run; in mm to
-/// the patient's left, to posterior and to superior, as DICOM has it.
+/// Position of the first pixel of a slice and directions of its rows and columns, in mm to the patient's
+/// left, to posterior and to superior (LPS, as in DICOM).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
     position: [f64; 3],
-    /// From one column to the next.
+    /// Direction from one column to the next.
     along_row: [f64; 3],
-    /// From one row to the next.
+    /// Direction from one row to the next.
     along_column: [f64; 3],
 }
 
@@ -34,7 +34,7 @@ impl Placement {
         })
     }
 
-    /// At right angles to the slice.
+    /// Normal of the slice: the cross product of the directions.
     fn normal(&self) -> [f64; 3] {
         let (a, b) = (self.along_row, self.along_column);
         [0, 1, 2].map(|k| {
@@ -43,12 +43,12 @@ impl Placement {
         })
     }
 
-    /// How far along `other`'s normal this slice lies, in mm.
+    /// Position of this slice along the normal of `other`, in mm.
     pub fn depth_along(&self, other: &Placement) -> f64 {
         dot(self.position, other.normal())
     }
 
-    /// Whether two slices are parallel and their rows run alike.
+    /// Whether rows and columns of two slices have the same directions.
     pub fn is_parallel_to(&self, other: &Placement) -> bool {
         let close = |a: [f64; 3], b: [f64; 3]| (0..3).all(|k| (a[k] - b[k]).abs() < 1e-3);
         close(self.along_row, other.along_row) && close(self.along_column, other.along_column)
@@ -61,8 +61,8 @@ impl Placement {
         Placement { position, ..*self }
     }
 
-    /// From the indices of row, column and slice to mm in RAS; `spacing` is that of slices, rows and
-    /// columns.
+    /// Affine from the indices of row, column and slice to mm in RAS; `spacing` is that of slices, rows and
+    /// columns. LPS becomes RAS by negating the first two axes.
     pub(super) fn affine(&self, spacing: [f64; 3]) -> Affine {
         let normal = self.normal();
         [0, 1, 2].map(|axis| {
@@ -81,8 +81,7 @@ fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     (0..3).map(|k| a[k] * b[k]).sum()
 }
 
-/// How far slices lie along the normal of the first, in mm, if they are parallel and no two lie at one
-/// place.
+/// Positions of slices along the normal of the first, in mm, if they are parallel and no two are equal.
 pub(super) fn distinct_depths(slices: &[Placement]) -> Option<Vec<f64>> {
     let first = slices.first()?;
     let parallel = slices.iter().all(|slice| slice.is_parallel_to(first));
@@ -96,16 +95,16 @@ pub(super) fn distinct_depths(slices: &[Placement]) -> Option<Vec<f64>> {
     (parallel && apart).then_some(depths)
 }
 
-/// What is odd about the distances between slices.
+/// Irregularity of the distances between slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oddity {
-    /// Two slices lie at the same place.
+    /// Two slices have the same position.
     Duplicate,
     /// Some gaps are wider than others.
     Gap,
 }
 
-/// Looks at slices in the order of their depths, in mm.
+/// Irregularity of slices at these positions in mm, in order.
 pub fn oddity(depths: &[f64]) -> Option<Oddity> {
     let gaps: Vec<f64> = depths.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let (relative, least) = UNEVEN;

@@ -5,7 +5,7 @@ use std::path::Path;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-use super::elements::DataSet;
+use super::data_set::DataSet;
 use crate::Error;
 use crate::read::table::Table;
 

@@ -1,4 +1,4 @@
-//! Gzip: at once where the file is as it should be, else piece by piece.
+//! Gzip: valid files in one call, others as a stream.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,11 +15,11 @@ use crate::read::limits::MAX_RATIO;
 use crate::read::volume::Volume;
 use crate::read::voxels::{Voxel, Voxels};
 
-/// Longest file that is read into memory whole: 2 GiB.
+/// Largest file that is read into memory as a whole: 2 GiB.
 const MAX_PACKED: u64 = 2 << 30;
 
-/// The volume in a gzip file whose size is the one that the header in it promises; `None` for
-/// everything odd, which is left to the slower reader, who says what is wrong.
+/// The volume in a gzip file of the size that its NIfTI header gives, unpacked in one call. `None` for any
+/// other file: the slower stream finds what is wrong with it.
 pub(super) fn read_at_once(
     path: &Path,
     channel: Option<u32>,
@@ -51,7 +51,7 @@ pub(super) fn read_at_once(
     super::volume(path, &header, voxels).map(Some)
 }
 
-/// The size that the file's last bytes say, if header and packed size agree.
+/// The unpacked size in the file's last bytes, if header and packed size agree with it.
 fn unpacked_size(packed: &[u8], layout: &Layout) -> Option<usize> {
     let size = u64::from(u32::from_le_bytes(*packed.last_chunk()?));
     let is_expected = (layout.end()..=layout.end() + layout.allowed_after()).contains(&size);
@@ -59,15 +59,15 @@ fn unpacked_size(packed: &[u8], layout: &Layout) -> Option<usize> {
     (is_expected && is_possible).then_some(size as usize)
 }
 
-/// Unpacks the whole file to where the voxels are to stay; `None` if it is damaged, or its voxels
-/// do not lie at whole numbers.
+/// Unpacks the whole file to the memory of the voxels; `None` if it is damaged, or its voxels are not
+/// aligned to their type.
 fn unpack<T: Voxel>(packed: &[u8], size: usize, layout: &Layout, channel: u32) -> Option<Voxels> {
     let start = layout.start_of(channel) as usize;
     if !start.is_multiple_of(size_of::<T>()) {
         return None;
     }
     let count = size.div_ceil(size_of::<T>());
-    // What cannot be had is left to the slower reader, who says so.
+    // If there is not enough memory, the stream reports it.
     Vec::<T>::new().try_reserve_exact(count).ok()?;
     let mut values = vec![T::zeroed(); count];
     let bytes = &mut cast_slice_mut(&mut values)[..size];
@@ -77,7 +77,7 @@ fn unpack<T: Voxel>(packed: &[u8], size: usize, layout: &Layout, channel: u32) -
     let start = start / size_of::<T>();
     match layout.channels {
         1 => Some(voxels_at(layout, values, start)),
-        // The other channels are not kept in memory.
+        // Only one channel is kept in memory.
         _ => {
             let channel = values[start..start + layout.voxels() as usize].to_vec();
             Some(voxels_at(layout, channel, 0))
@@ -85,7 +85,7 @@ fn unpack<T: Voxel>(packed: &[u8], size: usize, layout: &Layout, channel: u32) -
     }
 }
 
-/// The members of a gzip file one after the other; what follows the last one is ignored.
+/// Members of a gzip file as one stream; bytes behind the last member are ignored.
 pub(super) struct GzipMembers(Option<GzDecoder<BufReader<File>>>);
 
 impl Read for GzipMembers {

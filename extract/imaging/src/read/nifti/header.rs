@@ -1,4 +1,4 @@
-//! What a NIfTI header says, checked.
+//! NIfTI headers of both versions.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,19 +9,19 @@ use crate::error::NIBABEL;
 use crate::orient::{Affine, Geometry, is_usable};
 use crate::read::limits::MAX_SIDE;
 
-/// Most bytes that may lie before the voxels (header extensions): 256 MiB.
+/// Greatest number of bytes before the voxels (header extensions): 256 MiB.
 const MAX_OFFSET: f64 = (256 << 20) as f64;
 
-/// What follows the magic of NIfTI-2; a transfer as text would change it.
+/// Bytes behind the magic of NIfTI-2, which a transfer as text would change.
 const LINE_ENDS: [u8; 4] = [0x0d, 0x0a, 0x1a, 0x0a];
 
-/// The fields of a header of either version that are used, under the standard's names.
+/// Fields of a header of either version that are used, under the names of the standard.
 pub(super) struct Header {
     /// Bytes of the header.
     pub(super) bytes: u64,
-    /// Whether the voxels lie in another file.
+    /// Whether the voxels are in another file.
     pub(super) is_pair: bool,
-    /// Whether numbers have their greatest byte first.
+    /// Whether numbers are big-endian.
     pub(super) big_endian: bool,
     pub(super) datatype: i16,
     dim: [i64; 8],
@@ -37,7 +37,7 @@ pub(super) struct Header {
     xyzt_units: u8,
 }
 
-/// Reads a header; what follows it is left.
+/// Reads a header, and no byte behind it.
 pub(super) fn read(path: &Path, reader: &mut impl Read) -> Result<Header, Error> {
     let mut bytes = Vec::with_capacity(540);
     let mut read = |bytes: &mut Vec<u8>, count: u64| {
@@ -151,8 +151,8 @@ impl Fields<'_> {
 }
 
 impl Header {
-    /// Lengths of the first three axes, and of the one later axis that may be longer than 1; missing
-    /// ones are 1.
+    /// Lengths of the first three axes, and of the only later axis that may be longer than 1; missing axes
+    /// have length 1.
     pub(super) fn shape(&self, path: &Path) -> Result<([usize; 3], usize), Error> {
         let wrong = || {
             let value = format!("{:?}", self.dim);
@@ -178,8 +178,8 @@ impl Header {
         Ok((shape, channels))
     }
 
-    /// Slope and intercept, if they change anything; a slope that is 0 or not finite means none, as
-    /// in nibabel.
+    /// Slope and intercept, if they change anything; a slope that is 0 or not finite is ignored, as in
+    /// nibabel.
     pub(super) fn scale(&self, path: &Path) -> Result<Option<(f64, f64)>, Error> {
         let (slope, intercept) = (self.scl_slope, self.scl_inter);
         if slope == 0.0 || !slope.is_finite() {
@@ -192,8 +192,8 @@ impl Header {
         Ok(((slope, intercept) != (1.0, 0.0)).then_some((slope, intercept)))
     }
 
-    /// Where the voxels begin in their file; what points into the header means right behind it and
-    /// the 4 bytes that say whether extensions follow.
+    /// First byte of the voxels in their file. An offset within the header stands for the first byte behind
+    /// it and the 4 bytes that announce extensions.
     pub(super) fn offset(&self, path: &Path) -> Result<u64, Error> {
         if !(0.0..=MAX_OFFSET).contains(&self.vox_offset) {
             let value = self.vox_offset.to_string();
@@ -203,8 +203,8 @@ impl Header {
         Ok((self.vox_offset as u64).max(least))
     }
 
-    /// Where voxels lie in the patient: the sform if there is one, else the qform, else the axes as
-    /// they are, with the first one to the left (as in nibabel, but in mm whatever the file's unit).
+    /// Position of voxels in the patient: the sform if there is one, else the qform, else the stored axes
+    /// with the first one to the left. As in nibabel, but in mm whatever the unit of the file.
     pub(super) fn geometry(&self) -> Geometry {
         let unit = self.unit_mm();
         let in_mm = |affine: Affine| affine.map(|row| row.map(|length| length * unit));
@@ -226,7 +226,7 @@ impl Header {
         }
     }
 
-    /// The affine of the quaternion (NIfTI-1 standard, "method 2").
+    /// Affine of the quaternion `(a, b, c, d)`, `a² = 1 - b² - c² - d²` (NIfTI-1 standard, "method 2").
     fn qform(&self) -> Affine {
         let [b, c, d] = self.quatern;
         let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
@@ -262,7 +262,7 @@ impl Header {
         known.then_some(spacing)
     }
 
-    /// How many mm the file's unit of length is: metres, micrometres, else mm.
+    /// Length of the file's unit in mm: metres, micrometres, else mm.
     fn unit_mm(&self) -> f64 {
         match self.xyzt_units & 7 {
             1 => 1000.0,

@@ -17,13 +17,13 @@ use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
 use crate::Error;
 
-/// Bytes that may follow the voxels and are ignored: padding to whole blocks of a tape or disk.
+/// Bytes behind the voxels that are always ignored: padding to whole blocks of a tape or disk.
 const PADDING: u64 = 511;
 
-/// Most bytes that may follow, however large a slice is.
+/// Greatest number of bytes behind the voxels that are ignored, however large a slice is.
 const MAX_TRAILING: u64 = 1 << 20;
 
-/// 1 or 2 if a header of that version of NIfTI begins here, in either byte order.
+/// Version of NIfTI (1 or 2) if a header in either byte order starts here.
 pub(super) fn version(start: &[u8]) -> Option<u8> {
     let size = start.first_chunk::<4>()?;
     match (u32::from_le_bytes(*size), u32::from_be_bytes(*size)) {
@@ -33,9 +33,9 @@ pub(super) fn version(start: &[u8]) -> Option<u8> {
     }
 }
 
-/// Reads a volume, and a gzipped one to its end, so that a wrong checksum is seen.
+/// Reads a volume. A gzipped file is read to its end, where its checksum is.
 ///
-/// `channel` picks one of several along the fourth axis; without it there may be only one.
+/// `channel` chooses one of several along the fourth axis; without it there may be only one.
 pub(super) fn read(
     path: &Path,
     gzipped: bool,
@@ -52,13 +52,12 @@ pub(super) fn read(
     }
 }
 
-/// The header that belongs to a file of voxels (`.img`), if there is one beside it.
+/// The header beside a file of voxels (`.img`), if there is one.
 pub(super) fn header_of(voxels: &Path) -> Option<PathBuf> {
     beside(voxels, "img", "hdr").filter(|header| header.is_file())
 }
 
-/// The path with the ending `from` replaced; a `.gz` behind it is kept, unless there is only one file
-/// without, or with one.
+/// The path with the ending `from` replaced by `to`, with or without `.gz`: as in `path` if both exist.
 fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
     let is_packed = path
         .extension()
@@ -80,7 +79,7 @@ fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
     }
 }
 
-/// The voxels of a pair, from their first byte on, and the file that they are in.
+/// The file of voxels of a pair, and its bytes.
 fn voxels_beside(header: &Path) -> Result<(PathBuf, Box<dyn Read>), Error> {
     let path = header.to_path_buf();
     let voxels = beside(header, "hdr", "img").filter(|voxels| voxels.is_file());
@@ -109,7 +108,7 @@ fn read_from(
     read_voxels_of(path, &header, reader, header.bytes, channel, budget)
 }
 
-/// The volume of which `reader`, at byte `at` of the file, gives the voxels.
+/// The volume with voxels from `reader`, which is at byte `at` of the file.
 fn read_voxels_of(
     path: &Path,
     header: &Header,
@@ -145,16 +144,16 @@ fn volume(path: &Path, header: &Header, voxels: Voxels) -> Result<Volume, Error>
     })
 }
 
-/// How the voxels lie in the file, as the header says and found to be possible.
+/// Position and type of the voxels in the file, after a check of the header.
 struct Layout {
-    /// Where they begin.
+    /// First byte.
     offset: u64,
     /// Rows, columns and slices: the first three axes.
     shape: [usize; 3],
     /// Length of the first later axis that is longer than 1.
     channels: usize,
     kind: Kind,
-    /// Whether the bytes of each voxel come in the other order than in memory.
+    /// Whether the byte order of the file is not that of this machine.
     is_swapped: bool,
 }
 
@@ -183,17 +182,17 @@ impl Layout {
         self.channel_bytes() * self.channels as u64
     }
 
-    /// The byte of the file where a channel begins.
+    /// First byte of a channel.
     fn start_of(&self, channel: u32) -> u64 {
         self.offset + u64::from(channel) * self.channel_bytes()
     }
 
-    /// The byte behind the last voxel.
+    /// First byte behind the voxels.
     fn end(&self) -> u64 {
         self.offset + self.bytes()
     }
 
-    /// How many bytes may follow and be ignored: less than a slice.
+    /// Number of bytes behind the voxels that are ignored: less than a slice.
     fn allowed_after(&self) -> u64 {
         let slice_bytes = self.channel_bytes() / self.shape[2] as u64;
         (slice_bytes - 1).clamp(PADDING, MAX_TRAILING)
@@ -215,7 +214,7 @@ impl Layout {
     }
 }
 
-/// The type of a voxel.
+/// Type of a voxel.
 #[derive(Clone, Copy)]
 enum Kind {
     U8,
@@ -260,7 +259,7 @@ impl Kind {
     }
 }
 
-/// Evaluates `$body` with `$number` standing for the type.
+/// Evaluates `$body` with `$number` as the type of a voxel.
 macro_rules! with_type {
     ($kind:expr, $number:ident => $body:expr) => {
         with_type!($kind, $number => $body,
@@ -293,15 +292,15 @@ fn read_voxels<T: Voxel>(
             io::ErrorKind::OutOfMemory => Error::too_large(
                 path,
                 format!("{} bytes for voxels", layout.channel_bytes()),
-                "what the system gives at the moment".to_owned(),
+                "the available memory",
             ),
             _ => damaged(path, &short.error),
         })?;
     Ok(voxels_at(layout, values, 0))
 }
 
-/// The channel that begins with number `start` of `values`: `[S, 1, H, W]`, in the file's order of
-/// memory.
+/// The channel that starts at index `start` of `values`, as `[S, 1, H, W]` in the memory order of the
+/// file (first axis fastest).
 fn voxels_at<T: Voxel>(layout: &Layout, values: Vec<T>, start: usize) -> Voxels {
     let end = start + layout.voxels() as usize;
     let mut values = Array1::from_vec(values).slice_move(s![start..end]);
@@ -319,7 +318,7 @@ fn skip(path: &Path, reader: &mut impl Read, bytes: u64) -> Result<(), Error> {
     skipped.map_err(|error| damaged(path, &error)).map(|_| ())
 }
 
-/// Reads to the end, where gzip's checksum is; a slice more than the header says is an error.
+/// Reads to the end, where gzip's checksum is. Too many bytes are an error.
 fn skip_rest(path: &Path, reader: &mut impl Read, layout: &Layout) -> Result<(), Error> {
     let allowed = layout.allowed_after();
     let rest = io::copy(&mut reader.take(allowed + 1), &mut io::sink());

@@ -9,8 +9,8 @@ use crate::preprocess::Slicing;
 use crate::read::voxels::{Voxel, Voxels};
 
 impl Volume {
-    /// How far this label map lies from its `image` by their headers, in mm: of the corners, the one
-    /// that is farthest. `None` below half of the image's shortest step, or if one header says nothing.
+    /// Greatest distance in mm between the same corner of this label map and of its `image`, by their
+    /// headers. `None` below half of the image's shortest step, or if either position is unknown.
     pub fn shift_mm(&self, image: &Volume) -> Option<f64> {
         let [_, height, width] = image.shape(0);
         let shape = [height, width, image.slices()];
@@ -18,12 +18,11 @@ impl Volume {
         (shift > step / 2.0).then_some(shift)
     }
 
-    /// This label map, placed as `image` is, slice on slice.
+    /// This label map at the position of `image`.
     ///
     /// # Errors
     ///
-    /// [`Error::MaskOrientation`] if both files say how the patient lies, and not in the same
-    /// way.
+    /// [`Error::MaskOrientation`] if both orientations are known and differ.
     pub fn placed_as(mut self, image: &Volume) -> Result<Volume, Error> {
         if !self.geometry.agrees_with(&image.geometry) {
             return Err(Error::MaskOrientation {

@@ -5,13 +5,13 @@ use jpeg_decoder::{ColorTransform, Decoder, Error, PixelFormat};
 use super::markers::{Segment, Segments};
 use super::{Decoded, Failure, Layout, Photometric, jpeg_12};
 
-/// Start of a frame that is coded by Huffman codes in sequence, of up to 12 bits.
+/// Start of an extended sequential frame (Huffman codes, up to 12 bits).
 const EXTENDED: u8 = 0xc1;
 
-/// Start of a frame that is coded without loss.
+/// Start of a lossless frame.
 const LOSSLESS: u8 = 0xc3;
 
-/// What stands in front of the compressed samples.
+/// Parameters in front of the compressed samples.
 #[derive(Debug, PartialEq, Eq)]
 struct FrameHeader {
     /// Bits of a sample.
@@ -19,17 +19,18 @@ struct FrameHeader {
     rows: usize,
     columns: usize,
     components: usize,
-    /// The marker of the frame, which says how it is coded.
+    /// Marker of the frame: the coding process.
     process: u8,
-    /// Whether a marker says that colours are brightness and differences.
+    /// Whether a JFIF or Adobe marker declares luma and colour differences.
     says_ybr: bool,
 }
 
-/// Decodes a frame; colours stay what the markers or else the attributes say that they are.
+/// Decodes a frame. Colours are not converted: their kind is that of the markers, or else that of the
+/// attributes.
 pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
     let damaged = |reason: &str| Failure::Damaged(reason.to_owned());
     let head = head(frame).ok_or_else(|| damaged("a frame is no JPEG"))?;
-    // Checked first: the decoder takes memory for what the head says.
+    // Checked first: the decoder allocates memory by the header.
     let found = [head.rows, head.columns, head.components];
     let expected = [layout.rows, layout.columns, layout.samples];
     if found != expected {
@@ -42,7 +43,7 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
         return jpeg_12::decode(layout, frame);
     }
     let mut decoder = Decoder::new(frame);
-    // As they are stored; they are converted as those of other files are, and rounded once.
+    // No conversion: colours of all codecs are converted in the same way, and rounded once.
     decoder.set_color_transform(ColorTransform::RGB);
     let samples = decoder.decode().map_err(explain)?;
     let format = decoder.info().map(|info| info.pixel_format);
@@ -83,7 +84,7 @@ fn widened(samples: Vec<u8>, width: usize) -> Vec<u8> {
     wide
 }
 
-/// The decoder gives 16-bit samples as this machine has them.
+/// 16-bit samples in the byte order of this machine, as the decoder gives them, as little-endian ones.
 fn little_endian(samples: &[u8]) -> Vec<u8> {
     let (samples, _) = samples.as_chunks::<2>();
     let samples = samples.iter().map(|sample| u16::from_ne_bytes(*sample));

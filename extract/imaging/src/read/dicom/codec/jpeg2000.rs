@@ -1,21 +1,20 @@
-//! JPEG 2000, by a Rust translation of OpenJPEG.
+//! JPEG 2000, decoded by a Rust translation of OpenJPEG.
 
 use jpeg2k::{DecodeParameters, Image};
 
 use super::{Decoded, Failure, Layout};
 
-/// Most tiles that a frame may be cut into; the decoder takes memory for each.
+/// Greatest number of tiles of a frame; the decoder allocates memory for each.
 const MAX_TILES: u64 = 8192;
 
 /// The start of a code stream and of its SIZ marker.
 const START: [u8; 4] = [0xff, 0x4f, 0xff, 0x51];
 
-/// Decodes a frame. The decoder undoes the colour transforms that are part of the standard
-/// (YBR_RCT, YBR_ICT).
+/// Decodes a frame. The decoder inverts the colour transforms of the standard (YBR_RCT, YBR_ICT).
 pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
     check_size(layout, frame).map_err(Failure::Damaged)?;
     let (pixels, samples, width) = (layout.pixels(), layout.samples, layout.width());
-    // Not strict, it fills with zeros what is missing.
+    // If not strict, it would fill missing samples with zeros.
     let parameters = DecodeParameters::new().strict(true);
     let image = Image::from_bytes_with(frame, parameters);
     let image = image.map_err(|error| Failure::Damaged(error.to_string()))?;
@@ -48,7 +47,7 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
     })
 }
 
-/// Reads the SIZ marker before the decoder does, which takes memory for what it says.
+/// Checks the SIZ marker before the decoder allocates memory by it.
 fn check_size(layout: &Layout, frame: &[u8]) -> Result<(), String> {
     let start = frame.windows(4).position(|bytes| bytes == START);
     let siz = start.and_then(|start| frame.get(start + 8..)?.first_chunk::<34>());

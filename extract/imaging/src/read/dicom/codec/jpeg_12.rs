@@ -1,43 +1,43 @@
-//! JPEG of 12 bits, grey: the extended sequential process of ITU-T T.81, with Huffman codes.
+//! Grey JPEG of 12 bits: the extended sequential process of ITU-T T.81, with Huffman codes.
 //!
-//! Written for this project, since no crate decodes it. The inverse cosine transform is computed in
-//! floats and rounded once, so it is the one that the standard defines, to the last bit but for ties.
+//! Sections in comments are those of T.81. The inverse cosine transform is computed in `f64` and rounded
+//! once, so samples equal the definition of the standard, except where rounding ties.
 
 use std::f64::consts::PI;
 
 use super::markers::{SCAN, Segments};
 use super::{Decoded, Failure, Layout};
 
-/// Places of coefficients, row by row, in the order in which they are stored.
+/// Row-major index in a block of each coefficient in stored order (figure A.6).
 const ZIGZAG: [usize; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
     13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Samples are stored as differences from this.
+/// Level shift: samples are stored as differences from it.
 const MIDDLE: f64 = 2048.0;
 
-/// The greatest sample.
+/// Greatest sample.
 const GREATEST: f64 = 4095.0;
 
-/// The greatest size of a coefficient that is believed; those of 12 bits are below 2^15.
+/// Greatest magnitude of a coefficient that is accepted; those of 12-bit images are below 2^15.
 const MOST: i32 = 1 << 20;
 
-/// What stands in front of a scan.
+/// Tables and parameters in front of a scan.
 #[derive(Default)]
 struct Tables {
-    /// Factors of coefficients in the order in which they are stored, by their number.
+    /// Quantisation tables by number; factors in stored order.
     factors: [Option<[f64; 64]>; 4],
-    /// Huffman codes of the first coefficient and of the others, by their number.
+    /// Huffman codes of the first coefficient (DC) and of the others (AC), by number.
     codes: [[Option<Codes>; 4]; 2],
-    /// The number of the factors that the frame names.
+    /// Number of the quantisation table of the frame.
     factors_of_frame: usize,
     /// Blocks between restarts; 0 for none.
     restart: usize,
 }
 
-/// Decodes a grey frame, whose size has been found to be the layout's.
+/// Decodes a grey frame of the layout's size.
 pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
     if layout.samples != 1 {
         return Err(Failure::Unsupported(
@@ -60,7 +60,7 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
                 tables.restart = u16::from_be_bytes(count).into();
             }
             SCAN => {
-                // Restarts belong to a scan, and so does a byte of ones that is followed by 0.
+                // Restart markers, and a byte of ones followed by 0, belong to the scan.
                 let is_end = |byte: u8| byte != 0 && !(0xd0..=0xd7).contains(&byte);
                 let bytes = segments.entropy_coded(is_end);
                 let samples = tables.scan(layout, segment.content, bytes)?;
@@ -85,7 +85,7 @@ fn cut_short() -> Failure {
 }
 
 impl Tables {
-    /// B.2.4.1.
+    /// Reads quantisation tables: B.2.4.1.
     fn read_factors(&mut self, mut content: &[u8]) -> Result<(), Failure> {
         while let Some((&kind, rest)) = content.split_first() {
             let width = usize::from(kind >> 4) + 1;
@@ -104,7 +104,7 @@ impl Tables {
         Ok(())
     }
 
-    /// B.2.4.2.
+    /// Reads Huffman tables: B.2.4.2.
     fn read_codes(&mut self, mut content: &[u8]) -> Result<(), Failure> {
         while let Some((&kind, rest)) = content.split_first() {
             let (lengths, rest) = rest.split_first_chunk::<16>().ok_or_else(cut_short)?;
@@ -119,9 +119,11 @@ impl Tables {
         Ok(())
     }
 
-    /// The samples `[H, W]` of a scan of one component.
+    /// Samples `[H, W]` of a scan of one component.
+    ///
+    /// Blocks of 8 × 8 samples follow each other row by row; those at the right and lower edge are cut.
     fn scan(&self, layout: &Layout, header: &[u8], bytes: &[u8]) -> Result<Vec<u16>, Failure> {
-        // What else a header says is the same for all scans of this process, and wrong in some files.
+        // The other fields are the same for all scans of this process, and wrong in some files.
         let [1, _, numbers] = *header.first_chunk().ok_or_else(cut_short)? else {
             return Err(damaged("the JPEG scan is not one of a grey image"));
         };
@@ -167,14 +169,14 @@ impl Tables {
     }
 }
 
-/// Huffman codes: for each length the first code, how many there are, and where their values begin.
+/// Huffman codes: for each length the first code, the number of codes, and the index of the first value.
 struct Codes {
     lengths: [(u32, u32, usize); 16],
     values: Vec<u8>,
 }
 
 impl Codes {
-    /// C.2.
+    /// Assigns codes to lengths: C.2.
     fn of(counts: &[u8; 16], values: &[u8]) -> Result<Codes, Failure> {
         let mut lengths = [(0, 0, 0); 16];
         let (mut code, mut start) = (0u32, 0);
@@ -192,7 +194,7 @@ impl Codes {
     }
 }
 
-/// A cursor over bits, the highest of a byte first; the 0 behind a byte of ones is left out.
+/// A cursor over bits, highest bit of a byte first; the 0 behind a byte of ones is skipped.
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -230,7 +232,7 @@ impl<'a> Bits<'a> {
         (0..count).try_fold(0, |bits, _| Ok(bits << 1 | self.bit()?))
     }
 
-    /// Goes on behind the next restart marker.
+    /// Continues behind the next restart marker.
     fn restart(&mut self) -> Result<(), Failure> {
         self.left = 0;
         match self.bytes.get(self.at..self.at + 2) {
@@ -254,7 +256,7 @@ impl<'a> Bits<'a> {
         Err(damaged("the JPEG holds a code that it does not define"))
     }
 
-    /// A number of `size` bits, of which the lower half stands for those below 0 (F.2.2.1).
+    /// A signed number of `size` bits; the lower half of the codes stands for negative numbers (F.2.2.1).
     fn signed(&mut self, size: u8) -> Result<i32, Failure> {
         let bits = self.take(size)? as i32;
         let half = 1 << size >> 1;
@@ -265,7 +267,7 @@ impl<'a> Bits<'a> {
         })
     }
 
-    /// By how much the first coefficient differs from that of the block before.
+    /// Difference of the first coefficient from that of the previous block.
     fn difference(&mut self, codes: &Codes) -> Result<i32, Failure> {
         match self.value(codes)? {
             size @ 0..=15 => self.signed(size),
@@ -273,7 +275,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The other coefficients of a block, in the order in which they are stored (F.2.2.2).
+    /// The other coefficients of a block in stored order (F.2.2.2): a run of zeros and a coefficient at a time.
     fn others(&mut self, codes: &Codes, stored: &mut [i32; 64]) -> Result<(), Failure> {
         let mut k = 1;
         while k < 64 {
@@ -296,7 +298,8 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// The cosines of the transform: `[u][x]` is `C(u) / 2 * cos((2 x + 1) u pi / 16)`.
+/// Cosines of the transform: `[u][x]` is `C(u) / 2 · cos((2x + 1) u π / 16)`, with `C(0) = 1/√2` and
+/// `C(u) = 1`.
 struct Transform([[f64; 8]; 8]);
 
 impl Transform {
@@ -307,8 +310,10 @@ impl Transform {
         }))
     }
 
-    /// `values[y][x]` is the sum over `v` and `u` of
-    /// `cosines[v][y] * cosines[u][x] * coefficients[v][u]` (A.3.3).
+    /// `values[y][x] = Σv Σu cosines[v][y] · cosines[u][x] · coefficients[v][u]` (A.3.3).
+    ///
+    /// The transform is separable: `u` is summed first, for all rows `v`, then `v`. That takes 2 · 8³
+    /// products instead of 8⁴.
     fn inverse(&self, coefficients: &[f64; 64]) -> [f64; 64] {
         let mut rows = [0.0; 64];
         let mut values = [0.0; 64];

@@ -1,13 +1,13 @@
-//! The segments that JPEG and JPEG-LS are made of.
+//! Segments of JPEG and JPEG-LS.
 
-/// The marker and the content of each segment, from the start of an image on.
+/// Iterator over the segments of an image.
 pub(super) struct Segments<'a> {
     bytes: &'a [u8],
-    /// Where the next marker is looked for.
+    /// Offset of the next marker.
     at: usize,
 }
 
-/// A marker, and what belongs to it.
+/// A marker and its content.
 pub(super) struct Segment<'a> {
     pub(super) marker: u8,
     pub(super) content: &'a [u8],
@@ -20,13 +20,13 @@ pub(super) const SCAN: u8 = 0xda;
 pub(super) const END: u8 = 0xd9;
 
 impl<'a> Segments<'a> {
-    /// Segments behind the marker that begins an image; `None` if it does not begin so.
+    /// Segments behind the start-of-image marker; `None` if there is no such marker.
     pub(super) fn of(bytes: &'a [u8]) -> Option<Segments<'a>> {
         let is_image = bytes.starts_with(&[0xff, 0xd8]);
         is_image.then_some(Segments { bytes, at: 2 })
     }
 
-    /// The next segment; `None` if there is none, or it is cut short.
+    /// The next segment; `None` at the end or if it is cut short.
     pub(super) fn next(&mut self) -> Option<Segment<'a>> {
         let rest = self.bytes.get(self.at..)?.strip_prefix(&[0xff])?;
         let filling = rest.iter().take_while(|byte| **byte == 0xff).count();
@@ -43,7 +43,7 @@ impl<'a> Segments<'a> {
         Some(Segment { marker, content })
     }
 
-    /// The bytes up to the next marker that `ends` them: what is behind the header of a scan.
+    /// Entropy-coded bytes behind the header of a scan, up to the next marker that `ends` them.
     pub(super) fn entropy_coded(&mut self, ends: impl Fn(u8) -> bool) -> &'a [u8] {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let end = rest

@@ -15,13 +15,13 @@ use super::file::BIG_ENDIAN;
 use super::layout::{Layout, Photometric};
 use crate::read::limits::{MAX_RATIO, contained};
 
-/// Frames up to this size are unpacked, however few bytes they are packed into.
+/// Size in bytes up to which frames are unpacked, whatever their compression ratio.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
 
-/// How frames are compressed.
+/// Compression of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Codec {
-    /// Not at all.
+    /// None.
     Native,
     /// RLE Lossless.
     Rle,
@@ -29,31 +29,31 @@ pub(super) enum Codec {
     Jpeg,
     /// JPEG-LS, lossless and near-lossless.
     JpegLs,
-    /// JPEG 2000, of high throughput or not.
+    /// JPEG 2000, also High-Throughput.
     Jpeg2000,
 }
 
-/// A frame out of a codec.
+/// A decoded frame.
 pub(super) struct Decoded {
-    /// The samples, little-endian, each of the layout's width.
+    /// Little-endian samples of the layout's width.
     pub(super) bytes: Vec<u8>,
     pub(super) planar: bool,
-    /// What the samples mean now.
+    /// Meaning of the decoded samples.
     pub(super) photometric: Photometric,
-    /// Whether values begin at the lowest bit of a sample.
+    /// Whether values start at the lowest bit of a sample.
     pub(super) aligned: bool,
 }
 
-/// Why a frame could not be decoded.
+/// Error of a codec.
 #[derive(Debug)]
 pub(super) enum Failure {
     Damaged(String),
-    /// The codec does not know this kind.
+    /// A kind that the codec does not support.
     Unsupported(String),
 }
 
 impl Codec {
-    /// The codec of a transfer syntax that can be read; a blank one is not compressed.
+    /// Codec of a transfer syntax that can be read; a blank one is not compressed.
     pub(super) fn of(syntax: &str) -> Option<Codec> {
         match syntax {
             ""
@@ -92,7 +92,7 @@ impl Codec {
         }
     }
 
-    /// Whether a piece of a compressed frame is its first.
+    /// Whether a fragment is the first of its frame.
     fn begins(self, fragment: &[u8]) -> bool {
         match self {
             Codec::Jpeg | Codec::JpegLs => fragment.starts_with(&[0xff, 0xd8]),
@@ -104,13 +104,13 @@ impl Codec {
     }
 }
 
-/// What a decoder that may panic gives.
+/// The result of a decoder that may panic.
 fn foreign(decode: impl FnOnce() -> Result<Decoded, Failure>) -> Result<Decoded, Failure> {
     let broken = || Err(Failure::Damaged("the decoder broke down".to_owned()));
     contained(decode).unwrap_or_else(broken)
 }
 
-/// The colours of a frame in which every pixel has its own.
+/// Photometric interpretation of a frame in which each pixel has its own colour.
 fn unshared(photometric: Photometric) -> Photometric {
     match photometric {
         Photometric::YbrFull422 => Photometric::YbrFull,
@@ -118,7 +118,7 @@ fn unshared(photometric: Photometric) -> Photometric {
     }
 }
 
-/// The name of a transfer syntax that is known and cannot be read, else a blank.
+/// Name of a known transfer syntax that cannot be read, else blank.
 pub(super) fn name_of(syntax: &str) -> &'static str {
     match syntax {
         uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "JPEG 2000 Multi-component",
@@ -133,8 +133,8 @@ pub(super) fn name_of(syntax: &str) -> &'static str {
     }
 }
 
-/// The bytes of each of `count` frames. A frame may lie in several fragments: the offsets tell, or
-/// else how a fragment begins. `None` if that does not give as many frames.
+/// Bytes of each of `count` frames. Fragments are joined to frames by the offsets, or else by their first
+/// bytes. `None` if that gives another number of frames.
 pub(super) fn frames<'a>(
     codec: Codec,
     fragments: &[&'a [u8]],
@@ -156,7 +156,7 @@ pub(super) fn frames<'a>(
             Some(frame) if !is_first => frame.to_mut().extend_from_slice(fragment),
             _ => frames.push(fragment.into()),
         }
-        // A tag and a length of 4 bytes each are in front of every fragment.
+        // A tag and a length of 4 bytes each precede every fragment.
         offset += fragment.len() as u64 + 8;
     }
     (frames.len() == count).then_some(frames)

@@ -1,16 +1,16 @@
-//! RLE Lossless: PackBits over the bytes of samples, the greatest byte first.
+//! RLE Lossless (PS3.5 annex G): PackBits over the planes of bytes of the samples, greatest byte first.
 
 use common::counted;
 
 use super::{Decoded, Failure, Layout};
 
-/// Most segments of a frame.
+/// Greatest number of segments of a frame.
 const MAX_SEGMENTS: usize = 15;
 
-/// The bytes of the table of segments.
+/// Bytes of the table of segments.
 const TABLE: usize = 64;
 
-/// Decodes a frame, by one plane after the other.
+/// Decodes a frame, plane by plane.
 pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
     let (pixels, width) = (layout.pixels(), layout.width());
     let expected = layout.samples * width;
@@ -40,7 +40,7 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
     })
 }
 
-/// The segments that the table names, or `None` if it makes no sense.
+/// Segments of the table, or `None` if it is invalid.
 fn segments(frame: &[u8]) -> Option<Vec<&[u8]>> {
     let (numbers, _) = frame.get(..TABLE)?.as_chunks::<4>();
     let numbers: Vec<usize> = numbers
@@ -57,13 +57,13 @@ fn segments(frame: &[u8]) -> Option<Vec<&[u8]>> {
         .collect()
 }
 
-/// Writes unpacked bytes until either side ends; returns how many.
+/// Unpacks bytes until either side ends; returns their number.
 fn unpack<'a>(mut packed: &[u8], mut out: impl Iterator<Item = &'a mut u8>) -> usize {
     let mut written = 0;
     while let Some((&count, rest)) = packed.split_first() {
         let count = count as i8;
         packed = match count {
-            // Means nothing.
+            // No operation.
             i8::MIN => rest,
             0.. => {
                 let (literal, after) = rest.split_at((count as usize + 1).min(rest.len()));

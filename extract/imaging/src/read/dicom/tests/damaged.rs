@@ -1,4 +1,5 @@
 use super::*;
+use crate::read::dicom::header;
 
 #[test]
 fn sequences_that_hold_compressed_pixels_or_explicit_items_are_passed_over() {

@@ -3,14 +3,14 @@ mod frames;
 mod tables;
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
-use dicom_dictionary_std::uids;
+use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use ndarray::{Array3, array};
 
 use super::made::Made;
-use super::*;
+use crate::Error;
 use crate::preprocess::Bounds;
-use crate::read;
+use crate::read::{self, Volume};
 
 const SIX: [u16; 6] = [10, 11, 12, 13, 14, 15];
 

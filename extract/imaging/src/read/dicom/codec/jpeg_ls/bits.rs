@@ -4,12 +4,12 @@ use super::super::Failure;
 use super::scan::Scan;
 use super::{cut_short, damaged};
 
-/// A cursor over bits, the highest of a byte first; behind a byte of ones a bit is left out.
+/// A cursor over bits, highest bit of a byte first; the bit behind a byte of ones is skipped.
 pub(super) struct Bits<'a> {
     bytes: std::slice::Iter<'a, u8>,
-    /// The next bits, from the highest on.
+    /// The next bits, from the highest bit on.
     next: u64,
-    /// How many there are of them.
+    /// Number of bits in `next`.
     count: u32,
     after_ones: bool,
 }

@@ -1,31 +1,31 @@
-//! The state of a scan while it is decoded: Annex A.
+//! Decoder of a scan: Annex A.
 
 use super::super::{Failure, Layout};
 use super::bits::Bits;
 use super::damaged;
 use super::scan::{Interleaving, Scan};
 
-/// The orders of runs: a run of `1 << J[RUNindex]` samples takes one bit.
+/// Orders of runs: one bit stands for `1 << J[RUNindex]` samples.
 const J: [u32; 32] = [
     0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13,
     14, 15,
 ];
 
-/// What has been seen of errors in one context.
+/// Statistics of the prediction errors of one context.
 #[derive(Clone, Copy)]
 struct Context {
-    /// Sum of the sizes of errors (A).
+    /// Sum of the magnitudes of errors (A).
     sizes: i64,
-    /// Sum of errors (B); of contexts of runs, how many were below 0 (Nn).
+    /// Sum of errors (B), or in contexts of runs the number of negative errors (Nn).
     bias: i64,
-    /// How many (N).
+    /// Number of errors (N).
     count: i64,
-    /// What a prediction is corrected by (C).
+    /// Correction of predictions (C).
     correction: i32,
 }
 
 impl Context {
-    /// The order of the Golomb code: the least `k` with `count << k` at least `sizes`.
+    /// Order of the Golomb code: the least `k` with `count << k >= sizes` (A.5.1).
     fn order(&self, sizes: i64) -> u32 {
         let mut k = 0;
         while k < 24 && self.count << k < sizes {
@@ -43,7 +43,7 @@ impl Context {
         self.count += 1;
     }
 
-    /// A.6.
+    /// Adds an error: A.6.
     fn update(&mut self, error: i32, near: i32, reset: i64) {
         self.sizes += i64::from(error.abs());
         self.bias += i64::from(error * (2 * near + 1));
@@ -58,7 +58,7 @@ impl Context {
     }
 }
 
-/// The samples of each component, `[H, W]`.
+/// Samples `[H, W]` of each component of a scan.
 pub(super) fn planes(scan: &Scan, layout: &Layout, bytes: &[u8]) -> Result<Vec<Vec<u16>>, Failure> {
     let (components, width) = (scan.components, layout.columns);
     if components > layout.samples {
@@ -67,8 +67,7 @@ pub(super) fn planes(scan: &Scan, layout: &Layout, bytes: &[u8]) -> Result<Vec<V
     let mut planes: Vec<Vec<u16>> = (0..components)
         .map(|_| Vec::with_capacity(layout.pixels()))
         .collect();
-    // A sample in front of each line and one behind it: `Ra` and `Rc` of its first and `Rd` of its
-    // last.
+    // One sample more at both ends of a line: `Ra` and `Rc` of its first sample, `Rd` of its last.
     let mut lines = vec![[vec![0; width + 2], vec![0; width + 2]]; components];
     let mut decoder = Decoder::new(scan, bytes);
     for _ in 0..layout.rows {
@@ -92,12 +91,12 @@ pub(super) fn planes(scan: &Scan, layout: &Layout, bytes: &[u8]) -> Result<Vec<V
     Ok(planes)
 }
 
-/// The state of a scan that is decoded.
+/// State of the decoder.
 pub(super) struct Decoder<'a> {
     scan: &'a Scan,
     bits: Bits<'a>,
     contexts: Vec<Context>,
-    /// Where runs are interrupted: by a step, and within NEAR.
+    /// Contexts of samples that interrupt a run: at a step, and within NEAR of it.
     runs: [Context; 2],
     /// RUNindex of each component.
     run_index: [usize; 4],
@@ -121,8 +120,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decodes a line of one component, number `component`, or of all sample by sample; each is the
-    /// line above and the current one.
+    /// Decodes a line of component number `component`, or of all components sample by sample. Each element
+    /// of `lines` is the line above and the current line, with a sample more at both ends.
     fn lines(&mut self, lines: &mut [[Vec<i32>; 2]], component: usize) -> Result<(), Failure> {
         let width = lines[0][0].len() - 2;
         let mut x = 1;
@@ -143,7 +142,11 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// A sample of which not all gradients are 0: A.3 to A.5.
+    /// A sample with a gradient that is not 0: A.3 to A.5.
+    ///
+    /// The regions of the three gradients choose one of 365 contexts; a context and its negative share
+    /// one, with inverted errors. The prediction is the median of `Ra`, `Rb` and `Ra + Rb - Rc`, corrected
+    /// by the context.
     fn regular(&mut self, above: &[i32], current: &[i32], x: usize) -> Result<i32, Failure> {
         let scan = self.scan;
         let (a, b, c) = (current[x - 1], above[x], above[x - 1]);
@@ -169,7 +172,7 @@ impl<'a> Decoder<'a> {
         Ok(scan.reconstructed(predicted, sign * error))
     }
 
-    /// A run from `x` on, and the samples that interrupt it; gives their number: A.7.
+    /// A run of equal samples from `x` on and the sample that interrupts it; returns their number: A.7.
     fn run(
         &mut self,
         lines: &mut [[Vec<i32>; 2]],
@@ -202,7 +205,7 @@ impl<'a> Decoder<'a> {
         Ok(length + 1)
     }
 
-    /// How many samples of at most `left` are like the one in front of them.
+    /// Length of a run, at most `left`.
     fn run_length(&mut self, left: usize, component: usize) -> Result<usize, Failure> {
         let mut length = 0;
         while length < left {
@@ -224,7 +227,7 @@ impl<'a> Decoder<'a> {
         Ok(length)
     }
 
-    /// The error of a sample that interrupts a run: A.7.2.
+    /// Error of a sample that interrupts a run: A.7.2.
     fn interruption(&mut self, is_near: bool, component: usize) -> Result<i32, Failure> {
         let kind = i32::from(is_near);
         let context = &mut self.runs[usize::from(is_near)];
@@ -246,14 +249,13 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// D1, D2, D3 of sample `x`: differences between its neighbours above right, above, above left and
-/// left.
+/// Gradients of sample `x`: `D1 = Rd - Rb`, `D2 = Rb - Rc`, `D3 = Rc - Ra` (A.3.1).
 fn gradients(above: &[i32], current: &[i32], x: usize) -> [i32; 3] {
     let (a, b, c, d) = (current[x - 1], above[x], above[x - 1], above[x + 1]);
     [d - b, b - c, c - a]
 }
 
-/// 0, 1, 2, 3, 4, ... as 0, -1, 1, -2, 2, ...
+/// Inverse of the error mapping: 0, 1, 2, 3, 4, … become 0, -1, 1, -2, 2, … (A.5.2).
 fn unmapped(mapped: i32) -> i32 {
     match mapped % 2 {
         0 => mapped / 2,

@@ -1,7 +1,7 @@
 //! JPEG-LS, lossless and near-lossless: ITU-T T.87.
 //!
-//! Written for this project, since the crates that decode it call C++ or are hardly used. Names of
-//! variables are those of the standard.
+//! Sections in comments are those of T.87. Variables have the names of the standard: `Ra`, `Rb`, `Rc` and
+//! `Rd` are the neighbours of a sample to the left, above, above left and above right.
 
 mod bits;
 mod decoder;
@@ -17,7 +17,7 @@ const FRAME: u8 = 0xf7;
 /// Parameters and tables.
 const PRESET: u8 = 0xf8;
 
-/// Data of an application: in segment 8 HP's encoder says how it transformed colours.
+/// Application data 8, in which HP's encoder declares a colour transform.
 const APPLICATION_8: u8 = 0xe8;
 
 /// Decodes a frame.
@@ -36,7 +36,7 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
             }
             SCAN if bits > 0 => {
                 let scan = Scan::of(segment.content, bits, preset)?;
-                // A marker begins with a bit that no coded byte behind 0xff has.
+                // The bit after a byte of ones is 1 in markers only.
                 let bytes = segments.entropy_coded(|byte| byte & 0x80 != 0);
                 planes.extend(decoder::planes(&scan, layout, bytes)?);
             }
@@ -80,7 +80,7 @@ fn unsupported(what: &str) -> Failure {
     Failure::Unsupported(format!("JPEG-LS with {what}"))
 }
 
-/// Bits of a sample, if the frame is of the size that the file says.
+/// Bits of a sample, after a check that the frame has the layout's size.
 fn precision(layout: &Layout, content: &[u8]) -> Result<u32, Failure> {
     let [bits, r1, r2, c1, c2, components] = *content.first_chunk().ok_or_else(cut_short)?;
     let side = |high, low| usize::from(u16::from_be_bytes([high, low]));

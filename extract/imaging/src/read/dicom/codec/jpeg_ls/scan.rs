@@ -3,7 +3,7 @@
 use super::super::Failure;
 use super::{cut_short, damaged, unsupported};
 
-/// MAXVAL, T1, T2, T3 and RESET as a file gives them, 0 where it leaves them to the standard.
+/// MAXVAL, T1, T2, T3 and RESET of a file; 0 for the default of the standard.
 #[derive(Clone, Copy)]
 pub(super) struct Preset([i32; 5]);
 
@@ -25,7 +25,7 @@ impl Preset {
     }
 }
 
-/// In which order samples of several components lie in a scan.
+/// Order of the samples of several components in a scan.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interleaving {
     None,
@@ -47,7 +47,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// From the header of a scan of samples of `bits`.
+    /// Reads the header of a scan of samples of `bits`.
     pub(super) fn of(content: &[u8], bits: u32, preset: Option<Preset>) -> Result<Scan, Failure> {
         let components = usize::from(*content.first().ok_or_else(cut_short)?);
         let rest = content.get(1 + 2 * components..).ok_or_else(cut_short)?;
@@ -88,7 +88,7 @@ impl Scan {
         })
     }
 
-    /// The region of a gradient, -4 to 4.
+    /// Region of a gradient, -4 to 4 (A.3.3).
     pub(super) fn quantized(&self, gradient: i32) -> i32 {
         let [t1, t2, t3] = self.thresholds;
         let size = gradient.abs();
@@ -100,7 +100,7 @@ impl Scan {
         region * gradient.signum()
     }
 
-    /// The sample that lies `error` steps from the predicted one.
+    /// Sample at `error` steps of `2 NEAR + 1` from the predicted one, modulo the range (A.4.4, A.4.5).
     pub(super) fn reconstructed(&self, predicted: i32, error: i32) -> i32 {
         let step = 2 * self.near + 1;
         let mut sample = predicted + error * step;
@@ -113,12 +113,12 @@ impl Scan {
     }
 }
 
-/// The least number of bits that tell `values` values apart.
+/// Number of bits for `values` different values: `ceil(log2(values))`.
 fn bits_of(values: i32) -> u32 {
     32 - (values - 1).leading_zeros()
 }
 
-/// T1, T2 and T3 where a file does not give them: C.2.4.1.1.
+/// Defaults of T1, T2 and T3: C.2.4.1.1.
 fn default_thresholds(maxval: i32, near: i32) -> [i32; 3] {
     let clamped = |value: i32, low: i32| {
         if (low..=maxval).contains(&value) {
