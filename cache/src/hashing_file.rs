@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use common::hex;
 use sha2::{Digest, Sha256};
 
+use crate::checksums::{Checksums, Summing};
 use crate::error::io_error;
 use crate::{Error, TableFile};
 
@@ -23,13 +24,17 @@ const WAITING: usize = 4;
 pub(crate) struct Name {
     whole: PathBuf,
     pub(crate) part: PathBuf,
+    /// File of the checksums.
+    checksums: PathBuf,
 }
 
 impl Name {
-    pub(crate) fn new(path: PathBuf) -> Name {
+    /// The file `path`, whose checksums are in the file `checksums`.
+    pub(crate) fn new(path: PathBuf, checksums: PathBuf) -> Name {
         Name {
             part: path.with_extension("parquet.part"),
             whole: path,
+            checksums,
         }
     }
 
@@ -47,7 +52,7 @@ impl Name {
 /// A complete file that may not be synced to the disk yet.
 pub(crate) struct ClosingFile {
     name: Name,
-    file: JoinHandle<io::Result<TableFile>>,
+    file: JoinHandle<io::Result<Hashed>>,
 }
 
 impl ClosingFile {
@@ -57,23 +62,35 @@ impl ClosingFile {
 
     /// Waits until the file is synced, and renames it.
     pub(crate) fn finish(self) -> Result<TableFile, Error> {
-        let Name { whole, part } = self.name;
+        let Name {
+            whole,
+            part,
+            checksums,
+        } = self.name;
         let panicked = |_| Err(io::Error::other("the thread that hashes ended"));
-        let file = self.file.join().unwrap_or_else(panicked);
-        let file = file.map_err(io_error(&part, "write"))?;
+        let hashed = self.file.join().unwrap_or_else(panicked);
+        let hashed = hashed.map_err(io_error(&part, "write"))?;
+        let written = hashed.checksums.write(&checksums);
+        written.map_err(io_error(&checksums, "write"))?;
         fs::rename(&part, &whole).map_err(io_error(&whole, "rename"))?;
-        Ok(file)
+        Ok(hashed.file)
     }
 }
 
-/// A file that computes hash and length of its content while it is written. A thread of its own hashes, which
+/// Hash, length and checksums of a file.
+struct Hashed {
+    file: TableFile,
+    checksums: Checksums,
+}
+
+/// A file that computes hash, checksums and length of its content while it is written. A thread of its own hashes, which
 /// takes longer than writing, and syncs the file at the end.
 pub(crate) struct HashingFile {
     file: Arc<File>,
     block: Vec<u8>,
     blocks: SyncSender<Vec<u8>>,
     hashed: Receiver<Vec<u8>>,
-    thread: JoinHandle<io::Result<TableFile>>,
+    thread: JoinHandle<io::Result<Hashed>>,
 }
 
 impl HashingFile {
@@ -91,25 +108,30 @@ impl HashingFile {
         })
     }
 
-    fn close(mut self) -> io::Result<JoinHandle<io::Result<TableFile>>> {
+    fn close(mut self) -> io::Result<JoinHandle<io::Result<Hashed>>> {
         self.flush()?;
         Ok(self.thread)
     }
 }
 
-fn hash(blocks: &Receiver<Vec<u8>>, spare: &Sender<Vec<u8>>, file: &File) -> io::Result<TableFile> {
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
+fn hash(blocks: &Receiver<Vec<u8>>, spare: &Sender<Vec<u8>>, file: &File) -> io::Result<Hashed> {
+    let (mut hash, mut checksums, mut bytes) = (Sha256::new(), Summing::default(), 0);
     for mut block in blocks {
         hash.update(&block);
+        checksums.update(&block);
         bytes += block.len() as u64;
         block.clear();
         // The writer may have ended.
         let _ = spare.send(block);
     }
     file.sync_all()?;
-    Ok(TableFile {
-        bytes,
-        sha256: hex(&hash.finalize()),
+    Ok(Hashed {
+        file: TableFile {
+            bytes,
+            sha256: hex(&hash.finalize()),
+            has_checksums: true,
+        },
+        checksums: checksums.finish(),
     })
 }
 

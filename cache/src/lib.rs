@@ -6,9 +6,13 @@
 
 mod batch;
 mod batch_check;
+mod checked_file;
+mod checksums;
+mod clean;
 mod description;
 mod error;
 mod hashing_file;
+mod list;
 mod meta;
 mod page_header;
 mod patch_tokens;
@@ -21,10 +25,13 @@ mod schema;
 mod splits;
 mod table_reader;
 mod table_writer;
+mod verify;
 mod write;
 
 pub use batch::{Labels, SliceMeta, Split, Task, TokenBatch};
+pub use clean::Locked;
 pub use error::Error;
+pub use list::{COLUMNS, Listed, TEXT_COLUMNS, list};
 pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,
     TableFile, Tokens, check_class_names,
@@ -36,4 +43,5 @@ pub use recipe::{Difference, TokenRecipe};
 pub use rows::NAME_BYTES;
 pub use splits::{NamedSplit, write_split};
 pub use table_reader::read_table;
+pub use verify::{Depth, Fault, verify};
 pub use write::{CacheWriter, Position};

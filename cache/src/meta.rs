@@ -9,6 +9,7 @@ use std::ops::Not;
 use std::path::Path;
 
 use common::files::write_whole;
+use common::sha256_bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -165,6 +166,9 @@ pub struct TableFile {
     pub bytes: u64,
     /// Hash of the content, in hex.
     pub sha256: String,
+    /// True if `checksums/TABLE/NNNNN.crc32` holds the checksums of its blocks.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub has_checksums: bool,
 }
 
 /// A sample that could not be read.
@@ -235,6 +239,7 @@ impl CacheMeta {
             result => result.map_err(io_error(&path, "read"))?,
         };
         check_version(dir, &text)?;
+        check_own_hash(dir, &text)?;
         let meta: CacheMeta =
             serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })?;
         meta.check(dir)?;
@@ -244,12 +249,16 @@ impl CacheMeta {
     /// Replaces `dir/meta.json` in one step: a reader sees the old file or the new one.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join("meta.json");
-        let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Meta {
+        let failed = |source| Error::Meta {
             path: path.clone(),
             source,
-        })?;
-        text.push(b'\n');
-        write_whole(&path, &text).map_err(io_error(&path, "replace"))
+        };
+        let mut text = serde_json::to_string_pretty(self).map_err(failed)?;
+        // The hash is the last key, so that it covers all others.
+        text.truncate(text.len() - "\n}".len());
+        let hash = sha256_bytes(text.as_bytes());
+        text += &format!("{OWN_HASH}{hash}{OWN_HASH_END}");
+        write_whole(&path, text.as_bytes()).map_err(io_error(&path, "replace"))
     }
 }
 
@@ -270,4 +279,36 @@ fn check_version(dir: &Path, text: &[u8]) -> Result<(), Error> {
         found: version.format_version,
         expected: FORMAT_VERSION,
     })
+}
+
+/// Text between the last key of `meta.json` and the hash of all bytes before this text.
+const OWN_HASH: &str = ",\n  \"sha256\": \"";
+
+/// Text after that hash.
+const OWN_HASH_END: &str = "\"\n}\n";
+
+/// Refuses a text whose hash is wrong; earlier versions wrote none.
+fn check_own_hash(dir: &Path, text: &[u8]) -> Result<(), Error> {
+    if !has_own_hash(text) {
+        return Ok(());
+    }
+    let hash_at = text.len() - OWN_HASH_END.len() - 64;
+    let found = sha256_bytes(&text[..hash_at - OWN_HASH.len()]);
+    let expected = String::from_utf8_lossy(&text[hash_at..hash_at + 64]);
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Shard {
+        path: dir.join("meta.json"),
+        what: "sha256 of the text before it",
+        found,
+        expected: expected.into_owned(),
+    })
+}
+
+/// Whether the text of a `meta.json` ends with its own hash.
+pub(crate) fn has_own_hash(text: &[u8]) -> bool {
+    let hash = text.strip_suffix(OWN_HASH_END.as_bytes());
+    let before = hash.and_then(|text| text.get(..text.len().checked_sub(64)?));
+    before.is_some_and(|text| text.ends_with(OWN_HASH.as_bytes()))
 }

@@ -29,8 +29,12 @@ pub(crate) struct PatchWriter {
 }
 
 impl PatchWriter {
-    pub(crate) fn create(path: PathBuf, meta: &CacheMeta) -> Result<PatchWriter, Error> {
-        let name = Name::new(path);
+    pub(crate) fn create(
+        path: PathBuf,
+        checksums: PathBuf,
+        meta: &CacheMeta,
+    ) -> Result<PatchWriter, Error> {
+        let name = Name::new(path, checksums);
         let schema = Table::Patch.schema(meta);
         let mut properties = properties(Table::Patch, meta);
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);

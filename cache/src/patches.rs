@@ -15,7 +15,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::read::wrong_row;
 use crate::schema::Table;
-use crate::table_reader::{Buffers, Source, contained, load};
+use crate::table_reader::{Buffers, ParquetFile, Source, contained};
 use crate::{CacheReader, Error};
 
 /// Exponent of infinity and NaN.
@@ -24,7 +24,7 @@ const INFINITY: u16 = f16::INFINITY.to_bits();
 /// Reader of the patch tokens of chosen layers. Its memory does not depend on the size of the cache.
 #[derive(Debug)]
 pub struct PatchReader {
-    shards: Vec<(Arc<Path>, ArrowReaderMetadata)>,
+    shards: Vec<(ParquetFile, ArrowReaderMetadata)>,
     /// Names of the columns, and the number of values of a row in each.
     columns: Vec<(String, usize)>,
     groups: Vec<Group>,
@@ -53,14 +53,14 @@ impl CacheReader {
         }
         let (mut shards, mut groups, mut first) = (Vec::new(), Vec::new(), 0);
         for shard in 0..self.meta().shards.len() {
-            let path = self.path(Table::Patch, shard);
-            let metadata = load(&path)?;
+            let file = self.file(Table::Patch, shard)?;
+            let metadata = file.metadata()?;
             for (group, of) in metadata.metadata().row_groups().iter().enumerate() {
                 let rows = first..first + of.num_rows() as usize;
                 first = rows.end;
                 groups.push(Group { shard, group, rows });
             }
-            shards.push((path.into(), metadata));
+            shards.push((file, metadata));
         }
         let column = |layer| {
             let values = Table::Patch.tensor_values(self.meta().shape(layer));
@@ -92,13 +92,14 @@ impl PatchReader {
         group: &Group,
         is_wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<PatchRow>, Error> {
-        let (path, metadata) = &self.shards[group.shard];
+        let (file, metadata) = &self.shards[group.shard];
+        let path = &file.path;
         let bytes = self
             .columns
             .iter()
             .map(|(_, values)| values * size_of::<f16>());
         let most = bytes.max().unwrap_or(0);
-        let source = Source::open(path, metadata, most, Arc::clone(&self.buffers))?;
+        let source = Source::open(file, metadata, most, Arc::clone(&self.buffers))?;
         let rows = Rows {
             path,
             source: Arc::new(source),

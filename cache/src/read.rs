@@ -17,11 +17,12 @@ use parquet::arrow::ProjectionMask;
 use self::batches::numbered;
 pub(crate) use self::batches::wrong_row;
 pub(crate) use self::check::check_place;
+use crate::checksums::Checksums;
 use crate::error::io_error;
 use crate::rows::NAME_BYTES;
 use crate::schema::{self, Table};
-use crate::table_reader::{batches, rows as rows_of};
-use crate::write::shard_file;
+use crate::table_reader::{ParquetFile, batches};
+use crate::write::{checksums_of, shard_file};
 use crate::{CacheMeta, Error, Shard, SliceMeta};
 
 /// An opened cache.
@@ -66,14 +67,19 @@ impl CacheReader {
 
     /// Opens the finished shards of the cache `dir`.
     pub(crate) fn open_unfinished(dir: &Path) -> Result<CacheReader, Error> {
-        let reader = CacheReader {
-            dir: dir.into(),
-            meta: CacheMeta::read(dir)?,
-            sha256: sha256_file(&dir.join("meta.json"))
-                .map_err(io_error(dir, "read `meta.json` of"))?,
-        };
+        let reader = CacheReader::of_meta(dir)?;
         reader.check_shards()?;
         Ok(reader)
+    }
+
+    /// Opens a cache after reading `meta.json` only.
+    pub(crate) fn of_meta(dir: &Path) -> Result<CacheReader, Error> {
+        let path = dir.join("meta.json");
+        Ok(CacheReader {
+            dir: dir.into(),
+            meta: CacheMeta::read(dir)?,
+            sha256: sha256_file(&path).map_err(io_error(&path, "read"))?,
+        })
     }
 
     /// The folders below `root` that hold a cache, in the order of their paths.
@@ -157,7 +163,7 @@ impl CacheReader {
 
     pub(crate) fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
         let path = self.path(Table::Slices, shard);
-        let builder = rows_of(&path, NAME_BYTES)?;
+        let builder = self.file(Table::Slices, shard)?.rows(NAME_BYTES)?;
         let mut rows = Vec::new();
         for batch in numbered(batches(&path, builder)?, path, self.rows(shard)) {
             let first = self.rows(shard).start as usize + rows.len();
@@ -257,7 +263,7 @@ impl CacheReader {
         value_bytes: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
         let path = self.path(table, shard);
-        let builder = rows_of(&path, value_bytes)?;
+        let builder = self.file(table, shard)?.rows(value_bytes)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), ["row", column]);
         let found = batches(&path, builder.with_projection(mask))?;
         Ok(numbered(found, path, self.rows(shard)))
@@ -271,6 +277,24 @@ impl CacheReader {
 
     pub(crate) fn path(&self, table: Table, shard: usize) -> PathBuf {
         self.dir.join(table.name()).join(shard_file(shard))
+    }
+
+    /// A table's file with its checksums.
+    pub(crate) fn file(&self, table: Table, shard: usize) -> Result<ParquetFile, Error> {
+        let path = self.path(table, shard);
+        let known = self.meta.shards.get(shard);
+        let known = known.and_then(|shard| shard.tables.get(table.name()));
+        let checksums = match known.filter(|file| file.has_checksums) {
+            Some(file) => {
+                let sums = checksums_of(&self.dir, table.name(), &shard_file(shard));
+                Some(Checksums::read(&sums, file.bytes)?)
+            }
+            None => None,
+        };
+        Ok(ParquetFile {
+            path: path.into(),
+            checksums,
+        })
     }
 }
 

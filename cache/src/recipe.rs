@@ -50,6 +50,21 @@ impl CacheMeta {
     }
 }
 
+impl CacheMeta {
+    /// The fields in which two caches differ, but those that tell how far an extraction has come; of
+    /// each, the value of `self` first.
+    pub fn differences(&self, other: &CacheMeta) -> Vec<Difference> {
+        let [found, expected] = [self, other].map(|meta| {
+            let mut value = serde_json::to_value(meta).unwrap_or_default();
+            if let Value::Object(fields) = &mut value {
+                fields.retain(|key, _| !["shards", "complete", "parity"].contains(&key.as_str()));
+            }
+            value
+        });
+        differences("", &found, &expected)
+    }
+}
+
 impl TokenRecipe {
     /// Fields that differ from `expected`.
     pub fn differences(&self, expected: &TokenRecipe) -> Vec<Difference> {

@@ -1,13 +1,13 @@
 //! Named splits, made after extraction: `splits/NAME.parquet`.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use common::files::{persist, sync_dir};
+use common::files::{sync_dir, write_whole};
 use common::text::printable;
 use common::{counted, sha256_file};
 use parquet::arrow::ArrowWriter;
@@ -16,11 +16,12 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use crate::checksums::{Checksums, Summing};
 use crate::error::io_error;
 use crate::read::check_place;
 use crate::rows::NAME_BYTES;
-use crate::table_reader::{batches, rows};
-use crate::write::lock;
+use crate::table_reader::{ParquetFile, batches};
+use crate::write::{checksums_of, lock};
 use crate::{CacheReader, Error, SliceMeta, Split};
 
 /// Folder of named splits in a cache.
@@ -57,16 +58,16 @@ pub fn write_split(
     let samples = splits.iter().map(|(sample, _)| sample.as_str());
     check_samples(&path, samples, &CacheReader::open(dir)?.slices()?)?;
     let _lock = lock(dir)?;
-    let folder = dir.join(FOLDER);
-    fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
-    let part = path.with_extension("parquet.part");
-    let file = File::create(&part).map_err(io_error(&part, "create"))?;
-    let file = encode(file, rule, splits).map_err(|source| Error::Parquet {
-        path: part.clone(),
+    let bytes = encode(rule, splits).map_err(|source| Error::Parquet {
+        path: path.clone(),
         source,
     })?;
-    drop(file);
-    persist(&part, &path).map_err(io_error(&path, "rename"))?;
+    let mut summing = Summing::default();
+    summing.update(&bytes);
+    let sums = checksums_of(dir, FOLDER, &format!("{name}.parquet"));
+    let written = summing.finish().write(&sums);
+    written.map_err(io_error(&sums, "write"))?;
+    write_whole(&path, &bytes).map_err(io_error(&path, "write"))?;
     sync_dir(dir).map_err(io_error(dir, "sync"))
 }
 
@@ -77,18 +78,7 @@ impl CacheReader {
     ///
     /// [`Error::Io`] if the folder cannot be listed.
     pub fn splits(&self) -> Result<Vec<String>, Error> {
-        let folder = self.dir().join(FOLDER);
-        if !folder.is_dir() {
-            return Ok(Vec::new());
-        }
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
-            let file = entry.map_err(io_error(&folder, "list"))?.file_name();
-            let name = file.to_str().and_then(|name| name.strip_suffix(".parquet"));
-            names.extend(name.filter(|name| is_plain(name)).map(str::to_owned));
-        }
-        names.sort();
-        Ok(names)
+        names(self.dir())
     }
 
     /// A named split.
@@ -108,7 +98,18 @@ impl CacheReader {
         }
         check_place(self.dir(), &path, || "a split in the cache's folder".into())?;
         let sha256 = sha256_file(&path).map_err(io_error(&path, "read"))?;
-        let (rule, of) = decode(&path, self.meta().rows)?;
+        let sums = checksums_of(self.dir(), FOLDER, &format!("{name}.parquet"));
+        let checksums = if sums.is_file() {
+            let length = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
+            Some(Checksums::read(&sums, length)?)
+        } else {
+            None
+        };
+        let file = ParquetFile {
+            path: path.into(),
+            checksums,
+        };
+        let (rule, of) = decode(&file, self.meta().rows)?;
         Ok(NamedSplit { rule, sha256, of })
     }
 
@@ -128,6 +129,22 @@ impl CacheReader {
         }
         Ok((slices, split))
     }
+}
+
+/// The names of the splits in a cache's folder, sorted.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let folder = dir.join(FOLDER);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
+        let file = entry.map_err(io_error(&folder, "list"))?.file_name();
+        let name = file.to_str().and_then(|name| name.strip_suffix(".parquet"));
+        names.extend(name.filter(|name| is_plain(name)).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn split_path(dir: &Path, name: &str) -> Result<PathBuf, Error> {
@@ -198,11 +215,7 @@ fn schema() -> Arc<Schema> {
     ]))
 }
 
-fn encode(
-    file: File,
-    rule: &str,
-    splits: &[(String, Option<Split>)],
-) -> Result<File, ParquetError> {
+fn encode(rule: &str, splits: &[(String, Option<Split>)]) -> Result<Vec<u8>, ParquetError> {
     let samples = splits.iter().map(|(sample, _)| sample);
     let names = splits.iter().map(|(_, split)| split.map(Split::name));
     let rows = RecordBatch::try_new(
@@ -218,14 +231,18 @@ fn encode(
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_key_value_metadata(Some(vec![rule]))
         .build();
-    let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties))?;
     writer.write(&rows)?;
     writer.into_inner()
 }
 
 /// The rule and the split of each sample in a file of at most `most` samples.
-fn decode(path: &Path, most: u64) -> Result<(String, HashMap<String, Option<Split>>), Error> {
-    let builder = rows(path, NAME_BYTES)?;
+fn decode(
+    file: &ParquetFile,
+    most: u64,
+) -> Result<(String, HashMap<String, Option<Split>>), Error> {
+    let builder = file.rows(NAME_BYTES)?;
+    let path = &*file.path;
     if builder.schema().fields() != schema().fields() {
         let found = builder.schema().fields();
         let found: Vec<String> = found

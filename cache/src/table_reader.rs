@@ -2,8 +2,8 @@
 //! anything is allocated or read by them.
 
 use std::any::Any;
-use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::fs;
+use std::io::{self, Cursor, Read};
 use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +20,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::Error;
+use crate::checked_file::CheckedFile;
+use crate::checksums::Checksums;
 use crate::error::io_error;
 use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
@@ -35,23 +37,73 @@ const MOST_HEADER_BYTES: usize = 64 << 10;
 /// A reader of rows whose values take at most `value_bytes` each.
 pub(crate) type RowsBuilder = ParquetRecordBatchReaderBuilder<Source>;
 
-/// Metadata of a shard's file, after a check that every column is within the file.
-pub(crate) fn load(path: &Path) -> Result<ArrowReaderMetadata, Error> {
-    let file = File::open(path).map_err(io_error(path, "open"))?;
-    let length = file.metadata().map_err(io_error(path, "read"))?.len();
-    contained(path, || {
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-        check(metadata.metadata(), length)?;
-        Ok(metadata)
-    })
+/// A Parquet file with its checksums, if it has any.
+#[derive(Clone, Debug)]
+pub(crate) struct ParquetFile {
+    pub(crate) path: Arc<Path>,
+    pub(crate) checksums: Option<Arc<Checksums>>,
 }
 
-/// Rows of a shard's file, whose values take at most `value_bytes` each.
-pub(crate) fn rows(path: &Path, value_bytes: usize) -> Result<RowsBuilder, Error> {
-    let metadata = load(path)?;
-    let source = Source::open(path, &metadata, value_bytes, Arc::default())?;
-    let rows = (BATCH_BYTES / value_bytes.max(1)).clamp(1, BATCH_ROWS);
-    Ok(RowsBuilder::new_with_metadata(source, metadata).with_batch_size(rows))
+impl ParquetFile {
+    /// A file without checksums.
+    pub(crate) fn bare(path: &Path) -> ParquetFile {
+        ParquetFile {
+            path: path.into(),
+            checksums: None,
+        }
+    }
+
+    fn open(&self) -> Result<CheckedFile, Error> {
+        CheckedFile::open(&self.path, self.checksums.clone())
+    }
+
+    /// Metadata of the file, after a check that every column is within the file.
+    pub(crate) fn metadata(&self) -> Result<ArrowReaderMetadata, Error> {
+        let file = Footer(self.open()?);
+        contained(&self.path, || {
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+            check(metadata.metadata(), file.0.len())?;
+            Ok(metadata)
+        })
+    }
+
+    /// Rows of the file, whose values take at most `value_bytes` each.
+    pub(crate) fn rows(&self, value_bytes: usize) -> Result<RowsBuilder, Error> {
+        let metadata = self.metadata()?;
+        let source = Source::open(self, &metadata, value_bytes, Arc::default())?;
+        let rows = (BATCH_BYTES / value_bytes.max(1)).clamp(1, BATCH_ROWS);
+        Ok(RowsBuilder::new_with_metadata(source, metadata).with_batch_size(rows))
+    }
+}
+
+/// A file of which the metadata at its end is read.
+struct Footer(CheckedFile);
+
+impl Length for Footer {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Footer {
+    type T = Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let length = self.0.len().saturating_sub(start);
+        Ok(Cursor::new(self.get_bytes(start, length as usize)?))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.0.len()) {
+            return Err(ParquetError::EOF(
+                "the metadata ends behind the file".into(),
+            ));
+        }
+        let mut bytes = vec![0; length];
+        self.0.read(start, &mut bytes)?;
+        Ok(bytes.into())
+    }
 }
 
 /// The batches of a reader; nothing comes after an error.
@@ -76,7 +128,7 @@ pub(crate) fn batches(
 ///
 /// [`Error::Io`] and [`Error::Parquet`] if it cannot be read.
 pub fn read_table(path: &Path) -> Result<(RecordBatch, Vec<KeyValue>), Error> {
-    let builder = rows(path, NAME_BYTES)?;
+    let builder = ParquetFile::bare(path).rows(NAME_BYTES)?;
     let file = builder.metadata().file_metadata();
     let bytes = fs::metadata(path).map_err(io_error(path, "read"))?.len();
     let rows = file.num_rows() as u64;
@@ -161,23 +213,20 @@ fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
 /// A shard's file, read into reused buffers: fresh memory costs more than reading.
 #[derive(Debug)]
 pub(crate) struct Source {
-    file: Arc<File>,
-    length: u64,
+    file: Arc<CheckedFile>,
     limits: PageLimits,
     buffers: Arc<Buffers>,
 }
 
 impl Source {
     pub(crate) fn open(
-        path: &Path,
+        of: &ParquetFile,
         metadata: &ArrowReaderMetadata,
         value_bytes: usize,
         buffers: Arc<Buffers>,
     ) -> Result<Source, Error> {
-        let file = File::open(path).map_err(io_error(path, "open"))?;
         Ok(Source {
-            length: file.metadata().map_err(io_error(path, "read"))?.len(),
-            file: Arc::new(file),
+            file: Arc::new(of.open()?),
             limits: PageLimits::new(metadata.metadata(), value_bytes),
             buffers,
         })
@@ -186,7 +235,7 @@ impl Source {
 
 impl Length for Source {
     fn len(&self) -> u64 {
-        self.length
+        self.file.len()
     }
 }
 
@@ -197,7 +246,7 @@ impl ChunkReader for Source {
         Ok(HeaderReader {
             file: Arc::clone(&self.file),
             place: start,
-            left: self.length.saturating_sub(start),
+            left: self.file.len().saturating_sub(start),
             limits: self.limits,
             header: None,
         })
@@ -205,7 +254,7 @@ impl ChunkReader for Source {
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.length) {
+        if end.is_none_or(|end| end > self.file.len()) {
             return Err(ParquetError::EOF("a page ends behind the file".into()));
         }
         let mut buffer = Buffer {
@@ -213,9 +262,7 @@ impl ChunkReader for Source {
             home: Arc::clone(&self.buffers),
         };
         buffer.bytes.resize(length, 0);
-        let mut file = &*self.file;
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut buffer.bytes)?;
+        self.file.read(start, &mut buffer.bytes)?;
         Ok(Bytes::from_owner(buffer))
     }
 }
@@ -223,7 +270,7 @@ impl ChunkReader for Source {
 /// Reader of a page header, which is checked at the first read: it is also opened where there is no page.
 #[derive(Debug)]
 pub(crate) struct HeaderReader {
-    file: Arc<File>,
+    file: Arc<CheckedFile>,
     place: u64,
     /// Bytes of the file from there on.
     left: u64,
@@ -233,10 +280,8 @@ pub(crate) struct HeaderReader {
 
 impl HeaderReader {
     fn fetch(&self, most: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(most);
-        let mut file = &*self.file;
-        file.seek(SeekFrom::Start(self.place))?;
-        file.take(most as u64).read_to_end(&mut bytes)?;
+        let mut bytes = vec![0; self.left.min(most as u64) as usize];
+        self.file.read(self.place, &mut bytes)?;
         Ok(bytes)
     }
 

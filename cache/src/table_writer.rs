@@ -30,10 +30,11 @@ pub(crate) struct TableWriter {
 impl TableWriter {
     pub(crate) fn create(
         path: PathBuf,
+        checksums: PathBuf,
         table: Table,
         meta: &CacheMeta,
     ) -> Result<TableWriter, Error> {
-        let name = Name::new(path);
+        let name = Name::new(path, checksums);
         let sink = name.create()?;
         let writer = ArrowWriter::try_new(sink, table.schema(meta), Some(properties(table, meta)))
             .map_err(|e| write_error(&name.part, e))?;

@@ -10,11 +10,13 @@ use common::files::sync_dir;
 use ndarray::{Array2, Axis, Slice};
 
 use crate::batch_check;
+use crate::clean::unnamed;
 use crate::error::io_error;
 use crate::hashing_file::ClosingFile;
 use crate::patch_writer::PatchWriter;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
+use crate::verify::check_shards;
 use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
 
 /// End of a cache: the last slice in a finished shard.
@@ -83,7 +85,11 @@ impl CacheWriter {
             Ok(meta) if meta.is_blank() && meta.check_same(&run, dir).is_err() => start(dir, run)?,
             Ok(meta) => {
                 meta.check_same(&run, dir)?;
-                CacheReader::open_unfinished(dir)?;
+                let reader = CacheReader::open_unfinished(dir)?;
+                // A finished cache is not written to; `extract verify` checks it.
+                if !meta.complete {
+                    check_shards(&reader)?;
+                }
                 meta
             }
             Err(Error::NoCache { .. }) => start(dir, run)?,
@@ -96,7 +102,9 @@ impl CacheWriter {
             open: None,
             _lock: lock,
         };
-        writer.delete_unnamed()?;
+        for (path, _) in unnamed(dir, &writer.meta)? {
+            fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
+        }
         Ok(writer)
     }
 
@@ -227,10 +235,11 @@ impl CacheWriter {
         };
         for table in Table::of(&self.meta) {
             let path = self.dir.join(table.name()).join(&name);
+            let sums = checksums_of(&self.dir, table.name(), &name);
             if table == Table::Patch {
-                shard.patches = Some(PatchWriter::create(path, &self.meta)?);
+                shard.patches = Some(PatchWriter::create(path, sums, &self.meta)?);
             } else {
-                let writer = TableWriter::create(path, table, &self.meta)?;
+                let writer = TableWriter::create(path, sums, table, &self.meta)?;
                 shard.tables.push((table, writer));
             }
         }
@@ -273,29 +282,6 @@ impl CacheWriter {
             tables,
         });
         self.meta.write(&self.dir)
-    }
-
-    fn delete_unnamed(&self) -> Result<(), Error> {
-        for table in Table::of(&self.meta) {
-            let folder = self.dir.join(table.name());
-            for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
-                let path = entry.map_err(io_error(&folder, "list"))?.path();
-                if self.is_unnamed(&path) {
-                    fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a file was left by a stopped writer, rather than put there by a user.
-    fn is_unnamed(&self, path: &Path) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let shard = name.trim_end_matches(".part").strip_suffix(".parquet");
-        let Some(index) = shard.and_then(|digits| digits.parse::<usize>().ok()) else {
-            return false;
-        };
-        name.ends_with(".part") || index >= self.meta.shards.len()
     }
 }
 
@@ -358,6 +344,12 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
         Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: dir.into() }),
         Err(fs::TryLockError::Error(e)) => Err(io_error(&path, "lock")(e)),
     }
+}
+
+/// The file of the checksums of a table's file.
+pub(crate) fn checksums_of(dir: &Path, table: &str, file: &str) -> PathBuf {
+    let name = Path::new(file).with_extension("crc32");
+    dir.join("checksums").join(table).join(name)
 }
 
 pub(crate) fn shard_file(index: usize) -> String {

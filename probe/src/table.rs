@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cache::{COLUMNS, Listed, TEXT_COLUMNS};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use common::counted;
 use common::text::printable;
@@ -293,6 +294,13 @@ fn p_value(p: Option<f64>) -> String {
 
 fn decimals(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| "undefined".into(), |value| format!("{value:.places$}"))
+}
+
+/// The caches below a folder, a row each.
+pub(crate) fn caches(found: &[Listed]) -> String {
+    let rows = found.iter().map(|cache| cache.cells().to_vec());
+    let header = COLUMNS.map(str::to_owned).to_vec();
+    render(header, rows, TEXT_COLUMNS)
 }
 
 /// Columns from `first_number` on are aligned to the right.

@@ -10,7 +10,7 @@ use std::process::Command;
 use cache::CacheReader;
 
 use crate::graphs;
-use crate::lab::{Lab, Run, program, project};
+use crate::lab::{Lab, Run, program, project, unfinished};
 
 /// Slices of the dataset: two full batches of 8 and one that is not.
 const SLICES: u32 = 20;
@@ -183,13 +183,7 @@ fn batches_are_halved_once_where_a_gpu_has_too_little_memory_for_them() {
     extract("little", "30").expect_error(2, &["Failed to allocate memory", "--batch-size"]);
 
     // A cache that was begun in smaller batches is finished in them.
-    let meta = copies.cache("less").join("meta.json");
-    let begun = fs::read_to_string(&meta).unwrap();
-    fs::write(
-        &meta,
-        begun.replace("\"complete\": true", "\"complete\": false"),
-    )
-    .unwrap();
+    unfinished(&copies.cache("less"));
     extract("less", "1000").expect(0);
     assert_eq!(batch("less"), 128);
 }

@@ -1,6 +1,7 @@
 //! The two programs as a user types them, over real ONNX Runtime and real files.
 
 mod bad_input;
+mod caches;
 mod card;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuda;

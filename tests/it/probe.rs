@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::lab::{Lab, nifti};
+use crate::lab::{Lab, nifti, unfinished};
 
 #[test]
 fn classes_that_look_different_are_told_apart_from_the_cache_alone() {
@@ -32,13 +32,7 @@ fn an_unfinished_or_missing_cache_is_refused() {
     let lab = Lab::new();
     lab.probe(&["--k", "3"]).expect_error(2, &["cache"]);
     lab.extract("manifest", &lab.manifest(6), &[]).expect(0);
-    let meta = lab.cache().join("meta.json");
-    let text = std::fs::read_to_string(&meta).unwrap();
-    std::fs::write(
-        &meta,
-        text.replace("\"complete\": true", "\"complete\": false"),
-    )
-    .unwrap();
+    unfinished(&lab.cache());
     lab.probe(&["--k", "3"])
         .expect_error(2, &["tiny-vit@56", "not finished", "extract"]);
 }

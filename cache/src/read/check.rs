@@ -4,36 +4,64 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use common::sha256_file;
+use half::f16;
 
 use super::CacheReader;
 use super::batches::located;
+use crate::Error;
 use crate::error::io_error;
 use crate::rows::{Invalid, Known};
-use crate::schema::Table;
-use crate::table_reader::load;
-use crate::{Error, Shard};
+use crate::schema::{self, Table};
+use crate::verify::{Depth, verify};
 
 impl CacheReader {
-    /// Compares every file with its hash in `meta.json`.
+    /// Checks every byte, row and value, as [`verify`](crate::verify) does.
     ///
     /// # Errors
     ///
-    /// [`Error::Shard`] for the first file that differs.
+    /// The first fault.
     pub fn verify(&self) -> Result<(), Error> {
-        for (index, shard) in self.meta.shards.iter().enumerate() {
-            for table in Table::of(&self.meta) {
-                let path = self.path(table, index);
-                let expected = shard.tables.get(table.name()).map(|f| &*f.sha256);
-                let found = sha256_file(&path).map_err(io_error(&path, "read"))?;
-                self.same(&path, "sha256", &*found, expected.unwrap_or_default())?;
+        let faults = verify(self.dir(), Depth::Full, 1)?;
+        let first = faults.into_iter().next();
+        first.map_or(Ok(()), |fault| Err(fault.error))
+    }
+
+    /// Decodes all values of a table in a shard: tokens must be finite, and masks and pictures must have
+    /// the sizes of their slices.
+    pub(crate) fn check_values(&self, table: Table, shard: usize) -> Result<(), Error> {
+        match table {
+            Table::Slices => self.shard_slices(shard).map(drop),
+            Table::Mask => self.masks(shard)?.try_for_each(|part| part.map(drop)),
+            Table::Picture => self.pictures(shard)?.try_for_each(|part| part.map(drop)),
+            Table::Cls | Table::Mean | Table::Patch => (1..=self.meta().layers)
+                .try_for_each(|layer| self.check_finite(table, layer, shard)),
+        }
+    }
+
+    fn check_finite(&self, table: Table, layer: u32, shard: usize) -> Result<(), Error> {
+        let values = self.row_values(table, layer);
+        let mut rows = self.rows(shard);
+        let bytes = values * size_of::<f16>();
+        for batch in self.batches(table, shard, &table.column(layer), bytes)? {
+            let batch = batch?;
+            let mut tokens = self.zeros(batch.num_rows() * values)?;
+            schema::decode_tensors(batch.column(1), &mut tokens);
+            for (row, tokens) in rows.by_ref().zip(tokens.chunks(values.max(1))) {
+                if tokens.iter().any(|value| !value.is_finite()) {
+                    return Err(Error::Shard {
+                        path: self.path(table, shard),
+                        what: "a token",
+                        found: format!("NaN or infinite in row {row}"),
+                        expected: "finite numbers".into(),
+                    });
+                }
             }
         }
         Ok(())
     }
 
     /// Compares the rows of `slices` with each other.
-    pub(super) fn check_rows(&self) -> Result<(), Error> {
+    pub(crate) fn check_rows(&self) -> Result<(), Error> {
         let slices = self.slices()?;
         let mut known = Known::default();
         let mut added = slices.iter().map(|slice| known.add(slice)).enumerate();
@@ -55,6 +83,17 @@ impl CacheReader {
     }
 
     pub(super) fn check_shards(&self) -> Result<(), Error> {
+        self.check_count()?;
+        for shard in 0..self.meta.shards.len() {
+            for table in Table::of(&self.meta) {
+                self.check_table_of(table, shard)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the number of rows of the cache with those of its shards.
+    pub(crate) fn check_count(&self) -> Result<(), Error> {
         let total: u64 = self.meta.shards.iter().map(|s| u64::from(s.rows)).sum();
         let meta_path = self.dir.join("meta.json");
         self.same(&meta_path, "sum of the shards' rows", total, self.meta.rows)?;
@@ -66,15 +105,12 @@ impl CacheReader {
                 expected: "at least 1".to_string(),
             });
         }
-        for (index, shard) in self.meta.shards.iter().enumerate() {
-            for table in Table::of(&self.meta) {
-                self.check_table_of(table, index, shard)?;
-            }
-        }
         Ok(())
     }
 
-    fn check_table_of(&self, table: Table, index: usize, shard: &Shard) -> Result<(), Error> {
+    /// Compares a file's size, number of rows and schema with `meta.json`.
+    pub(crate) fn check_table_of(&self, table: Table, index: usize) -> Result<(), Error> {
+        let shard = &self.meta.shards[index];
         let path = self.path(table, index);
         let expected = shard.tables.get(table.name()).map_or(0, |f| f.bytes);
         check_place(&self.dir, &path, || format!("{expected} bytes"))?;
@@ -91,7 +127,7 @@ impl CacheReader {
                 expected: format!("at least {least}, as tokens are not compressed"),
             });
         }
-        let metadata = load(&path)?;
+        let metadata = self.file(table, index)?.metadata()?;
         let rows = metadata.metadata().file_metadata().num_rows();
         self.same(&path, "number of rows", rows, i64::from(shard.rows))?;
         let (found, expected) = (metadata.schema(), table.schema(&self.meta));

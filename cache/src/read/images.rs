@@ -6,7 +6,7 @@ use common::{Mask, Picture};
 use super::CacheReader;
 use super::batches::{located, numbered};
 use crate::schema::{self, Table, picture_bytes};
-use crate::table_reader::{batches, rows as rows_of};
+use crate::table_reader::batches;
 use crate::{Error, rows};
 
 const WITHOUT_PICTURES: &str = "extract into another --cache folder with `--pictures`";
@@ -79,7 +79,8 @@ impl CacheReader {
         let shards = self.meta.shards.iter().map(|shard| shard.rows as usize);
         let (shard, row_in_shard) = located(row, shards).ok_or_else(missing)?;
         let path = self.path(Table::Picture, shard);
-        let builder = rows_of(&path, picture_bytes(&self.meta))?;
+        let file = self.file(Table::Picture, shard)?;
+        let builder = file.rows(picture_bytes(&self.meta))?;
         let groups = builder.metadata().row_groups().iter();
         let groups = groups.map(|group| group.num_rows() as usize);
         let (group, row_in_group) = located(row_in_shard, groups).ok_or_else(missing)?;

@@ -14,7 +14,7 @@ use arrow::array::{
 use cache::{CacheMeta, CacheReader, CacheWriter, Error, Labels, SliceMeta, Task, Tokens};
 use tempfile::TempDir;
 
-use crate::made::{batch, forge, meta, plain, write};
+use crate::made::{batch, forge, meta, plain, without_checksums, write};
 
 /// Most bytes that any of these tests may ask for at once.
 const MOST: usize = 64 << 20;
@@ -73,6 +73,7 @@ fn everything() -> (TempDir, CacheMeta) {
     let dir = tempfile::tempdir().unwrap();
     let meta = meta(Task::MultiLabel, Tokens::All, true, 8);
     write(dir.path(), &meta, &[5]);
+    without_checksums(dir.path());
     (dir, meta)
 }
 

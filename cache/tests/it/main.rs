@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 mod descriptions;
+mod flips;
 mod hostile;
 mod made;
 mod refusals;

@@ -8,7 +8,7 @@ use cache::{CacheMeta, CacheReader, CacheWriter, Error, Task, Tokens};
 use common::Picture;
 use ndarray::Array2;
 
-use crate::made::{WIDTH, batch, forge, meta, plain, small, write};
+use crate::made::{WIDTH, batch, forge, meta, plain, small, without_checksums, write};
 
 #[test]
 fn an_unfinished_cache_is_refused() {
@@ -40,6 +40,7 @@ fn a_missing_short_or_foreign_shard_is_refused() {
 #[test]
 fn swapped_shards_are_told_by_their_row_numbers() {
     let (dir, _) = small();
+    without_checksums(dir.path());
     let shard = |index: usize| dir.path().join(format!("cls/{index:05}.parquet"));
     let (first, second) = (fs::read(shard(0)).unwrap(), fs::read(shard(1)).unwrap());
     assert_eq!(first.len(), second.len());
@@ -52,6 +53,7 @@ fn swapped_shards_are_told_by_their_row_numbers() {
 #[test]
 fn sizes_that_no_cache_has_are_refused_before_anything_is_allocated() {
     let (dir, _) = small();
+    without_checksums(dir.path());
     let path = dir.path().join("meta.json");
     let text = fs::read_to_string(&path).unwrap();
     for (from, to) in [
@@ -83,6 +85,9 @@ fn a_changed_byte_is_found_by_verify() {
     let mut bytes = fs::read(&shard).unwrap();
     bytes[30] ^= 1;
     fs::write(&shard, bytes).unwrap();
+    let error = CacheReader::open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("mean/00000.parquet"), "{error}");
+    without_checksums(dir.path());
     let error = CacheReader::open(dir.path()).unwrap().verify().unwrap_err();
     assert!(error.to_string().contains("mean/00000.parquet"), "{error}");
 }
@@ -231,6 +236,7 @@ fn pictures_of_a_size_that_no_cache_has_are_refused() {
         &meta(Task::Unlabelled, Tokens::Cls, true, 2),
         &[2],
     );
+    without_checksums(dir.path());
     let path = dir.path().join("meta.json");
     let text = fs::read_to_string(&path).unwrap();
     for (size, what) in [

@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod backbone;
+mod caches;
 mod datasets;
 mod extract;
 mod models;
@@ -17,6 +18,7 @@ use common::text::{printable, printable_lines};
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
+pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs, VerifyArgs};
 pub use self::datasets::DatasetsArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::split::SplitArgs;
@@ -70,6 +72,20 @@ enum Command {
     /// Add another split to finished caches, under a name
     #[command(long_about = SPLIT_LONG_ABOUT)]
     Split(SplitArgs),
+    /// List the caches
+    #[command(visible_alias = "list")]
+    Ls(ListArgs),
+    /// Describe a cache: model, recipe, dataset, versions
+    Show(ShowArgs),
+    /// Check caches for damage
+    #[command(long_about = VERIFY_LONG_ABOUT)]
+    Verify(VerifyArgs),
+    /// Compare two caches: descriptions, slices and CLS tokens
+    Diff(DiffArgs),
+    /// Delete files that stopped runs left in caches
+    Gc(RemoveArgs),
+    /// Delete caches
+    Rm(RemoveArgs),
 }
 
 const EXPORT_LONG_ABOUT: &str = "\
@@ -89,6 +105,14 @@ Add another split to finished caches, under a name.
 
 No image is read. The split is written beside the tokens of every cache of the
 dataset. `probe … --split NAME` uses it instead of the split of the extraction.";
+
+const VERIFY_LONG_ABOUT: &str = "\
+Check caches for damage.
+
+Compares every byte with the checksums and hashes of the extraction, and checks
+that rows, labels, masks and tokens are ones that a cache may hold. Prints one
+line per fault. The exit code is 0 if there is none, 1 if there is one, and 2 if
+a cache cannot be found.";
 
 /// The choices of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,6 +144,12 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Export(args)) => models::export(args),
         Some(Command::Datasets(args)) => datasets::run(args),
         Some(Command::Split(args)) => split::run(args),
+        Some(Command::Ls(args)) => caches::list(args),
+        Some(Command::Show(args)) => caches::show(args),
+        Some(Command::Verify(args)) => caches::verify(args),
+        Some(Command::Diff(args)) => caches::diff(args),
+        Some(Command::Gc(args)) => caches::collect_garbage(args),
+        Some(Command::Rm(args)) => caches::remove(args),
     }
 }
 

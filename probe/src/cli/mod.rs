@@ -3,6 +3,7 @@
 mod compare;
 mod effect;
 mod few_shot;
+mod list;
 mod over;
 mod predict;
 mod probe;
@@ -20,6 +21,7 @@ use common::text::{printable, shown};
 
 use self::compare::Compare;
 use self::few_shot::FewShot;
+use self::list::List;
 use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::segment::Segment;
@@ -49,6 +51,9 @@ enum Command {
     Predict(Predict),
     /// Test whether backbones differ on the same cases, by the scores that other commands saved
     Compare(Compare),
+    /// List the caches
+    #[command(visible_alias = "list")]
+    Ls(List),
 }
 
 /// Caches to run on.
@@ -121,6 +126,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Segment(segment) => segment.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
+        Command::Ls(list) => list.run(out),
     }
 }
 

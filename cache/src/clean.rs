@@ -1,0 +1,96 @@
+//! Deleting caches, and files in them that belong to no finished shard.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::error::io_error;
+use crate::schema::Table;
+use crate::write::lock;
+use crate::{CacheMeta, Error};
+
+/// A cache that this process has locked, so that no writer lives.
+#[derive(Debug)]
+pub struct Locked {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Locked {
+    /// Locks the cache in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCache`] if `dir` is none, and [`Error::Locked`] if another process writes to it.
+    pub fn of(dir: &Path) -> Result<Locked, Error> {
+        if !dir.join("meta.json").is_file() {
+            return Err(Error::NoCache { path: dir.into() });
+        }
+        Ok(Locked {
+            dir: dir.into(),
+            _lock: lock(dir)?,
+        })
+    }
+
+    /// Files that a stopped writer left and `meta.json` does not name, with their sizes in bytes; files
+    /// of other names are not listed.
+    ///
+    /// # Errors
+    ///
+    /// Errors of [`CacheMeta::read`], and [`Error::Io`] if a folder cannot be listed.
+    pub fn unnamed(&self) -> Result<Vec<(PathBuf, u64)>, Error> {
+        unnamed(&self.dir, &CacheMeta::read(&self.dir)?)
+    }
+
+    /// Deletes the cache and all that lies in its folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a file cannot be deleted; `meta.json` goes first, so that what is left is no cache.
+    pub fn delete(self) -> Result<(), Error> {
+        let meta = self.dir.join("meta.json");
+        fs::remove_file(&meta).map_err(io_error(&meta, "delete"))?;
+        fs::remove_dir_all(&self.dir).map_err(io_error(&self.dir, "delete"))
+    }
+}
+
+/// Files in the tables' folders that a stopped writer left, with their sizes in bytes, sorted.
+pub(crate) fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let (mut found, shards) = (Vec::new(), meta.shards.len());
+    for table in Table::of(meta) {
+        collect(&dir.join(table.name()), shards, &mut found)?;
+        collect(
+            &dir.join("checksums").join(table.name()),
+            shards,
+            &mut found,
+        )?;
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Result<(), Error> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
+        let path = entry.map_err(io_error(folder, "list"))?.path();
+        if is_unnamed(&path, shards) {
+            let bytes = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
+            found.push((path, bytes));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file has a name that a writer gives to a shard, and the cache has no such shard.
+fn is_unnamed(path: &Path, shards: usize) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let shard = name.trim_end_matches(".part");
+    let shard = [".parquet", ".crc32"]
+        .iter()
+        .find_map(|end| shard.strip_suffix(end));
+    let Some(index) = shard.and_then(|digits| digits.parse::<usize>().ok()) else {
+        return false;
+    };
+    name.ends_with(".part") || index >= shards
+}

@@ -1,0 +1,133 @@
+//! The list of caches below a folder, as `extract ls` and `probe ls` print it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::schema::Table;
+use crate::{CacheMeta, CacheReader, Error};
+
+/// A cache's folder and its description, read from `meta.json` alone.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its description, or why there is none.
+    pub meta: Result<CacheMeta, Error>,
+    /// Names of the splits that were added after extraction.
+    pub splits: Vec<String>,
+    /// Time at which `meta.json` was written last.
+    pub written: Option<SystemTime>,
+}
+
+/// Number of columns of text, which come before those of numbers.
+pub const TEXT_COLUMNS: usize = 5;
+
+/// Headers of [`Listed::cells`].
+pub const COLUMNS: [&str; 9] = [
+    "cache", "tables", "splits", "state", "made by", "slices", "classes", "layers", "MB",
+];
+
+/// All caches below `root`, in the order of their paths.
+///
+/// # Errors
+///
+/// [`Error::NoCache`] if `root` does not exist, and [`Error::Io`] if it cannot be listed.
+pub fn list(root: &Path) -> Result<Vec<Listed>, Error> {
+    let caches = CacheReader::find(root)?;
+    Ok(caches.into_iter().map(Listed::of).collect())
+}
+
+impl Listed {
+    /// The cache in the folder `dir`.
+    pub fn of(dir: PathBuf) -> Listed {
+        let file = fs::metadata(dir.join("meta.json"));
+        Listed {
+            written: file.and_then(|file| file.modified()).ok(),
+            splits: crate::splits::names(&dir).unwrap_or_default(),
+            meta: CacheMeta::read(&dir),
+            dir,
+        }
+    }
+
+    /// `DATASET/MODEL@SIZE`, the last two parts of the path.
+    pub fn name(&self) -> String {
+        let parts: Vec<_> = self.dir.iter().rev().take(2).collect();
+        let parts = parts.iter().rev().map(|part| part.to_string_lossy());
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Whether the cache is finished.
+    pub fn is_complete(&self) -> bool {
+        self.meta.as_ref().is_ok_and(|meta| meta.complete)
+    }
+
+    /// A row of the table with [`COLUMNS`].
+    pub fn cells(&self) -> [String; 9] {
+        let Ok(meta) = &self.meta else {
+            let mut cells = <[String; 9]>::default();
+            (cells[0], cells[3]) = (self.name(), "damaged".into());
+            return cells;
+        };
+        let splits = [meta.split.as_deref().unwrap_or("official")];
+        let splits = splits
+            .into_iter()
+            .chain(self.splits.iter().map(String::as_str));
+        let state = if meta.complete {
+            "complete"
+        } else {
+            "incomplete"
+        };
+        [
+            self.name(),
+            tables(meta).join(" "),
+            splits.collect::<Vec<_>>().join(", "),
+            state.into(),
+            format!("{} {} {}", meta.tool_version, meta.provider, meta.precision),
+            meta.rows.to_string(),
+            meta.classes.len().to_string(),
+            meta.layers.to_string(),
+            format!("{:.1}", meta.bytes() as f64 / 1e6),
+        ]
+    }
+
+    /// The same facts and more as JSON; `error` instead if the description cannot be read.
+    pub fn json(&self) -> Value {
+        let path = self.dir.to_string_lossy();
+        match &self.meta {
+            Err(error) => json!({"path": path, "error": error.to_string()}),
+            Ok(meta) => json!({
+                "path": path,
+                "dataset": meta.dataset,
+                "model": meta.model.name,
+                "image_size": meta.image_size,
+                "task": meta.task,
+                "slices": meta.rows,
+                "samples": meta.samples,
+                "skipped": meta.skipped.len(),
+                "classes": meta.classes,
+                "layers": meta.layers,
+                "tables": tables(meta),
+                "split": meta.split,
+                "splits": self.splits,
+                "bytes": meta.bytes(),
+                "complete": meta.complete,
+                "written_unix": self.written.and_then(seconds),
+                "tool_version": meta.tool_version,
+                "provider": meta.provider,
+                "precision": meta.precision,
+            }),
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
+}
+
+fn tables(meta: &CacheMeta) -> Vec<&'static str> {
+    Table::of(meta).into_iter().map(Table::name).collect()
+}

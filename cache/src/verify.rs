@@ -1,0 +1,197 @@
+//! Verification of a whole cache: every byte, row and value.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use common::hex;
+use sha2::{Digest, Sha256};
+
+use crate::checksums::{BLOCK, Checksums};
+use crate::error::io_error;
+use crate::meta::has_own_hash;
+use crate::read::check_place;
+use crate::schema::Table;
+use crate::{CacheMeta, CacheReader, Error};
+
+/// How much of a cache [`verify`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// `meta.json`, sizes, checksums of metadata, numbers of rows, schemas, and the rows of `slices`.
+    Quick,
+    /// Every byte of every file and every value.
+    Full,
+}
+
+/// Something in a cache that is not as it was written.
+#[derive(Debug)]
+pub struct Fault {
+    /// Number of the shard; `None` for `meta.json`, a split or the cache as a whole.
+    pub shard: Option<usize>,
+    /// The fault.
+    pub error: Error,
+}
+
+impl fmt::Display for Fault {
+    /// The fault on one line, without its hint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        f.write_str(first)
+    }
+}
+
+/// Checks a cache with `threads` threads, and lists its faults in the order of shards.
+///
+/// A cache that is not finished has the fault [`Error::Incomplete`].
+///
+/// # Errors
+///
+/// [`Error::NoCache`] if `dir` is none.
+pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Error> {
+    let whole = |error| Fault { shard: None, error };
+    let reader = match CacheReader::of_meta(dir) {
+        Ok(reader) => reader,
+        Err(error @ Error::NoCache { .. }) => return Err(error),
+        Err(error) => return Ok(vec![whole(error)]),
+    };
+    let mut faults = Vec::new();
+    let checks = [
+        check_own_hash(&reader),
+        reader.check_count(),
+        check_complete(&reader),
+    ];
+    faults.extend(checks.into_iter().filter_map(Result::err).map(whole));
+    let shards = reader.meta().shards.len();
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, shards.max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let shard = next.fetch_add(1, Ordering::Relaxed);
+                    if shard >= shards {
+                        return;
+                    }
+                    let faults = faults_of_shard(&reader, shard, depth);
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.extend(faults);
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|fault: &Fault| fault.shard);
+    let is_readable = found.is_empty();
+    faults.extend(found);
+    if is_readable {
+        faults.extend(reader.check_rows().err().map(whole));
+        for name in reader.splits()? {
+            faults.extend(reader.slices_with_split(&name).err().map(whole));
+        }
+    }
+    Ok(faults)
+}
+
+/// Checks every byte of the finished shards, so that no run continues a damaged cache.
+///
+/// # Errors
+///
+/// The first fault.
+pub(crate) fn check_shards(reader: &CacheReader) -> Result<(), Error> {
+    let tables = Table::of(reader.meta());
+    for shard in 0..reader.meta().shards.len() {
+        for &table in &tables {
+            check_bytes(reader, table, shard)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a `meta.json` without the hash that those with checksums have.
+fn check_own_hash(reader: &CacheReader) -> Result<(), Error> {
+    let path = reader.dir().join("meta.json");
+    let text = fs::read(&path).map_err(io_error(&path, "read"))?;
+    let shards = reader.meta().shards.iter();
+    let mut files = shards.flat_map(|shard| shard.tables.values());
+    if has_own_hash(&text) || !files.any(|file| file.has_checksums) {
+        return Ok(());
+    }
+    Err(Error::Shard {
+        path,
+        what: "last key",
+        found: "another".into(),
+        expected: "`sha256` of the text before it".into(),
+    })
+}
+
+fn check_complete(reader: &CacheReader) -> Result<(), Error> {
+    if reader.meta().complete {
+        return Ok(());
+    }
+    Err(Error::Incomplete {
+        path: reader.dir().into(),
+        rows: reader.meta().rows,
+    })
+}
+
+/// At most one fault of each table: what follows the first one is of no use.
+fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Fault> {
+    let tables = Table::of(reader.meta()).into_iter();
+    let faults = tables.filter_map(|table| {
+        let mut checked = reader.check_table_of(table, shard);
+        if depth == Depth::Full {
+            checked = check_bytes(reader, table, shard)
+                .and(checked)
+                .and_then(|()| reader.check_values(table, shard));
+        }
+        checked.err()
+    });
+    let faults = faults.map(|error| Fault {
+        shard: Some(shard),
+        error,
+    });
+    faults.collect()
+}
+
+/// Compares a file with its hash and each block with its checksum.
+fn check_bytes(reader: &CacheReader, table: Table, shard: usize) -> Result<(), Error> {
+    let path = reader.path(table, shard);
+    let meta: &CacheMeta = reader.meta();
+    let Some(expected) = meta.shards[shard].tables.get(table.name()) else {
+        return Ok(());
+    };
+    check_place(reader.dir(), &path, || format!("{} bytes", expected.bytes))?;
+    let checksums = reader.file(table, shard)?.checksums;
+    let mut file = File::open(&path).map_err(io_error(&path, "open"))?;
+    let (mut hash, mut place, mut block) = (Sha256::new(), 0, Vec::with_capacity(BLOCK));
+    loop {
+        block.clear();
+        let read = file.by_ref().take(BLOCK as u64).read_to_end(&mut block);
+        if read.map_err(io_error(&path, "read"))? == 0 {
+            break;
+        }
+        check_block(checksums.as_deref(), place, &block).map_err(io_error(&path, "verify"))?;
+        hash.update(&block);
+        place += block.len() as u64;
+    }
+    let found = hex(&hash.finalize());
+    if found == expected.sha256 {
+        return Ok(());
+    }
+    Err(Error::Shard {
+        path,
+        what: "sha256",
+        found,
+        expected: expected.sha256.clone(),
+    })
+}
+
+fn check_block(checksums: Option<&Checksums>, place: u64, block: &[u8]) -> std::io::Result<()> {
+    checksums.map_or(Ok(()), |checksums| checksums.check(place, block))
+}

@@ -1,0 +1,332 @@
+//! Commands over finished caches: `extract ls`, `show`, `verify`, `diff`, `gc` and `rm`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use cache::{CacheMeta, CacheReader, Depth, Listed, Locked};
+use clap::Args;
+use common::counted;
+use common::text::{printable, shown};
+use ndarray::ArrayView1;
+use serde_json::{Value, json};
+
+use super::{Format, Status, print_line, table};
+
+/// Arguments of `extract ls`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Output: a table, or one JSON object per line
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `extract show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Cache: `DATASET/MODEL@SIZE` below --cache, or its folder
+    #[arg(value_name = "CACHE")]
+    pub of: PathBuf,
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Output: text, or one JSON object
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `extract verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Caches: `DATASET/MODEL@SIZE` below --cache, or their folders [default:
+    /// all below --cache]
+    #[arg(value_name = "CACHE")]
+    pub of: Vec<PathBuf>,
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Check sizes, metadata, schemas and the rows of `slices` only
+    #[arg(long)]
+    pub quick: bool,
+    /// Number of threads [default: number of CPU cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Output: text, or one JSON object per line
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `extract rm` and `extract gc`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Caches: `DATASET/MODEL@SIZE` below --cache, or their folders
+    #[arg(value_name = "CACHE", required = true)]
+    pub of: Vec<PathBuf>,
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `extract diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// First cache: `DATASET/MODEL@SIZE` below --cache, or its folder
+    pub first: PathBuf,
+    /// Second cache
+    pub second: PathBuf,
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+}
+
+/// Lists all caches below a folder.
+pub(super) fn list(args: &ListArgs) -> anyhow::Result<Status> {
+    let caches = cache::list(&args.cache)?;
+    if args.format == Format::Json {
+        for cache in &caches {
+            print_line(&cache.json().to_string())?;
+        }
+    } else if caches.is_empty() {
+        print_line(&format!("no caches in `{}`", shown(&args.cache)))?;
+    } else {
+        let rows = caches.iter().map(|cache| cache.cells().to_vec()).collect();
+        print_line(&table(&cache::COLUMNS, rows, cache::TEXT_COLUMNS))?;
+    }
+    Ok(Status::Done)
+}
+
+/// Prints everything that `meta.json` says of a cache, but its shards.
+pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
+    let dir = found(&args.cache, &args.of);
+    let meta = CacheMeta::read(&dir)?;
+    let listed = Listed::of(dir);
+    let mut facts = serde_json::to_value(&meta)?;
+    if let Some(facts) = facts.as_object_mut() {
+        facts.remove("shards");
+        facts.insert("shards".into(), json!(meta.shards.len()));
+        facts.insert("bytes".into(), json!(meta.bytes()));
+        facts.insert("splits".into(), json!(listed.splits));
+        facts.insert("path".into(), json!(listed.dir.to_string_lossy()));
+    }
+    if args.format == Format::Json {
+        print_line(&facts.to_string())?;
+        return Ok(Status::Done);
+    }
+    let mut lines = Vec::new();
+    outline("", &facts, &mut lines);
+    print_line(&lines.join("\n"))?;
+    Ok(Status::Done)
+}
+
+/// One line for each value of an object; objects within it are indented.
+fn outline(indent: &str, facts: &Value, lines: &mut Vec<String>) {
+    for (key, value) in facts.as_object().into_iter().flatten() {
+        let key = printable(key);
+        match value {
+            Value::Null => {}
+            Value::Object(_) => {
+                lines.push(format!("{indent}{key}:"));
+                outline(&format!("{indent}  "), value, lines);
+            }
+            Value::Array(values) if values.iter().all(|value| !value.is_object()) => {
+                let values: Vec<_> = values.iter().map(plain).collect();
+                lines.push(format!("{indent}{key}: {}", values.join(", ")));
+            }
+            Value::Array(values) => {
+                lines.push(format!("{indent}{key}:"));
+                lines.extend(values.iter().map(|v| format!("{indent}  {}", plain(v))));
+            }
+            value => lines.push(format!("{indent}{key}: {}", plain(value))),
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    printable(&text).into_owned()
+}
+
+/// Verifies caches; prints a line for each fault.
+pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<Status> {
+    let dirs = if args.of.is_empty() {
+        CacheReader::find(&args.cache)?
+    } else {
+        args.of.iter().map(|of| found(&args.cache, of)).collect()
+    };
+    if dirs.is_empty() {
+        anyhow::bail!(
+            "no caches in `{}`\nhint: `--cache` names the folder that `extract` writes to",
+            shown(&args.cache)
+        );
+    }
+    let depth = if args.quick {
+        Depth::Quick
+    } else {
+        Depth::Full
+    };
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or_else(cores);
+    let mut status = Status::Done;
+    for dir in dirs {
+        let faults = cache::verify(&dir, depth, threads)?;
+        if !faults.is_empty() {
+            status = Status::Skipped;
+        }
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let cache = Listed::of(dir);
+        if args.format == Format::Json {
+            let depth = if args.quick { "quick" } else { "full" };
+            let path = cache.dir.to_string_lossy();
+            print_line(&json!({"path": path, "depth": depth, "faults": faults}).to_string())?;
+        } else if faults.is_empty() {
+            print_line(&format!(
+                "{}: {}",
+                printable(&cache.name()),
+                summary(&cache)
+            ))?;
+        } else {
+            print_line(&faults.join("\n"))?;
+        }
+    }
+    Ok(status)
+}
+
+fn summary(cache: &Listed) -> String {
+    let Ok(meta) = &cache.meta else {
+        return String::new();
+    };
+    let (shards, slices) = (
+        counted(meta.shards.len(), "shard"),
+        counted(meta.rows, "slice"),
+    );
+    let megabytes = meta.bytes() as f64 / 1e6;
+    format!("no fault in {slices}, {shards}, {megabytes:.1} MB")
+}
+
+/// Deletes caches to which nobody writes.
+pub(super) fn remove(args: &RemoveArgs) -> anyhow::Result<Status> {
+    let dirs = args.of.iter().map(|of| found(&args.cache, of));
+    // All are locked before one is deleted.
+    let locked = dirs.map(|dir| Ok((Listed::of(dir.clone()), Locked::of(&dir)?)));
+    for (cache, locked) in locked.collect::<Result<Vec<_>, cache::Error>>()? {
+        let bytes = cache.meta.as_ref().map_or(0, CacheMeta::bytes);
+        let size = format!("{}: {:.1} MB", shown(&cache.dir), bytes as f64 / 1e6);
+        if args.dry_run {
+            print_line(&format!("would delete {size}"))?;
+        } else {
+            locked.delete()?;
+            print_line(&format!("deleted {size}"))?;
+        }
+    }
+    Ok(Status::Done)
+}
+
+/// Deletes files that stopped runs left in caches.
+pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
+    let verb = if args.dry_run {
+        "would delete"
+    } else {
+        "deleted"
+    };
+    for of in &args.of {
+        let dir = found(&args.cache, of);
+        let unnamed = Locked::of(&dir)?.unnamed()?;
+        for (path, bytes) in &unnamed {
+            if !args.dry_run {
+                std::fs::remove_file(path)?;
+            }
+            print_line(&format!("{verb} {}: {bytes} bytes", shown(path)))?;
+        }
+        if unnamed.is_empty() {
+            print_line(&format!("{}: nothing to delete", shown(&dir)))?;
+        }
+    }
+    Ok(Status::Done)
+}
+
+/// Compares the descriptions, slices and tokens of two caches. Like `diff`, ends with 1 if they differ.
+pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<Status> {
+    let open = |of: &Path| CacheReader::open(&found(&args.cache, of));
+    let (first, second) = (open(&args.first)?, open(&args.second)?);
+    let mut lines = Vec::new();
+    for of in first.meta().differences(second.meta()) {
+        let [a, b] = [&of.found, &of.expected].map(plain);
+        lines.push(format!("{}: {a} | {b}", printable(&of.field)));
+    }
+    let pairs = common_rows(&first, &second)?;
+    let rows = [&first, &second].map(|reader| reader.meta().rows);
+    if rows.iter().any(|&rows| rows != pairs.len() as u64) {
+        lines.push(format!(
+            "{} in both, {} only in the first, {} only in the second",
+            counted(pairs.len(), "slice"),
+            rows[0] - pairs.len() as u64,
+            rows[1] - pairs.len() as u64
+        ));
+    }
+    let layers = first.meta().layers.min(second.meta().layers);
+    for layer in 1..=layers {
+        if first.meta().shape(layer).cls != second.meta().shape(layer).cls {
+            continue;
+        }
+        let (a, b) = (first.cls(layer)?, second.cls(layer)?);
+        let cosines = pairs.iter().map(|&(i, j)| cosine(a.row(i), b.row(j)));
+        let least = cosines.clone().fold(f64::INFINITY, f64::min);
+        let is_equal = pairs.iter().all(|&(i, j)| a.row(i) == b.row(j));
+        if !is_equal && !pairs.is_empty() {
+            let mean = cosines.sum::<f64>() / pairs.len() as f64;
+            lines.push(format!(
+                "CLS tokens of layer {layer}: cosine {mean:.6} on average, {least:.6} at least"
+            ));
+        }
+    }
+    if lines.is_empty() {
+        print_line("no difference in descriptions, slices and CLS tokens")?;
+        return Ok(Status::Done);
+    }
+    print_line(&lines.join("\n"))?;
+    Ok(Status::Skipped)
+}
+
+/// Rows of slices that both caches have, by sample, slice and view.
+fn common_rows(first: &CacheReader, second: &CacheReader) -> anyhow::Result<Vec<(usize, usize)>> {
+    let slices = second.slices()?;
+    let rows = slices.iter().enumerate();
+    let rows: HashMap<_, _> = rows
+        .map(|(row, of)| ((&*of.sample, of.slice, of.view), row))
+        .collect();
+    let slices = first.slices()?;
+    let slices = slices.iter().enumerate();
+    let pairs = slices.filter_map(|(row, of)| {
+        let other = rows.get(&(&*of.sample, of.slice, of.view))?;
+        Some((row, *other))
+    });
+    Ok(pairs.collect())
+}
+
+fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let dot = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(&x, &y)| f64::from(x) * f64::from(y))
+            .sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// A cache below the folder of caches, or else the path itself.
+fn found(root: &Path, of: &Path) -> PathBuf {
+    let below = root.join(of);
+    if below.join("meta.json").is_file() {
+        below
+    } else {
+        of.to_path_buf()
+    }
+}
