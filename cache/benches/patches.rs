@@ -1,5 +1,5 @@
 //! Time of reading all patch tokens of a cache, row groups in a shuffled order:
-//! `cargo bench -p cache --bench patches -- CACHE`. Prints the seconds of reading, those of reading and
+//! `cargo bench --workspace --bench patches -- CACHE`. Prints the seconds of reading, those of reading and
 //! converting to f32, the bytes and a checksum; `scripts/dev/bench_patches.py` reads the same bytes from a
 //! flat file.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]

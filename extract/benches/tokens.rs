@@ -1,5 +1,5 @@
 //! Time of patch tokens from ONNX Runtime to the writer, and of writing them:
-//! `cargo bench -p extract --bench tokens -- ONNX CARD FOLDER SLICES`, which `scripts/dev/run bench_tokens.py`
+//! `cargo bench --workspace --bench tokens -- ONNX CARD FOLDER SLICES`, which `scripts/dev/run bench_tokens.py`
 //! calls with a graph that gives ready tokens. Prints slices/s through `embed`, and the bytes/s of
 //! writing a cache, of a plain write of the same bytes, and of hashing them, as JSON.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]

@@ -1,4 +1,4 @@
-//! Time of a bootstrap of AUROCs: `cargo bench --bench bootstrap -- CASES CLASSES DRAWS THREADS`.
+//! Time of a bootstrap of AUROCs: `cargo bench --workspace --bench bootstrap -- CASES CLASSES DRAWS THREADS`.
 //! Four cases to a patient. Prints the seconds, sorting included, and the mean
 //! AUROC's interval.
 //!

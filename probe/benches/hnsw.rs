@@ -1,4 +1,4 @@
-//! Time of an approximate search: `cargo bench -p probe --bench hnsw -- KEYS QUERIES WIDTH K EF THREADS`.
+//! Time of an approximate search: `cargo bench --workspace --bench hnsw -- KEYS QUERIES WIDTH K EF THREADS`.
 //! Prints the seconds of building the index, those of searching it, and the recall.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

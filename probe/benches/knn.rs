@@ -1,4 +1,4 @@
-//! Time of one exact search: `cargo bench -p probe --bench knn -- KEYS QUERIES WIDTH K THREADS`.
+//! Time of one exact search: `cargo bench --workspace --bench knn -- KEYS QUERIES WIDTH K THREADS`.
 //! Prints the seconds and a checksum of the neighbours found.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

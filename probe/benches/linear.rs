@@ -1,5 +1,5 @@
 //! Time of training the study's grid of linear heads:
-//! `cargo bench -p probe --bench linear -- EXAMPLES WIDTH CLASSES STEPS THREADS`.
+//! `cargo bench --workspace --bench linear -- EXAMPLES WIDTH CLASSES STEPS THREADS`.
 //! Prints the seconds of training, the seconds of its matrix products alone, and a checksum.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

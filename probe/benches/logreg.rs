@@ -1,5 +1,5 @@
 //! Time of fitting a path of logistic regressions:
-//! `cargo bench -p probe --bench logreg -- FOLDER SOLVER THREADS C,C`, where FOLDER holds what
+//! `cargo bench --workspace --bench logreg -- FOLDER SOLVER THREADS C,C`, where FOLDER holds what
 //! `scripts/dev/bench_logreg.py` writes: `shape` (`N F C`), `x` (f16) and `y` (u8: labels, or `N C` of 0
 //! and 1 if `shape` ends with `multi`). Writes weights and bias of each C (f64) to `fits`, and prints
 //! the seconds.

@@ -1,5 +1,5 @@
 //! Time of ML-kNN for several numbers of neighbours, fitted on all keys and applied to all queries:
-//! `cargo bench -p probe --bench ml_knn -- KEYS QUERIES WIDTH CLASSES THREADS K K ...`.
+//! `cargo bench --workspace --bench ml_knn -- KEYS QUERIES WIDTH CLASSES THREADS K K ...`.
 //! Prints the seconds and the sum of the probabilities for each number of neighbours.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Writes a cache of random tokens: `cargo bench -p probe --bench scale -- DIR ROWS WIDTH LAYERS`.
+//! Writes a cache of random tokens: `cargo bench --workspace --bench scale -- DIR ROWS WIDTH LAYERS`.
 //! 14 classes, each of which moves one feature of the slices that have it; a hundredth of the rows is
 //! `val`, a hundredth `test`; a patient has three rows. `scripts/dev/bench_scale.py` runs probes on it.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]

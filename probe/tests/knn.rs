@@ -5,21 +5,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use cache::{
-    CacheMeta, CacheWriter, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Split, Task, TokenBatch,
-    Tokens,
-};
+use cache::{CacheMeta, CacheWriter, Labels, SliceMeta, Split, Task, TokenBatch};
 use clap::Parser;
 use ndarray::Array2;
 use probe::cli::{Cli, Outcome};
 use probe::predictions::Predictions;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 fn meta(dataset: &str, task: Task) -> CacheMeta {
     CacheMeta {
-        format_version: FORMAT_VERSION,
-        tool_version: "test".into(),
         dataset: dataset.into(),
         task,
         classes: if task == Task::Unlabelled {
@@ -27,55 +22,17 @@ fn meta(dataset: &str, task: Task) -> CacheMeta {
         } else {
             vec!["no".into(), "yes".into()]
         },
-        has_masks: false,
-        mask_classes: vec![],
-        ignored_mask_value: None,
-        has_placement: false,
-        has_pictures: false,
-        split: None,
-        samples: 30,
-        samples_sha256: "0".repeat(64),
-        model: ModelMeta {
-            name: "tiny".into(),
-            sha256: "0".repeat(64),
-            final_norm: None,
-        },
-        image_size: 28,
-        tokens: Tokens::Cls,
-        layers: 1,
         width: 2,
-        grid: [2, 2],
-        shapes: vec![],
-        dtype: "f16".into(),
-        preprocess: json!({"image_size": 28, "slicing": "axial", "intensity": "minmax", "resize": "bicubic-squash",
-            "rescale": "bounds", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "non_finite": "error"}),
-        provider: "cpu".into(),
-        precision: "fp32".into(),
-        onnxruntime_version: None,
-        parity: None,
-        batch_size: 16,
-        shard_rows: 16,
-        rows: 0,
-        shards: vec![],
-        skipped: vec![],
-        complete: false,
+        ..tests::meta()
     }
 }
 
 fn slice(row: usize, labels: Labels) -> SliceMeta {
     let splits = [Split::Train, Split::Val, Split::Test];
     SliceMeta {
-        sample: format!("s{row:02}"),
-        image: format!("s{row:02}.png"),
-        patient: None,
-        slice: 0,
-        view: 0,
         split: Some(splits[row % 3]),
         labels,
-        height: 28,
-        width: 28,
-        spacing_mm: None,
-        placement: None,
+        ..tests::slice(&format!("s{row:02}"))
     }
 }
 

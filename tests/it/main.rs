@@ -20,6 +20,7 @@ mod hostile_names;
 mod hub;
 mod lab;
 mod layers;
+mod model_cards;
 mod models;
 mod options;
 mod own_data;

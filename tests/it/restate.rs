@@ -253,72 +253,90 @@ fn one_pair(lab: &Lab) -> String {
     Run::of(command.arg(lab.path("pair"))).expect(0).stdout
 }
 
-#[test]
-fn all_probes_give_what_a_restatement_in_python_gives() {
-    let lab = Lab::new();
-    datasets(&lab);
-    let both = "--protocol paper,strict --force";
-    let linear = "--lr 0.001,0.05 --blocks 1,2 --epochs 3 --batch-size 16";
+/// Restates the records of a folder and the pairs that `compare` printed to `compared`.
+fn restate(lab: &Lab, runs: &str, compared: &Path) -> Run {
+    let mut command = python("dev/restate");
+    command.arg(lab.path("cache")).arg(lab.path(runs));
+    Run::of(command.arg("--compared").arg(compared))
+}
+
+const BOTH: &str = "--protocol paper,strict --force";
+const LINEAR: &str = "--lr 0.001,0.05 --blocks 1,2 --epochs 3 --batch-size 16";
+
+/// Every probe with the options that change its results.
+fn evaluations(lab: &Lab) {
     let logreg = "--C 0.001,0.1,10,100000";
     for vote in ["softmax", "majority", "distance"] {
         probe(
-            &lab,
-            &format!("knn --dataset three --k 3,7 --vote {vote} {both}"),
+            lab,
+            &format!("knn --dataset three --k 3,7 --vote {vote} {BOTH}"),
         );
-        probe(&lab, &format!("knn --dataset chexpert --k 5 --vote {vote}"));
+        probe(lab, &format!("knn --dataset chexpert --k 5 --vote {vote}"));
     }
     for dataset in ["two", "nih", "chexpert", "volumes"] {
-        probe(&lab, &format!("knn --dataset {dataset} --k 3,7 {both}"));
+        probe(lab, &format!("knn --dataset {dataset} --k 3,7 {BOTH}"));
     }
     for dataset in ["three", "two", "nih"] {
-        probe(&lab, &format!("linear --dataset {dataset} {linear} {both}"));
-        probe(&lab, &format!("logreg --dataset {dataset} {logreg} {both}"));
+        probe(lab, &format!("linear --dataset {dataset} {LINEAR} {BOTH}"));
+        probe(lab, &format!("logreg --dataset {dataset} {logreg} {BOTH}"));
         probe(
-            &lab,
-            &format!("ridge --dataset {dataset} --alpha 1,1000 {both}"),
+            lab,
+            &format!("ridge --dataset {dataset} --alpha 1,1000 {BOTH}"),
         );
     }
     probe(
-        &lab,
+        lab,
         "linear --dataset three --lr dinov2 --blocks 1 --epochs 2 --select accuracy",
     );
     probe(
-        &lab,
+        lab,
         "logreg --dataset two --C 0.01,1 --select accuracy --val-share 0.3 --seed 5",
     );
-    probe(&lab, "knn --dataset volumes --k 3 --unit volume");
+    probe(lab, "knn --dataset volumes --k 3 --unit volume");
     probe(
-        &lab,
-        &format!("linear --dataset volumes --unit volume {linear}"),
+        lab,
+        &format!("linear --dataset volumes --unit volume {LINEAR}"),
     );
     for command in [
         "knn --dataset nih --k 3,7",
         "logreg --dataset two --C 0.1,10",
     ] {
-        probe(&lab, &format!("{command} --per-patient"));
+        probe(lab, &format!("{command} --per-patient"));
     }
+}
+
+/// Every head of few-shot runs.
+fn few_shots(lab: &Lab) {
     // Logistic regression needs two classes in a draw.
     for (head, options, shots) in [
         ("knn", "--k 3", "2,4,all"),
         ("centroid", "", "2,4,all"),
-        ("linear", linear, "2,4,all"),
+        ("linear", LINEAR, "2,4,all"),
         ("logreg", "--C 0.1", "8,all"),
         ("ridge", "--alpha 10", "2,all"),
     ] {
         for dataset in ["three", "nih"] {
             let few = format!("--shots {shots} --repeats 2");
             probe(
-                &lab,
-                &format!("few-shot --head {head} --dataset {dataset} {options} {few} {both}"),
+                lab,
+                &format!("few-shot --head {head} --dataset {dataset} {options} {few} {BOTH}"),
             );
         }
     }
     probe(
-        &lab,
+        lab,
         "few-shot --head linear --dataset two --lr 0.1 --shots 3 --draw examples --repeats 2",
     );
 
-    probe(&lab, "few-shot --head centroid --dataset two --shots all");
+    probe(lab, "few-shot --head centroid --dataset two --shots all");
+}
+
+#[test]
+fn all_probes_give_what_a_restatement_in_python_gives() {
+    let lab = Lab::new();
+    datasets(&lab);
+    evaluations(&lab);
+    few_shots(&lab);
     with_gaps(&lab);
     with_copies(&lab);
     predictions(&lab);
@@ -331,13 +349,7 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     }
     let file = lab.write("compared.jsonl", &compared);
 
-    let cache = lab.path("cache");
-    let restate = |runs: &str, file: &Path| {
-        let mut command = python("dev/restate");
-        command.arg(&cache).arg(lab.path(runs));
-        Run::of(command.arg("--compared").arg(file))
-    };
-    let run = restate("runs", &file).expect(0);
+    let run = restate(&lab, "runs", &file).expect(0);
     let last = " 0 differs, 0 not restated";
     assert!(run.stdout.contains(last), "{}", run.stdout);
     assert!(run.stdout.contains(&format!("{pairs} pairs: the same")));
@@ -349,22 +361,30 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
         let line = format!("predict {head}: the same");
         assert!(run.stdout.contains(&line), "no `{line}` in {}", run.stdout);
     }
-    // A pair that is missing and one with another figure are told of.
-    let compared = one_pair(&lab);
+    differences(&lab);
+}
+
+/// Changed results are found: a pair that is missing, one with another figure, and a wrong record.
+fn differences(lab: &Lab) {
+    let compared = one_pair(lab);
     let other = compared.replacen("\"cases\":", "\"cases\":1", 1);
     for (lines, status, told) in [
         (compared.as_str(), 0, "1 pairs: the same"),
         ("", 1, "pairs: differs: 0 are compared"),
         (&other, 1, "pairs: differs: compared"),
     ] {
-        let run = restate("pair", &lab.write("pair.jsonl", lines)).expect(status);
+        let run = restate(lab, "pair", &lab.write("pair.jsonl", lines)).expect(status);
         assert!(run.stdout.contains(told), "{}", run.stdout);
     }
-    // So is a record that is not right.
     let text = fs::read_to_string(lab.path("runs/logreg.jsonl")).unwrap();
     let record = text.lines().next().unwrap();
     let wrong = record.replacen("\"n_train\":", "\"n_train\":1", 1);
     lab.write("wrong/logreg.jsonl", wrong + "\n");
-    let run = Run::of(python("dev/restate").arg(&cache).arg(lab.path("wrong"))).expect(1);
+    let run = Run::of(
+        python("dev/restate")
+            .arg(lab.path("cache"))
+            .arg(lab.path("wrong")),
+    )
+    .expect(1);
     assert!(run.stdout.contains("differs: n_train is"), "{}", run.stdout);
 }

@@ -1,4 +1,4 @@
-//! Descriptions (`meta.json`) that are refused.
+//! Descriptions (`meta.json`) that no cache may have.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +6,29 @@ use std::path::Path;
 use cache::{CacheMeta, CacheReader, CacheWriter, Error, MaskClass, Tokens};
 
 use crate::made::{plain, write};
+
+/// Opens a cache whose description was changed.
+fn changed(dir: &Path, change: &dyn Fn(&mut CacheMeta)) -> Result<(), Error> {
+    let mut meta = CacheMeta::read(dir).unwrap();
+    change(&mut meta);
+    let text = serde_json::to_string(&meta).unwrap();
+    fs::write(dir.join("meta.json"), text).unwrap();
+    CacheReader::open(dir).map(drop)
+}
+
+/// Expects `word` in the error of a reader and of a writer for a changed description.
+#[track_caller]
+fn assert_refused(change: &dyn Fn(&mut CacheMeta), word: &str) {
+    let (dir, anew) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(dir.path(), &plain(), &[3, 1]);
+    let opened = changed(dir.path(), change);
+    let mut meta = plain();
+    change(&mut meta);
+    for found in [opened, CacheWriter::open(anew.path(), meta).map(drop)] {
+        let text = found.unwrap_err().to_string();
+        assert!(text.contains("meta.json") && text.contains(word), "{text}");
+    }
+}
 
 #[test]
 fn descriptions_that_no_cache_may_have_are_refused_before_and_after() {
@@ -43,17 +66,14 @@ fn descriptions_that_no_cache_may_have_are_refused_before_and_after() {
         (|meta| meta.image_size = 56, "28 for `image_size`"),
     ];
     for (change, word) in changes {
-        let (dir, anew) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        write(dir.path(), &plain(), &[3, 1]);
-        let opened = changed(dir.path(), change);
-        let mut meta = plain();
-        change(&mut meta);
-        for found in [opened, CacheWriter::open(anew.path(), meta).map(drop)] {
-            let text = found.unwrap_err().to_string();
-            assert!(text.contains("meta.json") && text.contains(word), "{text}");
-        }
+        assert_refused(&change, word);
     }
-    // Numbers that a writer finds itself.
+}
+
+/// Numbers that a writer finds itself.
+#[test]
+fn counts_that_do_not_fit_the_tables_are_refused() {
+    type Change = fn(&mut CacheMeta);
     let changes: [(Change, &str); 3] = [
         (
             |meta| meta.samples = 1_000_000_000_000,
@@ -69,49 +89,25 @@ fn descriptions_that_no_cache_may_have_are_refused_before_and_after() {
             ..plain()
         };
         write(dir.path(), &all, &[3, 1]);
-        let text = changed(dir.path(), change).unwrap_err().to_string();
+        let text = changed(dir.path(), &change).unwrap_err().to_string();
         assert!(text.contains("meta.json") && text.contains(word), "{text}");
     }
 }
 
-/// Opens a cache whose description was changed.
-fn changed(dir: &Path, change: fn(&mut CacheMeta)) -> Result<(), Error> {
-    let mut meta = CacheMeta::read(dir).unwrap();
-    change(&mut meta);
-    let text = serde_json::to_string(&meta).unwrap();
-    fs::write(dir.join("meta.json"), text).unwrap();
-    CacheReader::open(dir).map(drop)
-}
-
 #[test]
 fn classes_that_no_cache_may_have_are_refused_before_and_after() {
-    let refused = |change: &dyn Fn(&mut CacheMeta), word: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let mut meta = plain();
-        write(dir.path(), &meta, &[1]);
-        meta = CacheMeta::read(dir.path()).unwrap();
-        change(&mut meta);
-        let text = serde_json::to_string(&meta).unwrap();
-        fs::write(dir.path().join("meta.json"), text).unwrap();
-        let anew = tempfile::tempdir().unwrap();
-        let opened = CacheReader::open(dir.path()).map(drop);
-        for found in [opened, CacheWriter::open(anew.path(), meta).map(drop)] {
-            let text = found.unwrap_err().to_string();
-            assert!(text.contains("meta.json") && text.contains(word), "{text}");
-        }
-    };
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    refused(&|meta| meta.classes = names(&["a", "b", "a"]), "`a` twice");
-    refused(
+    assert_refused(&|meta| meta.classes = names(&["a", "b", "a"]), "`a` twice");
+    assert_refused(
         &|meta| meta.classes = names(&["a\n", "a\n"]),
         "`a\\n` twice",
     );
-    refused(
+    assert_refused(
         &|meta| meta.classes = names(&[&"x".repeat(5000)]),
         "5000 bytes",
     );
     let many = (0..20_000).map(|class| class.to_string());
-    refused(
+    assert_refused(
         &|meta| meta.classes = many.clone().collect(),
         "class is one of 20000, expected at most 4096",
     );
@@ -120,6 +116,6 @@ fn classes_that_no_cache_may_have_are_refused_before_and_after() {
         name: name.to_owned(),
     };
     let same = |of: [MaskClass; 2]| move |meta: &mut CacheMeta| meta.mask_classes = of.to_vec();
-    refused(&same([structure(1, "a"), structure(1, "b")]), "`1` twice");
-    refused(&same([structure(1, "a"), structure(2, "a")]), "`a` twice");
+    assert_refused(&same([structure(1, "a"), structure(1, "b")]), "`1` twice");
+    assert_refused(&same([structure(1, "a"), structure(2, "a")]), "`a` twice");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use cache::{CacheReader, CacheWriter, Labels, SliceMeta, Split, TokenBatch, write_split};
+use cache::{CacheReader, CacheWriter, SliceMeta, Split, TokenBatch, write_split};
 use ndarray::Array2;
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
@@ -58,17 +58,9 @@ impl Made {
 
 fn batch(samples: usize) -> TokenBatch {
     let slice = |row: usize| SliceMeta {
-        sample: format!("s{}", row / 2),
-        image: "a.nii".to_string(),
-        patient: None,
         slice: row as u32 % 2,
-        view: 0,
         split: Some(Split::Train),
-        labels: Labels::Unlabelled,
-        height: 1,
-        width: 1,
-        spacing_mm: None,
-        placement: None,
+        ..tests::slice(&format!("s{}", row / 2))
     };
     TokenBatch {
         slices: (0..2 * samples).map(slice).collect(),

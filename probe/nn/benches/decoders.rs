@@ -15,6 +15,16 @@ fn memory(field: &str) -> f64 {
     kib.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
+/// Numbers from -1 to 1.
+fn random(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
@@ -36,17 +46,8 @@ fn main() {
         grid: (height, across),
         size,
     };
-    let mut state = 1u32;
-    let mut number = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state >> 8
-    };
     let tokens: Vec<Vec<f32>> = (0..kind.layers())
-        .map(|_| {
-            (0..batch * height * across * width)
-                .map(|_| number() as f32 / (1 << 23) as f32 - 1.0)
-                .collect()
-        })
+        .map(|layer| random(batch * height * across * width, layer as u32))
         .collect();
     let tokens: Vec<&[f32]> = tokens.iter().map(Vec::as_slice).collect();
     let masks: Vec<u16> = (0..batch * size * size)

@@ -5,17 +5,11 @@ use super::*;
 
 fn slice(sample: &str, number: u32, view: u16, label: u32) -> SliceMeta {
     SliceMeta {
-        sample: sample.into(),
-        image: "i".into(),
-        patient: None,
         slice: number,
         view,
         split: Some(Split::Val),
         labels: Labels::Single(Some(label)),
-        height: 1,
-        width: 1,
-        spacing_mm: None,
-        placement: None,
+        ..::tests::slice(sample)
     }
 }
 

@@ -80,30 +80,24 @@ pub fn apply(
         stream: &stream,
         cases: &cases,
     };
-    let mut maps = LabelMaps {
-        folder,
-        cases: &cases,
-        values: &about.values,
-        files: 0,
-        uneven: 0,
-        has_structure: false,
-    };
+    let mut maps = LabelMaps::new(folder, &cases, &about.values);
     let mut volumes = predictor.measure(&rows, Resolution::Native, |stack| maps.write(stack))?;
     volumes.retain(|volume| !volume.counts.is_empty());
     let evaluated = rows.iter().map(|&row| cases.who(row));
     warnings.extend(about.origin.overlap(reader, evaluated));
     warnings.extend(maps.warnings(&volumes));
     let measures = measured(&volumes, &cases, settings, &mut warnings)?;
+    let params = [
+        ("head".to_owned(), json!(file.display().to_string())),
+        ("trained_on".to_owned(), json!(about.origin.dataset)),
+        ("label_maps".to_owned(), json!(folder.display().to_string())),
+        ("files".to_owned(), json!(maps.files)),
+        ("scored".to_owned(), json!(rows.len())),
+    ];
     let mut record = RunRecord {
         probe: "predict".into(),
         setting: format!("{} of {}", about.decoder, about.origin.dataset),
-        params: Map::from_iter([
-            ("head".to_owned(), json!(file.display().to_string())),
-            ("trained_on".to_owned(), json!(about.origin.dataset)),
-            ("label_maps".to_owned(), json!(folder.display().to_string())),
-            ("files".to_owned(), json!(maps.files)),
-            ("scored".to_owned(), json!(rows.len())),
-        ]),
+        params: Map::from_iter(params),
         n_test: rows.iter().filter(|&&row| cases.has_mask(row)).count(),
         metrics: measures.values,
         ci: measures.ci,
@@ -202,7 +196,18 @@ struct LabelMaps<'a> {
     has_structure: bool,
 }
 
-impl LabelMaps<'_> {
+impl<'a> LabelMaps<'a> {
+    fn new(folder: &'a Path, cases: &'a Cases, values: &'a [u16]) -> LabelMaps<'a> {
+        LabelMaps {
+            folder,
+            cases,
+            values,
+            files: 0,
+            uneven: 0,
+            has_structure: false,
+        }
+    }
+
     fn write(&mut self, stack: &Stack) -> Result<(), Error> {
         let Some(labels) = stack.predicted() else {
             self.uneven += 1;

@@ -18,9 +18,11 @@ use super::pictures::pictures;
 use super::predict::Predictor;
 use super::resolution::Resolution;
 use super::task::Task;
+use super::volume::Volume;
 use crate::Error;
 use crate::evaluate::{Identity, blank, spread};
 use crate::hold_out::HeldOut;
+use crate::metrics::measures::Measures;
 use crate::record::RunRecord;
 
 /// Advice if a decoder finds nothing.
@@ -97,20 +99,12 @@ impl Task<'_> {
         };
         let resolution = self.settings.protocol.resolution();
         let volumes = predictor.measure(&test, resolution, |_| Ok(()))?;
-        let names = &self.cases.names;
-        warnings.extend(measures::never_predicted(&volumes, names, ADVICE));
-        let (measures, pictures) = match resolution {
-            Resolution::Native => {
-                warnings.extend(measures::without_distances(&volumes));
-                let confidence = self.settings.confidence.as_ref();
-                let pictures = if shots.is_none() {
-                    pictures(&mut predictor, self.reader, &test, &volumes)?
-                } else {
-                    Vec::new()
-                };
-                (measures::by_volume(&volumes, names, confidence)?, pictures)
-            }
-            Resolution::Input => (measures::pooled(&volumes, names), Vec::new()),
+        warnings.extend(self.warnings(&volumes, resolution));
+        let measures = self.measures(&volumes, resolution)?;
+        let pictures = if shots.is_none() && resolution == Resolution::Native {
+            pictures(&mut predictor, self.reader, &test, &volumes)?
+        } else {
+            Vec::new()
         };
         let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
         let record = RunRecord {
@@ -135,9 +129,28 @@ impl Task<'_> {
         Ok(Evaluated {
             record,
             volumes,
-            names: names.clone(),
+            names: self.cases.names.clone(),
             pictures,
         })
+    }
+
+    fn warnings(&self, volumes: &[Volume], resolution: Resolution) -> Vec<String> {
+        let missed = measures::never_predicted(volumes, &self.cases.names, ADVICE);
+        let without = match resolution {
+            Resolution::Native => measures::without_distances(volumes),
+            Resolution::Input => None,
+        };
+        missed.into_iter().chain(without).collect()
+    }
+
+    fn measures(&self, volumes: &[Volume], resolution: Resolution) -> Result<Measures, Error> {
+        let names = &self.cases.names;
+        match resolution {
+            Resolution::Native => {
+                measures::by_volume(volumes, names, self.settings.confidence.as_ref())
+            }
+            Resolution::Input => Ok(measures::pooled(volumes, names)),
+        }
     }
 
     fn params(&self, parts: &Parts, about: &About, shots: Option<usize>) -> Map<String, Value> {
