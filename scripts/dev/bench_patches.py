@@ -7,7 +7,6 @@ Needs numpy and polars.
 """
 
 import argparse
-import json
 import random
 import statistics
 import subprocess
