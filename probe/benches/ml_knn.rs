@@ -37,7 +37,7 @@ fn main() {
     println!("{seconds:.3} {}", sums.join(" "));
 }
 
-/// Whether a row has class `c`: where its value in dimension `c` is above 0.02, nearly 3 in 10 of the
+/// Returns whether a row has class `c`: if its value in dimension `c` is above 0.02, nearly 3 in 10 of the
 /// rows of width 1024. The same as in scripts/dev/bench_ml_knn.py.
 fn labels(rows: &Array2<f32>, classes: usize) -> Array2<bool> {
     Array2::from_shape_fn((rows.nrows(), classes), |(i, c)| rows[[i, c]] > 0.02)

@@ -9,7 +9,7 @@ use probe::probes::logreg::{Data, Fit, Solver, fit};
 use probe::targets::Targets;
 use serde_json::Value;
 
-/// Of losses and probabilities, which scikit-learn found in f64.
+/// The tolerance of losses and probabilities, which scikit-learn computed in f64.
 const TOLERANCE: f64 = 1e-6;
 
 fn golden() -> Value {
@@ -83,7 +83,7 @@ impl Case {
         Link::Softmax.scores(logits, is_single, self.classes).values
     }
 
-    /// What is minimised, in f64, from the probabilities.
+    /// The objective in f64, from the probabilities.
     fn loss(&self, fit: &Fit) -> f64 {
         let probabilities = self.probabilities(fit, self.x.view());
         let entropy: f64 = if !self.labels.is_empty() {
@@ -102,7 +102,7 @@ impl Case {
     }
 }
 
-/// What is minimised, in f64, from the weights.
+/// The objective in f64, from the weights.
 fn exact_loss(case: &Case, fit: &Fit) -> f64 {
     let x = case.x.mapv(f64::from);
     let logits = x.dot(&fit.weight.t()) + &fit.bias;

@@ -101,7 +101,7 @@ struct Resampled {
     seed: u64,
     draws: usize,
     patients: Vec<String>,
-    /// Of each case in the first draws.
+    /// The weight of each case in the first draws.
     weights: Vec<Vec<u32>>,
     targets: Vec<Vec<Option<u8>>>,
     tables: [Vec<Vec<f64>>; 2],

@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::Parser;
 use probe::cli::{Cli, Outcome};
 
-/// How a command ended, and what it said; an error is said too.
+/// The outcome of a command and its messages, errors included.
 fn run(root: &Path, words: &str) -> (Option<Outcome>, String) {
     let mut line: Vec<String> = format!("probe {words}")
         .split(' ')

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 struct Lab(tempfile::TempDir);
 
-/// What a command printed.
+/// The output of a command.
 struct Ran {
     outcome: Outcome,
     records: Vec<Value>,

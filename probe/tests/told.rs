@@ -1,4 +1,4 @@
-//! What records and messages say of an evaluation is what was done.
+//! Records and messages state the evaluation that was done.
 #![allow(clippy::unwrap_used)]
 
 mod lab;

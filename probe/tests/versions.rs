@@ -58,7 +58,7 @@ fn others() -> Vec<String> {
         .collect()
 }
 
-/// Of data of exclusive classes.
+/// Commands for exclusive classes.
 const SINGLE_LABEL: [&str; 2] = [
     "linear --epochs 4 --batch-size 16 --lr 0.1,0.01 --blocks 1,2 --select accuracy",
     "logreg --C 0.01,1,100 --select accuracy",
@@ -70,7 +70,7 @@ const SEGMENTATION: [&str; 3] = [
     "segment --decoder linear --epochs 4 --batch-size 4 --lr 0.5 --shots 2 --repeats 2",
 ];
 
-/// Of a record, what is a result.
+/// The results in a record.
 const PARTS: [&str; 9] = [
     "metrics",
     "ci",
@@ -83,7 +83,7 @@ const PARTS: [&str; 9] = [
     "warnings",
 ];
 
-/// Of each evaluation, by the paths of their values.
+/// The results of each evaluation, by the paths of their values.
 type Results = BTreeMap<String, BTreeMap<String, Value>>;
 
 #[derive(Deserialize, Serialize)]
@@ -209,7 +209,7 @@ fn results() -> Results {
     lab.results
 }
 
-/// What is in `expected` and is something else in `found`.
+/// The differences of `found` from `expected`.
 fn differences(found: &Results, expected: &Results) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, expected) in expected {

@@ -221,7 +221,7 @@ fn a_missing_runtime_is_an_error_with_the_command_that_mends_it() {
         .expect_error(2, &["libonnxruntime.so", "scripts/install_onnxruntime"]);
 }
 
-/// What a program asks an ONNX Runtime library first, answered as version 1.20 would.
+/// The first call to an ONNX Runtime library, answered as version 1.20 would.
 const OLD_RUNTIME: &str = r#"
 #include <stdint.h>
 static const void *api(uint32_t version) { (void)version; return 0; }

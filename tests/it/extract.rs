@@ -1,4 +1,4 @@
-//! What `extract` writes.
+//! The output of `extract`.
 
 use cache::{CacheReader, Labels, Split};
 

@@ -11,7 +11,7 @@ use crate::cuda::{Copies, stand_in};
 use crate::lab::{Lab, Run, program, project};
 use crate::models::models;
 
-/// What operators of a graph depend on, besides its sizes.
+/// The properties of a card that determine the operators of its graph.
 fn kind(vit: &VitCard) -> String {
     format!(
         "{:?}",

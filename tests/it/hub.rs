@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::sha256_bytes;
 
-/// How the hub behaves.
+/// The behaviour of the hub.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Manners {
     /// The first transfer ends after half of the file.

@@ -134,7 +134,7 @@ pub fn runtime() -> PathBuf {
     library.unwrap()
 }
 
-/// What a program printed, and how it ended.
+/// The output and the exit status of a program.
 #[derive(Debug)]
 pub struct Run {
     pub status: i32,
@@ -162,7 +162,7 @@ impl Run {
         self
     }
 
-    /// What was said on stderr names `words`, among them the file, and gives a hint.
+    /// Expects an error message with `words`, among them the file, and a hint.
     #[track_caller]
     pub fn expect_error(self, status: i32, words: &[&str]) -> Run {
         let run = self.expect(status);

@@ -1,4 +1,4 @@
-//! Who may depend on whom.
+//! Dependencies between crates.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What a cache knows of where its slices lie, and of what the backbone saw.
+//! The geometry of slices, and the pictures of them, in a cache.
 
 use std::fs;
 
@@ -113,7 +113,7 @@ fn a_picture_is_what_the_backbone_saw() {
     lab.png("a.png", 0, 0);
     lab.png("b.png", 1, 1);
     let csv = lab.write("m.csv", "image\na.png\nb.png\n");
-    // What bicubic overshoots is cut.
+    // Overshoots of the bicubic resize are cut.
     let options = [
         "--pictures",
         "--intensity",

@@ -1,4 +1,4 @@
-//! What a cache says of patients and of where files lay.
+//! Identifiers of patients and paths of files in a cache.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What `probe` makes of a cache.
+//! The probes on a cache.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What evaluations are made of: rules, choices, controls, few shots, kept scores and heads.
+//! Parts of evaluations: protocols, choices, controls, few shots, stored scores and heads.
 
 use std::process::{Command, Stdio};
 

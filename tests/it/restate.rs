@@ -119,7 +119,7 @@ fn gaps(lab: &Lab) {
     let table = images(lab, "gaps", ("label", splits), |p, n| {
         label(p, n).to_owned()
     });
-    // Of those in `test` alone: of equal neighbours with other labels, rounding decides which is nearer.
+    // In `test` alone: rounding decides which of two equal neighbours with different labels is nearer.
     for p in [10, 22, 34] {
         for k in 0..2 {
             let file = |p: i32| lab.path(&format!("gaps/{p}-{k}.png"));
@@ -235,7 +235,7 @@ fn predictions(lab: &Lab) {
     }
 }
 
-/// Copies the records of a pair to `pair`, and gives what `compare` prints of it.
+/// Copies the records of a pair to `pair`; returns the output of `compare`.
 fn one_pair(lab: &Lab) -> String {
     let text = fs::read_to_string(lab.path("runs/few-shot.jsonl")).unwrap();
     let is_of_pair = |line: &&str| line.contains("\"two\"") && line.contains("centroid shots=all");

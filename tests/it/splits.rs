@@ -1,4 +1,4 @@
-//! How samples are split: when they are extracted, and under a name afterwards.
+//! Splits of samples: at extraction, and named ones afterwards.
 
 use cache::{CacheMeta, CacheReader, Split};
 use serde_json::Value;

@@ -1,8 +1,8 @@
-//! What can be wrong with the data that a decoder is given.
+//! Errors of decoders.
 
 use std::fmt;
 
-/// Why a decoder refused its input. Nothing was changed.
+/// An error in the input of a decoder, which leaves the decoder unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// No decoder has this shape.
@@ -13,27 +13,27 @@ pub enum Error {
     Unknown(String),
     /// A tensor to load has another shape than the decoder's.
     TensorShape {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// The decoder's shape.
+        /// The shape in the decoder.
         expected: Vec<usize>,
-        /// The shape given.
+        /// The shape that was given.
         found: Vec<usize>,
     },
-    /// A slice has another length than the shape and the batch ask for.
+    /// A slice does not have the length that follows from shape and batch.
     Length {
-        /// What it holds.
+        /// The content.
         what: &'static str,
-        /// The length asked for.
+        /// The expected length.
         expected: usize,
-        /// The length given.
+        /// The length that was given.
         found: usize,
     },
     /// The batch is empty or larger than the workspace's.
     Batch {
-        /// The workspace's.
+        /// Most images of the workspace.
         most: usize,
-        /// The one given.
+        /// The images that were given.
         found: usize,
     },
     /// A mask holds a class that the decoder does not have.

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-/// What is added to the variance.
+/// The number that is added to the variance.
 pub const EPSILON: f32 = 1e-6;
 
 /// Brings each token of `tokens` `[.., width]` to mean 0 and variance 1, in place:

@@ -70,10 +70,11 @@ impl Moments {
 pub(crate) struct Affine {
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
-    /// Of a batch in training: mean, and 1 / standard deviation.
+    /// The mean of a batch in training.
     pub(crate) mean: Vec<f32>,
+    /// 1 / standard deviation of a batch in training.
     inverse: Vec<f32>,
-    /// Unbiased.
+    /// The unbiased variance of a batch in training.
     variance: Vec<f32>,
 }
 

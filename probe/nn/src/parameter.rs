@@ -3,17 +3,17 @@
 use crate::matrix::vectorised;
 use rayon::prelude::*;
 
-/// Of the gradient descent, as in the study.
+/// The momentum of the gradient descent, as in the study.
 const MOMENTUM: f32 = 0.9;
 
 /// A named tensor in the layout of PyTorch's `state_dict`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tensor<'a> {
-    /// As in the `state_dict`.
+    /// The name in the `state_dict`.
     pub name: &'a str,
-    /// Its extents.
+    /// The extents.
     pub shape: &'a [usize],
-    /// Its numbers, row after row.
+    /// The numbers, row by row.
     pub data: &'a [f32],
 }
 

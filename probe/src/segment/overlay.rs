@@ -167,7 +167,7 @@ mod tests {
     fn slices_are_turned_as_a_radiologist_sees_them() {
         let (r, a, s) = ([2.0, 0.1, 0.0], [-0.1, 3.0, 0.2], [0.0, -0.2, 4.0]);
         let minus = |axis: [f64; 3]| axis.map(|step| -step);
-        // Of a picture `[[0, 1], [2, 3]]`.
+        // The places of a picture `[[0, 1], [2, 3]]`.
         let seen = |turn: Turn| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| turn.place(y, x, 2));
         let as_it_is = [0, 1, 2, 3];
         for (slice, row, column) in [

@@ -73,7 +73,8 @@ fn check_layers(reader: &CacheReader, layers: &[u32]) -> Result<(), Error> {
     })
 }
 
-/// Whether tokens go through a LayerNorm: where the protocol says so, those that have been through none.
+/// Returns whether tokens go through a LayerNorm: if the protocol says so, those that have been through
+/// none.
 fn layer_norm(
     reader: &CacheReader,
     options: &Options,

@@ -106,7 +106,7 @@ fn labels(dataset: &str, row: usize) -> Labels {
     }
 }
 
-/// Whether the class is to be seen in the row's tokens.
+/// 1 if the class shows in the tokens of the row, else 0.
 fn shows(labels: &Labels, class: usize) -> f32 {
     match labels {
         Labels::Unlabelled => 0.0,
