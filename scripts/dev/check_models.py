@@ -19,7 +19,6 @@ from pathlib import Path
 import export_model
 import numpy as np
 import onnxruntime
-import random_weights
 import timm
 import torch
 import torchvision
@@ -28,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import originals
+import random_weights
 import vit_originals
 import wheels
 
