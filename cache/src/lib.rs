@@ -14,6 +14,7 @@ mod error;
 mod hashing_file;
 mod list;
 mod meta;
+mod name;
 mod page_header;
 mod patch_tokens;
 mod patch_writer;
@@ -36,6 +37,7 @@ pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,
     TableFile, Tokens, check_class_names,
 };
+pub use name::CacheName;
 pub use patch_tokens::{Numbers, PatchTokens};
 pub use patches::{Group, PatchReader, PatchRow};
 pub use read::CacheReader;

@@ -195,7 +195,7 @@ impl Examples {
             path: path.into(),
         };
         if let Some((Control::RandomFeatures, seed)) = selection.control {
-            control::randomise(&mut examples, seed);
+            control::randomise(&mut examples.features, seed);
         }
         Ok(examples)
     }

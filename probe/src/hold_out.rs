@@ -1,29 +1,28 @@
-//! A part of `train` to choose on, for datasets without `val`.
+//! A random part of `train` in place of a missing `val`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::counted;
+use common::draw::shuffle;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
 
-use crate::random;
-
-/// What was taken out of `train` to choose on.
+/// The part of `train` that replaces `val`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeldOut {
-    /// The share of groups that was asked for.
+    /// Requested share of groups.
     pub(crate) share: f64,
-    /// Groups that were taken: patients, or samples where no patients are known.
+    /// Number of taken groups: patients, or samples if no patients are known.
     pub(crate) taken: usize,
-    /// Groups of `train` before that.
+    /// Number of groups in `train` before.
     pub(crate) of: usize,
-    /// The word for a group.
+    /// Word for a group.
     pub(crate) word: &'static str,
 }
 
 impl HeldOut {
-    /// What a reader of the figures must know.
+    /// Warning for the record.
     pub(crate) fn warning(&self) -> String {
         format!(
             "no `val`: {} of the {} in `train`, drawn at random, took its place (--val-share {})",
@@ -39,9 +38,9 @@ impl HeldOut {
     }
 }
 
-/// About `share` of the `groups` (patients, or samples where no patients are known), at least one, and
-/// not all; `None` of a single group. Groups that are alike in what they map to, as in their classes,
-/// are drawn from in proportion. The same seed gives the same draw. `word` is that for a group.
+/// Draws about `share` of the `groups` (patients, or samples if no patients are known), at least one and not
+/// all; `None` for a single group. The draw is stratified by the values of the map, such as sets of classes.
+/// Equal seeds give equal draws. `word` is the word for a group.
 pub(crate) fn hold_out<'a, K: Ord>(
     groups: &BTreeMap<&'a str, K>,
     share: f64,
@@ -52,7 +51,7 @@ pub(crate) fn hold_out<'a, K: Ord>(
     let most = of.checked_sub(1).filter(|&most| most > 0)?;
     let taken = ((share * of as f64).round() as usize).clamp(1, most);
     let mut order: Vec<_> = groups.iter().collect();
-    random::shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
+    shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
     order.sort_by_key(|(_, kind)| *kind);
     // The middles of `taken` equal parts.
     let drawn = (0..taken).map(|k| *order[(2 * k + 1) * of / (2 * taken)].0);

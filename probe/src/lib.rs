@@ -26,6 +26,7 @@ pub mod table;
 pub mod targets;
 mod tensors;
 mod values;
+mod version;
 
 pub use cli::run;
 pub use error::Error;

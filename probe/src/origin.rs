@@ -7,7 +7,6 @@ use common::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::evaluate::Settings;
 use crate::examples::{Who, join};
 
 /// What a head or decoder was trained on.
@@ -49,7 +48,7 @@ pub enum Relation {
 pub enum Part {
     /// All.
     All,
-    /// Those of [`Settings::eval`].
+    /// Those of the evaluated split.
     Split,
 }
 
@@ -65,8 +64,7 @@ pub enum Mismatch {
 impl Origin {
     pub(crate) fn new<'a>(
         reader: &CacheReader,
-        settings: &Settings,
-        split_sha256: Option<String>,
+        (split_name, split_sha256): (Option<String>, Option<String>),
         seen: &[Split],
         cases: impl Iterator<Item = Who<'a>>,
     ) -> Origin {
@@ -76,7 +74,7 @@ impl Origin {
             dataset: meta.dataset.clone(),
             samples_sha256: Some(meta.samples_sha256.clone()),
             tokens: meta.token_recipe(),
-            split_name: settings.split_name.clone(),
+            split_name,
             split_sha256,
             seen: Split::ALL.into_iter().filter(is_seen).collect(),
             seen_cases: cases

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::probes::knn::Whole;
 use crate::probes::linear::{Link, Reduction};
-use crate::segment::Resolution;
+use crate::segment::resolution::Resolution;
 use crate::study::MadeClass;
 use crate::targets::Uncertain;
 

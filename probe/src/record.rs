@@ -87,7 +87,7 @@ pub struct RunRecord {
     pub results: usize,
     /// Equal for evaluations of equal settings on an equal cache.
     pub key: String,
-    /// [`EVALUATION_VERSION`](crate::evaluate::EVALUATION_VERSION) of the program; 0 for earlier ones,
+    /// [`EVALUATION_VERSION`] of the program; 0 for earlier ones,
     /// which recorded none.
     #[serde(default)]
     pub evaluation_version: u32,
@@ -117,7 +117,7 @@ impl RunRecord {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::evaluate::EVALUATION_VERSION;
+    use crate::version::EVALUATION_VERSION;
 
     pub(crate) fn record() -> RunRecord {
         RunRecord {

@@ -9,7 +9,8 @@ use probe::metrics::confusion::{Confusion, Matrix, best_f1_threshold};
 use probe::metrics::delong::{delong, delong_test};
 use probe::metrics::mcnemar::mcnemar;
 use probe::metrics::ranked::{Ranked, auroc, average_precision, mean_defined, per_class};
-use probe::metrics::scored::{SingleLabel, Weights, multi_label};
+use probe::metrics::scored::{SingleLabel, multi_label};
+use probe::metrics::weights::Weights;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -260,7 +260,7 @@ fn results_change_with_the_evaluation_version_only() {
     assert!(
         differences.is_empty(),
         "{} results are others than those of version {EVALUATION_VERSION}: {first:#?}\nIf that is meant, \
-         raise EVALUATION_VERSION in probe/src/evaluate/identity.rs, so that recorded runs are evaluated \
+         raise EVALUATION_VERSION in probe/src/version.rs, so that recorded runs are evaluated \
          again, say so in CHANGELOG.md, and run this test with {WRITE}=1.",
         differences.len(),
     );

@@ -1,6 +1,7 @@
 //! Types, messages and file helpers that all crates share. It knows none of them.
 
 mod count;
+pub mod draw;
 mod file_error;
 pub mod files;
 mod hash;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use common::draw::equidistant;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::args::{LayoutArgs, open_dataset};
 use super::{Format, Status, eprint_line, print_line, report};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::inspect::{self, Findings, Inspected, Inspection};
-use crate::split::{self, SplitRule, spread};
+use crate::split::{self, SplitRule};
 
 /// Number of samples that are read without `--pixels`.
 const SPOT_CHECKS: usize = 20;
@@ -165,7 +166,7 @@ fn inspect(dataset: &Dataset, recipe: &Recipe, all: bool) -> Vec<Inspected> {
     let which = if all || count <= SPOT_CHECKS {
         (0..count).collect()
     } else {
-        spread(count, SPOT_CHECKS)
+        equidistant(count, SPOT_CHECKS)
     };
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left");
     let bar = ProgressBar::new(which.len() as u64);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use cache::{CacheReader, SliceMeta, Split, write_split};
+use cache::{CacheName, CacheReader, SliceMeta, Split, write_split};
 use clap::Args;
 use common::text::{printable, shown};
 use serde_json::json;
@@ -132,12 +132,11 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
 /// The selected folders `…/DATASET/MODEL@SIZE`.
 fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut caches = CacheReader::find(&args.cache)?;
-    caches.retain(|dir| {
-        let folder = name(dir);
-        let model = folder.rsplit_once('@').map_or(&*folder, |(model, _)| model);
-        let is_of_dataset = dataset == "all" || dir.parent().is_some_and(|d| name(d) == dataset);
-        is_of_dataset && args.model.as_ref().is_none_or(|wanted| wanted == model)
-    });
+    let (wanted, model) = (
+        Some(dataset).filter(|name| *name != "all"),
+        args.model.as_deref(),
+    );
+    caches.retain(|dir| CacheName::of(dir).is_some_and(|name| name.matches(wanted, model, None)));
     if caches.is_empty() {
         let model = args.model.as_deref().unwrap_or("*");
         anyhow::bail!(
@@ -147,11 +146,6 @@ fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
         );
     }
     Ok(caches)
-}
-
-fn name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result<Written, Error> {

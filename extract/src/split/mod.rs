@@ -13,9 +13,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use cache::{SliceMeta, Split};
 use common::counted;
+use common::draw::equidistant;
 use common::text::slashed;
 
-pub(crate) use self::draw::spread;
 pub use self::limit::limit;
 pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
 pub use self::rule::SplitRule;
@@ -201,7 +201,7 @@ impl Splitting<'_> {
         let mut left: Vec<usize> = (0..units.len()).collect();
         let mut of_units = vec![(!names_train).then_some(Split::Train); units.len()];
         for &(split, count) in picks {
-            let mut picked = spread(left.len(), count).into_iter().peekable();
+            let mut picked = equidistant(left.len(), count).into_iter().peekable();
             let mut position = 0..;
             left.retain(|&unit| {
                 let is_picked = position.next() == picked.peek().copied();

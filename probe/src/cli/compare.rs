@@ -8,8 +8,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use common::text::{printable, shown};
 
+use super::caches::{listed, unknown};
 use super::settings::ConfidenceArgs;
-use super::{Format, Outcome, few_shot, listed, predict, unknown};
+use super::{Format, Outcome, few_shot, predict};
 use crate::evaluate::{Comparison, Pair, Pairs, compare};
 use crate::kinds::KINDS;
 use crate::record::{self, RunRecord};

@@ -11,7 +11,7 @@ use super::effect::{Idle, NEVER};
 use super::over::{Job, Progress};
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, Draw, Evaluate};
+use crate::evaluate::{self, AnyProbe, Draw};
 use crate::kinds::{KINDS, Kind};
 use crate::protocol::Protocol;
 use crate::values::integer;
@@ -110,7 +110,7 @@ impl FewShot {
     }
 
     /// The probe of the head; options of other heads are errors.
-    fn probe(&self) -> Result<Box<dyn Evaluate>> {
+    fn probe(&self) -> Result<Box<dyn AnyProbe>> {
         let head = self.args.head;
         let own: Vec<String> = head.options().collect();
         let given = KINDS.iter().flat_map(|kind| kind.given(&self.matches));
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn parse(words: &str) -> Result<Box<dyn Evaluate>> {
+    fn parse(words: &str) -> Result<Box<dyn AnyProbe>> {
         let words = ["probe", NAME].into_iter().chain(words.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::FewShot(few_shot) => few_shot.probe(),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod caches;
 mod compare;
 mod effect;
 mod few_shot;
@@ -11,14 +12,12 @@ mod segment;
 mod settings;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use cache::CacheReader;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::similar;
-use common::text::{printable, shown};
 
+use self::caches::Caches;
 use self::compare::Compare;
 use self::few_shot::FewShot;
 use self::list::List;
@@ -26,9 +25,6 @@ use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::segment::Segment;
 use crate::kinds::KINDS;
-
-/// Maximum number of names that a message lists.
-const LISTED: usize = 12;
 
 /// Evaluates cached tokens on a CPU
 #[derive(Debug, Parser)]
@@ -54,28 +50,6 @@ enum Command {
     /// List the caches
     #[command(visible_alias = "list")]
     Ls(List),
-}
-
-/// Caches to run on.
-#[derive(Clone, Debug, Args)]
-struct Caches {
-    /// Folder of caches
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "SLICEBANK_CACHE",
-        default_value = "embeddings"
-    )]
-    cache: PathBuf,
-    /// Only this backbone
-    #[arg(long)]
-    model: Option<String>,
-    /// Only this dataset
-    #[arg(long)]
-    dataset: Option<String>,
-    /// Only this input size in pixels
-    #[arg(long)]
-    image_size: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -144,105 +118,6 @@ impl Output {
             );
         }
         Ok(())
-    }
-}
-
-impl Caches {
-    fn find(&self) -> Result<Vec<PathBuf>> {
-        let all = CacheReader::find(&self.cache)?;
-        let wanted = all.iter().filter(|path| self.wants(path));
-        let wanted: Vec<PathBuf> = wanted.cloned().collect();
-        if wanted.is_empty() {
-            bail!(
-                "`{}`: no cache of {} here\nhint: {}",
-                shown(&self.cache),
-                self.wanted(),
-                self.hint(&all)
-            );
-        }
-        Ok(wanted)
-    }
-
-    /// Similar names, and the caches that exist.
-    fn hint(&self, all: &[PathBuf]) -> String {
-        if all.is_empty() {
-            return "run `extract` first, or name another folder with --cache".into();
-        }
-        let named: Vec<[String; 3]> = all.iter().filter_map(|path| names(path)).collect();
-        let size = self.image_size.map(|size| size.to_string());
-        let wanted = [
-            ("dataset", &self.dataset),
-            ("model", &self.model),
-            ("image size", &size),
-        ];
-        let unknown = wanted
-            .into_iter()
-            .enumerate()
-            .filter_map(|(at, (what, word))| {
-                unknown(
-                    what,
-                    word.as_ref()?,
-                    named.iter().map(|names| names[at].as_str()),
-                )
-            });
-        let unknown: String = unknown.map(|unknown| unknown + "; ").collect();
-        let caches: Vec<String> = named
-            .iter()
-            .map(|[dataset, model, size]| format!("`{dataset}/{model}@{size}`"))
-            .collect();
-        format!("{unknown}there is {}", listed(&caches))
-    }
-
-    fn wanted(&self) -> String {
-        let any = |word: &Option<String>| word.clone().unwrap_or_else(|| "*".into());
-        let size = any(&self.image_size.map(|size| size.to_string()));
-        let wanted = format!("`{}/{}@{size}`", any(&self.dataset), any(&self.model));
-        printable(&wanted).into_owned()
-    }
-
-    /// Whether the folder `…/DATASET/MODEL@SIZE` is selected.
-    fn wants(&self, path: &Path) -> bool {
-        let Some(found) = names(path) else {
-            return false;
-        };
-        let size = self.image_size.map(|size| size.to_string());
-        let wanted = [&self.dataset, &self.model, &size].into_iter();
-        wanted
-            .zip(&found)
-            .all(|(wanted, found)| wanted.as_ref().is_none_or(|wanted| wanted == found))
-    }
-}
-
-/// Dataset, model and size of the folder `…/DATASET/MODEL@SIZE`.
-fn names(path: &Path) -> Option<[String; 3]> {
-    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
-    let (dataset, folder) = (name(path.parent()?)?, name(path)?);
-    let (model, size) = folder.rsplit_once('@').unwrap_or((&folder, ""));
-    Some([dataset, model.into(), size.into()])
-}
-
-/// Message that `word` is not among the `known`, with a similar one; `None` if it is.
-fn unknown<'a>(
-    what: &str,
-    word: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> Option<String> {
-    if known.clone().any(|known| known == word) {
-        return None;
-    }
-    let meant = similar(word, known);
-    let meant = meant.map(|meant| format!(" (did you mean `{}`?)", printable(meant)));
-    let word = printable(word);
-    Some(format!("no {what} `{word}`{}", meant.unwrap_or_default()))
-}
-
-/// The first [`LISTED`] names on one line, and the number of the others.
-fn listed(names: &[String]) -> String {
-    let first = names[..names.len().min(LISTED)].join(", ");
-    let first = printable(&first);
-    match names.len().saturating_sub(LISTED) {
-        0 => first.into_owned(),
-        more => format!("{first} and {more} more"),
     }
 }
 

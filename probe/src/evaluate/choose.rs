@@ -1,19 +1,14 @@
 //! Choice of one linear model of a grid on `val`.
 
-use std::ops::Range;
-
 use cache::Split;
-use half::f16;
-use ndarray::{Array1, Array2, ArrayView2, s};
 use serde_json::{Map, Value, json};
 
 use super::fitted::{Choice, Fitted, best};
-use super::{Select, Task};
+use super::linear_model::LinearModel;
+use super::select::Select;
+use super::task::Task;
 use crate::Error;
-use crate::features::Tokens;
 use crate::metrics::measures::Scored;
-use crate::probes::linear::{Link, logits};
-use crate::scores::Scores;
 
 /// A grid of settings, each of which gives a linear model.
 pub(crate) trait Grid {
@@ -43,35 +38,12 @@ pub(crate) trait Grid {
     fn report(&self, model: &Self::Model, grid: &[Self::Model]) -> Report;
 }
 
-/// Logits `weight x + bias` of some columns `x` of the features.
-#[derive(Clone, Debug)]
-pub(crate) struct LinearModel {
-    pub(crate) tokens: Tokens,
-    /// Columns of the tokens.
-    pub(crate) columns: Range<usize>,
-    /// `[O, F]`.
-    pub(crate) weight: Array2<f64>,
-    /// `[O]`.
-    pub(crate) bias: Array1<f64>,
-    pub(crate) link: Link,
-}
-
 /// Description of a chosen model.
 pub(crate) struct Report {
     /// Short, for people: `C=1.000e0`.
     pub(crate) setting: String,
     pub(crate) params: Map<String, Value>,
     pub(crate) warnings: Vec<String>,
-}
-
-impl LinearModel {
-    /// Scores `[N, C]` of examples with `features` `[N, F]` of all columns.
-    fn scores(&self, task: &Task<'_>, features: ArrayView2<'_, f16>) -> Scores {
-        let features = features.slice_move(s![.., self.columns.clone()]);
-        let logits = logits(features, self.weight.view(), self.bias.view());
-        self.link
-            .scores(logits, task.is_single_label(), task.classes())
-    }
 }
 
 /// Fits the grid on `parts.train`, chooses the best model on `parts.val` (of equally good ones the
@@ -116,7 +88,7 @@ pub(crate) fn choose<G: Grid>(task: &Task<'_>, grid: &G, select: Select) -> Resu
     Ok(Fitted {
         setting: report.setting,
         params: report.params,
-        scores: linear.scores(task, task.examples.plain(&parts.test).view()),
+        scores: task.linear_scores(&linear, task.examples.plain(&parts.test).view()),
         n_train: parts.fit.len(),
         choice: Some(Choice {
             is_chosen: true,
@@ -140,7 +112,7 @@ fn on_val<G: Grid>(
         if !grid.is_usable(model) {
             return Ok(None);
         }
-        let scores = grid.linear(model).scores(task, features.view());
+        let scores = task.linear_scores(&grid.linear(model), features.view());
         task.scored(val, scores).map(Some)
     });
     scored.collect()

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use super::Pair;
+use super::pairs::Pair;
 use crate::Error;
 use crate::examples::Case;
 use crate::metrics::bootstrap::Bootstrap;
@@ -14,7 +14,7 @@ use crate::metrics::delong::delong_test;
 use crate::metrics::mcnemar::mcnemar;
 use crate::metrics::measures::{Confidence, Scored};
 use crate::metrics::ranked::{auroc, mean_of_all, per_class};
-use crate::metrics::scored::Weights;
+use crate::metrics::weights::Weights;
 use crate::predictions::Predictions;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;

@@ -4,40 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use cache::{CacheReader, Split};
-use clap::ValueEnum;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use common::draw::equidistant;
+use serde_json::json;
 
-use super::{Evaluated, Identity, Parts, Probe, Settings, Task, chosen, permuted};
+use super::average::{average, draws};
+use super::evaluated::Evaluated;
+use super::fitted::chosen;
+use super::identity::Identity;
+use super::parts::Parts;
+use super::permuted::permuted;
+use super::probe::Probe;
+use super::settings::Settings;
+use super::shots::{Draw, FewShot};
+use super::task::Task;
 use crate::Error;
 use crate::control::Control;
 use crate::examples::Examples;
 use crate::random;
+use crate::record::RunRecord;
 use crate::study::draws_patients;
-
-/// Numbers of examples, and of draws of each number.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct FewShot {
-    /// Numbers of shots; `None` for all examples.
-    pub(crate) shots: Vec<Option<usize>>,
-    /// Random draws of each number.
-    pub(crate) repeats: usize,
-    /// Unit of a random draw.
-    pub(crate) draw: Draw,
-}
-
-/// Unit of a random draw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Draw {
-    /// Patients (samples, if no patients are known), with all of their images
-    #[default]
-    Patients,
-    /// Examples of any patient, as in DINOv2's evaluation
-    Examples,
-}
 
 /// Evaluates a probe on few examples: for each number of shots, the mean over its draws.
 ///
@@ -56,13 +41,13 @@ pub(crate) fn few_shot<P: Probe>(
     settings: &Settings,
     few: &FewShot,
 ) -> Result<Vec<Evaluated>, Error> {
-    let mut examples = settings.examples(reader, probe)?;
-    let identity = settings.of_probe(reader, probe, Some(few))?;
+    let mut examples = probe.examples(reader, settings)?;
+    let identity = probe.identity(reader, settings, Some(few))?;
     let mut all = Vec::new();
     for &shots in &few.shots {
         let start = Instant::now();
         let drawn = |settings: &Settings, examples: &Examples| -> Result<Evaluated, Error> {
-            let repeats = 0..repeats(settings, few, shots) as u64;
+            let repeats = 0..draws(settings.protocol, shots, few.repeats);
             let draws = repeats.map(|repeat| {
                 draw(
                     reader,
@@ -99,14 +84,6 @@ pub(crate) fn few_shot<P: Probe>(
         all.push(evaluated);
     }
     Ok(all)
-}
-
-fn repeats(settings: &Settings, few: &FewShot, shots: Option<usize>) -> usize {
-    if settings.protocol.one_draw() || shots.is_none() {
-        1
-    } else {
-        few.repeats
-    }
 }
 
 fn draw<P: Probe>(
@@ -160,7 +137,7 @@ fn draw<P: Probe>(
         parts,
     };
     let mut fitted = chosen(probe.fit(&task)?);
-    fitted.warnings.extend(task.lint());
+    fitted.warnings.extend(task.warnings());
     if task.check().is_err() {
         fitted.warnings.push("a draw holds one class only".into());
     }
@@ -168,23 +145,18 @@ fn draw<P: Probe>(
     task.evaluated("few-shot", fitted, confidence.filter(|_| one_draw))
 }
 
-/// The examples of some splits, those of one split after those of another: the study numbers `train`
-/// before `val`.
+/// Examples of some splits, one split after the other: the study's code numbers `train` before `val`.
 fn pool(examples: &Examples, splits: &[Split]) -> Result<Vec<usize>, Error> {
     examples.part(splits)?;
     let pool = splits.iter().flat_map(|&split| examples.of(&[split]));
     Ok(pool.collect())
 }
 
-/// One result of several draws: means, and their standard deviations.
+/// One result of several draws.
 fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &str) -> Evaluated {
-    let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
-    let settings: Vec<_> = draws.iter().map(|d| d.record.setting.clone()).collect();
-    let sizes: Vec<_> = draws.iter().map(|d| d.record.n_train).collect();
-    let warnings: BTreeSet<String> = draws
-        .iter()
-        .flat_map(|d| d.record.warnings.clone())
-        .collect();
+    let all: Vec<RunRecord> = draws.iter().map(|draw| draw.record.clone()).collect();
+    let settings: Vec<_> = all.iter().map(|record| &record.setting).collect();
+    let sizes: Vec<_> = all.iter().map(|record| record.n_train).collect();
     let mut first = draws.swap_remove(0);
     let record = &mut first.record;
     let word = shots.map_or_else(|| "all".to_owned(), |shots| shots.to_string());
@@ -196,41 +168,15 @@ fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &str) -> Eva
         ("setting_per_draw".to_owned(), json!(settings)),
     ]);
     record.setting = format!("{probe} shots={word}");
-    record.warnings = warnings.into_iter().collect();
+    average(record, &all);
     if all.len() > 1 {
-        let (means, deviations) = spread(&all);
-        (record.metrics, record.spread) = (means, Some(deviations));
         record.chosen = None;
     }
     first
 }
 
-/// Means of the numbers that all draws have, and their standard deviations with the draws' values;
-/// beside the means, what else is equal in all draws.
-pub(crate) fn spread(draws: &[Map<String, Value>]) -> (Map<String, Value>, Map<String, Value>) {
-    let (mut means, mut spread) = (Map::new(), Map::new());
-    for name in draws[0].keys() {
-        let found: Option<Vec<f64>> = draws.iter().map(|draw| draw.get(name)?.as_f64()).collect();
-        let Some(found) = found else {
-            if draws
-                .iter()
-                .all(|draw| draw.get(name) == draws[0].get(name))
-            {
-                means.insert(name.clone(), draws[0][name].clone());
-            }
-            continue;
-        };
-        let mean = found.iter().sum::<f64>() / found.len() as f64;
-        let squares: f64 = found.iter().map(|value| (value - mean).powi(2)).sum();
-        let deviation = (squares / (found.len() - 1) as f64).sqrt();
-        means.insert(name.clone(), mean.into());
-        spread.insert(name.clone(), json!({"sd": deviation, "draws": found}));
-    }
-    (means, spread)
-}
-
-/// For each class, `shots` patients (or samples) that have it, drawn at random, with all of their
-/// examples, or `shots` examples.
+/// For each class, `shots` random patients (or samples) with the class and all of their examples, or
+/// `shots` random examples.
 fn random_draw(
     examples: &Examples,
     pool: &[usize],
@@ -239,31 +185,24 @@ fn random_draw(
     seed: u64,
 ) -> Vec<usize> {
     let truth = examples.truth(pool);
-    // What is drawn as one: a name, or else a number.
-    let one = |index: usize| match of {
+    // A unit is a name, or else a number.
+    let unit = |index: usize| match of {
         Draw::Patients => (examples.cases[pool[index]].cluster(), 0),
         Draw::Examples => ("", index),
     };
     let mut taken: BTreeSet<(&str, usize)> = BTreeSet::new();
     for class in 0..classes {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(class as u64);
         let has = (0..pool.len()).filter(|&index| truth.is(index, class) == Some(true));
-        let having: BTreeSet<_> = has.map(one).collect();
-        let mut having: Vec<_> = having.into_iter().collect();
-        random::shuffle(&mut having, &mut rng);
-        taken.extend(having.into_iter().take(shots));
+        let having: BTreeSet<_> = has.map(unit).collect();
+        taken.extend(random::sample(having, shots, seed, class as u64));
     }
-    let is_taken = |&index: &usize| taken.contains(&one(index));
-    (0..pool.len())
-        .filter(is_taken)
-        .map(|index| pool[index])
-        .collect()
+    let drawn = (0..pool.len()).filter(|&index| taken.contains(&unit(index)));
+    drawn.map(|index| pool[index]).collect()
 }
 
-/// The study's draw. Of NIH ChestX-ray14: for each class in alphabetical order the first `shots`
-/// patients, sorted, all of whose images have it; one that is taken for a class already is left out
-/// and not replaced. Of other data: examples at equal distances.
+/// The draw of the study's code. NIH ChestX-ray14: for each class in alphabetical order the first `shots`
+/// patients, sorted by name, all of whose images have the class; a patient who was already taken for
+/// another class is not replaced. Other data: equidistant examples.
 fn study_draw(examples: &Examples, pool: &[usize], shots: usize) -> Vec<usize> {
     let names = &examples.classes;
     let has_patients = pool.iter().all(|&e| examples.cases[e].patient.is_some());
@@ -291,14 +230,6 @@ fn study_draw(examples: &Examples, pool: &[usize], shots: usize) -> Vec<usize> {
     let mut drawn: Vec<usize> = images.map(|&index| pool[index]).collect();
     drawn.sort_unstable();
     drawn
-}
-
-/// `np.arange(0, n, n / shots).round()`: halves go to the even neighbour.
-pub(crate) fn equidistant(n: usize, shots: usize) -> Vec<usize> {
-    let shots = shots.min(n);
-    let step = n as f64 / shots as f64;
-    let at = |k: usize| ((k as f64 * step).round_ties_even() as usize).min(n - 1);
-    (0..shots).map(at).collect()
 }
 
 #[cfg(test)]

@@ -7,16 +7,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::probe::{Probe, fields};
-use super::{FewShot, Settings};
+use super::settings::{Settings, fields};
 use crate::Error;
 use crate::examples::Unit;
 use crate::head::SavedHead;
 use crate::origin::Part;
-
-/// Version of the results of evaluations: records of another version are not current. Raise it when
-/// equal settings on an equal cache give other results; `tests/versions.rs` fails until then.
-pub const EVALUATION_VERSION: u32 = 3;
+use crate::version::EVALUATION_VERSION;
 
 /// Share of `train` that replaces a missing `val` if nothing is chosen.
 pub(crate) const NOTHING_CHOSEN: f64 = 0.0;
@@ -40,30 +36,12 @@ pub struct Identity {
 }
 
 impl Settings {
-    /// Identity of an evaluation of a probe that is fitted on whole splits, or on `few` examples.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Probe::options`], and [`Error::Cache`] if the slices of the cache or the named split
-    /// cannot be read.
-    pub(crate) fn of_probe<P: Probe>(
-        &self,
-        reader: &CacheReader,
-        probe: &P,
-        few: Option<&FewShot>,
-    ) -> Result<Identity, Error> {
-        let mut options = Map::from_iter([("probe".to_owned(), json!(P::NAME))]);
-        options.extend(probe.options(self.protocol, reader)?);
-        options.extend(few.map(|few| ("few_shot".to_owned(), json!(few))));
-        self.identity(reader, options, P::VAL_SHARE, &[])
-    }
-
     /// Identity of the application of a head from `file` to a part of the examples. The head is
     /// identified by the settings of its training if it holds them, else by the hash of the file.
     ///
     /// # Errors
     ///
-    /// As [`of_probe`](Self::of_probe), and [`Error::Cache`] if the file cannot be read.
+    /// As [`identity`](Self::identity), and [`Error::Cache`] if the file cannot be read.
     pub fn of_head(
         &self,
         reader: &CacheReader,
@@ -83,6 +61,11 @@ impl Settings {
 
     /// Identity of an evaluation with these settings and `options`. `val_share` is that of the probe,
     /// `files` are hashes of the files that are read in addition to the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEffect`] for `--pool` of slices, and [`Error::Cache`] if the slices of the cache or the
+    /// named split cannot be read.
     pub(crate) fn identity(
         &self,
         reader: &CacheReader,

@@ -1,22 +1,30 @@
 //! The control with shuffled labels: a permutation test of a probe.
 
+use std::collections::BTreeMap;
+
+use cache::Split;
+use common::draw::shuffle;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
 
+use super::average::spread;
+use super::evaluated::Evaluated;
 use super::fitted::ROUNDING;
-use super::{Evaluated, Settings, spread};
+use super::settings::Settings;
 use crate::Error;
-use crate::control;
 use crate::examples::Examples;
+use crate::targets::Targets;
 
-/// Evaluates with the true labels, and with `permutations` random orders of the labels of all splits: of
-/// those that are measured too, without which a probe that happens to order the cases the right way
-/// round would be as good as with the true labels. The record has the means of the latter, their standard deviations, and the p-value
-/// of the macro AUROC that the true labels give: `(1 + #(permuted >= true)) / (1 + permutations)`
-/// (Ojala and Garriga 2010).
+/// Evaluates with the true labels, and with `permutations` random orders of the labels of all splits. Those
+/// of the evaluated split are permuted too: else a probe that orders the cases correctly by chance would
+/// reach the result of the true labels. The record has the means and standard deviations over permutations,
+/// and the p-value of the macro AUROC of the true labels,
+/// `(1 + #(permuted >= true)) / (1 + permutations)` (Ojala and Garriga 2010).
 ///
 /// # Errors
 ///
-/// What `evaluate` gives.
+/// Those of `evaluate`.
 pub(super) fn permuted(
     examples: &mut Examples,
     settings: &Settings,
@@ -26,8 +34,8 @@ pub(super) fn permuted(
     let mut evaluated = evaluate(examples)?;
     let (mut metrics, mut chosen) = (Vec::new(), Vec::new());
     for number in 0..permutations as u64 {
-        let shuffled = control::shuffled(examples, settings.seed, number);
-        let targets = std::mem::replace(&mut examples.targets, shuffled);
+        let permuted = shuffled(examples, settings.seed, number);
+        let targets = std::mem::replace(&mut examples.targets, permuted);
         let found = evaluate(examples);
         examples.targets = targets;
         let record = found?.record;
@@ -55,4 +63,33 @@ pub(super) fn permuted(
     (record.metrics, record.spread) = (means, Some(deviations));
     record.chosen = None;
     Ok(evaluated)
+}
+
+/// Targets of all rows, permuted within each split among its patients (samples, if no patients are known).
+/// Permutations of one seed differ by `number`.
+///
+/// A patient gets the targets of another patient, example by example, repeated if the other has fewer
+/// examples. The targets of a patient thus stay as similar as they are.
+pub(super) fn shuffled(examples: &Examples, seed: u64, number: u64) -> Targets {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
+    let mut source: Vec<usize> = (0..examples.targets.len()).collect();
+    for split in Split::ALL {
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for example in examples.of(&[split]) {
+            let patient = examples.cases[example].cluster();
+            patients.entry(patient).or_default().push(example);
+        }
+        let patients: Vec<Vec<usize>> = patients.into_values().collect();
+        let mut dealt: Vec<&Vec<usize>> = patients.iter().collect();
+        shuffle(&mut dealt, &mut rng);
+        for (to, from) in patients.iter().zip(dealt) {
+            for (&to, &from) in to.iter().zip(from.iter().cycle()) {
+                for &row in &examples.rows[to] {
+                    source[row] = examples.rows[from][0];
+                }
+            }
+        }
+    }
+    examples.targets.select(&source)
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use cache::CacheReader;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluated, Settings, blank, with_examples};
+use super::evaluated::{Evaluated, blank, with_examples};
+use super::settings::Settings;
 use crate::Error;
 use crate::examples::{Case, Clusters, Examples, Selection};
 use crate::head::{About, SavedHead};

@@ -2,13 +2,18 @@
 
 use std::fmt::Debug;
 
-use cache::CacheReader;
+use cache::{CacheReader, Split};
 use clap::Args;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Evaluated, FewShot, Fitted, Settings, Task, evaluate, few_shot};
+use super::fitted::Fitted;
+use super::identity::Identity;
+use super::settings::Settings;
+pub(crate) use super::settings::fields;
+use super::shots::FewShot;
+use super::task::Task;
 use crate::Error;
+use crate::examples::Examples;
 use crate::features::Tokens;
 use crate::protocol::Protocol;
 
@@ -51,6 +56,39 @@ pub(crate) trait Probe: Args + Debug + Sync {
     /// If the data cannot be learned from, or no setting can be chosen.
     fn fit(&self, task: &Task<'_>) -> Result<Vec<Fitted>, Error>;
 
+    /// Reads the examples. If there is no `val`, a part of `train` replaces it, where the protocol allows
+    /// this.
+    ///
+    /// # Errors
+    ///
+    /// As [`Examples::read`].
+    fn examples(&self, reader: &CacheReader, settings: &Settings) -> Result<Examples, Error> {
+        let mut examples = Examples::read(reader, &settings.selection(self.tokens()))?;
+        let lacks_val = settings.eval == Split::Test && examples.of(&[Split::Val]).is_empty();
+        if lacks_val && settings.protocol.holds_out() && Self::CHOOSES {
+            let share = settings.val_share.unwrap_or(Self::VAL_SHARE);
+            examples.hold_out(share, settings.seed);
+        }
+        Ok(examples)
+    }
+
+    /// Identity of an evaluation on whole splits, or on `few` examples.
+    ///
+    /// # Errors
+    ///
+    /// As [`options`](Self::options) and [`Settings::identity`].
+    fn identity(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+        few: Option<&FewShot>,
+    ) -> Result<Identity, Error> {
+        let mut options = Map::from_iter([("probe".to_owned(), json!(Self::NAME))]);
+        options.extend(self.options(settings.protocol, reader)?);
+        options.extend(few.map(|few| ("few_shot".to_owned(), json!(few))));
+        settings.identity(reader, options, Self::VAL_SHARE, &[])
+    }
+
     /// Checks options that depend on each other.
     ///
     /// # Errors
@@ -58,63 +96,5 @@ pub(crate) trait Probe: Args + Debug + Sync {
     /// If one option leaves another without effect.
     fn check(&self) -> anyhow::Result<()> {
         Ok(())
-    }
-}
-
-/// Fields of a struct by name.
-pub(crate) fn fields(of: &impl Serialize) -> Map<String, Value> {
-    match json!(of) {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
-}
-
-/// A [`Probe`] of any type.
-pub(crate) trait Evaluate: Debug + Sync {
-    /// Key of an evaluation on whole splits, or on `few` examples.
-    ///
-    /// # Errors
-    ///
-    /// If an option has no meaning for the cache, or the cache cannot be read.
-    fn key(
-        &self,
-        reader: &CacheReader,
-        settings: &Settings,
-        few: Option<&FewShot>,
-    ) -> Result<String, Error>;
-
-    /// Evaluates the probe on whole splits, or on `few` examples.
-    ///
-    /// # Errors
-    ///
-    /// As [`evaluate`] and [`few_shot`].
-    fn evaluate(
-        &self,
-        reader: &CacheReader,
-        settings: &Settings,
-        few: Option<&FewShot>,
-    ) -> Result<Vec<Evaluated>, Error>;
-}
-
-impl<P: Probe> Evaluate for P {
-    fn key(
-        &self,
-        reader: &CacheReader,
-        settings: &Settings,
-        few: Option<&FewShot>,
-    ) -> Result<String, Error> {
-        Ok(settings.of_probe(reader, self, few)?.key)
-    }
-
-    fn evaluate(
-        &self,
-        reader: &CacheReader,
-        settings: &Settings,
-        few: Option<&FewShot>,
-    ) -> Result<Vec<Evaluated>, Error> {
-        match few {
-            None => evaluate(reader, self, settings),
-            Some(few) => few_shot(reader, self, settings, few),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::Task;
+use super::task::Task;
 use crate::Error;
 use crate::metrics::measures::Scored;
 

@@ -1,12 +1,11 @@
 //! Settings that all probes share.
 
-use cache::{CacheReader, Split};
+use cache::Split;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use super::probe::Probe;
-use crate::Error;
 use crate::control::Control;
-use crate::examples::{Examples, Pool, Selection, Unit};
+use crate::examples::{Pool, Selection, Unit};
 use crate::features::Tokens;
 use crate::metrics::measures::Confidence;
 use crate::protocol::Protocol;
@@ -39,21 +38,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the examples of a probe. If there is no `val`, a part of `train` replaces it, where the
-    /// protocol allows this.
-    pub(super) fn examples<P: Probe>(
-        &self,
-        reader: &CacheReader,
-        probe: &P,
-    ) -> Result<Examples, Error> {
-        let mut examples = Examples::read(reader, &self.selection(probe.tokens()))?;
-        let lacks_val = self.eval == Split::Test && examples.of(&[Split::Val]).is_empty();
-        if lacks_val && self.protocol.holds_out() && P::CHOOSES {
-            examples.hold_out(self.val_share.unwrap_or(P::VAL_SHARE), self.seed);
-        }
-        Ok(examples)
-    }
-
     pub(super) fn selection(&self, tokens: Tokens) -> Selection {
         Selection {
             tokens,
@@ -77,5 +61,13 @@ impl Settings {
             confidence: None,
             ..self.clone()
         }
+    }
+}
+
+/// Fields of a struct by name.
+pub(crate) fn fields(of: &impl Serialize) -> Map<String, Value> {
+    match json!(of) {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }

@@ -1,12 +1,22 @@
 //! Data for a probe to be fitted on, and the measures of its scores.
 
-use cache::{CacheReader, Split};
+use std::collections::BTreeSet;
 
-use super::choose::LinearModel;
-use super::{Evaluated, Fitted, Identity, Parts, Settings, blank, with_examples};
+use cache::{CacheReader, Split};
+use common::counted;
+use half::f16;
+use ndarray::ArrayView2;
+
+use super::evaluated::{Evaluated, blank, with_examples};
+use super::fitted::Fitted;
+use super::identity::Identity;
+use super::linear_model::LinearModel;
+use super::parts::Parts;
+use super::settings::Settings;
 use crate::Error;
 use crate::examples::{Clusters, Examples, join};
 use crate::head::{About, SavedHead};
+use crate::hold_out::HeldOut;
 use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
 use crate::origin::Origin;
 use crate::predictions::Predictions;
@@ -14,6 +24,9 @@ use crate::probes::linear::Link;
 use crate::record::RunRecord;
 use crate::scores::{ScoreKind, Scores};
 use crate::targets::Targets;
+
+/// Warning that `--val-share` has no effect.
+pub(crate) const IDLE_SHARE: &str = "--val-share has no effect: the dataset has a `val`";
 
 /// Examples in their parts, for a probe to be fitted on.
 pub(crate) struct Task<'a> {
@@ -32,10 +45,13 @@ impl Task<'_> {
         if !parts.val.is_empty() {
             seen.push(parts.chosen_on);
         }
-        let split_sha256 = self.identity.split_sha256.clone();
+        let split = (
+            self.settings.split_name.clone(),
+            self.identity.split_sha256.clone(),
+        );
         let of_parts = [&parts.train, &parts.fit, &parts.val].into_iter().flatten();
         let cases = of_parts.map(|&example| self.examples.cases[example].who());
-        Origin::new(self.reader, self.settings, split_sha256, &seen, cases)
+        Origin::new(self.reader, split, &seen, cases)
     }
 
     /// A linear model with all that is needed to apply it to other caches.
@@ -60,6 +76,15 @@ impl Task<'_> {
             weight: linear.weight,
             bias: linear.bias,
         }
+    }
+
+    /// Scores of examples with `features` `[N, F]` by a linear model.
+    pub(super) fn linear_scores(
+        &self,
+        linear: &LinearModel,
+        features: ArrayView2<'_, f16>,
+    ) -> Scores {
+        linear.scores(features, self.is_single_label(), self.classes())
     }
 
     pub(crate) fn classes(&self) -> usize {
@@ -151,6 +176,50 @@ impl Task<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Warnings about the parts.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let held_out = self.examples.held_out.iter();
+        let mut warnings: Vec<String> = held_out.map(HeldOut::warning).collect();
+        let has_val = !self.examples.of(&[Split::Val]).is_empty();
+        if self.settings.val_share.is_some() && has_val && warnings.is_empty() {
+            warnings.push(IDLE_SHARE.into());
+        }
+        let word = self.examples.cluster_word();
+        let of = |part: &[usize]| -> BTreeSet<String> {
+            let patients = part
+                .iter()
+                .map(|&e| self.examples.cases[e].cluster().to_owned());
+            patients.collect()
+        };
+        let mut fitted = of(&self.parts.fit);
+        if self.parts.chosen_on == Split::Val {
+            fitted.extend(of(&self.parts.val));
+        }
+        let tested = of(&self.parts.test);
+        let both = fitted.intersection(&tested).count();
+        if both > 0 {
+            let both = counted(both, word);
+            warnings.push(format!(
+                "{both} fitted on and evaluated too: figures are too good"
+            ));
+        }
+        if self.settings.confidence.is_some() && tested.len() == 1 {
+            warnings.push(format!("one {word} evaluated: no intervals"));
+        }
+        let truth = self.examples.truth(&self.parts.fit);
+        let is_learnt = |class| (0..truth.len()).any(|e| truth.is(e, class) == Some(true));
+        let missing = (0..self.classes()).filter(|&class| !is_learnt(class));
+        let missing: Vec<_> = missing.map(|class| self.names()[class].as_str()).collect();
+        if let [first, more @ ..] = &missing[..] {
+            let more = match more.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            warnings.push(format!("no positive example to learn `{first}`{more} from"));
+        }
+        warnings
     }
 
     /// Measures a fitted probe.

@@ -19,7 +19,7 @@ use self::knn::Knn;
 use self::linear::Linear;
 use self::logreg::Logreg;
 use self::ridge::Ridge;
-use crate::evaluate::{Evaluate, Probe};
+use crate::evaluate::{AnyProbe, Probe};
 use crate::features::{Features, Tokens};
 
 /// All probes, in the order of the help.
@@ -44,7 +44,7 @@ pub(crate) struct Kind {
     pub(crate) chooses: bool,
     /// Adds its options to a command.
     pub(crate) augment: fn(Command) -> Command,
-    parse: fn(&ArgMatches) -> anyhow::Result<Box<dyn Evaluate>>,
+    parse: fn(&ArgMatches) -> anyhow::Result<Box<dyn AnyProbe>>,
 }
 
 /// Tokens of one block as features.
@@ -75,7 +75,7 @@ impl Kind {
     /// # Errors
     ///
     /// If one option leaves another without effect.
-    pub(crate) fn parse(&self, matches: &ArgMatches) -> anyhow::Result<Box<dyn Evaluate>> {
+    pub(crate) fn parse(&self, matches: &ArgMatches) -> anyhow::Result<Box<dyn AnyProbe>> {
         (self.parse)(matches)
     }
 
@@ -112,7 +112,7 @@ impl Kind {
     }
 }
 
-fn parse<P: Probe + 'static>(matches: &ArgMatches) -> anyhow::Result<Box<dyn Evaluate>> {
+fn parse<P: Probe + 'static>(matches: &ArgMatches) -> anyhow::Result<Box<dyn AnyProbe>> {
     let probe = P::from_arg_matches(matches)?;
     probe.check()?;
     Ok(Box::new(probe))

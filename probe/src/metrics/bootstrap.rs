@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::confidence::{Interval, Level};
 use super::ranked::{Ranked, mean_of_all, per_class};
-use super::scored::Weights;
+use super::weights::Weights;
 use crate::Error;
 
 /// The most draws that may be asked for.

@@ -6,7 +6,8 @@
 use ndarray::Axis;
 
 use super::ranked::Ranked;
-use super::scored::{SingleLabel, Weights, first_highest};
+use super::scored::{SingleLabel, first_highest};
+use super::weights::Weights;
 
 /// Bins of equal width between 0 and 1.
 const BINS: usize = 15;

@@ -5,7 +5,8 @@ use std::iter::Sum;
 use ndarray::{Array2, ArrayView2};
 
 use super::ranked::Ranked;
-use super::scored::{SingleLabel, Weights};
+use super::scored::SingleLabel;
+use super::weights::Weights;
 
 /// Counts of a class's answers.
 ///

@@ -1,9 +1,8 @@
 //! Measures of predictions.
 //!
-//! [`scored`] checks scores and what is true of them. It makes a [`ranked::Ranked`] of every class,
-//! from which measures come that look at one class at a time. Every measure takes
-//! [`scored::Weights`], how often each case counts: once each for the data as they are, and as a
-//! draw of [`bootstrap::Bootstrap`] has it for a resample.
+//! [`scored`] checks scores against targets and makes a [`ranked::Ranked`] of each class, from which the
+//! measures of single classes are computed. Each measure takes [`weights::Weights`]: 1 for each case of the
+//! data, and the number of times that a [`bootstrap::Bootstrap`] draw holds it for a resample.
 
 pub mod bootstrap;
 pub mod calibration;
@@ -16,3 +15,4 @@ pub mod overlap;
 pub mod ranked;
 pub mod scored;
 pub mod surface;
+pub mod weights;

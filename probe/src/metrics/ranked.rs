@@ -1,6 +1,6 @@
 //! One class against the rest, its cases in order of score, and measures of that order.
 
-use super::scored::Weights;
+use super::weights::Weights;
 use crate::Error;
 
 /// A case as one class sees it.

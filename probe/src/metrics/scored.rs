@@ -5,26 +5,6 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 use super::ranked::{Example, Ranked};
 use crate::Error;
 
-/// How often each case counts, `[N]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Weights(pub(super) Vec<u32>);
-
-impl Weights {
-    /// Every one of `cases` counts once.
-    pub fn once(cases: usize) -> Weights {
-        Weights(vec![1; cases])
-    }
-
-    /// How often a case counts.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such case.
-    pub fn of(&self, case: usize) -> u32 {
-        self.0[case]
-    }
-}
-
 /// Scores of `N` cases, each of which is of one of `C` classes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SingleLabel {

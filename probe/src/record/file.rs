@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::RunRecord;
 use crate::Error;
-use crate::evaluate::EVALUATION_VERSION;
+use crate::version::EVALUATION_VERSION;
 
 /// Unreadable lines that a complaint names.
 const NAMED: usize = 5;

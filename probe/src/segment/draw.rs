@@ -1,6 +1,5 @@
 //! Evaluation of decoders for a number of shots.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use cache::Split;
@@ -20,7 +19,7 @@ use super::resolution::Resolution;
 use super::task::Task;
 use super::volume::Volume;
 use crate::Error;
-use crate::evaluate::{Identity, blank, spread};
+use crate::evaluate::{Identity, average, blank, draws};
 use crate::hold_out::HeldOut;
 use crate::metrics::measures::Measures;
 use crate::record::RunRecord;
@@ -37,33 +36,16 @@ impl Task<'_> {
         identity: &Identity,
         store: &TrainingStore<'_>,
     ) -> Result<Evaluated, Error> {
-        let repeats = if self.settings.protocol.one_draw() || shots.is_none() {
-            1
-        } else {
-            self.options.repeats
-        };
-        let mut draws: Vec<Evaluated> = Vec::new();
-        for repeat in 0..repeats as u64 {
-            draws.push(self.draw(
-                shots,
-                self.settings.seed.wrapping_add(repeat),
-                identity,
-                store,
-            )?);
-        }
-        let all: Vec<Map<String, Value>> = draws.iter().map(|d| d.record.metrics.clone()).collect();
-        let warnings: BTreeSet<String> = draws
-            .iter()
-            .flat_map(|draw| draw.record.warnings.clone())
-            .collect();
-        let mut first = draws.swap_remove(0);
-        first.record.warnings = warnings.into_iter().collect();
-        if all.len() > 1 {
-            let (means, deviations) = spread(&all);
-            first.record.params.insert("draws".into(), json!(all.len()));
-            first.record.metrics = means;
-            first.record.spread = Some(deviations);
-            first.record.ci = None;
+        let repeats = draws(self.settings.protocol, shots, self.options.repeats);
+        let seeds = (0..repeats).map(|repeat| self.settings.seed.wrapping_add(repeat));
+        let all = seeds.map(|seed| self.draw(shots, seed, identity, store));
+        let mut all = all.collect::<Result<Vec<Evaluated>, Error>>()?;
+        let records: Vec<RunRecord> = all.iter().map(|draw| draw.record.clone()).collect();
+        let mut first = all.swap_remove(0);
+        average(&mut first.record, &records);
+        if records.len() > 1 {
+            let draws = json!(records.len());
+            first.record.params.insert("draws".into(), draws);
         }
         Ok(first)
     }

@@ -114,8 +114,11 @@ impl Task<'_> {
             .into_iter()
             .flatten();
         let who = rows.map(|&row| self.cases.who(row));
-        let split_sha256 = identity.split_sha256.clone();
-        Origin::new(self.reader, self.settings, split_sha256, &seen, who)
+        let split = (
+            self.settings.split_name.clone(),
+            identity.split_sha256.clone(),
+        );
+        Origin::new(self.reader, split, &seen, who)
     }
 
     /// The key of a training: a hash of all that its result depends on.

@@ -10,7 +10,7 @@ use crate::metrics::bootstrap::Bootstrap;
 use crate::metrics::confidence::Level;
 use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
-use crate::metrics::scored::Weights;
+use crate::metrics::weights::Weights;
 
 /// The study's measures: the pixels of all slices are counted together.
 pub(super) fn pooled(volumes: &[Volume], names: &[String]) -> Measures {

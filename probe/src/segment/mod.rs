@@ -22,7 +22,7 @@ mod overlay;
 mod parts;
 mod pictures;
 mod predict;
-mod resolution;
+pub(crate) mod resolution;
 mod saved;
 mod stack;
 mod state_dict;

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use cache::{SliceMeta, Split};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use common::draw::equidistant;
 
 use super::task::Task;
-use crate::evaluate::equidistant;
 use crate::hold_out::HeldOut;
 use crate::{Error, random};
 
@@ -82,10 +80,8 @@ impl Task<'_> {
         let taken: BTreeSet<&String> = if protocol.one_draw() {
             study_draw(slices, &pool, fitted_on, shots)
         } else {
-            let known: BTreeSet<&String> = pool.iter().map(|&row| cluster(row)).collect();
-            let mut known: Vec<&String> = known.into_iter().collect();
-            random::shuffle(&mut known, &mut ChaCha8Rng::seed_from_u64(seed));
-            known.into_iter().take(shots).collect()
+            let known = pool.iter().map(|&row| cluster(row)).collect();
+            random::sample(known, shots, seed, 0).collect()
         };
         let drawn: Vec<usize> = pool
             .into_iter()

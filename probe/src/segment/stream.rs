@@ -5,12 +5,13 @@ use std::sync::mpsc;
 use std::thread;
 
 use cache::{Group, PatchReader, PatchRow};
+use common::draw::shuffle;
 use half::f16;
 use nn::layer_norm;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::{Error, random};
+use crate::Error;
 
 /// Bytes of the window from which batches are drawn; at least two batches.
 const WINDOW_BYTES: usize = 256 << 20;
@@ -88,7 +89,7 @@ impl Stream {
         if let Order::Shuffled { seed, pass } = order {
             let rng = rng.insert(ChaCha8Rng::seed_from_u64(seed));
             rng.set_stream(pass);
-            random::shuffle(&mut groups, rng);
+            shuffle(&mut groups, rng);
         }
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
         let (give_back, consumed) = mpsc::channel();

@@ -2,7 +2,7 @@ use half::f16;
 use ndarray::Array2;
 
 use super::*;
-use crate::control::shuffled;
+use crate::evaluate::permuted::shuffled;
 use crate::examples::{Case, Unit};
 use crate::features::Columns;
 use crate::study::tests::nih;
@@ -43,15 +43,6 @@ fn radiographs(patients: &[Option<&str>], states: &[[bool; 2]]) -> Examples {
     let mut examples = examples(patients, targets);
     examples.classes = classes;
     examples
-}
-
-#[test]
-fn equidistant_samples_are_the_study_s() {
-    assert_eq!(equidistant(92, 1), [0]);
-    assert_eq!(equidistant(92, 2), [0, 46]);
-    assert_eq!(equidistant(92, 4), [0, 23, 46, 69]);
-    assert_eq!(equidistant(92, 8), [0, 12, 23, 34, 46, 58, 69, 80]);
-    assert_eq!(equidistant(3, 8), [0, 1, 2]);
 }
 
 #[test]
@@ -164,14 +155,4 @@ fn shuffled_labels_are_dealt_out_among_patients() {
         let (dealt, labels) = (&dealt[split.clone()], &labels[split]);
         assert!(dealt != labels && dealt.iter().all(|label| labels.contains(label)));
     }
-}
-
-#[test]
-fn means_and_deviations_are_of_the_measures_that_all_draws_have() {
-    let draw = |value: f64| Map::from_iter([("auroc_macro".to_owned(), json!(value))]);
-    let mut last = draw(3.0);
-    last.insert("brier".into(), json!(0.5));
-    let found = spread(&[draw(1.0), draw(2.0), last]);
-    assert_eq!(Value::Object(found.0), json!({"auroc_macro": 2.0}));
-    assert_eq!(found.1["auroc_macro"]["sd"], 1.0);
 }

@@ -1,16 +1,15 @@
-//! Which examples come in which order.
+//! Order of the examples in training.
 
+use common::draw::shuffle;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::random;
-
-/// Batches of row numbers for ever: the examples in a new order in each epoch, batches across the
-/// borders of epochs so that all are full. In epoch `e` an example with `V` augmented views is
-/// stood for by view `e mod V`.
+/// An endless iterator over batches of row numbers. Each epoch has a new order of the examples; batches
+/// extend over the ends of epochs, so that all are full. In epoch `e`, view `e mod V` represents an example
+/// with `V` augmented views.
 #[derive(Clone, Debug)]
 pub struct Batches {
-    /// The rows of each example's views.
+    /// Rows of the views of each example.
     views: Vec<Vec<usize>>,
     order: Vec<usize>,
     next: usize,
@@ -20,7 +19,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches of `size`, or of all examples if there are fewer. Every example has a view.
+    /// Batches of `size`, or of all examples if there are fewer. Each example needs a view.
     pub fn new(views: Vec<Vec<usize>>, size: usize, seed: u64) -> Batches {
         let size = size.min(views.len());
         Batches {
@@ -38,7 +37,7 @@ impl Batches {
         self.size
     }
 
-    /// Steps in which `epochs` epochs are done, the last one as far as batches are full.
+    /// Number of steps of `epochs` epochs; the last batch of the last epoch may extend into the next.
     pub fn steps(&self, epochs: usize) -> usize {
         self.views.len().div_ceil(self.size.max(1)) * epochs
     }
@@ -47,7 +46,7 @@ impl Batches {
         if self.next == self.order.len() {
             self.epoch += usize::from(!self.order.is_empty());
             self.order = (0..self.views.len()).collect();
-            random::shuffle(&mut self.order, &mut self.random);
+            shuffle(&mut self.order, &mut self.random);
             self.next = 0;
         }
         let views = &self.views[self.order[self.next]];

@@ -10,9 +10,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use ndarray_of_linfa as theirs;
 use rayon::prelude::*;
 
-use super::Fit;
 use super::objective::{Objective, Point};
-use super::path::{Solution, penalty};
+use super::solution::{Fit, Solution, penalty};
 use super::task::{Labels, Task};
 use crate::Error;
 

@@ -16,16 +16,18 @@ mod linfa;
 mod newton;
 mod objective;
 mod path;
+mod solution;
 mod span;
 mod task;
 
 use clap::ValueEnum;
 use half::f16;
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::objective::Objective;
+pub use self::solution::Fit;
 use self::span::Span;
 use self::task::Task;
 use crate::Error;
@@ -55,24 +57,6 @@ pub enum Solver {
     /// It fails if its line search fails, and does not report whether it converged.
     #[cfg(feature = "linfa")]
     Linfa,
-}
-
-/// A fitted model: `logits = weight x + bias`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fit {
-    /// The inverse of the penalty's strength.
-    pub c: f64,
-    /// `[O, F]`.
-    pub weight: Array2<f64>,
-    /// `[O]`; infinite for classes that no or all examples have.
-    pub bias: Array1<f64>,
-    /// What was minimised, the sum over problems; of large data from products in f32, so about five
-    /// digits of it are right where classes are separable.
-    pub loss: f64,
-    /// The most evaluations of loss and gradient that a problem took.
-    pub evaluations: usize,
-    /// Whether the minimum was reached: the loss is within about 1e-7 of it, relative to it.
-    pub converged: bool,
 }
 
 /// Fits a model for each of `cs`, in their order. The result does not depend on the number of

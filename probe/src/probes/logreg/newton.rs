@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::basis::Basis;
 use super::objective::{Feature, Objective, Point};
-use super::path::{SAMPLE, Solution, penalty};
+use super::solution::{SAMPLE, Solution, penalty};
 use super::task::Labels;
 
 /// The decrement at which the minimum is reached, relative to the loss.

@@ -11,6 +11,7 @@ use super::basis::Basis;
 use super::lbfgs::{Lbfgs, State};
 use super::newton::Newton;
 use super::objective::{Feature, Objective, Point};
+use super::solution::{SAMPLE, Solution, penalty};
 
 /// Decrease to be expected at which a minimisation ends, relative to the loss.
 const TOLERANCE: f64 = 1e-8;
@@ -20,20 +21,6 @@ const MOST: usize = 100;
 const COLUMNS: usize = 8;
 /// `C`s that are put together at least.
 const TOGETHER: usize = 4;
-/// Examples that a basis is made of, or as many as 4 times the features.
-pub(super) const SAMPLE: usize = 8192;
-
-/// The minimum of a problem at a `C`.
-#[derive(Clone, Debug)]
-pub(super) struct Solution {
-    /// `[F, K]`.
-    pub(super) weight: Array2<f64>,
-    /// `[K]`.
-    pub(super) bias: Array1<f64>,
-    pub(super) loss: f64,
-    pub(super) evaluations: usize,
-    pub(super) converged: bool,
-}
 
 /// For each `C`, in the order of `cs`, the solutions of all problems.
 pub(super) fn solve<T: Feature>(
@@ -208,10 +195,6 @@ impl<'a, T: Feature> Block<'a, T> {
             converged: true,
         }
     }
-}
-
-pub(super) fn penalty<'a>(weights: impl Iterator<Item = &'a f64>, c: f64) -> f64 {
-    weights.map(|weight| weight * weight).sum::<f64>() / (2.0 * c)
 }
 
 fn flat(gradient: Array2<f64>) -> Array1<f64> {

@@ -8,7 +8,8 @@ use half::f16;
 use ndarray::{Array1, Array2, ArrayView2, s};
 
 use super::objective::Objective;
-use super::path::{self, Solution};
+use super::path;
+use super::solution::Solution;
 use super::task::Labels;
 
 /// What is left of an example's length where it lies in the span of others, by rounding.

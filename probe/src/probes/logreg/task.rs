@@ -2,8 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
-use super::Fit;
-use super::path::Solution;
+use super::solution::{Fit, Solution};
 use crate::Error;
 use crate::targets::Targets;
 

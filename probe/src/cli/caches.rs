@@ -1,0 +1,111 @@
+//! The caches that a command runs on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use cache::{CacheName, CacheReader};
+use clap::Args;
+use common::similar;
+use common::text::{printable, shown};
+
+/// Maximum number of names that a message lists.
+const LISTED: usize = 12;
+
+/// Caches to run on.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Caches {
+    /// Folder of caches
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SLICEBANK_CACHE",
+        default_value = "embeddings"
+    )]
+    pub(super) cache: PathBuf,
+    /// Only this backbone
+    #[arg(long)]
+    pub(super) model: Option<String>,
+    /// Only this dataset
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Only this input size in pixels
+    #[arg(long)]
+    pub(super) image_size: Option<u32>,
+}
+
+impl Caches {
+    pub(super) fn find(&self) -> Result<Vec<PathBuf>> {
+        let all = CacheReader::find(&self.cache)?;
+        let wanted = all.iter().filter(|path| self.wants(path));
+        let wanted: Vec<PathBuf> = wanted.cloned().collect();
+        if wanted.is_empty() {
+            let any = |word: &Option<String>| word.clone().unwrap_or_else(|| "*".into());
+            let (dataset, model, size) = (any(&self.dataset), any(&self.model), any(&self.size()));
+            let pattern = format!("`{dataset}/{model}@{size}`");
+            bail!(
+                "`{}`: no cache of {} here\nhint: {}",
+                shown(&self.cache),
+                printable(&pattern),
+                self.hint(&all)
+            );
+        }
+        Ok(wanted)
+    }
+
+    fn size(&self) -> Option<String> {
+        self.image_size.map(|size| size.to_string())
+    }
+
+    /// Similar names, and the caches that exist.
+    fn hint(&self, all: &[PathBuf]) -> String {
+        if all.is_empty() {
+            return "run `extract` first, or name another folder with --cache".into();
+        }
+        let names: Vec<CacheName> = all.iter().filter_map(|path| CacheName::of(path)).collect();
+        let known = |part: fn(&CacheName) -> &str| names.iter().map(part);
+        let unknown = [
+            ("dataset", &self.dataset, known(|name| &name.dataset)),
+            ("model", &self.model, known(|name| &name.model)),
+            ("image size", &self.size(), known(|name| &name.size)),
+        ]
+        .into_iter()
+        .filter_map(|(what, word, known)| unknown(what, word.as_ref()?, known))
+        .map(|unknown| unknown + "; ")
+        .collect::<String>();
+        let found = |name: &CacheName| format!("`{}/{}@{}`", name.dataset, name.model, name.size);
+        let caches: Vec<String> = names.iter().map(found).collect();
+        format!("{unknown}there is {}", listed(&caches))
+    }
+
+    /// Whether the folder `…/DATASET/MODEL@SIZE` is selected.
+    pub(super) fn wants(&self, path: &Path) -> bool {
+        let size = self.size();
+        let [dataset, model, size] = [&self.dataset, &self.model, &size].map(Option::as_deref);
+        CacheName::of(path).is_some_and(|name| name.matches(dataset, model, size))
+    }
+}
+
+/// Message that `word` is not among the `known`, with a similar one; `None` if it is.
+pub(super) fn unknown<'a>(
+    what: &str,
+    word: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    if known.clone().any(|known| known == word) {
+        return None;
+    }
+    let meant = similar(word, known);
+    let meant = meant.map(|meant| format!(" (did you mean `{}`?)", printable(meant)));
+    let word = printable(word);
+    Some(format!("no {what} `{word}`{}", meant.unwrap_or_default()))
+}
+
+/// The first [`LISTED`] names on one line, and the number of the others.
+pub(super) fn listed(names: &[String]) -> String {
+    let first = names[..names.len().min(LISTED)].join(", ");
+    let first = printable(&first);
+    match names.len().saturating_sub(LISTED) {
+        0 => first.into_owned(),
+        more => format!("{first} and {more} more"),
+    }
+}
