@@ -1,14 +1,14 @@
-//! The ways in which a probe can fail.
+//! Errors of probes.
 
 use std::path::PathBuf;
 
 use common::counted;
 use common::text::{printable, shown};
 
-/// What another library says went wrong.
+/// Error of another library.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What another library says, on one line.
+/// Message of another library, on one line.
 fn said(cause: &dyn std::fmt::Display) -> String {
     printable(&cause.to_string()).into_owned()
 }

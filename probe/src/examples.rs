@@ -200,7 +200,7 @@ impl Examples {
         Ok(examples)
     }
 
-    /// Examples of one row each, out of no cache.
+    /// Examples of one row each, without a cache.
     #[cfg(test)]
     pub(crate) fn new(
         features: Array2<f16>,

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Nothing) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where standard error is closed, the exit code still tells.
+            // If standard error is closed, the exit code remains.
             let _ = writeln!(messages, "error: {error}");
             ExitCode::from(2)
         }

@@ -1,4 +1,4 @@
-//! What a saved head or decoder was trained on, and what that says of the caches it is applied to.
+//! Training data of a saved head or decoder, and its relation to the caches it is applied to.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::examples::{Who, join};
 
-/// What a head or decoder was trained on.
+/// Training data of a head or decoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The dataset's name.
@@ -42,7 +42,7 @@ pub enum Relation {
     Other,
 }
 
-/// Which cases of a cache a head or decoder is applied to.
+/// Cases of a cache that a head or decoder is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
@@ -126,8 +126,8 @@ impl Origin {
         }
     }
 
-    /// What a reader of the figures must know of evaluated cases that were trained or chosen on,
-    /// whatever the dataset is called.
+    /// Warning about evaluated cases that were used for training or selection, whatever the name of the
+    /// dataset.
     pub(crate) fn overlap<'a>(
         &self,
         reader: &CacheReader,

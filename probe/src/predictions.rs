@@ -40,14 +40,13 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// A case per patient: scores are the means over the patient's cases; a class is present if any of
-    /// them has it, else unknown if it is unknown for any, else absent. A case without a patient
-    /// stands for itself.
+    /// One case per patient: scores are means over the cases of the patient; a class is present if any case
+    /// has it, else unknown if it is unknown for any, else absent. A case without a patient remains a case of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// [`Error::PatientLabels`] if a patient's cases are of different classes out of which one is to
-    /// be predicted.
+    /// [`Error::PatientLabels`] if a patient has cases of different exclusive classes.
     pub fn per_patient(&self) -> Result<Predictions, Error> {
         let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, case) in self.cases.iter().enumerate() {
@@ -158,7 +157,7 @@ impl Predictions {
         columns
     }
 
-    /// The same in the order of `cases`.
+    /// The same predictions in the order of `cases`.
     ///
     /// # Errors
     ///

@@ -20,16 +20,16 @@ pub struct RunRecord {
     pub image_size: u32,
     /// The probe's name.
     pub probe: String,
-    /// The rules: `paper` or `strict`.
+    /// Evaluation protocol: `paper` or `strict`.
     pub protocol: String,
-    /// What sets it apart from others of the probe, for people: `k=20`.
+    /// Short description for people: `k=20`.
     pub setting: String,
     /// The probe's parameters.
     pub params: Map<String, Value>,
-    /// What was put in the place of features or labels.
+    /// Negative control.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
-    /// What everything random began with.
+    /// Random seed.
     pub seed: u64,
     /// The split that was evaluated.
     pub split: String,
@@ -51,7 +51,7 @@ pub struct RunRecord {
     pub n_test: usize,
     /// Whether a patient's examples were measured as one.
     pub per_patient: bool,
-    /// Whether this setting was chosen out of several.
+    /// Whether this setting was chosen among several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<bool>,
     /// The split that it was chosen on.
@@ -65,7 +65,7 @@ pub struct RunRecord {
     /// Standard deviations over draws, and each draw's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Map<String, Value>>,
-    /// What a reader must know of the figures.
+    /// Warnings about the result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The file of scores, relative to the folder of records.

@@ -39,7 +39,7 @@ impl ScoreKind {
         *self == ScoreKind::Probability
     }
 
-    /// Score from which a class is predicted as present where no threshold was chosen.
+    /// Score from which a class is predicted as present if no threshold was chosen.
     pub fn threshold(self) -> f64 {
         match self {
             ScoreKind::Probability => 0.5,

@@ -1,4 +1,4 @@
-//! Records as tables for people.
+//! Tables of records.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::evaluate::{Comparison, flatten, short};
 use crate::record::RunRecord;
 
-/// Columns of a table, each with the measures out of which it shows the first that a record has.
+/// Columns of a table, each with names of measures; the first that a record has is shown.
 type Columns = &'static [(&'static str, &'static [&'static str])];
 
 const CLASSIFICATION: Columns = &[
@@ -90,7 +90,7 @@ pub fn summary(records: &[RunRecord]) -> String {
     text
 }
 
-/// A line that names the classes without AUROC.
+/// A line that lists the classes without AUROC.
 fn without_auroc(record: &RunRecord) -> Option<String> {
     let classes = record.metrics.get("auroc_undefined")?.as_array()?;
     let classes: Vec<_> = classes.iter().filter_map(Value::as_str).collect();
@@ -109,7 +109,7 @@ fn first_of(record: &RunRecord, names: &[&'static str]) -> Option<&'static str> 
         .copied()
 }
 
-/// The setting, the recall of an approximate search, and how it came to be.
+/// The setting, the recall of an approximate search, the control, and the split of the choice.
 fn setting(record: &RunRecord) -> String {
     let recall = record.params.get("recall").and_then(Value::as_f64);
     let recall = recall.map(|recall| format!(" recall={recall:.3}"));
@@ -129,7 +129,7 @@ fn setting(record: &RunRecord) -> String {
     record.setting.clone() + &rest
 }
 
-/// What a permutation test says of the true labels.
+/// Result of a permutation test.
 fn p_permutation(record: &RunRecord) -> Option<String> {
     let observed = number(&record.metrics, "true_labels_auroc_macro")?;
     let p = p_value(number(&record.metrics, "p_permutation"));
@@ -154,7 +154,7 @@ fn with_interval(record: &RunRecord, name: &str) -> String {
     }
 }
 
-/// How many structures of volumes the mean of HD95 leaves out.
+/// Number of structures that the mean of HD95 excludes.
 fn undefined(record: &RunRecord, name: &str) -> String {
     let count = number(&record.metrics, "hd95_undefined");
     let count = count.filter(|_| name == "hd95_mm_macro");
@@ -165,15 +165,15 @@ fn number(measures: &Map<String, Value>, name: &str) -> Option<f64> {
     measures.get(name).and_then(Value::as_f64)
 }
 
-/// Measures by class, and what a table calls them.
+/// Measures by class, and their names in tables.
 const PER_CLASS: [(&str, &str); 3] = [
     ("auroc_per_class", "AUROC"),
     ("dice_per_class", "Dice"),
     ("dice_pooled_per_class", "Dice"),
 ];
 
-/// One row per class and one column of AUROC or Dice per record; all are of the same cache. `None`
-/// where no class was measured by itself.
+/// One row per class and one column of AUROC or Dice per record of a cache. `None` if no class has a measure
+/// of its own.
 pub fn per_class(records: &[RunRecord]) -> Option<String> {
     let measure = |record: &RunRecord| {
         let mut known = PER_CLASS.iter();

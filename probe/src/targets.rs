@@ -1,4 +1,4 @@
-//! What is true of examples.
+//! Targets of examples.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView1, Axis, s};
 
 use crate::Error;
 
-/// What is true of `N` examples.
+/// Targets of `N` examples.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Targets {
     /// One class per example, `[N]`.
@@ -16,18 +16,18 @@ pub enum Targets {
     Multi(Array2<Option<bool>>),
 }
 
-/// What an uncertain label (-1) of a class counts as. A blank one beside labels that are known counts
-/// as absent, as datasets mean it that list findings.
+/// Meaning of an uncertain label (-1). A blank label of an example with known labels means absent, as in
+/// datasets that list findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uncertain {
     /// The class is absent, as in the study ("U-Zeros").
     Absent,
-    /// Nothing: the example is neither trained on nor measured for this class.
+    /// Unknown: the example is neither trained on nor measured for this class.
     Unknown,
 }
 
 impl Targets {
-    /// Those of some slices of a cache.
+    /// Targets of some slices of a cache.
     ///
     /// # Errors
     ///
@@ -72,8 +72,8 @@ impl Targets {
         Ok(Targets::Multi(present))
     }
 
-    /// What is known of some slices, labelled or not, each class for itself: what [`of`](Self::of) gives
-    /// for those that are labelled, and nothing for the others.
+    /// Known states of the classes of some slices: those of [`of`](Self::of) for labelled slices, none for
+    /// others.
     pub(crate) fn states(
         classes: usize,
         slices: &[SliceMeta],
@@ -89,7 +89,7 @@ impl Targets {
         Targets::Multi(Array2::from_shape_fn((rows.len(), classes), state))
     }
 
-    /// Nothing is known of `examples` examples and `classes` classes.
+    /// Unknown targets of `examples` examples for `classes` classes.
     pub(crate) fn unknown(examples: usize, classes: usize) -> Targets {
         Targets::Multi(Array2::from_elem((examples, classes), None))
     }
@@ -110,8 +110,8 @@ impl Targets {
         labels.collect::<Option<_>>().map(Targets::Single)
     }
 
-    /// Appends a class to those that examples have or have not, `[N]`; where they are of one class each
-    /// there is none to append.
+    /// Appends a class with the states `[N]` to classes that are not exclusive; exclusive ones stay as they
+    /// are.
     pub(crate) fn push_class(&mut self, states: impl Iterator<Item = Option<bool>>) {
         if let Targets::Multi(present) = self {
             let (examples, classes) = present.dim();
@@ -123,7 +123,7 @@ impl Targets {
         }
     }
 
-    /// Those of groups of examples, one row per group.
+    /// Targets of groups of examples, one row per group.
     ///
     /// Single-label: the class that the examples share. Multi-label: a class is present if any
     /// example has it, else unknown if it is unknown for any, else absent.
@@ -166,7 +166,7 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Those of some rows, in their order.
+    /// Targets of some rows, in their order.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Targets {
         match self {
@@ -175,7 +175,7 @@ impl Targets {
         }
     }
 
-    /// Whether an example is of a class; `None` where that is not known.
+    /// Whether an example is of a class; `None` if this is not known.
     pub fn is(&self, example: usize, class: usize) -> Option<bool> {
         match self {
             Targets::Single(labels) => Some(labels[example] as usize == class),

@@ -1,5 +1,4 @@
-//! Options that are given and have no effect: refused, or told of where they have one under another
-//! protocol.
+//! Options without effect: errors, or warnings if they have an effect under another given protocol.
 
 use std::io::Write;
 
@@ -7,15 +6,15 @@ use anyhow::{Result, bail};
 
 use crate::protocol::Protocol;
 
-/// Of options that have an effect under no protocol.
+/// For options that have an effect under no protocol.
 pub(super) const NEVER: fn(Protocol) -> bool = |_| false;
 
-/// An option that may be given in vain.
+/// An option that may have no effect.
 #[derive(Clone, Debug)]
 pub(super) struct Idle {
     option: &'static str,
     is_given: bool,
-    /// Why it has no effect, as a sentence without its end.
+    /// Reason why it has no effect, without a full stop.
     why: &'static str,
     has_effect: fn(Protocol) -> bool,
 }
@@ -36,8 +35,8 @@ impl Idle {
     }
 }
 
-/// Refuses the first option that is given and has an effect under none of these protocols, and warns of
-/// those that have one under some of them.
+/// Rejects the first given option that has an effect under none of these protocols, and warns of those that
+/// have an effect under some of them.
 pub(super) fn check(
     options: impl IntoIterator<Item = Idle>,
     protocols: &[Protocol],

@@ -170,7 +170,7 @@ pub(super) fn drawn(shots: &[Shots], repeats: Option<u32>, names_draw: bool) -> 
     let (why, has_effect) = if shots.iter().all(|shots| shots.0.is_none()) {
         ("`--shots all` draws nothing", NEVER)
     } else {
-        ("the study's draw is one, by its own rules", is_random)
+        ("the study's draw is a single one", is_random)
     };
     vec![
         Idle::new("--repeats", repeats.is_some(), why, has_effect),

@@ -16,28 +16,28 @@ use crate::evaluate::{Evaluated, Settings};
 use crate::record::{self, Appended, Recorded, RunRecord};
 use crate::{Error, table};
 
-/// Between lines of progress where no bar is drawn.
+/// Time between lines of progress without a bar.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// What there is of a cache by one set of rules.
+/// Results for a cache under one protocol.
 enum Found<K> {
     Known(Vec<RunRecord>),
     New(Vec<K>),
 }
 
-/// What came out of an evaluation.
+/// Result of an evaluation.
 pub(super) trait Keep: Send {
-    /// Writes what is beside the record, and gives the record; `number` tells results of one key apart.
+    /// Writes the files of the result and returns its record; results of one key differ by `number`.
     fn keep(self, runs: &Path, number: usize) -> Result<RunRecord, Error>;
 }
 
-/// Tells how far an evaluation is: on a terminal beside the bar, elsewhere a line now and then.
+/// Progress of an evaluation: beside the bar on a terminal, elsewhere an occasional line.
 pub(super) struct Progress<'a> {
     bar: &'a ProgressBar,
     last: Mutex<Instant>,
 }
 
-/// A probe over the caches that are asked for, by the rules that are asked for.
+/// A probe over the selected caches, under the selected protocols.
 pub(super) struct Job<'a, E> {
     pub(super) caches: &'a Caches,
     pub(super) output: &'a Output,
@@ -54,8 +54,8 @@ where
     E: Fn(&CacheReader, &Settings, &Progress<'_>) -> Result<Vec<K>, Error> + Sync,
     K: Keep,
 {
-    /// Evaluates, records and prints. What is recorded already is only printed; a cache that cannot be
-    /// evaluated is left out with a warning.
+    /// Evaluates, records and prints. Results that are already recorded are only printed; a cache that cannot
+    /// be evaluated is skipped with a warning.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         self.output.check()?;
         let threads = self.output.threads.map_or(0, usize::from);
@@ -100,7 +100,7 @@ where
         Ok(outcome)
     }
 
-    /// What is found of a cache by each of the rules.
+    /// Results for a cache under each protocol.
     fn cache(
         &self,
         path: &Path,
@@ -124,7 +124,7 @@ where
         found.collect()
     }
 
-    /// Keeps what is new, tells what is not, and warns of both.
+    /// Writes new results, lists known ones, and prints the warnings of both.
     fn keep_all(
         &self,
         path: &Path,
@@ -156,7 +156,7 @@ where
         Ok(records)
     }
 
-    /// Writes what came out of an evaluation, its records last and together.
+    /// Writes the results of an evaluation; the records last and together.
     fn keep(&self, evaluated: Vec<K>) -> Result<Appended, Error> {
         let runs = &self.output.runs;
         let numbered = evaluated.into_iter().enumerate();
@@ -190,14 +190,14 @@ impl Keep for Evaluated {
 }
 
 impl Progress<'_> {
-    /// A line that stays.
+    /// Prints a line.
     pub(super) fn tell(&self, text: &str) {
-        // Whoever does not read messages misses this one.
+        // A closed standard error loses the message.
         let tell = || drop(writeln!(Printable(std::io::stderr()), "{text}"));
         self.bar.suspend(tell);
     }
 
-    /// Where things are now.
+    /// Shows the current step.
     pub(super) fn say(&self, text: &str) {
         if !self.bar.is_hidden() {
             return self.bar.set_message(printable(text).into_owned());

@@ -29,7 +29,7 @@ const ALL: &str = "all examples are scored, whatever split they are in, unless `
 
 #[derive(Debug, Args)]
 pub(super) struct Predict {
-    /// A head or decoder that another command has saved, in `heads` of its --runs
+    /// Head or decoder that another command saved in `heads` of its --runs
     #[arg(long, value_name = "FILE")]
     head: PathBuf,
     /// Folder for label maps that a decoder predicts [default: `label_maps` in --runs]
@@ -37,21 +37,21 @@ pub(super) struct Predict {
     label_maps: Option<PathBuf>,
     #[command(flatten)]
     caches: Caches,
-    /// Examples to score [default: test on the dataset that the head was trained on, else all; a dataset
-    /// of its name with other samples needs an answer]
+    /// Examples to score [default: test on the training dataset of the head, else all; required for a dataset
+    /// of the same name with other samples]
     #[arg(long)]
     eval: Option<Eval>,
     /// Apply the head to tokens of another backbone or recipe than it was trained on, with a warning
     #[arg(long)]
     allow_mismatch: bool,
-    /// How samples are split: a name that `extract split` gave [default: on the dataset that the head was
-    /// trained on the split that it was trained by, else as they were extracted]
+    /// Name of a split made by `extract split` [default: on the training dataset of the head the split of the
+    /// training, elsewhere that of the extraction]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Take a patient's cases as one: the mean of their scores
+    /// Average the scores of a patient's cases and measure patients
     #[arg(long)]
     per_patient: bool,
-    /// Decoders: pixels of masks whose value has no name, where others have one: an error, or ignored
+    /// Decoders: pixels of masks whose value has no name although others have one: error or ignore
     /// [default: error]
     #[arg(long, value_name = "WHAT")]
     unnamed_values: Option<UnnamedArg>,
@@ -159,7 +159,7 @@ impl Predict {
         caches
     }
 
-    /// Options that are given in vain.
+    /// Options without effect.
     fn idle(&self) -> Vec<Idle> {
         let split = self.split.is_some() && self.eval == Some(Eval::All);
         let mut idle = self.confidence.idle().to_vec();

@@ -28,33 +28,33 @@ const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
 pub(super) struct Segment {
     #[command(flatten)]
     caches: Caches,
-    /// What goes from tokens to classes of pixels: a 1 by 1 convolution of the last block, or a U-Net over
-    /// the last five
+    /// Decoder from tokens to classes of pixels: a 1 by 1 convolution of the last block, or a U-Net over the
+    /// last five
     #[arg(long, default_value = "linear")]
     decoder: DecoderArg,
-    /// Learning rates, at the beginning, of decoders that are trained at the same time; they fall along a
-    /// cosine to 0. A single one is not chosen, and trained on train and val at once
+    /// Initial learning rates of decoders that are trained at the same time; they fall to 0 along a cosine. A
+    /// single one is trained on train and val at once, without a choice
     #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = positive::<f32>)]
     lr: Vec<f32>,
     /// Passes over the training slices and their stored views
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     epochs: u32,
-    /// Slices in a step
+    /// Slices per step
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_size: u32,
-    /// What is minimised: soft Dice, or its sum with the cross-entropy
+    /// Loss: soft Dice, or its sum with the cross-entropy
     #[arg(long, default_value = "dice")]
     loss: LossArg,
-    /// Epochs without a better Dice on `val` after which training ends [default: trains for all]
+    /// Epochs without a better Dice on `val` after which training ends [default: no early end]
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     patience: Option<u32>,
-    /// Numbers of patients (samples, where none are known) to learn from; `all` for all
+    /// Numbers of training patients (samples, if no patients are known); `all` for all
     #[arg(long, value_delimiter = ',', default_value = "all", value_parser = shots)]
     shots: Vec<Shots>,
-    /// Random draws of each number, of which the mean and the spread are reported [default: 5]
+    /// Random draws of each number; their mean and standard deviation are reported [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: Option<u32>,
-    /// Pixels of masks whose value has no name, where others have one: an error, or ignored
+    /// Pixels of masks whose value has no name although others have one: error or ignore
     #[arg(long, value_name = "WHAT", default_value = "error")]
     unnamed_values: UnnamedArg,
     #[command(flatten)]
@@ -106,18 +106,21 @@ impl Segment {
         job.run(out, messages)
     }
 
-    /// Options that are given in vain.
+    /// Options without effect.
     fn idle(&self, options: &Options) -> Vec<Idle> {
         let mut idle = drawn(&self.shots, self.repeats, false);
         if !options.scans() {
-            let why = "of one `--lr` without `--patience` nothing is chosen";
+            let why = "nothing is chosen with one `--lr` and without `--patience`";
             idle.push(self.rules.without_choice(why));
         }
         let is_repeated = options.repeats > 1 && !options.shots.contains(&None);
         let by_volume: fn(Protocol) -> bool =
             |protocol| protocol.resolution() == Resolution::Native;
         let (why, has_intervals) = if is_repeated {
-            ("of several draws the spread is given, not intervals", NEVER)
+            (
+                "several draws give a standard deviation, not intervals",
+                NEVER,
+            )
         } else {
             (
                 "the study's measures of all pixels have no intervals",

@@ -1,4 +1,4 @@
-//! Whether two backbones differ on the same cases.
+//! Tests of two backbones on the same cases.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::predictions::Predictions;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 
-/// Difference up to which a figure is the recorded one.
+/// Maximum difference from the recorded value, by rounding.
 const SAME: f64 = 1e-9;
 
 /// Two backbones on the same cases. Keys that do not apply are `null`.
@@ -29,9 +29,9 @@ pub struct Comparison {
     pub dataset: String,
     /// The probe.
     pub probe: String,
-    /// The rules.
+    /// Evaluation protocol.
     pub protocol: String,
-    /// The settings of both, with every default filled in.
+    /// Settings of both, with all defaults filled in.
     pub settings: Map<String, serde_json::Value>,
     /// Backbone and size of the first, with its setting.
     pub first: [String; 2],
@@ -49,11 +49,11 @@ pub struct Comparison {
     pub ci: Option<[f64; 2]>,
     /// Two-sided p-value of no difference, by the same draws.
     pub p_bootstrap: Option<f64>,
-    /// Two-sided p-value of each class by DeLong's test, which takes cases as independent: only where
-    /// no patient has several.
+    /// Two-sided p-value of each class by DeLong's test, which assumes independent cases: only if no patient
+    /// has several.
     pub p_delong: Map<String, serde_json::Value>,
-    /// Two-sided p-value of equal accuracy by McNemar's test; only where a case is of one class and no
-    /// patient has several.
+    /// Two-sided p-value of equal accuracy by McNemar's test; only for exclusive classes and if no patient has
+    /// several cases.
     pub p_mcnemar: Option<f64>,
 }
 
@@ -145,8 +145,8 @@ impl Tested<'_> {
         clusters.windows(2).all(|pair| pair[0] != pair[1])
     }
 
-    /// The difference of the macro AUROCs over the classes that are defined without resampling; `None`
-    /// where there are none, or only one patient.
+    /// Difference of the macro AUROCs over the classes that have one without resampling; `None` if there are
+    /// none, or only one patient.
     fn bootstrap(
         &self,
         confidence: &Confidence,

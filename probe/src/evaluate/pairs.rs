@@ -1,4 +1,4 @@
-//! Records that may be compared, and why others may not.
+//! Pairs of comparable records, and reasons why others are not compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::record::RunRecord;
 
-/// Differences that a message names.
+/// Maximum number of differences that a message lists.
 const NAMED: usize = 4;
 
-/// The role of a `k` that was chosen among several.
+/// Role of a `k` that was chosen among several.
 const CHOSEN: &str = "chosen";
 
 /// The name of the hash of samples, patients, splits and labels.
@@ -29,7 +29,7 @@ pub struct Pair<'a> {
     pub second: &'a RunRecord,
 }
 
-/// Pairs of records, and what is in none.
+/// Pairs of records, and messages about records without a pair.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs<'a> {
     /// In the order in which their evaluations were first recorded.
@@ -38,16 +38,16 @@ pub struct Pairs<'a> {
     pub left_out: Vec<String>,
 }
 
-/// Records of one evaluation, of each backbone the latest.
+/// Records of one evaluation, the latest of each backbone.
 struct Group<'a> {
     traits: Map<String, Value>,
     records: BTreeMap<Backbone<'a>, &'a RunRecord>,
 }
 
 impl<'a> Pairs<'a> {
-    /// Pairs records that differ in nothing but the backbone (and what was chosen for it), whose scores
-    /// are in `runs`. Of several results of an evaluation, such as those of each `k`, like goes with like,
-    /// and the chosen ones with each other.
+    /// Pairs records that differ only in the backbone and in the settings chosen for it, and whose scores are
+    /// in `runs`. Of several results of an evaluation, such as those of each `k`, equal ones are paired, and
+    /// chosen ones with each other.
     pub fn of(records: &'a [RunRecord], runs: &Path) -> Pairs<'a> {
         let mut left_out = Vec::new();
         let has_scores = |record: &&RunRecord| {
@@ -92,7 +92,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// Puts a record into its group; says whether it replaces an earlier one.
+/// Puts a record into its group; returns whether it replaces an earlier one.
 fn insert<'a>(groups: &mut Vec<Group<'a>>, record: &'a RunRecord, role: &str) -> bool {
     let mut traits = traits(record);
     traits.insert("result".into(), role.into());
@@ -114,8 +114,8 @@ fn backbone(record: &RunRecord) -> Backbone<'_> {
     (&record.model, record.image_size)
 }
 
-/// What sets a result apart from others of its evaluation. What was chosen, such as a learning rate,
-/// follows from the backbone.
+/// Setting that distinguishes a result from others of its evaluation. Chosen settings, such as a learning
+/// rate, depend on the backbone and do not count.
 fn role(record: &RunRecord) -> &str {
     match record.probe.as_str() {
         "knn" | "few-shot" => &record.setting,
@@ -123,7 +123,7 @@ fn role(record: &RunRecord) -> &str {
     }
 }
 
-/// All that must be equal, by flat names.
+/// Settings that must be equal, by flat names.
 fn traits(record: &RunRecord) -> Map<String, Value> {
     let mut traits = Map::new();
     flatten("", &record.settings, &mut traits);
@@ -133,7 +133,7 @@ fn traits(record: &RunRecord) -> Map<String, Value> {
     traits
 }
 
-/// Settings of settings under names with a dot; intervals do not matter.
+/// Nested settings under names with dots, without those of intervals.
 pub(crate) fn flatten(prefix: &str, settings: &Map<String, Value>, into: &mut Map<String, Value>) {
     for (name, value) in settings.iter().filter(|(name, _)| *name != "confidence") {
         match value {
@@ -164,7 +164,7 @@ fn described(record: &RunRecord) -> String {
     )
 }
 
-/// For each evaluation, the backbones of which it is not recorded, and what is recorded in its place.
+/// Messages about backbones without a record of an evaluation, with the most similar record.
 fn missing<'a>(records: &'a [RunRecord], groups: &[Group<'a>]) -> Vec<String> {
     let backbones: BTreeSet<Backbone<'_>> = records.iter().map(backbone).collect();
     let mut messages: Vec<String> = Vec::new();
@@ -236,12 +236,12 @@ fn shortened(differences: &[String]) -> String {
     }
 }
 
-/// A setting for people: text without quotes, numbers as they were given.
+/// A setting for people: text without quotes, numbers as given.
 pub(crate) fn short(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => match number.as_f64() {
-            // f32 are kept as the f64 that they are.
+            // Values in f32 are recorded as f64.
             Some(value) if f64::from(value as f32) == value => (value as f32).to_string(),
             _ => number.to_string(),
         },

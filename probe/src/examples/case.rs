@@ -2,7 +2,7 @@
 
 use cache::Split;
 
-/// What is known of an example besides features and targets.
+/// Sample, slice, patient and split of an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The sample that it is, or was cut from.
@@ -15,16 +15,16 @@ pub struct Case {
     pub split: Option<Split>,
 }
 
-/// What cases are drawn as one by, in the order of the cases.
+/// Clusters of dependent cases, in the order of the cases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clusters<'a> {
     /// The cluster of each case, `[N]`.
     pub names: Vec<&'a str>,
-    /// The word for one: `patient`, or `sample` where no patient is known.
+    /// Word for a cluster: `patient`, or `sample` if no patient is known.
     pub word: &'static str,
 }
 
-/// What is independent of other cases.
+/// A unit that is independent of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who<'a> {
     /// A patient.
@@ -40,19 +40,19 @@ impl<'a> Who<'a> {
 }
 
 impl Case {
-    /// What is independent of other cases.
+    /// The patient, or the sample if no patient is known.
     pub(crate) fn who(&self) -> Who<'_> {
         Who::of(self.patient.as_deref(), &self.sample)
     }
 
-    /// What is independent of other cases: the patient, or the sample where no patient is known.
+    /// Name of the patient, or of the sample if no patient is known.
     pub fn cluster(&self) -> &str {
         self.patient.as_deref().unwrap_or(&self.sample)
     }
 }
 
 impl<'a> Clusters<'a> {
-    /// Those of some cases.
+    /// Clusters of some cases.
     pub fn of(cases: &'a [Case]) -> Clusters<'a> {
         Clusters {
             names: cases.iter().map(Case::cluster).collect(),
@@ -61,7 +61,7 @@ impl<'a> Clusters<'a> {
     }
 }
 
-/// The word for what is independent: `patient`, or `sample` where no patient is known.
+/// Word for a cluster: `patient`, or `sample` if no patient is known.
 pub(crate) fn cluster_word<'a>(
     mut patients: impl Iterator<Item = Option<&'a str>>,
 ) -> &'static str {

@@ -1,4 +1,4 @@
-//! Rows of features out of a cache.
+//! Rows of features from a cache.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::features::Columns;
 use crate::study::MadeClass;
 use crate::targets::{Targets, is_blank};
 
-/// The slices that make up each row: one, or those of a sample with the same view.
+/// Slices of each row: one, or those of a sample with the same view.
 pub(super) fn members(slices: &[SliceMeta], unit: Unit) -> Vec<Vec<usize>> {
     if unit == Unit::Slice {
         return (0..slices.len()).map(|row| vec![row]).collect();
@@ -30,7 +30,7 @@ pub(super) fn members(slices: &[SliceMeta], unit: Unit) -> Vec<Vec<usize>> {
     members
 }
 
-/// The rows of each example, the plain view first; `firsts` are the first slices of the rows.
+/// Rows of each example, the plain view first; `firsts` are the first slices of the rows.
 pub(super) fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<Vec<usize>> {
     let mut examples: Vec<Vec<usize>> = Vec::new();
     let mut number: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
@@ -48,8 +48,8 @@ pub(super) fn views(slices: &[SliceMeta], firsts: &[usize], unit: Unit) -> Vec<V
     examples
 }
 
-/// The rows' targets, out of those of their slices. Slices without labels do not count beside
-/// others that have some.
+/// Targets of the rows, from those of their slices. Slices without labels do not count if others of the row
+/// are labelled.
 pub(super) fn targets(
     reader: &CacheReader,
     selection: &Selection,
@@ -85,7 +85,7 @@ pub(super) fn targets(
     })
 }
 
-/// The rows' features `[R, F]`, a token at a time.
+/// Features of the rows, `[R, F]`.
 pub(super) fn features(
     reader: &CacheReader,
     selection: &Selection,

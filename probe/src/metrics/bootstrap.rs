@@ -1,4 +1,4 @@
-//! How sure is a measure, when a patient's cases are not independent?
+//! Bootstrap of patients: confidence intervals for cases that are not independent.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -29,7 +29,7 @@ pub struct Bootstrap {
     seed: u64,
 }
 
-/// What the draws of a measure say.
+/// Interval and draws of a measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampled {
     /// Percentiles of the draws in which the measure is defined, interpolated linearly between
@@ -39,7 +39,7 @@ pub struct Sampled {
     pub undefined: usize,
 }
 
-/// What the draws of a measure of classes say.
+/// Intervals and draws of a measure of classes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampledClasses {
     /// Each class, `[C]`.

@@ -12,14 +12,14 @@ use super::weights::Weights;
 /// Bins of equal width between 0 and 1.
 const BINS: usize = 15;
 
-/// How far above an edge of a bin, in widths of a bin, a score may lie by rounding: a score that is
+/// Distance above an edge of a bin, in widths of a bin, that counts as rounding: a score that is
 /// computed as a sum or a quotient misses its exact value by about 1e-15.
 const EDGE: f64 = 1e-9;
 
-/// How far a score may lie beyond 0 or 1 by rounding.
+/// Distance beyond 0 or 1 that counts as rounding.
 const SLACK: f64 = 1e-6;
 
-/// How far confidence and the share of right answers are apart.
+/// Difference between confidence and the share of correct predictions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
     /// The mean over the bins, each counting as much as its cases: the expected calibration error.

@@ -30,20 +30,20 @@ pub struct Scored {
 /// Scores from which up classes are taken as present, one per entry of [`Scored::classes`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Where they come from: `0.5` or `val-f1`.
+    /// Rule that gave them: `0.5` or `0` (the default), or `val-f1`.
     pub rule: &'static str,
     /// The thresholds.
     pub values: Vec<f64>,
 }
 
-/// How intervals are found.
+/// Settings of confidence intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Confidence {
     /// Draws of the bootstrap.
     pub draws: usize,
     /// The share of draws inside.
     pub level: f64,
-    /// What draws begin with.
+    /// Random seed.
     pub seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How much of a structure is found? Dice, intersection over union, and the study's Jaccard index.
+//! Overlap of structures: Dice, intersection over union, and the study's Jaccard index.
 
 use nn::IGNORE;
 

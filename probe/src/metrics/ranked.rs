@@ -76,7 +76,7 @@ impl Ranked {
         })
     }
 
-    /// What the cases of each score weigh, highest score first.
+    /// Weight of the cases of each score, highest score first.
     pub(super) fn steps<'a>(&'a self, weights: &'a Weights) -> impl Iterator<Item = Step<'a>> + 'a {
         self.tied().map(|(score, cases)| {
             let (mut positives, mut all) = (0, 0);

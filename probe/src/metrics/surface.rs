@@ -1,4 +1,4 @@
-//! How far apart are the surfaces of a structure and of its prediction?
+//! Distances between the surfaces of a structure and of its prediction.
 
 use std::ops::Range;
 

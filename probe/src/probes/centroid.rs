@@ -4,16 +4,14 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, stack};
 
 use crate::targets::Targets;
 
-/// What differences of cosines are divided by before they become probabilities, as in the softmax vote
-/// of nearest neighbours.
+/// Divisor of cosines in the softmax and the sigmoid, as in the softmax vote of nearest neighbours.
 pub const TEMPERATURE: f64 = 0.07;
 
 /// Scores `[Q, C]` of `queries [Q, D]` by the means of `train [N, D]`, all rows of length 1.
 ///
-/// A class of which an example is one of several: the softmax over classes of the cosines to their
-/// means, divided by [`TEMPERATURE`]; one without examples gets 0. Classes that are present or not:
-/// the sigmoid of the cosine to the mean of those with the class less that to the mean of those
-/// without, divided by it; 0.5 where there are no examples of either.
+/// Exclusive classes: the softmax over classes of the cosines to their means, divided by [`TEMPERATURE`]; 0 for
+/// a class without examples. Multi-label: the sigmoid of the cosine to the mean of the examples with the class
+/// minus the cosine to the mean of those without it, divided by [`TEMPERATURE`]; 0.5 if one of them is missing.
 pub fn scores(
     train: ArrayView2<'_, f32>,
     targets: &Targets,
@@ -49,7 +47,7 @@ pub fn scores(
     scores
 }
 
-/// The mean of some rows, stretched to length 1; `None` of no rows.
+/// Mean of some rows, scaled to length 1; `None` without rows.
 fn centroid(rows: ArrayView2<'_, f32>, of: impl Iterator<Item = usize>) -> Option<Array1<f32>> {
     let (mut sum, mut count) = (Array1::<f64>::zeros(rows.ncols()), 0);
     for row in of {

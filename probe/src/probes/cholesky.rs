@@ -1,12 +1,16 @@
-//! The inverse of the triangle that a positive definite matrix is the square of, in blocks.
+//! Inverse of the Cholesky factor of a positive definite matrix, in f64.
+//!
+//! Right-looking blocked algorithm (Golub and Van Loan, Matrix Computations, 4.2): a block of columns is
+//! factored, the panel below is multiplied with the inverse of its triangle, and the rest is updated by a
+//! matrix product, which takes most of the time. The inverse is computed block row by block row.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
-/// Columns of a block.
+/// Columns per block: a triangle of 32 kB stays in the first-level cache.
 const BLOCK: usize = 64;
 
-/// The inverse of `L` of `A = L L'`, `[F, F]`. Of `a` only the lower triangle is read.
+/// Inverse of `L`, `[F, F]`, for `A = L L'`. Only the lower triangle of `a` is read.
 pub(crate) fn inverse_factor(mut a: Array2<f64>) -> Array2<f64> {
     factor(&mut a);
     inverse(&a)
@@ -58,7 +62,7 @@ fn inverse(l: &Array2<f64>) -> Array2<f64> {
     inverse
 }
 
-/// Of a lower triangle; what stands above is not read.
+/// Inverse of a lower triangle; values above the diagonal are not read.
 fn inverse_small(l: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut inverse = Array2::zeros(l.dim());
     for row in 0..l.nrows() {

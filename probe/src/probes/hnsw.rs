@@ -15,17 +15,17 @@ use serde::Serialize;
 use super::kernel::{self, Dot};
 use super::search::{self, Neighbours, decode, encode};
 
-/// Layers that a row can reach at most.
+/// Maximum number of layers.
 const LAYERS: usize = 16;
 
-/// How a graph is built and searched.
+/// Settings for building and searching a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct HnswOptions {
     /// Links of a row, twice as many in the lowest layer; from 2 to 256.
     pub m: usize,
-    /// Rows among which the links of a new one are chosen, at least 1.
+    /// Number of rows among which the links of a new row are chosen, at least 1.
     pub ef_construction: usize,
-    /// Rows that a search keeps, at least as many as the neighbours that are wanted.
+    /// Number of rows that a search keeps, at least that of the requested neighbours.
     pub ef: usize,
 }
 
@@ -74,8 +74,8 @@ impl HnswIndex {
         }
     }
 
-    /// As [`search::neighbours`], but for some neighbours that may be missed. A query that reaches
-    /// fewer than `k` keys is searched for exactly.
+    /// Approximate [`search::neighbours`]: some may be missed. A query that reaches fewer than `k` keys is
+    /// searched exactly.
     ///
     /// # Panics
     ///
@@ -184,7 +184,7 @@ impl HnswIndex {
     }
 }
 
-/// `1 - similarity`. `hnsw_rs` wants no distance below 0.
+/// `1 - similarity`, at least 0 as `hnsw_rs` requires.
 #[derive(Clone)]
 struct Cosine(Dot);
 
@@ -235,7 +235,7 @@ fn flat(graph: &Hnsw<'_, f32, Cosine>, rows: usize) -> (Vec<Links>, u32) {
     (links.iter().map(|layer| Links::new(layer)).collect(), entry)
 }
 
-/// Rows that were come across.
+/// Visited rows.
 struct Seen(Vec<u64>);
 
 impl Seen {
@@ -243,7 +243,7 @@ impl Seen {
         Seen(vec![0; rows.div_ceil(64)])
     }
 
-    /// Whether the row is new.
+    /// Marks a row; returns whether it is new.
     fn insert(&mut self, row: u32) -> bool {
         let (word, bit) = (&mut self.0[row as usize / 64], 1 << (row % 64));
         let is_new = *word & bit == 0;

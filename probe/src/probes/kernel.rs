@@ -1,12 +1,12 @@
-//! Inner products of a few queries with a few keys in whole numbers, in registers, and of single pairs
-//! of rows.
+//! Inner products of a tile of queries and keys in 16-bit integers, held in registers, and of single pairs of
+//! rows in f32.
 //!
-//! A loop for each, compiled once per instruction set and chosen when a search starts.
+//! Each loop is compiled for several instruction sets; a search selects one when it starts.
 
 /// Queries in a tile.
 pub(super) const ROWS: usize = 6;
 
-/// A row in two dimensions that follow each other: what one instruction multiplies and adds.
+/// Two adjacent dimensions of a row, which one instruction multiplies and adds (`pmaddwd`).
 pub(super) type Pair = [i16; 2];
 
 /// Pairs of `C` rows. Aligned, as loads that cross a cache line halve the speed.
@@ -24,14 +24,14 @@ impl<const C: usize> AsMut<[Pair]> for Lanes<C> {
     }
 }
 
-/// Inner products `[ROWS, C]`, of as many dimensions as were added to it.
+/// Inner products `[ROWS, C]`, over the dimensions added so far.
 pub(super) type Tile<const C: usize> = [[i32; C]; ROWS];
 
 /// A kernel: adds to a tile the inner products of `queries [D / 2, ROWS]` and `keys [D / 2, C]`, none
 /// of which may leave the range of 32 bits.
 pub(super) type Kernel<const C: usize> = fn(&[[Pair; ROWS]], &[Lanes<C>], &mut Tile<C>);
 
-/// The kernels there are, by the number of keys in a tile.
+/// The kernels, by the number of keys in a tile.
 pub(super) enum Kernels {
     /// Two vectors of 8 lanes.
     Columns16(Kernel<16>),
@@ -87,7 +87,7 @@ fn fused<const FUSED: bool>(a: f32, b: f32, sum: f32) -> f32 {
     }
 }
 
-/// Summed in 32 parts, so that additions do not wait for each other.
+/// Sum in 32 parts, so that additions do not wait for each other.
 #[inline(always)]
 fn product<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<32>();
@@ -106,7 +106,7 @@ fn product<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     total(&sums) + rest
 }
 
-/// Not inlined, since the compiler then narrows the loop that sums to what it adds here.
+/// Not inlined: else the compiler uses narrower vectors in the loop of the sum.
 #[inline(never)]
 fn total(sums: &[[f32; 8]; 4]) -> f32 {
     let lanes: [f32; 8] =
@@ -115,8 +115,8 @@ fn total(sums: &[[f32; 8]; 4]) -> f32 {
     (halves[0] + halves[2]) + (halves[1] + halves[3])
 }
 
-/// Whether a value exceeds the threshold. Not inlined, since the compiler shuffles the rows of a tile
-/// into each other when it sees several.
+/// Whether a value exceeds the threshold. Not inlined: else the compiler interleaves the rows of a tile with
+/// shuffles.
 #[inline(never)]
 pub(super) fn exceeds<const C: usize>(values: &[i32; C], threshold: i32) -> bool {
     values

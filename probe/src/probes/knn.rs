@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::{CHUNK, search::Neighbours};
 
-/// Distances up to this count as 0: single precision does not tell them apart.
+/// Distances up to this count as 0, within the precision of f32.
 const SAME: f64 = 1e-6;
 
-/// How much a neighbour weighs.
+/// Weight of a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vote {
@@ -24,7 +24,7 @@ pub enum Vote {
     Distance,
 }
 
-/// The neighbours in whose weight the members of a class have a share.
+/// Neighbours over which the votes are normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whole {
     /// The first `k`: scores of a case add up to 1, and do not depend on the other numbers of

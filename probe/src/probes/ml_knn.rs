@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
 
 use super::{CHUNK, search::Neighbours};
 
-/// The smoothing `s` of the prior and of the likelihoods.
+/// Smoothing `s` of the prior and of the likelihoods.
 pub const SMOOTHING: f64 = 1.0;
 
 /// A fitted model for several numbers of neighbours at once.

@@ -15,16 +15,16 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
-/// Queries whose neighbours are in memory at a time.
+/// Queries per block of neighbours in memory.
 const CHUNK: usize = 4096;
 
-/// Values in f32, in their places.
+/// Converts f16 to f32.
 pub(crate) fn widen<D: Dimension>(
     source: ArrayView<'_, f16, D>,
     mut target: ArrayViewMut<'_, f32, D>,
 ) {
     match (source.as_slice(), target.as_slice_mut()) {
-        // Several at a time, which one by one cannot be.
+        // Vectorised, unlike the conversion of single values.
         (Some(source), Some(target)) => source.convert_to_f32_slice(target),
         _ => target.zip_mut_with(&source, |target, source| *target = source.to_f32()),
     }

@@ -1,9 +1,9 @@
 //! Exact search for the most similar keys.
 //!
-//! Keys and queries are first rounded to whole numbers of 16 bits, of which a processor multiplies and
-//! adds twice as many at a time as of floats. The inner products of these are off by at most a known
-//! margin. Those keys that, by more than it, are behind `k` others are dropped; what is left, hardly
-//! more than `k`, is ranked by the inner products of the rows themselves.
+//! Keys and queries are first rounded to 16-bit integers, of which a processor multiplies and adds twice as many
+//! per instruction as of floats. The errors of their inner products are below a known margin. Keys that are
+//! behind `k` others by more than the margin are dropped; the rest, hardly more than `k`, is ranked by the
+//! inner products of the rows themselves.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -18,10 +18,10 @@ use super::kernel::{self, Dot, Kernel, Kernels, Lanes, ROWS};
 mod fixed;
 mod nearest;
 
-/// Bytes of a panel of keys that stay in a core's first-level cache.
+/// Bytes of a panel of keys, which stay in the first-level cache.
 const BLOCK_BYTES: usize = 24 << 10;
 
-/// Bytes of packed queries that stay in a core's second-level cache.
+/// Bytes of packed queries, which stay in the second-level cache.
 const TILE_BYTES: usize = 192 << 10;
 
 /// The nearest keys of `Q` queries, most similar first; of equally similar keys the one with the
@@ -35,8 +35,8 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Drops from row `q` the key `first + q`, or the last neighbour where that key is not among
-    /// them: `[Q, k]` becomes `[Q, k - 1]`.
+    /// Removes the key `first + q` from row `q`, or the last neighbour if that key is not among them: `[Q, k]`
+    /// becomes `[Q, k - 1]`.
     #[must_use]
     pub fn without_self(&self, first: usize) -> Neighbours {
         let (rows, k) = self.index.dim();
@@ -57,7 +57,7 @@ impl Neighbours {
 /// The `k` keys with the largest inner product with each query, by exhaustive search.
 ///
 /// `keys` is `[N, D]`, `queries` `[Q, D]`, all values and inner products finite; with rows of length 1 the inner
-/// product is the cosine. `k` is cut to `N`. The result does not depend on the number of threads.
+/// product is the cosine. `k` is at most `N`. The result does not depend on the number of threads.
 ///
 /// # Panics
 ///
@@ -66,7 +66,7 @@ pub fn neighbours(keys: ArrayView2<f32>, queries: ArrayView2<f32>, k: usize) -> 
     Index::new(keys).neighbours(queries, k)
 }
 
-/// Keys, and their whole numbers in the order in which a search reads them.
+/// Keys, and their integers in the order in which a search reads them.
 pub struct Index<'a> {
     keys: CowArray<'a, f32, Ix2>,
     stretch: Stretch,
@@ -80,7 +80,7 @@ enum Panels {
 }
 
 impl<'a> Index<'a> {
-    /// Over `keys [N, D]`.
+    /// Index of `keys [N, D]`.
     pub fn new(keys: ArrayView2<'a, f32>) -> Index<'a> {
         let keys = if keys.is_standard_layout() {
             CowArray::from(keys)
@@ -195,13 +195,13 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Queries searched together by one thread.
+/// Queries that a thread searches together.
 fn tile_rows(width: usize) -> usize {
     let fitting = TILE_BYTES / (2 * ROWS * width.max(1));
     ROWS * fitting.clamp(1, 32)
 }
 
-/// Runs of at most so many pairs of dimensions, of nearly the same length, in order.
+/// Ranges of at most this number of pairs of dimensions, of nearly equal length, in order.
 fn blocks(pairs: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let length = pairs.div_ceil(pairs.div_ceil(most).max(1)).max(1);
     (0..pairs)

@@ -19,12 +19,12 @@ use crate::version::EVALUATION_VERSION;
 /// Unreadable lines that a complaint names.
 const NAMED: usize = 5;
 
-/// What is recorded of a probe.
+/// Records of a probe.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
     /// The whole evaluations of this program's version, in the order of the file.
     evaluations: Vec<Vec<RunRecord>>,
-    /// What is left out, and why.
+    /// Messages about lines that are left out.
     complaints: Vec<String>,
 }
 

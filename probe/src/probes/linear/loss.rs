@@ -1,4 +1,4 @@
-//! The losses that heads are trained with, and their gradients.
+//! Training losses of heads, and their gradients.
 
 use clap::ValueEnum;
 use ndarray::ArrayViewMut2;
@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::targets::Targets;
 
-/// What is minimised, by the task.
+/// Training loss, by the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// Cross entropy of the softmax over classes, the mean over examples.
     CrossEntropy,
-    /// Cross entropy of the sigmoid of one output, the second class' of two; the mean over examples.
+    /// Cross entropy of the sigmoid of one output, that of the second of two classes; the mean over examples.
     Binary,
-    /// Cross entropy of the sigmoid of each class; where a target is not known it is 0.
+    /// Cross entropy of the sigmoid of each class; 0 for unknown targets.
     MultiLabel(Reduction),
 }
 
@@ -28,7 +28,7 @@ pub enum Reduction {
 }
 
 impl Loss {
-    /// That of a task with `classes` classes.
+    /// Loss of a task with `classes` classes.
     pub fn of(targets: &Targets, classes: usize, reduction: Reduction) -> Loss {
         match targets {
             Targets::Single(_) if classes == 2 => Loss::Binary,
@@ -45,7 +45,7 @@ impl Loss {
         }
     }
 
-    /// Puts the gradient by the logits `[B, O]` of the examples `rows` in their place.
+    /// Replaces the logits `[B, O]` of the examples `rows` by the gradient with respect to them.
     pub(super) fn gradient(
         self,
         logits: ArrayViewMut2<'_, f32>,

@@ -1,4 +1,4 @@
-//! Some weights of heads, and the products that training needs of them.
+//! Panels of weights, and the matrix products of training.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::probes::widen;
 /// Outputs of a panel.
 pub(super) const LANES: usize = 16;
 
-/// Examples, or features, of which products with a panel's outputs are in registers at a time.
+/// Examples, or features, whose products with the outputs of a panel are in registers at a time.
 pub(super) const ROWS: usize = 6;
 
 /// A number for each output of a panel. Aligned, as loads that cross a cache line halve the speed.
@@ -28,15 +28,15 @@ impl Lanes {
 pub(super) struct Batch {
     pieces: Vec<Range<usize>>,
     rows: usize,
-    /// Features in a row, and what separates it from the next.
+    /// Features in a row, and padding.
     stride: usize,
     values: Vec<f32>,
-    /// Of each piece `ROWS` features after another, of all rows.
+    /// Layout: piece by piece, in groups of `ROWS` features, all examples of each.
     blocks: Vec<Vec<[f32; ROWS]>>,
 }
 
 impl Batch {
-    /// For rows that end with the last of `pieces`.
+    /// A batch of rows with the features of `pieces`.
     pub(super) fn new(pieces: &[Range<usize>]) -> Batch {
         let features = pieces.last().map_or(0, |piece| piece.end);
         // An odd number of cache lines, so that not all rows compete for the same place in a cache.
@@ -77,14 +77,14 @@ impl Batch {
     }
 }
 
-/// The gradient by the logits of a batch of `B`, panel after panel of outputs.
+/// Gradient with respect to the logits of a batch `[B, LANES]`, panel after panel of outputs.
 pub(super) struct Gradient {
     rows: usize,
     values: Vec<Lanes>,
 }
 
 impl Gradient {
-    /// Of `gradient [B, ..]`, as many columns as panels have outputs.
+    /// Packs a `gradient [B, ..]` with as many columns as panels have outputs.
     pub(super) fn new(gradient: ArrayView2<'_, f32>) -> Gradient {
         let (rows, columns) = gradient.dim();
         let mut values = Vec::with_capacity(rows * columns / LANES);
@@ -113,7 +113,7 @@ pub(super) struct Panel {
     pub(super) features: Range<usize>,
     /// The first output.
     pub(super) first: usize,
-    /// Each output's learning rate, 0 for those that do not see the features, whose weights stay 0.
+    /// Learning rate of each output; 0 for heads without these features, whose weights stay 0.
     rates: Lanes,
     /// `[P, LANES]`.
     pub(super) weight: Vec<Lanes>,
@@ -123,8 +123,8 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Of the piece with this number and these features; `rates` and `weight [P, LANES]` are 0 for
-    /// outputs that do not see them.
+    /// Panel of the piece with this number and these features; `rates` and `weight [P, LANES]` are 0 for outputs
+    /// of heads without them.
     pub(super) fn new(
         piece: usize,
         features: Range<usize>,
@@ -192,7 +192,7 @@ impl WithSimd for Forward<'_> {
         } = self.panel;
         let mut rows = self.batch.rows().map(|row| &row[features.clone()]);
         for partial in partial.chunks_mut(ROWS) {
-            // Fewer rows at the end leave sums that nothing takes.
+            // The last block may have fewer rows; its other sums are not used.
             let x =
                 std::array::from_fn(|_| rows.next().unwrap_or(&self.batch.values[..weight.len()]));
             let sums = forward::<S>(x, weight);
@@ -208,7 +208,7 @@ impl WithSimd for Forward<'_> {
 fn forward<S: Simd>(x: [&[f32]; ROWS], weight: &[Lanes]) -> [[f32; LANES]; ROWS] {
     let [a, b, c, d, e, f] = x;
     let mut sums = [[0.0; LANES]; ROWS];
-    // In step, so that no index is checked.
+    // Zipped iterators avoid bounds checks.
     let columns = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
     for ((((((a, b), c), d), e), f), weight) in columns.zip(weight) {
         add_products::<S>(&[*a, *b, *c, *d, *e, *f], weight, &mut sums);
@@ -260,7 +260,7 @@ fn backward<S: Simd>(block: &[[f32; ROWS]], gradient: &[Lanes]) -> [[f32; LANES]
 fn add_products<S: Simd>(x: &[f32; ROWS], lanes: &Lanes, sums: &mut [[f32; LANES]; ROWS]) {
     for (&x, sums) in x.iter().zip(sums) {
         for (sum, &lane) in sums.iter_mut().zip(&lanes.0) {
-            // Where there are no vectors, fused operations are not fast either.
+            // Without vector instructions, fused operations are slow too.
             *sum = match S::F32_LANES {
                 1 => x * lane + *sum,
                 _ => x.mul_add(lane, *sum),

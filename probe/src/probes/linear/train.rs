@@ -1,10 +1,9 @@
-//! Training all heads at the same time.
+//! Simultaneous training of all heads.
 //!
-//! The outputs of all heads stand side by side, in an order in which those that see a token are
-//! neighbours: so each token's features are multiplied once, with the weights of all heads that see
-//! them. The weights are cut into panels of some features and some outputs, which threads take, and the
-//! panels' parts of the logits are added in their order: so a result does not depend on the number of
-//! threads.
+//! The outputs of all heads stand side by side, ordered so that heads with the same token are adjacent: the
+//! features of each token are multiplied once, with the weights of all heads that take it. The weights are
+//! divided into panels of some features and some outputs, which threads compute. The parts of the logits are
+//! added in the order of the panels, so that the result does not depend on the number of threads.
 
 use std::ops::Range;
 
@@ -15,28 +14,28 @@ use super::panel::{Batch, Gradient, LANES, Lanes, Panel, ROWS};
 use super::{Data, Head, HeadOptions, Loss};
 use crate::features::Columns;
 
-/// Features of a piece, at most: those of a batch and of the next stay in a core's second-level cache.
+/// Maximum number of features per piece: those of two batches stay in the second-level cache.
 const PIECE: usize = 32 * ROWS;
 
-/// How long, and how fast.
+/// Schedule of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// Number of steps, over which learning rates fall along a cosine to 0.
     pub steps: usize,
-    /// How much of the last step's direction is kept.
+    /// Momentum of the gradient descent.
     pub momentum: f32,
 }
 
 impl Schedule {
-    /// What learning rates are multiplied with in step `step`, from 0.
+    /// Factor of the learning rates in step `step`, from 0.
     fn factor(&self, step: usize) -> f32 {
         let done = step as f64 / self.steps.max(1) as f64;
         ((1.0 + (std::f64::consts::PI * done).cos()) / 2.0) as f32
     }
 }
 
-/// Trains heads, from the weights that they have, on batches of rows in the order of `batches`. The
-/// result does not depend on the number of threads.
+/// Trains heads, starting from their weights, on batches of rows in the order of `batches`. The result does not
+/// depend on the number of threads.
 pub fn train(
     data: &Data<'_>,
     loss: Loss,
@@ -44,7 +43,7 @@ pub fn train(
     schedule: Schedule,
     batches: impl Iterator<Item = Vec<usize>> + Send,
 ) -> Vec<Head> {
-    // On a thread of the pool: another would be put to sleep and woken again in every step.
+    // On a thread of the pool: another one would sleep and wake up in every step.
     rayon::scope(|_| {
         let pieces: Vec<Range<usize>> = pieces(data.columns).collect();
         let mut bench = Bench::new(data.columns, &pieces, heads);
@@ -80,10 +79,10 @@ pub fn train(
 
 /// All heads, `H` of them with `O` outputs each, side by side.
 struct Bench {
-    /// Each head's number among those that were given, in the order in which they stand here.
+    /// Index of each head among the given ones, in the order of the outputs.
     heads: Vec<(usize, HeadOptions)>,
     outputs: usize,
-    /// Piece after piece.
+    /// Panels, piece after piece.
     panels: Vec<Panel>,
     /// `[H * O]`, and zeros up to a whole panel.
     bias: Array1<f32>,
@@ -92,8 +91,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// Heads without the mean token come first, from few blocks to many, then those with it, from many
-    /// to few: those that see a token are neighbours.
+    /// Heads without the mean token come first, from few blocks to many, then those with it, from many to few:
+    /// heads that take a token are adjacent.
     fn new(columns: &Columns, pieces: &[Range<usize>], heads: Vec<Head>) -> Bench {
         let mut heads: Vec<(usize, Head)> = heads.into_iter().enumerate().collect();
         heads.sort_by_key(|(_, head)| {
@@ -152,8 +151,8 @@ impl Bench {
         panels.for_each(|panel| panel.forward(batch));
     }
 
-    /// The gradient by the logits `x W + b` of the rows that went forward, `[B, H * O]` and zeros up
-    /// to a whole panel.
+    /// Gradient with respect to the logits `x W + b` of the rows of the last forward pass, `[B, H * O]`, padded
+    /// with zeros to a whole panel.
     fn gradient(&self, loss: Loss, data: &Data<'_>, rows: &[usize]) -> Array2<f32> {
         let mut logits = Array2::zeros((rows.len(), self.bias.len()));
         let parts = logits.axis_chunks_iter_mut(Axis(1), LANES).into_par_iter();
@@ -175,8 +174,8 @@ impl Bench {
         logits
     }
 
-    /// `v = momentum * v + x' g`, `W -= rate * v`, of the gradient `g`, and with the new weights the
-    /// next batch's `x W`: a panel's are in the cache by then.
+    /// `v = momentum * v + x' g`, `W -= rate * v` for the gradient `g`, and `x W` of the next batch with the new
+    /// weights, while the panel is in the cache.
     fn step(
         &mut self,
         batch: &Batch,
@@ -197,7 +196,7 @@ impl Bench {
         self.bias -= &(&self.rates * factor * &self.bias_velocity);
     }
 
-    /// The heads in the order in which they were given.
+    /// The heads in their given order.
     fn heads(&self, columns: &Columns) -> Vec<Head> {
         let mut heads: Vec<(usize, Head)> = self
             .heads
@@ -217,7 +216,7 @@ impl Bench {
         heads.into_iter().map(|(_, head)| head).collect()
     }
 
-    /// `[O, F]` of the head whose outputs and features are given.
+    /// Weight `[O, F]` of the head with these outputs and features.
     fn weight(&self, features: Range<usize>, outputs: Range<usize>) -> Array2<f32> {
         let mut weight = Array2::zeros((outputs.len(), features.len()));
         let is_seen = |panel: &&Panel| features.contains(&panel.features.start);

@@ -1,9 +1,10 @@
-//! Coordinates of the weights in which the loss is curved alike in all directions.
+//! Preconditioner: coordinates of the weights in which the loss has nearly equal curvature in all directions.
 //!
-//! Features of a backbone vary 1000 times as much in some directions as in others, so gradient
-//! methods on plain weights creep. Here the curvature at one place, `A = Σ d (x - m) (x - m)' + 1/C`
-//! with the curvatures `d` of the examples along their logits and `m` their mean with these weights,
-//! is factored into `L L'`, and weights are `W = L'⁻¹ V`. The penalty stays that of `W`.
+//! Features of a backbone vary 1000 times as much in some directions as in others, so that gradient methods
+//! on the weights themselves converge slowly. Here the curvature at one point,
+//! `A = Σ d (x - m) (x - m)' + 1/C`, is factored into `L L'`, and weights are `W = L'⁻¹ V`. `d` are the
+//! curvatures of the examples along their logits and `m` is the mean of the examples weighted by `d`. The
+//! penalty remains that of `W`.
 
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ use crate::probes::cholesky;
 const TILE: usize = 256;
 /// Examples whose products are summed in f32.
 const CHUNK: usize = 2048;
-/// What rounding in f32 may have taken from the diagonal of `A`, relative to it.
+/// Relative error of the diagonal of `A` by rounding in f32.
 const ROUNDING: f64 = 1e-6;
 
 /// Coordinates `[F + 1, R]`: those of the weights, and in the last row that of the bias.
@@ -28,12 +29,12 @@ pub(super) struct Basis {
     inverse: Array2<f64>,
     /// `m`, `[F]`.
     mean: Array1<f64>,
-    /// What the bias is measured in.
+    /// Unit of the bias.
     bias: f64,
 }
 
 impl Basis {
-    /// From the `rows` of `x` and their curvatures, which are the part `share` of all curvature.
+    /// Computes the basis from the `rows` of `x` and their curvatures, a `share` of all curvature.
     pub(super) fn new<T: Feature>(
         x: ArrayView2<'_, T>,
         rows: &[usize],
@@ -58,7 +59,7 @@ impl Basis {
         }
     }
 
-    /// Weights of coordinates.
+    /// Weights for coordinates.
     pub(super) fn point(&self, coordinates: ArrayView2<'_, f64>) -> Point {
         let features = self.mean.len();
         let weight = self.inverse.t().dot(&coordinates.slice(s![..features, ..]));
@@ -66,7 +67,7 @@ impl Basis {
         Point { weight, bias }
     }
 
-    /// The gradient by coordinates of that by weights.
+    /// Gradient with respect to coordinates, from that with respect to weights.
     pub(super) fn gradient(&self, by: &Point) -> Array2<f64> {
         let (features, columns) = by.weight.dim();
         let mut centred = by.weight.clone();

@@ -1,35 +1,36 @@
-//! L-BFGS that is told what is where it asks, so that many can share one pass over the data.
+//! L-BFGS with reverse communication: the caller evaluates the trial point, so that many minimisations share
+//! one pass over the data.
 //!
-//! The function is convex: where its slope along the direction is less than half of that at the
-//! beginning, in size, and the loss is no more, a step is good, and secants of slopes find it. This
-//! needs no differences of losses, which rounding in f32 spoils near the minimum.
+//! The function is convex. A step is accepted if the absolute slope along the direction is less than half of
+//! the initial one and the loss has not risen; the secant method on slopes finds it. This needs no differences
+//! of losses, which rounding in f32 makes useless near the minimum.
 
 use std::collections::VecDeque;
 
 use ndarray::Array1;
 
-/// Steps that are remembered.
+/// Number of stored steps.
 const PAIRS: usize = 12;
-/// A step is good where the slope is this part of the first one, or less.
+/// Maximum slope of an accepted step, relative to the initial one.
 const FLATTER: f64 = 0.5;
-/// How much the loss may rise by rounding, relative to it.
+/// Relative rise of the loss that counts as rounding.
 const NOISE: f64 = 1e-6;
-/// Steps that are tried along a direction.
+/// Maximum number of steps tried along a direction.
 const TRIALS: usize = 10;
-/// The square of the gradient's length at which the minimum is taken as reached, relative to the loss
-/// and to the smallest curvature that was seen: half of it bounds how far the loss is above its
-/// minimum where the function is nowhere flatter.
+/// Squared norm of the gradient at which the minimum counts as reached, relative to the loss and to the
+/// smallest observed curvature: half of it bounds the distance of the loss from its minimum if the function
+/// is nowhere flatter.
 const SAFE: f64 = 2e-7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Running,
     Converged,
-    /// Ended where the minimum may be far away.
+    /// Ended without reaching the minimum.
     Stuck,
 }
 
-/// A minimisation, from 0 on.
+/// A minimisation that starts at 0.
 #[derive(Debug)]
 pub(super) struct Lbfgs {
     here: Place,
@@ -40,7 +41,7 @@ pub(super) struct Lbfgs {
     line: Line,
     trial: Array1<f64>,
     state: State,
-    /// The smallest curvature along a step so far; 1 is that of the coordinates.
+    /// Smallest observed curvature along a step; the preconditioned one is about 1.
     flattest: f64,
     tolerance: f64,
     evaluations: usize,
@@ -60,7 +61,7 @@ struct Pair {
     product: f64,
 }
 
-/// What is known along a direction: steps and slopes there.
+/// Steps and slopes along a direction.
 #[derive(Debug)]
 struct Line {
     step: f64,
@@ -70,8 +71,8 @@ struct Line {
 }
 
 impl Lbfgs {
-    /// Of a function with this loss and gradient at 0, until the decrease to be expected is the
-    /// part `tolerance` of the loss.
+    /// Starts with the loss and gradient at 0. The minimisation ends when the expected decrease is less than
+    /// `tolerance` times the loss.
     pub(super) fn new(loss: f64, gradient: Array1<f64>, tolerance: f64) -> Lbfgs {
         let zeros = Array1::zeros(gradient.len());
         let mut new = Lbfgs {
@@ -94,12 +95,12 @@ impl Lbfgs {
         new
     }
 
-    /// Where loss and gradient are wanted.
+    /// Point to be evaluated next.
     pub(super) fn trial(&self) -> &Array1<f64> {
         &self.trial
     }
 
-    /// The best place so far, and its loss.
+    /// Best point so far, and its loss.
     pub(super) fn best(&self) -> (&Array1<f64>, f64) {
         (&self.here.x, self.here.loss)
     }
@@ -112,7 +113,7 @@ impl Lbfgs {
         self.evaluations
     }
 
-    /// Takes loss and gradient at [`Lbfgs::trial`].
+    /// Takes the loss and gradient at [`Lbfgs::trial`].
     pub(super) fn tell(&mut self, loss: f64, gradient: Array1<f64>) {
         self.evaluations += 1;
         let slope = gradient.dot(&self.direction);
@@ -174,7 +175,7 @@ impl Lbfgs {
         };
     }
 
-    /// The gradient times the inverse of the curvature that the pairs tell of.
+    /// Product of the gradient and the inverse Hessian approximated by the stored pairs.
     fn newton_step(&self) -> Array1<f64> {
         let mut step = self.here.gradient.clone();
         let mut shares = Vec::with_capacity(PAIRS);
@@ -209,7 +210,7 @@ impl Line {
         }
     }
 
-    /// Goes to the next step, unless enough were tried.
+    /// Tries the next step, or ends after [`TRIED`] steps.
     fn advance(&mut self, first_slope: f64) -> bool {
         self.trials += 1;
         let (low, slope) = self.low;

@@ -1,6 +1,6 @@
-//! The same by linfa-logistic: argmin's L-BFGS in f64, from 0 for each penalty and problem.
+//! Logistic regression by linfa-logistic: argmin's L-BFGS in f64, started at 0 for each penalty and problem.
 //!
-//! linfa has an ndarray of its own, so features are copied.
+//! linfa uses another version of ndarray, so that features are copied.
 
 use half::f16;
 use linfa::DatasetBase;
@@ -15,16 +15,16 @@ use super::solution::{Fit, Solution, penalty};
 use super::task::{Labels, Task};
 use crate::Error;
 
-/// Norm of the gradient at which linfa ends.
+/// Norm of the gradient at which linfa stops.
 const GRADIENT: f64 = 1e-4;
-/// Iterations after which it ends.
+/// Maximum number of iterations.
 const MOST: u64 = 1000;
 
-/// A fit for each of `cs`.
+/// Fits a model for each of `cs`.
 ///
 /// # Errors
 ///
-/// [`Error::Linfa`] with what linfa says, for instance where its line search fails.
+/// [`Error::Linfa`] with the message of linfa, for instance if its line search fails.
 pub(super) fn solve(x: ArrayView2<'_, f16>, task: &Task, cs: &[f64]) -> Result<Vec<Fit>, Error> {
     let objective = Objective {
         x,
@@ -48,7 +48,7 @@ fn solution(objective: &Objective<'_, f16>, point: Point, problem: usize, c: f64
         loss: loss + penalty(point.weight.iter(), c),
         weight: point.weight,
         bias: point.bias,
-        // linfa tells neither.
+        // linfa reports neither.
         evaluations: 0,
         converged: true,
     }

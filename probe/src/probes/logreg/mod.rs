@@ -1,13 +1,13 @@
 //! Logistic regression with an L2 penalty, for a whole path of penalties.
 //!
-//! What is minimised is scikit-learn's: the sum of the examples' cross entropies, plus `|W|² / (2 C)`
-//! without the bias. Two classes have one output and the sigmoid, more have the softmax, and several
-//! labels are a problem for each class, in which blank entries have no part. Letters: `N` examples,
-//! `F` features, `C` classes, `O` outputs (1 for two classes, else `C`), `P` problems, `K` columns of
-//! weights of a problem, `R` columns of weights in a product.
+//! The objective is scikit-learn's: the sum of the cross entropies of the examples, plus `|W|² / (2 C)` without
+//! the bias. Two classes have one output and the sigmoid, more have the softmax. Multi-label data are one
+//! problem per class, without the examples whose label is blank. Axes: `N` examples, `F` features, `C`
+//! classes, `O` outputs (1 for two exclusive classes, else `C`), `P` problems, `K` columns of weights of a
+//! problem, `R` columns of weights in a product.
 //!
-//! A class of which a split has no example gets the probability 0, and one label that all examples
-//! have gets 1. An all blank label gets 0.5.
+//! A class without examples gets the probability 0, a label that all examples have gets 1, and a label that is
+//! always blank gets 0.5.
 
 mod basis;
 mod lbfgs;
@@ -33,12 +33,12 @@ use self::task::Task;
 use crate::Error;
 use crate::targets::Targets;
 
-/// What is fitted to.
+/// Training data.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
     /// `[N, F]`.
     pub features: ArrayView2<'a, f16>,
-    /// Of the `N` rows; what is not known has no part in the loss.
+    /// Targets of the `N` rows; unknown ones are not part of the loss.
     pub targets: &'a Targets,
     /// Number of classes.
     pub classes: usize,
@@ -66,7 +66,7 @@ pub enum Solver {
 ///
 /// [`Error::LogregTargets`], [`Error::LogregLabel`], [`Error::LogregFeature`] and
 /// [`Error::LogregPenalty`] for data and penalties that have no minimum; [`Error::LogregOneClass`]
-/// where there is nothing to tell apart; [`Error::Linfa`] where linfa cannot.
+/// if all examples are of one class; [`Error::Linfa`] if linfa fails.
 pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
     check(data, cs)?;
     let task = Task::new(data.targets, data.classes)?;

@@ -1,10 +1,10 @@
-//! Newton's method for a problem at one `C`, in f64: it reaches the minimum where examples are separable
-//! and the loss falls to nearly 0.
+//! Newton's method for a problem at one `C`, in f64. It reaches the minimum also if examples are separable and
+//! the loss falls to nearly 0.
 //!
-//! A step `p` solves `H p = -g` by conjugate gradients in the coordinates of a [`Basis`] at this place,
-//! in which `H` is nearly 1. The logits are linear along it, so its length costs no pass over the
-//! features. Letters: `N` examples, `F` features, `K` columns of weights, `g` the gradient, `H` its
-//! derivative; `-g' p` is the decrement, twice of what the loss is above its minimum if it is close.
+//! A step `p` solves `H p = -g` by conjugate gradients in the coordinates of a [`Basis`] at the current point,
+//! in which `H` is nearly the identity. Logits are linear along the step, so that the line search needs no
+//! pass over the features. Symbols: `N` examples, `F` features, `K` columns of weights, `g` the gradient, `H`
+//! the Hessian. `-g' p` is the decrement: near the minimum, twice the distance of the loss from it.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, Axis, Zip};
@@ -15,39 +15,40 @@ use super::objective::{Feature, Objective, Point};
 use super::solution::{SAMPLE, Solution, penalty};
 use super::task::Labels;
 
-/// The decrement at which the minimum is reached, relative to the loss.
+/// Decrement at which the minimum counts as reached, relative to the loss.
 const TOLERANCE: f64 = 2e-9;
-/// The same of small problems. Scores near the minimum are off by the root of it.
+/// The decrement for small problems. Errors of scores near the minimum are of the order of its root.
 const EXACT: f64 = 1e-12;
-/// Steps after which it is given up.
+/// Maximum number of steps.
 const MOST: usize = 100;
-/// Conjugate gradients for one step.
+/// Maximum number of conjugate gradients per step.
 const MOST_INNER: usize = 1000;
-/// The decrement is known when so many conjugate gradients add less than [`LITTLE`] of it.
+/// The decrement has converged when this many conjugate gradients add less than [`LITTLE`] of it.
 const DELAY: usize = 4;
 const LITTLE: f64 = 0.01;
-/// Conjugate gradients from which on the next step gets a basis of its own.
+/// Number of conjugate gradients after which the next step computes a new basis.
 const STALE: usize = 12;
-/// The part of the decrease that a slope promises with which a step is long enough (Armijo's).
+/// Share of the decrease predicted by the slope that a step must reach (Armijo's condition).
 const ENOUGH: f64 = 1e-4;
-/// How often a step is halved.
+/// Maximum number of halvings of a step.
 const HALVINGS: usize = 40;
-/// Examples whose sums are put together by one thread.
+/// Examples per sum of a thread.
 const PIECE: usize = 1024;
-/// Examples whose features are in f64 at a time.
+/// Examples whose features are converted to f64 at a time.
 const TILE: usize = 64;
 
-/// What is to be minimised.
+/// A problem at one `C`.
 pub(super) struct Newton<'a, T> {
     pub(super) objective: Objective<'a, T>,
     pub(super) problem: usize,
     pub(super) c: f64,
 }
 
-/// Features and columns of weights up to which each minimum is sought in f64 too: there it costs little.
+/// Maximum number of features times columns of weights for which each minimum is also computed in f64, at
+/// little cost.
 const SMALL: usize = 1 << 20;
 
-/// A place and what is known of it.
+/// A point with its logits and loss.
 struct Place {
     point: Point,
     /// `[N, K]`.
@@ -55,11 +56,11 @@ struct Place {
     loss: f64,
 }
 
-/// Where to go.
+/// A Newton step.
 struct Step {
     direction: Point,
     decrement: f64,
-    /// Conjugate gradients that it took.
+    /// Number of conjugate gradients.
     inner: usize,
 }
 
@@ -68,9 +69,8 @@ impl<T: Feature> Newton<'_, T> {
         self.objective.x.len() * self.objective.labels.columns() <= SMALL
     }
 
-    /// The minimum, from `start` on, `evaluations` having been made already. The basis `near`, of a
-    /// place not far away, serves as long as few conjugate gradients do in it: one of its own takes as
-    /// long as many of them.
+    /// Minimises from `start`, after `evaluations` evaluations. The basis `near` of a nearby point is used as
+    /// long as few conjugate gradients suffice; a new basis costs as much as many of them.
     pub(super) fn finish(&self, start: Point, evaluations: usize, near: &Basis) -> Solution {
         let logits = self.logits(&start);
         let mut place = Place {
@@ -110,7 +110,7 @@ impl<T: Feature> Newton<'_, T> {
         }
     }
 
-    /// Goes along the step as far as the loss falls as it should; whether it went at all.
+    /// Line search along the step; returns whether the loss fell enough.
     fn advance(&self, place: &mut Place, step: &Step) -> bool {
         let change = self.logits(&step.direction);
         for halvings in 0..HALVINGS {
@@ -131,7 +131,7 @@ impl<T: Feature> Newton<'_, T> {
         false
     }
 
-    /// Solves for Newton's step by at most so many conjugate gradients.
+    /// Newton step by at most this number of conjugate gradients.
     fn step(&self, place: &Place, residuals: &Array2<f64>, basis: &Basis, most: usize) -> Step {
         let mut gradient = self.back(residuals);
         gradient
@@ -141,7 +141,7 @@ impl<T: Feature> Newton<'_, T> {
         let mut sum = Array2::zeros(rest.dim());
         let mut along = rest.clone();
         let mut square = dot(&rest, &rest);
-        // Of these terms the decrement is the sum.
+        // The decrement is the sum of these terms.
         let mut terms: Vec<f64> = Vec::new();
         while terms.len() < most && square > 0.0 {
             let image = self.curved(residuals, &basis.point(along.view()));
@@ -169,7 +169,7 @@ impl<T: Feature> Newton<'_, T> {
         }
     }
 
-    /// The basis of the curvatures here: their largest, where there are many examples.
+    /// Basis of the curvatures at the current point: of the largest ones if there are many examples.
     fn basis(&self, residuals: &Array2<f64>) -> Basis {
         let columns = (residuals.ncols() as f64 - 1.0).max(1.0);
         let curvature = |row: ArrayView1<'_, f64>| {
@@ -200,7 +200,7 @@ impl<T: Feature> Newton<'_, T> {
                     let size = residuals[0].abs();
                     change[0] *= size * (1.0 - size);
                 }
-                // p (change - p' change), where p = residual, and 1 more for the own class.
+                // p (change - p' change), where p is the residual, plus 1 for the class of the example.
                 Labels::Softmax(labels, _) => {
                     let mut shares = residuals.to_owned();
                     shares[labels[row] as usize] += 1.0;

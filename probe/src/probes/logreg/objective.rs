@@ -1,7 +1,7 @@
 //! Loss and gradient without the penalty, in one pass over the features.
 //!
-//! The examples are cut into pieces of a fixed size, which threads take; within a piece products
-//! are in f32, and the pieces' sums are added in their order in f64.
+//! Threads compute pieces of a fixed number of examples. Products within a piece are in f32; the sums of the
+//! pieces are added in order in f64, so that the result does not depend on the number of threads.
 
 use half::f16;
 use ndarray::linalg::general_mat_mul;
@@ -14,14 +14,14 @@ use rayon::prelude::*;
 use super::super::widen;
 use super::task::Labels;
 
-/// Examples of a piece.
+/// Examples per piece.
 const PIECE: usize = 1024;
-/// Examples whose features are in f32 at a time.
+/// Examples whose features are converted to f32 at a time.
 const TILE: usize = 64;
 
-/// A type that features are held in.
+/// A type of features.
 pub(super) trait Feature: Copy + Send + Sync {
-    /// Puts values in f32 into their places.
+    /// Writes values to `target` in f32.
     fn fill_f32<D: Dimension>(source: ArrayView<'_, Self, D>, target: ArrayViewMut<'_, f32, D>);
 
     /// The same values in f64.
@@ -34,7 +34,7 @@ impl Feature for f16 {
     }
 
     fn wide(source: ArrayView2<'_, f16>) -> Array2<f64> {
-        // By way of f32, many at a time.
+        // Conversion to f32 is vectorised.
         let mut narrow = Array2::zeros(source.dim());
         widen(source, narrow.view_mut());
         narrow.mapv(f64::from)
@@ -51,7 +51,7 @@ impl Feature for f64 {
     }
 }
 
-/// What is minimised, but for the penalty.
+/// Objective without the penalty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Objective<'a, T> {
     /// `[N, F]`.
@@ -59,7 +59,7 @@ pub(super) struct Objective<'a, T> {
     pub(super) labels: &'a Labels,
 }
 
-/// Weights, or a gradient by them.
+/// Weights and biases, or a gradient with respect to them.
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     /// `[F, R]`.
@@ -75,7 +75,7 @@ pub(super) struct Sums {
     pub(super) gradient: Point,
 }
 
-/// The same of a piece, in the making.
+/// Sums of a piece.
 struct Piece {
     losses: Vec<f64>,
     weight: Array2<f32>,
@@ -105,7 +105,7 @@ impl Point {
 }
 
 impl Narrow {
-    /// Puts `x W + b` into `logits`, with room for `x` in f32.
+    /// Writes `x W + b` to `logits`; `x` is scratch space for the features in f32.
     fn logits<T: Feature>(
         &self,
         x: ArrayView2<'_, T>,
@@ -119,7 +119,7 @@ impl Narrow {
 }
 
 impl<T: Feature> Objective<'_, T> {
-    /// Losses and gradients at `point`, whose columns are those of `problems`, one after another.
+    /// Losses and gradients at `point`, whose columns belong to `problems`, one after another.
     pub(super) fn evaluate(&self, point: &Point, problems: &[usize]) -> Sums {
         let narrow = point.narrow();
         let starts: Vec<usize> = (0..self.x.nrows()).step_by(PIECE).collect();
@@ -162,7 +162,7 @@ impl<T: Feature> Objective<'_, T> {
         piece
     }
 
-    /// Puts gradients by the logits `[B, R]` of examples from `first` on into their place.
+    /// Replaces the logits `[B, R]` of examples from `first` on by gradients with respect to them.
     fn residuals(
         &self,
         mut logits: ArrayViewMut2<'_, f32>,
@@ -186,8 +186,8 @@ impl<T: Feature> Objective<'_, T> {
         }
     }
 
-    /// How curved the loss is along the logits at `point`, of all problems, for each of `rows`: the
-    /// mean over problems. That of the softmax is for classes that differ little in frequency.
+    /// Curvature of the loss along the logits at `point` for each of `rows`: the mean over problems. That of
+    /// the softmax assumes classes of similar frequency.
     pub(super) fn curvature(&self, point: &Point, rows: &[usize]) -> Vec<f64> {
         let narrow = point.narrow();
         let curvatures = rows.par_chunks(TILE).flat_map_iter(|rows| {
@@ -231,8 +231,8 @@ impl Sums {
     }
 }
 
-/// Makes `softmax(z) - y` of a problem's logits; gives its cross entropy. Both are computed from the
-/// other classes' odds: `1 - p` of a class that is almost certain would round to 0.
+/// Replaces the logits `z` of a problem by `softmax(z) - y` and returns the cross entropy. Both are computed
+/// from the odds of the other classes: `1 - p` of a nearly certain class would round to 0.
 fn softmax_residuals(mut z: ArrayViewMut1<'_, f32>, label: usize) -> f64 {
     let most = z.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
     let own = z[label] - most;
@@ -281,7 +281,7 @@ mod tests {
         })
     }
 
-    /// Slopes by central differences are those that the gradient says.
+    /// Gradients equal central differences.
     fn assert_gradient(labels: &Labels, problems: &[usize]) {
         let x = features();
         let objective = Objective {

@@ -1,8 +1,8 @@
-//! Minimises for many `C`: some neighbours at the same time, from the last one's minimum.
+//! Minimisation for many values of `C`: neighbouring values at the same time, warm-started at the last minimum.
 //!
-//! A single column of weights is limited by reading the features, so neighbours share the reading;
-//! they share the basis too, which costs as much as some passes. What does not reach its minimum so,
-//! as where classes are separable and `C` is large, is left to Newton's method.
+//! A single column of weights is limited by reading the features, so neighbours share each pass over them.
+//! They also share a basis, which costs as much as several passes. Newton's method continues for a `C` whose
+//! minimum is not reached, for instance if classes are separable and `C` is large.
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use rayon::prelude::*;
@@ -13,16 +13,16 @@ use super::newton::Newton;
 use super::objective::{Feature, Objective, Point};
 use super::solution::{SAMPLE, Solution, penalty};
 
-/// Decrease to be expected at which a minimisation ends, relative to the loss.
+/// Expected decrease at which a minimisation ends, relative to the loss.
 const TOLERANCE: f64 = 1e-8;
-/// Evaluations after which it is left to Newton's method.
+/// Evaluations after which Newton's method continues.
 const MOST: usize = 100;
-/// Columns of weights in a product that `C`s are put together for.
+/// Target number of columns of weights per product.
 const COLUMNS: usize = 8;
-/// `C`s that are put together at least.
+/// Minimum number of neighbouring values of `C`.
 const TOGETHER: usize = 4;
 
-/// For each `C`, in the order of `cs`, the solutions of all problems.
+/// Solutions of all problems for each `C`, in the order of `cs`.
 pub(super) fn solve<T: Feature>(
     objective: Objective<'_, T>,
     cs: &[f64],
@@ -54,11 +54,11 @@ fn joined(solved: &[Solution]) -> Point {
     }
 }
 
-/// Neighbouring `C`s with one basis.
+/// Neighbouring values of `C` with one basis.
 struct Block<'a, T> {
     objective: Objective<'a, T>,
     basis: Basis,
-    /// Where all begin: the columns of all problems.
+    /// Start of all minimisations: the columns of all problems.
     start: Point,
     /// Problems vary faster than `C`s.
     runs: Vec<Run>,
@@ -132,7 +132,7 @@ impl<'a, T: Feature> Block<'a, T> {
         runs.map(|run| self.solution(run)).collect()
     }
 
-    /// Evaluates where the `running` ones ask, in one pass.
+    /// Evaluates the trial points of the `running` minimisations in one pass.
     fn step(&mut self, running: &[usize]) {
         let columns = self.objective.labels.columns();
         let runs: Vec<&Run> = running.iter().map(|&run| &self.runs[run]).collect();
@@ -156,7 +156,7 @@ impl<'a, T: Feature> Block<'a, T> {
         }
     }
 
-    /// The weights of coordinates, one after another, of these problems.
+    /// Weights of the coordinates of these problems, one after another.
     fn point(&self, coordinates: &[&Array1<f64>], problems: &[usize]) -> Point {
         let columns = self.objective.labels.columns();
         let height = self.start.weight.nrows() + 1;
@@ -201,7 +201,7 @@ fn flat(gradient: Array2<f64>) -> Array1<f64> {
     gradient.iter().copied().collect()
 }
 
-/// At most twice `wanted` of the rows, evenly.
+/// Equidistant rows, at most twice as many as `wanted`.
 fn sample(rows: usize, wanted: usize) -> Vec<usize> {
     (0..rows).step_by((rows / wanted).max(1)).collect()
 }

@@ -8,22 +8,22 @@ pub(super) const SAMPLE: usize = 8192;
 /// A fitted model: `logits = weight x + bias`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    /// The inverse of the penalty's strength.
+    /// Inverse of the strength of the penalty.
     pub c: f64,
     /// `[O, F]`.
     pub weight: Array2<f64>,
     /// `[O]`; infinite for classes that no or all examples have.
     pub bias: Array1<f64>,
-    /// What was minimised, the sum over problems; of large data from products in f32, so about five
-    /// digits of it are right where classes are separable.
+    /// Value of the objective, summed over problems. Large data use products in f32, so that about five digits
+    /// are correct if classes are separable.
     pub loss: f64,
-    /// The most evaluations of loss and gradient that a problem took.
+    /// Maximum number of evaluations of loss and gradient of a problem.
     pub evaluations: usize,
-    /// Whether the minimum was reached: the loss is within about 1e-7 of it, relative to it.
+    /// Whether the minimum was reached, to about 1e-7 of the loss.
     pub converged: bool,
 }
 
-/// The minimum of a problem at a `C`.
+/// Minimum of a problem at a `C`.
 #[derive(Clone, Debug)]
 pub(super) struct Solution {
     /// `[F, K]`.

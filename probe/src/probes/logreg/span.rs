@@ -1,8 +1,8 @@
-//! Few examples of many features, by their places in the space that they span.
+//! Few examples of many features, as coordinates in the space that they span.
 //!
-//! Weights that minimise the loss lie in the span of the examples, since the penalty alone would shrink
-//! whatever is orthogonal to it. With `X = Z Q`, `Q [R, F]` of orthonormal rows, and `W = Q' V`, logits
-//! are `Z V` and `|W| = |V|`: the same problem with `R` features in place of `F`.
+//! Optimal weights lie in the span of the examples, because the penalty shrinks all orthogonal parts to 0. With
+//! `X = Z Q`, `Q [R, F]` with orthonormal rows, and `W = Q' V`, logits are `Z V` and `|W| = |V|`: the same
+//! problem with `R` features instead of `F`.
 
 use half::f16;
 use ndarray::{Array1, Array2, ArrayView2, s};
@@ -12,7 +12,7 @@ use super::path;
 use super::solution::Solution;
 use super::task::Labels;
 
-/// What is left of an example's length where it lies in the span of others, by rounding.
+/// Relative length of the rest of an example that counts as rounding: it lies in the span of others.
 const ROUNDING: f64 = 1e-10;
 
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// By Gram and Schmidt, twice for rounding. `None` where it would save little: for more examples
-    /// than half the features, or if all features are 0.
+    /// Coordinates by the Gram-Schmidt process, applied twice against rounding. `None` if they would save little:
+    /// for more examples than half of the features, or if all features are 0.
     pub(super) fn of(x: ArrayView2<'_, f16>) -> Option<Span> {
         let (examples, features) = x.dim();
         if 2 * examples > features {
@@ -57,7 +57,7 @@ impl Span {
         })
     }
 
-    /// What [`path::solve`] gives for the examples.
+    /// Solutions for the examples, as by [`path::solve`].
     pub(super) fn solve(&self, labels: &Labels, cs: &[f64]) -> Vec<(f64, Vec<Solution>)> {
         let objective = Objective {
             x: self.places.view(),

@@ -1,4 +1,4 @@
-//! Which problems are to be solved, and which rows of the answer their solutions are.
+//! Problems of a task, and the rows of a model that their solutions give.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
@@ -6,10 +6,10 @@ use super::solution::{Fit, Solution};
 use crate::Error;
 use crate::targets::Targets;
 
-/// Targets as losses see them.
+/// Targets in the form that losses need.
 #[derive(Debug)]
 pub(super) enum Labels {
-    /// One problem of `K` columns: which of the classes that occur each example is of, `[N]`.
+    /// One problem of `K` columns: the class of each example `[N]`, among the classes that occur.
     Softmax(Vec<u32>, usize),
     /// `P` problems of a column: 1 present, -1 absent, 0 blank, `[N, P]`.
     Signs(Array2<f32>),
@@ -32,16 +32,16 @@ impl Labels {
     }
 }
 
-/// The problems, and how a [`Fit`] is made of their solutions.
+/// The problems, and the rows of a [`Fit`].
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) labels: Labels,
-    /// `[O]`, where no column says otherwise.
+    /// `[O]`, of rows without a column.
     bias: Array1<f64>,
     rows: Vec<Row>,
 }
 
-/// A row of the weights is a multiple of a column.
+/// A row of the weights as a multiple of a column.
 #[derive(Debug)]
 struct Row {
     row: usize,
@@ -85,7 +85,7 @@ impl Task {
         let (outputs, rows) = match present[..] {
             [] | [_] => return Err(Error::LogregOneClass),
             [_, _] if classes == 2 => (1, vec![row(0, 0, 1.0)]),
-            // One output, as scikit-learn has, written as two.
+            // One output, as in scikit-learn, written as two.
             [first, second] => {
                 let rows = vec![row(first, 0, -0.5), row(second, 0, 0.5)];
                 (classes, rows)
@@ -123,7 +123,7 @@ impl Task {
         }
     }
 
-    /// The model at `c` out of the solutions of all problems.
+    /// The model at `c` from the solutions of all problems.
     pub(super) fn fit(&self, c: f64, solved: &[Solution]) -> Fit {
         let features = solved.first().map_or(0, |solved| solved.weight.nrows());
         let columns: Vec<_> = solved
@@ -169,7 +169,7 @@ fn sign(is_present: bool) -> f32 {
     if is_present { 1.0 } else { -1.0 }
 }
 
-/// The bias of a class that all or no examples have; NaN of one to be fitted.
+/// Bias of a class that all or no examples have; NaN for a class to be fitted.
 fn constant(present: ArrayView1<'_, Option<bool>>) -> f64 {
     let has = |wanted| present.iter().any(|&entry| entry == Some(wanted));
     match (has(true), has(false)) {

@@ -1,27 +1,26 @@
-//! Rows as whole numbers of 16 bits, and how far off their inner products can be.
+//! Rows as 16-bit integers, and a bound on the errors of their inner products.
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::probes::kernel::{Dot, Pair};
 
-/// The length to which rows are stretched: with room for rounding, each value fits 16 bits. By Cauchy
-/// and Schwarz no inner product of two rows, nor a part of one, exceeds the square, less than half of
-/// what 32 bits hold: a margin as large as they hold drops no key.
+/// Length to which rows are scaled. Each rounded value fits 16 bits. By the Cauchy-Schwarz inequality no inner
+/// product of two rows, nor a partial sum of it, exceeds the square of the length, which is less than half of
+/// the range of 32 bits.
 const LENGTH: f32 = 32_000.0;
 
-/// Where the longest row is shorter, all become 0, as they do where its square is infinite: of still
-/// shorter ones too little of the squares may be left.
+/// If the longest row is shorter, or its square is infinite, all rows become 0: squares of shorter rows may
+/// underflow.
 const SHORTEST: f32 = 1e-15;
 
-/// Pairs of dimensions that are packed together, so that what is written stays in the first-level
-/// cache.
+/// Pairs of dimensions packed together, so that written values stay in the first-level cache.
 const PACKED: usize = 64;
 
-/// Panels that one thread packs, at least: the few of a tile of queries are not worth another.
+/// Minimum number of panels per thread: the few panels of a tile of queries are not worth a second thread.
 const PANELS: usize = 64;
 
-/// How keys become whole numbers: less their mean, times a scale.
+/// Conversion of keys to integers: subtraction of the mean and multiplication by a scale.
 pub(super) struct Stretch {
     centre: Vec<f32>,
     scale: f32,
@@ -30,8 +29,8 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// For `keys [N, D]` in standard layout. Less their mean, all products with a query lose the same,
-    /// and what is left of the keys can be stretched further.
+    /// Conversion of `keys [N, D]` in standard layout. Subtracting the mean changes all products with a query by
+    /// the same amount, and leaves shorter keys, which can be scaled more.
     pub(super) fn of(keys: ArrayView2<'_, f32>, dot: Dot) -> Stretch {
         let width = keys.ncols();
         let centre = keys.mean_axis(Axis(0)).unwrap_or_default().to_vec();
@@ -57,30 +56,30 @@ impl Stretch {
         }
     }
 
-    /// Stretches a key.
+    /// Centres and scales a key.
     pub(super) fn key(&self, key: &[f32], stretched: &mut [f32]) {
         let values = stretched.iter_mut().zip(key).zip(&self.centre);
         values.for_each(|((value, x), mean)| *value = (x - mean) * self.scale);
     }
 
-    /// Stretches a query.
+    /// Scales a query.
     pub(super) fn query(&self, query: &[f32], stretched: &mut [f32]) {
         let scale = scale((self.dot)(query, query));
         let values = stretched.iter_mut().zip(query);
         values.for_each(|(value, x)| *value = x * scale);
     }
 
-    /// Of two keys whose whole numbers' products with a query's are further apart than this, that with
-    /// the greater one also has the greater inner product with it, as [`Dot`] sums it.
+    /// Difference of the integer products of two keys with a query above which the key with the larger product
+    /// also has the larger inner product, as summed by [`Dot`].
     pub(super) fn margin(&self) -> i32 {
         self.margin
     }
 }
 
-/// Of a stretched query and key `q` and `k` and their whole numbers `q'` and `k'`,
-/// `qk - q'k' = q (k - k') + (q - q') k'`: at most a length times that of a row of halves, twice. The
-/// sum in f32 is off by at most a share of the rows' lengths, which grows with the width; a key is at
-/// most as long as the mean and what is left of the key together.
+/// For a scaled query `q` and key `k` and their integers `q'` and `k'`,
+/// `qk - q'k' = q (k - k') + (q - q') k'`: at most twice the length times that of a row of halves. The error of
+/// the sum in f32 is at most a share of the product of the lengths, which grows with the width. A key is at
+/// most as long as the mean plus the centred key.
 fn margin(centre: &[f32], scale: f32) -> i32 {
     let (width, length) = (centre.len() as f64, f64::from(LENGTH));
     let epsilon = f64::from(f32::EPSILON);
@@ -99,8 +98,8 @@ fn scale(square: f32) -> f32 {
     }
 }
 
-/// Rows in panels of as many as `V` has lanes, each panel stored by pairs of dimensions. The last
-/// panel is filled with zeros, as a last dimension without another is.
+/// Rows in panels of as many rows as `V` has lanes. Layout of a panel: pairs of dimensions `[D / 2, lanes]`. The
+/// last panel and an odd last dimension are padded with zeros.
 pub(super) struct Packed<V> {
     rows: usize,
     pairs: usize,
@@ -109,7 +108,7 @@ pub(super) struct Packed<V> {
 }
 
 impl<V: AsMut<[Pair]> + Copy + Send + Sync> Packed<V> {
-    /// Of `rows [N, D]` in standard layout, each stretched first.
+    /// Packs `rows [N, D]` in standard layout, each scaled by `stretch`.
     pub(super) fn new(
         rows: ArrayView2<'_, f32>,
         mut zeros: V,
@@ -162,6 +161,6 @@ impl<V: AsMut<[Pair]> + Copy + Send + Sync> Packed<V> {
 }
 
 fn rounded(values: &[f32; 2]) -> Pair {
-    // Floats of this size are whole, and their lowest bits count them.
+    // Floats of this size are integers, which their lowest bits hold.
     values.map(|value| (value + 1.5 * (1 << 23) as f32).to_bits() as i16)
 }

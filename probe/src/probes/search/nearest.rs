@@ -1,13 +1,13 @@
-//! The nearest keys of one query while keys come by.
+//! Nearest keys of one query during a pass over the keys.
 
 use std::cmp::Reverse;
 
-/// The keys that may be among the `k` nearest: all that came by but those of which it is certain that
-/// `k` others are nearer.
+/// Candidates for the `k` nearest keys: all keys so far, without those that are certainly farther than `k`
+/// others.
 pub(super) struct Nearest<F> {
     k: usize,
     margin: i32,
-    /// Products of whole numbers up to this one are too small.
+    /// Products up to this one are too small.
     threshold: i32,
     candidates: Vec<i64>,
     /// The code of a key that orders it exactly.
@@ -15,7 +15,7 @@ pub(super) struct Nearest<F> {
 }
 
 impl<F: Fn(u32) -> u64> Nearest<F> {
-    /// `margin` is how far apart two products are that tell keys apart.
+    /// `margin` is the difference of products above which the order of two keys is certain.
     pub(super) fn new(k: usize, margin: i32, exact: F) -> Nearest<F> {
         Nearest {
             k,
@@ -30,7 +30,7 @@ impl<F: Fn(u32) -> u64> Nearest<F> {
         self.threshold
     }
 
-    /// The products with keys from `first_key` on.
+    /// Adds products with keys from `first_key` on.
     pub(super) fn offer(&mut self, products: &[i32], first_key: usize) {
         for (lane, &product) in products.iter().enumerate() {
             if product > self.threshold {
@@ -59,7 +59,7 @@ impl<F: Fn(u32) -> u64> Nearest<F> {
         }
     }
 
-    /// The `k` nearest keys, and some that may be as near.
+    /// The `k` nearest keys, and some that may be equally near.
     pub(super) fn keys(mut self) -> impl Iterator<Item = u32> {
         self.shrink();
         self.candidates.into_iter().map(key)
