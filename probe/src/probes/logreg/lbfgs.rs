@@ -210,7 +210,7 @@ impl Line {
         }
     }
 
-    /// Tries the next step, or ends after [`TRIED`] steps.
+    /// Tries the next step, or ends after [`TRIALS`] steps.
     fn advance(&mut self, first_slope: f64) -> bool {
         self.trials += 1;
         let (low, slope) = self.low;
