@@ -114,12 +114,12 @@ fn an_option_that_can_have_no_effect_is_refused_with_the_reason() {
         (
             &format!("{few} 2 --bootstrap 50"),
             "--bootstrap",
-            "whose draw is one",
+            "makes a single draw",
         ),
         (
             &format!("{few} 2 --level 0.9"),
             "--level",
-            "whose draw is one",
+            "makes a single draw",
         ),
         (
             &format!("{few} 2 --val-share 0.3"),
@@ -137,7 +137,7 @@ fn an_option_that_can_have_no_effect_is_refused_with_the_reason() {
             "--bootstrap",
             "all pixels",
         ),
-        ("segment --shots 2 --level 0.9", "--level", "the spread"),
+        ("segment --shots 2 --level 0.9", "--level", "a standard deviation"),
         (
             "predict --head x --eval all --split mine",
             "--split",
