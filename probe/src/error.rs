@@ -64,22 +64,22 @@ pub enum Error {
         /// The cache's folder.
         path: PathBuf,
     },
-    /// No labelled slice is in the splits asked for.
+    /// The requested splits have no labelled example.
     #[error(
-        "`{}`: no {unit} to use is in `{wanted}`; by split there are {found}\nhint: give the dataset another split (`extract split`) and name it with --split",
+        "`{}`: no labelled {unit} is in `{wanted}`; by split there are {found}\nhint: give the dataset another split (`extract split`) and name it with --split",
         shown(.path)
     )]
     EmptySplit {
         /// The cache's folder.
         path: PathBuf,
-        /// The splits asked for.
+        /// Requested splits.
         wanted: String,
         /// The word for an example.
         unit: &'static str,
         /// Examples in each split.
         found: String,
     },
-    /// More neighbours are asked for than there are.
+    /// The requested number of neighbours exceeds that of the training examples.
     #[error(
         "`{}`: `--k {k}` exceeds the {}\nhint: give a --k of at most {most}",
         shown(.path),
@@ -88,23 +88,23 @@ pub enum Error {
     TooFewNeighbours {
         /// The cache's folder.
         path: PathBuf,
-        /// Neighbours asked for.
+        /// Requested neighbours.
         k: usize,
         /// Slices fitted on.
         train: usize,
         /// The largest possible number.
         most: usize,
     },
-    /// Settings cannot be chosen by their accuracy.
+    /// Settings cannot be chosen by accuracy.
     #[error(
-        "`{}`: accuracy is of exclusive classes, and here a case may be of several\nhint: give --select auroc",
+        "`{}`: accuracy needs exclusive classes, but a case of this dataset may be of several\nhint: give --select auroc",
         shown(.path)
     )]
     SelectAccuracy {
         /// The cache's folder.
         path: PathBuf,
     },
-    /// An option is given that means nothing for a cache.
+    /// An option has no effect on a cache.
     #[error(
         "`{}`: `{option}` has no effect: {why}\nhint: leave it out",
         shown(.path)
@@ -114,12 +114,12 @@ pub enum Error {
         path: PathBuf,
         /// The option.
         option: &'static str,
-        /// Why, as a sentence without its end.
+        /// The reason, without a full stop.
         why: &'static str,
     },
-    /// A cache has the name of the dataset that a head was trained on, and other samples.
+    /// A cache has the name of the training dataset of a head, but other samples.
     #[error(
-        "`{}`: it has the name of the dataset `{}` that the head was trained on, and other samples or another split\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name",
+        "`{}`: it has the name of the dataset `{}` that the head was trained on, but other samples or another split\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name",
         shown(.path),
         printable(.dataset)
     )]
@@ -129,22 +129,22 @@ pub enum Error {
         /// The dataset.
         dataset: String,
     },
-    /// No setting of several can be chosen.
+    /// None of several settings can be chosen.
     #[error(
-        "`{}`: no {what} can be chosen on `{part}`: no class has both positive and negative examples there, or all diverged\nhint: give the dataset another split (`extract split`){more}",
+        "`{}`: {what} cannot be chosen on `{part}`: no class has both positive and negative examples there, or all diverged\nhint: give the dataset another split (`extract split`){more}",
         shown(.path)
     )]
     NoChoice {
         /// The cache's folder.
         path: PathBuf,
-        /// What is chosen.
+        /// The chosen thing.
         what: &'static str,
         /// The split that is chosen on.
         part: &'static str,
-        /// Options that may help too.
+        /// Other options that may help.
         more: String,
     },
-    /// The chosen head's weights overflowed when it was trained anew.
+    /// The weights of the chosen head overflowed when it was trained again.
     #[error(
         "`{}`: weights overflowed at the learning rate {learning_rate}\nhint: leave it out of --lr",
         shown(.path)
@@ -178,9 +178,9 @@ pub enum Error {
         /// Classes of the dataset.
         classes: usize,
     },
-    /// No logistic regression of a path reached its minimum.
+    /// Logistic regression did not reach the minimum for any `C`.
     #[error(
-        "`{}`: no logistic regression reached its minimum, so none can be chosen\nhint: leave the largest values out of --C",
+        "`{}`: logistic regression did not reach the minimum for any C\nhint: leave the largest values out of --C",
         shown(.path)
     )]
     LogregUnconverged {
@@ -205,7 +205,7 @@ pub enum Error {
         /// The inverse of the penalty's strength.
         c: f64,
     },
-    /// There is nothing to tell apart.
+    /// All examples are of one class.
     #[error(
         "logistic regression: found examples of one class only, expected two classes, or a label that some have and others lack\nhint: fit on more slices, or give the dataset another split (`extract split`)"
     )]
@@ -218,7 +218,7 @@ pub enum Error {
     Linfa {
         /// The inverse of the penalty's strength.
         c: f64,
-        /// What linfa says, or what it lacks.
+        /// Message of linfa.
         reason: String,
     },
     /// The dataset has no masks.
@@ -230,7 +230,7 @@ pub enum Error {
         /// The cache's folder.
         path: PathBuf,
     },
-    /// No slice with a mask is in the splits asked for.
+    /// The requested splits have no slice with a mask.
     #[error(
         "`{}`: no slice with a mask is in `{wanted}`; slices with masks by split: {found}\nhint: give the dataset a split (`extract split`) and name it with --split",
         shown(.path)
@@ -238,12 +238,12 @@ pub enum Error {
     NoMaskedSlices {
         /// The cache's folder.
         path: PathBuf,
-        /// The splits asked for.
+        /// Requested splits.
         wanted: String,
         /// Slices with masks in each split.
         found: String,
     },
-    /// A decoder finds nothing to predict.
+    /// The requested split has no slices to predict.
     #[error(
         "`{}`: no slice is in `{split}`\nhint: predict --eval all",
         shown(.path)
@@ -251,10 +251,10 @@ pub enum Error {
     NoSlices {
         /// The cache's folder.
         path: PathBuf,
-        /// The split asked for.
+        /// Requested split.
         split: &'static str,
     },
-    /// A class is to be found that is in no mask that is learnt from.
+    /// A class of the other splits is in no training mask.
     #[error(
         "`{}`: no mask in `train` has the class `{}`, which others have\nhint: give the dataset another split (`extract split`) and name it with --split",
         shown(.path),
@@ -266,9 +266,9 @@ pub enum Error {
         /// The class.
         class: String,
     },
-    /// Masks hold values that stand for no class, though others have names.
+    /// Masks have values without a name although others have names.
     #[error(
-        "`{}`: the masks hold values that no class is named for: {values}\nhint: extract again with names for them, or leave such pixels out with `--unnamed-values ignore`",
+        "`{}`: the masks have values without a class name: {values}\nhint: extract again with names for them, or leave such pixels out with `--unnamed-values ignore`",
         shown(.path)
     )]
     UnnamedValues {
@@ -277,9 +277,9 @@ pub enum Error {
         /// Some of them.
         values: String,
     },
-    /// There is nothing to find.
+    /// The masks of a split have only background.
     #[error(
-        "`{}`: the masks in `{split}` have nothing but background\nhint: give the dataset another split (`extract split`) and name it with --split",
+        "`{}`: the masks in `{split}` have only background\nhint: give the dataset another split (`extract split`) and name it with --split",
         shown(.path)
     )]
     OnlyBackground {
@@ -288,7 +288,7 @@ pub enum Error {
         /// The split.
         split: String,
     },
-    /// The layers that a decoder takes differ in shape.
+    /// The layers of a decoder differ in shape.
     #[error(
         "`{}`: layer {layer} has tokens of another width or grid than layer 1, expected the same of all layers of a U-Net\nhint: choose --decoder linear for this backbone",
         shown(.path)
@@ -299,7 +299,7 @@ pub enum Error {
         /// The layer.
         layer: u32,
     },
-    /// A decoder's loss overflowed at all learning rates.
+    /// The loss of a decoder overflowed at all learning rates.
     #[error(
         "{phase}: the loss became NaN or infinite in epoch {epoch} at every learning rate of {learning_rates}\nhint: give smaller --lr"
     )]
@@ -311,14 +311,14 @@ pub enum Error {
         /// The learning rates.
         learning_rates: String,
     },
-    /// A decoder does not fit what it is given.
+    /// A decoder does not fit its input.
     #[error(
-        "decoder: {0}\nhint: the U-Net needs a width that is a multiple of 8; a saved decoder the backbone and image size that it was trained on"
+        "decoder: {0}\nhint: the U-Net needs a width that is a multiple of 8, and a saved decoder the backbone and image size of its training"
     )]
     Decoder(#[from] nn::Error),
     /// A run record could not be written.
     #[error(
-        "`{}`: cannot write a run record: {}\nhint: give a folder with room that can be written to with --runs",
+        "`{}`: cannot write a run record: {}\nhint: name a writable folder with free space with --runs",
         shown(.path),
         said(.source)
     )]
@@ -342,7 +342,7 @@ pub enum Error {
     },
     /// Scores or a head could not be written.
     #[error(
-        "`{}`: cannot write it: {}\nhint: give a folder with room that can be written to with --runs",
+        "`{}`: cannot write it: {}\nhint: name a writable folder with free space with --runs",
         shown(.path),
         said(.source)
     )]
@@ -364,9 +364,9 @@ pub enum Error {
         /// The cause.
         source: Cause,
     },
-    /// What was kept of an earlier run is damaged.
+    /// A file of an earlier run is damaged.
     #[error(
-        "`{}`: cannot go on with it: {}\nhint: delete it; it is made anew",
+        "`{}`: cannot continue with it: {}\nhint: delete it; it will be created again",
         shown(.path),
         said(.source)
     )]
@@ -376,7 +376,7 @@ pub enum Error {
         /// The cause.
         source: Cause,
     },
-    /// A decoder is for other tokens than a cache has.
+    /// A decoder needs other tokens than those of a cache.
     #[error(
         "`{}`: found {found}, expected {expected} as the decoder was trained on\nhint: apply it to a cache of the same backbone and image size",
         shown(.path)
@@ -389,9 +389,9 @@ pub enum Error {
         /// Tokens of the decoder.
         expected: String,
     },
-    /// A head or decoder is for other tokens.
+    /// A head or decoder was trained on other tokens.
     #[error(
-        "`{}`: found tokens of the `{}` {found}, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone that was extracted with the same recipe; --allow-mismatch applies it all the same",
+        "`{}`: found tokens of the `{}` {found}, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone that was extracted with the same recipe, or give --allow-mismatch to apply it anyway",
         shown(.path),
         printable(.field)
     )]
@@ -405,7 +405,7 @@ pub enum Error {
         /// The value of the cache that the head was trained on.
         expected: String,
     },
-    /// A head is for other features than a cache has.
+    /// A head needs other features than those of a cache.
     #[error(
         "`{}`: found {found} features, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone",
         shown(.path)
@@ -418,7 +418,7 @@ pub enum Error {
         /// Features of the head.
         expected: usize,
     },
-    /// There is nothing to tell apart.
+    /// All training examples are of one class.
     #[error(
         "`{}`: all training examples are of the class `{}`, expected several classes\nhint: give the dataset another split (`extract split`)",
         shown(.path),
@@ -430,7 +430,7 @@ pub enum Error {
         /// The class.
         class: String,
     },
-    /// Slices of a volume are of different classes where one is to be predicted.
+    /// Slices of a volume have different exclusive classes.
     #[error(
         "`{}`: the slices of the sample `{}` are of different classes, expected one class per volume\nhint: measure slices with `--unit slice`",
         shown(.path),
@@ -442,7 +442,7 @@ pub enum Error {
         /// The sample.
         sample: String,
     },
-    /// A patient has several labels where one is to be predicted.
+    /// A patient has cases of different exclusive classes.
     #[error(
         "patient `{}`: has cases of different classes, expected one class per patient\nhint: leave out --per-patient",
         printable(.patient)
@@ -451,7 +451,7 @@ pub enum Error {
         /// The patient.
         patient: String,
     },
-    /// There is nothing to measure.
+    /// There are no cases or no classes.
     #[error(
         "scores: found no cases or no classes, expected at least one of each\nhint: choose a split that has labelled slices"
     )]
@@ -490,9 +490,9 @@ pub enum Error {
         /// Classes that have scores.
         classes: usize,
     },
-    /// A file of scores is not the one that was recorded.
+    /// A file of scores differs from its record.
     #[error(
-        "`{}`: found scores with a macro AUROC of {found}, expected {recorded} as is recorded\nhint: the file was replaced; --force evaluates it again",
+        "`{}`: found scores with a macro AUROC of {found}, expected {recorded} as recorded\nhint: the file was replaced; --force evaluates it again",
         shown(.path)
     )]
     OtherScores {
@@ -503,12 +503,12 @@ pub enum Error {
         /// Macro AUROC in the record.
         recorded: f64,
     },
-    /// A paired test is asked for on cases that are not the same.
+    /// A paired test got different cases.
     #[error(
         "scores: found cases or labels in one table that the other lacks, expected the same in both\nhint: compare runs on the same dataset and split"
     )]
     UnlikeCases,
-    /// A paired test is asked for on different numbers of answers.
+    /// A paired test got different numbers of answers.
     #[error(
         "answers: found {found} in the second table, expected {expected} as in the first\nhint: compare runs on the same dataset and split"
     )]
@@ -527,27 +527,25 @@ pub enum Error {
         found: f64,
     },
     /// There are not enough patients to resample.
-    #[error(
-        "bootstrap: found {found} patients, expected at least 2\nhint: evaluate more patients; one alone does not tell how patients vary"
-    )]
+    #[error("bootstrap: found {found} patients, expected at least 2\nhint: evaluate more patients")]
     TooFewPatients {
         /// Patients found.
         found: usize,
     },
     /// The number of draws is 0 or too large.
     #[error(
-        "bootstrap: found `{found}` draws, expected 1 to {most}\nhint: 1000 draws serve for an interval of 95 %"
+        "bootstrap: found `{found}` draws, expected 1 to {most}\nhint: 1000 draws are enough for an interval of 95 %"
     )]
     Draws {
-        /// Draws asked for.
+        /// Requested draws.
         found: usize,
-        /// The most there may be.
+        /// Maximum number of draws.
         most: usize,
     },
 }
 
 impl Error {
-    /// What was kept of an earlier run can be made anew.
+    /// The same error for a file of an earlier run, which can be created again.
     pub(crate) fn of_kept(self) -> Error {
         match self {
             Error::Input { path, source } => Error::Kept { path, source },

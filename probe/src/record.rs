@@ -108,7 +108,7 @@ pub(crate) fn now() -> String {
 }
 
 impl RunRecord {
-    /// The record as one line of JSON, without the line's end.
+    /// The record as one line of JSON, without a line break.
     pub fn to_json(&self) -> String {
         serde_json::json!(self).to_string()
     }

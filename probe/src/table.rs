@@ -95,7 +95,7 @@ fn without_auroc(record: &RunRecord) -> Option<String> {
     let classes = record.metrics.get("auroc_undefined")?.as_array()?;
     let classes: Vec<_> = classes.iter().filter_map(Value::as_str).collect();
     Some(format!(
-        "{}, {}: no positive or no negative case, and so no AUROC, of {}",
+        "{}, {}: classes with only one outcome, excluded from the mean: {}",
         record.dataset,
         record.split,
         classes.join(", ")

@@ -220,7 +220,7 @@ fn names_in_errors_stay_on_their_line() {
         "all training examples are of the class",
         "exceeds the",
         "`--exclude-self` has no effect",
-        "accuracy is of exclusive classes",
+        "accuracy needs exclusive classes",
         "no layer 9",
         "no split `none`",
         "not a cache description",

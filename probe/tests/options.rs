@@ -137,7 +137,11 @@ fn an_option_that_can_have_no_effect_is_refused_with_the_reason() {
             "--bootstrap",
             "all pixels",
         ),
-        ("segment --shots 2 --level 0.9", "--level", "a standard deviation"),
+        (
+            "segment --shots 2 --level 0.9",
+            "--level",
+            "a standard deviation",
+        ),
         (
             "predict --head x --eval all --split mine",
             "--split",

@@ -159,7 +159,7 @@ fn hints_name_options_that_the_command_has_and_that_can_help() {
     one_class(lab.path(), "one", 0);
     for (words, has_lr) in [(PROBES[0], true), (PROBES[1], false)] {
         let told = probe(lab.path(), &format!("{words} --dataset one")).messages;
-        assert!(told.contains("can be chosen on `val`"), "{told}");
+        assert!(told.contains("cannot be chosen on `val`"), "{told}");
         assert_eq!(told.contains("a smaller --lr"), has_lr, "{told}");
         assert!(!told.contains("--val-share"), "{told}");
     }

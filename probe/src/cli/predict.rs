@@ -137,7 +137,7 @@ impl Predict {
                     let how = self.applying(part);
                     Ok(segment::of_decoder(reader, &self.head, &settings, how, &folder)?.key)
                 }
-                // No record has it: label maps that are gone are made again.
+                // No record has this key: missing label maps are written again.
                 _ => Ok(String::new()),
             },
             evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
@@ -183,8 +183,8 @@ impl Predict {
         }
     }
 
-    /// The rules for a cache, and which cases are scored. The dataset that was trained on is by default
-    /// split as for the training, and what was trained on is left out.
+    /// Settings for a cache, and the cases to score. On the training dataset of the head, the default is the
+    /// split of the training, without the training data.
     fn of_cache(
         &self,
         reader: &CacheReader,

@@ -99,7 +99,7 @@ impl Probe for Linear {
         reader: &CacheReader,
     ) -> Result<Map<String, Value>, Error> {
         if self.loss.is_some() && reader.meta().task == Labels::SingleLabel {
-            let why = "it is of cases of several classes, and here a case is of one";
+            let why = "it is for multi-label data, but classes of this dataset are exclusive";
             return Err(no_effect(reader, "--loss", why));
         }
         Ok(fields(&json!({

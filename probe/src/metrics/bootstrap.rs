@@ -12,14 +12,14 @@ use super::ranked::{Ranked, mean_of_all, per_class};
 use super::weights::Weights;
 use crate::Error;
 
-/// The most draws that may be asked for.
+/// Maximum number of draws.
 const MOST_DRAWS: usize = 1_000_000;
 
 /// Draws of as many patients as there are, with replacement, each with all of its cases: the
 /// cluster bootstrap (Davison and Hinkley 1997, section 3.8).
 ///
-/// A draw depends on the seed, its number and the order in which patients appear. It does not
-/// depend on the number of threads, nor on how many draws there are.
+/// A draw depends on the seed, its number and the order in which patients appear, and not on the number of
+/// threads or of draws.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bootstrap {
     /// The patient of each case, `[N]`, numbered in the order in which they appear.
@@ -33,7 +33,7 @@ pub struct Bootstrap {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampled {
     /// Percentiles of the draws in which the measure is defined, interpolated linearly between
-    /// draws; `None` where it is defined in less than half of them.
+    /// draws; `None` if it is defined in less than half of them.
     pub interval: Option<Interval>,
     /// Draws in which the measure is undefined.
     pub undefined: usize,
@@ -57,14 +57,13 @@ pub struct Comparison {
     /// The difference in the draws in which it is defined.
     pub sampled: Sampled,
     /// The two-sided p-value of no difference, `2 min(1 + #(d <= 0), 1 + #(d >= 0)) / (1 + B)` of
-    /// `B` draws, at most 1: the share that a percentile interval would have to leave outside in
-    /// order to end at 0 (Davison and Hinkley 1997, section 5.4). `None` where there is no interval.
+    /// `B` draws, at most 1: 1 minus the level at which a percentile interval would end at 0 (Davison and
+    /// Hinkley 1997, section 5.4). `None` without an interval.
     pub p: Option<f64>,
 }
 
 impl Bootstrap {
-    /// Takes the patient of each case, `[N]`; a case whose patient is not known is best given one
-    /// of its own.
+    /// Takes the patient of each case, `[N]`. A case without a patient should get one of its own.
     ///
     /// # Errors
     ///
@@ -93,9 +92,9 @@ impl Bootstrap {
         })
     }
 
-    /// How often each case is in a draw, from the ChaCha8 stream of the draw's number whose key is
-    /// the seed, little-endian, and zeros. Of `P` patients, a number `x` of 64 bits draws the one
-    /// of number `x P / 2^64`, which favours none by more than `P / 2^64`.
+    /// Weights of the cases in a draw, from the ChaCha8 stream of this number whose key is the seed,
+    /// little-endian, and zeros. Of `P` patients, a 64-bit number `x` draws patient `x P / 2^64`, with a bias of
+    /// at most `P / 2^64`.
     pub fn draw(&self, number: u64) -> Weights {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -158,11 +157,11 @@ impl Bootstrap {
         }
     }
 
-    /// Compares a measure of two tables on the same cases, which are resampled together. Whether
-    /// they are the same cases is told by [`Ranked::check_same_cases`]. For a mean over classes take
-    /// [`mean_of_all`] of those defined without resampling.
+    /// Compares a measure of two tables on the same cases, which are resampled together;
+    /// [`Ranked::check_same_cases`] checks them. For a mean over classes take [`mean_of_all`] of those defined
+    /// without resampling.
     ///
-    /// `None` where one of the two is undefined without resampling.
+    /// `None` if one of the two is undefined without resampling.
     pub fn compare(
         &self,
         level: Level,

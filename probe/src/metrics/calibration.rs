@@ -1,7 +1,7 @@
-//! Do scores mean probabilities?
+//! Calibration of probabilities.
 //!
-//! A score is no probability if it lies outside of 0 to 1, and scores of exclusive classes are none
-//! if they do not add up to 1, by more than rounding does (1e-6).
+//! A score outside of 0 to 1 is not a probability, nor are scores of exclusive classes that do not sum to 1, up
+//! to rounding (1e-6).
 
 use ndarray::Axis;
 
@@ -48,9 +48,9 @@ pub fn brier(class: &Ranked, weights: &Weights) -> Option<f64> {
     )
 }
 
-/// Calibration of a class: how far its score is from the share of positive cases, in 15 bins of
-/// equal width, of which the `i`-th takes scores above `i / 15` up to `(i + 1) / 15`, and the first
-/// 0 too (Naeini et al. 2015). Scores that differ from an edge by rounding alone lie on it.
+/// Calibration of a class: differences between its score and the share of positive cases in 15 bins of equal
+/// width. Bin `i` holds scores above `i / 15` up to `(i + 1) / 15`, and the first also 0 (Naeini et al. 2015).
+/// Scores that differ from an edge only by rounding lie on it.
 ///
 /// `None` without cases, and where a score is no probability.
 ///
@@ -92,8 +92,8 @@ impl SingleLabel {
         }))
     }
 
-    /// Calibration of the highest score of each case: how far it is from the share of cases that
-    /// it predicts rightly, in the bins of [`calibration`] (Guo et al. 2017).
+    /// Calibration of the highest score of each case: differences from the share of correct predictions in the
+    /// bins of [`calibration`] (Guo et al. 2017).
     ///
     /// `None` where scores are no probabilities, or no case has weight.
     ///
@@ -113,7 +113,7 @@ impl SingleLabel {
     }
 }
 
-/// A score, whether it is right, and how often it counts.
+/// A score, whether it is correct, and its weight.
 type Answer = (f64, bool, u32);
 
 impl Ranked {

@@ -1,4 +1,4 @@
-//! Confidence levels, intervals, and the normal distribution behind some of them.
+//! Confidence levels, intervals, and the normal distribution.
 
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
@@ -22,7 +22,7 @@ impl Level {
         }
     }
 
-    /// The share of what is outside, half of it on either side.
+    /// Share outside of the interval, half of it on each side.
     pub(super) fn outside(self) -> f64 {
         1.0 - self.0
     }

@@ -1,4 +1,4 @@
-//! Right and wrong answers: at a threshold, or by the highest score.
+//! Confusion counts, at a threshold or by the highest score.
 
 use std::iter::Sum;
 
@@ -8,23 +8,23 @@ use super::ranked::Ranked;
 use super::scored::SingleLabel;
 use super::weights::Weights;
 
-/// Counts of a class's answers.
+/// Confusion counts of a class.
 ///
 /// Measures are `None` where their denominator is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confusion {
-    /// Positive cases taken as positive.
+    /// Positive cases predicted as positive.
     pub true_positives: u64,
-    /// Negative cases taken as positive.
+    /// Negative cases predicted as positive.
     pub false_positives: u64,
-    /// Negative cases taken as negative.
+    /// Negative cases predicted as negative.
     pub true_negatives: u64,
-    /// Positive cases taken as negative.
+    /// Positive cases predicted as negative.
     pub false_negatives: u64,
 }
 
 impl Confusion {
-    /// Counts the answers of a class when scores of at least `threshold` are taken as positive.
+    /// Counts for a class if scores of at least `threshold` are predicted as positive.
     ///
     /// # Panics
     ///
@@ -59,26 +59,26 @@ impl Confusion {
         )
     }
 
-    /// `2 TP / (2 TP + FP + FN)`, the harmonic mean of precision and sensitivity; `None` where no
-    /// case is positive or taken as positive.
+    /// `2 TP / (2 TP + FP + FN)`, the harmonic mean of precision and sensitivity; `None` if no case is positive or
+    /// predicted as positive.
     pub fn f1(&self) -> Option<f64> {
         let right = 2 * self.true_positives;
         share(right, right + self.false_positives + self.false_negatives)
     }
 
-    /// The share of right answers; `None` without cases.
+    /// Share of correct predictions; `None` without cases.
     pub fn accuracy(&self) -> Option<f64> {
         let right = self.true_positives + self.true_negatives;
         share(right, right + self.false_positives + self.false_negatives)
     }
 
-    /// The mean of sensitivity and specificity; `None` where one of them is.
+    /// Mean of sensitivity and specificity; `None` if one of them is.
     pub fn balanced_accuracy(&self) -> Option<f64> {
         Some(f64::midpoint(self.sensitivity()?, self.specificity()?))
     }
 }
 
-/// The answers of several classes together.
+/// Counts of several classes together.
 impl Sum for Confusion {
     fn sum<I: Iterator<Item = Confusion>>(counts: I) -> Confusion {
         counts.fold(Confusion::default(), |a, b| Confusion {
@@ -90,8 +90,8 @@ impl Sum for Confusion {
     }
 }
 
-/// The score that is the threshold with the highest F1, of several the highest score; to be chosen
-/// on other cases than those that [`Confusion::at`] applies it to.
+/// Threshold with the highest F1, of several the highest score. It must be chosen on other cases than those that
+/// [`Confusion::at`] applies it to.
 ///
 /// `None` without a positive case, when F1 is 0 at every threshold.
 ///
@@ -117,7 +117,7 @@ pub fn best_f1_threshold(class: &Ranked, weights: &Weights) -> Option<f64> {
 pub struct Matrix(Array2<u64>);
 
 impl Matrix {
-    /// Counts cases by the class of their highest score, of equal scores the first.
+    /// Counts cases by the class with the highest score, of equal scores the first.
     ///
     /// # Panics
     ///
@@ -155,13 +155,13 @@ impl Matrix {
         }
     }
 
-    /// The share of cases predicted rightly; `None` without cases.
+    /// Share of correctly predicted cases; `None` without cases.
     pub fn accuracy(&self) -> Option<f64> {
         share(self.0.diag().sum(), self.0.sum())
     }
 
     /// The mean sensitivity of the classes that occur, as scikit-learn's
-    /// `balanced_accuracy_score`; `None` where fewer than two do.
+    /// `balanced_accuracy_score`; `None` if fewer than two occur.
     pub fn balanced_accuracy(&self) -> Option<f64> {
         let classes = self.classes();
         let occurring: Vec<f64> = classes.iter().filter_map(Confusion::sensitivity).collect();

@@ -1,14 +1,14 @@
-//! AUROC with its variance, and whether two of them differ: DeLong et al. (1988), computed as Sun
-//! and Xu (2014) do, from ranks in `O(N log N)`.
+//! Variance of AUROC, and the test of two AUROCs, by DeLong et al. (1988), computed from ranks in `O(N log N)` as
+//! by Sun and Xu (2014).
 //!
-//! Cases are taken as independent. Where patients have several, intervals are too narrow: use
+//! Cases are assumed to be independent. If patients have several, intervals are too narrow: use
 //! [`Bootstrap`](super::bootstrap::Bootstrap).
 
 use super::confidence::{Interval, Level, two_sided};
 use super::ranked::Ranked;
 use crate::Error;
 
-/// An AUROC and how sure it is.
+/// An AUROC and its variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Delong {
     /// Area under the ROC curve.
@@ -17,10 +17,10 @@ pub struct Delong {
     pub variance: f64,
 }
 
-/// An AUROC less another on the same cases.
+/// Difference of two AUROCs on the same cases.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
-    /// The first AUROC less the second.
+    /// First AUROC minus the second.
     pub difference: f64,
     /// Variance of `difference`.
     pub variance: f64,
@@ -57,8 +57,8 @@ pub fn delong_test(first: &Ranked, second: &Ranked) -> Result<Option<Difference>
 }
 
 impl Delong {
-    /// `auroc ± z sqrt(variance)`, cut at 0 and 1. `None` where the variance is 0, as for an AUROC
-    /// of 1: how sure that is the method cannot tell.
+    /// `auroc ± z sqrt(variance)`, clipped to 0 and 1. `None` if the variance is 0, as for an AUROC of 1, for
+    /// which the method gives no interval.
     pub fn interval(&self, level: Level) -> Option<Interval> {
         let Interval { low, high } = normal(self.auroc, self.variance, level)?;
         Some(Interval {

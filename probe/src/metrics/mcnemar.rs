@@ -1,4 +1,4 @@
-//! Is one set of answers right more often than another on the same cases?
+//! McNemar's test of equal accuracy on the same cases.
 
 use std::f64::consts::LN_2;
 
@@ -7,19 +7,19 @@ use crate::Error;
 /// McNemar's test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct McNemar {
-    /// Cases that only the first answers rightly.
+    /// Cases that only the first predicts correctly.
     pub only_first: u64,
-    /// Cases that only the second answers rightly.
+    /// Cases that only the second predicts correctly.
     pub only_second: u64,
-    /// The two-sided p-value of equal accuracy; 1 where no case tells the two apart.
+    /// Two-sided p-value of equal accuracy; 1 if the two agree on all cases.
     pub p: f64,
 }
 
-/// Compares whether answers are right, both `[N]`, case by case (McNemar 1947).
+/// Compares two vectors `[N]` of correct predictions, case by case (McNemar 1947).
 ///
 /// The p-value is exact: twice the probability of at most `min(only_first, only_second)` heads in
-/// as many tosses of a fair coin as there are cases that tell the two apart, at most 1. Cases are
-/// taken as independent; where patients have several, use
+/// as many tosses of a fair coin as there are cases on which the two differ, at most 1. Cases are assumed to be
+/// independent; if patients have several, use
 /// [`Bootstrap::compare`](super::bootstrap::Bootstrap::compare).
 ///
 /// # Errors

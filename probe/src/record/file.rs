@@ -1,7 +1,7 @@
 //! The file of a probe's records, `RUNS/PROBE.jsonl`.
 //!
-//! All records of an evaluation are appended at once, each with their number, so that what a stop or a
-//! full disk left of an evaluation is told from a whole one.
+//! All records of an evaluation are appended at once, each with its number, so that a part of an evaluation left
+//! by an interruption or a full disk is recognised.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,13 +16,13 @@ use super::RunRecord;
 use crate::Error;
 use crate::version::EVALUATION_VERSION;
 
-/// Unreadable lines that a complaint names.
+/// Maximum number of unreadable lines that a message lists.
 const NAMED: usize = 5;
 
 /// Records of a probe.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
-    /// The whole evaluations of this program's version, in the order of the file.
+    /// Complete evaluations of the current version, in the order of the file.
     evaluations: Vec<Vec<RunRecord>>,
     /// Messages about lines that are left out.
     complaints: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Recorded {
 pub enum Appended {
     /// The records are in the file.
     New(Vec<RunRecord>),
-    /// Another process had recorded the same evaluation, whose records these are.
+    /// The records of the same evaluation by another process.
     Known(Vec<RunRecord>),
 }
 
@@ -59,8 +59,8 @@ impl Recorded {
             .collect()
     }
 
-    /// Messages about what the file holds besides: lines that cannot be read, evaluations that were
-    /// interrupted, and records of another evaluation version.
+    /// Messages about other content of the file: unreadable lines, interrupted evaluations, and records of another
+    /// evaluation version.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
@@ -78,13 +78,13 @@ impl Recorded {
     }
 }
 
-/// Lines that have been read, and are not of a whole evaluation.
+/// Lines read so far that do not belong to a complete evaluation.
 #[derive(Debug, Default)]
 struct Parts {
-    /// The evaluation that the next line may go on with, and the number of its first line.
+    /// The evaluation that the next line may continue, and the number of its first line.
     begun: Vec<RunRecord>,
     line: usize,
-    /// Evaluations of which records are missing: the first line, a record, and how many there are.
+    /// Incomplete evaluations: the first line, a record, and the number of records.
     interrupted: Vec<(usize, RunRecord, usize)>,
     unreadable: Vec<String>,
     /// Records of another version.
@@ -92,7 +92,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Takes a line, and gives the evaluation that it ends.
+    /// Takes a line; returns the evaluation that it completes.
     fn take(&mut self, number: usize, line: &[u8]) -> Option<Vec<RunRecord>> {
         match serde_json::from_slice::<RunRecord>(line) {
             Ok(record) if record.evaluation_version == EVALUATION_VERSION => {
@@ -120,7 +120,7 @@ impl Parts {
         is_whole.then(|| std::mem::take(&mut self.begun))
     }
 
-    /// No more records follow those that have been read.
+    /// Ends the evaluation that has been read so far.
     fn interrupt(&mut self) {
         let found = std::mem::take(&mut self.begun);
         let first = found.first().cloned();
@@ -146,7 +146,7 @@ impl Parts {
             ));
         }
         for (line, record, found) in self.interrupted {
-            // One that was evaluated again is whole.
+            // A later evaluation with this key may be complete.
             if recorded.of(&record.key).is_none() {
                 let of = format!(
                     "{}@{} on {}",
@@ -162,14 +162,14 @@ impl Parts {
         if self.others > 0 {
             let records = counted(self.others, "record");
             complaints.push(format!(
-                "`{path}`: {records} of another evaluation version (expected {EVALUATION_VERSION}) left out: what is asked for is evaluated again"
+                "`{path}`: skipped {records} of another evaluation version (expected {EVALUATION_VERSION}); requested evaluations are repeated"
             ));
         }
         complaints
     }
 }
 
-/// Whether a line is a record of another version, whose keys may be others.
+/// Whether a line is a record of another version, which may have other fields.
 fn is_of_other_version(line: &[u8]) -> bool {
     let value: Value = serde_json::from_slice(line).unwrap_or_default();
     let version = value.get("evaluation_version").and_then(Value::as_u64);
@@ -194,9 +194,8 @@ pub fn read(folder: &Path, probe: &str) -> Result<Recorded, Error> {
     }
 }
 
-/// Appends the records of an evaluation, all or none, and syncs them to disk. Unless `again`, an
-/// evaluation that was recorded meanwhile is kept and given back instead: of equal commands that run
-/// at the same time, one records.
+/// Appends the records of an evaluation, all or none, and syncs them to disk. Unless `again`, an evaluation that
+/// another process recorded meanwhile is returned instead: of equal commands at the same time, one records.
 ///
 /// # Errors
 ///
@@ -240,11 +239,11 @@ pub fn append(
     }
 }
 
-/// Appends to a file of `length` bytes; if that fails, what was written of it is cut off.
+/// Appends to a file of `length` bytes; on failure the file is truncated to this length.
 fn extend(file: &mut File, length: u64, bytes: &[u8]) -> io::Result<()> {
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     if written.is_err() {
-        // Of two errors the first one tells; the next reader finds a torn line.
+        // The first of two errors is reported; the next reader finds a torn line.
         let _ = file.set_len(length);
     }
     written
@@ -261,7 +260,7 @@ fn contents(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Goes on without a lock where the file system knows none.
+/// Continues without a lock if the file system has none.
 fn tolerant(locked: io::Result<()>) -> io::Result<()> {
     locked.or_else(|error| match error.kind() {
         ErrorKind::Unsupported => Ok(()),

@@ -116,5 +116,5 @@ fn masks_without_anything_to_find_are_refused() {
     let lab = Lab::new();
     squares(&lab, [(1.0, "train"), (0.0, "val"), (1.0, "test")]);
     lab.probe_with("segment", &QUICK)
-        .expect_error(2, &["`val`", "nothing but background", "extract split"]);
+        .expect_error(2, &["`val`", "only background", "extract split"]);
 }

@@ -157,7 +157,7 @@ impl Probe for Knn {
     ) -> Result<Map<String, Value>, Error> {
         let task = reader.meta().task;
         if self.exclude_self.is_some() && task == Labels::SingleLabel {
-            let why = "ML-kNN is for cases of several classes, and here a case is of one";
+            let why = "ML-kNN is for multi-label data, but classes of this dataset are exclusive";
             return Err(no_effect(reader, "--exclude-self", why));
         }
         // Default numbers above that of the training examples are left out.
