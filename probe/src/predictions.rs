@@ -197,77 +197,89 @@ fn read(path: &Path) -> Result<(Predictions, Vec<String>), Cause> {
         let mut pairs = metadata.iter();
         pairs.any(|pair| pair.key == key && pair.value.as_deref() == Some(value))
     };
-    let is_single = has(TASK, SINGLE_LABEL);
-    let kind = if has(SCORES, DECISION_VALUES) {
-        ScoreKind::DecisionValue
-    } else {
-        ScoreKind::Probability
-    };
-    let column = |name: &str| -> Result<&ArrayRef, String> {
-        let column = batch.column_by_name(name);
-        column.ok_or_else(|| format!("the column `{name}` is missing"))
-    };
-    let wrong = |name: &str| format!("the column `{name}` is of another type");
-    let strings = |name: &str| {
-        column(name)?
-            .as_string_opt::<i32>()
-            .ok_or_else(|| wrong(name))
-    };
-    let (samples, patients) = (strings("sample")?, strings("patient")?);
-    let slices = column("slice")?.as_primitive_opt::<UInt32Type>();
-    let slices = slices.ok_or_else(|| wrong("slice"))?;
-    if samples.null_count() > 0 {
-        return Err("a case has no sample".into());
-    }
     let schema = batch.schema();
     let fields = schema.fields().iter();
     let names = fields.filter_map(|field| Some(field.name().strip_prefix("score/")?.to_owned()));
     let names: Vec<String> = names.collect();
     cache::check_class_names(&names)?;
-    let shape = (batch.num_rows(), names.len());
-    let (mut scores, mut present) = (Array2::zeros(shape), Array2::from_elem(shape, None));
-    for (class, name) in names.iter().enumerate() {
-        let (score, target) = (format!("score/{name}"), format!("target/{name}"));
-        let values = column(&score)?.as_primitive_opt::<Float64Type>();
-        let values = values.ok_or_else(|| wrong(&score))?;
-        if values.null_count() > 0 {
-            return Err(format!("the column `{score}` has rows without a score").into());
-        }
-        let states = column(&target)?
-            .as_boolean_opt()
-            .ok_or_else(|| wrong(&target))?;
-        for case in 0..shape.0 {
-            scores[[case, class]] = values.value(case);
-            present[[case, class]] = states.is_valid(case).then(|| states.value(case));
-        }
-    }
-    let some = |array: &StringArray, row| array.is_valid(row).then(|| array.value(row).to_owned());
-    let case = |row| Case {
-        sample: samples.value(row).to_owned(),
-        slice: slices.is_valid(row).then(|| slices.value(row)),
-        patient: some(patients, row),
-        split: None,
-    };
-    let states = Targets::Multi(present);
-    let targets = if is_single {
+    let table = Table(&batch);
+    let (values, states) = table.scores(&names)?;
+    let targets = if has(TASK, SINGLE_LABEL) {
         states
             .exclusive()
             .ok_or("a case is not of exactly one class")?
     } else {
         states
     };
-    let cases = (0..shape.0).map(case).collect();
-    Ok((
-        Predictions {
-            scores: Scores {
-                values: scores,
-                kind,
-            },
-            targets,
-            cases,
-        },
-        names,
-    ))
+    let kind = if has(SCORES, DECISION_VALUES) {
+        ScoreKind::DecisionValue
+    } else {
+        ScoreKind::Probability
+    };
+    let predictions = Predictions {
+        scores: Scores { values, kind },
+        targets,
+        cases: table.cases()?,
+    };
+    Ok((predictions, names))
+}
+
+/// A table of scores, of any content.
+struct Table<'a>(&'a RecordBatch);
+
+impl Table<'_> {
+    fn column(&self, name: &str) -> Result<&ArrayRef, String> {
+        let column = self.0.column_by_name(name);
+        column.ok_or_else(|| format!("the column `{name}` is missing"))
+    }
+
+    fn strings(&self, name: &str) -> Result<&StringArray, String> {
+        let column = self.column(name)?.as_string_opt::<i32>();
+        column.ok_or_else(|| other_type(name))
+    }
+
+    /// Scores and targets `[N, C]` of the classes `names`.
+    fn scores(&self, names: &[String]) -> Result<(Array2<f64>, Targets), Cause> {
+        let shape = (self.0.num_rows(), names.len());
+        let (mut scores, mut states) = (Array2::zeros(shape), Array2::from_elem(shape, None));
+        for (class, name) in names.iter().enumerate() {
+            let (score, target) = (format!("score/{name}"), format!("target/{name}"));
+            let values = self.column(&score)?.as_primitive_opt::<Float64Type>();
+            let values = values.ok_or_else(|| other_type(&score))?;
+            if values.null_count() > 0 {
+                return Err(format!("the column `{score}` has rows without a score").into());
+            }
+            let present = self.column(&target)?.as_boolean_opt();
+            let present = present.ok_or_else(|| other_type(&target))?;
+            for case in 0..shape.0 {
+                scores[[case, class]] = values.value(case);
+                states[[case, class]] = present.is_valid(case).then(|| present.value(case));
+            }
+        }
+        Ok((scores, Targets::Multi(states)))
+    }
+
+    fn cases(&self) -> Result<Vec<Case>, Cause> {
+        let (samples, patients) = (self.strings("sample")?, self.strings("patient")?);
+        let slices = self.column("slice")?.as_primitive_opt::<UInt32Type>();
+        let slices = slices.ok_or_else(|| other_type("slice"))?;
+        if samples.null_count() > 0 {
+            return Err("a case has no sample".into());
+        }
+        let case = |row| Case {
+            sample: samples.value(row).to_owned(),
+            slice: slices.is_valid(row).then(|| slices.value(row)),
+            patient: patients
+                .is_valid(row)
+                .then(|| patients.value(row).to_owned()),
+            split: None,
+        };
+        Ok((0..self.0.num_rows()).map(case).collect())
+    }
+}
+
+fn other_type(column: &str) -> String {
+    format!("the column `{column}` has another type")
 }
 
 #[cfg(test)]

@@ -48,21 +48,10 @@ pub fn predict(
         Part::Split => examples.part(&[settings.eval])?,
     };
     let has_classes = examples.classes == about.classes;
-    let targets = match examples.truth(&rows) {
-        known @ Targets::Multi(_) if has_classes => known,
-        _ => Targets::unknown(rows.len(), about.classes.len()),
-    };
-    let all = Predictions {
-        scores: head.scores(reader, &examples, &rows)?,
-        targets,
-        cases: examples.cases(&rows),
-    };
-    let is_labelled: Vec<bool> = rows.iter().map(|&row| examples.is_labelled[row]).collect();
-    let known = if has_classes {
-        known(&all, &is_labelled, about.is_single_label)
-    } else {
-        Vec::new()
-    };
+    let all = applied(reader, head, &examples, &rows)?;
+    let is_labelled = |&row: &usize| has_classes && examples.is_labelled[row];
+    let is_labelled: Vec<bool> = rows.iter().map(is_labelled).collect();
+    let known = known(&all, &is_labelled, about.is_single_label);
     warnings.extend(coverage(has_classes, known.len(), all.cases.len()));
     let evaluated = all.cases.iter().map(Case::who);
     warnings.extend(about.origin.overlap(reader, evaluated));
@@ -72,15 +61,10 @@ pub fn predict(
         labelled = labelled.map(|cases| cases.per_patient()).transpose()?;
         predictions = of_patients(&predictions, &known)?;
     }
-    let measures = match &labelled {
-        Some(labelled) => measured(labelled, about, settings)?,
-        None => Measures {
-            values: Map::new(),
-            ci: None,
-        },
-    };
-    let mut params = params(about, file);
-    params.insert("scored".into(), json!(predictions.cases.len()));
+    let measures = labelled.as_ref();
+    let measures = measures.map(|labelled| measured(labelled, about, settings));
+    let measures = measures.transpose()?.unwrap_or_default();
+    let params = params(about, file, predictions.cases.len());
     let mut record = RunRecord {
         probe: "predict".into(),
         setting: format!("head of {}", about.origin.dataset),
@@ -103,10 +87,30 @@ pub fn predict(
     })
 }
 
-fn params(about: &About, file: &Path) -> Map<String, Value> {
+/// Scores of some examples, with the known targets of the classes of the head.
+fn applied(
+    reader: &CacheReader,
+    head: &SavedHead,
+    examples: &Examples,
+    rows: &[usize],
+) -> Result<Predictions, Error> {
+    let classes = &head.about.classes;
+    let targets = match examples.truth(rows) {
+        known @ Targets::Multi(_) if examples.classes == *classes => known,
+        _ => Targets::unknown(rows.len(), classes.len()),
+    };
+    Ok(Predictions {
+        scores: head.scores(reader, examples, rows)?,
+        targets,
+        cases: examples.cases(rows),
+    })
+}
+
+fn params(about: &About, file: &Path, scored: usize) -> Map<String, Value> {
     Map::from_iter([
         ("head".to_owned(), json!(file.display().to_string())),
         ("trained_on".to_owned(), json!(about.origin.dataset)),
+        ("scored".to_owned(), json!(scored)),
     ])
 }
 

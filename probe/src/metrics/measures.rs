@@ -48,7 +48,7 @@ pub struct Confidence {
 }
 
 /// Measures and intervals by name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measures {
     /// Numbers, or maps from classes to numbers.
     pub values: Map<String, Value>,
@@ -113,13 +113,10 @@ impl Scored {
     /// The threshold of each class with the highest F1; [`ScoreKind::threshold`] for a class without
     /// positive cases, and `None` if no class has any.
     pub fn best_thresholds(&self) -> Option<Thresholds> {
-        let found = self.f1_thresholds();
+        let (found, default) = (self.f1_thresholds(), self.kind.threshold());
         found.iter().any(Option::is_some).then(|| Thresholds {
             rule: "val-f1",
-            values: found
-                .into_iter()
-                .map(|at| at.unwrap_or(self.kind.threshold()))
-                .collect(),
+            values: found.into_iter().map(|at| at.unwrap_or(default)).collect(),
         })
     }
 
@@ -268,14 +265,13 @@ impl Scored {
             1 => None,
             _ => auroc(&Ranked::pooled(&self.classes), &once),
         };
-        let f1 = map(&answers, Confusion::f1);
         let numbers = [
             ("auroc_macro", self.auroc_macro(undefined)),
             ("auroc_micro", micro),
             ("average_precision_macro", mean_defined(&precisions)),
             ("accuracy", self.accuracy(&once)),
             ("balanced_accuracy", self.balanced_accuracy(&answers)),
-            ("f1_macro", mean_defined(&f1)),
+            ("f1_macro", mean_defined(&map(&answers, Confusion::f1))),
             ("brier", brier),
             ("ece", expected),
         ];
@@ -283,31 +279,15 @@ impl Scored {
         for (name, value) in numbers {
             values.extend(value.map(|value| (name.to_owned(), value.into())));
         }
-        let undefined = self
-            .classes
-            .iter()
-            .zip(&aurocs)
-            .filter(|(_, auroc)| auroc.is_none());
+        let pairs = self.classes.iter().zip(&aurocs);
+        let undefined = pairs.filter(|(_, auroc)| auroc.is_none());
         let undefined: Vec<&str> = undefined.map(|(class, _)| table.name(class)).collect();
         if !undefined.is_empty() {
             values.insert("auroc_undefined".into(), json!(undefined));
         }
         let positives = self.classes.iter().map(|class| class.totals(&once)[0]);
         values.insert("positives".into(), table.map(positives.map(Some)));
-        let of_classes = [
-            ("auroc_per_class", aurocs),
-            ("average_precision_per_class", precisions),
-            ("f1_per_class", f1),
-            (
-                "sensitivity_per_class",
-                map(&answers, Confusion::sensitivity),
-            ),
-            (
-                "specificity_per_class",
-                map(&answers, Confusion::specificity),
-            ),
-        ];
-        for (name, found) in of_classes {
+        for (name, found) in of_classes(&answers, aurocs, precisions) {
             values.insert(name.into(), table.map(found.into_iter()));
         }
         if !self.answers_by_highest() {
@@ -383,6 +363,27 @@ impl Named<'_> {
             pairs.filter_map(|(class, value)| Some((self.name(class).to_owned(), value?.into())));
         Value::Object(named.collect())
     }
+}
+
+/// Measures of each class by name.
+fn of_classes(
+    answers: &[Confusion],
+    aurocs: Vec<Option<f64>>,
+    precisions: Vec<Option<f64>>,
+) -> [(&'static str, Vec<Option<f64>>); 5] {
+    [
+        ("auroc_per_class", aurocs),
+        ("average_precision_per_class", precisions),
+        ("f1_per_class", map(answers, Confusion::f1)),
+        (
+            "sensitivity_per_class",
+            map(answers, Confusion::sensitivity),
+        ),
+        (
+            "specificity_per_class",
+            map(answers, Confusion::specificity),
+        ),
+    ]
 }
 
 fn map(answers: &[Confusion], measure: fn(&Confusion) -> Option<f64>) -> Vec<Option<f64>> {
