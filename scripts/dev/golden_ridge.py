@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/ridge.json: decision values of scikit-learn's RidgeClassifier, for `probe ridge`.
+"""Writes probe/golden/ridge.json: decision values of scikit-learn's RidgeClassifier, for `probe ridge`.
 
 Features are in f16, of unlike scale and far from 0, as tokens are. Each label with blanks is fitted by
 itself, on the examples that have it. Needs the packages in requirements-test.txt.
@@ -64,7 +64,7 @@ def main():
             case(f"{shape}, labels with blanks", x, blank, label_by_label),
         ]
     golden = {"alphas": ALPHAS, "cases": cases}
-    folder = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
+    folder = pathlib.Path(__file__).resolve().parents[2] / "probe" / "golden"
     (folder / "ridge.json").write_text(json.dumps(golden) + "\n")
 
 

@@ -26,7 +26,7 @@ fn targets(value: &Value) -> Targets {
 /// `scripts/dev/golden_ridge.py` wrote the expected values.
 #[test]
 fn decision_values_equal_those_of_scikit_learn() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/ridge.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/ridge.json");
     let golden: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let alphas = numbers(&golden["alphas"]);
     for case in golden["cases"].as_array().unwrap() {
