@@ -1,4 +1,4 @@
-//! Labelled examples with the tokens of some blocks, as probes see them.
+//! Labelled examples with the tokens of some blocks.
 
 mod case;
 mod read;
@@ -24,7 +24,7 @@ use crate::probes::widen;
 use crate::protocol::Protocol;
 use crate::targets::{Targets, is_blank};
 
-/// Rows shorter than this are not stretched to length 1.
+/// Rows shorter than this are not scaled to length 1.
 const SHORTEST: f32 = 1e-12;
 
 /// Unit of examples.
@@ -47,22 +47,22 @@ pub enum Pool {
     Max,
 }
 
-/// What is read of a cache, and how.
+/// Selection of examples and features of a cache.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The features.
     pub tokens: Tokens,
-    /// What an example is; found from the labels if `None`.
+    /// Unit of examples; found from the labels if `None`.
     pub unit: Option<Unit>,
-    /// How slices become volumes.
+    /// Pooling of slices to volumes.
     pub pool: Pool,
     /// The name of a split other than that of the extraction.
     pub split: Option<String>,
-    /// The rules by which labels become targets.
+    /// Evaluation protocol, for the conversion of labels to targets.
     pub protocol: Protocol,
-    /// Whether slices without labels are left out; else the targets are what is known of each class.
+    /// Whether slices without labels are excluded; else targets hold the known state of each class.
     pub labelled: bool,
-    /// What is put in the place of features, and what it is drawn from.
+    /// Negative control, and its random seed.
     pub control: Option<(Control, u64)>,
 }
 
@@ -71,11 +71,11 @@ pub struct Selection {
 pub struct Examples {
     /// `[R, F]`.
     pub features: Array2<f16>,
-    /// What the columns are.
+    /// Tokens of the columns.
     pub columns: Columns,
-    /// Of the `R` rows.
+    /// Targets of the `R` rows.
     pub targets: Targets,
-    /// Names of the classes: the cache's, and what the protocol adds.
+    /// Names of the classes: those of the cache, and one that the protocol may add.
     pub classes: Vec<String>,
     /// The rows of each example: the plain view, then the augmented ones.
     pub rows: Vec<Vec<usize>>,
@@ -83,14 +83,14 @@ pub struct Examples {
     pub cases: Vec<Case>,
     /// Whether the `N` examples are labelled.
     pub is_labelled: Vec<bool>,
-    /// What an example is.
+    /// Unit of examples.
     pub unit: Unit,
     pub(crate) held_out: Option<HeldOut>,
     path: PathBuf,
 }
 
 impl Unit {
-    /// The word for it in records.
+    /// Name in records.
     pub fn name(self) -> &'static str {
         match self {
             Unit::Slice => "slice",
@@ -98,7 +98,7 @@ impl Unit {
         }
     }
 
-    /// [`Unit::Volume`] if samples have several slices which all have the sample's labels.
+    /// [`Unit::Volume`] if samples have several slices, all with equal labels within a sample.
     pub(crate) fn of(slices: &[SliceMeta]) -> Unit {
         let mut labels: BTreeMap<&str, &Labels> = BTreeMap::new();
         let mut several = false;
@@ -113,7 +113,7 @@ impl Unit {
 }
 
 impl Pool {
-    /// The word for it in records.
+    /// Name in records.
     pub fn name(self) -> &'static str {
         match self {
             Pool::Mean => "mean",
@@ -137,13 +137,12 @@ impl Pool {
 }
 
 impl Examples {
-    /// Reads what is selected.
+    /// Reads a selection.
     ///
     /// # Errors
     ///
     /// [`Error::Unlabelled`] if the dataset has no slice labels, [`Error::Label`] and
-    /// [`Error::NotFinite`] if the cache holds what no cache should, and [`Error::Cache`] if it
-    /// cannot be read or has fewer blocks.
+    /// [`Error::NotFinite`] if the cache is invalid, and [`Error::Cache`] if it cannot be read or has fewer blocks.
     pub fn read(reader: &CacheReader, selection: &Selection) -> Result<Examples, Error> {
         let (path, meta) = (reader.dir(), reader.meta());
         let is_unlabelled = meta.task == Task::Unlabelled || meta.classes.is_empty();
@@ -223,8 +222,8 @@ impl Examples {
         }
     }
 
-    /// Makes the examples of some patients in `train` `val`, about `share` of the patients, if `train`
-    /// has several: patients of each set of classes in proportion.
+    /// Moves the examples of about `share` of the patients in `train` to `val`, if `train` has several patients.
+    /// The draw is stratified by the patients' sets of classes.
     pub(crate) fn hold_out(&mut self, share: f64, seed: u64) {
         let train = self.of(&[Split::Train]);
         let truth = self.truth(&train);
@@ -247,7 +246,7 @@ impl Examples {
         self.held_out = Some(held_out);
     }
 
-    /// The examples of some splits; none if there are none.
+    /// Examples of some splits; empty if there are none.
     pub fn of(&self, wanted: &[Split]) -> Vec<usize> {
         let is_wanted = |&example: &usize| {
             let split = self.cases[example].split;
@@ -270,14 +269,14 @@ impl Examples {
         }
     }
 
-    /// The word for what the examples are independent by.
+    /// Word for a cluster of dependent examples.
     pub(crate) fn cluster_word(&self) -> &'static str {
         cluster_word(self.cases.iter().map(|case| case.patient.as_deref()))
     }
 
     pub(crate) fn empty_split(&self, wanted: &[Split]) -> Error {
         let splits = self.cases.iter().map(|case| match case.split {
-            // As the dataset has it.
+            // The split of the dataset.
             Some(Split::Val) if self.held_out.is_some() => Some(Split::Train),
             split => split,
         });
@@ -292,8 +291,7 @@ impl Examples {
         }
     }
 
-    /// The rows that stand for each example in training: augmented views, or the plain one if there
-    /// are none.
+    /// Training rows of each example: augmented views, or the plain one if there are none.
     pub fn training_rows(&self, examples: &[usize]) -> Vec<Vec<usize>> {
         let rows = examples
             .iter()
@@ -331,7 +329,7 @@ impl Examples {
         self.targets.select(&self.plain_rows(examples))
     }
 
-    /// What is known of some examples.
+    /// Samples, slices, patients and splits of some examples.
     pub fn cases(&self, examples: &[usize]) -> Vec<Case> {
         examples.iter().map(|&e| self.cases[e].clone()).collect()
     }

@@ -23,10 +23,9 @@ pub struct Origin {
     pub split_name: Option<String>,
     /// sha256 of the named split's file, in hex.
     pub split_sha256: Option<String>,
-    /// Splits that it was fitted on or chosen by.
+    /// Splits used for fitting or selection.
     pub seen: Vec<Split>,
-    /// Hashes of the patients in them that it was fitted on or chosen by, of samples where no patient is
-    /// known.
+    /// Hashes of the patients used for fitting or selection, of samples if no patients are known.
     pub seen_cases: BTreeSet<String>,
 }
 
@@ -35,8 +34,7 @@ pub struct Origin {
 pub enum Relation {
     /// It has the name and the samples.
     Same,
-    /// It has the name, and other samples: another dataset, or the same one in part, grown or split
-    /// anew.
+    /// It has the name, but other samples: another dataset, or a changed version of the same one.
     Namesake,
     /// It has another name.
     Other,
@@ -52,12 +50,12 @@ pub enum Part {
     Split,
 }
 
-/// Differences in the recipe of tokens that are let pass.
+/// Handling of differences in the recipe of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// None.
+    /// An error.
     Refused,
-    /// All, with a warning each.
+    /// A warning for each difference.
     Warned,
 }
 
@@ -100,7 +98,7 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// [`Error::HeadTokens`] for the first field that differs, if differences are refused.
+    /// [`Error::HeadTokens`] for the first field that differs, if differences are errors.
     pub(crate) fn check(
         &self,
         reader: &CacheReader,
@@ -155,7 +153,7 @@ impl Origin {
     }
 }
 
-/// A patient or sample as heads remember it: by the first 64 bits of a sha256.
+/// First 64 bits of the SHA-256 of a patient or sample, as stored in heads.
 fn hash(who: Who<'_>) -> String {
     let text = match who {
         Who::Patient(name) => format!("patient {name}"),

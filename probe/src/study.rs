@@ -1,4 +1,4 @@
-//! Classes that the study's code makes of the labels of two of its datasets.
+//! Classes that the study's code derives from the labels of two datasets.
 
 use cache::Labels;
 
@@ -31,7 +31,7 @@ const CHEXPERT: [&str; 5] = [
     "Pleural Effusion",
 ];
 
-/// A class that is made of the labels of a dataset's own classes.
+/// A class that is derived from the labels of the other classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MadeClass {
     /// NIH ChestX-ray14: no finding is present.
@@ -41,7 +41,7 @@ pub enum MadeClass {
 }
 
 impl MadeClass {
-    /// The class that the study's code adds to a dataset's own, which tell what dataset it is.
+    /// Class that the study's code adds to a dataset, which is identified by its classes.
     pub fn of(classes: &[String]) -> Option<MadeClass> {
         let are = |known: &[&str]| {
             classes.len() == known.len() && known.iter().all(|name| holds(classes, name))
@@ -63,7 +63,7 @@ impl MadeClass {
         }
     }
 
-    /// Whether a slice is of it; `None` if nothing is known of the slice.
+    /// Whether a slice is of the class; `None` if the slice is not labelled.
     pub(crate) fn state(self, labels: &Labels) -> Option<bool> {
         let Labels::Multi(states) = labels else {
             return None;
@@ -76,7 +76,7 @@ impl MadeClass {
     }
 }
 
-/// Whether the study draws few shots of these classes by patients: of NIH ChestX-ray14 alone.
+/// Whether the study's few-shot draw of these classes is by patients: only for NIH ChestX-ray14.
 pub(crate) fn draws_patients(classes: &[String]) -> bool {
     holds(classes, MadeClass::NoFinding.name()) && NIH.iter().all(|name| holds(classes, name))
 }

@@ -16,18 +16,18 @@ use crate::predictions::Predictions;
 use crate::scores::ScoreKind;
 use crate::targets::Targets;
 
-/// Checked predictions: what measures are computed from.
+/// Checked predictions, from which measures are computed.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// The whole table, where each case is of exactly one class.
+    /// The whole table, if classes are exclusive.
     pub single: Option<SingleLabel>,
-    /// Each class against the rest; only class 1 where a case is of one of two.
+    /// Each class against the rest; only class 1 of two exclusive classes.
     pub classes: Vec<Ranked>,
     kind: ScoreKind,
     cases: usize,
 }
 
-/// Scores from which up classes are taken as present, one per entry of [`Scored::classes`].
+/// Scores from which classes are predicted as present, one per entry of [`Scored::classes`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thresholds {
     /// Rule that gave them: `0.5` or `0` (the default), or `val-f1`.
@@ -39,9 +39,9 @@ pub struct Thresholds {
 /// Settings of confidence intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Confidence {
-    /// Draws of the bootstrap.
+    /// Bootstrap draws.
     pub draws: usize,
-    /// The share of draws inside.
+    /// Confidence level.
     pub level: f64,
     /// Random seed.
     pub seed: u64,
@@ -98,8 +98,7 @@ impl Scored {
         per_class(&self.classes, &self.once(), auroc)
     }
 
-    /// The macro mean of [`auroc`](Self::auroc); a class whose AUROC is not defined counts as
-    /// `undefined`, or is left out.
+    /// Macro mean of [`auroc`](Self::auroc); a class without AUROC counts as `undefined`, or is excluded.
     pub fn auroc_macro(&self, undefined: Option<f64>) -> Option<f64> {
         let mut found = self.auroc();
         if found.iter().any(Option::is_some) {
@@ -120,8 +119,7 @@ impl Scored {
         })
     }
 
-    /// Numbers of the classes that thresholds are used for, but that have no positive case here to
-    /// choose one by.
+    /// Indices of the classes that need a threshold but have no positive case to choose it by.
     pub(crate) fn without_threshold(&self) -> Vec<usize> {
         if self.answers_by_highest() {
             return Vec::new();
@@ -156,7 +154,7 @@ impl Scored {
         })
     }
 
-    /// The answers of each class.
+    /// Confusion counts of each class.
     fn answers(&self, thresholds: &Thresholds) -> Vec<Confusion> {
         match &self.single {
             Some(single) if self.answers_by_highest() => {
@@ -190,8 +188,8 @@ impl Scored {
         }
     }
 
-    /// More than two exclusive classes: the mean sensitivity of those that occur. Else the mean over
-    /// classes of that of sensitivity and specificity, by the same answers as these.
+    /// More than two exclusive classes: mean sensitivity of those that occur. Else the mean over classes of the
+    /// mean of sensitivity and specificity.
     fn balanced_accuracy(&self, answers: &[Confusion]) -> Option<f64> {
         match &self.single {
             Some(single) if self.classes.len() > 1 => {
@@ -222,12 +220,12 @@ impl Scored {
         }
     }
 
-    /// All measures. `names` are those of all `C` classes, `clusters` what is drawn as one,
-    /// `undefined` as in [`auroc_macro`](Self::auroc_macro).
+    /// All measures. `names` are those of all `C` classes, `clusters` the clusters of the bootstrap, `undefined`
+    /// as in [`auroc_macro`](Self::auroc_macro).
     ///
     /// # Errors
     ///
-    /// [`Error::Level`] and [`Error::Draws`]. Where there is only one cluster there are no intervals.
+    /// [`Error::Level`] and [`Error::Draws`]. A single cluster gives no intervals.
     pub fn measures(
         &self,
         names: &[String],

@@ -2,7 +2,7 @@
 
 use nn::IGNORE;
 
-/// Counts of pixels or voxels by class: true ones by rows, predicted ones by columns.
+/// Counts of pixels or voxels: true classes in rows, predicted classes in columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
@@ -10,7 +10,7 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// No pixels of `classes` classes, background among them.
+    /// Empty counts of `classes` classes, including background.
     pub fn new(classes: usize) -> Confusion {
         Confusion {
             classes,
@@ -18,8 +18,8 @@ impl Confusion {
         }
     }
 
-    /// Counts pixels whose classes are below the number of classes; those that are truly [`IGNORE`] are
-    /// left out.
+    /// Counts pixels whose classes are below the number of classes; those whose true class is [`IGNORE`] are
+    /// excluded.
     ///
     /// # Panics
     ///
@@ -37,7 +37,7 @@ impl Confusion {
         self.counts.iter().all(|&count| count == 0)
     }
 
-    /// Adds the counts of another one of as many classes.
+    /// Adds counts of the same number of classes.
     pub fn merge(&mut self, other: &Confusion) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
@@ -48,18 +48,18 @@ impl Confusion {
         self.counts[truth * self.classes + predicted]
     }
 
-    /// Pixels that are truly of a class.
+    /// Pixels whose true class is this one.
     pub fn truth(&self, class: usize) -> u64 {
         (0..self.classes).map(|p| self.count(class, p)).sum()
     }
 
-    /// Pixels that are predicted to be of a class.
+    /// Pixels whose predicted class is this one.
     pub fn predicted(&self, class: usize) -> u64 {
         (0..self.classes).map(|t| self.count(t, class)).sum()
     }
 
-    /// Dice's coefficient `2 TP / (2 TP + FP + FN)` of a class: 0 where it is predicted and not there,
-    /// `None` where it is neither.
+    /// Dice coefficient `2 TP / (2 TP + FP + FN)` of a class: 0 if it is predicted but absent, `None` if it is
+    /// neither predicted nor present.
     pub fn dice(&self, class: usize) -> Option<f64> {
         let both = self.count(class, class);
         share(2 * both, self.truth(class) + self.predicted(class))
@@ -72,15 +72,14 @@ impl Confusion {
     }
 
     /// The Jaccard index as the study's code computes it (torchmetrics 1.0.3 with `ignore_index=0`):
-    /// pixels that are truly background are left out, so that structures predicted there cost
-    /// nothing.
+    /// pixels of background are excluded, so that structures predicted there do not count.
     pub fn foreground_jaccard(&self, class: usize) -> Option<f64> {
         let both = self.count(class, class);
         let predicted = self.predicted(class) - self.count(0, class);
         share(both, self.truth(class) + predicted - both)
     }
 
-    /// The mean of a measure over the structures (all classes but background) where it is defined.
+    /// Mean of a measure over the structures (all classes but background) that have one.
     pub fn mean(&self, measure: impl Fn(&Confusion, usize) -> Option<f64>) -> Option<f64> {
         let found: Vec<f64> = (1..self.classes).filter_map(|c| measure(self, c)).collect();
         (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)

@@ -1,9 +1,9 @@
-//! One class against the rest, its cases in order of score, and measures of that order.
+//! One class against the rest: cases in order of score, and measures of this order.
 
 use super::weights::Weights;
 use crate::Error;
 
-/// A case as one class sees it.
+/// A case with its score for one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Example {
     pub(super) case: u32,
@@ -11,7 +11,7 @@ pub(super) struct Example {
     pub(super) positive: bool,
 }
 
-/// Scores of a class and which cases are of it, sorted once for many measures.
+/// Scores and targets of a class, sorted once for many measures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranked {
     class: usize,
@@ -27,7 +27,7 @@ struct Tie {
     end: usize,
 }
 
-/// The cases of one score and how much they weigh.
+/// Weights of the positive and negative cases of one score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Step<'a> {
     pub(super) score: f64,
@@ -38,7 +38,7 @@ pub(super) struct Step<'a> {
 
 impl Ranked {
     pub(super) fn new(class: usize, mut examples: Vec<Example>) -> Ranked {
-        // Minus zero equals zero but is sorted before it.
+        // Minus zero equals zero but would be sorted before it.
         examples.iter_mut().for_each(|e| e.score += 0.0);
         examples.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.case.cmp(&b.case)));
         let mut end = 0;
@@ -55,12 +55,12 @@ impl Ranked {
         Ranked { class, cases, ties }
     }
 
-    /// The answers of several classes as one class, as micro averages take them.
+    /// Cases of several classes as one class, for micro averages.
     pub fn pooled(classes: &[Ranked]) -> Ranked {
         Ranked::new(0, classes.iter().flat_map(Ranked::examples).collect())
     }
 
-    /// The class's number.
+    /// Index of the class.
     pub fn class(&self) -> usize {
         self.class
     }
@@ -104,19 +104,19 @@ impl Ranked {
         })
     }
 
-    /// Weights under which each of the class's cases counts once.
+    /// Weights with which each case of the class counts once.
     pub(super) fn once(&self) -> Weights {
         let last = self.cases.iter().map(|case| case.0).max();
         Weights::once(last.map_or(0, |last| last as usize + 1))
     }
 
-    /// The weight of positive and of negative cases.
+    /// Weights of positive and of negative cases.
     pub fn totals(&self, weights: &Weights) -> [u64; 2] {
         let add = |[p, n]: [u64; 2], step: Step<'_>| [p + step.positives, n + step.negatives];
         self.steps(weights).fold([0, 0], add)
     }
 
-    /// Whether two classes have the same cases, with the same truth.
+    /// Checks that two classes have the same cases, with the same targets.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Ranked {
 }
 
 /// Area under the ROC curve: the probability that a positive case scores higher than a negative
-/// one, equal scores counting half (Hanley and McNeil 1982). Exact: a ratio of whole numbers.
+/// one, where equal scores count half (Hanley and McNeil 1982). Exact: a ratio of integers.
 ///
 /// `None` without a positive or without a negative case.
 ///
@@ -155,10 +155,10 @@ pub fn auroc(class: &Ranked, weights: &Weights) -> Option<f64> {
 }
 
 /// Average precision: `sum (R_i - R_(i-1)) P_i` over the distinct scores from the highest down,
-/// where `P_i` and `R_i` are precision and recall when scores from the `i`-th up are taken as
-/// present. The definition of scikit-learn's `average_precision_score`; nothing is interpolated.
+/// where `P_i` and `R_i` are precision and recall if scores from the `i`-th up are predicted as present. As
+/// scikit-learn's `average_precision_score`, without interpolation.
 ///
-/// `None` without a positive case, and without a negative one, when every order has the value 1.
+/// `None` without a positive case, and without a negative one, for which every order has the value 1.
 ///
 /// # Panics
 ///
@@ -175,7 +175,7 @@ pub fn average_precision(class: &Ranked, weights: &Weights) -> Option<f64> {
     (0 < positives && positives < all).then(|| sum / positives as f64)
 }
 
-/// A measure of every class, `[C]`.
+/// A measure of each class, `[C]`.
 pub fn per_class(
     classes: &[Ranked],
     weights: &Weights,
@@ -193,8 +193,7 @@ pub fn mean_defined(values: &[Option<f64>]) -> Option<f64> {
     (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
 }
 
-/// The mean over classes, `None` if one is undefined: for resamples, all of which have to be of the
-/// same classes.
+/// Mean over classes, `None` if one is undefined: for resamples, all of which must have the same classes.
 pub fn mean_of_all(values: &[Option<f64>]) -> Option<f64> {
     let complete = values.iter().all(Option::is_some);
     complete.then(|| mean_defined(values)).flatten()

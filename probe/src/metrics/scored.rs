@@ -1,4 +1,4 @@
-//! Scores and what is true of the cases, checked before anything is measured.
+//! Scores and targets, checked before measures are computed.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
@@ -52,12 +52,12 @@ impl SingleLabel {
         &self.labels
     }
 
-    /// The class of the highest score of each case, of equal scores the first; `[N]`.
+    /// Class with the highest score of each case, of equal scores the first; `[N]`.
     pub fn predicted(&self) -> Vec<usize> {
         self.scores.rows().into_iter().map(first_highest).collect()
     }
 
-    /// Whether each case is predicted rightly, `[N]`.
+    /// Whether each case is predicted correctly, `[N]`.
     pub fn right(&self) -> Vec<bool> {
         let pairs = self.predicted().into_iter().zip(&self.labels);
         pairs
@@ -65,7 +65,7 @@ impl SingleLabel {
             .collect()
     }
 
-    /// Each class against the rest; only class 1 where there are two classes.
+    /// Each class against the rest; only class 1 of two classes.
     pub fn classes(&self) -> Vec<Ranked> {
         let classes = self.scores.ncols();
         let first = usize::from(classes == 2);
@@ -79,8 +79,8 @@ impl SingleLabel {
     }
 }
 
-/// The classes of `scores [N, C]` where each is present (1), absent (0) or not known (blank), given
-/// by `targets [N, C]`. Cases that are blank for a class are left out of it.
+/// The classes of `scores [N, C]`, with `targets [N, C]`: present, absent, or not known (blank). Cases that are
+/// blank for a class are excluded from it.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ fn ranked(scores: ArrayView2<f64>, class: usize, target: impl Fn(usize) -> Optio
     Ranked::new(class, (0..scores.nrows()).filter_map(example).collect())
 }
 
-/// The highest value's place, of equal values the first.
+/// Index of the highest value, of equal values the first.
 pub(super) fn first_highest(row: ArrayView1<f64>) -> usize {
     let higher = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
     (1..row.len()).fold(0, higher)

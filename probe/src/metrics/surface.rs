@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use ndarray::{Array3, ArrayView3, Axis, s};
 
-/// The 95th percentile of Hausdorff's distance in mm: of the distances from the points of either
-/// surface to the nearest of the other, the 95th percentile, and of the two percentiles the greater
-/// one, as MONAI's `compute_hausdorff_distance(percentile=95)` has it.
+/// 95th percentile of the Hausdorff distance in mm, as MONAI's `compute_hausdorff_distance(percentile=95)`: the
+/// larger of the 95th percentiles of the distances from the points of each surface to the nearest point of
+/// the other.
 ///
-/// `truth` and `predicted` are `[S, H, W]` and say where the structure is. A surface are the voxels
-/// with a face towards what is not the structure, which the world outside is not; of a single slice,
-/// the pixels with an edge. `spacing_mm` is the distance between slices, rows and columns. `None`
-/// where one of the two is nowhere.
+/// `truth` and `predicted` are masks `[S, H, W]` of the structure. A surface consists of the voxels with a face
+/// to another voxel, or to the outside of the image, that is not in the structure; in a single slice, of the
+/// pixels with such an edge. `spacing_mm` is the distance between slices, rows and columns. `None` if one of
+/// the masks is empty.
 pub fn hausdorff_95(
     truth: ArrayView3<'_, bool>,
     predicted: ArrayView3<'_, bool>,
@@ -26,15 +26,15 @@ pub fn hausdorff_95(
     Some(there.max(back))
 }
 
-/// The diagonal in mm of an image of so many slices, rows and columns: what a structure that is missed, or
-/// found where there is none, may cost instead of [`hausdorff_95`], which no distance in the image exceeds.
+/// Diagonal in mm of an image with these numbers of slices, rows and columns, which no distance in the image
+/// exceeds: a penalty in place of [`hausdorff_95`] for a structure that is missed, or predicted but absent.
 pub fn diagonal(shape: &[usize], spacing_mm: [f64; 3]) -> f64 {
     let sides = shape.iter().zip(spacing_mm);
     let squares = sides.map(|(&count, mm)| (count as f64 * mm).powi(2));
     squares.sum::<f64>().sqrt()
 }
 
-/// The voxels of a structure that have a neighbour outside of it.
+/// Voxels of a structure with a neighbour outside of it.
 fn surface(structure: ArrayView3<'_, bool>) -> Array3<bool> {
     let mut inside = structure.to_owned();
     for axis in (0..3).map(Axis) {
@@ -62,7 +62,7 @@ fn surface(structure: ArrayView3<'_, bool>) -> Array3<bool> {
     inside
 }
 
-/// The smallest box around both; `None` if there is nothing in either.
+/// Smallest box around both masks; `None` if both are empty.
 fn bounds(first: &Array3<bool>, second: &Array3<bool>) -> Option<[Range<usize>; 3]> {
     let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
     for all in [first, second] {
@@ -76,8 +76,7 @@ fn bounds(first: &Array3<bool>, second: &Array3<bool>) -> Option<[Range<usize>; 
     (high[0] > 0).then(|| [0, 1, 2].map(|axis| low[axis]..high[axis]))
 }
 
-/// The 95th percentile of the distances from the points of one surface to the other; `None` if one
-/// of them has none.
+/// 95th percentile of the distances from the points of one surface to the other; `None` if one is empty.
 fn directed(from: &Array3<bool>, to: &Array3<bool>, spacing_mm: [f64; 3]) -> Option<f64> {
     if !to.iter().any(|&is| is) {
         return None;
@@ -89,8 +88,8 @@ fn directed(from: &Array3<bool>, to: &Array3<bool>, spacing_mm: [f64; 3]) -> Opt
     (!distances.is_empty()).then(|| super::bootstrap::quantile(&distances, 0.95))
 }
 
-/// The squared distance of every voxel to the nearest one of a set that is not empty, an axis at a
-/// time (Felzenszwalb and Huttenlocher 2012, section 2).
+/// Squared distance of each voxel to the nearest voxel of a non-empty set, one axis after the other (Felzenszwalb
+/// and Huttenlocher 2012, section 2).
 fn squared_distances(set: &Array3<bool>, spacing_mm: [f64; 3]) -> Array3<f64> {
     let mut squares = set.map(|&is| if is { 0.0 } else { f64::INFINITY });
     for (axis, mm) in spacing_mm.into_iter().enumerate() {
@@ -109,7 +108,7 @@ fn squared_distances(set: &Array3<bool>, spacing_mm: [f64; 3]) -> Array3<f64> {
 /// The lower envelope of parabolas `height + (x - centre)^2`, from left to right.
 #[derive(Default)]
 struct Envelope {
-    /// Centre, height, and from where on this parabola is the lowest.
+    /// Centre, height, and the point from which this parabola is the lowest.
     parabolas: Vec<(f64, f64, f64)>,
 }
 
@@ -135,7 +134,7 @@ impl Envelope {
         self.parabolas.push((centre, height, from));
     }
 
-    /// The envelope's height at the points `0, mm, 2 mm, …`; infinite if there are no parabolas.
+    /// Height of the envelope at the points `0, mm, 2 mm, …`; infinite without parabolas.
     fn read<'a>(&self, out: impl Iterator<Item = &'a mut f64>, mm: f64) {
         let mut lowest = 0;
         for (at, out) in out.enumerate() {
