@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{IndexKind, Knn};
 use crate::Error;
-use crate::evaluate::{Choice, Fitted, Task, best};
+use crate::evaluate::{Choice, Fitted, Task, best, fields};
 use crate::metrics::measures::Scored;
 #[cfg(feature = "hnsw")]
 use crate::probes::hnsw::{HnswIndex, HnswOptions};
@@ -279,13 +279,11 @@ impl Search<'_> {
                 "m": m,
                 "ef_construction": ef_construction,
                 "ef": ef,
-                "recall": recall,
             }),
         };
-        [all, own, index]
-            .into_iter()
-            .filter_map(|value| value.as_object().cloned())
-            .flatten()
-            .collect()
+        let recall = recall.map(|recall| ("recall".to_owned(), json!(recall)));
+        let parts = [all, own, index].into_iter();
+        let params = parts.flat_map(|part| fields(&part));
+        params.chain(recall).collect()
     }
 }
