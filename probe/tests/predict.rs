@@ -248,7 +248,7 @@ fn values_without_a_name_are_an_error_for_a_decoder_too_or_ignored_as_is_asked()
     for refused in ["", "--unnamed-values error"] {
         let ran = probe(lab.path(), &format!("{predict} {refused}"));
         assert_eq!(ran.outcome, Outcome::Nothing, "{refused}");
-        let reason = "no class is named for: 1\nhint:";
+        let reason = "without a class name: 1\nhint:";
         assert!(ran.messages.contains(reason), "{}", ran.messages);
     }
     let ran = probe(lab.path(), &format!("{predict} --unnamed-values ignore"));
