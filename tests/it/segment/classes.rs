@@ -32,7 +32,7 @@ fn ignored_pixels_count_for_nothing() {
     assert!(known.1["dice_macro"].as_f64().unwrap() > 0.6, "{known:?}");
     set_meta(&lab, |meta| meta.ignored_mask_value = None);
     lab.probe_with("segment", &QUICK)
-        .expect_error(2, &["65535", "no class is named for", "--unnamed-values"]);
+        .expect_error(2, &["65535", "without a class name", "--unnamed-values"]);
     let run = lab
         .probe_with("segment", &[&QUICK[..], &ignore].concat())
         .expect(0);
