@@ -69,22 +69,21 @@ impl Checkpoint {
     /// [`Error::Io`], and [`Error::Weights`] if it is no safetensors file, is truncated, or has no encoder or
     /// several.
     pub(super) fn open(path: &Path, names: &'static [Names]) -> Result<Checkpoint, Error> {
-        let wrong = |what: String| Error::weights(path, what);
         let (metadata, data) = read_header(path)?;
-        let end = data.checked_add(metadata.data_len() as u64);
+        let length = metadata.data_len() as u64;
         let found = std::fs::metadata(path).map_err(Error::io(path))?.len();
-        if end != Some(found) {
-            let (before, after) = (data, metadata.data_len());
-            return Err(wrong(format!(
-                "the file has {found} bytes, expected {before} of the header and {after} of tensors"
-            )));
+        if data.checked_add(length) != Some(found) {
+            let what = format!(
+                "the file has {found} bytes, expected {data} of the header and {length} of tensors"
+            );
+            return Err(Error::weights(path, what));
         }
         let all: BTreeMap<String, TensorInfo> = metadata
             .tensors()
             .into_iter()
             .map(|(name, info)| (canonical(&name), info.clone()))
             .collect();
-        let (names, prefix) = encoder(&all, names).map_err(wrong)?;
+        let (names, prefix) = encoder(&all, names).map_err(|what| Error::weights(path, what))?;
         let tensors = all.into_iter().filter_map(|(name, info)| {
             let name = name.strip_prefix(&prefix)?.to_string();
             Some((name, info))
@@ -99,9 +98,9 @@ impl Checkpoint {
         })
     }
 
-    /// The file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// [`Error::Weights`] about the file.
+    pub(super) fn wrong(&self, what: impl Into<String>) -> Error {
+        Error::weights(&self.path, what)
     }
 
     /// True if the encoder has a tensor of this name.
@@ -119,20 +118,17 @@ impl Checkpoint {
     ///
     /// [`Error::Weights`] if there is no such tensor, or one of another shape or type.
     pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<TensorSpan, Error> {
-        let wrong = |what: String| Error::weights(&self.path, what);
         let full = format!("{}{name}", self.prefix);
-        let info = self
-            .info(name)
-            .ok_or_else(|| wrong(format!("there is no tensor `{full}`")))?;
+        let Some(info) = self.info(name) else {
+            return Err(self.wrong(format!("there is no tensor `{full}`")));
+        };
         if info.shape != shape {
             let found = &info.shape;
-            return Err(wrong(format!(
-                "tensor `{full}` is {found:?}, expected {shape:?}"
-            )));
+            return Err(self.wrong(format!("tensor `{full}` is {found:?}, expected {shape:?}")));
         }
         let dtype = onnx_type(info.dtype).ok_or_else(|| {
             let found = info.dtype;
-            wrong(format!(
+            self.wrong(format!(
                 "tensor `{full}` is of type {found:?}, expected F32, F16 or BF16"
             ))
         })?;
@@ -153,44 +149,45 @@ impl Checkpoint {
     ///
     /// [`Error::Weights`] with the unused blocks or tensors, or the numbers of parameters.
     pub(super) fn expect_all_used(&self, depth: u32, parameters: u64) -> Result<(), Error> {
-        let wrong = |what: String| Err(Error::weights(&self.path, what));
-        let block = format!("{}.", self.names.block);
-        let index = |name: &String| {
-            let number = name.strip_prefix(&block)?.split('.').next()?;
-            number.parse::<u64>().ok()
-        };
-        let blocks = self.tensors.keys().filter_map(index).max();
-        let blocks = blocks.map_or(0, |last| last.saturating_add(1));
+        let blocks = self.blocks();
         if blocks > depth.into() {
-            return wrong(format!(
+            return Err(self.wrong(format!(
                 "it has {blocks} blocks, the card's `depth` is {depth}"
-            ));
+            )));
         }
         let used = self.used.borrow();
-        let unused = self.tensors.keys();
-        let unused = unused.filter(|name| self.names.covers(name) && !used.contains(*name));
-        let unused: Vec<String> = unused
-            .map(|name| format!("{}{name}", self.prefix))
-            .collect();
-        if let Some(first) = unused.first() {
-            let others = match unused.len() {
-                1 => String::new(),
-                count => format!(" and {} more of its tensors", count - 1),
+        let covered = self.tensors.keys().filter(|name| self.names.covers(name));
+        let unused: Vec<&String> = covered.filter(|name| !used.contains(*name)).collect();
+        if let [first, others @ ..] = &unused[..] {
+            let others = match others.len() {
+                0 => String::new(),
+                count => format!(" and {count} more of its tensors"),
             };
-            return wrong(format!(
-                "`{first}`{others} would not be used: the card describes an encoder without them"
-            ));
+            return Err(self.wrong(format!(
+                "`{}{first}`{others} would not be used: the card describes an encoder without them",
+                self.prefix
+            )));
         }
-        let lengths = used.iter().filter_map(|name| self.info(name));
-        let found: u64 = lengths
+        let used = used.iter().filter_map(|name| self.info(name));
+        let found: u64 = used
             .map(|info| info.shape.iter().map(|&n| n as u64).product::<u64>())
             .sum();
         if found != parameters {
-            return wrong(format!(
+            return Err(self.wrong(format!(
                 "its encoder has {found} parameters, the card says {parameters}: tensors are missing, or it is another model"
-            ));
+            )));
         }
         Ok(())
+    }
+
+    /// The number of the encoder's blocks: the highest number in a name, plus 1.
+    fn blocks(&self) -> u64 {
+        let names = self.tensors.keys();
+        let numbers = names.filter_map(|name| {
+            let rest = name.strip_prefix(self.names.block)?.strip_prefix('.')?;
+            rest.split('.').next()?.parse::<u64>().ok()
+        });
+        numbers.max().map_or(0, |last| last.saturating_add(1))
     }
 
     /// The lengths of the axes of the encoder's tensor `name`.
@@ -211,8 +208,7 @@ impl Checkpoint {
         let mut bytes = vec![0; span.length as usize];
         file.read_exact(&mut bytes).map_err(io)?;
         let values = values(&bytes, span.dtype);
-        ArrayD::from_shape_vec(IxDyn(&span.shape), values)
-            .map_err(|e| Error::weights(&self.path, e.to_string()))
+        ArrayD::from_shape_vec(IxDyn(&span.shape), values).map_err(|e| self.wrong(e.to_string()))
     }
 }
 
@@ -222,24 +218,20 @@ impl Checkpoint {
 ///
 /// [`Error::Io`], and [`Error::Weights`] if it is no safetensors file, or tensors overlap.
 pub fn read_header(path: &Path) -> Result<(Metadata, u64), Error> {
-    let wrong = |what: String| Error::weights(path, what);
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut bytes = Vec::new();
-    let mut read = |bytes: &mut Vec<u8>, count: u64| {
-        let found = (&mut file).take(count).read_to_end(bytes);
-        found.map_err(Error::io(path))
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut start = Vec::new();
+    let read = (&file).take(8).read_to_end(&mut start);
+    read.map_err(Error::io(path))?;
+    let length = start.first_chunk().copied().map(u64::from_le_bytes);
+    let Some(length) = length.filter(|length| *length <= MOST_HEADER) else {
+        return Err(Error::weights(path, "not a safetensors file"));
     };
-    read(&mut bytes, 8)?;
-    let Some(length) = bytes.first_chunk().copied().map(u64::from_le_bytes) else {
-        return Err(wrong("not a safetensors file".to_string()));
-    };
-    if length > MOST_HEADER {
-        return Err(wrong("not a safetensors file".to_string()));
-    }
-    read(&mut bytes, length)?;
+    let mut header = Vec::new();
+    let read = (&file).take(length).read_to_end(&mut header);
+    read.map_err(Error::io(path))?;
     // Checks that tensors are contiguous and have the lengths of their shapes.
-    let metadata =
-        serde_json::from_slice(&bytes[8..]).map_err(|e| wrong(format!("its header: {e}")))?;
+    let metadata = serde_json::from_slice(&header);
+    let metadata = metadata.map_err(|e| Error::weights(path, format!("its header: {e}")))?;
     Ok((metadata, 8 + length))
 }
 
@@ -248,31 +240,36 @@ fn encoder(
     tensors: &BTreeMap<String, TensorInfo>,
     names: &'static [Names],
 ) -> Result<(&'static Names, String), String> {
-    let prefixes = |names: &Names| {
-        let landmark = format!("{}.weight", names.patch);
-        let starts = tensors
-            .keys()
-            .filter_map(|name| name.strip_suffix(&landmark));
-        let starts = starts.filter(|start| start.is_empty() || start.ends_with('.'));
-        starts.map(str::to_string).collect::<Vec<_>>()
-    };
-    let mut found = names.iter().map(|names| (names, prefixes(names)));
-    match found.find(|(_, prefixes)| !prefixes.is_empty()) {
-        Some((names, prefixes)) if prefixes.len() == 1 => Ok((names, prefixes.concat())),
-        Some((_, prefixes)) => Err(format!(
-            "it has several encoders, with the prefixes `{}`",
-            prefixes.join("`, `")
-        )),
-        None => {
-            let patches: Vec<_> = names.iter().map(|names| names.patch).collect();
-            let some: Vec<_> = tensors.keys().take(3).cloned().collect();
-            Err(format!(
-                "it has no tensor `{}.weight`; its first tensors are `{}`",
-                patches.join(".weight`, `"),
-                some.join("`, `")
-            ))
+    for names in names {
+        match &prefixes(tensors, names)[..] {
+            [] => {}
+            [prefix] => return Ok((names, (*prefix).to_string())),
+            several => {
+                return Err(format!(
+                    "it has several encoders, with the prefixes `{}`",
+                    several.join("`, `")
+                ));
+            }
         }
     }
+    let patches: Vec<_> = names.iter().map(|names| names.patch).collect();
+    let some: Vec<_> = tensors.keys().take(3).cloned().collect();
+    Err(format!(
+        "it has no tensor `{}.weight`; its first tensors are `{}`",
+        patches.join(".weight`, `"),
+        some.join("`, `")
+    ))
+}
+
+/// The prefixes of the patch embeddings of a naming scheme.
+fn prefixes<'a>(tensors: &'a BTreeMap<String, TensorInfo>, names: &Names) -> Vec<&'a str> {
+    let landmark = format!("{}.weight", names.patch);
+    let prefixes = tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix(&landmark));
+    prefixes
+        .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        .collect()
 }
 
 fn onnx_type(dtype: Dtype) -> Option<i32> {

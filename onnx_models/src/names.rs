@@ -72,12 +72,17 @@ impl Names {
     /// True if tokens depend on the tensor `name`: the first part of its name is that of a tensor that every
     /// such encoder has.
     pub(super) fn covers(&self, name: &str) -> bool {
-        let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
-        let own = [self.patch, self.positions, self.block, self.last_norm];
-        let own = own.into_iter().chain(self.first_norm).chain(self.cls);
-        let mut own = own.chain(self.registers.iter().copied());
-        own.any(|own| first(own) == first(name)) && !UNUSED.iter().any(|end| name.ends_with(end))
+        let required = [self.patch, self.positions, self.block, self.last_norm];
+        let optional = self.first_norm.into_iter().chain(self.cls);
+        let registers = self.registers.iter().copied();
+        let mut own = required.into_iter().chain(optional).chain(registers);
+        own.any(|own| first_part(own) == first_part(name))
+            && !UNUSED.iter().any(|end| name.ends_with(end))
     }
+}
+
+fn first_part(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(first, _)| first)
 }
 
 /// A tensor's name in the form that [`Names`] has: without the chunk of blocks in checkpoints of DINOv2's

@@ -26,6 +26,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     partial.persist()
 }
 
+/// The paths in a folder, sorted; none if the folder cannot be read.
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
 /// Renames a finished file and syncs both the file and its folder to disk.
 ///
 /// # Errors

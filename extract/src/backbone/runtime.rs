@@ -1,10 +1,10 @@
 //! Finding and loading ONNX Runtime's shared library.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::files::entries;
 use common::text::printable;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
@@ -247,15 +247,10 @@ fn library_in(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

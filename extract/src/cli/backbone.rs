@@ -218,19 +218,20 @@ pub(super) struct Opened {
     pub(super) backbone: Backbone,
 }
 
+/// Prints the device, why others were not used, and warnings about it.
 fn report(backbone: &Backbone, failures: &[String]) {
     let device = backbone.options().device;
-    let why = failures.iter().filter_map(|failure| failure.lines().next());
-    let why: Vec<&str> = why.collect();
+    let failures = failures.iter().filter_map(|failure| failure.lines().next());
+    let failures: Vec<&str> = failures.collect();
     let (provider, precision) = (device.provider.name(), device.precision.name());
     let gpus = match device.gpus {
         Gpus::All if device.provider.is_gpu() => format!(", {}", counted(backbone.gpus(), "GPU")),
         _ => String::new(),
     };
-    let why = if why.is_empty() {
+    let why = if failures.is_empty() {
         String::new()
     } else {
-        format!(" ({})", why.join("; "))
+        format!(" ({})", failures.join("; "))
     };
     eprint_line(&format!(
         "computing on {provider}{gpus} in {precision}{why}"

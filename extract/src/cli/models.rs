@@ -164,17 +164,14 @@ fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
 }
 
 fn row(home: &Path, card: &ModelCard) -> Vec<String> {
-    let sizes: Vec<String> = graphs(home, card)
-        .iter()
-        .map(|(size, _)| size.to_string())
-        .collect();
-    let ready = match (
-        sizes.is_empty(),
-        export::weights::file(home, card).is_file(),
-    ) {
-        (false, _) => sizes.join(", "),
-        (true, true) => "weights".to_string(),
-        (true, false) => "-".to_string(),
+    let graphs = graphs(home, card);
+    let sizes: Vec<String> = graphs.iter().map(|(size, _)| size.to_string()).collect();
+    let ready = if !sizes.is_empty() {
+        sizes.join(", ")
+    } else if export::weights::file(home, card).is_file() {
+        "weights".to_string()
+    } else {
+        "-".to_string()
     };
     vec![
         card.name.clone(),

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::files::Partial;
+use common::files::{Partial, entries};
 use common::sha256_file;
 use onnx_models::{Error, ModelCard, Source};
 
@@ -203,59 +203,51 @@ fn in_folder(given: &Path) -> Result<PathBuf, ModelError> {
     if !given.is_dir() {
         return Ok(given.to_path_buf());
     }
-    let entries = |folder: &Path| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort();
-        paths
-    };
     let snapshots = entries(&given.join("snapshots"));
     if let [snapshot] = &snapshots[..] {
         return in_folder(snapshot);
     }
-    let known = USUAL.iter().map(|name| given.join(name));
-    if let Some(file) = known.into_iter().find(|file| file.is_file()) {
+    let mut usual = USUAL.iter().map(|name| given.join(name));
+    if let Some(file) = usual.find(|file| file.is_file()) {
         return Ok(file);
     }
-    let is_weights = |file: &PathBuf| {
-        let ending = file.extension().unwrap_or_default();
-        file.is_file() && (ending == "safetensors" || CONVERTIBLE.iter().any(|end| ending == *end))
-    };
-    let mut files: Vec<PathBuf> = entries(given).into_iter().filter(is_weights).collect();
-    match (files.pop(), &files[..]) {
-        (Some(only), []) => Ok(only),
-        (last, _) => {
-            files.extend(last);
-            files.extend(snapshots);
-            let names = files.iter().filter_map(|file| file.file_name());
-            let names: Vec<_> = names
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect();
-            Err(ModelError::WeightsFolder {
-                path: given.into(),
-                found: names.join("`, `"),
-            })
-        }
+    let mut files = entries(given);
+    files.retain(|file| is_weights(file));
+    if let [only] = &files[..] {
+        return Ok(only.clone());
     }
+    files.extend(snapshots);
+    let names = files.iter().filter_map(|file| file.file_name());
+    let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    Err(ModelError::WeightsFolder {
+        path: given.into(),
+        found: names.join("`, `"),
+    })
 }
 
+/// True for a file with an extension of weights.
+fn is_weights(file: &Path) -> bool {
+    let extension = file.extension().unwrap_or_default();
+    let is_known =
+        extension == "safetensors" || CONVERTIBLE.iter().any(|known| extension == *known);
+    is_known && file.is_file()
+}
+
+/// Checks that a file exists and has the sha256 `expected`, if that is known.
 fn check(file: &Path, expected: Option<&str>) -> Result<(), ModelError> {
     if !file.is_file() {
         return Err(Error::NoFile { path: file.into() }.into());
     }
-    match expected {
-        None => Ok(()),
-        Some(expected) => {
-            let found = sha256_file(file).map_err(ModelError::io(file))?;
-            if found == expected {
-                Ok(())
-            } else {
-                Err(ModelError::WeightsHash {
-                    path: file.into(),
-                    found,
-                    expected: expected.to_string(),
-                })
-            }
-        }
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let found = sha256_file(file).map_err(ModelError::io(file))?;
+    if found == expected {
+        return Ok(());
     }
+    Err(ModelError::WeightsHash {
+        path: file.into(),
+        found,
+        expected: expected.to_string(),
+    })
 }

@@ -37,7 +37,7 @@ impl LinearLayer {
 
 impl VitBuilder<'_> {
     pub(super) fn wrong(&self, what: String) -> Error {
-        Error::weights(self.checkpoint.path(), what)
+        self.checkpoint.wrong(what)
     }
 
     /// The tensor `name` as `[rows, D]`; axes may precede these two.
