@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
+use crate::folder::lock;
 use crate::schema::Table;
-use crate::write::lock;
 use crate::{CacheMeta, Error};
 
 /// A cache that this process has locked, so that no writer lives.

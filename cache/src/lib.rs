@@ -11,6 +11,7 @@ mod checksums;
 mod clean;
 mod description;
 mod error;
+mod folder;
 mod hashing_file;
 mod list;
 mod meta;

@@ -19,10 +19,10 @@ pub(crate) use self::batches::wrong_row;
 pub(crate) use self::check::check_place;
 use crate::checksums::Checksums;
 use crate::error::io_error;
+use crate::folder::{checksums_of, shard_file};
 use crate::rows::NAME_BYTES;
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
-use crate::write::{checksums_of, shard_file};
 use crate::{CacheMeta, Error, Shard, SliceMeta};
 
 /// An opened cache.

@@ -18,10 +18,10 @@ use parquet::file::properties::WriterProperties;
 
 use crate::checksums::{Checksums, Summing};
 use crate::error::io_error;
+use crate::folder::{checksums_of, lock};
 use crate::read::check_place;
 use crate::rows::NAME_BYTES;
 use crate::table_reader::{ParquetFile, batches};
-use crate::write::{checksums_of, lock};
 use crate::{CacheReader, Error, SliceMeta, Split};
 
 /// Folder of named splits in a cache.

@@ -98,6 +98,19 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Er
     Ok(faults)
 }
 
+impl CacheReader {
+    /// Checks every byte, row and value with one thread, as [`verify()`] does.
+    ///
+    /// # Errors
+    ///
+    /// The first fault.
+    pub fn verify(&self) -> Result<(), Error> {
+        let faults = verify(self.dir(), Depth::Full, 1)?;
+        let first = faults.into_iter().next();
+        first.map_or(Ok(()), |fault| Err(fault.error))
+    }
+}
+
 /// Checks every byte of the finished shards, so that no run continues a damaged cache.
 ///
 /// # Errors

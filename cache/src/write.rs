@@ -12,6 +12,7 @@ use ndarray::{Array2, Axis, Slice};
 use crate::batch_check;
 use crate::clean::unnamed;
 use crate::error::io_error;
+use crate::folder::{checksums_of, lock, shard_file};
 use crate::hashing_file::ClosingFile;
 use crate::patch_writer::PatchWriter;
 use crate::schema::{self, Table};
@@ -333,25 +334,4 @@ fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {
     }
     meta.write(dir)?;
     Ok(meta)
-}
-
-/// Locks a cache for writing until the file is dropped.
-pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
-    let path = dir.join(".lock");
-    let file = File::create(&path).map_err(io_error(&path, "create"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: dir.into() }),
-        Err(fs::TryLockError::Error(e)) => Err(io_error(&path, "lock")(e)),
-    }
-}
-
-/// The file of the checksums of a table's file.
-pub(crate) fn checksums_of(dir: &Path, table: &str, file: &str) -> PathBuf {
-    let name = Path::new(file).with_extension("crc32");
-    dir.join("checksums").join(table).join(name)
-}
-
-pub(crate) fn shard_file(index: usize) -> String {
-    format!("{index:05}.parquet")
 }

@@ -12,20 +12,8 @@ use crate::Error;
 use crate::error::io_error;
 use crate::rows::{Invalid, Known};
 use crate::schema::{self, Table};
-use crate::verify::{Depth, verify};
 
 impl CacheReader {
-    /// Checks every byte, row and value, as [`verify`](crate::verify) does.
-    ///
-    /// # Errors
-    ///
-    /// The first fault.
-    pub fn verify(&self) -> Result<(), Error> {
-        let faults = verify(self.dir(), Depth::Full, 1)?;
-        let first = faults.into_iter().next();
-        first.map_or(Ok(()), |fault| Err(fault.error))
-    }
-
     /// Decodes all values of a table in a shard: tokens must be finite, and masks and pictures must have
     /// the sizes of their slices.
     pub(crate) fn check_values(&self, table: Table, shard: usize) -> Result<(), Error> {
