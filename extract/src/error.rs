@@ -188,6 +188,20 @@ pub enum Error {
     /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Options contradict each other or the dataset.
+    #[error("{found}\nhint: {hint}")]
+    Options {
+        /// The options.
+        found: String,
+        /// How to correct them.
+        hint: String,
+    },
+    /// No execution provider can run the model; one reason per provider.
+    #[error("{0}")]
+    NoDevice(String),
+    /// A description cannot be written as JSON.
+    #[error("internal error: {0}\nhint: please report it with the command")]
+    Json(#[from] serde_json::Error),
     /// The cache cannot be written.
     #[error(transparent)]
     Cache(#[from] cache::Error),

@@ -1,4 +1,4 @@
-//! A hash over what a run covers, so that a cache is never continued over other images.
+//! A hash of a dataset's samples, so that a cache is never resumed with other images.
 
 use std::fs;
 use std::path::Path;
@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::{Dataset, Sample};
 
-/// sha256 over the values that masks ignore, and over all samples: ids, paths, slices, patients, splits and labels, and the sizes of the
-/// files. The files' contents are not read.
+/// SHA-256 of the ignored mask values and of all samples: ids, paths, slices, patients, splits, labels and
+/// sizes of files. The contents of files are not read.
 pub(crate) fn of_samples(dataset: &Dataset) -> String {
     let mut hash = Sha256::new();
-    // Most datasets ignore no values, and keep the hash that they had.
+    // Without ignored values, the hash is that of earlier versions.
     for value in &dataset.ignored_values {
         hash.update(value.to_le_bytes());
     }
@@ -48,7 +48,7 @@ fn fields(dataset: &Dataset, sample: &Sample) -> Vec<String> {
     fields
 }
 
-/// The file's size; a file that is not there is skipped when it is to be read.
+/// The file's size; a missing file is skipped later, when it is read.
 fn size_text(file: &Path) -> String {
     let metadata = read::file_behind(file)
         .ok()

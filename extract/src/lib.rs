@@ -5,6 +5,7 @@ pub mod cli;
 pub mod dataset;
 pub mod error;
 pub mod export;
+pub mod extraction;
 mod fingerprint;
 pub mod inspect;
 #[cfg(test)]

@@ -1,8 +1,7 @@
-//! Readers in parallel → bounded queues → batches, on the GPU → inference → one writer, in sample order.
+//! Parallel readers → bounded queues → batches, on the GPU → inference → one writer, in sample order.
 //!
-//! Every sample in flight has a bounded queue of its own. The queues stand in line in sample order
-//! and are emptied in that order, so the rows of a cache do not depend on the number of threads,
-//! and memory does not depend on the number of samples.
+//! Every open sample has a bounded queue of its own. The queues are emptied in sample order, so the rows of a
+//! cache do not depend on the number of threads, and memory does not depend on the number of samples.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -20,40 +19,40 @@ use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, Sample, SampleNotes};
 use crate::prepare::{self, PreparedSlice};
 
-/// Batches that may wait before and after the backbone.
+/// Capacity of the channels before and after the backbone, in batches.
 const WAITING_BATCHES: usize = 2;
 
-/// Slices of a sample that a reader prepares ahead; more where there are few readers for a batch.
+/// Smallest capacity of a sample's queue, in slices; more if there are few readers per batch.
 const AHEAD: usize = 8;
 
-/// What is to be done.
+/// Input of [`run`].
 pub struct Job<'a> {
-    /// The samples.
+    /// Samples.
     pub dataset: &'a Dataset,
-    /// What reads them.
+    /// Reader of their files.
     pub reader: &'a Reader,
-    /// From voxels to pixels.
+    /// Preprocessing from voxels to pixels.
     pub recipe: &'a Preprocess,
-    /// Whether pictures of the slices are kept.
+    /// True if pictures of slices are stored.
     pub pictures: bool,
-    /// Slices that are embedded at a time.
+    /// Slices per batch.
     pub batch_size: usize,
     /// Threads that read and prepare samples.
     pub readers: usize,
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Slices embedded in this run.
     pub slices: u64,
-    /// Samples of the dataset that are done, those of earlier runs and skipped ones included.
+    /// Finished samples of the dataset, including skipped ones and those of earlier runs.
     pub samples: u64,
     /// Samples that could not be read, as `path: reason`, since the last report.
     pub skipped: Vec<String>,
 }
 
-/// What a run did.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     /// The finished cache.
@@ -62,9 +61,9 @@ pub struct Outcome {
     pub slices: u64,
     /// Time from the first sample to the finished cache.
     pub elapsed: Duration,
-    /// Time in which the backbone ran.
+    /// Time in the backbone.
     pub inference: Duration,
-    /// What looked odd in the samples of this run and is no error, in words for the user.
+    /// Warnings about the samples of this run.
     pub warnings: Vec<String>,
 }
 
@@ -83,13 +82,13 @@ impl Outcome {
 
 /// A sample that could not be read.
 struct Skip {
-    /// What the cache keeps of it.
+    /// Entry in the cache.
     kept: Skipped,
-    /// The reason as it is shown, with the names of files as they are.
+    /// Reason to show, with the original names of files.
     shown: String,
 }
 
-/// What a reader makes of a sample, in order; `Done` is the last.
+/// Output of a reader for a sample, in order; `Done` is the last.
 enum Prepared {
     Slice(Box<PreparedSlice>),
     Skipped(Skip),
@@ -97,8 +96,8 @@ enum Prepared {
     Done,
 }
 
-/// What goes through the backbone, or past it; `End` is the last. A stage that breaks sends no
-/// `End`, and without one the cache is not finished.
+/// A message between stages; `End` is the last. A failed stage sends no `End`, and without it the cache is
+/// not finished.
 enum Step<B> {
     Batch(B),
     Skipped(Skip),
@@ -119,7 +118,7 @@ type Line<'a> = (usize, &'a Sample, SyncSender<Prepared>);
 ///
 /// [`Error::Model`] if the backbone fails, [`Error::Cache`] if the cache cannot be written, and
 /// [`Error::NothingRead`] if no sample of the dataset could be read. What is in finished shards
-/// stays, and the next run goes on from there.
+/// stays, and the next run resumes from there.
 pub fn run(
     job: &Job<'_>,
     backbone: &mut Backbone,
@@ -246,8 +245,8 @@ fn read_sample(
     Ok(())
 }
 
-/// What is said and kept of a sample: paths are relative to the dataset, since a cache may be moved, and
-/// in the cache hidden as those of other samples are.
+/// The reason for skipping a sample, to show and to store: paths are relative to the dataset, since a cache
+/// may be moved, and hashed in the cache like those of other samples.
 fn skip(dataset: &Dataset, sample: String, error: Error) -> Skip {
     let error = error.relative_to(&dataset.root);
     let shown = error.to_string();
@@ -272,8 +271,8 @@ fn assemble(
         Err(error) => Step::Failed(error.into()),
     };
     let mut slices = Vec::with_capacity(job.batch_size);
-    // Told with the next step: steps of their own would fill the channel where samples are single images,
-    // and nothing would be read while a batch is computed.
+    // Sent with the next step: for single images, separate steps would fill the channel, and nothing would
+    // be read while a batch is computed.
     let mut finished = 0;
     for queue in in_line {
         let mut done = false;
@@ -332,7 +331,7 @@ fn stack(job: &Job<'_>, slices: Vec<PreparedSlice>) -> SliceBatch {
     batch
 }
 
-/// Whether a cache of this dataset keeps masks.
+/// True if a cache of this dataset stores masks.
 pub fn has_masks(dataset: &Dataset) -> bool {
     dataset.samples.iter().any(|sample| !sample.mask.is_empty())
 }
@@ -375,7 +374,7 @@ fn embed(
     Ok((slices, inference))
 }
 
-/// Writes what arrives, and finishes the cache if it arrives whole.
+/// Writes all steps, and finishes the cache after `End`.
 fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<CacheMeta, Error> {
     for step in steps {
         match step {

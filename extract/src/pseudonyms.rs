@@ -1,22 +1,20 @@
-//! Names that stand for patients, series and paths in a cache.
+//! Keyed hashes instead of patients, series and paths in a cache.
 
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use common::hex;
 use sha2::{Digest, Sha256};
 
-use common::{counted, hex};
-
 use crate::Error;
-use crate::dataset::Dataset;
 use crate::dataset::files::composed;
 
-/// The variable that names the file of the key.
+/// Environment variable with the path of the key.
 const VARIABLE: &str = "SLICEBANK_ID_KEY";
 
-/// Least length of an identifier that is looked for within longer names; shorter ones are in many.
+/// Shortest identifier that is searched in longer names, in bytes; shorter ones are in too many names.
 const TELLING: usize = 4;
 
 /// Bytes of a key.
@@ -25,20 +23,20 @@ const KEY: usize = 32;
 /// Bytes of a block of sha256.
 const BLOCK: usize = 64;
 
-/// Makes names of names: the same of the same, and without the key nobody can tell of which.
+/// Replaces names by keyed hashes: equal names get equal hashes, and without the key nobody can compute them.
 #[derive(Clone, Debug)]
 pub struct Pseudonyms {
     key: [u8; KEY],
-    /// Whether all parts of paths are replaced, not only identifiers.
+    /// True if all parts of paths are replaced, not only identifiers.
     paths: bool,
     /// Identifiers of the dataset, as [`alike`] makes them.
     known: HashSet<String>,
 }
 
 impl Pseudonyms {
-    /// Reads the user's key, which is made at the first time: the file that `SLICEBANK_ID_KEY` names,
-    /// else `slicebank/id.key` in the folder of his settings. With `paths` all parts of paths are
-    /// replaced, else identifiers.
+    /// Reads the user's key, or creates it at first use: the file `$SLICEBANK_ID_KEY`, else
+    /// `slicebank/id.key` in the user's configuration folder. With `paths`, all parts of paths are replaced,
+    /// else only identifiers.
     ///
     /// # Errors
     ///
@@ -46,7 +44,7 @@ impl Pseudonyms {
     pub fn of_user(paths: bool) -> Result<Pseudonyms, Error> {
         let file = key_file().ok_or_else(|| Error::IdKey {
             path: PathBuf::from("slicebank/id.key"),
-            reason: "there is no folder of settings to keep it in".to_owned(),
+            reason: "there is no configuration folder to store it in".to_owned(),
         })?;
         Ok(Pseudonyms {
             key: key(&file)?,
@@ -55,7 +53,7 @@ impl Pseudonyms {
         })
     }
 
-    /// Those of the user's key, if there is one that can be read.
+    /// The hashes of the user's key, if there is a readable one.
     pub(crate) fn made() -> Option<Pseudonyms> {
         let made = key_file().filter(|file| file.is_file())?;
         Some(Pseudonyms {
@@ -65,57 +63,42 @@ impl Pseudonyms {
         })
     }
 
-    /// Replaces patients and ids of all samples; [`path`](Self::path) says what becomes of ids. Gives
-    /// a warning of identifiers that are left in them.
-    pub fn hide(mut self, dataset: &mut Dataset) -> Option<String> {
-        let known = dataset.dicom_ids.iter().flatten();
-        self.known = known.map(|name| alike(name)).collect();
-        let mut left = Vec::new();
-        for sample in &mut dataset.samples {
-            sample.id = self.path(&sample.id);
-            let Some(patient) = sample.patient.take() else {
-                continue;
-            };
-            sample.patient = Some(self.name(&patient));
-            let patient = alike(&patient);
-            let is_known = patient.len() >= TELLING && self.known.contains(&patient);
-            let shown = || {
-                let files = sample.image.files().iter();
-                files.map(|file| self.path(&file.to_string_lossy().replace('\\', "/")))
-            };
-            if is_known && shown().any(|path| alike(&path).contains(&patient)) {
-                left.push(sample.id.as_str());
-            }
+    /// The same, with the identifiers of a dataset.
+    pub(crate) fn with_known<'a>(
+        self,
+        identifiers: impl Iterator<Item = &'a String>,
+    ) -> Pseudonyms {
+        Pseudonyms {
+            known: identifiers.map(|name| alike(name)).collect(),
+            ..self
         }
-        let warning = left.first().map(|first| {
-            format!(
-                "PatientID is a part of a longer name of a folder or file in {}, for instance \
-                 `{first}`, and stays there: `--mask-paths` hides all names",
-                counted(left.len(), "sample")
-            )
-        });
-        dataset.pseudonyms = Some(self);
-        warning
     }
 
-    /// The path with hashes in the place of its parts; or of those that are, but for their ending,
-    /// an identifier of the dataset, and of all that looks like a UID.
+    /// True if the identifier `name` is part of a longer name in `path`, where it is not replaced.
+    pub(crate) fn is_left_in(&self, name: &str, path: &str) -> bool {
+        let name = alike(name);
+        name.len() >= TELLING
+            && self.known.contains(&name)
+            && alike(&self.path(path)).contains(&name)
+    }
+
+    /// The path with hashes instead of its parts; or instead of those that are, without their ending, an
+    /// identifier of the dataset, and of everything that looks like a UID.
     pub fn path(&self, path: &str) -> String {
-        let part = |part: &str| {
-            let (stem, _) = split_ending(part);
-            match [part, stem]
-                .iter()
-                .any(|name| self.known.contains(&alike(name)))
-            {
-                _ if self.paths => self.name(part),
-                true => self.identifier(part),
-                false => self.without_uids(part),
+        let parts = path.split('/').map(|part| {
+            let names = [part, split_ending(part).0];
+            if self.paths {
+                self.name(part)
+            } else if names.iter().any(|name| self.known.contains(&alike(name))) {
+                self.identifier(part)
+            } else {
+                self.without_uids(part)
             }
-        };
-        path.split('/').map(part).collect::<Vec<_>>().join("/")
+        });
+        parts.collect::<Vec<_>>().join("/")
     }
 
-    /// All that may stand for a part of a path in a cache, itself included.
+    /// All forms of a part of a path in a cache, including itself.
     pub(crate) fn forms(&self, part: &str) -> [String; 4] {
         [
             part.to_owned(),
@@ -125,13 +108,13 @@ impl Pseudonyms {
         ]
     }
 
-    /// A part that is an identifier, with its ending kept.
+    /// The hash of an identifier, with the ending of `part`.
     fn identifier(&self, part: &str) -> String {
         let (stem, ending) = split_ending(part);
         self.name(stem) + ending
     }
 
-    /// A part with hashes in the place of what looks like a UID.
+    /// A part with hashes instead of everything that looks like a UID.
     fn without_uids(&self, part: &str) -> String {
         let mut text = String::new();
         let mut rest = part;
@@ -167,18 +150,18 @@ impl Pseudonyms {
     }
 }
 
-/// Whether digits and dots look like a DICOM UID: at least three numbers with dots between them.
+/// True if digits and dots look like a DICOM UID: at least three numbers with dots between them.
 fn is_uid(text: &str) -> bool {
     let mut parts = text.split('.');
     parts.clone().count() > 2 && parts.all(|part| !part.is_empty())
 }
 
-/// A name in the form in which identifiers are compared: composed, in small letters.
+/// A name in the form for comparison: Unicode form C, lower case.
 fn alike(name: &str) -> String {
     composed(name).to_lowercase()
 }
 
-/// A name of a file and its ending, which has a letter, as the last number of a UID has not.
+/// The name of a file and its ending, which has a letter, unlike the last number of a UID.
 fn split_ending(name: &str) -> (&str, &str) {
     let is_ending = |ending: &str| {
         let is_plain = ending.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -201,7 +184,7 @@ fn key_file() -> Option<PathBuf> {
     Some(settings?.join("slicebank/id.key"))
 }
 
-/// The key in a file, which is made if it is not there.
+/// The key in a file, which is created if it is missing.
 fn key(file: &Path) -> Result<[u8; KEY], Error> {
     let wrong = |reason: String| Error::IdKey {
         path: file.to_path_buf(),
@@ -210,7 +193,7 @@ fn key(file: &Path) -> Result<[u8; KEY], Error> {
     let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(file).map_err(|error| wrong(error.to_string()))?;
-            // Of two runs that begin at the same time both take what the first one wrote.
+            // Two runs that start at the same time both use the key that the first one wrote.
             fs::read_to_string(file)
         }
         read => read,
@@ -227,7 +210,7 @@ fn key(file: &Path) -> Result<[u8; KEY], Error> {
     bytes.ok_or_else(|| wrong(format!("it does not hold {} hexadecimal digits", 2 * KEY)))
 }
 
-/// Writes a new key that only the user can read, unless there is one by then.
+/// Writes a new key that only the user can read, unless another process has written one.
 fn create(file: &Path) -> std::io::Result<()> {
     let mut key = [0; KEY];
     getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -241,7 +224,7 @@ fn create(file: &Path) -> std::io::Result<()> {
     options
         .open(&part)?
         .write_all(format!("{}\n", hex(&key)).as_bytes())?;
-    // Unlike a renaming, a link does not replace a key.
+    // Unlike a rename, a link does not replace an existing key.
     let linked = fs::hard_link(&part, file);
     fs::remove_file(&part)?;
     match linked {

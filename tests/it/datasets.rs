@@ -1,4 +1,4 @@
-//! `extract datasets`: what there is, and whether a download is whole.
+//! `extract datasets`: lists of cards and checks of downloads.
 
 use std::path::Path;
 
@@ -214,7 +214,7 @@ fn values_in_masks_without_a_name_leave_samples_out_or_are_told_once() {
 
     std::fs::remove_dir_all(lab.cache()).unwrap();
     let ignore = ["--unnamed-values", "ignore"];
-    let told = "masks of 2 samples (`1`, `2`) hold values that no class is named for, such pixels are ignored: `7`, `255`";
+    let told = "masks of 2 samples (`1`, `2`) contain values without a class; their pixels are ignored: `7`, `255`";
     says(
         &check(
             "manifest",
@@ -255,7 +255,7 @@ fn a_mask_that_lies_elsewhere_than_its_image_is_told() {
     }
     lab.write("classes.csv", "value,name\n1,liver\n");
     let manifest = lab.write("m.csv", csv);
-    let told = "masks of 1 sample (`2`) lie up to 7.5 mm away from their images";
+    let told = "masks of 1 sample (`2`) are up to 7.5 mm away from their images";
     says(&check("manifest", &manifest, &["--pixels"]), &[told]);
     let run = lab.extract("manifest", &manifest, &[]).expect(0);
     assert!(run.stderr.contains(told), "{run:?}");

@@ -164,7 +164,7 @@ pub(super) fn open_dataset(
 ) -> anyhow::Result<(DatasetCard, Dataset)> {
     let mut card = DatasetCard::find(name)?;
     let root = root_of(name, root)?;
-    let heeding = layout.check(&card, &root)?;
+    let used = layout.check(&card, &root)?;
     let options = &mut card.options;
     if !layout.label_columns.is_empty() {
         options.label_columns.clone_from(&layout.label_columns);
@@ -176,8 +176,7 @@ pub(super) fn open_dataset(
         options.channel.clone_from(&layout.channel);
     }
     options.unnamed_values = layout.unnamed_values.unwrap_or(options.unnamed_values);
-    options.allow_missing |=
-        layout.allow_missing || layout.lenient && heeding.heeds("allow_missing");
+    options.allow_missing |= layout.allow_missing || layout.lenient && used.uses("allow_missing");
     let mut dataset = dataset::open(&card, &root)?;
     let incomplete = dataset::incomplete(&card, &dataset);
     dataset.warnings.extend(incomplete);
@@ -188,7 +187,7 @@ pub(super) fn open_dataset(
 /// splits may contain the original ids.
 pub(super) fn hide_ids(layout: &LayoutArgs, dataset: &mut Dataset) -> anyhow::Result<()> {
     if layout.mask_paths || dataset.dicom_ids.is_some() && !layout.keep_ids {
-        let left = Pseudonyms::of_user(layout.mask_paths)?.hide(dataset);
+        let left = dataset.hide(Pseudonyms::of_user(layout.mask_paths)?);
         warn(left.as_slice());
     }
     Ok(())

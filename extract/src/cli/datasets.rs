@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::advice::{self, Asked};
 use super::args::{LayoutArgs, open_dataset};
-use super::{Format, Status, eprint_line, print_line, report};
+use super::{Format, Status, print_line, report, usable};
 use crate::dataset::{Dataset, DatasetCard, Recipe};
 use crate::inspect::{self, Findings, Inspected, Inspection};
 use crate::split::{self, SplitRule};
@@ -55,16 +55,7 @@ pub(super) fn run(args: &DatasetsArgs) -> anyhow::Result<Status> {
 }
 
 fn list(format: Format) -> anyhow::Result<Status> {
-    let (mut cards, mut status) = (Vec::new(), Status::Done);
-    for card in DatasetCard::built_in() {
-        match card {
-            Ok(card) => cards.push(card),
-            Err(error) => {
-                eprint_line(&format!("warning: {error}"));
-                status = Status::Skipped;
-            }
-        }
-    }
+    let (cards, status) = usable(DatasetCard::built_in());
     if format == Format::Json {
         for card in &cards {
             print_line(&summary(card)?.to_string())?;

@@ -11,6 +11,7 @@ mod progress;
 mod report;
 mod split;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -114,29 +115,29 @@ that rows, labels, masks and tokens are ones that a cache may hold. Prints one
 line per fault. The exit code is 0 if there is none, 1 if there is one, and 2 if
 a cache cannot be found.";
 
-/// The choices of `--format`.
+/// Values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For reading.
+    /// Text and tables
     Text,
-    /// One JSON object on a line.
+    /// One JSON object per line
     Json,
 }
 
-/// What a successful run means for the exit status.
+/// Exit status of a run without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// All is well: 0.
+    /// No problems: 0.
     Done,
-    /// Some samples could not be read, or a check found something: 1.
+    /// Some samples were skipped, or a check found problems: 1.
     Skipped,
 }
 
-/// Does what the command line asks for, and prints the result.
+/// Runs a command and prints its result.
 ///
 /// # Errors
 ///
-/// Whatever keeps it from being done; the text has a hint what to do.
+/// The first error; its text ends with a hint.
 pub fn run(cli: &Cli) -> anyhow::Result<Status> {
     match &cli.command {
         None => extract::run(&cli.extract),
@@ -153,7 +154,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
     }
 }
 
-/// Prints lines; a reader that went away (`extract … | head`) is no error.
+/// Prints lines; a closed pipe (`extract … | head`) is not an error.
 fn print_line(text: &str) -> io::Result<()> {
     match writeln!(io::stdout(), "{}", printable_lines(text)) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -165,16 +166,29 @@ fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", printable_lines(text));
 }
 
-/// Prints a line on stderr, whatever names out of files are in it.
+/// Prints a line on stderr with control characters escaped.
 fn tell(line: &str) {
     eprint_line(&printable(line));
 }
 
-/// Prints warnings, a line each.
+/// Prints warnings, one per line.
 fn warn(warnings: &[String]) {
     for warning in warnings {
         tell(&format!("warning: {warning}"));
     }
+}
+
+/// The valid cards, with a warning on stderr for each invalid one.
+fn usable<T, E: Display>(cards: impl Iterator<Item = Result<T, E>>) -> (Vec<T>, Status) {
+    let mut status = Status::Done;
+    let cards = cards.filter_map(|card| {
+        card.inspect_err(|error| {
+            eprint_line(&format!("warning: {error}"));
+            status = Status::Skipped;
+        })
+        .ok()
+    });
+    (cards.collect(), status)
 }
 
 /// Columns with two spaces between them; those from `first_number` on are aligned to the right.

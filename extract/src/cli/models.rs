@@ -10,7 +10,7 @@ use ndarray::Array4;
 use onnx_models::{Flavour, ModelCard};
 use serde_json::{Value, json};
 
-use super::{Format, Status, eprint_line, print_line, table, tell};
+use super::{Format, Status, eprint_line, print_line, table, tell, usable};
 use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
 use crate::export::{self, Exported, Exporter};
 use crate::{parity, project};
@@ -132,16 +132,7 @@ fn compare_export(
 
 /// Prints all cards, and warnings about invalid ones.
 fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
-    let (mut cards, mut status) = (Vec::new(), Status::Done);
-    for card in ModelCard::all(&project::models(home)) {
-        match card {
-            Ok(card) => cards.push(card),
-            Err(error) => {
-                eprint_line(&format!("warning: {error}"));
-                status = Status::Skipped;
-            }
-        }
-    }
+    let (cards, status) = usable(ModelCard::all(&project::models(home)));
     if format == Format::Json {
         for card in &cards {
             print_line(&summary(home, card).to_string())?;

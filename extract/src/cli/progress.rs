@@ -23,18 +23,24 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new(total: u64, dir: &Path) -> Bar {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
-        let bar = ProgressBar::new(total);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        tell(&format!("writing {}", dir.display()));
+    pub(super) fn new(total: u64) -> Bar {
         Bar {
-            bar,
+            bar: ProgressBar::hidden(),
             started: Instant::now(),
             printed: Instant::now(),
             total,
             first: None,
         }
+    }
+
+    /// Shows the bar of a run that writes to the folder `dir`.
+    pub(super) fn start(&mut self, dir: &Path) {
+        tell(&format!("writing {}", dir.display()));
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
+        self.bar = ProgressBar::new(self.total);
+        self.bar
+            .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        (self.started, self.printed) = (Instant::now(), Instant::now());
     }
 
     pub(super) fn report(&mut self, progress: Progress) {

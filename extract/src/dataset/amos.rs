@@ -1,5 +1,4 @@
-//! AMOS22: abdominal CT and MR with 15 organs, laid out as nnU-Net 1 with a third part,
-//! `imagesVa`.
+//! AMOS22: abdominal CT and MR with 15 organs, in the layout of nnU-Net 1 with a third part, `imagesVa`.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -12,8 +11,7 @@ use super::nnunet::{self, Case, Description};
 use super::{Dataset, DatasetCard};
 use crate::Error;
 
-/// The numbers of CT scans: those with labels, and those published later without. All others are
-/// MR.
+/// Numbers of CT scans: those with labels, and those published later without. All others are MR.
 const CT: [RangeInclusive<u32>; 2] = [0..=499, 5000..=6899];
 
 /// CT scans that have labels.
@@ -24,7 +22,7 @@ const LABELLED_CT: usize = 300;
 /// order of the bytes of their names. The study divides the 300 scans of the first two, so test
 /// scans are left out even where somebody has their labels.
 ///
-/// Goes by the folders: the lists in `dataset.json` differ from release to release.
+/// Lists the folders, because the lists in `dataset.json` differ between releases.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let expected = "`imagesTr/amos_NNNN.nii.gz`, `labelsTr`, `imagesVa` and `labelsVa`";
     let root = find_root(root, expected, is_amos)?;
@@ -39,14 +37,14 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let found = dataset.samples.len();
     if wanted == Some(true) && found < LABELLED_CT {
         let warning = format!(
-            "{found} CT scans of {LABELLED_CT}: the download is not complete, and rules split it differently"
+            "{found} of {LABELLED_CT} CT scans: the download is incomplete, and rules split it differently"
         );
         dataset.warnings.push(warning);
     }
     Ok(dataset)
 }
 
-/// Whether CT is wanted; `None` if both are.
+/// True if CT is wanted; `None` if both are.
 fn modality(root: &Path, card: &DatasetCard) -> Result<Option<bool>, Error> {
     match card.options.modality.as_deref() {
         None | Some("CT") => Ok(Some(true)),

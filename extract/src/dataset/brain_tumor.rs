@@ -10,15 +10,16 @@ use imaging::read::mat::MatFile;
 use imaging::read::{MaskPart, Source};
 use rayon::prelude::*;
 
+use super::examples::examples;
 use super::files::{Tree, name};
-use super::missing::{Gap, examples};
+use super::missing::Gap;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 
 /// The file of the official folds.
 const FOLDS: &str = "cvind.mat";
 
-/// How the names of the folders of the download begin.
+/// Prefix of the names of the download's folders.
 const FOLDERS: &str = "brainTumorData";
 
 /// The classes, in the order of the labels 1, 2, 3.
@@ -27,7 +28,7 @@ const CLASSES: [&str; 3] = ["meningioma", "glioma", "pituitary"];
 /// Lists the slices in all folders below `root` by their numbers; reads the patient and the class
 /// of each.
 ///
-/// The card may give the classes other names. Heeds `options.allow_missing` too.
+/// The card may rename the classes. Also uses `options.allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let classes = card.names_for(root, &CLASSES)?;
     let tree = Tree::walk_for(root, is_needed)?;
@@ -54,13 +55,13 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     })
 }
 
-/// Whether a path is named like the dataset's files, or the folders of its download.
+/// True if a path is named like the dataset's files, or the folders of its download.
 fn is_needed(path: &Path) -> bool {
     let name = name(path);
     number(&name).is_some() || name == FOLDS || name.starts_with(FOLDERS)
 }
 
-/// The files that cannot be used, and why the first cannot.
+/// The unreadable files, with the reason for the first.
 fn gap(broken: Vec<(String, Error)>) -> Option<Gap> {
     let names: Vec<String> = broken.iter().map(|(name, _)| name.clone()).collect();
     let (_, first) = broken.into_iter().next()?;
@@ -146,8 +147,8 @@ fn sample(root: &Path, number: u32, file: &Path) -> Result<Sample, Error> {
     })
 }
 
-/// Sets the official folds, of which the entry `k` is that of the file `k`, counted from 1; says
-/// why if some have none.
+/// Sets the official folds (entry `k` is that of file `k`, counted from 1); gives a warning if some files
+/// have none.
 fn add_folds(tree: &Tree, samples: &mut [(u32, Sample)]) -> Option<String> {
     let file = tree.files.iter().find(|file| name(file) == FOLDS);
     let Some(file) = file else {

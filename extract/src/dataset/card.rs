@@ -1,4 +1,4 @@
-//! Dataset cards: what is known of a dataset before its files are seen, as data.
+//! Dataset cards: descriptions of datasets in TOML.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,120 +7,117 @@ use clap::ValueEnum;
 use imaging::preprocess::{Intensity, Normalise, Rescale, Resize, Slicing};
 use serde::Deserialize;
 
+use super::examples::examples;
 use super::files::read_text;
 use super::label_table::LabelTable;
-use super::missing::examples;
 use crate::Error;
-use crate::split::SplitRule;
+use crate::split::rule::SplitRule;
 
 /// A dataset as its TOML file describes it.
 ///
-/// The datasets that are built in are such files in `extract/datasets/`; a user's own lies beside
-/// the data.
+/// Built-in cards are the files in `extract/datasets/`; a user's own card is beside the data.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetCard {
-    /// Its name on the command line and in the cache.
+    /// Name on the command line and in the cache.
     pub name: String,
-    /// How its files lie: the name of a [`Layout`](super::Layout).
+    /// Name of a [`Layout`](super::Layout).
     pub layout: String,
-    /// What it is, in a line.
+    /// Title, one line.
     #[serde(default)]
     pub title: String,
-    /// What is to be predicted, for people.
+    /// Description of the labels.
     #[serde(default)]
     pub task: String,
     /// CT, MRI, X-ray.
     #[serde(default)]
     pub modality: String,
-    /// Its licence.
+    /// Licence.
     #[serde(default)]
     pub licence: String,
-    /// The page from which its owner distributes it.
+    /// Page from which its owner distributes it.
     #[serde(default)]
     pub source: String,
-    /// Roughly how large the download is.
+    /// Approximate size of the download.
     #[serde(default)]
     pub size: String,
-    /// How many samples the whole dataset has, where that is known and does not depend on options.
+    /// Number of samples of the complete dataset, if it is known and does not depend on options.
     #[serde(default)]
     pub samples: Option<usize>,
-    /// What the download looks like once it is unpacked.
+    /// Files of the unpacked download.
     #[serde(default)]
     pub tree: String,
-    /// The classes in order; blank if they are found in the files.
+    /// Classes in order; blank if they are found in the files.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// What the values in masks mean, background (0) left out; blank if the files say it.
+    /// Names of the values in masks without background (0); blank if they are found in the files.
     #[serde(default)]
     pub mask_classes: Vec<cache::MaskClass>,
     /// Layout `tables`: the tables of labels.
     #[serde(default)]
     pub table: Vec<LabelTable>,
-    /// Ways of preparing and splitting it, by name: `study` and `radiology` for those built in.
+    /// Recipes by name: `radiology`, and `study` for datasets of the study.
     #[serde(default)]
     pub recipe: BTreeMap<String, Recipe>,
-    /// What the layout can be told.
+    /// Options of the layout.
     #[serde(default)]
     pub options: LayoutOptions,
 }
 
-/// How the slices of a dataset are prepared, and its samples split.
+/// Preprocessing and split of a dataset.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
-    /// Which intensities are kept.
+    /// Range of intensities.
     pub intensity: Intensity,
-    /// How volumes are cut.
+    /// Plane of slices.
     pub slicing: Slicing,
-    /// How slices are brought to the model's size.
+    /// Resizing to the model's input size.
     pub resize: Resize,
-    /// How intensities are brought to 0..=1.
+    /// Rescaling of intensities to 0..=1.
     pub rescale: Rescale,
-    /// How channels are normalised.
+    /// Normalisation of channels.
     pub normalise: Normalise,
-    /// How samples are split; `None` for the splits in the dataset's own files.
+    /// Split rule; `None` for the official splits.
     pub split: Option<SplitRule>,
-    /// Whether a patient may be in two splits.
+    /// True if a patient may be in two splits.
     pub allow_patient_overlap: bool,
 }
 
-/// What a layout can be told; each layout says which of these it heeds.
+/// Options of layouts; [`LAYOUTS`](super::LAYOUTS) lists those of each layout.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LayoutOptions {
-    /// `manifest`: the table, relative to the card. `dicom`: a table of labels, relative to the root.
+    /// `manifest`: table, relative to the card. `dicom`: table of labels, relative to the root.
     pub manifest: Option<PathBuf>,
-    /// `manifest`: the folder that holds the files, relative to the table's, if it is another.
+    /// `manifest`: folder of images and masks, relative to the table; `None` for that of the table.
     pub image_root: Option<PathBuf>,
-    /// `manifest`, `dicom`: columns that each hold one class as 1, 0, -1 or blank.
+    /// `manifest`, `dicom`: columns with one class each: 1, 0, -1 or blank.
     pub label_columns: Vec<String>,
-    /// `nnunet`, `amos`: the channel to take, by number or name, or `all`.
+    /// `nnunet`, `amos`: channel to read, by number or name, or `all`.
     pub channel: Option<String>,
-    /// `nnunet`: whether cases without a label map are listed. `amos`: whether `imagesTs` is.
+    /// `nnunet`: list cases without a label map. `amos`: list `imagesTs`.
     pub unlabelled: bool,
-    /// `nnunet`: what the folder, or `name` in its `dataset.json`, may be called; anything if blank.
+    /// `nnunet`: accepted names of the folder, or of `name` in its `dataset.json`; any if blank.
     pub task_names: Vec<String>,
     /// `amos`: `CT`, `MR` or `all`; CT if blank.
     pub modality: Option<String>,
-    /// `chexpert`: what a label of -1 becomes.
+    /// `chexpert`: value for labels of -1.
     pub uncertain: Uncertain,
-    /// `chexpert`: the views to keep, of `AP`, `PA`, `LL`, `RL`; all frontal ones if empty.
+    /// `chexpert`: views to keep, of `AP`, `PA`, `LL`, `RL`; all frontal ones if empty.
     pub views: Vec<String>,
-    /// `nih-chest-xray`: whether `No Finding` is a class.
+    /// `nih-chest-xray`: `No Finding` is a class.
     pub no_finding: bool,
-    /// `sars-cov-2`: whether the classes are COVID and the rest rather than all three.
+    /// `sars-cov-2`: two classes, COVID-19 and others, instead of three.
     pub binary: bool,
-    /// Layouts with masks: what becomes of pixels whose value no class is named for, where others are
-    /// named.
+    /// Layouts with masks: treatment of pixels whose value has no class, if other values have one.
     pub unnamed_values: UnnamedValues,
-    /// `manifest`, `nnunet` and most layouts of one dataset: whether files that are missing, or
-    /// damaged (`brain-tumor`), or that no table names, are left out with a warning rather than
-    /// refused.
+    /// `manifest`, `nnunet`, `tables` and most layouts of one dataset: skip missing files, damaged files
+    /// (`brain-tumor`) and files without a row with a warning; by default they are errors.
     pub allow_missing: bool,
 }
 
-/// What a label of -1 (uncertain) becomes.
+/// Value for labels of -1 (uncertain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Uncertain {
@@ -128,19 +125,19 @@ pub enum Uncertain {
     Zeros,
     /// 1.
     Ones,
-    /// It stays -1, for the rules of an evaluation to interpret.
+    /// -1; the protocol of a probe interprets it.
     #[default]
     Keep,
 }
 
-/// What becomes of pixels in masks whose value no class is named for.
+/// Treatment of pixels in masks whose value has no class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum UnnamedValues {
-    /// The sample is left out, with the reason.
+    /// Skip the sample, with the reason
     #[default]
     Error,
-    /// They are neither learnt from nor measured.
+    /// Exclude them from training and measurement
     Ignore,
 }
 
@@ -148,8 +145,7 @@ pub enum UnnamedValues {
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/cards.rs"));
 
 impl DatasetCard {
-    /// All cards that are built in, in the order of their names; [`Error::Card`] for one that cannot
-    /// be understood.
+    /// All built-in cards, sorted by name; [`Error::Card`] for an invalid card.
     pub fn built_in() -> impl Iterator<Item = Result<DatasetCard, Error>> {
         BUILT_IN.iter().map(|(name, text)| {
             let file = format!("extract/datasets/{name}.toml");
@@ -217,7 +213,7 @@ impl DatasetCard {
     fn read(path: &Path) -> Result<DatasetCard, Error> {
         let mut card = DatasetCard::parse(path, &read_text(path)?)?;
         for recipe in card.recipe.values_mut() {
-            // A table of splits is named relative to the card, as the data is.
+            // The path of a table of splits is relative to the card.
             if let (Some(SplitRule::File(table)), Some(folder)) = (&mut recipe.split, path.parent())
             {
                 *table = folder.join(&table);

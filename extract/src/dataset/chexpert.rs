@@ -13,8 +13,9 @@ use imaging::read::Source;
 
 use self::images::Images;
 use self::tables::{Columns, TABLES, find_tables};
+use super::examples::examples;
 use super::files::{Tree, name};
-use super::missing::{Gap, examples};
+use super::missing::Gap;
 use super::table::{Row, Table};
 use super::{Dataset, DatasetCard, LayoutOptions, Sample, Uncertain, id_of};
 use crate::Error;
@@ -34,10 +35,9 @@ const VIEWS: [&str; 4] = ["AP", "PA", "LL", "RL"];
 /// Lists the frontal images that the tables name, train before val before test and each in the
 /// order of its table.
 ///
-/// An image is found by the part of its path from `patient00001/` on: what comes before differs
-/// between the tables and every copy of the files. A blank label is 0, as in the study; one of -1
-/// is what `options.uncertain` says. Heeds `classes`, `options.views` and `options.allow_missing`
-/// too.
+/// An image is found by the part of its path from `patient00001/` on, because the part before it differs
+/// between the tables and the copies of the files. A blank label is 0, as in the study; -1 becomes
+/// `options.uncertain`. Also uses `classes`, `options.views` and `options.allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     check_views(root, &card.options)?;
     let tree = Tree::walk_for(root, is_needed)?;
@@ -78,7 +78,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     })
 }
 
-/// Whether a path is one of a patient's, or may be a table's.
+/// True if a path is one of a patient's, or may be a table's.
 fn is_needed(path: &Path) -> bool {
     let mut tables = TABLES.iter().flat_map(|(_, names)| *names);
     let is_table = tables.any(|table| *table == name(path));
@@ -90,7 +90,7 @@ fn missing_splits(tables: &[(PathBuf, Split)]) -> Vec<String> {
     let missing = TABLES.iter().filter(|(split, _)| !is_there(*split));
     let warning = |(split, names): &(Split, &[&str])| {
         let (split, table) = (split.name(), names[0]);
-        format!("there is no `{table}`, and so no split `{split}`")
+        format!("no `{table}`, so no split `{split}`")
     };
     missing.map(warning).collect()
 }
@@ -120,8 +120,7 @@ fn nothing_kept(root: &Path, tables: &[&Path], options: &LayoutOptions) -> Error
         path: root.to_path_buf(),
         found: format!("no {views} image in {}", examples(&tables)),
         expected: "at least one".to_owned(),
-        hint: "see whether the tables were written to their end, and `views` in the card"
-            .to_owned(),
+        hint: "check that the tables are complete, and `views` in the card".to_owned(),
     }
 }
 
@@ -147,7 +146,7 @@ impl Lister<'_> {
     ) -> Result<(), Error> {
         if columns.view.is_none() && !self.options.views.is_empty() {
             self.warnings.push(format!(
-                "`{}` does not say which images are {}; all frontal ones are taken",
+                "`{}` has no column for the views {}; all frontal images are read",
                 table.path.display(),
                 self.options.views.join(" or ")
             ));
@@ -200,7 +199,7 @@ impl Lister<'_> {
         Ok(samples)
     }
 
-    /// Whether the image is frontal and of a view that is asked for.
+    /// True if the image is frontal and of a view that is asked for.
     fn is_kept(
         &self,
         table: &Table,
@@ -232,7 +231,7 @@ impl Lister<'_> {
     }
 }
 
-/// What a cell says, as a label; `None` if it says nothing that it may.
+/// The label in a cell; `None` if the cell is invalid.
 fn state(cell: &str, uncertain: Uncertain) -> Option<Option<i8>> {
     if cell.is_empty() {
         return Some(Some(0));

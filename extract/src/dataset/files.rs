@@ -1,4 +1,4 @@
-//! Which files lie under a root.
+//! Files below a root.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -9,17 +9,17 @@ use common::FileError;
 use unicode_normalization::UnicodeNormalization;
 use walkdir::{DirEntry, WalkDir};
 
-use super::missing::examples;
+use super::examples::examples;
 use crate::Error;
 
-/// How far below the folder that the user gave a dataset's own folder is looked for: a copy of a
-/// site has the levels of its addresses.
+/// Levels below the given folder that are searched for the dataset's own folder: a copy of a web site has
+/// the levels of its URLs.
 const MAX_DEPTH: usize = 6;
 
-/// How many folders are looked at for it.
+/// Number of folders that are searched for it.
 const MAX_FOLDERS: usize = 20_000;
 
-/// How much of a file is looked at to tell what it is.
+/// Bytes that are read to detect the kind of a file.
 const SNIFFED_BYTES: u64 = 512;
 
 /// Longest list of names that is read: 256 MiB.
@@ -27,7 +27,7 @@ const MAX_TEXT: u64 = 256 << 20;
 
 /// The files under a root, from one walk.
 ///
-/// Left out is what unpacking and browsing leave behind: names that begin with a dot, `__MACOSX`,
+/// Files that unpacking and browsing leave behind are skipped: names that begin with a dot, `__MACOSX`,
 /// `Thumbs.db`, `desktop.ini`. A folder named like a NIfTI file (`scan.nii.gz/scan.nii`) counts as
 /// a file.
 pub(super) struct Tree {
@@ -39,10 +39,10 @@ pub(super) struct Tree {
     pub(super) left_out: Vec<String>,
 }
 
-/// What a walk makes of a path.
+/// Kind of a path.
 enum Found {
     File,
-    /// Its content is to be walked.
+    /// A folder to walk.
     Folder,
     Nothing,
 }
@@ -95,11 +95,11 @@ impl Tree {
         })
     }
 
-    /// What to tell the user of [`left_out`](Self::left_out).
+    /// A warning of [`left_out`](Self::left_out).
     pub(super) fn warning(&self) -> Option<String> {
         let (count, names) = (self.left_out.len(), examples(&self.left_out));
         (count > 0).then(|| {
-            format!("not looked into, unreadable or leading out of the folder: {count} ({names})")
+            format!("skipped folders and links (unreadable, or leading out of the folder): {count} ({names})")
         })
     }
 
@@ -152,7 +152,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
 /// [`FileError::NotRegular`] and [`FileError::Io`].
 pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let mut start = Vec::new();
-    // A pipe would be waited for without end.
+    // Reading a pipe could block forever.
     if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
         let path = path.to_path_buf();
         return Err(FileError::NotRegular { path }.into());
@@ -163,7 +163,7 @@ pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(start)
 }
 
-/// Refuses what a failed download leaves; `start` is how the file begins.
+/// Refuses files of failed downloads; `start` is the start of the file.
 ///
 /// # Errors
 ///
@@ -182,13 +182,13 @@ pub(super) fn refuse_failed_download(path: &Path, start: &[u8]) -> Result<(), Er
     }
 }
 
-/// The name of the folder `depth` levels below the root that `file` lies in.
+/// The name of the folder `depth` levels below the root that `file` is in.
 pub(super) fn layer(file: &Path, depth: usize) -> Option<String> {
     let folder = file.parent()?.components().nth(depth)?;
     Some(name(folder.as_ref()))
 }
 
-/// The deepest folder that all files lie in.
+/// The deepest folder that contains all files.
 pub(super) fn common_folder<'a>(files: impl Iterator<Item = &'a Path>) -> PathBuf {
     let folders = files.map(|file| file.parent().unwrap_or(Path::new("")));
     let common = folders.map(Path::to_path_buf).reduce(|common, folder| {
@@ -207,25 +207,25 @@ pub(super) fn name(path: &Path) -> String {
         .into_owned()
 }
 
-/// The text in Unicode's normalisation form C: accents are one with their letters. macOS writes them
-/// apart.
+/// The text in Unicode normalisation form C, in which letters and accents are one character. macOS writes
+/// form D.
 pub(crate) fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Whether `path` ends like an image that can be read, in whatever case. The voxels of a pair (`.img`)
+/// True if `path` ends like a readable image, in any case. The voxels of a pair (`.img`)
 /// are those of its header's image.
 pub(super) fn is_image(path: &Path) -> bool {
     super::image_extension(&name(path)).is_some() && !is_voxels(path)
 }
 
-/// Whether `path` is named like the voxels that a header beside them describes.
+/// True if `path` is named like the voxels that a header beside them describes.
 pub(super) fn is_voxels(path: &Path) -> bool {
     let name = name(path).to_ascii_lowercase();
     name.ends_with(".img") || name.ends_with(".img.gz")
 }
 
-/// Whether `path` is named like a NIfTI image, in whatever case.
+/// True if `path` is named like a NIfTI image, in any case.
 pub(super) fn is_nifti(path: &Path) -> bool {
     super::image_extension(&name(path)).is_some_and(|ending| super::NIFTI.contains(&ending))
 }
@@ -240,12 +240,11 @@ pub(super) fn inner_path(value: &str) -> Option<PathBuf> {
         .collect()
 }
 
-/// The folder that `is_it` recognises: `root`, or one at most six levels below it.
+/// The folder that `is_it` recognises: `root`, or a folder at most six levels below it.
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] if there is none, or more than one at the same depth; `expected` says what it
-/// looks like.
+/// [`Error::Layout`] if there is none, or more than one at the same depth; `expected` describes the folder.
 pub(super) fn find_root(
     root: &Path,
     expected: &str,
@@ -294,7 +293,7 @@ fn several(root: &Path, found: &[&PathBuf], expected: &str) -> Error {
         path: root.to_path_buf(),
         found: format!("`{}`", found.join("`, `")),
         expected: format!("only one folder with {expected}"),
-        hint: "pass the one that is meant".to_owned(),
+        hint: "pass one of them".to_owned(),
     }
 }
 
@@ -306,7 +305,7 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
     names.filter(|path| !is_junk_name(&name(path))).collect()
 }
 
-/// What there is at `path`, relative to the root; `linked` are the folders that links have led to.
+/// The kind of `path`, relative to the root; `linked` are the targets of links so far.
 fn look_at(
     root: &Path,
     real_root: &Path,
@@ -320,14 +319,14 @@ fn look_at(
     let entry = match entry {
         // A link to one of its own parents.
         Err(error) if error.loop_ancestor().is_some() => return Ok(Found::Nothing),
-        // A link to nowhere is listed, and then skipped like any file that cannot be read.
+        // A broken link is listed, and skipped later like any unreadable file.
         Err(error) if error.path().is_some_and(Path::is_symlink) => return Ok(Found::File),
         entry => entry.map_err(|error| walk_error(root, error))?,
     };
     let is_folder = entry.file_type().is_dir();
     if entry.depth() > 0 && entry.path_is_symlink() {
         let target = refuse_outside(entry.path(), real_root)?;
-        // Links to links could otherwise stand for any number of files.
+        // Links to links could otherwise multiply files without end.
         if is_folder && !linked.insert(target) {
             return Ok(Found::Nothing);
         }
@@ -345,7 +344,7 @@ pub(super) fn is_junk_name(name: &str) -> bool {
     name.starts_with('.') || ["__MACOSX", "Thumbs.db", "desktop.ini"].contains(&name)
 }
 
-/// Whether `path` is named as some unpackers name a folder with a NIfTI file in it.
+/// True if `path` is named as some unpackers name a folder with a NIfTI file in it.
 fn is_folder_of_file(path: &Path) -> bool {
     let name = name(path).to_ascii_lowercase();
     name.ends_with(".nii") || name.ends_with(".nii.gz")
@@ -372,7 +371,7 @@ pub(super) fn refuse_link_out(root: &Path, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where the link leads.
+/// The target of a link.
 fn refuse_outside(link: &Path, real_root: &Path) -> Result<PathBuf, Error> {
     let target = link.canonicalize().map_err(Error::io(link))?;
     if target.starts_with(real_root) {

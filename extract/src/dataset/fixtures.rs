@@ -18,7 +18,7 @@ pub(super) fn empty(files: &[&str]) -> tempfile::TempDir {
     folder(&files)
 }
 
-/// Writes a file, and the folders that it lies in.
+/// Writes a file, and creates its folders.
 pub(super) fn write(root: &Path, name: &str, content: impl AsRef<[u8]>) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -7,8 +7,8 @@ use cache::{Labels, Split, Task};
 use common::text::slashed;
 use imaging::read::Source;
 
+use super::examples::examples;
 use super::files::{Tree, is_image, is_voxels, layer};
-use super::missing::examples;
 use super::{DICOM, Dataset, DatasetCard, NIFTI, PICTURES, Sample};
 use crate::Error;
 
@@ -57,7 +57,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     }
     let warnings = [
         one_class(root, has_splits, &classes, &tree)?,
-        left_out("images that lie in no class folder", &outside),
+        left_out("images outside class folders", &outside),
         left_out("files that are not named like images", &others)
             .map(|text| text + &how_to_convert(&others)),
     ];
@@ -69,10 +69,10 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
 
 fn left_out(what: &str, files: &[String]) -> Option<String> {
     let (count, names) = (files.len(), examples(files));
-    (count > 0).then(|| format!("left out, {what}: {count} ({names})"))
+    (count > 0).then(|| format!("skipped {what}: {count} ({names})"))
 }
 
-/// What to do about files of formats that are not read.
+/// Hint for files of unsupported formats.
 fn how_to_convert(files: &[String]) -> String {
     let is_foreign = |file: &String| {
         let name = file.to_ascii_lowercase();
@@ -117,11 +117,11 @@ fn one_class(
         });
     }
     Ok(Some(format!(
-        "all images are of one class, `{class}`; if its folders are the classes, pass that folder"
+        "all images have one class, `{class}`; if its subfolders are the classes, pass that folder"
     )))
 }
 
-/// Whether the folders are splits; folders of splits beside others, taken for classes, would be
+/// True if the folders are splits; folders of splits beside others, taken for classes, would be
 /// silently wrong.
 fn are_splits(root: &Path, folders: &BTreeSet<String>) -> Result<bool, Error> {
     let splits = folders.iter().filter(|name| Split::parse(name).is_some());
@@ -215,7 +215,7 @@ mod tests {
         let warnings = opened(&files).unwrap().warnings;
         assert_eq!(warnings.len(), 2);
         assert!(
-            warnings[0].contains("no class folder: 2 (`3.png`, `4.png`)"),
+            warnings[0].contains("outside class folders: 2 (`3.png`, `4.png`)"),
             "{warnings:?}"
         );
         assert!(

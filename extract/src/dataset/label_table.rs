@@ -33,7 +33,7 @@ pub struct LabelTable {
     /// Classes (or 1, 0, -1) for values of label columns; other values stay as they are.
     #[serde(default)]
     pub values: BTreeMap<String, String>,
-    /// Whether `labels` may name what is not a class of the card.
+    /// True if `labels` may name what is not a class of the card.
     #[serde(default)]
     pub ignore_other_labels: bool,
     /// New names of columns.

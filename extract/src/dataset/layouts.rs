@@ -1,4 +1,4 @@
-//! The layouts that there are, and which options each heeds.
+//! Layouts and their options.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::Error;
 /// A layout of files that can be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Its name in cards.
+    /// Name in cards.
     pub name: &'static str,
     /// Lists the files under a root.
     pub open: fn(&Path, &DatasetCard) -> Result<Dataset, Error>,
-    /// The options that it heeds, but for those that all do (`channel`, `unnamed_values`).
+    /// Its options, without those of all layouts (`channel`, `unnamed_values`).
     pub options: &'static [&'static str],
 }
 
-/// Every layout that can be opened.
+/// All layouts.
 pub const LAYOUTS: &[Layout] = &[
     Layout {
         name: "amos",
@@ -84,7 +84,7 @@ pub const LAYOUTS: &[Layout] = &[
 ];
 
 impl Layout {
-    /// The layout that a card names.
+    /// The layout of a card.
     ///
     /// # Errors
     ///
@@ -101,22 +101,22 @@ impl Layout {
         })
     }
 
-    /// Whether the option of this name is not in vain.
-    pub(crate) fn heeds(&self, option: &str) -> bool {
+    /// True if the layout uses this option.
+    pub(crate) fn uses(&self, option: &str) -> bool {
         self.options.contains(&option)
     }
 
-    /// Refuses an option that would be in vain; `spelt` is how the user wrote it.
+    /// Refuses an option that the layout does not use; `spelt` is the option as the user wrote it.
     pub(crate) fn check(&self, root: &Path, option: &str, spelt: &str) -> Result<(), Error> {
-        if self.heeds(option) {
+        if self.uses(option) {
             return Ok(());
         }
-        let others = LAYOUTS.iter().filter(|layout| layout.heeds(option));
+        let others = LAYOUTS.iter().filter(|layout| layout.uses(option));
         let others: Vec<&str> = others.map(|layout| layout.name).collect();
         Err(Error::Layout {
             path: root.to_path_buf(),
             found: format!("the option `{spelt}`"),
-            expected: format!("options that the layout `{}` heeds", self.name),
+            expected: format!("options of the layout `{}`", self.name),
             hint: format!(
                 "leave it out; it is for the layouts `{}`",
                 others.join("`, `")
@@ -126,7 +126,7 @@ impl Layout {
 }
 
 impl LayoutOptions {
-    /// The names of those that are given, but for those that all layouts heed.
+    /// The names of the given options, without those of all layouts.
     pub(super) fn given(&self) -> Vec<&'static str> {
         let given = [
             ("manifest", self.manifest.is_some()),
@@ -179,12 +179,7 @@ mod tests {
             let layouts = row.split('|').nth(2).unwrap();
             for layout in LAYOUTS {
                 let is_named = layouts.contains(&format!("`{}`", layout.name));
-                assert_eq!(
-                    layout.heeds(option),
-                    is_named,
-                    "{option} of {}",
-                    layout.name
-                );
+                assert_eq!(layout.uses(option), is_named, "{option} of {}", layout.name);
             }
         }
     }

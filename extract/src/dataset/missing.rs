@@ -1,23 +1,21 @@
-//! Files that should be there and are not, and files that no table names.
+//! Missing files, and files without a row in a table.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::counted;
 
+use super::examples::examples;
 use super::files::{Tree, is_image, name};
 use crate::Error;
 
-/// How many names a message gives.
-const EXAMPLES: usize = 5;
-
-/// A difference between what a dataset says it has and what lies in its folders.
+/// A difference between the lists and the files of a dataset.
 pub(super) struct Gap {
-    /// What is there, or is not.
+    /// Found or missing files.
     pub(super) found: String,
-    /// What should be there.
+    /// Expected files.
     pub(super) expected: String,
-    /// How to get it.
+    /// Hint for the user.
     pub(super) hint: String,
 }
 
@@ -66,16 +64,13 @@ impl Gap {
     ) -> Result<String, Error> {
         if allow_missing && left > 0 {
             return Ok(format!(
-                "found {}, expected {}; going on without",
+                "found {}, expected {}; skipped",
                 self.found, self.expected
             ));
         }
         let hint = match left {
             0 => self.hint,
-            _ => format!(
-                "{}; `--allow-missing` goes on without what is missing",
-                self.hint
-            ),
+            _ => format!("{}; `--allow-missing` skips what is missing", self.hint),
         };
         Err(Error::Layout {
             path: root.to_path_buf(),
@@ -86,14 +81,7 @@ impl Gap {
     }
 }
 
-/// The first of some names.
-pub(crate) fn examples(names: &[String]) -> String {
-    let first = &names[..names.len().min(EXAMPLES)];
-    let more = if names.len() > EXAMPLES { ", …" } else { "" };
-    format!("`{}`{more}", first.join("`, `"))
-}
-
-/// The folders directly below the root that hold images, and what was not looked into.
+/// The folders directly below the root that hold images, and the folders that were skipped.
 fn searched(tree: &Tree) -> String {
     let images = tree.files.iter().filter(|file| is_image(file));
     let folders = images.filter_map(|image| match image.iter().count() {

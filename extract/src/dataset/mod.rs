@@ -1,14 +1,16 @@
-//! Datasets: which files there are, and what is known of each before its pixels are read.
+//! Datasets: files, labels, patients and splits, as known before pixels are read.
 
 mod amos;
 mod brain_tumor;
 mod card;
 mod chexpert;
 mod dicom;
+mod examples;
 pub(crate) mod files;
 #[cfg(test)]
 mod fixtures;
 mod folder;
+mod hidden;
 mod label_table;
 mod layouts;
 mod manifest;
@@ -32,9 +34,9 @@ use cache::{Labels, MaskClass, Split, Task};
 use imaging::read::{MaskPart, Source};
 
 pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValues};
+pub(crate) use self::examples::examples;
 pub use self::label_table::{LabelTable, Merge};
 pub use self::layouts::{LAYOUTS, Layout};
-pub(crate) use self::missing::examples;
 pub(crate) use self::sample_notes::SampleNotes;
 pub use self::sample_notes::SampleOddities;
 use crate::Error;
@@ -43,41 +45,38 @@ use crate::pseudonyms::Pseudonyms;
 /// Endings of pictures: PNG, JPEG and TIFF.
 const PICTURES: [&str; 5] = [".png", ".jpg", ".jpeg", ".tif", ".tiff"];
 
-/// Endings of NIfTI files, of which `.hdr` and `.img` are one image.
+/// Endings of NIfTI files; `.hdr` and `.img` are one image.
 const NIFTI: [&str; 6] = [".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img"];
 
-/// Endings of DICOM files, of which many have none.
+/// Endings of DICOM files; many files have none.
 const DICOM: [&str; 3] = [".dcm", ".dicom", ".ima"];
 
-/// The value of ignored pixels in a cache's masks.
+/// Value of ignored pixels in the masks of a cache.
 pub const IGNORED: u16 = u16::MAX;
 
 /// One image or volume, or a range of its slices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Its name, unique in the dataset.
+    /// Id, unique in the dataset.
     pub id: String,
-    /// Where its voxels are.
+    /// Source of its voxels.
     pub image: Source,
-    /// Its label map of the same shape, in parts of which later ones lie on top; empty if it has
-    /// none.
+    /// Label map of the same shape, in parts; later parts overwrite earlier ones. Empty without a mask.
     pub mask: Vec<MaskPart>,
-    /// The slices to take, counted from 0; `None` for all.
+    /// Slices to read, counted from 0; `None` for all.
     pub slices: Option<RangeInclusive<u32>>,
-    /// The patient, where known; unique in the dataset.
+    /// Patient, if known; unique in the dataset.
     pub patient: Option<String>,
-    /// The split; that of the dataset's own files until [`crate::split`] has assigned another.
+    /// Split: the official one until [`crate::split`] assigns another.
     pub split: Option<Split>,
-    /// The fold of an official cross-validation, counted from 0.
+    /// Fold of an official cross-validation, counted from 0.
     pub fold: Option<u16>,
-    /// The labels, which hold for each of the slices; all unknown if
-    /// [`Dataset::labels_from_mask`].
+    /// Labels of all its slices; unknown if [`Dataset::labels_from_mask`].
     pub labels: Labels,
 }
 
 impl Sample {
-    /// A sample of which nothing but the image is known; its id is the image's path without the
-    /// extension.
+    /// A sample with an image only; its id is the path of the image without the ending.
     pub fn of_image(image: Source) -> Sample {
         Sample {
             id: id_of(image.file()),
@@ -91,8 +90,8 @@ impl Sample {
         }
     }
 
-    /// Whether it is named as a picture (PNG, JPEG, TIFF) or is one of an archive, and so has no units and
-    /// no place in the patient.
+    /// True for pictures (PNG, JPEG, TIFF, by name) and items of archives, which have neither units nor a
+    /// position in the patient.
     pub(crate) fn is_picture(&self) -> bool {
         let is_picture = |ext| PICTURES.contains(&ext);
         match &self.image {
@@ -101,47 +100,46 @@ impl Sample {
         }
     }
 
-    /// All files that the sample is read from, those of masks included.
+    /// All files of image and masks.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let masks = self.mask.iter().flat_map(|part| part.source.files());
         self.image.files().iter().chain(masks)
     }
 }
 
-/// A dataset as listed: no pixel has been read.
+/// A list of samples; no pixels are read.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Its name in the cache.
+    /// Name in the cache.
     pub name: String,
-    /// The folder that paths are relative to.
+    /// Folder that paths are relative to.
     pub root: PathBuf,
-    /// What is to be predicted.
+    /// Kind of the labels.
     pub task: Task,
-    /// The names of the classes, in the order of the labels.
+    /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
-    /// What the values in masks mean; background (0) is not among them.
+    /// Names of the values in masks, without background (0).
     pub mask_classes: Vec<MaskClass>,
-    /// Values in masks that say nothing of a pixel, as nnU-Net's `ignore`.
+    /// Values in masks that exclude a pixel, as nnU-Net's `ignore`.
     pub ignored_values: Vec<u16>,
-    /// Whether pixels of values that `mask_classes` does not name, if it names any, are ignored rather
-    /// than a fault of the mask.
+    /// True if pixels with values that are not in `mask_classes` are ignored; else they are an error.
     pub ignore_unnamed: bool,
-    /// Whether a slice's labels are the values in its mask: class `c` is present if
+    /// True if a slice's labels are the values in its mask: class `c` is present if
     /// `mask_classes[c].value` is.
     pub labels_from_mask: bool,
-    /// The samples, in the order in which they are extracted.
+    /// Samples in the order of extraction.
     pub samples: Vec<Sample>,
-    /// What looks odd and is no error, in words for the user.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Identifiers in the attributes of DICOM files, if patients and ids are from them.
+    /// Identifiers in DICOM attributes, if patients and ids are from them.
     pub dicom_ids: Option<HashSet<String>>,
-    /// What stands for patients and paths, if they are hidden.
+    /// Hashes for patients and paths, if they are hidden.
     pub pseudonyms: Option<Pseudonyms>,
 }
 
 impl Dataset {
-    /// A dataset without masks. [`open`] names it as the card is; if that describes a layout only,
-    /// as its layout did, or as the folder is.
+    /// A dataset without masks. [`open`] gives it the name of the card; if that describes only a layout, the
+    /// name that the layout set, else that of the folder.
     fn new(root: &Path, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Dataset {
         Dataset {
             name: String::new(),
@@ -164,7 +162,7 @@ impl Dataset {
         (self.ignore_unnamed || !self.ignored_values.is_empty()).then_some(IGNORED)
     }
 
-    /// A dataset whose slices are labelled by what their masks hold.
+    /// A dataset whose slices are labelled by the values in their masks.
     fn of_masks(root: &Path, mask_classes: Vec<MaskClass>, samples: Vec<Sample>) -> Dataset {
         let classes: Vec<String> = mask_classes.iter().map(|c| c.name.clone()).collect();
         let unknown = Labels::Multi(vec![None; classes.len()]);
@@ -180,11 +178,13 @@ impl Dataset {
     }
 }
 
-/// What to tell the user if the dataset has fewer samples than its card says the whole one has.
+/// A warning if the dataset has fewer samples than its card says.
 pub(crate) fn incomplete(card: &DatasetCard, dataset: &Dataset) -> Option<String> {
     let (found, whole) = (dataset.samples.len(), card.samples?);
     (found < whole).then(|| {
-        format!("{found} of {whole} samples: this is not the whole dataset, and rules split it differently")
+        format!(
+            "{found} of {whole} samples: the dataset is incomplete, and rules split it differently"
+        )
     })
 }
 
@@ -192,8 +192,7 @@ pub(crate) fn incomplete(card: &DatasetCard, dataset: &Dataset) -> Option<String
 ///
 /// # Errors
 ///
-/// [`Error::UnknownLayout`], [`Error::DuplicateId`], [`Error::DuplicateClass`], and what the
-/// dataset's own layout can lack.
+/// [`Error::UnknownLayout`], [`Error::DuplicateId`], [`Error::DuplicateClass`], and errors of the layout.
 pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
     let layout = Layout::of(card)?;
     for option in card.options.given() {
@@ -215,7 +214,7 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
     }
     dataset.ignore_unnamed = card.options.unnamed_values == UnnamedValues::Ignore;
     if dataset.ignore_unnamed && dataset.mask_classes.is_empty() {
-        let warning = "no value in masks has a name, so none is ignored (`unnamed_values`)";
+        let warning = "no mask value has a class, so `unnamed_values` has no effect";
         dataset.warnings.push(warning.to_owned());
     }
     let path = || root.to_path_buf();
@@ -241,7 +240,7 @@ pub fn open(card: &DatasetCard, root: &Path) -> Result<Dataset, Error> {
     Ok(dataset)
 }
 
-/// Takes the channel with the number `word` of all NIfTI images.
+/// Selects the channel with the number `word` in all NIfTI images.
 fn take_channel(dataset: &mut Dataset, word: &str) -> Result<(), Error> {
     let wrong = |found: String| Error::Layout {
         path: dataset.root.clone(),
@@ -281,15 +280,14 @@ fn id_of(image: &Path) -> String {
     path[..end].to_owned()
 }
 
-/// The ending that marks `name` as an image, with its dot, in whatever case.
+/// The ending of an image in `name`, with its dot, in lower case.
 fn image_extension(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     let mut endings = PICTURES.iter().chain(&NIFTI).chain(&DICOM);
     endings.find(|ext| name.ends_with(*ext)).copied()
 }
 
-/// Orders text as people do: runs of digits by their value, so `p2` before `p10`; equal values and
-/// all else by bytes.
+/// Natural order: runs of digits by their value, so `p2` before `p10`; the rest by bytes.
 fn natural_order(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     while let (Some(x), Some(y)) = (left.first(), right.first()) {

@@ -8,21 +8,22 @@ use cache::{Labels, MaskClass, Task};
 use common::counted;
 use imaging::read::{MaskPart, Source};
 
+use super::examples::examples;
 use super::files::{Tree, find_root, is_image, name};
-use super::missing::{Gap, examples};
+use super::missing::Gap;
 use super::{Dataset, DatasetCard, Sample, id_of};
 use crate::Error;
 
 const EXPECTED: &str = "`CXR_png/MCUCXR_0001_0.png` with `ManualMask/leftMask` and \
                         `ManualMask/rightMask`, or with `masks`";
 
-/// What the last digit of a file name says.
+/// Meaning of the last digit of a file name.
 const FINDINGS: [&str; 2] = ["normal", "tuberculosis"];
 
 /// Lists the images in `CXR_png`, sorted by the bytes of their names, with their masks.
 ///
-/// Labels are what the masks hold; if the card has `classes`, `normal` and `tuberculosis`, they are
-/// what the file names say. Heeds `options.allow_missing` too.
+/// Labels come from the masks; if the card has the `classes` `normal` and `tuberculosis`, from the file
+/// names. Also uses `options.allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let root = &find_root(root, EXPECTED, |folder| Masks::in_folder(folder).is_some())?;
     let masks = Masks::in_folder(root).unwrap_or(Masks::Merged);
@@ -162,7 +163,7 @@ impl Masks {
         (1..).zip(names).map(class).collect()
     }
 
-    /// The mask of an image; empty if there is none, or not all of it.
+    /// The mask of an image; empty if it is missing or incomplete.
     fn of(self, image: &Path, files: &HashSet<&Path>) -> Vec<MaskPart> {
         let file = name(image);
         let masks = match self {
@@ -188,7 +189,7 @@ impl Masks {
         parts.collect()
     }
 
-    /// The masks that belong to no image.
+    /// Masks without an image.
     fn without_image(self, tree: &Tree, images: &[&PathBuf]) -> Vec<String> {
         let images: HashSet<String> = images
             .iter()
@@ -208,7 +209,7 @@ impl Masks {
         orphans.map(|mask| mask.display().to_string()).collect()
     }
 
-    /// What is missing that should be there, if `masked` images have their mask.
+    /// Missing masks and images, if `masked` images have their mask.
     fn gap(self, unmasked: &[String], orphans: &[String], masked: usize) -> Option<Gap> {
         let mut parts = Vec::new();
         let needs_all = matches!(self, Masks::Halves) || masked == 0;

@@ -1,4 +1,4 @@
-//! Names of classes, samples and patients: those that no cache may hold, and those that look alike.
+//! Checks of the names of classes, samples and patients.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -7,10 +7,11 @@ use cache::{MOST_CLASSES, NAME_BYTES};
 use common::counted;
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Dataset, examples, table};
+use super::examples::examples;
+use super::{Dataset, table};
 use crate::Error;
 
-/// What looks odd in a dataset's names; `root` is the file or folder that they are from.
+/// Warnings of names that look alike; `root` is the file or folder that the names are from.
 ///
 /// # Errors
 ///
@@ -54,11 +55,11 @@ fn refuse_many(path: &Path, classes: &[String]) -> Result<(), Error> {
             examples(classes)
         ),
         expected: format!("at most {MOST_CLASSES}"),
-        hint: "see whether these are labels; a number to predict is no class".to_owned(),
+        hint: "check that these are labels; a number to predict is not a class".to_owned(),
     })
 }
 
-/// Refuses names with a NUL, where other programs end a text.
+/// Refuses names with a NUL, which ends a text in other programs.
 fn refuse_nul(path: &Path, classes: &[String]) -> Result<(), Error> {
     let Some(name) = classes.iter().find(|name| name.contains('\0')) else {
         return Ok(());
@@ -67,11 +68,11 @@ fn refuse_nul(path: &Path, classes: &[String]) -> Result<(), Error> {
         path: path.to_path_buf(),
         found: format!("a class named `{}`", table::clipped(name)),
         expected: "names without NUL (`\\0`)".to_owned(),
-        hint: "see whether the table is damaged, or give the class another name".to_owned(),
+        hint: "check that the table is not damaged, or give the class another name".to_owned(),
     })
 }
 
-/// Refuses names of which a cache would keep only a part.
+/// Refuses names that are too long for a cache.
 fn refuse_too_many_bytes<'a>(
     path: &Path,
     what: &str,
@@ -111,7 +112,7 @@ fn first_twice<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String
     names.find(|name| !seen.insert(*name)).cloned()
 }
 
-/// A warning of names that look alike and are taken for different ones.
+/// A warning of different names that look alike.
 fn similar<'a>(what: &str, names: impl IntoIterator<Item = &'a String>) -> Option<String> {
     let mut alike: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
     for name in names {
@@ -122,8 +123,7 @@ fn similar<'a>(what: &str, names: impl IntoIterator<Item = &'a String>) -> Optio
     let several = alike.into_values().find(|names| names.len() > 1)?;
     let several: Vec<String> = several.into_iter().cloned().collect();
     Some(format!(
-        "{what} that differ in case, spaces or the form of letters only, and so are different \
-         ones: {}",
+        "different {what} with similar names (case, spaces or Unicode forms): {}",
         examples(&several)
     ))
 }

@@ -11,8 +11,9 @@ use common::counted;
 use imaging::read::Source;
 
 use self::lists::Lists;
+use super::examples::examples;
 use super::files::{Tree, file_in, find_root, is_image, name};
-use super::missing::{Gap, examples};
+use super::missing::Gap;
 use super::table::{Row, Table};
 use super::{Dataset, DatasetCard, Sample, id_of, natural_order};
 use crate::Error;
@@ -35,7 +36,7 @@ const FINDINGS: [&str; 14] = [
     "Pneumothorax",
 ];
 
-/// What the table says of an image without findings.
+/// Label of an image without findings.
 const NO_FINDING: &str = "No Finding";
 
 /// Names of the table in copies of the dataset.
@@ -45,11 +46,11 @@ const EXPECTED: &str = "`Data_Entry_2017_v2020.csv` (or `Data_Entry_2017.csv`, \
                         `sample_labels.csv`, `labels.csv`) with images below it, for instance \
                         `images/00000001_000.png` or `images_001/images/00000001_000.png`";
 
-/// Lists the images that the table names, wherever they lie below its folder.
+/// Lists the images that the table names, in any folder below it.
 ///
-/// They come in the order of the official lists, train before test, and then those in no list: the
-/// study's val samples are the last in the list of train. Heeds `classes`, `options.no_finding`
-/// and `options.allow_missing`.
+/// They are in the order of the official lists, train before test, then those in no list: the study's val
+/// samples are the last in the list of train. Uses `classes`, `options.no_finding` and
+/// `options.allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let root = &find_root(root, EXPECTED, |folder| table_in(folder).is_some())?;
     let table = table_in(root).unwrap_or_else(|| root.join("Data_Entry_2017_v2020.csv"));
@@ -70,7 +71,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
         let (count, names) = (doubles.len(), examples(&doubles));
         let count = counted(count, "image");
         warnings.push(format!(
-            "left out {count} with the name of another ({names})"
+            "skipped {count} with the name of another ({names})"
         ));
     }
     if let Some(gap) = Gap::of_tables(&[&table.path], &absent, &unnamed, &tree) {
@@ -97,7 +98,7 @@ fn table_in(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Whether it is a table of this dataset; `labels.csv` is a name that others use as well. A link
+/// True if it is a table of this dataset; `labels.csv` is a name that others use as well. A link
 /// that leads out counts as one, for the walk to refuse it.
 fn has_images_column(folder: &Path, name: &str) -> bool {
     let Ok(path) = file_in(folder, name) else {
@@ -107,7 +108,7 @@ fn has_images_column(folder: &Path, name: &str) -> bool {
     table.is_some_and(|table| matches!(table.column(&["Image Index"]), Ok(Some(_))))
 }
 
-/// Whether a path may be that of an image, of a table or of a list.
+/// True if a path may be that of an image, of a table or of a list.
 fn is_needed(path: &Path) -> bool {
     let name = name(path);
     let is_table = name.starts_with("Data_Entry") || OTHER_TABLES.contains(&&*name);

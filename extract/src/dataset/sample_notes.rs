@@ -1,19 +1,19 @@
-//! What looks odd in images and masks and is no error.
+//! Oddities of images and masks, which are warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::counted;
 
-use super::missing::examples;
+use super::examples::examples;
 
-/// What looks odd in a sample.
+/// Oddities of a sample.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SampleOddities {
     /// Values that no class is named for, in order; such pixels are ignored.
     pub unnamed: Vec<u16>,
-    /// How far from where the image lies the mask's header puts it, in mm, if that is noteworthy.
+    /// Distance in mm between mask and image by their headers, if it is more than half a voxel.
     pub shift_mm: Option<f64>,
-    /// What else, each in words for many samples.
+    /// Other oddities, as plural phrases.
     pub kinds: Vec<&'static str>,
 }
 
@@ -42,13 +42,13 @@ impl SampleNotes {
         }
     }
 
-    /// What to tell the user.
+    /// Warnings for the user.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unnamed: Vec<String> = self.unnamed.iter().cloned().collect();
         let values: Vec<String> = self.values.iter().map(u16::to_string).collect();
         let unnamed = (!unnamed.is_empty()).then(|| {
             format!(
-                "masks of {} ({}) hold values that no class is named for, such pixels are ignored: {}",
+                "masks of {} ({}) contain values without a class; their pixels are ignored: {}",
                 counted(unnamed.len(), "sample"),
                 examples(&unnamed),
                 examples(&values)
@@ -58,7 +58,7 @@ impl SampleNotes {
         let most = self.shifted.values().copied().fold(0.0, f64::max);
         let shifted = (!shifted.is_empty()).then(|| {
             format!(
-                "by their headers, masks of {} ({}) lie up to {most:.1} mm away from their images; they are laid on them voxel by voxel: look at one in a viewer",
+                "by their headers, masks of {} ({}) are up to {most:.1} mm away from their images; they are matched voxel by voxel: check one in a viewer",
                 counted(shifted.len(), "sample"),
                 examples(&shifted)
             )
@@ -110,7 +110,7 @@ mod tests {
         }
         let text = notes.warnings().pop().unwrap();
         assert!(
-            text.contains("2 samples (`b`, `h`) lie up to 2.5 mm"),
+            text.contains("2 samples (`b`, `h`) are up to 2.5 mm"),
             "{text}"
         );
     }

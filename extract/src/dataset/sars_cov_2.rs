@@ -10,8 +10,9 @@ use common::counted;
 use common::text::slashed;
 use imaging::read::Source;
 
+use super::examples::examples;
 use super::files::{Tree, find_root, is_image, is_junk_name, name};
-use super::missing::{Gap, examples};
+use super::missing::Gap;
 use super::{Dataset, DatasetCard, Sample, natural_order};
 use crate::Error;
 
@@ -28,7 +29,7 @@ const BY_SLICE: [&str; 2] = ["COVID", "non-COVID"];
 /// of slices in the order of their numbers; or, where patients are not known, the slices.
 ///
 /// With `options.binary`, the classes are all others (0) and COVID (1); else there are three. The
-/// card's `classes` are their names. Heeds `options.allow_missing`.
+/// card's `classes` are their names. Uses `options.allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let is_it = |folder: &Path| has_all(folder, &BY_PATIENT) || has_all(folder, &BY_SLICE);
     let root = &find_root(root, EXPECTED, is_it)?;
@@ -40,7 +41,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     }
 }
 
-/// Whether a folder holds all of these folders, in just this spelling: some systems do not tell
+/// True if a folder holds all of these folders, in just this spelling: some systems do not tell
 /// `Covid` from `COVID`.
 fn has_all(folder: &Path, wanted: &[&str]) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -180,8 +181,8 @@ fn by_slice(tree: &Tree, card: &DatasetCard) -> Result<Dataset, Error> {
             hint: "unpack the download again".to_owned(),
         });
     }
-    let warning = "this distribution does not say which slices are of one patient: whatever the \
-                   split, slices of a patient will be in several parts of it, and scores too good";
+    let warning = "this distribution has no patient ids: with any split, slices of one patient are in \
+                   several parts, and scores are too good";
     Ok(Dataset {
         warnings: vec![warning.to_owned()],
         ..Dataset::new(

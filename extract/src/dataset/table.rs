@@ -11,23 +11,22 @@ use std::path::{Path, PathBuf};
 use cache::MaskClass;
 use common::{FileError, counted};
 
-use super::missing::examples;
+use super::examples::examples;
 use crate::Error;
 
-/// Most bytes of text that a table may have, and that all cells of a Parquet file may take whatever
-/// its size.
+/// Largest size of a table's text, and of the cells of a Parquet file of any size, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Longest name of a class, in characters.
 pub(super) const MAX_NAME: usize = 1000;
 
-/// How many characters of a cell a message shows.
+/// Number of characters of a cell in a message.
 const SHOWN: usize = 100;
 
-/// What programs write where there is no value, in whatever case.
+/// Words for a missing value, in any case.
 const BLANKS: [&str; 7] = ["nan", "-nan", "n/a", "#n/a", "na", "<na>", "null"];
 
-/// Columns that programs add without being asked.
+/// Index columns that programs add.
 const INDEX_COLUMNS: [&str; 2] = ["__index_level_", "Unnamed: "];
 
 /// A table in memory; all cells are trimmed text, blank where there is no value.
@@ -35,28 +34,28 @@ pub(crate) struct Table {
     pub(crate) path: PathBuf,
     pub(crate) headers: Vec<String>,
     pub(crate) rows: Vec<Row>,
-    /// For each column, why its cells are not there, if they are not.
+    /// For each column the reason why it was not read, if so.
     unread: Vec<Option<&'static str>>,
-    /// For each column, how many cells hold one of [`BLANKS`] and so are blank, and the first.
+    /// For each column the number of cells with one of [`BLANKS`], and the first of them.
     blanked: Vec<(usize, String)>,
 }
 
 /// One row of a table.
 pub(crate) struct Row {
-    /// Where it stands in the file, counted from 1 with the header.
+    /// Line in the file, counted from 1 with the header.
     pub(crate) line: usize,
     /// One cell per header.
     pub(crate) cells: Vec<String>,
 }
 
 impl Table {
-    /// Reads Parquet, told by its content, else CSV: UTF-8 or UTF-16, LF, CRLF or CR, gzipped or
-    /// not; commas, semicolons or tabs between fields, or what a first line `sep=` names.
+    /// Reads Parquet, detected by content, else CSV: UTF-8 or UTF-16, LF, CRLF or CR, gzipped or not;
+    /// separated by commas, semicolons or tabs, or by the character in a first line `sep=`.
     ///
-    /// Cells that say that there is no value ([`BLANKS`]) are blank. In a column of numbers, whole ones
-    /// that are written as `1.0` are read as `1`: programs do so where a cell of the column is blank.
+    /// Cells with words for a missing value ([`BLANKS`]) are blank. In a column of numbers, whole numbers
+    /// written as `1.0` are read as `1`: programs write them so if a cell of the column is blank.
     pub(crate) fn read(path: &Path) -> Result<Table, Error> {
-        // A pipe would be waited for without end.
+        // Reading a pipe could block forever.
         if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
             let path = path.to_path_buf();
             return Err(FileError::NotRegular { path }.into());
@@ -99,7 +98,7 @@ impl Table {
         }
     }
 
-    /// The first column that has one of these names, in whatever case.
+    /// The first column with one of these names, in any case.
     ///
     /// # Errors
     ///
@@ -139,7 +138,7 @@ impl Table {
         }
     }
 
-    /// The same, if it must be there.
+    /// As [`column`](Self::column), but an error if there is no such column.
     pub(crate) fn required(&self, names: &[&str]) -> Result<usize, Error> {
         self.column(names)?.ok_or_else(|| Error::MissingColumn {
             path: self.path.clone(),
@@ -176,7 +175,7 @@ impl Table {
             .then(|| format!("`{name}`: columns that are not used: {}", examples(&unused)))
     }
 
-    /// Refuses line breaks in the cells of a column: most often a quote was not closed.
+    /// Refuses line breaks in the cells of columns: usually a quote was not closed.
     pub(crate) fn refuse_line_breaks(&self, columns: &[usize]) -> Result<(), Error> {
         let expected = "text without a line break (is a quote in front of it not closed?)";
         for row in &self.rows {
@@ -199,8 +198,8 @@ impl Table {
         }
     }
 
-    /// An error about a cell that must name one class and may name several: `mend` says how.
-    pub(crate) fn several_classes(&self, row: &Row, column: usize, mend: &str) -> Error {
+    /// An error about a cell with several classes instead of one; `fix` says how to give several.
+    pub(crate) fn several_classes(&self, row: &Row, column: usize, fix: &str) -> Error {
         let (line, name) = (row.line, &self.headers[column]);
         Error::Layout {
             path: self.path.clone(),
@@ -209,7 +208,7 @@ impl Table {
                 clipped(&row.cells[column])
             ),
             expected: "the name of one class".to_owned(),
-            hint: format!("if these are several classes, {mend}"),
+            hint: format!("if these are several classes, {fix}"),
         }
     }
 
@@ -232,7 +231,7 @@ impl Table {
     }
 }
 
-/// Whether a class cannot have this name.
+/// True if a class cannot have this name.
 pub(super) fn is_too_long(name: &str) -> bool {
     name.chars().nth(MAX_NAME).is_some()
 }
@@ -245,12 +244,12 @@ pub(super) fn clipped(text: &str) -> String {
     }
 }
 
-/// Whether a cell says that there is no value.
+/// True if a cell says that there is no value.
 pub(super) fn is_blank(cell: &str) -> bool {
     BLANKS.iter().any(|blank| cell.eq_ignore_ascii_case(blank))
 }
 
-/// Writes whole numbers as such, if all of `cells` that are not blank are decimal numbers.
+/// Removes the fraction of whole numbers, if all non-blank `cells` are decimal numbers.
 pub(super) fn whole_numbers<'a>(cells: impl Iterator<Item = &'a mut String>) {
     let are_digits =
         |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -270,7 +269,7 @@ pub(super) fn whole_numbers<'a>(cells: impl Iterator<Item = &'a mut String>) {
     }
 }
 
-/// Reads which name each value in the masks has: the columns `value` and `name`; 0 is left out.
+/// Reads the names of mask values: the columns `value` and `name`; 0 is skipped.
 pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<MaskClass>, Error> {
     let table = Table::read(path)?;
     let (value, name) = (table.required(&["value"])?, table.required(&["name"])?);

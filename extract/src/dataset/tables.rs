@@ -17,7 +17,7 @@ use super::missing::Gap;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 
-/// Beginning of the path of an image that may lie in any folder.
+/// Beginning of the path of an image that may be in any folder.
 const ANYWHERE: &str = "**/";
 
 /// Lists the images of all tables, in the order of the tables and of their rows.
@@ -100,7 +100,7 @@ fn no_rows(root: &Path, tables: &str) -> Error {
         path: root.to_path_buf(),
         found: format!("no row to keep in {tables}"),
         expected: "at least one".to_owned(),
-        hint: "see whether the tables were downloaded whole, and `keep` in the card".to_owned(),
+        hint: "check that the tables are complete, and `keep` in the card".to_owned(),
     }
 }
 

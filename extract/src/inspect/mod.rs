@@ -48,7 +48,7 @@ pub struct Findings {
     pub unreadable: Vec<Unreadable>,
     /// Patients in several splits.
     pub overlaps: Vec<Overlap>,
-    /// Whether that is allowed.
+    /// True if that is allowed.
     pub overlap_allowed: bool,
     /// Samples with the same pixels; `None` if not all were read.
     pub duplicates: Option<Vec<Duplicate>>,
@@ -96,7 +96,7 @@ pub struct Unreadable {
     pub sample: String,
     /// Reason.
     pub reason: String,
-    /// Whether one of its files is missing or empty.
+    /// True if one of its files is missing or empty.
     pub lacks_file: bool,
 }
 
@@ -105,7 +105,7 @@ pub struct Unreadable {
 pub struct Duplicate {
     /// The samples, at least two.
     pub samples: Vec<String>,
-    /// Whether they are in several splits.
+    /// True if they are in several splits.
     pub leaks: bool,
 }
 
@@ -116,7 +116,7 @@ pub struct Inspection {
     pub rule: SplitRule,
     /// Reason why that rule failed.
     pub rule_error: Option<String>,
-    /// Whether a patient may be in several splits.
+    /// True if a patient may be in several splits.
     pub overlap_allowed: bool,
     /// The files.
     pub files: Files,

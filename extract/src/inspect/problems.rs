@@ -10,7 +10,7 @@ use crate::split::Overlap;
 /// A problem of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Whether something is missing, rather than wrong.
+    /// True if something is missing, rather than wrong.
     pub is_lack: bool,
     /// Name of the problem.
     pub what: String,

@@ -1,4 +1,4 @@
-//! Splits that a table says.
+//! Splits from a table.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use cache::Split;
 use common::counted;
 
-use super::Member;
+use super::member::Member;
 use crate::Error;
 use crate::dataset::files::composed;
 use crate::dataset::table::Table;
 use crate::pseudonyms::Pseudonyms;
 
-/// How many samples a message names.
+/// Number of samples in a message.
 const EXAMPLES: usize = 5;
 
-/// What a row names.
+/// Kind of names in a table.
 #[derive(Clone, Copy, PartialEq)]
 enum Key {
     Sample,
@@ -24,7 +24,7 @@ enum Key {
 }
 
 impl Key {
-    /// The names under which a member may be in the table.
+    /// The names of a member that may be in the table.
     fn of(self, member: &Member) -> &[String] {
         match self {
             Key::Sample => std::slice::from_ref(&member.sample),
@@ -34,12 +34,12 @@ impl Key {
     }
 }
 
-/// Names in a table, as members are called.
+/// Matching of names in a table with those of members.
 struct Names {
     key: Key,
     /// Names of members, and of skipped samples, as [`alike`] makes them.
     known: HashSet<String>,
-    /// Those names, and the folders that they lie in.
+    /// Those names, and their folders.
     starts: HashSet<String>,
     pseudonyms: Option<Pseudonyms>,
 }
@@ -60,7 +60,7 @@ impl Names {
         }
     }
 
-    /// The known name that is meant: `name` itself, or what stands for it in a cache; else `name`.
+    /// The known name for `name`: itself, or its hash in a cache; else `name`.
     fn meant(&self, name: &str) -> String {
         let plain = alike(name);
         if self.known.contains(&plain) {
@@ -73,7 +73,7 @@ impl Names {
         hidden.unwrap_or(plain)
     }
 
-    /// The known name that `path` has once parts of it are hidden: a finished cache does not say which.
+    /// The known name of `path` with some parts hashed: a finished cache does not say which parts are.
     fn hidden_path(&self, hashes: &Pseudonyms, path: &str) -> Option<String> {
         let mut parts = path.split('/').map(|part| hashes.forms(part));
         let is_start = |start: &String| self.starts.contains(start);
@@ -89,14 +89,14 @@ impl Names {
     }
 }
 
-/// The split of each member, by the table's column `sample`, else `image`, else `patient`. Where
-/// hashes of the user's key stand for names, the table may have the names themselves.
+/// The split of each member, by the table's column `sample`, else `image`, else `patient`. If names in the
+/// cache are hashed with the user's key, the table may have the original names.
 ///
 /// # Errors
 ///
-/// What [`Table::read`] gives, [`Error::MissingColumn`], [`Error::BadCell`] for a word that is no
-/// split and for a name that is there with another split already, and [`Error::Layout`] if members
-/// are not in the table or the table has what is neither a member's nor in `skipped`.
+/// Those of [`Table::read`], [`Error::MissingColumn`], [`Error::BadCell`] for an unknown split and for a name
+/// with two splits, and [`Error::Layout`] if members are not in the table or names of the table are neither
+/// of members nor in `skipped`.
 pub(super) fn assign(
     path: &Path,
     members: &[Member],
@@ -132,7 +132,7 @@ pub(super) fn assign(
     let unknown: Vec<&str> = cells
         .filter(|cell| !used.contains(&names.meant(cell)))
         .collect();
-    // Of a skipped sample, neither image nor patient is known.
+    // Image and patient of a skipped sample are unknown.
     if unknown.is_empty() || key != Key::Sample && !skipped.is_empty() {
         Ok(splits)
     } else {
@@ -156,12 +156,12 @@ fn key_column(table: &Table) -> Result<(Key, usize), Error> {
         .map(|column| (Key::Sample, column))
 }
 
-/// A name in the form in which names are compared: composed, with `/` for the backslashes of Windows.
+/// A name in the form for comparison: Unicode form C, with `/` instead of backslashes.
 fn alike(name: &str) -> String {
     composed(name).replace('\\', "/")
 }
 
-/// The split of each name in a column, as members are called; a blank is none.
+/// The split of each name in a column; a blank is no split.
 fn read_splits(
     table: &Table,
     key: usize,

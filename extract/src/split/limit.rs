@@ -1,4 +1,4 @@
-//! Some of a dataset's samples, for a first try.
+//! Subsets of a dataset's samples, for a first try.
 
 use std::collections::HashSet;
 
@@ -7,10 +7,10 @@ use cache::{Labels, Split};
 use super::draw::shuffled;
 use crate::dataset::Sample;
 
-/// Keeps `count` samples, drawn from `seed`, in their order.
+/// Keeps `count` samples, drawn by `seed`, in their order.
 ///
-/// At first those are taken that bring a class into a split, or a split, that is not there yet; then
-/// any. So all classes are there in all splits if `count` allows it, and fewer are a part of more.
+/// Samples that add a class to a split, or a split, come first. So all classes are in all splits if `count`
+/// allows it, and a smaller subset is part of a larger one.
 pub fn limit(samples: &mut Vec<Sample>, count: usize, seed: u64) {
     let order = shuffled(samples.len(), seed);
     let mut seen = HashSet::new();
@@ -27,7 +27,7 @@ pub fn limit(samples: &mut Vec<Sample>, count: usize, seed: u64) {
     samples.retain(|_| position.next().is_some_and(|k| chosen.contains(&k)));
 }
 
-/// The split with each class that is present, or with none.
+/// Pairs of the split and each class that is present, or no class.
 fn kinds(sample: &Sample) -> Vec<(Option<Split>, Option<usize>)> {
     let classes: Vec<usize> = match &sample.labels {
         Labels::Unlabelled => Vec::new(),

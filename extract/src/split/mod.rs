@@ -1,101 +1,36 @@
-//! How samples are divided into train, val and test.
+//! Splits of samples into train, val and test.
 //!
-//! A rule sees no pixels: [`assign`] works on a dataset's samples as well as on what a finished cache
-//! knows of them.
+//! Rules need no pixels: [`assign`] works on the samples of a dataset and on those of a finished cache.
 
 mod draw;
 mod file;
 mod limit;
+mod member;
 mod overlap;
-mod rule;
+pub(crate) mod rule;
 
 use std::collections::{BTreeSet, HashMap};
 
-use cache::{SliceMeta, Split};
+use cache::Split;
 use common::counted;
 use common::draw::equidistant;
-use common::text::slashed;
 
 pub use self::limit::limit;
+pub use self::member::Member;
 pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
 pub use self::rule::SplitRule;
 use crate::Error;
 use crate::dataset::Sample;
 
-/// The folder of test images in nnU-Net's layout.
-const TEST_IMAGES: &str = "imagesTs";
-
-/// What a rule sees of a sample.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// The sample's id.
-    pub sample: String,
-    /// The image files that it is read from, relative to the dataset's root, with `/` between
-    /// folders.
-    pub images: Vec<String>,
-    /// The patient, where known.
-    pub patient: Option<String>,
-    /// The split that the dataset's own files say.
-    pub official: Option<Split>,
-    /// The fold that the dataset's own files say.
-    pub fold: Option<u16>,
-}
-
-impl Member {
-    /// The samples of a dataset as a rule sees them, in their order.
-    pub fn of_samples(samples: &[Sample]) -> Vec<Member> {
-        let member = |sample: &Sample| Member {
-            sample: sample.id.clone(),
-            images: sample.image.files().iter().map(|f| slashed(f)).collect(),
-            patient: sample.patient.clone(),
-            official: sample.split,
-            fold: sample.fold,
-        };
-        samples.iter().map(member).collect()
-    }
-
-    /// The samples of a cache, in their order; `official` is what its `split` column says.
-    pub fn of_slices(slices: &[SliceMeta]) -> Vec<Member> {
-        let samples = slices.chunk_by(|a, b| a.sample == b.sample);
-        samples.map(Member::of_sample_slices).collect()
-    }
-
-    /// Whether it lies in nnU-Net's folder of test images, which often have no label maps: no rule
-    /// that draws puts it into another split.
-    fn is_test_image(&self) -> bool {
-        let folders = |image: &String| {
-            image
-                .split('/')
-                .rev()
-                .skip(1)
-                .any(|part| part == TEST_IMAGES)
-        };
-        self.images.iter().any(folders)
-    }
-
-    fn of_sample_slices(slices: &[SliceMeta]) -> Member {
-        let mut images: Vec<String> = slices.iter().map(|slice| slice.image.clone()).collect();
-        images.dedup();
-        Member {
-            sample: slices[0].sample.clone(),
-            images,
-            patient: slices[0].patient.clone(),
-            official: slices[0].split,
-            fold: None,
-        }
-    }
-}
-
 /// The split of each member.
 ///
-/// `skipped` are ids of samples that are known and not among the members: the table of
-/// [`SplitRule::File`] may name them. No other rule reads a file.
+/// `skipped` are ids of known samples that are not members: the table of [`SplitRule::File`] may contain
+/// them. No other rule reads a file.
 ///
 /// # Errors
 ///
-/// [`Error::Unsplittable`] if the rule asks for more than there is, or for official splits or folds
-/// that are not known; and for [`SplitRule::File`], if the table cannot be read, or does not say of
-/// every sample exactly once where it belongs.
+/// [`Error::Unsplittable`] if the rule asks for more than there is, or for unknown official splits or
+/// folds; for [`SplitRule::File`], errors of the table, and if it does not give one split for every sample.
 pub fn assign(
     rule: &SplitRule,
     members: &[Member],
@@ -116,7 +51,7 @@ pub fn assign(
     }
 }
 
-/// Divides a dataset's samples by a rule; they stay as they are if that fails.
+/// Divides a dataset's samples by a rule; leaves them unchanged on an error.
 ///
 /// # Errors
 ///
@@ -127,6 +62,27 @@ pub fn divide(samples: &mut [Sample], rule: &SplitRule) -> Result<(), Error> {
         sample.split = split;
     }
     Ok(())
+}
+
+/// Divides a dataset's samples by a rule that keeps patients together, unless overlaps are allowed; gives
+/// warnings.
+///
+/// # Errors
+///
+/// As [`assign`], and [`Error::PatientOverlap`].
+pub fn divide_checked(
+    samples: &mut [Sample],
+    rule: &SplitRule,
+    allow_overlap: bool,
+) -> Result<Vec<String>, Error> {
+    divide(samples, rule)?;
+    let members = Member::of_samples(samples);
+    let splits: Vec<Option<Split>> = samples.iter().map(|sample| sample.split).collect();
+    let overlap = check_overlaps(&overlaps(&members, &splits), allow_overlap)?;
+    Ok(overlap
+        .into_iter()
+        .chain(warnings(rule, &members, &splits))
+        .collect())
 }
 
 struct Splitting<'a> {
@@ -271,13 +227,12 @@ impl Splitting<'_> {
         Ok(splits.map(|of| Some(by_fold(of?, fold, val))).collect())
     }
 
-    /// The members that a draw divides: all but those that are always in test.
+    /// Members that are drawn: all except those that are always in test.
     fn drawn(&self) -> impl Iterator<Item = usize> {
         (0..self.members.len()).filter(|&k| !self.members[k].is_test_image())
     }
 
-    /// Members that belong together, in order of first appearance: those of a patient, or one
-    /// without a patient.
+    /// Groups of members in order of first appearance: those of a patient, or one without a patient.
     fn units(&self, members: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
         let mut units: Vec<Vec<usize>> = Vec::new();
         let mut of_patient: HashMap<&str, usize> = HashMap::new();
@@ -327,11 +282,11 @@ impl Splitting<'_> {
             "at least {least} (`{}` divides what there is)",
             self.fitting()
         );
-        let hint = "ask for less, or see whether the download is whole: `extract datasets NAME --root DIR`";
+        let hint = "ask for less, or check that the download is complete: `extract datasets NAME --root DIR`";
         self.unsplittable(found, &expected, hint)
     }
 
-    /// A usual rule that can divide the members.
+    /// A common rule that can divide the members.
     fn fitting(&self) -> &'static str {
         let train =
             (0..self.members.len()).filter(|&k| self.members[k].official == Some(Split::Train));
@@ -362,8 +317,8 @@ impl Splitting<'_> {
     }
 }
 
-/// Where train, val and test end if `of` units are divided in these parts; `None` if a part that is
-/// not 0 would be empty.
+/// The ends of train, val and test if `of` units are divided in these parts; `None` if a part above 0 would
+/// be empty.
 fn ends_of_parts(parts: [f64; 3], of: usize) -> Option<[usize; 3]> {
     let ends = [share(parts[0], of), share(parts[0] + parts[1], of), of];
     let sizes = [ends[0], ends[1] - ends[0], ends[2] - ends[1]];

@@ -7,7 +7,8 @@ use cache::Split;
 use common::counted;
 use serde::Serialize;
 
-use super::{Member, SplitRule};
+use super::member::Member;
+use super::rule::SplitRule;
 use crate::Error;
 
 /// Number of patients that a message lists.

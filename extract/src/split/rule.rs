@@ -1,4 +1,4 @@
-//! The words of a rule.
+//! Split rules and their syntax.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// How far fractions may be from a sum of 1.
+/// Largest accepted difference of the sum of fractions from 1.
 const SUM_TOLERANCE: f64 = 1e-6;
 
 /// Fewest folds: one for each of train, val and test.
@@ -17,55 +17,53 @@ const FEWEST_FOLDS: u16 = 3;
 
 /// A rule that divides samples; written as words with colons between them.
 ///
-/// "By patient" means that all samples of a patient are in the same split; a sample without a
-/// patient stands for itself.
+/// "By patient" means that all samples of a patient are in the same split; a sample without a patient is a
+/// group of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SplitRule {
-    /// `official`: as the dataset's own files say.
+    /// `official`: the splits in the dataset's files.
     #[default]
     Official,
-    /// `official:val=COUNT`: the same, and the last samples of train become val.
+    /// `official:val=COUNT`: the official splits; the last samples of train become val.
     OfficialLast(usize),
-    /// `official:val=PART[:SEED]`: the same, and that part of train's patients becomes val.
+    /// `official:val=PART[:SEED]`: the official splits; this part of train's patients becomes val.
     OfficialPart {
         /// Above 0, below 1.
         part: f64,
-        /// What the draw begins with.
+        /// Random seed.
         seed: u64,
     },
-    /// `systematic:test=70,val=50`: by patient, as many as said, evenly spread over what the picks
-    /// before left, in order of first appearance. The rest is train, or in no split if train is
-    /// named.
+    /// `systematic:test=70,val=50`: by patient, these numbers, evenly spaced over the patients that earlier
+    /// parts left, in order of first appearance. The rest is train, or in no split if train is given.
     Systematic(Vec<(Split, usize)>),
-    /// `random:TRAIN:VAL:TEST[:SEED]`: by patient, in these parts.
+    /// `random:TRAIN:VAL:TEST[:SEED]`: by patient, with these fractions.
     Random {
-        /// Parts of train, val and test; their sum is 1.
+        /// Fractions of train, val and test; their sum is 1.
         parts: [f64; 3],
-        /// What the draw begins with.
+        /// Random seed.
         seed: u64,
     },
-    /// `kfold:FOLDS:FOLD[:SEED]`: by patient; of as many folds, that one (from 0) is test, the next
-    /// is val and the others are train.
+    /// `kfold:FOLDS:FOLD[:SEED]`: by patient, in FOLDS folds; FOLD (from 0) is test, the next is val and the
+    /// others are train.
     KFold {
-        /// How many, at least 3.
+        /// Number of folds, at least 3.
         folds: u16,
-        /// Which is test.
+        /// Test fold.
         fold: u16,
-        /// What the draw begins with.
+        /// Random seed.
         seed: u64,
     },
-    /// `folds:FOLD`: the same with the folds that the dataset's own files say; what is in no fold is
-    /// in no split.
+    /// `folds:FOLD`: the same with the official folds; samples in no fold are in no split.
     Folds(u16),
-    /// `file:PATH`: as a CSV or Parquet table says.
+    /// `file:PATH`: the splits in a CSV or Parquet table.
     File(PathBuf),
-    /// `none`: nothing is in a split.
+    /// `none`: no splits.
     None,
 }
 
 impl SplitRule {
-    /// Whether the rule divides by patient, so that it matters if patients are not known.
+    /// True if the rule divides by patient, so that unknown patients matter.
     pub fn is_by_patient(&self) -> bool {
         use SplitRule::{KFold, OfficialPart, Random, Systematic};
         matches!(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod half;
+mod library;
 mod weights;
 
 use std::fs;

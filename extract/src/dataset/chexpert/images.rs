@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use common::counted;
 use common::text::slashed;
 
+use crate::dataset::examples::examples;
 use crate::dataset::files::{Tree, common_folder, is_image};
-use crate::dataset::missing::examples;
 
 /// Length of `patient00001`.
 const PATIENT: usize = 12;
@@ -84,7 +84,7 @@ impl Images {
         let (count, names) = (self.doubles.len(), examples(&self.doubles));
         let images = counted(count, "image");
         vec![format!(
-            "left out {images} of a patient, study and view that another is of ({names})"
+            "skipped {images} of the same patient, study and view as another ({names})"
         )]
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use cache::Split;
 
 use crate::Error;
+use crate::dataset::examples::examples;
 use crate::dataset::files::{Tree, name};
-use crate::dataset::missing::examples;
 use crate::dataset::table::Table;
 
 /// The names of the table of each split, the best first.
@@ -21,7 +21,7 @@ pub(super) const TABLES: [(Split, &[&str]); 3] = [
     ),
 ];
 
-/// How much of a table is looked at to see its first line.
+/// Bytes of a table that are read for its first line.
 const HEADER_BYTES: u64 = 4096;
 
 /// The table of each split that there is, relative to the root.
@@ -59,7 +59,7 @@ pub(super) fn find_tables(root: &Path, tree: &Tree) -> Result<Vec<(PathBuf, Spli
     }
 }
 
-/// The table of this name that lies least deep.
+/// The table of this name with the fewest folders above it.
 fn find_table(root: &Path, tree: &Tree, wanted: &str) -> Result<Option<PathBuf>, Error> {
     let files = tree.files.iter().filter(|file| name(file) == wanted);
     let tables: Vec<&PathBuf> = files.filter(|file| is_table(&root.join(file))).collect();
@@ -76,12 +76,12 @@ fn find_table(root: &Path, tree: &Tree, wanted: &str) -> Result<Option<PathBuf>,
             path: root.to_path_buf(),
             found: examples(&tables),
             expected: format!("only one `{wanted}`"),
-            hint: "pass the folder of the copy that is meant".to_owned(),
+            hint: "pass the folder of one copy".to_owned(),
         }),
     }
 }
 
-/// Whether the first line is that of a table of labels.
+/// True if the first line is that of a table of labels.
 fn is_table(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut start));
@@ -96,7 +96,7 @@ fn is_table(path: &Path) -> bool {
 pub(super) struct Columns {
     /// That of the image, or of the study.
     pub(super) path: usize,
-    /// Whether a line stands for all images of a study.
+    /// True if a line stands for all images of a study.
     pub(super) is_study: bool,
     /// `Frontal/Lateral`; tables of test lack it, and file names tell.
     pub(super) frontal: Option<usize>,

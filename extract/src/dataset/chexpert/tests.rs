@@ -276,7 +276,7 @@ fn views_are_kept_as_asked_for() {
     let dataset = listed(root.path(), allowed).unwrap();
     assert_eq!(dataset.samples.len(), 3);
     let text = dataset.warnings.join("\n");
-    assert!(text.contains("does not say which images are AP"), "{text}");
+    assert!(text.contains("has no column for the views AP"), "{text}");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn two_copies_are_refused_and_two_images_of_a_view_told() {
     assert_eq!(dataset.samples.len(), 6);
     let image = "CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg";
     assert_eq!(dataset.samples[5].image, Source::File(image.into()));
-    assert!(dataset.warnings[0].contains("left out 1 image of a patient, study and view"));
+    assert!(dataset.warnings[0].contains("skipped 1 image of the same patient, study and view"));
     write(
         root.path(),
         "CheXpert-v1.0/train.csv",

@@ -15,7 +15,7 @@ use crate::dataset::manifest::{NO_NEGATIVE, is_negative, is_several, parse_state
 use crate::dataset::table::{Row, Table};
 use crate::dataset::{DatasetCard, natural_order};
 
-/// What a table may call its rows by.
+/// Key columns of a table.
 const KEYS: [(&str, Key); 4] = [
     ("SeriesInstanceUID", |entry| {
         entry.series.clone().into_iter().collect()
@@ -29,10 +29,10 @@ const KEYS: [(&str, Key); 4] = [
     ("path", paths),
 ];
 
-/// The names of a sample, of which the first that the table has is taken.
+/// Names of a sample; the first one in the table is used.
 type Key = fn(&Entry) -> Vec<String>;
 
-/// The sample's files, and the folders that they lie in, from the innermost on.
+/// The sample's files and their folders, innermost first.
 fn paths(entry: &Entry) -> Vec<String> {
     let files = entry.image.files().iter().map(PathBuf::as_path);
     let folders = entry.path().ancestors().skip(1);
@@ -61,16 +61,16 @@ struct Keyed {
     labels: HashMap<String, Labels>,
     used: HashSet<String>,
     blank: Labels,
-    /// What to tell the user of the table.
+    /// Warnings of the table.
     warnings: Vec<String>,
 }
 
 impl<'a> Labeller<'a> {
-    /// Reads the table that the card names, if it names one.
+    /// Reads the table of the card, if it has one.
     ///
     /// # Errors
     ///
-    /// What [`Table::read`] gives, [`Error::MissingColumn`] and [`Error::BadCell`].
+    /// Those of [`Table::read`], [`Error::MissingColumn`] and [`Error::BadCell`].
     pub(super) fn of(
         root: &Path,
         card: &DatasetCard,
@@ -113,14 +113,14 @@ impl<'a> Labeller<'a> {
         })
     }
 
-    /// What to tell the user of the table.
+    /// Warnings of the table.
     pub(super) fn warnings(&self) -> Vec<String> {
         self.table
             .as_ref()
             .map_or(Vec::new(), |table| table.warnings.clone())
     }
 
-    /// What is to be predicted, and the names of the classes; notes what was not used.
+    /// The kind of the labels and the names of the classes; notes unused rows.
     pub(super) fn finish(self, notes: &mut Notes) -> (Task, Vec<String>) {
         let task = match &self.table {
             Some(table) => {
@@ -202,7 +202,7 @@ impl Keyed {
     }
 }
 
-/// Where a table's labels are.
+/// Columns of labels.
 enum LabelColumns {
     /// The name of a class.
     Single(usize),

@@ -8,15 +8,15 @@ use cache::Split;
 use super::notes::Notes;
 use crate::dataset::files::layer;
 
-/// Which folders at the top of a path are a split and a class.
+/// The folders at the top of a path that mean a split or a class.
 pub(super) struct Layers<'a> {
     has_splits: bool,
     classes: &'a [String],
 }
 
 impl<'a> Layers<'a> {
-    /// There is a layer of splits if all files lie in folders that are called so; that some do is
-    /// noted.
+    /// There is a layer of splits if all files are in folders with names of splits; if only some are, a note
+    /// says so.
     pub(super) fn of<'p>(
         files: impl Iterator<Item = &'p PathBuf>,
         classes: &'a [String],
@@ -31,7 +31,7 @@ impl<'a> Layers<'a> {
             .collect();
         let has_splits = !splits.is_empty() && splits.len() == first.len();
         if !has_splits {
-            let what = "folders named like splits beside others, and so taken for none";
+            let what = "folders named like splits beside other folders, ignored as splits";
             splits
                 .into_iter()
                 .for_each(|name| notes.add(what, name.as_str()));
@@ -52,7 +52,7 @@ impl<'a> Layers<'a> {
         Split::parse(&name?)
     }
 
-    /// The index of the class, if the file lies in the folder of one.
+    /// The index of the class, if the file is in the folder of one.
     pub(super) fn class(&self, file: &Path) -> Option<u32> {
         let name = layer(file, usize::from(self.has_splits))?;
         let index = self.classes.iter().position(|class| *class == name)?;
@@ -65,8 +65,8 @@ impl<'a> Layers<'a> {
     }
 
     /// The first folder below the layers, with that of the class in front, if the file does not lie
-    /// directly in them: archives count the cases of each class from the same number on. A split is
-    /// not in it, so that a patient in two of them is seen.
+    /// directly in them: archives number the cases of each class separately. Without the split, so that a
+    /// patient in two splits is found.
     pub(super) fn patient_folder(&self, file: &Path) -> Option<String> {
         let below = layer(file, self.depth(file))?;
         Some(match self.class(file) {

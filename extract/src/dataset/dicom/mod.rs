@@ -33,15 +33,14 @@ struct Found {
 
 /// Lists the series under `root`, in the order of their ids.
 ///
-/// Files are told by their content, whatever they are called; only what is in front of the pixels
-/// is read. Files of one patient, study, SeriesInstanceUID and modality are one sample; its slices are
-/// ordered by where they lie in the patient. A radiograph and a file of several frames are a sample
+/// DICOM is detected by content, whatever the file names; only the header is read. Files of one patient, study, SeriesInstanceUID and modality are one sample; its slices are
+/// ordered by position. A radiograph and a file of several frames are a sample
 /// each. Labels are the names of folders, `CLASS/**` or `{train,val,test}/CLASS/**`, if the card
 /// has `classes`; with the option `manifest`, they are in that table.
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] if there is no DICOM image, and what a table can lack.
+/// [`Error::Layout`] if there is no DICOM image, and errors of the table of labels.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     if card.options.manifest.is_none() && !card.options.label_columns.is_empty() {
         return Err(Error::Layout {
@@ -108,16 +107,15 @@ fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
         let path = path.clone();
         match header {
             Ok(Some(header)) if header.is_derived_object => notes.add(
-                "DICOM objects that are no images of a patient (doses, segmentations, reports), left \
-                 out",
+                "skipped DICOM objects that are not images (doses, segmentations, reports)",
                 slashed(&path),
             ),
             Ok(Some(header)) if header.is_image => images.push(Found { path, header }),
             // A table of contents.
             _ if name(&path).eq_ignore_ascii_case("DICOMDIR") => {}
-            Ok(Some(_)) => notes.add("DICOM files without pixels, left out", slashed(&path)),
+            Ok(Some(_)) => notes.add("skipped DICOM files without pixels", slashed(&path)),
             Ok(None) if !is_broken(&tree.root.join(&path)) => {
-                notes.add("files that are not DICOM, left out", slashed(&path));
+                notes.add("skipped files that are not DICOM", slashed(&path));
             }
             Ok(None) | Err(_) => unreadable.push(path),
         }
@@ -125,7 +123,7 @@ fn images(tree: &Tree, notes: &mut Notes) -> (Vec<Found>, Vec<PathBuf>) {
     (images, unreadable)
 }
 
-/// Whether a file that is not DICOM was meant to be: it is empty, or named like one.
+/// True if a file without DICOM content is empty or named like DICOM.
 fn is_broken(file: &Path) -> bool {
     let name = name(file).to_ascii_lowercase();
     let is_empty = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0);

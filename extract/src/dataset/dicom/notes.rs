@@ -1,21 +1,21 @@
-//! What looks odd, counted.
+//! Warnings, counted by kind.
 
 use std::collections::BTreeMap;
 
-/// How many examples a warning names.
+/// Number of examples in a warning.
 const EXAMPLES: usize = 3;
 
-/// Odd things by kind, with the samples or files that they were seen in.
+/// Kinds of warnings with their samples or files.
 #[derive(Default)]
 pub(super) struct Notes(BTreeMap<&'static str, Vec<String>>);
 
 impl Notes {
-    /// Notes something of the kind `what` (in the plural) about `example`.
+    /// Adds `example` to the kind `what` (a plural).
     pub(super) fn add(&mut self, what: &'static str, example: impl Into<String>) {
         self.0.entry(what).or_default().push(example.into());
     }
 
-    /// A line for each kind.
+    /// One line per kind.
     pub(super) fn into_warnings(self) -> Vec<String> {
         let warning = |(what, mut examples): (&str, Vec<String>)| {
             let count = examples.len();

@@ -1,4 +1,4 @@
-//! Who the patients are.
+//! Patients of DICOM files.
 
 use std::collections::BTreeSet;
 
@@ -6,23 +6,24 @@ use super::layers::Layers;
 use super::notes::Notes;
 use super::series::Entry;
 
-/// Said of every sample where no two have another PatientID.
-const ONE_PATIENT: &str = "samples that all have one PatientID, and so are of one patient (if they are of several: list them for `--dataset manifest` with a column `patient`, or give `--allow-patient-overlap`)";
+/// Note about all samples if they have one PatientID.
+const ONE_PATIENT: &str = "samples with one PatientID, which are one patient (if they are several: list them for `--dataset manifest` with a column `patient`, or give `--allow-patient-overlap`)";
 
-/// Said of samples without a PatientID that are kept together by something else.
-const BY_STUDY: &str = "samples without a PatientID, taken for one patient if they are of one study, or volumes in one folder";
+/// Note about samples without a PatientID that are grouped by study or folder.
+const BY_STUDY: &str =
+    "samples without a PatientID, grouped to patients by study, or volumes by folder";
 
-/// What tells patients apart.
+/// Source of patients.
 pub(super) enum Patients {
     /// PatientID, else StudyInstanceUID, else for volumes the folder.
     ByAttribute,
-    /// The first folder below those of splits and classes; those of two classes are two patients.
+    /// The first folder below those of splits and classes; folders of two classes are two patients.
     ByFolder,
 }
 
 impl Patients {
-    /// PatientID, unless it is the same (or missing) in several folders: some programs that make
-    /// files anonymous write one for all.
+    /// PatientID, unless it is the same (or missing) in several folders: some anonymisers write one for
+    /// all patients.
     pub(super) fn of(entries: &[Entry], layers: &Layers, notes: &mut Notes) -> Patients {
         let ids: BTreeSet<_> = entries
             .iter()
@@ -46,11 +47,11 @@ impl Patients {
         }
         let is_blank = entries.iter().any(|entry| entry.patient.is_none());
         let why = match (ids.is_empty(), is_blank) {
-            (true, _) => "folders taken for patients, since no file has a PatientID",
+            (true, _) => "folders as patients, because no file has a PatientID",
             (_, true) => {
-                "folders taken for patients, since PatientID is the same in all files that have one"
+                "folders as patients, because PatientID is the same in all files that have one"
             }
-            (_, false) => "folders taken for patients, since PatientID is the same in all files",
+            (_, false) => "folders as patients, because PatientID is the same in all files",
         };
         folders
             .into_iter()

@@ -1,4 +1,4 @@
-//! Which files are one sample, and in which order.
+//! Files grouped to samples and ordered.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -13,21 +13,21 @@ use super::notes::Notes;
 use crate::dataset::files::{common_folder, name};
 use crate::dataset::{id_of, natural_order};
 
-/// Modalities of which each file is an image of its own: radiographs, ultrasound, photographs.
+/// Modalities with one image per file: radiographs, ultrasound, photographs.
 const FLAT: [&str; 15] = [
     "CR", "DX", "MG", "US", "XA", "RF", "RG", "IO", "PX", "SC", "XC", "ES", "GM", "SM", "OP",
 ];
 
-/// Modalities whose series are volumes even if no file says where it lies.
+/// Modalities whose series are volumes even without positions.
 const VOLUMES: [&str; 4] = ["CT", "MR", "PT", "NM"];
 
-/// How far the distances between pixels may differ within a volume, in mm.
+/// Largest difference of pixel spacings within a volume, in mm.
 const SPACING_MM: f64 = 1e-3;
 
-/// Said of volumes whose files name no series.
-const UNNAMED: &str = "series without a SeriesInstanceUID, made of the files of one folder, frame of reference, modality, orientation, spacing and size";
+/// Note about volumes whose files have no SeriesInstanceUID.
+const UNNAMED: &str = "series without a SeriesInstanceUID, grouped by folder, frame of reference, modality, orientation, spacing and size";
 
-/// What will be a sample.
+/// A future sample.
 pub(super) struct Entry {
     pub(super) id: String,
     pub(super) image: Source,
@@ -37,7 +37,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// A file that could not be understood.
+    /// An unreadable file.
     pub(super) fn unreadable(path: PathBuf) -> Entry {
         Entry {
             id: id_of(&path),
@@ -62,8 +62,8 @@ impl Entry {
         }
     }
 
-    /// Several files, in order; the id is their folder and the UID of the series, or without one
-    /// that of the first file.
+    /// Several files in order; the id is their folder and the UID of the series, or without a UID the id
+    /// of the first file.
     fn stack(files: Vec<Found>) -> Entry {
         let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
         let folder = slashed(&common_folder(paths.iter().map(PathBuf::as_path)));
@@ -91,9 +91,9 @@ impl Entry {
     }
 }
 
-/// What files of one series have in common. UIDs alone would not do: some programs that make files
-/// anonymous write the same for all patients, and for the CT and PET of one examination. Others blank them: without a SeriesInstanceUID, the
-/// folder and the frame of reference stand for it.
+/// Key that files of one series share. UIDs alone are not enough: some anonymisers write the same UID for
+/// all patients, or for the CT and PET of one examination; others blank them. Without a SeriesInstanceUID,
+/// the folder and the frame of reference replace it.
 pub(super) fn key(file: &Found) -> [Option<String>; 6] {
     let header = &file.header;
     let (folder, frame) = match header.series {
@@ -144,8 +144,8 @@ pub(super) fn entries(files: Vec<Found>, notes: &mut Notes) -> Vec<Entry> {
     entries
 }
 
-/// Adds files that cannot be read, so that reading says what is wrong with them: to the series in
-/// their folder, which then is not whole; where there is none, or several, as samples of their own.
+/// Adds unreadable files, so that reading them gives the error: to the only series in their folder, which
+/// is then incomplete, else as samples of their own.
 pub(super) fn take_in(entries: &mut Vec<Entry>, unreadable: Vec<PathBuf>) {
     for path in unreadable {
         let is_beside = |entry: &&mut Entry| {
@@ -165,8 +165,8 @@ pub(super) fn take_in(entries: &mut Vec<Entry>, unreadable: Vec<PathBuf>) {
     }
 }
 
-/// Adds the name of the first file to ids that several series have: some programs that make files
-/// anonymous write one UID for several patients.
+/// Adds the name of the first file to ids that several series have: some anonymisers write one UID for
+/// several patients.
 pub(super) fn tell_apart(entries: &mut [Entry]) {
     let mut counts: HashMap<String, usize> = HashMap::new();
     for entry in entries.iter() {
@@ -177,7 +177,7 @@ pub(super) fn tell_apart(entries: &mut [Entry]) {
     }
 }
 
-/// Whether a file is an image of its own, whatever else is in its series.
+/// True if a file is an image of its own, whatever else is in its series.
 fn is_single(file: &Found) -> bool {
     file.header.frames > 1 || is_of(file, &FLAT)
 }
@@ -205,22 +205,22 @@ fn divided(slices: Vec<Found>, notes: &mut Notes) -> (Vec<Found>, Vec<Found>) {
             .for_each(|file| notes.add(what, slashed(&file.path)));
     };
     note(
-        "files without a position in a series that has them, taken one by one",
+        "files without a position in a series with positions, each a sample of its own",
         &others,
     );
     let (stack, unlike) = stack;
     note(
-        "files of another size, spacing or direction than their series, taken one by one",
+        "files of another size, spacing or direction than their series, each a sample of its own",
         &unlike,
     );
     others.extend(unlike);
     (stack, others)
 }
 
-/// The largest number of slices that are of one size and spacing and lie parallel, and the rest.
+/// The largest group of parallel slices of one size and spacing, and the rest.
 fn largest_alike(files: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
     let mut groups = alike_groups(files);
-    // Of equals the first.
+    // The first of equally large groups.
     let largest = (0..groups.len()).rev().max_by_key(|&k| groups[k].len());
     let largest = largest.map(|k| groups.remove(k)).unwrap_or_default();
     (largest, groups.into_iter().flatten().collect())
@@ -251,8 +251,8 @@ fn alike(a: &Found, b: &Found) -> bool {
     parallel && spaced && a.header.size == b.header.size
 }
 
-/// Orders slices by where they lie along their normal, else by InstanceNumber, else by name;
-/// returns the places in mm.
+/// Orders slices by position along their normal, else by InstanceNumber, else by name; returns the
+/// positions in mm.
 fn sort(stack: &mut [Found]) -> Option<Vec<f64>> {
     let first = stack.first()?.header.placement;
     let depth = |file: &Found| Some(file.header.placement?.depth_along(&first?));

@@ -72,8 +72,9 @@ fn what_is_not_needed_is_left_out_with_a_warning() {
         symlink("/etc/hostname", root.path().join("LICENSE.txt")).unwrap();
         let dataset = opened(card, root.path()).unwrap();
         assert_eq!(dataset.samples.len(), 1);
-        let told =
-            |w: &String| w.contains("not looked into") && w.contains("`LICENSE.txt`, `other`");
+        let told = |w: &String| {
+            w.contains("skipped folders and links") && w.contains("`LICENSE.txt`, `other`")
+        };
         assert!(dataset.warnings.iter().any(told), "{:?}", dataset.warnings);
     }
 }
@@ -106,7 +107,7 @@ fn what_is_needed_and_leads_out_is_an_error_that_names_it() {
     let text = opened("chexpert", root.path()).unwrap_err().to_string();
     assert!(
         text.contains("no image for 1 line")
-            && text.contains("not looked into")
+            && text.contains("skipped folders and links")
             && text.contains("`train`"),
         "{text}"
     );

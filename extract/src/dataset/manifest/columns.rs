@@ -1,4 +1,4 @@
-//! Which column of a manifest says what.
+//! The columns of a manifest.
 
 use cache::Task;
 
@@ -6,7 +6,7 @@ use crate::Error;
 use crate::dataset::table::{Table, clipped};
 use crate::dataset::{LayoutOptions, files};
 
-/// Where the labels come from.
+/// Source of the labels.
 #[derive(PartialEq, Eq)]
 pub(super) enum LabelSource {
     Nothing,
@@ -45,7 +45,7 @@ impl LabelSource {
         }
     }
 
-    /// What to tell the user if no labels are found, or names may be parted in another way.
+    /// A warning if there are no labels, or names may have another separator.
     pub(super) fn warning(&self, table: &Table) -> Option<String> {
         let name = files::name(&table.path);
         match self {
@@ -58,8 +58,8 @@ impl LabelSource {
                 let other = cells().find(|cell| cell.contains([',', ';']))?;
                 (!cells().any(|cell| cell.contains('|'))).then(|| {
                     format!(
-                        "`{name}`: names in the column `labels` are parted by `|`, which no cell \
-                         has: `{}` is one class",
+                        "`{name}`: names in the column `labels` are separated by `|`, which no cell \
+                         contains: `{}` is one class",
                         clipped(other)
                     )
                 })

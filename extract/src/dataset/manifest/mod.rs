@@ -13,22 +13,23 @@ use common::counted;
 use self::columns::{Columns, LabelSource};
 use self::rows::Lister;
 pub(super) use self::rows::{NO_NEGATIVE, is_negative, is_several, parse_state};
+use super::examples::examples;
 use super::files::{file_in, find_root, read_text};
-use super::missing::{Gap, examples};
+use super::missing::Gap;
 use super::names::refuse_long;
 use super::table::{Table, is_blank, read_mask_classes, whole_numbers};
 use super::{Dataset, DatasetCard, folder_name, natural_order};
 use crate::Error;
 
-/// What a manifest may be called.
+/// File names of manifests.
 const NAMES: [&str; 3] = ["manifest.csv", "manifest.csv.gz", "manifest.parquet"];
 
-/// Reads the manifest `root`, or `manifest.csv` or `manifest.parquet` in the folder `root`, and
-/// checks that every file is there; without those that are not, if `options.allow_missing` is set.
+/// Reads the manifest `root`, or `manifest.csv` or `manifest.parquet` in the folder `root`, and checks that
+/// every file exists; skips missing files if `options.allow_missing` is set.
 ///
 /// Labels come from `options.label_columns`, else from the column `labels` (`a|b`), else from
 /// `label` (one class; with a bar in its name only if a list of the classes has it), else, if there
-/// is a column `mask`, from the masks. Images and masks lie in the manifest's folder, or in
+/// is a column `mask`, from the masks. Images and masks are in the manifest's folder, or in
 /// `options.image_root`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let path = manifest_in(root, card.options.manifest.as_deref())?;
@@ -107,7 +108,7 @@ fn no_rows(path: PathBuf) -> Error {
         path,
         found: "a header and no rows".to_owned(),
         expected: "a row for each image".to_owned(),
-        hint: "see whether the manifest was written to its end".to_owned(),
+        hint: "check that the manifest is complete".to_owned(),
     }
 }
 

@@ -13,13 +13,13 @@ pub(super) struct Paths<'a> {
     real_root: PathBuf,
     /// The folder as an absolute path, links as they are.
     absolute_root: PathBuf,
-    /// Whether folders seen so far lie in `real_root`.
+    /// For folders seen so far, true if they are in `real_root`.
     inside: HashMap<PathBuf, bool>,
     /// The names in folders seen so far, by their composed form.
     composed: HashMap<PathBuf, HashMap<String, PathBuf>>,
 }
 
-/// What a path in a table stands for.
+/// Meaning of a path in a table.
 pub(super) enum Named {
     /// A file, relative to the folder.
     File(PathBuf),
@@ -87,7 +87,7 @@ impl<'a> Paths<'a> {
             path.strip_prefix(&self.real_root),
             real.strip_prefix(&self.real_root),
         ];
-        // One with `..` may lie below all the same, which only the last one tells.
+        // A path with `..` may still be below the folder, which only the last candidate shows.
         let below = below.into_iter().flatten();
         below.filter_map(Path::to_str).find_map(inner_path)
     }
@@ -109,7 +109,7 @@ impl<'a> Paths<'a> {
         Some(found)
     }
 
-    /// Whether `file` is in the folder even if links are followed; asks once for each parent.
+    /// True if `file` is in the folder even if links are followed; asks once for each parent.
     fn is_inside(&mut self, file: &Path) -> bool {
         let really_inside = |path: &Path| {
             path.canonicalize()

@@ -25,13 +25,13 @@ pub(super) struct Lister<'a> {
     missing: Vec<String>,
 }
 
-/// What a manifest lists.
+/// Contents of a manifest.
 pub(super) struct Listed {
     /// The rows of which all files are there.
     pub(super) samples: Vec<Sample>,
     /// The files that are not there.
     pub(super) missing: Vec<String>,
-    /// What to tell the user of rows of the same slices.
+    /// A warning of rows with the same slices.
     pub(super) repeated: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Lister<'a> {
         let (mut count, mut example) = (0, None);
         for (image, mut rows) in of_image {
             rows.sort_by_key(|&k| *slices(k).start());
-            // Of the rows so far, the one that reaches farthest.
+            // The row so far with the largest last slice.
             let mut before = rows[0];
             for &k in &rows[1..] {
                 if slices(k).start() <= slices(before).end() {
@@ -108,7 +108,7 @@ impl<'a> Lister<'a> {
         Ok(example.map(|image| {
             let rows = counted(count, "row");
             format!(
-                "{rows} of slices that another row has too, for instance of `{}`",
+                "{rows} with slices of other rows, for instance of `{}`",
                 image.display()
             )
         }))
@@ -266,18 +266,17 @@ impl<'a> Lister<'a> {
     }
 }
 
-/// What to do about a cell that names several classes where one is expected, or names them as a
-/// program shows a list.
+/// Hint for a cell with several classes where one is expected, or with a list as Python prints it.
 const SEVERAL: &str = "name the column `labels` and put `|` between them; if it is one, list it in \
                        `classes.txt` beside the manifest";
 
-/// Whether a name is several, unless a list of classes has it: `a|b`, or `['a', 'b']` as Python
+/// True if a name is several, unless a list of classes has it: `a|b`, or `['a', 'b']` as Python
 /// writes a list.
 pub(in crate::dataset) fn is_several(name: &str) -> bool {
     name.contains('|') || name.starts_with('[') && name.ends_with(']')
 }
 
-/// Said of negative numbers where a class is named.
+/// Expected value of a cell with a negative number instead of a class.
 pub(in crate::dataset) const NO_NEGATIVE: &str = "the name of a class, blank where it is not \
     known (columns of 1, 0 and -1 are named by `--label-columns`)";
 
@@ -300,7 +299,7 @@ fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {
     (first <= last).then_some(first..=last)
 }
 
-/// Whether a class is present, as 1, 0 and -1, or words for the first two.
+/// True if a class is present, as 1, 0 and -1, or words for the first two.
 pub(in crate::dataset) fn parse_state(cell: &str) -> Option<i8> {
     match cell.parse::<f32>() {
         Ok(1.0) => Some(1),

@@ -17,8 +17,7 @@ use crate::Error;
 /// Most images in a split that are listed.
 const MAX_IMAGES: usize = 1 << 22;
 
-const NO_PATIENTS: &str =
-    "MedMNIST does not say which images are of one patient; its splits are taken as they are";
+const NO_PATIENTS: &str = "MedMNIST has no patient ids; its splits are used as they are";
 
 /// The labels of one split, `[N, L]`.
 struct LabelTable {

@@ -7,8 +7,8 @@ use cache::Split;
 use common::counted;
 
 use super::super::Sample;
+use super::super::examples::examples;
 use super::super::files::read_text;
-use super::super::missing::examples;
 use crate::Error;
 
 /// The official lists.
@@ -21,7 +21,7 @@ const DIVIDED: [(&str, Split); 2] = [
     ("val_list.txt", Split::Val),
 ];
 
-/// Which image is in which list, and where.
+/// The images in the lists.
 pub(super) struct Lists {
     /// The names of the lists that are there.
     names: Vec<&'static str>,
@@ -77,7 +77,7 @@ impl Lists {
         self.places.get(image).copied()
     }
 
-    /// What looks odd: `named` are the images in the table.
+    /// Warnings; `named` are the images in the table.
     pub(super) fn warnings(&self, named: &HashSet<&str>, samples: &[Sample]) -> Vec<String> {
         let mut warnings = Vec::new();
         let unsplit = samples.iter().filter(|sample| sample.split.is_none());
@@ -85,7 +85,7 @@ impl Lists {
         if !unsplit.is_empty() {
             let (count, names) = (counted(unsplit.len(), "image"), examples(&unsplit));
             warnings.push(format!(
-                "in no official split: {count} ({names}); the lists found: {}",
+                "in no official split: {count} ({names}); lists: {}",
                 if self.names.is_empty() {
                     format!("none, expected `{}` and `{}`", TRAIN_VAL.0, TEST.0)
                 } else {

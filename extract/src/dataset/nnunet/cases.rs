@@ -1,4 +1,4 @@
-//! Which cases there are, and which files belong to each.
+//! Cases and their files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,15 @@ use cache::Split;
 use super::json::{Description, Listed};
 use super::{PARTS, Part};
 use crate::Error;
+use crate::dataset::examples::examples;
 use crate::dataset::files::{Tree, is_image, name};
 use crate::dataset::id_of;
-use crate::dataset::missing::{Gap, examples};
+use crate::dataset::missing::Gap;
 
 /// Channel numbers that are looked for.
 const MAX_CHANNELS: u32 = 32;
 
-/// A case as it lies on disk.
+/// A case and its files.
 #[derive(Debug)]
 pub(in crate::dataset) struct Case {
     pub(in crate::dataset) id: String,
@@ -49,7 +50,7 @@ impl Images {
         }
     }
 
-    /// Adds a file of the same case; gives back one of two that cannot both belong to it.
+    /// Adds a file of the same case; the error is the other file of a conflict.
     fn add(&mut self, channel: Option<u32>, path: PathBuf) -> Result<(), PathBuf> {
         match (self, channel) {
             (Images::Channels(files), Some(channel)) => match files.insert(channel, path) {
@@ -66,13 +67,13 @@ pub(super) struct Finder<'a> {
     tree: &'a Tree,
     /// The files by their paths without the extension.
     by_stem: HashMap<String, &'a PathBuf>,
-    /// Whether images are named `CASE_0000`, with the number of the channel.
+    /// True if images are named `CASE_0000`, with the number of the channel.
     numbered: bool,
-    /// Whether test images without label maps are wanted.
+    /// True if test images without label maps are wanted.
     unlabelled: bool,
-    /// Files that are listed and not there.
+    /// Listed files that are missing.
     missing: Vec<String>,
-    /// What differs from what one expects, for the user.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 
@@ -102,7 +103,7 @@ impl<'a> Finder<'a> {
 
     /// All cases, in the order of the bytes of their images' names.
     ///
-    /// A list in `dataset.json` says which there are; where there is none, the folder does.
+    /// Cases are those listed in `dataset.json`, else those in the folder.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl<'a> Finder<'a> {
         Ok(cases)
     }
 
-    /// The files that are listed and not there, which [`cases`](Self::cases) leaves out.
+    /// The missing files, whose cases [`cases`](Self::cases) leaves out.
     pub(super) fn gap(&self) -> Option<Gap> {
         let (count, names) = (self.missing.len(), examples(&self.missing));
         (count > 0).then(|| Gap {
@@ -210,7 +211,7 @@ impl<'a> Finder<'a> {
         })
     }
 
-    /// Whether a case of this part is wanted if it has no label map.
+    /// True if a case of this part is wanted if it has no label map.
     fn is_wanted(&self, part: &Part) -> bool {
         self.unlabelled || part.split != Split::Test
     }
@@ -251,7 +252,7 @@ impl<'a> Finder<'a> {
         self.by_stem.get(&stem).map(|file| file.to_path_buf())
     }
 
-    /// Notes what is in the folder and not in the list.
+    /// Warns of cases in the folder that are not in the list.
     fn compare(&mut self, part: &Part, listed: &[Case], in_folder: &[Case]) {
         let listed: BTreeSet<&Path> = listed.iter().map(|case| case.images.first()).collect();
         let others = in_folder
@@ -261,7 +262,7 @@ impl<'a> Finder<'a> {
             .filter(|image| !listed.contains(image));
         let others: Vec<String> = others.map(|image| image.display().to_string()).collect();
         if !others.is_empty() {
-            let text = "left out, not being in the list";
+            let text = "skipped, not in the list";
             let (key, others) = (part.key, examples(&others));
             let text = format!("{text} `{key}` of `dataset.json`: {others}");
             self.warnings.push(text);
@@ -278,10 +279,7 @@ impl<'a> Finder<'a> {
         let orphans = labels.filter(|file| is_image(file) && !used.contains(file));
         let orphans: Vec<String> = orphans.map(|file| file.display().to_string()).collect();
         if !orphans.is_empty() {
-            let text = format!(
-                "label maps of no image that is taken: {}",
-                examples(&orphans)
-            );
+            let text = format!("label maps without an image: {}", examples(&orphans));
             self.warnings.push(text);
         }
     }
@@ -294,8 +292,8 @@ fn split_number(stem: &str) -> Option<(&str, u32)> {
     Some((case, number.parse().ok().filter(|_| is_number)?))
 }
 
-/// Whether images have channel numbers. `amos_0001` is a whole name, so the label maps decide, of
-/// which the names are those of cases; without any, whether each image has a first channel.
+/// True if names of images end in channel numbers. `amos_0001` is a whole name, so the label maps decide,
+/// whose names are those of cases; without label maps, each image must have a first channel.
 fn are_numbered(by_stem: &HashMap<String, &PathBuf>) -> bool {
     let in_folders = |kind: &'static str| {
         let folders = PARTS.map(|part| format!("{kind}{}/", part.ending));

@@ -1,4 +1,4 @@
-//! Which channel of a case is taken, and where it is.
+//! Choice of channels, and their files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,21 @@ use imaging::read::Source;
 
 use super::cases::{Case, Images};
 use crate::Error;
+use crate::dataset::examples::examples;
 use crate::dataset::files::is_nifti;
-use crate::dataset::missing::{Gap, examples};
+use crate::dataset::missing::Gap;
 
-/// The channels that are taken of each case.
+/// The channels to read of each case.
 pub(super) struct Channels<'a> {
     root: &'a Path,
-    /// Names by number; none if there are none known and no files are numbered.
+    /// Names by number; blank if no names are known and no files are numbered.
     names: &'a BTreeMap<u32, String>,
     choice: Choice,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Choice {
-    /// None was asked for.
+    /// The default: no channel was given.
     First,
     One(u32),
     All,
@@ -72,7 +73,7 @@ impl<'a> Channels<'a> {
         }
     }
 
-    /// What to tell the user if the choice was left to the program.
+    /// A warning if no channel was given and there are several.
     pub(super) fn warning(&self, cases: &[Case]) -> Option<String> {
         let coloured = |case: &Case| match &case.images {
             Images::Channels(files) => self.is_coloured(files),
@@ -82,14 +83,14 @@ impl<'a> Channels<'a> {
         (several && self.choice == Choice::First).then(|| {
             let names: Vec<&str> = self.names.values().map(String::as_str).collect();
             format!(
-                "of the channels `{}`, only `{}` is taken; `--channel` takes another, or `all`",
+                "only `{1}` of the channels `{0}` is read; `--channel` selects another, or `all`",
                 names.join("`, `"),
                 names[0]
             )
         })
     }
 
-    /// Whether one image in colours stands for three channels.
+    /// True if one image in colours stands for three channels.
     fn is_coloured(&self, files: &BTreeMap<u32, PathBuf>) -> bool {
         self.names.len() == 3 && files.len() == 1 && files.get(&0).is_some_and(|f| !is_nifti(f))
     }

@@ -1,4 +1,4 @@
-//! Volumes with label maps as nnU-Net and the Medical Segmentation Decathlon lay them out:
+//! Volumes with label maps in the layout of nnU-Net and the Medical Segmentation Decathlon:
 //! `imagesTr/CASE.nii.gz` or `imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, `dataset.json`.
 
 mod cases;
@@ -16,8 +16,8 @@ pub(super) use self::cases::Case;
 use self::cases::Finder;
 use self::channels::Channels;
 pub(super) use self::json::Description;
+use super::examples::examples;
 use super::files::{Tree, find_root, name};
-use super::missing::examples;
 use super::{Dataset, DatasetCard, Sample};
 use crate::Error;
 
@@ -47,7 +47,7 @@ const PARTS: [Part; 3] = [
 ];
 
 impl Part {
-    /// Whether `file` lies in one of the part's folders.
+    /// True if `file` is in one of the part's folders.
     fn holds(&self, file: &Path) -> bool {
         let folder = file.parent().map(name).unwrap_or_default();
         let kind = folder.strip_suffix(self.ending);
@@ -58,7 +58,7 @@ impl Part {
 /// Lists the cases of a dataset in the format of nnU-Net 1 or 2 or of the Medical Segmentation
 /// Decathlon, in the order of the bytes of their images' names.
 ///
-/// Labels are the values in the label maps; each case is a patient. Heeds the options `channel`,
+/// Labels are the values in the label maps; each case is a patient. Uses the options `channel`,
 /// `unlabelled`, `task_names` and `allow_missing`.
 pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let root = find(root, &card.options.task_names)?;
@@ -66,7 +66,7 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     list(&root, card, &description, |_| Ok(true))
 }
 
-/// Lists those cases of the dataset in the folder `root` that `keep` keeps.
+/// Lists the cases of the dataset in the folder `root` for which `keep` is true.
 pub(super) fn list(
     root: &Path,
     card: &DatasetCard,
@@ -117,7 +117,7 @@ pub(super) fn list(
         Dataset::new(root, Task::Unlabelled, Vec::new(), samples)
     };
     if card.options.task_names.is_empty() && card.source.is_empty() {
-        let warning = "each case is taken for a patient; if that is wrong, split with `file:PATH`";
+        let warning = "each case is a patient; if that is wrong, split with `file:PATH`";
         warnings.push(warning.to_owned());
     }
     Ok(Dataset {
@@ -126,7 +126,7 @@ pub(super) fn list(
     })
 }
 
-/// The channels' names by number; without `dataset.json` the numbers of the files stand for them.
+/// Names of channels by number; without `dataset.json`, their numbers.
 fn channel_names(description: &Description, cases: &[Case]) -> BTreeMap<u32, String> {
     if !description.channels.is_empty() {
         return description.channels.clone();
@@ -211,7 +211,7 @@ fn wrong_task(folder: &Path, names: &[String]) -> Error {
 fn about_unlabelled(without: &[Case]) -> Option<String> {
     let cases = without.iter().filter(|case| case.split != Split::Test);
     let names: Vec<String> = cases.map(|case| case.id.clone()).collect();
-    let text = || format!("left out, having no label map: {}", examples(&names));
+    let text = || format!("skipped, no label map: {}", examples(&names));
     (!names.is_empty()).then(text)
 }
 

@@ -118,7 +118,7 @@ fn slices_without_patients_are_samples_and_a_warning() {
             .iter()
             .all(|sample| sample.patient.is_none())
     );
-    assert!(dataset.warnings[0].contains("scores too good"));
+    assert!(dataset.warnings[0].contains("scores are too good"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! CSV: text of several encodings, and the fields of its lines.
+//! CSV files in several encodings.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,8 +18,8 @@ use crate::dataset::files::refuse_failed_download;
 ///
 /// # Errors
 ///
-/// [`Error::Csv`] with the line where the text is not what it should be, [`Error::RaggedRow`],
-/// [`FileError::TooLarge`](common::FileError::TooLarge), and what a failed download gives.
+/// [`Error::Csv`] with the line of a syntax error, [`Error::RaggedRow`],
+/// [`FileError::TooLarge`](common::FileError::TooLarge), and errors of failed downloads.
 pub(super) fn read(path: &Path, file: File) -> Result<Table, Error> {
     let bytes = content(path, file)?;
     refuse_failed_download(path, &bytes)?;
@@ -113,7 +113,7 @@ fn wrong(path: &Path, line: usize, found: impl Into<String>, hint: &'static str)
     }
 }
 
-/// What is between fields, the text from the header on, and the header's line.
+/// The separator, the text from the header on, and the line of the header.
 fn separator(text: &str) -> (char, &str, usize) {
     let text = text.trim_start_matches('\u{feff}');
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -195,10 +195,9 @@ impl Records<'_> {
         Ok((text + &rest).trim().to_owned())
     }
 
-    /// The text up to the closing quote, the opening one being taken already.
+    /// The text up to the closing quote; the opening quote is already consumed.
     ///
-    /// A quote that is not closed takes in what follows up to the next one, behind which then there
-    /// is text.
+    /// An unclosed quote extends to the next quote, which is then followed by text.
     fn quoted(&mut self) -> Result<String, Error> {
         let opened = self.line;
         let mut text = String::new();

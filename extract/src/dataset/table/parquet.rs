@@ -17,16 +17,16 @@ use parquet::file::metadata::ParquetMetaData;
 use super::{MAX_BYTES, Row, Table};
 use crate::Error;
 
-/// Most rows that are read: few bytes can stand for many of them.
+/// Largest number of rows: few bytes can encode many rows.
 const MAX_ROWS: i64 = 10_000_000;
 
-/// How many bytes more than [`MAX_BYTES`] all cells may take, for each byte of the file.
+/// Bytes of cells beyond [`MAX_BYTES`] that are accepted per byte of the file.
 const MAX_RATIO: u64 = 1000;
 
 /// Rows that are unpacked at a time.
 const BATCH_ROWS: usize = 256;
 
-/// An empty list: not blank, since it is known that nothing is in it.
+/// An empty list: not blank, since it is known to be empty.
 const NO_ELEMENT: &str = "|";
 
 /// Reads all columns of a Parquet file that can be shown as text; elements of lists have `|`
@@ -116,7 +116,7 @@ fn check_compression(metadata: &ParquetMetaData, shown: &[usize]) -> Result<(), 
     Ok(())
 }
 
-/// Whether values of this column can be text: single ones, and lists of them.
+/// True if values of this column can be text: single ones, and lists of them.
 fn is_shown(field: &Field) -> bool {
     match field.data_type() {
         DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) => {

@@ -25,11 +25,11 @@ pub(super) struct Rows<'a> {
     keep: Vec<(usize, &'a [String])>,
 }
 
-/// What the rows of a table say of an image.
+/// An image and its labels.
 pub(super) struct LabelledImage {
     /// Its path below the root, or `**/` and its name.
     pub(super) image: String,
-    /// Whether any of its rows is one to keep.
+    /// True if any of its rows is one to keep.
     pub(super) is_kept: bool,
     pub(super) patient: Option<String>,
     pub(super) labels: Labels,

@@ -117,9 +117,9 @@ fn names_that_look_alike_and_missing_labels_are_told() {
     };
     let text = warnings("image,label,patient,age\na.png,Normal,P1,3\nb.png,normal,p1,4\n");
     for part in [
-        "classes that differ in case",
+        "different classes with similar names",
         "`Normal`, `normal`",
-        "patients that differ",
+        "different patients with similar",
         "columns that are not used: `age`",
     ] {
         assert!(text.contains(part), "no `{part}` in {text}");
@@ -160,7 +160,7 @@ fn rows_of_one_slice_must_agree() {
         let found = listed(&files, &[]);
         if agrees {
             let warnings = found.unwrap().warnings.join("\n");
-            assert!(warnings.contains("1 row of slices") && warnings.contains("`a.png`"));
+            assert!(warnings.contains("1 row with slices") && warnings.contains("`a.png`"));
             continue;
         }
         let text = found.unwrap_err().to_string();

@@ -1,0 +1,222 @@
+//! A whole extraction: from an opened dataset and a model card to a finished cache.
+
+mod backbone;
+
+use std::path::{Path, PathBuf};
+
+use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use common::text::printable;
+use imaging::preprocess::{Preprocess, Resize};
+use imaging::read::Reader;
+use onnx_models::ModelCard;
+
+pub use self::backbone::BackboneChoice;
+use self::backbone::Place;
+use crate::backbone::{Backbone, Runtime};
+use crate::dataset::Dataset;
+use crate::pipeline::{self, Job, Outcome, Progress};
+use crate::split::SplitRule;
+use crate::{Error, fingerprint};
+
+/// Approximate size of a shard's tensors in bytes: what a stop can lose.
+const SHARD_BYTES: usize = 256 << 20;
+
+/// Most rows of a shard.
+const SHARD_ROWS: usize = 1024;
+
+/// What to extract, and how.
+#[derive(Clone, Copy)]
+pub struct Extraction<'a> {
+    /// ONNX Runtime; a process can load it only once.
+    pub runtime: &'a Runtime,
+    /// Folder that holds `onnx_models/`.
+    pub home: &'a Path,
+    /// Model card of the backbone.
+    pub card: &'a ModelCard,
+    /// Options of the backbone.
+    pub backbone: &'a BackboneChoice,
+    /// Dataset, with its splits assigned.
+    pub dataset: &'a Dataset,
+    /// Rule that assigned the splits.
+    pub rule: &'a SplitRule,
+    /// Preprocessing of slices, to the input size of the backbone.
+    pub recipe: &'a Preprocess,
+    /// Folder of caches.
+    pub caches: &'a Path,
+    /// Whether to store pictures of slices; `None` for those with masks and patch tokens.
+    pub pictures: Option<bool>,
+    /// Rows per shard, rounded up to whole batches; `None` for 1024, or fewer if tokens are large.
+    pub shard_rows: Option<u32>,
+}
+
+/// News of a running extraction.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Information for the user.
+    Message(String),
+    /// A warning for the user.
+    Warning(String),
+    /// The cache in this folder is opened, and slices are about to be embedded.
+    Writing(PathBuf),
+    /// Slices and samples that are done.
+    Progress(Progress),
+}
+
+/// Result of an extraction.
+#[derive(Debug)]
+pub struct Summary {
+    /// Folder of the finished cache.
+    pub dir: PathBuf,
+    /// What this run did.
+    pub outcome: Outcome,
+}
+
+impl Extraction<'_> {
+    /// Extracts all samples into `CACHES/DATASET/MODEL@SIZE`, or resumes an unfinished cache there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if options contradict each other or the dataset, [`Error::NoDevice`] and
+    /// [`Error::Model`] if the backbone cannot be run or fails the parity gate, and those of
+    /// [`pipeline::run`].
+    pub fn run(&self, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
+        self.check_crop()?;
+        let dir = self.dir()?;
+        let begun = CacheMeta::read(&dir).ok();
+        let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
+        let place = Place {
+            runtime: self.runtime,
+            home: self.home,
+            card: self.card,
+        };
+        let backbone = self.backbone.open(place, with_rows, report)?;
+        let mut meta = self.describe(&backbone)?;
+        if let Some(begun) = &begun {
+            // A cache of an earlier version is finished as it was begun, unless an option says otherwise.
+            meta.has_placement = begun.has_placement;
+            meta.has_pictures = self.pictures.unwrap_or(begun.has_pictures);
+        }
+        if begun.is_some_and(|begun| begun.complete) {
+            let meta = CacheReader::open_same(&dir, &meta)?.meta().clone();
+            report(Event::Message(format!(
+                "{}: already complete",
+                dir.display()
+            )));
+            let outcome = Outcome::of_finished(meta);
+            return Ok(Summary { dir, outcome });
+        }
+        // Before the cache is created, so that after a failure another precision can be tried.
+        let slices = (self.dataset, self.recipe);
+        let (mut backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
+        let mut writer = CacheWriter::open(&dir, meta)?;
+        if let Some(parity) = parity {
+            writer.set_parity(serde_json::to_value(parity)?);
+        }
+        let job = Job {
+            dataset: self.dataset,
+            reader: &Reader::new(&self.dataset.root),
+            recipe: self.recipe,
+            pictures: writer.meta().has_pictures,
+            batch_size: backbone.slices_at_once(),
+            readers: self.backbone.threads(),
+        };
+        report(Event::Writing(dir.clone()));
+        let outcome = pipeline::run(&job, &mut backbone, writer, &mut |progress| {
+            report(Event::Progress(progress));
+        })?;
+        Ok(Summary { dir, outcome })
+    }
+
+    /// Refuses a crop of images with masks or augmented views, whose tokens would be misplaced.
+    fn check_crop(&self) -> Result<(), Error> {
+        let is_placed = self.recipe.views.is_some() || pipeline::has_masks(self.dataset);
+        if self.recipe.resize != Resize::BicubicSquashCrop || !is_placed {
+            return Ok(());
+        }
+        Err(Error::Options {
+            found: format!(
+                "`{}`: `bicubic-squash-crop` with masks or `--views`",
+                printable(&self.dataset.name)
+            ),
+            hint: "give `--resize bicubic-squash`".to_owned(),
+        })
+    }
+
+    fn dir(&self) -> Result<PathBuf, Error> {
+        let name = &self.dataset.name;
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+            return Err(Error::Options {
+                found: format!("`{}` is not the name of a folder", printable(name)),
+                hint: "give the dataset another `--name`".to_owned(),
+            });
+        }
+        let model = format!("{}@{}", self.card.name, self.backbone.image_size(self.card));
+        Ok(self.caches.join(name).join(model))
+    }
+
+    fn describe(&self, backbone: &Backbone) -> Result<CacheMeta, Error> {
+        let options = backbone.options();
+        let dataset = self.dataset;
+        let has_masks = pipeline::has_masks(dataset);
+        let shapes = backbone.shapes().to_vec();
+        let last = shapes.last().copied().unwrap_or_default();
+        let mut meta = CacheMeta {
+            format_version: FORMAT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").to_string(),
+            dataset: dataset.name.clone(),
+            task: dataset.task,
+            classes: dataset.classes.clone(),
+            has_masks,
+            mask_classes: dataset.mask_classes.clone(),
+            ignored_mask_value: dataset.ignored_mask_value().filter(|_| has_masks),
+            has_placement: true,
+            has_pictures: self
+                .pictures
+                .unwrap_or(has_masks && options.tokens == Tokens::All),
+            split: Some(recorded(self.rule)),
+            samples: dataset.samples.len() as u64,
+            samples_sha256: fingerprint::of_samples(dataset),
+            model: backbone.meta().clone(),
+            image_size: options.image_size,
+            tokens: options.tokens,
+            layers: options.layers,
+            width: last.cls,
+            grid: last.grid,
+            shapes,
+            dtype: "f16".to_string(),
+            preprocess: serde_json::to_value(self.recipe)?,
+            provider: options.device.provider.name().to_string(),
+            precision: options.device.precision.name().to_string(),
+            onnxruntime_version: self.runtime.version(),
+            parity: None,
+            batch_size: options.batch_size,
+            shard_rows: 0,
+            rows: 0,
+            shards: Vec::new(),
+            skipped: Vec::new(),
+            complete: false,
+        };
+        meta.shard_rows = self.shard_rows(&meta);
+        Ok(meta)
+    }
+
+    /// A multiple of the batch size, so that a resumed run forms the same batches.
+    fn shard_rows(&self, meta: &CacheMeta) -> u32 {
+        let fitting = SHARD_BYTES / meta.token_bytes().max(1);
+        let fitting = u32::try_from(fitting.clamp(1, SHARD_ROWS));
+        let wanted = self.shard_rows.unwrap_or(fitting.unwrap_or(1));
+        wanted.next_multiple_of(meta.batch_size)
+    }
+}
+
+/// The rule as a cache stores it: a table by its name only, since folders move. The hash of the samples
+/// covers its content.
+fn recorded(rule: &SplitRule) -> String {
+    match rule {
+        SplitRule::File(path) => {
+            let name = path.file_name().unwrap_or_default();
+            format!("file:{}", name.to_string_lossy())
+        }
+        rule => rule.to_string(),
+    }
+}
