@@ -23,7 +23,7 @@ pub enum Error {
     #[error(transparent)]
     Sample(#[from] SampleError),
     /// The key of the hashes that stand for patients cannot be read or made.
-    #[error("`{}`: the key of the hashes that stand for patients: {reason}\nhint: name a file that can be written by the variable SLICEBANK_ID_KEY, or keep the identifiers as they are: `--keep-ids`", shown(path), reason = shown(reason))]
+    #[error("`{}`: the key of the hashes for patients: {reason}\nhint: set the variable SLICEBANK_ID_KEY to a writable file, or keep the identifiers: `--keep-ids`", shown(path), reason = shown(reason))]
     IdKey {
         /// The file.
         path: PathBuf,

@@ -272,7 +272,7 @@ fn wrong_cells_are_named_with_line_and_what_is_expected() {
         ),
         (
             "image,label\na.png,x,y\n",
-            ["line 2", "found 3 fields, expected 2", "hint: quote fields"],
+            ["line 2", "found 3 fields, expected 2", "put quotes"],
         ),
         (
             "image,id\na.png,k\nm.png,k\n",
