@@ -87,8 +87,8 @@ pub struct RunRecord {
     pub results: usize,
     /// Equal for evaluations of equal settings on an equal cache.
     pub key: String,
-    /// [`EVALUATION_VERSION`] of the program; 0 for earlier ones,
-    /// which recorded none.
+    /// [`EVALUATION_VERSION`](crate::evaluate::EVALUATION_VERSION) of the program; 0 for earlier ones, which
+    /// recorded none.
     #[serde(default)]
     pub evaluation_version: u32,
     /// Hash of the cache's `meta.json`.

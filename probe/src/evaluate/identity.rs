@@ -41,7 +41,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// As [`identity`](Self::identity), and [`Error::Cache`] if the file cannot be read.
+    /// [`Error::NoEffect`] for `--pool` of slices, and [`Error::Cache`] if the file, the slices of the cache or
+    /// the named split cannot be read.
     pub fn of_head(
         &self,
         reader: &CacheReader,
