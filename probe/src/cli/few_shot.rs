@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Result, bail};
 use cache::Split;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::effect::{Idle, NEVER};
 use super::over::{Job, Progress};
@@ -125,22 +125,22 @@ impl FewShot {
 }
 
 impl Args for FewShot {
-    /// The options of all heads, each once, with the heads that have it.
+    /// The options of all heads, each once and with the names of the heads that have it.
     fn augment_args(command: Command) -> Command {
         let mut command = FewShotArgs::augment_args(command);
         for arg in KINDS.iter().flat_map(Kind::arguments) {
-            let is_known = command
-                .get_arguments()
-                .any(|known| known.get_id() == arg.get_id());
-            if !is_known {
-                let has = |kind: &&Kind| {
-                    let mut arguments = kind.arguments().into_iter();
-                    arguments.any(|own| own.get_id() == arg.get_id())
-                };
-                let heads: Vec<&str> = KINDS.iter().filter(has).map(|kind| kind.name).collect();
-                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                command = command.arg(arg.help(format!("{}: {help}", heads.join(", "))));
+            let is_same = |other: &Arg| other.get_id() == arg.get_id();
+            let order = command.get_arguments().count();
+            if command.get_arguments().any(is_same) {
+                continue;
             }
+            let heads = KINDS
+                .iter()
+                .filter(|kind| kind.arguments().iter().any(is_same));
+            let heads: Vec<&str> = heads.map(|kind| kind.name).collect();
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = format!("{}: {help}", heads.join(", "));
+            command = command.arg(arg.help(help).display_order(order));
         }
         command
     }
