@@ -64,10 +64,7 @@ pub fn apply(
     let identity = of_decoder(reader, file, settings, how, folder)?;
     let about = &saved.about;
     let mut warnings = about.origin.check(reader, how.mismatch)?;
-    let decoder = saved.decoder().map_err(|source| Error::Input {
-        path: file.into(),
-        source,
-    })?;
+    let decoder = saved.decoder_of(file)?;
     let stream = stream(reader, about)?;
     let split = settings.split_name.as_deref();
     let classes = (about.classes.as_slice(), about.values.as_slice());

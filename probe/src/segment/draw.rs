@@ -63,10 +63,7 @@ impl Task<'_> {
         let mut warnings = self.check(&parts, &test, shots.is_some())?;
         warnings.extend(self.cases.warnings.iter().cloned());
         let (saved, file) = self.trained(&parts, shots, seed, identity, store)?;
-        let decoder = saved.decoder().map_err(|source| Error::Input {
-            path: store.runs.join(&file),
-            source,
-        })?;
+        let decoder = saved.decoder_of(&store.runs.join(&file))?;
         let about = &saved.about;
         if about.val_dice == Some(0.0) {
             warnings.push("at every learning rate the Dice coefficient on `val` is 0".into());
@@ -88,14 +85,9 @@ impl Task<'_> {
         } else {
             Vec::new()
         };
-        let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
         let record = RunRecord {
             probe: "segment".into(),
-            setting: format!(
-                "{} lr={}{word}",
-                name(self.options.decoder),
-                about.learning_rate
-            ),
+            setting: self.setting(about, shots),
             params: self.params(&parts, about, shots),
             n_train: parts.fit.len(),
             n_test: test.len(),
@@ -114,6 +106,12 @@ impl Task<'_> {
             names: self.cases.names.clone(),
             pictures,
         })
+    }
+
+    fn setting(&self, about: &About, shots: Option<usize>) -> String {
+        let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
+        let decoder = name(self.options.decoder);
+        format!("{decoder} lr={}{word}", about.learning_rate)
     }
 
     fn warnings(&self, volumes: &[Volume], resolution: Resolution) -> Vec<String> {

@@ -90,17 +90,23 @@ impl SavedDecoder {
             about,
             tensors: tensors.take_all(""),
         };
-        match saved.decoder() {
-            Ok(_) => Ok(Some(saved)),
-            Err(source) => Err(Error::Input {
-                path: path.into(),
-                source,
-            }),
-        }
+        saved.decoder_of(path)?;
+        Ok(Some(saved))
     }
 
-    /// The decoder itself.
-    pub(super) fn decoder(&self) -> Result<Decoder, Cause> {
+    /// The decoder itself; `path` is its file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if metadata and tensors are not those of a decoder.
+    pub(super) fn decoder_of(&self, path: &Path) -> Result<Decoder, Error> {
+        self.decoder().map_err(|source| Error::Input {
+            path: path.into(),
+            source,
+        })
+    }
+
+    fn decoder(&self) -> Result<Decoder, Cause> {
         let about = &self.about;
         let kind = of_name(&about.decoder).ok_or_else(|| {
             format!(
