@@ -161,7 +161,7 @@ impl GraphBuilder {
         name.to_string()
     }
 
-    /// Whether a node uses an operator of `domain`.
+    /// True if a node uses an operator of `domain`.
     pub fn uses(&self, domain: &str) -> bool {
         self.graph.node.iter().any(|node| node.domain == domain)
     }
