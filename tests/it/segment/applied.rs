@@ -115,7 +115,7 @@ fn a_decoder_stays_until_another_takes_its_place() {
     limited.arg("segment").args(QUICK).arg("--force");
     limited.arg("--cache").arg(lab.path("cache"));
     limited.arg("--runs").arg(lab.path("runs"));
-    Run::of(&mut limited).expect_error(2, &["cannot write", "room"]);
+    Run::of(&mut limited).expect_error(2, &["cannot write", "free space"]);
     assert_eq!(std::fs::read(&head).unwrap(), before);
     let maps = lab.path("runs/label_maps");
     let predict = ["--head", head.to_str().unwrap(), "--eval", "test"];

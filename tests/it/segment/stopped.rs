@@ -50,7 +50,8 @@ fn training_goes_on_after_a_stop_and_a_full_disk_and_comes_to_the_same() {
         limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]);
         limited.arg(program("probe").get_program());
         arguments(&mut limited);
-        Run::of(&mut limited).expect_error(2, &["/training", "cannot write", "room", "--runs"]);
+        Run::of(&mut limited)
+            .expect_error(2, &["/training", "cannot write", "free space", "--runs"]);
         assert_eq!(
             std::fs::read(&state).unwrap(),
             before,
