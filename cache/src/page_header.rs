@@ -26,8 +26,10 @@ impl PageLimits {
     /// The limits of a file by its row groups; `value_bytes` is the greatest size of a value.
     pub(crate) fn new(metadata: &ParquetMetaData, value_bytes: usize) -> PageLimits {
         let groups = metadata.row_groups().iter();
-        let rows = groups.map(|group| group.num_rows() as u64).max();
-        let rows = rows.unwrap_or(0);
+        let rows = groups
+            .map(|group| group.num_rows() as u64)
+            .max()
+            .unwrap_or(0);
         // Lists hold twelve values; each has a length and two levels beside it.
         PageLimits {
             bytes: rows

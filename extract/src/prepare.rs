@@ -165,8 +165,10 @@ impl PreparedSample<'_> {
         };
         let named = self.image.window(k).filter(|_| is_shown);
         let bounds = self.bounds.or(named);
-        let pixels = self.recipe.apply(plane, bounds, &transform);
-        let pixels = pixels.map_err(|e| self.non_finite(k, e))?;
+        let pixels = self
+            .recipe
+            .apply(plane, bounds, &transform)
+            .map_err(|e| self.non_finite(k, e))?;
         let mask = self.mask(k)?.map(|mask| match view {
             0 => mask,
             _ => transform.of_mask(&mask),

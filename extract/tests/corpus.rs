@@ -93,7 +93,7 @@ fn what_is_wrong_with_a_hostile_file_is_said() {
         ("nifti/huge.nii.gz", "bytes for voxels"),
         ("nifti/bomb.nii.gz", "more"),
         ("raster/huge.png", "for a file of this length"),
-        ("raster/palette-odd.png", "its decoder broke down"),
+        ("raster/palette-odd.png", "the decoder panicked"),
         ("table/many-rows.parquet", "it has 11000000 rows"),
         ("table/wide-cells.parquet", "its cells take over"),
     ] {

@@ -25,11 +25,11 @@ impl CacheMeta {
     pub(crate) fn check(&self, dir: &Path) -> Result<(), Error> {
         self.check_sizes(dir)?;
         let structures = self.mask_classes.iter().map(|class| class.name.as_str());
-        let values = self
+        let values: Vec<String> = self
             .mask_classes
             .iter()
-            .map(|class| class.value.to_string());
-        let values: Vec<String> = values.collect();
+            .map(|class| class.value.to_string())
+            .collect();
         check_classes("class", self.classes.iter().map(String::as_str))
             .and_then(|()| check_classes("class in masks", structures))
             .and_then(|()| check_classes("value in masks", values.iter().map(String::as_str)))

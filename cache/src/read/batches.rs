@@ -32,9 +32,13 @@ pub(super) fn numbered(
             end => return end,
         };
         let numbers = batch.column(0).as_primitive::<UInt64Type>().values();
-        let wrong = numbers.iter().find(|&&found| rows.next() != Some(found));
-        let wrong = wrong.map(|&found| wrong_row(&path, found, rows.start.saturating_sub(1)));
-        Some(wrong.map_or(Ok(batch), Err))
+        match numbers.iter().find(|&&found| rows.next() != Some(found)) {
+            None => Some(Ok(batch)),
+            Some(&found) => {
+                let expected = rows.start.saturating_sub(1);
+                Some(Err(wrong_row(&path, found, expected)))
+            }
+        }
     })
 }
 

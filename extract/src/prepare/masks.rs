@@ -49,8 +49,10 @@ impl PreparedSample<'_> {
         }
         let of_slice = |k| Ok(self.labels(self.mask(k)?.as_ref()));
         let labels: Vec<Labels> = self.slices().map(of_slice).collect::<Result<_, Error>>()?;
-        let labels = labels.into_iter().reduce(joined);
-        Ok(labels.unwrap_or_else(|| self.sample.labels.clone()))
+        Ok(labels
+            .into_iter()
+            .reduce(joined)
+            .unwrap_or_else(|| self.sample.labels.clone()))
     }
 
     /// Label map of slice `k`: later parts on top of earlier ones, ignored values as [`IGNORED`].

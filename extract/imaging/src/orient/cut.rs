@@ -101,8 +101,8 @@ impl Cut {
         let cut = [Axis::Slice, Axis::Row, Axis::Column];
         stored.map(|(axis, is_backwards)| {
             let new = self.axes.iter().position(|old| *old == axis as usize);
-            let new = new.unwrap_or_default();
-            (cut[new], is_backwards != self.flipped[new])
+            let (axis, is_flipped) = new.map_or((axis, false), |new| (cut[new], self.flipped[new]));
+            (axis, is_backwards != is_flipped)
         })
     }
 }

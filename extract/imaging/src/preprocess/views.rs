@@ -110,9 +110,9 @@ impl View {
     pub(super) fn turned(&self, image: &Array2<f32>, fill: f32) -> Array2<f32> {
         let (height, width) = image.dim();
         Array2::from_shape_fn((height, width), |(row, column)| {
-            let at = self.origin(row, column, height, width);
-            let at = at.and_then(|(v, u)| pixel(v, u, height, width));
-            at.map_or(fill, |at| image[at])
+            self.origin(row, column, height, width)
+                .and_then(|(v, u)| pixel(v, u, height, width))
+                .map_or(fill, |at| image[at])
         })
     }
 
@@ -121,9 +121,9 @@ impl View {
         let (height, width) = mask.dim();
         let [top, left, kept_height, kept_width] = self.crop.unwrap_or([0, 0, height, width]);
         Array2::from_shape_fn((height, width), |(row, column)| {
-            let at = self.origin(row, column, height, width);
-            let at = at.and_then(|(v, u)| pixel(v, u, kept_height, kept_width));
-            at.map_or(0, |(row, column)| mask[[top + row, left + column]])
+            self.origin(row, column, height, width)
+                .and_then(|(v, u)| pixel(v, u, kept_height, kept_width))
+                .map_or(0, |(row, column)| mask[[top + row, left + column]])
         })
     }
 

@@ -56,8 +56,8 @@ pub(super) fn unreadable(path: PathBuf, start: &[u8]) -> Error {
             convert,
         }
     } else {
-        let start = start.iter().take(4).map(|byte| format!("{byte:02x}"));
-        let start = start.collect::<Vec<_>>().join(" ");
+        let bytes: Vec<String> = start.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let start = bytes.join(" ");
         Error::UnknownFormat { path, start }
     }
 }

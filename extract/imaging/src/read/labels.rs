@@ -44,8 +44,8 @@ pub(super) fn is_indexed(path: &Path) -> bool {
 
 /// Reads the indices of a PNG with a palette as one slice.
 pub(super) fn indices(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
-    let broken = || Err(Error::damaged(path, "its decoder broke down"));
-    contained(|| unpack(path, budget)).unwrap_or_else(broken)
+    contained(|| unpack(path, budget))
+        .unwrap_or_else(|| Err(Error::damaged(path, "the decoder panicked")))
 }
 
 fn unpack(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
@@ -62,7 +62,9 @@ fn unpack(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
     check_size(path, (width, height), pixels)?;
     budget.take(path, "pixels", pixels)?.keep();
     let exif = reader.info().exif_metadata.as_deref();
-    let orientation = exif.and_then(Orientation::from_exif_chunk);
+    let orientation = exif
+        .and_then(Orientation::from_exif_chunk)
+        .unwrap_or(Orientation::NoTransforms);
     let mut packed = vec![0; reader.output_buffer_size().unwrap_or_default()];
     let frame = reader.next_frame(&mut packed).map_err(damaged)?;
     let bits = frame.bit_depth as usize;
@@ -73,7 +75,6 @@ fn unpack(path: &Path, budget: &SampleBudget) -> Result<Volume, Error> {
     });
     let indices = GrayImage::from_raw(width, height, indices.collect());
     let indices = DynamicImage::ImageLuma8(indices.expect("an index for each pixel"));
-    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     let indices = upright(path, indices, orientation, budget)?.into_luma8();
     let shape = [indices.height() as usize, indices.width() as usize, 1, 1];
     Ok(slice(path, planes(shape, indices.into_raw())))

@@ -12,13 +12,13 @@ pub(super) fn left() -> u64 {
     let held = kibibytes(&text("/proc/self/status"), "VmSize:").unwrap_or_default();
     let own = address_space(&text("/proc/self/limits")).map(|limit| limit.saturating_sub(held));
     let groups = groups(&text("/proc/self/cgroup"));
-    let groups = groups
+    let left_in_groups = groups
         .iter()
         .filter_map(|(folder, names)| left_in_group(folder, names));
     [machine, own]
         .into_iter()
         .flatten()
-        .chain(groups)
+        .chain(left_in_groups)
         .min()
         .unwrap_or(u64::MAX)
 }

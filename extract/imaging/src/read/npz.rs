@@ -109,8 +109,8 @@ impl NpzArray {
             [slices, height, width] => [slices, height, width, 1],
             _ => return Err(self.odd_shape()),
         };
-        let array = Array::from_shape_vec((slices, height, width, channels), bytes);
-        let array = array.map_err(|_| self.odd_shape())?;
+        let array = Array::from_shape_vec((slices, height, width, channels), bytes)
+            .map_err(|_| self.odd_shape())?;
         let block = Block {
             path: self.path.clone(),
             voxels: u8::wrap(array.permuted_axes([0, 3, 1, 2])),
@@ -184,8 +184,9 @@ impl NpzArray {
 pub fn names(path: &Path) -> Result<Vec<String>, Error> {
     let archive = archive(path)?;
     let names = archive.file_names().flatten();
-    let names = names.filter_map(|name| Some(name.strip_suffix(".npy")?.to_owned()));
-    Ok(names.collect())
+    Ok(names
+        .filter_map(|name| Some(name.strip_suffix(".npy")?.to_owned()))
+        .collect())
 }
 
 fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
@@ -283,9 +284,9 @@ impl Read for Entry {
 fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> {
     let text = header_text(stream)
         .map_err(|reason| Error::damaged(path, format!("`{name}`: {reason}")))?;
-    let shape = shape(&text).filter(|shape| !shape.is_empty());
-    let shape =
-        shape.ok_or_else(|| Error::damaged(path, format!("`{name}` has the header `{text}`")))?;
+    let shape = shape(&text)
+        .filter(|shape| !shape.is_empty())
+        .ok_or_else(|| Error::damaged(path, format!("`{name}` has the header `{text}`")))?;
     let is_bytes = ["|u1", "|b1", "u1"]
         .iter()
         .any(|kind| text.contains(&format!("'{kind}'")));
@@ -321,8 +322,8 @@ fn header_text(stream: &mut Entry) -> Result<String, String> {
     if start[..6] != *b"\x93NUMPY" {
         return Err("it is no NumPy array".to_owned());
     }
-    let size = stream.next_bytes(if start[6] == 1 { 2 } else { 4 })?;
-    let size = size
+    let size = stream
+        .next_bytes(if start[6] == 1 { 2 } else { 4 })?
         .iter()
         .rev()
         .fold(0, |size, byte| size << 8 | usize::from(*byte));

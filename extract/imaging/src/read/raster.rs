@@ -40,7 +40,7 @@ pub(super) fn read(
         check_pages(path)?;
     }
     let image = contained(|| decode(path, format, budget))
-        .unwrap_or_else(|| Err(Error::damaged(path, "its decoder broke down")))?;
+        .unwrap_or_else(|| Err(Error::damaged(path, "the decoder panicked")))?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     let color = image.color();
     let stored = usize::from(color.channel_count());
@@ -168,9 +168,9 @@ fn check_pages(path: &Path) -> Result<(), Error> {
     let mut file = File::open(path).map_err(Error::io(path))?;
     let mut read = |at: u64| {
         let mut bytes = [0; 4];
-        let found = file.seek(SeekFrom::Start(at));
-        let found = found.and_then(|_| file.read_exact(&mut bytes));
-        found.map_err(|error| Error::damaged(path, error))?;
+        file.seek(SeekFrom::Start(at))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|error| Error::damaged(path, error))?;
         Ok::<[u8; 4], Error>(bytes)
     };
     let start = read(0)?;

@@ -69,18 +69,19 @@ impl<'a> DataSet<'a> {
     /// SpecificCharacterSet is: different names stay different.
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
         let bytes = self.bytes(tag)?;
-        let text = String::from_utf8(bytes.to_vec());
-        let text = text.unwrap_or_else(|_| bytes.iter().copied().map(char::from).collect());
-        let text = text.trim_matches(['\0', ' ']);
+        let padded = String::from_utf8(bytes.to_vec())
+            .unwrap_or_else(|_| bytes.iter().copied().map(char::from).collect());
+        let text = padded.trim_matches(['\0', ' ']);
         (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// Decimal numbers separated by backslashes; `None` if any is not a finite number.
     pub(super) fn decimals(&self, tag: Tag) -> Option<Vec<f64>> {
         let text = self.text(tag)?;
-        let numbers = text.split('\\').map(|number| number.trim().parse().ok());
-        let numbers: Option<Vec<f64>> = numbers.collect();
-        numbers.filter(|numbers| numbers.iter().all(|number| number.is_finite()))
+        text.split('\\')
+            .map(|number| number.trim().parse().ok())
+            .collect::<Option<Vec<f64>>>()
+            .filter(|numbers| numbers.iter().all(|number| number.is_finite()))
     }
 
     /// Exactly `N` decimal numbers.

@@ -152,8 +152,10 @@ impl<'a> Elements<'a> {
                 self.length
             )));
         }
-        let bytes = self.bytes.get(self.at..end as usize);
-        let bytes = bytes.ok_or(ParseError::Short(end))?;
+        let bytes = self
+            .bytes
+            .get(self.at..end as usize)
+            .ok_or(ParseError::Short(end))?;
         self.at = end as usize;
         Ok(bytes)
     }
@@ -304,9 +306,11 @@ impl<'a> Elements<'a> {
         let fragments = self.fragments()?;
         let mut fragments = fragments.into_iter();
         let (offsets, _) = fragments.next().unwrap_or_default().as_chunks::<4>();
-        let offsets = offsets.iter();
         Ok(PixelData::Fragments {
-            offsets: offsets.map(|o| u32::from_le_bytes(*o).into()).collect(),
+            offsets: offsets
+                .iter()
+                .map(|offset| u32::from_le_bytes(*offset).into())
+                .collect(),
             fragments: fragments.collect(),
         })
     }

@@ -134,8 +134,8 @@ impl<'a> Frame<'a> {
 
     /// The volume with its spacing and geometry.
     fn located(&self, volume: Volume, placement: Option<Placement>) -> Volume {
-        let step = self.positive(tags::SPACING_BETWEEN_SLICES);
-        let step = step
+        let step = self
+            .positive(tags::SPACING_BETWEEN_SLICES)
             .or_else(|| self.positive(tags::SLICE_THICKNESS))
             .unwrap_or(1.0);
         let spacing = self.spacing();
@@ -220,9 +220,10 @@ impl<'a> Frame<'a> {
     /// Distance between rows and between columns in the patient, or else at the detector of a radiograph.
     pub(super) fn spacing(&self) -> Option<[f64; 2]> {
         let holder = self.holder(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING);
-        let spacing = holder.decimals_of::<2>(tags::PIXEL_SPACING);
-        let spacing = spacing.or_else(|| self.main.decimals_of(tags::IMAGER_PIXEL_SPACING));
-        spacing.filter(|spacing| spacing.iter().all(|mm| *mm > 0.0))
+        holder
+            .decimals_of::<2>(tags::PIXEL_SPACING)
+            .or_else(|| self.main.decimals_of(tags::IMAGER_PIXEL_SPACING))
+            .filter(|spacing| spacing.iter().all(|mm| *mm > 0.0))
     }
 
     fn positive(&self, tag: Tag) -> Option<f64> {

@@ -76,12 +76,12 @@ fn volume(path: &Path, opened: &Opened, budget: &SampleBudget) -> Result<Volume,
         }
         PixelData::Fragments { offsets, fragments } => {
             let frames = codec::frames(codec, fragments, offsets, layout.frames);
-            let frames = frames.ok_or_else(|| {
-                let frames = counted(layout.frames, "frame");
-                let reason = format!("{frames} in {}", counted(fragments.len(), "fragment"));
-                Error::damaged(path, reason)
-            })?;
             frames
+                .ok_or_else(|| {
+                    let frames = counted(layout.frames, "frame");
+                    let reason = format!("{frames} in {}", counted(fragments.len(), "fragment"));
+                    Error::damaged(path, reason)
+                })?
                 .iter()
                 .map(|frame| decoded(path, codec, &layout, frame))
                 .collect()

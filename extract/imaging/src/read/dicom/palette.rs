@@ -9,7 +9,7 @@ use ndarray::{Axis, concatenate};
 use super::data_set::DataSet;
 use super::table;
 use crate::Error;
-use crate::read::table::Table;
+
 use crate::read::voxels::{Voxel, Voxels};
 
 /// Descriptor and data of the tables of red, green and blue.
@@ -47,9 +47,9 @@ pub(super) fn coloured(
         Voxels::U16(indices) => indices,
         _ => return Err(wrong()),
     };
-    let tables = TABLES.map(|tags| table::of(attributes, tags, false));
-    let usable = |table: Option<Table>| table.filter(|table| [8, 16].contains(&table.bits()));
-    let tables = tables.map(usable);
+    let tables = TABLES.map(|tags| {
+        table::of(attributes, tags, false).filter(|table| [8, 16].contains(&table.bits()))
+    });
     let [Some(red), Some(green), Some(blue)] = tables else {
         return Err(wrong());
     };

@@ -113,11 +113,12 @@ impl Bits {
 /// Single bits, lowest bit of a byte first, as 0 and 1.
 fn unpacked_bits(bytes: &[u8], layout: &Layout) -> Vec<u8> {
     let inverted = u8::from(layout.photometric == Photometric::Monochrome1);
-    let bits = bytes
+    bytes
         .iter()
-        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
-    let bits = bits.map(|bit| bit ^ inverted);
-    bits.take(layout.pixels()).collect()
+        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1))
+        .map(|bit| bit ^ inverted)
+        .take(layout.pixels())
+        .collect()
 }
 
 fn is_ybr(layout: &Layout) -> bool {

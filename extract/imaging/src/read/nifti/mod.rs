@@ -82,8 +82,9 @@ fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
 /// The file of voxels of a pair, and its bytes.
 fn voxels_beside(header: &Path) -> Result<(PathBuf, Box<dyn Read>), Error> {
     let path = header.to_path_buf();
-    let voxels = beside(header, "hdr", "img").filter(|voxels| voxels.is_file());
-    let voxels = voxels.ok_or(Error::PairWithoutVoxels { path })?;
+    let voxels = beside(header, "hdr", "img")
+        .filter(|voxels| voxels.is_file())
+        .ok_or(Error::PairWithoutVoxels { path })?;
     let mut file = BufReader::new(File::open(&voxels).map_err(Error::io(&voxels))?);
     let start = file.fill_buf().map_err(Error::io(&voxels))?;
     let reader: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {
@@ -308,8 +309,9 @@ fn voxels_at<T: Voxel>(layout: &Layout, values: Vec<T>, start: usize) -> Voxels 
         values.mapv_inplace(Voxel::swap_bytes);
     }
     let [height, width, slices] = layout.shape;
-    let stored = values.into_shape_with_order((slices, 1, width, height));
-    let stored = stored.expect("one value per voxel");
+    let stored = values
+        .into_shape_with_order((slices, 1, width, height))
+        .expect("one value per voxel");
     T::wrap(stored.permuted_axes([0, 1, 3, 2]))
 }
 

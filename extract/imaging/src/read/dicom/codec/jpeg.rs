@@ -87,8 +87,10 @@ fn widened(samples: Vec<u8>, width: usize) -> Vec<u8> {
 /// 16-bit samples in the byte order of this machine, as the decoder gives them, as little-endian ones.
 fn little_endian(samples: &[u8]) -> Vec<u8> {
     let (samples, _) = samples.as_chunks::<2>();
-    let samples = samples.iter().map(|sample| u16::from_ne_bytes(*sample));
-    samples.flat_map(u16::to_le_bytes).collect()
+    samples
+        .iter()
+        .flat_map(|sample| u16::from_ne_bytes(*sample).to_le_bytes())
+        .collect()
 }
 
 fn explain(error: Error) -> Failure {

@@ -16,8 +16,8 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
     let (pixels, samples, width) = (layout.pixels(), layout.samples, layout.width());
     // If not strict, it would fill missing samples with zeros.
     let parameters = DecodeParameters::new().strict(true);
-    let image = Image::from_bytes_with(frame, parameters);
-    let image = image.map_err(|error| Failure::Damaged(error.to_string()))?;
+    let image = Image::from_bytes_with(frame, parameters)
+        .map_err(|error| Failure::Damaged(error.to_string()))?;
     let components = image.components();
     let fits = |k: usize| {
         let component = &components[k];
@@ -50,8 +50,9 @@ pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> 
 /// Checks the SIZ marker before the decoder allocates memory by it.
 fn check_size(layout: &Layout, frame: &[u8]) -> Result<(), String> {
     let start = frame.windows(4).position(|bytes| bytes == START);
-    let siz = start.and_then(|start| frame.get(start + 8..)?.first_chunk::<34>());
-    let siz = siz.ok_or("a frame is no JPEG 2000")?;
+    let siz = start
+        .and_then(|start| frame.get(start + 8..)?.first_chunk::<34>())
+        .ok_or("a frame is no JPEG 2000")?;
     let (numbers, components) = siz.as_chunks::<4>();
     let number = |k: usize| u64::from(u32::from_be_bytes(numbers[k]));
     let side = |k: usize| number(k).saturating_sub(number(k + 2)) as usize;

@@ -89,11 +89,15 @@ impl Tables {
     fn read_factors(&mut self, mut content: &[u8]) -> Result<(), Failure> {
         while let Some((&kind, rest)) = content.split_first() {
             let width = usize::from(kind >> 4) + 1;
-            let bytes = rest.get(..64 * width).filter(|_| width <= 2);
-            let bytes = bytes.ok_or_else(cut_short)?;
+            let bytes = rest
+                .get(..64 * width)
+                .filter(|_| width <= 2)
+                .ok_or_else(cut_short)?;
             let number = |bytes: &[u8]| bytes.iter().fold(0u16, |sum, b| sum << 8 | u16::from(*b));
-            let slot = self.factors.get_mut(usize::from(kind & 15));
-            let slot = slot.ok_or_else(|| damaged("the JPEG has over 4 tables"))?;
+            let slot = self
+                .factors
+                .get_mut(usize::from(kind & 15))
+                .ok_or_else(|| damaged("the JPEG has over 4 tables"))?;
             let mut factors = [0.0; 64];
             for (factor, bytes) in factors.iter_mut().zip(bytes.chunks_exact(width)) {
                 *factor = number(bytes).into();
@@ -128,8 +132,12 @@ impl Tables {
             return Err(damaged("the JPEG scan is not one of a grey image"));
         };
         let missing = || damaged("the JPEG names a table that it does not have");
-        let factors = self.factors.get(self.factors_of_frame).copied().flatten();
-        let factors = factors.ok_or_else(missing)?;
+        let factors = self
+            .factors
+            .get(self.factors_of_frame)
+            .copied()
+            .flatten()
+            .ok_or_else(missing)?;
         let codes = |kind: usize, number: u8| self.codes[kind].get(usize::from(number))?.as_ref();
         let first = codes(0, numbers >> 4).ok_or_else(missing)?;
         let others = codes(1, numbers & 15).ok_or_else(missing)?;

@@ -106,8 +106,7 @@ impl Codec {
 
 /// The result of a decoder that may panic.
 fn foreign(decode: impl FnOnce() -> Result<Decoded, Failure>) -> Result<Decoded, Failure> {
-    let broken = || Err(Failure::Damaged("the decoder broke down".to_owned()));
-    contained(decode).unwrap_or_else(broken)
+    contained(decode).unwrap_or_else(|| Err(Failure::Damaged("the decoder panicked".to_owned())))
 }
 
 /// Photometric interpretation of a frame in which each pixel has its own colour.

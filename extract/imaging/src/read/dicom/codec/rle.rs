@@ -14,12 +14,12 @@ const TABLE: usize = 64;
 pub(super) fn decode(layout: &Layout, frame: &[u8]) -> Result<Decoded, Failure> {
     let (pixels, width) = (layout.pixels(), layout.width());
     let expected = layout.samples * width;
-    let segments = segments(frame);
-    let segments = segments.filter(|segments| width > 0 && segments.len() == expected);
-    let segments = segments.ok_or_else(|| {
-        let segments = counted(expected, "segment");
-        Failure::Damaged(format!("its RLE table does not name {segments}"))
-    })?;
+    let segments = segments(frame)
+        .filter(|segments| width > 0 && segments.len() == expected)
+        .ok_or_else(|| {
+            let segments = counted(expected, "segment");
+            Failure::Damaged(format!("its RLE table does not name {segments}"))
+        })?;
     let mut bytes = vec![0; pixels * expected];
     for (k, segment) in segments.into_iter().enumerate() {
         let (sample, byte) = (k / width, width - 1 - k % width);
@@ -74,8 +74,8 @@ fn unpack<'a>(mut packed: &[u8], mut out: impl Iterator<Item = &'a mut u8>) -> u
                 after
             }
             _ => {
-                let run = rest.first().into_iter().cycle();
-                let run = run.take(usize::from(count.unsigned_abs()) + 1);
+                let length = usize::from(count.unsigned_abs()) + 1;
+                let run = rest.first().into_iter().cycle().take(length);
                 for (byte, out) in run.zip(out.by_ref()) {
                     *out = *byte;
                     written += 1;
