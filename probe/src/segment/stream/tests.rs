@@ -43,6 +43,10 @@ fn stream(dir: &Path, layers: &[u32], batch: usize) -> Stream {
         writer.append(&batch).unwrap();
     }
     writer.finish().unwrap();
+    open(dir, layers, batch)
+}
+
+fn open(dir: &Path, layers: &[u32], batch: usize) -> Stream {
     let reader = CacheReader::open(dir).unwrap();
     let patches = reader.patches(layers).unwrap();
     Stream::new(patches, vec![8; layers.len()], batch, None)
@@ -115,7 +119,16 @@ fn a_shard_that_is_gone_is_named() {
 #[test]
 fn a_token_that_is_no_number_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let stream = stream(dir.path(), &[2, 1], 4);
+    stream(dir.path(), &[2, 1], 4);
+    // As earlier versions wrote it: checksums would find the change first.
+    let path = dir.path().join("meta.json");
+    let mut meta: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for shard in meta["shards"].as_array_mut().unwrap() {
+        shard["tables"]["patch"]["has_checksums"] = false.into();
+    }
+    std::fs::write(&path, meta.to_string()).unwrap();
+    let stream = open(dir.path(), &[2, 1], 4);
     let shard = dir.path().join("patch/00002.parquet");
     let mut bytes = std::fs::read(&shard).unwrap();
     let row: Vec<u8> = [half::f16::from_f32(7.5); 8]
