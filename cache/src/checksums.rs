@@ -34,7 +34,6 @@ impl Checksums {
     /// [`Error::Io`] if `path` cannot be read, and [`Error::Shard`] if it is damaged or belongs to a
     /// file of another length.
     pub(crate) fn read(path: &Path, length: u64) -> Result<Arc<Checksums>, Error> {
-        let bytes = fs::read(path).map_err(io_error(path, "read"))?;
         let damaged = |what, found: String, expected: String| Error::Shard {
             path: path.into(),
             what,
@@ -42,9 +41,16 @@ impl Checksums {
             expected,
         };
         let expected = (length.div_ceil(BLOCK as u64) + 1) * size_of::<u32>() as u64;
+        let size = fs::metadata(path).map_err(io_error(path, "read"))?.len();
+        let size_differs =
+            |found: u64| damaged("size in bytes", found.to_string(), expected.to_string());
+        // Before the file is read: it may be a link to anything, of any size.
+        if size != expected {
+            return Err(size_differs(size));
+        }
+        let bytes = fs::read(path).map_err(io_error(path, "read"))?;
         if bytes.len() as u64 != expected {
-            let found = bytes.len().to_string();
-            return Err(damaged("size in bytes", found, expected.to_string()));
+            return Err(size_differs(bytes.len() as u64));
         }
         let (blocks, own) = bytes.split_at(bytes.len() - size_of::<u32>());
         let [found, expected] = [

@@ -41,6 +41,15 @@ impl Locked {
         unnamed(&self.dir, &CacheMeta::read(&self.dir)?)
     }
 
+    /// Deletes the files of [`Locked::unnamed`], and returns them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Locked::unnamed`], and [`Error::Io`] if a file cannot be deleted.
+    pub fn delete_unnamed(&self) -> Result<Vec<(PathBuf, u64)>, Error> {
+        delete_unnamed(&self.dir, &CacheMeta::read(&self.dir)?)
+    }
+
     /// Deletes the cache and all that lies in its folder.
     ///
     /// # Errors
@@ -54,7 +63,7 @@ impl Locked {
 }
 
 /// Files in the tables' folders that a stopped writer left, with their sizes in bytes, sorted.
-pub(crate) fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
+fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     let (mut found, shards) = (Vec::new(), meta.shards.len());
     for table in Table::of(meta) {
         collect(&dir.join(table.name()), shards, &mut found)?;
@@ -65,6 +74,15 @@ pub(crate) fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)
         )?;
     }
     found.sort();
+    Ok(found)
+}
+
+/// Deletes the files of [`unnamed`], and returns them.
+pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let found = unnamed(dir, meta)?;
+    for (path, _) in &found {
+        fs::remove_file(path).map_err(io_error(path, "delete"))?;
+    }
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,9 +66,16 @@ pub fn write_split(
     let mut summing = Summing::default();
     summing.update(&bytes);
     let sums = checksums_of(dir, FOLDER, &format!("{name}.parquet"));
+    // A stop between these steps leaves a split without checksums, never one with those of another.
+    match fs::remove_file(&sums) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error(&sums, "delete")(error));
+        }
+        _ => {}
+    }
+    write_whole(&path, &bytes).map_err(io_error(&path, "write"))?;
     let written = summing.finish().write(&sums);
     written.map_err(io_error(&sums, "write"))?;
-    write_whole(&path, &bytes).map_err(io_error(&path, "write"))?;
     sync_dir(dir).map_err(io_error(dir, "sync"))
 }
 

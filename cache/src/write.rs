@@ -10,7 +10,7 @@ use common::files::sync_dir;
 use ndarray::{Array2, Axis, Slice};
 
 use crate::batch_check;
-use crate::clean::unnamed;
+use crate::clean::delete_unnamed;
 use crate::error::io_error;
 use crate::folder::{checksums_of, lock, shard_file};
 use crate::hashing_file::ClosingFile;
@@ -103,9 +103,7 @@ impl CacheWriter {
             open: None,
             _lock: lock,
         };
-        for (path, _) in unnamed(dir, &writer.meta)? {
-            fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
-        }
+        delete_unnamed(dir, &writer.meta)?;
         Ok(writer)
     }
 

@@ -115,3 +115,27 @@ fn missing_checksums_are_a_fault_and_those_of_earlier_versions_are_not_asked_for
     assert_eq!(content(dir.path()).unwrap(), expected);
     assert!(verify(dir.path(), Depth::Full, 1).unwrap().is_empty());
 }
+
+#[test]
+fn a_replaced_split_has_its_own_checksums_and_one_without_them_is_read() {
+    let dir = whole();
+    let splits = [("sample 0", None), ("sample 1", Some(Split::Val))];
+    let splits = splits.map(|(sample, split)| (sample.to_owned(), split));
+    write_split(dir.path(), "other", "another rule", &splits).unwrap();
+    assert!(verify(dir.path(), Depth::Full, 1).unwrap().is_empty());
+    // As after a stop between writing the split and its checksums.
+    fs::remove_file(dir.path().join("checksums/splits/other.crc32")).unwrap();
+    let reader = CacheReader::open(dir.path()).unwrap();
+    assert_eq!(reader.named_split("other").unwrap().rule, "another rule");
+}
+
+#[test]
+#[cfg(unix)]
+fn checksums_without_end_are_refused_before_they_are_read() {
+    let dir = whole();
+    let sums = dir.path().join("checksums/mean/00000.crc32");
+    fs::remove_file(&sums).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &sums).unwrap();
+    let error = CacheReader::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("size in bytes is 0"), "{error}");
+}

@@ -238,11 +238,13 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
     };
     for of in &args.of {
         let dir = found(&args.cache, of);
-        let unnamed = Locked::of(&dir)?.unnamed()?;
+        let locked = Locked::of(&dir)?;
+        let unnamed = if args.dry_run {
+            locked.unnamed()?
+        } else {
+            locked.delete_unnamed()?
+        };
         for (path, bytes) in &unnamed {
-            if !args.dry_run {
-                std::fs::remove_file(path)?;
-            }
             print_line(&format!("{verb} {}: {bytes} bytes", shown(path)))?;
         }
         if unnamed.is_empty() {
