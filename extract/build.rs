@@ -14,9 +14,11 @@ fn main() -> io::Result<()> {
     let mut files = entries.collect::<io::Result<Vec<PathBuf>>>()?;
     files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
+    // By a path that the compiler resolves: a folder of build outputs may serve several checkouts.
     let cards = files.iter().map(|file| {
         let name = file.file_stem().unwrap_or_default();
-        format!("({name:?}, include_str!({file:?})),\n")
+        let path = Path::new("/datasets").join(file.file_name().unwrap_or_default());
+        format!("({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),\n")
     });
     let list = format!("&[\n{}]\n", cards.collect::<String>());
     fs::write(Path::new(&variable("OUT_DIR")?).join("cards.rs"), list)

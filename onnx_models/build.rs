@@ -16,7 +16,11 @@ fn main() -> io::Result<()> {
     for card in cards {
         println!("cargo::rerun-if-changed={}", card.display());
         let name = card.file_stem().unwrap_or_default();
-        list += &format!("    ({name:?}, include_str!({card:?})),\n");
+        // By a path that the compiler resolves: a folder of build outputs may serve several checkouts.
+        let path = Path::new("/").join(card.file_name().unwrap_or_default());
+        list += &format!(
+            "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),\n"
+        );
     }
     fs::write(
         Path::new(&variable("OUT_DIR")?).join("cards.rs"),

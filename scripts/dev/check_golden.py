@@ -2,21 +2,27 @@
 """Writes reference values again and compares them with the committed ones.
 
 Usage: check_golden.py [GENERATOR…], by default all golden*.py. Numbers in JSON may differ by 1e-6 in
-relation to their size, since libraries and processors round differently; other files must be equal. What
-agrees is restored to the committed bytes. Exits with 1 if something differs or a generator fails (some
-need packages that no requirements file names; their first lines say so).
+relation to their size, and those in arrays by 1e-5 in relation to the largest of the array, since
+libraries and processors round differently; other files must be equal. What agrees is restored to the
+committed bytes. Exits with 1 if something differs or a generator fails. Needs the packages in
+requirements-golden.txt.
 """
 
+import io
 import json
 import math
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
+import safetensors.numpy
+
 DEV = pathlib.Path(__file__).resolve().parent
 ROOT = DEV.parents[1]
 FOLDERS = ["tests/golden", "probe/golden", "probe/nn/golden"]
 TOLERANCE = 1e-6
+ARRAY_TOLERANCE = 1e-5
 
 
 def git(*words):
@@ -39,14 +45,37 @@ def agree(left, right):
     return left == right
 
 
-def is_same(path):
-    if pathlib.Path(path).suffix != ".json":
+def arrays_agree(left, right):
+    if left.shape != right.shape or left.dtype != right.dtype:
         return False
+    if left.dtype.kind != "f":
+        return bool((left == right).all())
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    largest = np.abs(left).max(initial=0)
+    return np.allclose(left, right, rtol=0, atol=ARRAY_TOLERANCE * largest, equal_nan=True)
+
+
+def tensors_agree(left, right):
+    left, right = safetensors.numpy.load(left), safetensors.numpy.load(right)
+    return left.keys() == right.keys() and all(arrays_agree(left[key], right[key]) for key in left)
+
+
+def is_same(path):
     try:
         before = git("show", f"HEAD:{path}")
     except subprocess.CalledProcessError:
         return False
-    return agree(json.loads(before), json.loads((ROOT / path).read_text()))
+    if not (ROOT / path).exists():
+        return False
+    now = (ROOT / path).read_bytes()
+    match pathlib.Path(path).suffix:
+        case ".json":
+            return agree(json.loads(before), json.loads(now))
+        case ".npy":
+            return arrays_agree(np.load(io.BytesIO(before)), np.load(io.BytesIO(now)))
+        case ".safetensors":
+            return tensors_agree(before, now)
+    return False
 
 
 def main():

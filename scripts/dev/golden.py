@@ -2,7 +2,7 @@
 """Writes the files in tests/golden/ that the Rust code is compared with.
 
 They come from PyTorch, NumPy, nibabel, Pillow and ONNX Runtime, not from this project's code.
-Needs Python 3.11 and the packages in requirements-test.txt and, for the resize, PyTorch.
+Needs Python 3.11 and the packages in requirements-golden.txt.
 """
 
 import gzip

@@ -2,8 +2,8 @@
 """Writes tests/golden/dicom/: small DICOM files, and the voxels that a reader must find in them.
 
 pydicom, Pillow and CharLS (JPEG-LS) write and decode the files; slope, inversion
-and window are restated in NumPy. Needs Python 3.11, numpy, pillow and pydicom 3.0, and pyjpegls,
-python-gdcm and, to decode lossless JPEG, pylibjpeg-libjpeg.
+and window are restated in NumPy; GDCM and libjpeg check them. Needs Python 3.11 and the packages in
+requirements-golden.txt.
 """
 
 import io

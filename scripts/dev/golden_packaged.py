@@ -8,8 +8,7 @@ STEP-th row and column and how far a reader may be off; of what is not read, wor
 files themselves are not in the repository: `extract/imaging/tests/packaged.rs` looks for them where Python has
 installed them.
 
-Needs a Python with numpy, pillow, pydicom 3.0.2, pydicom-data 1.0.0, nibabel 5.4.2, pylibjpeg,
-pylibjpeg-libjpeg, pylibjpeg-openjpeg, pyjpegls and python-gdcm.
+Needs Python 3.11 and the packages in requirements-golden.txt.
 """
 
 import hashlib
