@@ -1,18 +1,18 @@
 //! Deleting caches, and files in them that belong to no finished shard.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
-use crate::folder::lock;
+use crate::folder::pending;
 use crate::schema::Table;
-use crate::{CacheMeta, Error};
+use crate::{CacheLock, CacheMeta, Error};
 
 /// A cache that this process has locked, so that no writer lives.
 #[derive(Debug)]
 pub struct Locked {
     dir: PathBuf,
-    _lock: File,
+    _lock: CacheLock,
 }
 
 impl Locked {
@@ -27,7 +27,7 @@ impl Locked {
         }
         Ok(Locked {
             dir: dir.into(),
-            _lock: lock(dir)?,
+            _lock: CacheLock::of(dir)?,
         })
     }
 
@@ -64,26 +64,62 @@ impl Locked {
 
 /// Files in the tables' folders that a stopped writer left, with their sizes in bytes, sorted.
 fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
-    let (mut found, shards) = (Vec::new(), meta.shards.len());
-    for table in Table::of(meta) {
-        collect(&dir.join(table.name()), shards, &mut found)?;
-        collect(
-            &dir.join("checksums").join(table.name()),
-            shards,
-            &mut found,
-        )?;
-    }
+    let mut found = Vec::new();
+    collect_tables(dir, meta, meta.shards.len(), &mut found)?;
+    collect_tables(&pending(dir), meta, meta.pending.len(), &mut found)?;
     found.sort();
     Ok(found)
 }
 
-/// Deletes the files of [`unnamed`], and returns them.
+/// Deletes the files of [`unnamed`], and returns them. If no rows are pending, their folders go too.
 pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     let found = unnamed(dir, meta)?;
-    for (path, _) in &found {
-        fs::remove_file(path).map_err(io_error(path, "delete"))?;
+    delete(&found)?;
+    if meta.pending.is_empty() {
+        delete_pending(dir, meta)?;
     }
     Ok(found)
+}
+
+/// Deletes the files of pending rows and their folders.
+pub(crate) fn delete_pending(dir: &Path, meta: &CacheMeta) -> Result<(), Error> {
+    let pending = pending(dir);
+    if !pending.is_dir() {
+        return Ok(());
+    }
+    let mut found = Vec::new();
+    collect_tables(&pending, meta, 0, &mut found)?;
+    delete(&found)?;
+    let sums = pending.join("checksums");
+    let tables = Table::ALL.map(Table::name);
+    let folders = tables.map(|table| [pending.join(table), sums.join(table)]);
+    for folder in folders.iter().flatten().chain([&sums, &pending]) {
+        // One that is not empty holds files of the user's own.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+fn delete(files: &[(PathBuf, u64)]) -> Result<(), Error> {
+    for (path, _) in files {
+        fs::remove_file(path).map_err(io_error(path, "delete"))?;
+    }
+    Ok(())
+}
+
+/// Adds the unnamed files of a folder of tables that has `shards` shards.
+fn collect_tables(
+    dir: &Path,
+    meta: &CacheMeta,
+    shards: usize,
+    found: &mut Vec<(PathBuf, u64)>,
+) -> Result<(), Error> {
+    for table in Table::of(meta) {
+        let sums = dir.join("checksums").join(table.name());
+        collect(&dir.join(table.name()), shards, found)?;
+        collect(&sums, shards, found)?;
+    }
+    Ok(())
 }
 
 fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Result<(), Error> {

@@ -26,7 +26,8 @@ pub(crate) fn check(meta: &CacheMeta) -> Result<(), Invalid> {
     check_rows(meta)?;
     let known = Table::of(meta);
     let undeclared = Table::ALL.into_iter().find(|table| {
-        let has_file = |name: &str| meta.shards.iter().any(|s| s.tables.contains_key(name));
+        let mut shards = meta.shards.iter().chain(&meta.pending);
+        let mut has_file = |name: &str| shards.any(|s| s.tables.contains_key(name));
         !known.contains(table) && has_file(table.name())
     });
     undeclared.map_or(Ok(()), |table| {
@@ -79,6 +80,7 @@ fn check_rows(meta: &CacheMeta) -> Result<(), Invalid> {
         );
         return Err(Invalid::new("a shard", counted(rows, "row"), expected));
     }
+    check_pending(meta, last)?;
     let most = meta.rows.saturating_add(meta.skipped.len() as u64);
     if meta.complete && meta.rows > 0 && meta.samples > most {
         let expected = format!("at most {most}, the rows and those left out");
@@ -90,4 +92,25 @@ fn check_rows(meta: &CacheMeta) -> Result<(), Invalid> {
     } else {
         Ok(())
     }
+}
+
+/// Checks the rows that were saved after the last finished shard, which has `last` rows.
+fn check_pending(meta: &CacheMeta, last: u32) -> Result<(), Invalid> {
+    if meta.pending.is_empty() {
+        return Ok(());
+    }
+    let is_after_whole = meta.shards.is_empty() || last == meta.shard_rows;
+    let is_filled = meta.pending.iter().all(|part| part.rows > 0);
+    if !meta.complete
+        && is_after_whole
+        && is_filled
+        && meta.pending_rows() < u64::from(meta.shard_rows)
+    {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "`pending`",
+        counted(meta.pending_rows(), "row"),
+        "fewer rows than a shard has, after whole shards of an unfinished cache",
+    ))
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use common::text::shown;
 use common::{counted, similar};
 
+use crate::Holder;
+
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,7 +66,7 @@ pub enum Error {
     Incomplete {
         /// The cache's folder.
         path: PathBuf,
-        /// Slices in finished shards.
+        /// Slices that were saved.
         rows: u64,
     },
     /// A cache exists that was made in another way.
@@ -91,8 +93,16 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process writes to the cache.
-    #[error("`{path}`: another process is writing this cache\nhint: wait until it has finished", path = shown(path))]
+    #[error("`{path}`: {} is writing this cache\nhint: wait until it has finished, or stop it", named(holder.as_ref()), path = shown(path))]
     Locked {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The process, if it is known.
+        holder: Option<Holder>,
+    },
+    /// Another process has taken over the cache that this one was writing.
+    #[error("`{path}`: another process has taken over this cache, and this one has stopped writing it\nhint: `.lock` in that folder names it; run `extract verify` when it has finished", path = shown(path))]
+    LockLost {
         /// The cache's folder.
         path: PathBuf,
     },
@@ -201,6 +211,10 @@ pub enum Error {
         /// Description of the fault.
         what: String,
     },
+}
+
+fn named(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), Holder::to_string)
 }
 
 fn known_names(known: &[String]) -> String {

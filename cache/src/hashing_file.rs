@@ -20,21 +20,16 @@ const BLOCK: usize = 1 << 20;
 /// Greatest number of blocks that wait to be hashed.
 const WAITING: usize = 4;
 
-/// The final and the temporary name of a file.
+/// The temporary name of a file.
 pub(crate) struct Name {
-    whole: PathBuf,
     pub(crate) part: PathBuf,
-    /// File of the checksums.
-    checksums: PathBuf,
 }
 
 impl Name {
-    /// The file `path`, whose checksums are in the file `checksums`.
-    pub(crate) fn new(path: PathBuf, checksums: PathBuf) -> Name {
+    /// The temporary name of the file `path`.
+    pub(crate) fn of(path: &Path) -> Name {
         Name {
             part: path.with_extension("parquet.part"),
-            whole: path,
-            checksums,
         }
     }
 
@@ -45,13 +40,14 @@ impl Name {
     /// Ends a file and starts to sync it to the disk.
     pub(crate) fn close(self, file: HashingFile) -> Result<ClosingFile, Error> {
         let file = file.close().map_err(io_error(&self.part, "write"))?;
-        Ok(ClosingFile { name: self, file })
+        let part = self.part;
+        Ok(ClosingFile { part, file })
     }
 }
 
 /// A complete file that may not be synced to the disk yet.
 pub(crate) struct ClosingFile {
-    name: Name,
+    part: PathBuf,
     file: JoinHandle<io::Result<Hashed>>,
 }
 
@@ -60,19 +56,16 @@ impl ClosingFile {
         self.file.is_finished()
     }
 
-    /// Waits until the file is synced, and renames it.
-    pub(crate) fn finish(self) -> Result<TableFile, Error> {
-        let Name {
-            whole,
-            part,
-            checksums,
-        } = self.name;
+    /// Waits until the file is synced, renames it to `whole`, and writes its checksums to the file
+    /// `checksums`.
+    pub(crate) fn finish(self, whole: &Path, checksums: &Path) -> Result<TableFile, Error> {
+        let part = self.part;
         let panicked = |_| Err(io::Error::other("the thread that hashes ended"));
         let hashed = self.file.join().unwrap_or_else(panicked);
         let hashed = hashed.map_err(io_error(&part, "write"))?;
-        let written = hashed.checksums.write(&checksums);
-        written.map_err(io_error(&checksums, "write"))?;
-        fs::rename(&part, &whole).map_err(io_error(&whole, "rename"))?;
+        let written = hashed.checksums.write(checksums);
+        written.map_err(io_error(checksums, "write"))?;
+        fs::rename(&part, whole).map_err(io_error(whole, "rename"))?;
         Ok(hashed.file)
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod folder;
 mod hashing_file;
 mod list;
+mod lock;
 mod meta;
 mod name;
 mod page_header;
@@ -24,6 +25,7 @@ mod read;
 mod recipe;
 mod rows;
 mod schema;
+mod shard_writer;
 mod splits;
 mod table_reader;
 mod table_writer;
@@ -34,6 +36,7 @@ pub use batch::{Labels, SliceMeta, Split, Task, TokenBatch};
 pub use clean::Locked;
 pub use error::Error;
 pub use list::{COLUMNS, Listed, TEXT_COLUMNS, list};
+pub use lock::{CacheLock, Holder};
 pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,
     TableFile, Tokens, check_class_names,

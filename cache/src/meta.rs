@@ -94,6 +94,10 @@ pub struct CacheMeta {
     pub rows: u64,
     /// Finished shards, in order.
     pub shards: Vec<Shard>,
+    /// Rows that were saved since the last finished shard, in files below `pending/`. The next shard will
+    /// hold them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Shard>,
     /// Samples that could not be read.
     pub skipped: Vec<Skipped>,
     /// Whether all samples are done.
@@ -181,9 +185,19 @@ pub struct Skipped {
 }
 
 impl CacheMeta {
-    /// Whether a run created the cache and stopped before a shard was finished.
+    /// Whether a run created the cache and stopped before rows were saved.
     pub fn is_blank(&self) -> bool {
-        !self.complete && self.shards.is_empty() && self.skipped.is_empty()
+        !self.complete && self.saved_rows() == 0 && self.skipped.is_empty()
+    }
+
+    /// Rows that a stop does not lose: those of finished shards, and those saved since.
+    pub fn saved_rows(&self) -> u64 {
+        self.rows + self.pending_rows()
+    }
+
+    /// Rows that were saved since the last finished shard.
+    pub(crate) fn pending_rows(&self) -> u64 {
+        self.pending.iter().map(|part| u64::from(part.rows)).sum()
     }
 
     /// The shape of a layer's tokens; layer 1 is the last block, `layers` the oldest.

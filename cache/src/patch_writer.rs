@@ -3,11 +3,15 @@
 //! Patch tokens are nearly all of a cache, so they are copied from the backbone's memory into pages, without
 //! Arrow arrays in between. The file equals that of Arrow's writer for the same rows, byte for byte.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
-use parquet::data_type::{DataType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
+use parquet::data_type::{
+    ByteArray, DataType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
+};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
@@ -29,12 +33,8 @@ pub(crate) struct PatchWriter {
 }
 
 impl PatchWriter {
-    pub(crate) fn create(
-        path: PathBuf,
-        checksums: PathBuf,
-        meta: &CacheMeta,
-    ) -> Result<PatchWriter, Error> {
-        let name = Name::new(path, checksums);
+    pub(crate) fn create(path: &Path, meta: &CacheMeta) -> Result<PatchWriter, Error> {
+        let name = Name::of(path);
         let schema = Table::Patch.schema(meta);
         let mut properties = properties(Table::Patch, meta);
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
@@ -67,6 +67,22 @@ impl PatchWriter {
                 column.push(layer.encoded(row));
             }
             number += 1;
+            if self.numbers.len() == self.group_rows {
+                self.write_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends rows of another file of patch tokens.
+    pub(crate) fn write_batch(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        let numbers = rows.column(0).as_primitive::<UInt64Type>().values();
+        for (row, number) in numbers.iter().enumerate() {
+            self.numbers.push(number.cast_signed());
+            for (column, layer) in self.layers.iter_mut().zip(&rows.columns()[1..]) {
+                let tokens = layer.as_fixed_size_binary().value(row);
+                column.push(ByteArray::from(tokens.to_vec()).into());
+            }
             if self.numbers.len() == self.group_rows {
                 self.write_group()?;
             }

@@ -19,8 +19,8 @@ pub(crate) use self::batches::wrong_row;
 pub(crate) use self::check::check_place;
 use crate::checksums::Checksums;
 use crate::error::io_error;
-use crate::folder::{checksums_of, shard_file};
-use crate::rows::NAME_BYTES;
+use crate::folder::{checksums_of, pending, shard_file};
+use crate::rows::{NAME_BYTES, mask_bytes};
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
 use crate::{CacheMeta, Error, Shard, SliceMeta};
@@ -31,6 +31,8 @@ pub struct CacheReader {
     dir: PathBuf,
     meta: CacheMeta,
     sha256: String,
+    /// Number of the first row: 0, but for rows that were saved since the last shard.
+    first: u64,
 }
 
 impl CacheReader {
@@ -46,7 +48,7 @@ impl CacheReader {
         if !reader.meta.complete {
             return Err(Error::Incomplete {
                 path: dir.into(),
-                rows: reader.meta.rows,
+                rows: reader.meta.saved_rows(),
             });
         }
         reader.check_rows()?;
@@ -79,7 +81,23 @@ impl CacheReader {
             dir: dir.into(),
             meta: CacheMeta::read(dir)?,
             sha256: sha256_file(&path).map_err(io_error(&path, "read"))?,
+            first: 0,
         })
+    }
+
+    /// A reader of `parts`, which hold the rows after the shards of the cache `dir`, below `pending/`.
+    pub(crate) fn of_pending(dir: &Path, meta: &CacheMeta, parts: Vec<Shard>) -> CacheReader {
+        CacheReader {
+            dir: pending(dir),
+            meta: CacheMeta {
+                rows: parts.iter().map(|part| u64::from(part.rows)).sum(),
+                shards: parts,
+                pending: Vec::new(),
+                ..meta.clone()
+            },
+            sha256: String::new(),
+            first: meta.rows,
+        }
     }
 
     /// The folders below `root` that hold a cache, in the order of their paths.
@@ -269,9 +287,36 @@ impl CacheReader {
         Ok(numbered(found, path, self.rows(shard)))
     }
 
+    /// All columns of a table in a shard, `batch_rows` rows at a time.
+    pub(crate) fn table_rows(
+        &self,
+        table: Table,
+        shard: usize,
+        batch_rows: usize,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
+        let layers = 1..=self.meta.layers;
+        let tensors = layers.filter_map(|layer| table.tensor_bytes(self.meta.shape(layer)));
+        let value_bytes = match table {
+            Table::Slices => NAME_BYTES,
+            Table::Picture => schema::picture_bytes(&self.meta),
+            Table::Mask => {
+                let slices = self.shard_slices(shard)?;
+                slices.iter().map(mask_bytes).max().unwrap_or(0) as usize
+            }
+            Table::Cls | Table::Mean | Table::Patch => tensors.max().unwrap_or(0),
+        };
+        let path = self.path(table, shard);
+        let builder = self.file(table, shard)?.rows(value_bytes)?;
+        let found = batches(&path, builder.with_batch_size(batch_rows))?;
+        Ok(numbered(found, path, self.rows(shard)))
+    }
+
     /// The numbers of a shard's rows.
     fn rows(&self, shard: usize) -> Range<u64> {
-        let rows = |shards: &[Shard]| -> u64 { shards.iter().map(|s| u64::from(s.rows)).sum() };
+        let rows = |shards: &[Shard]| -> u64 {
+            let rows = shards.iter().map(|s| u64::from(s.rows));
+            self.first + rows.sum::<u64>()
+        };
         rows(&self.meta.shards[..shard])..rows(&self.meta.shards[..=shard])
     }
 

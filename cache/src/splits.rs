@@ -19,11 +19,11 @@ use parquet::file::properties::WriterProperties;
 
 use crate::checksums::{Checksums, Summing};
 use crate::error::io_error;
-use crate::folder::{checksums_of, lock};
+use crate::folder::checksums_of;
 use crate::read::check_place;
 use crate::rows::NAME_BYTES;
 use crate::table_reader::{ParquetFile, batches};
-use crate::{CacheReader, Error, SliceMeta, Split};
+use crate::{CacheLock, CacheReader, Error, SliceMeta, Split};
 
 /// Folder of named splits in a cache.
 const FOLDER: &str = "splits";
@@ -58,7 +58,7 @@ pub fn write_split(
     let path = split_path(dir, name)?;
     let samples = splits.iter().map(|(sample, _)| sample.as_str());
     check_samples(&path, samples, &CacheReader::open(dir)?.slices()?)?;
-    let _lock = lock(dir)?;
+    let _lock = CacheLock::of(dir)?;
     let bytes = encode(rule, splits).map_err(|source| Error::Parquet {
         path: path.clone(),
         source,

@@ -1,7 +1,7 @@
 //! Writer of one table of a shard, and its Parquet settings.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -29,12 +29,11 @@ pub(crate) struct TableWriter {
 
 impl TableWriter {
     pub(crate) fn create(
-        path: PathBuf,
-        checksums: PathBuf,
+        path: &Path,
         table: Table,
         meta: &CacheMeta,
     ) -> Result<TableWriter, Error> {
-        let name = Name::new(path, checksums);
+        let name = Name::of(path);
         let sink = name.create()?;
         let writer = ArrowWriter::try_new(sink, table.schema(meta), Some(properties(table, meta)))
             .map_err(|e| write_error(&name.part, e))?;

@@ -87,6 +87,9 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Er
     });
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|fault: &Fault| fault.shard);
+    let parts = reader.meta().pending.clone();
+    let pending = CacheReader::of_pending(dir, reader.meta(), parts);
+    faults.extend(check_pending(&pending).map(|(_, fault)| whole(fault)));
     let is_readable = found.is_empty();
     faults.extend(found);
     if is_readable {
@@ -126,6 +129,19 @@ pub(crate) fn check_shards(reader: &CacheReader) -> Result<(), Error> {
     Ok(())
 }
 
+/// The first part of the pending rows that is damaged, and its fault.
+pub(crate) fn check_pending(reader: &CacheReader) -> Option<(usize, Error)> {
+    let tables = Table::of(reader.meta());
+    (0..reader.meta().shards.len()).find_map(|part| {
+        let check = |&table: &Table| {
+            reader.check_table_of(table, part)?;
+            check_bytes(reader, table, part)
+        };
+        let fault = tables.iter().find_map(|table| check(table).err());
+        Some((part, fault?))
+    })
+}
+
 /// Refuses a `meta.json` without the hash that those with checksums have.
 fn check_own_hash(reader: &CacheReader) -> Result<(), Error> {
     let path = reader.dir().join("meta.json");
@@ -149,7 +165,7 @@ fn check_complete(reader: &CacheReader) -> Result<(), Error> {
     }
     Err(Error::Incomplete {
         path: reader.dir().into(),
-        rows: reader.meta().rows,
+        rows: reader.meta().saved_rows(),
     })
 }
 

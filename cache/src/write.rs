@@ -1,26 +1,21 @@
 //! Writer of a cache: appends batches, closes shards, resumes after a stop.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use common::files::sync_dir;
-use ndarray::{Array2, Axis, Slice};
 
 use crate::batch_check;
-use crate::clean::delete_unnamed;
+use crate::clean::{delete_pending, delete_unnamed};
 use crate::error::io_error;
-use crate::folder::{checksums_of, lock, shard_file};
-use crate::hashing_file::ClosingFile;
-use crate::patch_writer::PatchWriter;
-use crate::schema::{self, Table};
-use crate::table_writer::TableWriter;
-use crate::verify::check_shards;
-use crate::{CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
+use crate::folder::pending;
+use crate::schema::Table;
+use crate::shard_writer::{ClosingShard, OpenShard};
+use crate::verify::{check_pending, check_shards};
+use crate::{CacheLock, CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
 
-/// End of a cache: the last slice in a finished shard.
+/// End of a cache: the last slice that was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Its sample.
@@ -38,32 +33,19 @@ pub struct Position {
 /// [`open`](CacheWriter::open). Every shard but the last has exactly `shard_rows` rows, so a cache that was
 /// stopped and resumed equals one made in one run, byte for byte. A shard is synced while rows of the next
 /// one are appended.
+///
+/// Rows of a shard that is not full can be [saved](CacheWriter::save) too: in files like those of a shard,
+/// below `pending/`, whose rows are copied into the shard when it is full.
 pub struct CacheWriter {
     dir: PathBuf,
     meta: CacheMeta,
     /// All rows but those of `meta` are in these two.
     closing: Option<ClosingShard>,
     open: Option<OpenShard>,
-    /// Locked as long as the writer lives.
-    _lock: File,
-}
-
-struct OpenShard {
-    rows: u32,
-    tables: Vec<(Table, TableWriter)>,
-    patches: Option<PatchWriter>,
-}
-
-/// A shard that is written, and may not be synced yet.
-struct ClosingShard {
-    rows: u32,
-    tables: Vec<(Table, ClosingFile)>,
-}
-
-impl ClosingShard {
-    fn is_on_disk(&self) -> bool {
-        self.tables.iter().all(|(_, file)| file.is_on_disk())
-    }
+    /// Time of the last save.
+    saved: Instant,
+    damage: Option<Error>,
+    lock: CacheLock,
 }
 
 impl CacheWriter {
@@ -77,34 +59,45 @@ impl CacheWriter {
     /// [`Error::Mismatch`] if `dir` holds a cache made in another way, [`Error::Locked`] if another
     /// process writes to it, [`Error::Shard`] if a finished shard is damaged, and [`Error::Io`].
     pub fn open(dir: &Path, run: CacheMeta) -> Result<CacheWriter, Error> {
-        fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
-        let lock = lock(dir)?;
+        CacheWriter::locked(CacheLock::of(dir)?, run)
+    }
+
+    /// The same as [`open`](CacheWriter::open), with a lock that is held already.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](CacheWriter::open).
+    pub fn locked(lock: CacheLock, run: CacheMeta) -> Result<CacheWriter, Error> {
+        let dir = lock.dir();
         let run = run.without_plain_shapes();
         run.check(dir)?;
+        let mut damage = None;
         let meta = match CacheMeta::read(dir) {
             // Nothing lies there that another run could be mixed with.
             Ok(meta) if meta.is_blank() && meta.check_same(&run, dir).is_err() => start(dir, run)?,
-            Ok(meta) => {
+            Ok(mut meta) => {
                 meta.check_same(&run, dir)?;
                 let reader = CacheReader::open_unfinished(dir)?;
                 // A finished cache is not written to; `extract verify` checks it.
                 if !meta.complete {
                     check_shards(&reader)?;
+                    damage = drop_damaged(dir, &mut meta);
                 }
                 meta
             }
             Err(Error::NoCache { .. }) => start(dir, run)?,
             Err(error) => return Err(error),
         };
-        let writer = CacheWriter {
+        delete_unnamed(dir, &meta)?;
+        Ok(CacheWriter {
             dir: dir.into(),
             meta,
             closing: None,
             open: None,
-            _lock: lock,
-        };
-        delete_unnamed(dir, &writer.meta)?;
-        Ok(writer)
+            saved: Instant::now(),
+            damage,
+            lock,
+        })
     }
 
     /// The cache's description so far.
@@ -112,17 +105,30 @@ impl CacheWriter {
         &self.meta
     }
 
-    /// The last slice in a finished shard, or `None` if there is none yet.
+    /// Damage of rows that were saved between two shards. They are no longer part of the cache, and are
+    /// computed again.
+    pub fn damage(&self) -> Option<&Error> {
+        self.damage.as_ref()
+    }
+
+    /// The last slice that was saved, or `None` if there is none yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Parquet`] or [`Error::Io`] if the last shard cannot be read.
+    /// [`Error::Parquet`] or [`Error::Io`] if it cannot be read.
     pub fn position(&self) -> Result<Option<Position>, Error> {
-        if self.meta.shards.is_empty() {
+        let parts = &self.meta.pending;
+        let (reader, shards) = if parts.is_empty() {
+            let reader = CacheReader::open_unfinished(&self.dir)?;
+            (reader, self.meta.shards.len())
+        } else {
+            let reader = CacheReader::of_pending(&self.dir, &self.meta, parts.clone());
+            (reader, parts.len())
+        };
+        let Some(last) = shards.checked_sub(1) else {
             return Ok(None);
-        }
-        let reader = CacheReader::open_unfinished(&self.dir)?;
-        let last = reader.shard_slices(self.meta.shards.len() - 1)?.pop();
+        };
+        let last = reader.shard_slices(last)?.pop();
         Ok(last.map(|slice| Position {
             sample: slice.sample,
             slice: slice.slice,
@@ -145,13 +151,15 @@ impl CacheWriter {
         // A file that was repaired between two runs is no longer skipped.
         let skipped = &mut self.meta.skipped;
         skipped.retain(|s| batch.slices.iter().all(|slice| slice.sample != s.sample));
+        let (full, batch_size) = (self.meta.shard_rows.max(1), self.meta.batch_size.max(1));
         let mut start = 0;
         while start < batch.slices.len() {
-            let full = self.meta.shard_rows.max(1);
-            let free = (full - self.open_rows()) as usize;
-            let end = batch.slices.len().min(start + free);
+            // Pages end with a batch or a shard, whatever rows come at once.
+            let done = self.unfinished_rows();
+            let free = (full - done).min(batch_size - done % batch_size);
+            let end = batch.slices.len().min(start + free as usize);
             self.append_rows(batch, start, end)?;
-            if self.open_rows() == full {
+            if self.unfinished_rows() == full {
                 self.close_shard()?;
             }
             start = end;
@@ -176,6 +184,28 @@ impl CacheWriter {
         self.rows() == 0
     }
 
+    /// Saves all rows that were appended, so that a stop does not lose them, also if the shard is not full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Parquet`] if they cannot be written.
+    pub fn save(&mut self) -> Result<(), Error> {
+        self.name_shard()?;
+        self.saved = Instant::now();
+        let Some(shard) = self.open.take() else {
+            return Ok(());
+        };
+        let part = self.store(shard, self.meta.pending.len())?;
+        self.meta.pending.push(part);
+        self.write_meta()
+    }
+
+    /// Time until the last save is `every` old; `None` if there is nothing to save.
+    pub fn next_save(&self, every: Duration) -> Option<Duration> {
+        let has_rows = self.open.is_some() || self.closing.is_some();
+        has_rows.then(|| every.saturating_sub(self.saved.elapsed()))
+    }
+
     /// Closes the last shard and declares the cache complete.
     ///
     /// # Errors
@@ -187,7 +217,7 @@ impl CacheWriter {
         if self.closing.is_some() {
             self.name_shard()?;
         } else {
-            self.meta.write(&self.dir)?;
+            self.write_meta()?;
         }
         Ok(self.meta.clone())
     }
@@ -195,73 +225,64 @@ impl CacheWriter {
     /// Rows that were appended, in this run and earlier ones.
     fn rows(&self) -> u64 {
         let closing = self.closing.as_ref().map_or(0, |shard| shard.rows);
-        self.meta.rows + u64::from(closing) + u64::from(self.open_rows())
+        self.meta.rows + u64::from(closing) + u64::from(self.unfinished_rows())
     }
 
-    fn open_rows(&self) -> u32 {
-        self.open.as_ref().map_or(0, |shard| shard.rows)
+    /// Rows after the last shard that is finished or closing.
+    fn unfinished_rows(&self) -> u32 {
+        let open = self.open.as_ref().map_or(0, |shard| shard.rows);
+        // A closing shard holds the pending rows.
+        let parts = self.meta.pending.iter().filter(|_| self.closing.is_none());
+        parts.map(|part| part.rows).sum::<u32>() + open
     }
 
     fn append_rows(&mut self, batch: &TokenBatch, start: usize, end: usize) -> Result<(), Error> {
         let first = self.rows();
-        if self.open.is_none() {
-            self.open = Some(self.create_shard()?);
-        }
-        let meta = &self.meta;
-        let Some(shard) = self.open.as_mut() else {
-            return Ok(());
-        };
-        for (table, writer) in &mut shard.tables {
-            let rows = encode(*table, meta, first, batch, start..end)
-                .map_err(|e| writer.error(e.into()))?;
-            if let Some(rows) = rows {
-                writer.write(&rows)?;
+        let shard = match &mut self.open {
+            Some(shard) => shard,
+            None => {
+                let index = self.meta.shards.len() + usize::from(self.closing.is_some());
+                let shard = OpenShard::create(&self.dir, index, &self.meta)?;
+                self.open.insert(shard)
             }
-        }
-        if let Some(writer) = &mut shard.patches {
-            writer.write(first, &batch.patch, start..end)?;
-        }
-        shard.rows += u32::try_from(end - start).unwrap_or(u32::MAX);
-        Ok(())
-    }
-
-    fn create_shard(&self) -> Result<OpenShard, Error> {
-        let name = shard_file(self.meta.shards.len() + usize::from(self.closing.is_some()));
-        let mut shard = OpenShard {
-            rows: 0,
-            tables: Vec::new(),
-            patches: None,
         };
-        for table in Table::of(&self.meta) {
-            let path = self.dir.join(table.name()).join(&name);
-            let sums = checksums_of(&self.dir, table.name(), &name);
-            if table == Table::Patch {
-                shard.patches = Some(PatchWriter::create(path, sums, &self.meta)?);
-            } else {
-                let writer = TableWriter::create(path, sums, table, &self.meta)?;
-                shard.tables.push((table, writer));
-            }
-        }
-        Ok(shard)
+        shard.append(&self.meta, first, batch, start..end)
     }
 
     /// Ends the open shard, after the previous one has been renamed.
     fn close_shard(&mut self) -> Result<(), Error> {
-        let Some(shard) = self.open.take() else {
+        if self.unfinished_rows() == 0 {
             return Ok(());
-        };
-        self.name_shard()?;
-        let tables = shard.tables.into_iter();
-        let tables = tables.map(|(table, writer)| Ok((table, writer.close()?)));
-        let mut tables = tables.collect::<Result<Vec<_>, Error>>()?;
-        if let Some(writer) = shard.patches {
-            tables.push((Table::Patch, writer.close()?));
         }
-        self.closing = Some(ClosingShard {
-            rows: shard.rows,
-            tables,
-        });
+        self.name_shard()?;
+        let open = self.open.take();
+        self.closing = match open {
+            Some(shard) if self.meta.pending.is_empty() => Some(shard.close()?),
+            tail => Some(self.joined(tail)?),
+        };
         Ok(())
+    }
+
+    /// The shard of the pending rows and those of `tail`.
+    fn joined(&self, tail: Option<OpenShard>) -> Result<ClosingShard, Error> {
+        let mut parts = self.meta.pending.clone();
+        if let Some(tail) = tail {
+            parts.push(self.store(tail, parts.len())?);
+        }
+        let reader = CacheReader::of_pending(&self.dir, &self.meta, parts);
+        let mut shard = OpenShard::create(&self.dir, self.meta.shards.len(), &self.meta)?;
+        for part in 0..reader.meta().shards.len() {
+            shard.append_shard(&reader, part)?;
+        }
+        shard.close()
+    }
+
+    /// Writes the rows of a shard that is not full as part `index` below `pending/`.
+    fn store(&self, shard: OpenShard, index: usize) -> Result<Shard, Error> {
+        let dir = pending(&self.dir);
+        let part = shard.close()?.finish(&dir, index)?;
+        sync_dir(&dir).map_err(io_error(&dir, "sync"))?;
+        Ok(part)
     }
 
     /// Waits until the last closed shard is synced, and lists it in `meta.json`.
@@ -269,17 +290,21 @@ impl CacheWriter {
         let Some(shard) = self.closing.take() else {
             return Ok(());
         };
-        let mut tables = BTreeMap::new();
-        for (table, file) in shard.tables {
-            tables.insert(table.name().to_string(), file.finish()?);
-            let folder = self.dir.join(table.name());
-            sync_dir(&folder).map_err(io_error(&folder, "sync"))?;
-        }
+        self.lock.check()?;
+        let shard = shard.finish(&self.dir, self.meta.shards.len())?;
         self.meta.rows += u64::from(shard.rows);
-        self.meta.shards.push(Shard {
-            rows: shard.rows,
-            tables,
-        });
+        self.meta.shards.push(shard);
+        self.saved = Instant::now();
+        let parts = std::mem::take(&mut self.meta.pending);
+        self.write_meta()?;
+        if !parts.is_empty() {
+            delete_pending(&self.dir, &self.meta)?;
+        }
+        Ok(())
+    }
+
+    fn write_meta(&self) -> Result<(), Error> {
+        self.lock.check()?;
         self.meta.write(&self.dir)
     }
 }
@@ -291,37 +316,20 @@ impl Drop for CacheWriter {
     }
 }
 
-/// Rows of a table; `None` of patch tokens, which [`PatchWriter`] encodes.
-fn encode(
-    table: Table,
-    meta: &CacheMeta,
-    first: u64,
-    batch: &TokenBatch,
-    rows: std::ops::Range<usize>,
-) -> Result<Option<RecordBatch>, ArrowError> {
-    let cut = Slice::from(rows.clone());
-    let tensors = |layers: &[Array2<f32>]| {
-        let layers: Vec<_> = layers
-            .iter()
-            .map(|layer| layer.slice_axis(Axis(0), cut))
-            .collect();
-        schema::encode_tensors(table, meta, first, &layers)
-    };
-    match table {
-        Table::Slices => schema::encode_slices(meta, first, &batch.slices[rows]),
-        Table::Mask => schema::encode_masks(meta, first, &batch.masks[rows]),
-        Table::Picture => schema::encode_pictures(meta, first, &batch.pictures[rows]),
-        Table::Cls => tensors(&batch.cls),
-        Table::Mean => tensors(&batch.mean),
-        Table::Patch => return Ok(None),
-    }
-    .map(Some)
+/// Drops the pending rows from the first damaged part on, and returns its fault.
+fn drop_damaged(dir: &Path, meta: &mut CacheMeta) -> Option<Error> {
+    let parts = meta.pending.clone();
+    let reader = CacheReader::of_pending(dir, meta, parts);
+    let (part, fault) = check_pending(&reader)?;
+    meta.pending.truncate(part);
+    Some(fault)
 }
 
 fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {
     let meta = CacheMeta {
         rows: 0,
         shards: Vec::new(),
+        pending: Vec::new(),
         skipped: Vec::new(),
         complete: false,
         ..run

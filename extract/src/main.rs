@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     match cli::run(&Cli::parse()) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Skipped) => ExitCode::from(1),
+        Ok(Status::Stopped(code)) => ExitCode::from(code),
         Err(error) => {
             let error = format!("error: {error}");
             let _ = writeln!(std::io::stderr(), "{}", printable_lines(&error));

@@ -3,21 +3,23 @@
 //! Every open sample has a bounded queue of its own. The queues are emptied in sample order, so the rows of a
 //! cache do not depend on the number of threads, and memory does not depend on the number of samples.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+mod job;
+mod readers;
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheWriter, Position, Skipped, TokenBatch};
-use common::text::slashed;
-use imaging::preprocess::Preprocess;
-use imaging::read::Reader;
+use cache::{CacheMeta, CacheWriter, Position, TokenBatch};
 use ndarray::{Array4, Axis};
 
+pub use self::job::Job;
+use self::readers::{Line, Prepared, Skip, dispatch, read_samples};
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
-use crate::dataset::{Dataset, Sample, SampleNotes};
-use crate::prepare::{self, PreparedSlice};
+use crate::dataset::{Dataset, SampleNotes};
+use crate::prepare::PreparedSlice;
 
 /// Capacity of the channels before and after the backbone, in batches.
 const WAITING_BATCHES: usize = 2;
@@ -25,21 +27,8 @@ const WAITING_BATCHES: usize = 2;
 /// Smallest capacity of a sample's queue, in slices; more if there are few readers per batch.
 const AHEAD: usize = 8;
 
-/// Input of [`run`].
-pub struct Job<'a> {
-    /// Samples.
-    pub dataset: &'a Dataset,
-    /// Reader of their files.
-    pub reader: &'a Reader,
-    /// Preprocessing from voxels to pixels.
-    pub recipe: &'a Preprocess,
-    /// True if pictures of slices are stored.
-    pub pictures: bool,
-    /// Slices per batch.
-    pub batch_size: usize,
-    /// Threads that read and prepare samples.
-    pub readers: usize,
-}
+/// Time between two looks at the request to stop, and at what is to be saved.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Progress of a run.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +44,7 @@ pub struct Progress {
 /// Result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The finished cache.
+    /// The cache; it is not complete if the run was stopped.
     pub meta: CacheMeta,
     /// Slices embedded in this run.
     pub slices: u64,
@@ -80,45 +69,29 @@ impl Outcome {
     }
 }
 
-/// A sample that could not be read.
-struct Skip {
-    /// Entry in the cache.
-    kept: Skipped,
-    /// Reason to show, with the original names of files.
-    shown: String,
-}
-
-/// Output of a reader for a sample, in order; `Done` is the last.
-enum Prepared {
-    Slice(Box<PreparedSlice>),
-    Skipped(Skip),
-    Failed(Error),
-    Done,
-}
-
-/// A message between stages; `End` is the last. A failed stage sends no `End`, and without it the cache is
-/// not finished.
+/// A message between stages; `End` or `Stop` is the last. A failed stage sends neither, and without `End` the
+/// cache is not finished.
 enum Step<B> {
     Batch(B),
     Skipped(Skip),
     Failed(Error),
+    Stop,
     End,
 }
 
 /// A step, and the number of samples that were finished since the one before.
 type Counted<B> = (u64, Step<B>);
 
-type Line<'a> = (usize, &'a Sample, SyncSender<Prepared>);
-
-/// Runs `job` from where `writer` stands and finishes the cache.
+/// Runs `job` from where `writer` stands and finishes the cache, or saves all whole batches if it is asked to
+/// stop.
 ///
 /// `report` is called after each batch and each skipped sample.
 ///
 /// # Errors
 ///
 /// [`Error::Model`] if the backbone fails, [`Error::Cache`] if the cache cannot be written, and
-/// [`Error::NothingRead`] if no sample of the dataset could be read. What is in finished shards
-/// stays, and the next run resumes from there.
+/// [`Error::NothingRead`] if no sample of the dataset could be read. Slices that were computed
+/// before are saved, and the next run resumes from there.
 pub fn run(
     job: &Job<'_>,
     backbone: &mut Backbone,
@@ -151,8 +124,8 @@ pub fn run(
         drop(queue);
         let loader = backbone.loader();
         scope.spawn(move || assemble(job, &loader, &in_line, &batches));
-        let written = scope.spawn(move || write(writer, to_write));
-        let embedded = embed(backbone, to_embed, tokens, first as u64, report);
+        let written = scope.spawn(move || write(job, writer, &to_write));
+        let embedded = embed(job, backbone, to_embed, tokens, first as u64, report);
         let written = written.join().unwrap_or(Err(Error::Broken));
         let (meta, (slices, inference)) = match (written, embedded) {
             (Err(Error::Broken), Err(error)) => return Err(error),
@@ -175,89 +148,6 @@ fn first_sample(dataset: &Dataset, position: Option<&Position>) -> usize {
     let Some(position) = position else { return 0 };
     let mut samples = dataset.samples.iter();
     samples.position(|s| s.id == position.sample).unwrap_or(0)
-}
-
-/// Hands the samples to readers, and their queues to the assembler, in the same order.
-fn dispatch<'a>(
-    samples: &'a [Sample],
-    depth: usize,
-    line: &SyncSender<Line<'a>>,
-    waiting: &SyncSender<Receiver<Prepared>>,
-) {
-    for (index, sample) in samples.iter().enumerate() {
-        let (slices, queue) = sync_channel(depth);
-        if waiting.send(queue).is_err() || line.send((index, sample, slices)).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_samples(
-    job: &Job<'_>,
-    queue: &Mutex<Receiver<Line<'_>>>,
-    position: Option<&Position>,
-    notes: &Mutex<SampleNotes>,
-) {
-    loop {
-        let next = queue.lock().map(|queue| queue.recv());
-        let Ok(Ok((index, sample, slices))) = next else {
-            return;
-        };
-        let done = position.filter(|_| index == 0);
-        let done = done.map(|p| (p.slice as usize, p.view));
-        if let Err(error) = read_sample(job, index, sample, done, &slices, notes) {
-            let sample = sample.id.clone();
-            let failed = match done {
-                None => Prepared::Skipped(skip(job.dataset, sample, error)),
-                Some(_) => Prepared::Failed(Error::HalfSample {
-                    sample,
-                    source: Box::new(error),
-                }),
-            };
-            let _ = slices.send(failed);
-        }
-        let _ = slices.send(Prepared::Done);
-    }
-}
-
-/// Sends the rows of a sample that come after slice and view `done`.
-fn read_sample(
-    job: &Job<'_>,
-    index: usize,
-    sample: &Sample,
-    done: Option<(usize, u16)>,
-    slices: &SyncSender<Prepared>,
-    notes: &Mutex<SampleNotes>,
-) -> Result<(), Error> {
-    let opened = prepare::open(job.reader, index, job.dataset, sample, job.recipe)?;
-    if let Ok(mut notes) = notes.lock() {
-        notes.note(&sample.id, opened.oddities());
-    }
-    let rows = opened
-        .slices()
-        .flat_map(|k| opened.views().map(move |view| (k, view)));
-    for (k, view) in rows.filter(|row| done.is_none_or(|done| *row > done)) {
-        let slice = Prepared::Slice(Box::new(opened.slice(k, view)?));
-        if slices.send(slice).is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// The reason for skipping a sample, to show and to store: paths are relative to the dataset, since a cache
-/// may be moved, and hashed in the cache like those of other samples.
-fn skip(dataset: &Dataset, sample: String, error: Error) -> Skip {
-    let error = error.relative_to(&dataset.root);
-    let shown = error.to_string();
-    let reason = match &dataset.pseudonyms {
-        None => shown.clone(),
-        Some(pseudonyms) => error
-            .renamed(|path| pseudonyms.path(&slashed(path)).into())
-            .to_string(),
-    };
-    let kept = Skipped { sample, reason };
-    Skip { kept, shown }
 }
 
 fn assemble(
@@ -337,6 +227,7 @@ pub fn has_masks(dataset: &Dataset) -> bool {
 }
 
 fn embed(
+    job: &Job<'_>,
     backbone: &mut Backbone,
     steps: Receiver<Counted<LoadedBatch>>,
     tokens: SyncSender<Step<TokenBatch>>,
@@ -344,11 +235,23 @@ fn embed(
     report: &mut dyn FnMut(Progress),
 ) -> Result<(u64, Duration), Error> {
     let (mut slices, mut inference) = (0, Duration::ZERO);
-    for (finished, step) in steps {
+    // A batch that is not full is the last one, and `End` follows.
+    let mut is_full = true;
+    loop {
+        if is_full && job.is_stopped() {
+            let _ = tokens.send(Step::Stop);
+            break;
+        }
+        let (finished, step) = match steps.recv_timeout(POLL) {
+            Ok(step) => step,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         samples += finished;
         let mut skipped = Vec::new();
         let step = match step {
             Step::End => Step::End,
+            Step::Stop => Step::Stop,
             Step::Failed(error) => return Err(error),
             Step::Skipped(skip) => {
                 skipped.push(skip.shown.clone());
@@ -356,6 +259,7 @@ fn embed(
             }
             Step::Batch(batch) => {
                 slices += batch.slices() as u64;
+                is_full = batch.slices() == job.batch_size;
                 let started = Instant::now();
                 let batch = backbone.embed(batch)?;
                 inference += started.elapsed();
@@ -374,19 +278,43 @@ fn embed(
     Ok((slices, inference))
 }
 
-/// Writes all steps, and finishes the cache after `End`.
-fn write(mut writer: CacheWriter, steps: Receiver<Step<TokenBatch>>) -> Result<CacheMeta, Error> {
-    for step in steps {
-        match step {
-            Step::Batch(batch) => writer.append(&batch)?,
-            Step::Skipped(skip) => writer.skip(skip.kept),
-            Step::Failed(error) => return Err(error),
-            Step::End if writer.is_empty() => {
+/// Writes all steps, saves in between, and finishes the cache after `End`.
+fn write(
+    job: &Job<'_>,
+    mut writer: CacheWriter,
+    steps: &Receiver<Step<TokenBatch>>,
+) -> Result<CacheMeta, Error> {
+    // The last batch may not be full. It is not saved, since a resumed run would not form it again if files
+    // were repaired meanwhile.
+    let mut is_full = true;
+    loop {
+        let is_due =
+            || job.is_stopped() || writer.next_save(job.save_every) == Some(Duration::ZERO);
+        if is_full && is_due() {
+            writer.save()?;
+        }
+        match steps.recv_timeout(POLL) {
+            Ok(Step::Batch(batch)) => {
+                is_full = batch.slices.len() == job.batch_size;
+                writer.append(&batch)?;
+            }
+            Ok(Step::Skipped(skip)) => writer.skip(skip.kept),
+            Ok(Step::Failed(error)) => return Err(error),
+            Ok(Step::Stop) => {
+                writer.save()?;
+                return Ok(writer.meta().clone());
+            }
+            Ok(Step::End) if writer.is_empty() => {
                 let samples = writer.meta().samples;
                 return Err(Error::NothingRead { samples });
             }
-            Step::End => return Ok(writer.finish()?),
+            Ok(Step::End) => return Ok(writer.finish()?),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if is_full => {
+                writer.save()?;
+                return Err(Error::Broken);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Broken),
         }
     }
-    Err(Error::Broken)
 }

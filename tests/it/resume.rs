@@ -1,12 +1,12 @@
 //! Stops, at any moment, leave no trace.
 
-use std::fs::File;
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheReader};
+use cache::{CacheLock, CacheMeta, CacheReader};
 
-use crate::lab::{Lab, snapshot};
+use crate::lab::{Lab, Run, program, project, python, snapshot};
 
 const SMALL_SHARDS: [&str; 4] = ["--batch-size", "2", "--shard-rows", "4"];
 
@@ -82,19 +82,213 @@ fn a_run_with_other_settings_is_refused_and_told_which() {
 }
 
 #[test]
-fn two_writers_at_once_are_refused() {
+fn two_writers_at_once_are_refused_or_wait() {
     let lab = Lab::new();
     let manifest = lab.manifest(4);
-    let lock = File::open(lab.write("cache/images/tiny-vit@56/.lock", "")).unwrap();
-    lock.lock().unwrap();
-    lab.extract("manifest", &manifest, &SMALL_SHARDS)
-        .expect_error(2, &["tiny-vit@56", "another process"]);
-    lock.unlock().unwrap();
-    lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(0);
+    let lock = CacheLock::of(&lab.cache()).unwrap();
+    let this = format!("process {} on", std::process::id());
+    let at_once = [&SMALL_SHARDS[..], &["--wait", "0"]].concat();
+    lab.extract("manifest", &manifest, &at_once)
+        .expect_error(2, &["tiny-vit@56", &this]);
+    let mut waiting = lab.extract_command("manifest", &manifest);
+    let waiting = waiting.args(SMALL_SHARDS).stderr(Stdio::piped());
+    let mut waiting = waiting.spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let told = lines.find(|line| line.as_ref().unwrap().contains("waiting for"));
+    assert!(told.unwrap().unwrap().contains(&this));
+    drop(lock);
+    assert!(waiting.wait().unwrap().success());
     // Nothing is written to what is finished, so it may lie where nothing can be.
-    lock.lock().unwrap();
+    let lock = CacheLock::of(&lab.cache()).unwrap();
     let before = snapshot(&lab.path("cache"));
-    let run = lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(0);
+    let run = lab.extract("manifest", &manifest, &at_once).expect(0);
     assert!(run.stderr.contains("already complete"), "{run:#?}");
     assert_eq!(snapshot(&lab.path("cache")), before);
+    let name = ["images/tiny-vit@56"];
+    for words in [
+        &["rm"][..],
+        &["gc"],
+        &[
+            "split",
+            "--dataset",
+            "manifest",
+            "--rule",
+            "none",
+            "--name",
+            "a",
+        ],
+    ] {
+        let mut command = program("extract");
+        command.args(words).arg("--cache").arg(lab.path("cache"));
+        if words[0] == "split" {
+            command
+                .args(["--cache-name", "images", "--root"])
+                .arg(&manifest);
+        } else {
+            command.args(name);
+        }
+        Run::of(&mut command).expect_error(2, &["tiny-vit@56", &this]);
+    }
+    drop(lock);
+}
+
+#[test]
+fn a_signal_saves_what_is_computed() {
+    let whole = Lab::new();
+    let shards = ["--batch-size", "4", "--shard-rows", "400"];
+    whole
+        .extract("manifest", &whole.manifest(600), &shards)
+        .expect(0);
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let lab = Lab::new();
+        let manifest = lab.manifest(600);
+        let mut command = lab.extract_command("manifest", &manifest);
+        command.args(shards).args(["--save-every", "1"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        lines.find(|line| line.as_ref().unwrap().contains("writing"));
+        std::thread::sleep(Duration::from_millis(200));
+        kill(&child, signal);
+        let told: Vec<String> = lines.map(Result::unwrap).collect();
+        let status = child.wait().unwrap().code();
+        assert_eq!(status, Some(code), "{told:?}");
+        let told = told.join("\n");
+        let at = told.split_once("stopped at slice ").unwrap().1;
+        let (at, rest) = at.split_once(' ').unwrap();
+        assert_eq!(rest, "of 600; the same command continues");
+        let meta = CacheMeta::read(&lab.cache()).unwrap();
+        assert_eq!(meta.saved_rows().to_string(), at);
+        assert!(meta.saved_rows().is_multiple_of(4) && !meta.complete);
+        let run = lab.extract("manifest", &manifest, &shards).expect(0);
+        assert!(
+            run.stdout
+                .contains(&format!("{} slices in", 600 - meta.saved_rows())),
+            "{run:#?}"
+        );
+        assert!(snapshot(&whole.cache()) == snapshot(&lab.cache()));
+    }
+}
+
+/// Sends a signal as `kill` does.
+pub fn kill(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &id]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn options_that_change_no_token_leave_a_finished_cache_finished() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(8);
+    lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(0);
+    let before = snapshot(&lab.cache());
+    for more in [
+        &[][..],
+        &["--shard-rows", "16"],
+        &["--batch-size", "2", "--shard-rows", "6"],
+        &["--threads", "1"],
+        &["--format", "json"],
+        &["--save-every", "5"],
+        &["--wait", "1"],
+        &["--parity-slices", "0"],
+        &["--parity-bound", "0.5"],
+        &["--run-limit", "5"],
+        &["--provider", "cpu"],
+        &["--precision", "fp32"],
+        &["--seed", "7"],
+        &["--allow-patient-overlap"],
+        &["--non-finite", "error"],
+        &["--layers", "5"],
+        &["--image-size", "56"],
+    ] {
+        let run = lab.extract("manifest", &manifest, more).expect(0);
+        assert!(run.stderr.contains("already complete"), "{more:?} {run:#?}");
+        assert!(snapshot(&lab.cache()) == before, "{more:?}");
+    }
+}
+
+#[test]
+fn a_begun_cache_keeps_its_shards() {
+    let (whole, lab) = (Lab::new(), Lab::new());
+    whole
+        .extract("manifest", &whole.manifest(300), &SMALL_SHARDS)
+        .expect(0);
+    let manifest = lab.manifest(300);
+    let mut command = lab.extract_command("manifest", &manifest);
+    command.args(SMALL_SHARDS).stderr(Stdio::null());
+    kill_after(2, &lab, command.spawn().unwrap());
+    let run = lab
+        .extract("manifest", &manifest, &["--shard-rows", "64"])
+        .expect(0);
+    assert!(
+        run.stderr.contains("`--shard-rows 64` has no effect"),
+        "{run:#?}"
+    );
+    assert!(snapshot(&whole.cache()) == snapshot(&lab.cache()));
+}
+
+/// `scripts/dev/check_faults.py` does more of this.
+#[test]
+fn faults_at_random_moments_leave_no_trace() {
+    let lab = Lab::new();
+    let mut command = python("dev/check_faults.py");
+    command.args([
+        "--kills",
+        "6",
+        "--torn",
+        "4",
+        "--signals",
+        "4",
+        "--images",
+        "400",
+        "--work",
+    ]);
+    command.arg(lab.path("faults"));
+    command.arg("--extract").arg(program("extract").get_program());
+    let run = Run::of(command.current_dir(project())).expect(0);
+    assert!(run.stdout.contains("all caches equal"), "{run:#?}");
+}
+
+#[test]
+fn processes_with_the_same_command_make_one_cache_and_probe_reads_beside_them() {
+    let (whole, lab) = (Lab::new(), Lab::new());
+    whole
+        .extract("manifest", &whole.manifest(200), &SMALL_SHARDS)
+        .expect(0);
+    let manifest = lab.manifest(200);
+    let start = |_| {
+        let mut command = lab.extract_command("manifest", &manifest);
+        command
+            .args(SMALL_SHARDS)
+            .args(["--save-every", "0.05", "--threads", "1"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let running: Vec<Child> = (0..8).map(start).collect();
+    let mut unfinished = 0;
+    let read = loop {
+        let run = lab.probe(&["--dataset", "images"]);
+        if run.status == 0 {
+            break run;
+        }
+        let is_clear = ["not finished", "no caches", "no cache"]
+            .iter()
+            .any(|words| run.stderr.contains(words));
+        assert!(
+            run.status == 2 && is_clear && run.stderr.contains("hint:"),
+            "{run:#?}"
+        );
+        unfinished += 1;
+        assert!(unfinished < 1000);
+    };
+    assert!(read.stdout.contains("tiny-vit"), "{read:#?}");
+    let mut complete = 0;
+    for child in running {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}");
+        complete += usize::from(text.contains("already complete"));
+    }
+    assert_eq!(complete, 7);
+    assert!(snapshot(&whole.cache()) == snapshot(&lab.cache()));
 }

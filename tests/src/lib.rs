@@ -40,6 +40,7 @@ pub fn meta() -> CacheMeta {
         shard_rows: 16,
         rows: 0,
         shards: vec![],
+        pending: vec![],
         skipped: vec![],
         complete: false,
     }

@@ -6,7 +6,7 @@ mod file_error;
 pub mod files;
 mod hash;
 mod placement;
-mod process;
+pub mod process;
 mod similar;
 pub mod text;
 

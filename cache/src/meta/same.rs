@@ -10,12 +10,13 @@ use crate::recipe::{Difference, differences};
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
-const PROGRESS: [&str; 7] = [
+const PROGRESS: [&str; 8] = [
     "tool_version",
     "onnxruntime_version",
     "parity",
     "rows",
     "shards",
+    "pending",
     "skipped",
     "complete",
 ];

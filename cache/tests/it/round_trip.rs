@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use cache::{CacheMeta, CacheReader, CacheWriter, Labels, Position, Skipped, Task, Tokens};
+use cache::{CacheMeta, CacheReader, CacheWriter, Depth, Labels, Position, Skipped, Task, Tokens};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -53,6 +53,93 @@ proptest! {
         (done..20).for_each(|row| writer.append(&batch(&meta, row, 1)).unwrap());
         writer.finish().unwrap();
         prop_assert!(files(whole.path()) == files(stopped.path()));
+    }
+
+    /// Saves and stops at any rows leave no trace in the finished cache.
+    #[test]
+    fn rows_saved_within_a_shard_end_in_the_same_bytes(
+        steps in prop::collection::vec((1_usize..8, any::<bool>(), any::<bool>()), 1..8),
+        batch_size in 1_u32..4,
+        shard_batches in 1_u32..5,
+    ) {
+        let (whole, saved) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let meta = CacheMeta {
+            batch_size,
+            ..meta(Task::MultiLabel, Tokens::All, true, batch_size * shard_batches)
+        };
+        let rows = |batches: usize| batches * batch_size as usize;
+        let all = rows(steps.iter().map(|step| step.0).sum());
+        write(whole.path(), &meta, &vec![batch_size as usize; all / batch_size as usize]);
+
+        let mut writer = CacheWriter::open(saved.path(), meta.clone()).unwrap();
+        let mut row = 0;
+        for (batches, is_saved, is_stopped) in steps {
+            for _ in 0..batches {
+                writer.append(&batch(&meta, row, rows(1))).unwrap();
+                row += rows(1);
+            }
+            if is_saved {
+                writer.save().unwrap();
+                prop_assert_eq!(writer.meta().saved_rows(), row as u64);
+            }
+            if is_stopped {
+                drop(writer);
+                writer = CacheWriter::open(saved.path(), meta.clone()).unwrap();
+                prop_assert!(writer.damage().is_none());
+                if is_saved {
+                    prop_assert_eq!(writer.meta().saved_rows(), row as u64);
+                }
+                row = writer.meta().saved_rows() as usize;
+                let last = row.checked_sub(1).map(|row| slice(&meta, row));
+                let position = last.map(|s| Position { sample: s.sample, slice: s.slice, view: s.view });
+                prop_assert_eq!(writer.position().unwrap(), position);
+            }
+        }
+        while row < all {
+            writer.append(&batch(&meta, row, rows(1))).unwrap();
+            row += rows(1);
+        }
+        writer.finish().unwrap();
+        prop_assert!(files(whole.path()) == files(saved.path()));
+        prop_assert!(!saved.path().join("pending").exists());
+    }
+}
+
+#[test]
+fn damaged_rows_between_shards_are_dropped_and_told() {
+    let meta = meta(Task::SingleLabel, Tokens::All, false, 8);
+    for file in [
+        "slices/00001.parquet",
+        "patch/00001.parquet",
+        "checksums/cls/00001.crc32",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
+        for row in 0..3 {
+            writer.append(&batch(&meta, row, 1)).unwrap();
+            writer.save().unwrap();
+        }
+        drop(writer);
+        let path = dir.path().join("pending").join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let faults = cache::verify(dir.path(), Depth::Full, 1).unwrap();
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(
+            faults.iter().any(|fault| fault.contains(file)),
+            "{faults:?}"
+        );
+        let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
+        let damage = writer.damage().unwrap().to_string();
+        assert!(damage.contains(file), "{damage}");
+        assert_eq!(writer.meta().saved_rows(), 1);
+        for row in 1..10 {
+            writer.append(&batch(&meta, row, 1)).unwrap();
+        }
+        writer.finish().unwrap();
+        assert_holds(dir.path(), &meta, 10);
     }
 }
 

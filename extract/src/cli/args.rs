@@ -1,6 +1,7 @@
 //! Arguments of an extraction, and those that several commands share.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use imaging::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
@@ -84,9 +85,15 @@ pub struct ExtractArgs {
     /// NaN and infinite voxels: skip the sample, or set them to 0
     #[arg(long, help_heading = "Recipe", default_value = "error")]
     pub non_finite: NonFiniteArg,
-    /// Slices per shard, after which progress is saved [default: 1024, or fewer if tokens are large]
+    /// Slices per shard [default: 1024, or fewer if tokens are large]
     #[arg(long, value_name = "SLICES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub shard_rows: Option<u32>,
+    /// Save progress after this time, also within a shard
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub save_every: Duration,
+    /// Time to wait for another process that writes the same cache [default: until it has ended]
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u32>,
     /// Format of the summary
     #[arg(long, default_value = "text")]
     pub format: Format,
@@ -208,6 +215,14 @@ fn root_of(name: &str, root: Option<&Path>) -> anyhow::Result<PathBuf> {
         _ => anyhow::bail!(
             "`{name}`: no folder is given\nhint: give the folder of the download as `--root`"
         ),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let time = text.parse().map(Duration::try_from_secs_f64);
+    match time {
+        Ok(Ok(time)) if !time.is_zero() => Ok(time),
+        _ => Err("expected a number of seconds above 0".to_owned()),
     }
 }
 

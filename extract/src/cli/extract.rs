@@ -1,5 +1,8 @@
 //! `extract --model … --dataset …`: extracts a dataset.
 
+use std::time::Duration;
+
+use cache::CacheMeta;
 use common::text::shown;
 use common::{counted, peak_rss_bytes};
 use imaging::preprocess::{Augment, NonFinitePolicy, Normalise, Preprocess, Slicing, Views};
@@ -8,6 +11,7 @@ use onnx_models::ModelCard;
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};
 use super::progress::Bar;
+use super::signals::Signals;
 use super::{Format, Status, print_line, tell, warn};
 use crate::backbone::{Provider, Runtime};
 use crate::dataset::{Dataset, Recipe};
@@ -32,6 +36,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
     let backbone = args.backbone.choice();
     let runtime = Runtime::load(&home, backbone.provider != Some(Provider::Cpu))?;
     let recipe = preprocess(args, &dataset, &recipe, &card, backbone.image_size(&card));
+    let signals = Signals::register()?;
     let extraction = Extraction {
         runtime: &runtime,
         home: &home,
@@ -43,17 +48,39 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         caches: &args.cache,
         pictures: args.pictures,
         shard_rows: args.shard_rows,
+        save_every: args.save_every,
+        wait: args.wait.map(|seconds| Duration::from_secs(seconds.into())),
+        stop: &signals.stop,
     };
     let mut bar = Bar::new(dataset.samples.len() as u64);
     let summary = extraction.run(&mut |event| match event {
         Event::Message(text) => tell(&text),
         Event::Warning(text) => warn(&[text]),
-        Event::Writing(dir) => bar.start(&dir),
+        Event::Writing(dir) => {
+            signals.save_first();
+            bar.start(&dir);
+        }
         Event::Progress(progress) => bar.report(progress),
     })?;
     bar.finish();
     warn(&summary.outcome.warnings);
+    if !summary.outcome.meta.complete {
+        tell(&stopped(&summary.outcome.meta, &extraction));
+        return Ok(Status::Stopped(signals.exit_code()));
+    }
     summarise(args.format, &summary)
+}
+
+/// Where a run has stopped, as far as the number of all slices is known.
+fn stopped(meta: &CacheMeta, extraction: &Extraction<'_>) -> String {
+    let of = extraction.slices().map_or_else(
+        || format!(" ({})", counted(meta.samples, "sample")),
+        |all| format!(" of {all}"),
+    );
+    format!(
+        "stopped at slice {}{of}; the same command continues",
+        meta.saved_rows()
+    )
 }
 
 /// The dataset with its splits, the recipe with the overrides of the command line, and the split rule.

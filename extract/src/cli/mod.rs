@@ -9,6 +9,7 @@ mod extract;
 mod models;
 mod progress;
 mod report;
+mod signals;
 mod split;
 
 use std::fmt::Display;
@@ -131,6 +132,8 @@ pub enum Status {
     Done,
     /// Some samples were skipped, or a check found problems: 1.
     Skipped,
+    /// A signal stopped the run, whose progress is saved: 128 and the signal's number.
+    Stopped(u8),
 }
 
 /// Runs a command and prints its result.

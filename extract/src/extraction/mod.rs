@@ -3,8 +3,12 @@
 mod backbone;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use common::counted;
 use common::text::printable;
 use imaging::preprocess::{Preprocess, Resize};
 use imaging::read::Reader;
@@ -18,11 +22,14 @@ use crate::pipeline::{self, Job, Outcome, Progress};
 use crate::split::SplitRule;
 use crate::{Error, fingerprint};
 
-/// Approximate size of a shard's tensors in bytes: what a stop can lose.
+/// Approximate size of a shard's tensors in bytes.
 const SHARD_BYTES: usize = 256 << 20;
 
 /// Most rows of a shard.
 const SHARD_ROWS: usize = 1024;
+
+/// Time between two attempts to lock a cache that another process writes.
+const RETRY: Duration = Duration::from_millis(300);
 
 /// What to extract, and how.
 #[derive(Clone, Copy)]
@@ -47,6 +54,12 @@ pub struct Extraction<'a> {
     pub pictures: Option<bool>,
     /// Rows per shard, rounded up to whole batches; `None` for 1024, or fewer if tokens are large.
     pub shard_rows: Option<u32>,
+    /// Time after which slices are saved, also if their shard is not full.
+    pub save_every: Duration,
+    /// Time to wait for another process that writes the cache; `None` until it has ended.
+    pub wait: Option<Duration>,
+    /// Set to true, it stops the run after the batch that is being computed; all whole batches are saved.
+    pub stop: &'a AtomicBool,
 }
 
 /// News of a running extraction.
@@ -65,14 +78,15 @@ pub enum Event {
 /// Result of an extraction.
 #[derive(Debug)]
 pub struct Summary {
-    /// Folder of the finished cache.
+    /// Folder of the cache.
     pub dir: PathBuf,
     /// What this run did.
     pub outcome: Outcome,
 }
 
 impl Extraction<'_> {
-    /// Extracts all samples into `CACHES/DATASET/MODEL@SIZE`, or resumes an unfinished cache there.
+    /// Extracts all samples into `CACHES/DATASET/MODEL@SIZE`, or resumes an unfinished cache there. A run
+    /// that is stopped returns a summary of a cache that is not complete.
     ///
     /// # Errors
     ///
@@ -82,6 +96,12 @@ impl Extraction<'_> {
     pub fn run(&self, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
         self.check_crop()?;
         let dir = self.dir()?;
+        let lock = if CacheMeta::read(&dir).is_ok_and(|meta| meta.complete) {
+            // Nothing is written to it, so it may lie where nothing can be.
+            None
+        } else {
+            Some(self.lock(&dir, report)?)
+        };
         let begun = CacheMeta::read(&dir).ok();
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
         let place = Place {
@@ -92,9 +112,7 @@ impl Extraction<'_> {
         let backbone = self.backbone.open(place, with_rows, report)?;
         let mut meta = self.describe(&backbone)?;
         if let Some(begun) = &begun {
-            // A cache of an earlier version is finished as it was begun, unless an option says otherwise.
-            meta.has_placement = begun.has_placement;
-            meta.has_pictures = self.pictures.unwrap_or(begun.has_pictures);
+            self.adopt(begun, &mut meta, report);
         }
         if begun.is_some_and(|begun| begun.complete) {
             let meta = CacheReader::open_same(&dir, &meta)?.meta().clone();
@@ -107,10 +125,29 @@ impl Extraction<'_> {
         }
         // Before the cache is created, so that after a failure another precision can be tried.
         let slices = (self.dataset, self.recipe);
-        let (mut backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
-        let mut writer = CacheWriter::open(&dir, meta)?;
+        let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
+        let lock = lock.map_or_else(|| self.lock(&dir, report), Ok)?;
+        let mut writer = CacheWriter::locked(lock, meta)?;
         if let Some(parity) = parity {
             writer.set_parity(serde_json::to_value(parity)?);
+        }
+        self.write(dir, backbone, writer, report)
+    }
+
+    /// Embeds the slices that the cache of `writer` lacks.
+    fn write(
+        &self,
+        dir: PathBuf,
+        mut backbone: Backbone,
+        writer: CacheWriter,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<Summary, Error> {
+        if let Some(damage) = writer.damage() {
+            let fault = damage.to_string();
+            let fault = fault.lines().next().unwrap_or_default();
+            report(Event::Warning(format!(
+                "{fault}; these slices are computed again"
+            )));
         }
         let job = Job {
             dataset: self.dataset,
@@ -119,12 +156,70 @@ impl Extraction<'_> {
             pictures: writer.meta().has_pictures,
             batch_size: backbone.slices_at_once(),
             readers: self.backbone.threads(),
+            save_every: self.save_every,
+            stop: self.stop,
         };
         report(Event::Writing(dir.clone()));
         let outcome = pipeline::run(&job, &mut backbone, writer, &mut |progress| {
             report(Event::Progress(progress));
         })?;
         Ok(Summary { dir, outcome })
+    }
+
+    /// Locks the cache, and waits if another process writes it.
+    fn lock(&self, dir: &Path, report: &mut dyn FnMut(Event)) -> Result<CacheLock, Error> {
+        let started = Instant::now();
+        let mut is_told = false;
+        loop {
+            let holder = match CacheLock::of(dir) {
+                Err(cache::Error::Locked { holder, .. })
+                    if self.wait.is_none_or(|wait| started.elapsed() < wait) =>
+                {
+                    holder
+                }
+                found => return Ok(found?),
+            };
+            if !is_told {
+                let of = holder.map_or("another process".to_owned(), |of| of.to_string());
+                report(Event::Message(format!(
+                    "{}: waiting for {of}, which writes this cache",
+                    dir.display()
+                )));
+                is_told = true;
+            }
+            thread::sleep(RETRY);
+        }
+    }
+
+    /// Takes over from a begun cache what changes no token, and what caches of earlier versions lack.
+    fn adopt(&self, begun: &CacheMeta, meta: &mut CacheMeta, report: &mut dyn FnMut(Event)) {
+        // A cache of an earlier version is finished as it was begun, unless an option says otherwise.
+        meta.has_placement = begun.has_placement;
+        meta.has_pictures = self.pictures.unwrap_or(begun.has_pictures);
+        if begun.is_blank() {
+            return;
+        }
+        if let Some(asked) = self.shard_rows
+            && meta.shard_rows != begun.shard_rows
+        {
+            report(Event::Message(format!(
+                "`--shard-rows {asked}` has no effect: the cache was begun with shards of {}",
+                counted(begun.shard_rows, "slice")
+            )));
+        }
+        meta.shard_rows = begun.shard_rows;
+    }
+
+    /// Number of slices of all samples with their views, as far as it is known before they are read.
+    pub fn slices(&self) -> Option<u64> {
+        let views = self.recipe.views.as_ref().map_or(0, |views| views.count);
+        let samples = self.dataset.samples.iter();
+        let slices = samples.map(|sample| match &sample.slices {
+            Some(slices) => Some(slices.clone().count() as u64),
+            None => sample.is_picture().then_some(1),
+        });
+        let slices: Option<u64> = slices.sum();
+        Some(slices? * (u64::from(views) + 1))
     }
 
     /// Refuses a crop of images with masks or augmented views, whose tokens would be misplaced.
@@ -193,6 +288,7 @@ impl Extraction<'_> {
             shard_rows: 0,
             rows: 0,
             shards: Vec::new(),
+            pending: Vec::new(),
             skipped: Vec::new(),
             complete: false,
         };

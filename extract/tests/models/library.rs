@@ -1,6 +1,8 @@
 //! An extraction by another program, without the command line.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use cache::CacheReader;
 use extract::dataset::{self, DatasetCard, Recipe};
@@ -40,6 +42,9 @@ fn a_program_extracts_and_resumes_without_the_command_line() {
         caches: folder.path(),
         pictures: None,
         shard_rows: None,
+        save_every: Duration::from_secs(60),
+        wait: None,
+        stop: &AtomicBool::new(false),
     };
     let mut finished = 0;
     let mut report = |event| {

@@ -1,0 +1,361 @@
+//! The lock of a cache: one process at a time writes to it.
+//!
+//! Two things hold the lock: an exclusive lock of the system on the file `.lock`, and the content of that
+//! file, which names the holder and is renewed every few seconds. The system frees its lock when the
+//! holder dies, and does so across machines on file systems that share locks (NFS 4, NFS 3 with lockd,
+//! Lustre with `flock`, CephFS, GPFS). Where machines do not see each other's locks, the content decides: a
+//! holder on another machine is dead if it has renewed nothing for [`SILENCE`], counted by the clock of
+//! the process that waits.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use common::process;
+use common::text::printable;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::error::io_error;
+
+/// Time between two renewals of the content.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Time without a renewal after which a holder on another machine counts as dead.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Bytes of the content: a record of a fixed size is replaced in one write.
+const RECORD: usize = 512;
+
+/// A process that writes to a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Name of its machine.
+    pub host: String,
+    /// The machine's start, by which machines of one name differ; empty if it is not known.
+    #[serde(default)]
+    boot: String,
+    /// Number of the process.
+    pub process: u32,
+    /// When it began to hold the lock, in seconds since 1970.
+    pub since_unix: u64,
+    /// Number of renewals.
+    #[serde(default)]
+    beat: u64,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = printable(&self.host);
+        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.since_unix));
+        let held = since.and_then(|since| since.elapsed().ok());
+        write!(f, "process {} on `{host}`", self.process)?;
+        held.map_or(Ok(()), |held| write!(f, ", for {}", time(held)))
+    }
+}
+
+fn time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+impl Holder {
+    fn this() -> Holder {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Holder {
+            host: process::host(),
+            boot: process::boot(),
+            process: std::process::id(),
+            since_unix: now.map_or(0, |now| now.as_secs()),
+            beat: 0,
+        }
+    }
+
+    /// Whether both are one process at different times.
+    fn is_same(&self, other: &Holder) -> bool {
+        Holder {
+            beat: 0,
+            ..self.clone()
+        } == Holder {
+            beat: 0,
+            ..other.clone()
+        }
+    }
+
+    fn is_of_this_machine(&self) -> bool {
+        let boot = process::boot();
+        self.host == process::host() && (self.boot == boot || boot.is_empty())
+    }
+}
+
+/// The right to write to a cache, until it is dropped.
+#[derive(Debug)]
+pub struct CacheLock {
+    dir: PathBuf,
+    file: File,
+    /// Folders that were created for the lock, the innermost first.
+    created: Vec<PathBuf>,
+    is_lost: Arc<AtomicBool>,
+    /// Renews the content until the sender is dropped.
+    heart: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl CacheLock {
+    /// Locks the cache in the folder `dir`, which is created if it does not exist. If the content of
+    /// `.lock` names a process of another machine, this takes up to 20 s.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if another process holds the lock, and [`Error::Io`].
+    pub fn of(dir: &Path) -> Result<CacheLock, Error> {
+        CacheLock::after(dir, SILENCE)
+    }
+
+    /// The same; a holder on another machine counts as dead after `silence`.
+    fn after(dir: &Path, silence: Duration) -> Result<CacheLock, Error> {
+        let created = missing(dir);
+        fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
+        let (file, is_shared) = locked(dir)?;
+        let path = dir.join(".lock");
+        if let Some(holder) = read(&path)
+            && is_alive(&path, &holder, is_shared, silence)
+        {
+            return Err(Error::Locked {
+                path: dir.into(),
+                holder: Some(holder),
+            });
+        }
+        let mut lock = CacheLock {
+            dir: dir.into(),
+            file,
+            created,
+            is_lost: Arc::default(),
+            heart: None,
+        };
+        lock.start(Holder::this())?;
+        Ok(lock)
+    }
+
+    /// The cache's folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Refuses to go on if another process has taken over the lock.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_lost.load(Ordering::Relaxed) {
+            return Err(Error::LockLost {
+                path: self.dir.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the content, and renews it on a thread.
+    fn start(&mut self, mut holder: Holder) -> Result<(), Error> {
+        let path = self.dir.join(".lock");
+        let error = |action| io_error(&path, action);
+        write(&self.file, &holder).map_err(error("write"))?;
+        let (stop, stopped) = channel();
+        let file = self.file.try_clone().map_err(error("open"))?;
+        let (is_lost, of) = (Arc::clone(&self.is_lost), path.clone());
+        let renew = move || {
+            while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                if !read(&of).is_some_and(|found| found.is_same(&holder)) {
+                    is_lost.store(true, Ordering::Relaxed);
+                    return;
+                }
+                holder.beat += 1;
+                // Without renewals, only processes on other machines could be misled.
+                let _ = write(&file, &holder);
+            }
+        };
+        let thread = thread::Builder::new().spawn(renew);
+        self.heart = Some((stop, thread.map_err(io_error(&path, "renew"))?));
+        Ok(())
+    }
+}
+
+impl Drop for CacheLock {
+    /// Empties the file, and removes it and its folders if there is no cache in them.
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.heart.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+        if self.is_lost.load(Ordering::Relaxed) {
+            return;
+        }
+        let _ = self.file.set_len(0);
+        if !self.created.is_empty() && !self.dir.join("meta.json").exists() {
+            let _ = fs::remove_file(self.dir.join(".lock"));
+            // Those with other files in them stay.
+            self.created.iter().all(|dir| fs::remove_dir(dir).is_ok());
+        }
+    }
+}
+
+/// `dir` and the folders above it that do not exist.
+fn missing(dir: &Path) -> Vec<PathBuf> {
+    let folders = dir.ancestors().take_while(|dir| !dir.exists());
+    folders.map(Path::to_path_buf).collect()
+}
+
+/// The file `.lock`, locked by the system if the file system has locks, and whether it has.
+fn locked(dir: &Path) -> Result<(File, bool), Error> {
+    let path = dir.join(".lock");
+    loop {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(io_error(&path, "create"))?;
+        let has_locks = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked {
+                    path: dir.into(),
+                    holder: read(&path),
+                });
+            }
+            Err(TryLockError::Error(error)) if is_without_locks(&error) => false,
+            Err(TryLockError::Error(error)) => return Err(io_error(&path, "lock")(error)),
+        };
+        // The holder before may have deleted the file with the cache.
+        if is_at(&file, &path) {
+            return Ok((file, has_locks));
+        }
+        fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
+    }
+}
+
+/// Whether the file system has no locks.
+fn is_without_locks(error: &io::Error) -> bool {
+    /// `ENOLCK` of Linux: no lock service answers.
+    const NO_LOCKS: i32 = 37;
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS)
+}
+
+/// Whether `path` still leads to the open file.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let found = (file.metadata().ok()).zip(fs::metadata(path).ok());
+    found.is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
+/// An open file cannot be deleted.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+/// Whether `holder`, which the content names, lives, although the system's lock is free or there is none.
+fn is_alive(path: &Path, holder: &Holder, has_locks: bool, silence: Duration) -> bool {
+    if holder.is_of_this_machine() {
+        return !has_locks && process::is_alive(holder.process);
+    }
+    let started = Instant::now();
+    while started.elapsed() < silence {
+        thread::sleep(Duration::from_secs(1).min(silence));
+        match read(path) {
+            Some(found) if found == *holder => {}
+            // It has renewed the content, or another process has.
+            Some(_) => return true,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// The holder that the content names; `None` if it is empty.
+fn read(path: &Path) -> Option<Holder> {
+    // A network file system shows what others have written when a file is opened.
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    file.take(RECORD as u64).read_to_string(&mut text).ok()?;
+    serde_json::from_str(text.trim_end()).ok()
+}
+
+/// Replaces the content.
+fn write(mut file: &File, holder: &Holder) -> io::Result<()> {
+    let mut text = serde_json::to_string(holder)?;
+    text = format!("{text:<width$}\n", width = RECORD - 1);
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(30);
+
+    fn elsewhere(dir: &Path, holder: &Holder) {
+        let file = File::create(dir.join(".lock")).unwrap();
+        write(&file, holder).unwrap();
+    }
+
+    fn other() -> Holder {
+        Holder {
+            host: "elsewhere".into(),
+            ..Holder::this()
+        }
+    }
+
+    #[test]
+    fn a_second_holder_is_refused_and_told_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("meta.json"), "").unwrap();
+        let lock = CacheLock::of(dir.path()).unwrap();
+        let error = CacheLock::of(dir.path()).unwrap_err().to_string();
+        let process = format!("process {} on `{}`", std::process::id(), process::host());
+        assert!(error.contains(&process), "{error}");
+        drop(lock);
+        assert_eq!(fs::read(dir.path().join(".lock")).unwrap(), b"");
+        CacheLock::of(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_without_a_cache_leaves_no_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = CacheLock::of(&dir.path().join("a/b")).unwrap();
+        assert!(dir.path().join("a/b/.lock").is_file());
+        drop(lock);
+        assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_dead_holder_is_recognised_here_and_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        elsewhere(dir.path(), &Holder::this());
+        drop(CacheLock::after(dir.path(), SHORT).unwrap());
+        elsewhere(dir.path(), &other());
+        drop(CacheLock::after(dir.path(), SHORT).unwrap());
+    }
+
+    #[test]
+    fn a_holder_elsewhere_that_renews_its_lock_is_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut holder = other();
+        elsewhere(dir.path(), &holder);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(SHORT);
+                holder.beat += 1;
+                elsewhere(dir.path(), &holder);
+            });
+            let error = CacheLock::after(dir.path(), 10 * SHORT).unwrap_err();
+            assert!(error.to_string().contains("`elsewhere`"), "{error}");
+        });
+    }
+}
