@@ -59,6 +59,7 @@ fn backbone(onnx: &Path, card: &Path) -> Backbone {
         tokens: Tokens::All,
         threads: THREADS,
         batch_size: BATCH as u32,
+        halved: false,
         run_limit: Duration::ZERO,
         device: Device::REFERENCE,
     };

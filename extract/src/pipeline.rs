@@ -245,6 +245,11 @@ fn embed(
         let (finished, step) = match steps.recv_timeout(POLL) {
             Ok(step) => step,
             Err(RecvTimeoutError::Timeout) => continue,
+            // Readers that are asked to stop end in the middle of a sample.
+            Err(RecvTimeoutError::Disconnected) if job.is_stopped() => {
+                let _ = tokens.send(Step::Stop);
+                break;
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         };
         samples += finished;

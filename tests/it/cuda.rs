@@ -182,6 +182,15 @@ fn batches_are_halved_once_where_a_gpu_has_too_little_memory_for_them() {
     );
     extract("little", "30").expect_error(2, &["Failed to allocate memory", "--batch-size"]);
 
+    // A cache that was begun in larger batches is finished in their halves, with a warning.
+    unfinished(&copies.cache("enough"));
+    let halved = extract("enough", "120").expect(0);
+    assert!(
+        halved.stderr.contains("warning: out of memory"),
+        "{halved:#?}"
+    );
+    assert_eq!(batch("enough"), 256);
+
     // A cache that was begun in smaller batches is finished in them.
     unfinished(&copies.cache("less"));
     extract("less", "1000").expect(0);

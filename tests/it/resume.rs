@@ -234,17 +234,19 @@ fn faults_at_random_moments_leave_no_trace() {
     let mut command = python("dev/check_faults.py");
     command.args([
         "--kills",
-        "6",
+        "3",
         "--torn",
-        "4",
+        "2",
         "--signals",
-        "4",
+        "2",
         "--images",
-        "400",
+        "150",
         "--work",
     ]);
     command.arg(lab.path("faults"));
-    command.arg("--extract").arg(program("extract").get_program());
+    command
+        .arg("--extract")
+        .arg(program("extract").get_program());
     let run = Run::of(command.current_dir(project())).expect(0);
     assert!(run.stdout.contains("all caches equal"), "{run:#?}");
 }

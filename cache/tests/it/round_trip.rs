@@ -54,6 +54,10 @@ proptest! {
         writer.finish().unwrap();
         prop_assert!(files(whole.path()) == files(stopped.path()));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     /// Saves and stops at any rows leave no trace in the finished cache.
     #[test]

@@ -201,6 +201,7 @@ mod tests {
             tokens: Tokens::All,
             threads: 1,
             batch_size: 4,
+            halved: false,
             run_limit: Duration::ZERO,
             device: Device::REFERENCE,
         };

@@ -48,12 +48,14 @@ const NO_MEMORY: [&str; 5] = [
     "cannot allocate memory",
 ];
 
-/// True if a GPU has too little memory for the model and a batch.
+/// True if there is too little memory for the model and a batch.
 pub fn lacks_memory(error: &ModelError) -> bool {
-    let ModelError::Provider { source, .. } = error else {
-        return false;
+    let text = match error {
+        ModelError::Provider { source, .. } => source.to_string(),
+        ModelError::Run { source, .. } => source.to_string(),
+        _ => return false,
     };
-    let text = source.to_string().to_lowercase();
+    let text = text.to_lowercase();
     NO_MEMORY.iter().any(|words| text.contains(words))
 }
 
@@ -70,6 +72,8 @@ pub struct BackboneOptions {
     pub threads: usize,
     /// Slices of a batch; with several GPUs, each computes one batch.
     pub batch_size: u32,
+    /// True to compute batches in halves, with less memory; the last bits of tokens may differ.
+    pub halved: bool,
     /// Time limit for one run of a session; [`Duration::ZERO`] for no limit. TensorRT has no limit.
     pub run_limit: Duration,
     /// Provider and precision.
@@ -108,6 +112,7 @@ impl Backbone {
                 options: &options,
                 threads,
                 gpu,
+                run: plan.slices,
             })
         };
         let runners = match options.device.gpus {
@@ -379,6 +384,7 @@ mod tests {
             tokens: Tokens::Cls,
             threads: 1,
             batch_size: 1,
+            halved: false,
             run_limit: Duration::ZERO,
             device: Device::REFERENCE,
         };

@@ -76,6 +76,11 @@ impl Plan {
         } else {
             (PATCHES / (rows * columns).max(1)).clamp(1, batch)
         };
+        let slices = if options.halved {
+            slices.div_ceil(2)
+        } else {
+            slices
+        };
         let held = MOST_PREPACKED / card.parameters.max(1);
         let runs = batch.div_ceil(slices) as usize;
         let sessions = runs.min(threads).min(held.try_into().unwrap_or(usize::MAX));
@@ -111,6 +116,7 @@ mod tests {
             tokens: Tokens::Cls,
             threads,
             batch_size: 8,
+            halved: false,
             run_limit: std::time::Duration::ZERO,
             device: Device {
                 provider,

@@ -36,6 +36,7 @@ impl Runner {
             exported,
             options,
             gpu,
+            run,
             ..
         } = spec;
         let file = &exported.path;
@@ -44,7 +45,7 @@ impl Runner {
         let device = options.device;
         let is_gpu = device.provider.is_gpu();
         let bind = || {
-            let run = is_gpu.then_some(options.batch_size as usize);
+            let run = is_gpu.then_some(run);
             let memory = binding::memory(is_gpu.then_some(gpu))?;
             Ok((Bindings::new(&session, run)?, memory))
         };

@@ -31,6 +31,8 @@ pub(super) struct SessionSpec<'a> {
     pub(super) threads: usize,
     /// Number of the GPU, if the device is one.
     pub(super) gpu: u32,
+    /// Slices of a run.
+    pub(super) run: usize,
 }
 
 impl SessionSpec<'_> {
@@ -96,8 +98,7 @@ impl SessionSpec<'_> {
         if device.provider == Provider::Tensorrt {
             fs::create_dir_all(&engines).map_err(ModelError::io(&engines))?;
         }
-        let providers =
-            device.providers(self.gpu, options.batch_size, options.image_size, &engines);
+        let providers = device.providers(self.gpu, self.run as u32, options.image_size, &engines);
         let builder = Session::builder(&runtime.environment)
             .map_err(load_error(file))?
             .with_execution_providers(providers)

@@ -318,6 +318,7 @@ fn off_card(
         tokens: Tokens::All,
         threads: 0,
         batch_size: 1,
+        halved: false,
         run_limit: Duration::ZERO,
         device: Device::REFERENCE,
     };

@@ -78,6 +78,8 @@ pub(super) struct Place<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) home: &'a Path,
     pub(super) card: &'a ModelCard,
+    /// Whether batches are computed in halves.
+    pub(super) halved: bool,
 }
 
 impl BackboneChoice {
@@ -136,6 +138,12 @@ impl BackboneChoice {
                     describe(&backbone, &failures, report);
                     return Ok(backbone);
                 }
+                // The caller tries again with half of a batch.
+                Err(error)
+                    if batch_size.is_some() && !place.halved && backbone::lacks_memory(&error) =>
+                {
+                    return Err(error.into());
+                }
                 // A device that cannot run the model, or not in this precision: try the next one.
                 Err(error @ (ModelError::Provider { .. } | ModelError::Precision { .. }))
                     if self.provider.is_none() =>
@@ -170,11 +178,11 @@ impl BackboneChoice {
         device.check_size(place.card)?;
         place.runtime.has(device.provider)?;
         let exported = self.exported(place, device.flavour()?, report)?;
-        let options = self.options(place.card, device, batch_size)?;
+        let options = self.options(place, device, batch_size)?;
         match Backbone::load(place.runtime, place.card, &exported, options.clone()) {
             Err(error) if batch_size.is_none() && backbone::lacks_memory(&error) => {
                 let half = (options.batch_size / 2).max(1);
-                report(Event::Message(format!(
+                report(Event::Warning(format!(
                     "the GPU has too little memory for batches of {}: using {half}",
                     options.batch_size
                 )));
@@ -209,7 +217,7 @@ impl BackboneChoice {
 
     fn options(
         &self,
-        card: &ModelCard,
+        Place { card, halved, .. }: Place,
         device: Device,
         batch_size: Option<u32>,
     ) -> Result<BackboneOptions, ModelError> {
@@ -221,6 +229,7 @@ impl BackboneChoice {
             tokens: self.tokens,
             threads: self.threads().min(cores()),
             batch_size: batch_size.unwrap_or(by_model),
+            halved,
             run_limit: self.run_limit,
             device,
         })
@@ -270,7 +279,7 @@ impl BackboneChoice {
             _ => Flavour::Fused,
         };
         let exported = self.exported(place, flavour, report)?;
-        let options = self.options(place.card, Device::REFERENCE, None)?;
+        let options = self.options(place, Device::REFERENCE, None)?;
         let mut backbone = Backbone::load(place.runtime, place.card, &exported, options)?;
         let tokens = parity::tokens(&mut backbone, pixels)?;
         if parity::is_finite(&tokens) {

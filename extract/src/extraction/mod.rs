@@ -16,11 +16,11 @@ use onnx_models::ModelCard;
 
 pub use self::backbone::BackboneChoice;
 use self::backbone::Place;
-use crate::backbone::{Backbone, Runtime};
+use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
 use crate::dataset::Dataset;
 use crate::pipeline::{self, Job, Outcome, Progress};
 use crate::split::SplitRule;
-use crate::{Error, fingerprint};
+use crate::{Error, ModelError, fingerprint};
 
 /// Approximate size of a shard's tensors in bytes.
 const SHARD_BYTES: usize = 256 << 20;
@@ -96,18 +96,47 @@ impl Extraction<'_> {
     pub fn run(&self, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
         self.check_crop()?;
         let dir = self.dir()?;
-        let lock = if CacheMeta::read(&dir).is_ok_and(|meta| meta.complete) {
+        match self.attempt(&dir, false, report) {
+            Err(Error::Model(error)) if self.may_halve(&error, &dir) => {
+                report(Event::Warning(
+                    "out of memory: batches are computed in halves from now on, which may change the last bits of tokens".to_owned(),
+                ));
+                self.attempt(&dir, true, report)
+            }
+            result => result,
+        }
+    }
+
+    /// Whether a run that failed is repeated with batches in halves: if memory was lacking, and no other batch
+    /// size can be chosen because slices are in the cache or one was asked for.
+    fn may_halve(&self, error: &ModelError, dir: &Path) -> bool {
+        let is_begun = || CacheMeta::read(dir).is_ok_and(|meta| !meta.is_blank());
+        // In 8-bit integers, other runs give visibly other tokens.
+        lacks_memory(error)
+            && self.backbone.precision != Some(Precision::Int8)
+            && (self.backbone.batch_size.is_some() || is_begun())
+    }
+
+    /// Extracts with whole batches, or with batches in halves.
+    fn attempt(
+        &self,
+        dir: &Path,
+        halved: bool,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<Summary, Error> {
+        let lock = if CacheMeta::read(dir).is_ok_and(|meta| meta.complete) {
             // Nothing is written to it, so it may lie where nothing can be.
             None
         } else {
-            Some(self.lock(&dir, report)?)
+            Some(self.lock(dir, report)?)
         };
-        let begun = CacheMeta::read(&dir).ok();
+        let begun = CacheMeta::read(dir).ok();
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
         let place = Place {
             runtime: self.runtime,
             home: self.home,
             card: self.card,
+            halved,
         };
         let backbone = self.backbone.open(place, with_rows, report)?;
         let mut meta = self.describe(&backbone)?;
@@ -115,23 +144,25 @@ impl Extraction<'_> {
             self.adopt(begun, &mut meta, report);
         }
         if begun.is_some_and(|begun| begun.complete) {
-            let meta = CacheReader::open_same(&dir, &meta)?.meta().clone();
+            let meta = CacheReader::open_same(dir, &meta)?.meta().clone();
             report(Event::Message(format!(
                 "{}: already complete",
                 dir.display()
             )));
-            let outcome = Outcome::of_finished(meta);
-            return Ok(Summary { dir, outcome });
+            return Ok(Summary {
+                dir: dir.into(),
+                outcome: Outcome::of_finished(meta),
+            });
         }
         // Before the cache is created, so that after a failure another precision can be tried.
         let slices = (self.dataset, self.recipe);
         let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
-        let lock = lock.map_or_else(|| self.lock(&dir, report), Ok)?;
+        let lock = lock.map_or_else(|| self.lock(dir, report), Ok)?;
         let mut writer = CacheWriter::locked(lock, meta)?;
         if let Some(parity) = parity {
             writer.set_parity(serde_json::to_value(parity)?);
         }
-        self.write(dir, backbone, writer, report)
+        self.write(dir.into(), backbone, writer, report)
     }
 
     /// Embeds the slices that the cache of `writer` lacks.

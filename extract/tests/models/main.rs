@@ -81,6 +81,7 @@ fn tokens(
         tokens: Tokens::All,
         threads: 1,
         batch_size: 8,
+        halved: false,
         run_limit: std::time::Duration::ZERO,
         device: Device {
             precision: match flavour {
