@@ -71,7 +71,8 @@ impl Plan {
         };
         let batch = options.batch_size;
         let [rows, columns] = card.grid(options.image_size)?;
-        let slices = if options.device.provider.is_gpu() {
+        let is_gpu = options.device.provider.is_gpu();
+        let slices = if is_gpu {
             batch
         } else {
             (PATCHES / (rows * columns).max(1)).clamp(1, batch)
@@ -82,7 +83,12 @@ impl Plan {
             slices
         };
         let held = MOST_PREPACKED / card.parameters.max(1);
-        let runs = batch.div_ceil(slices) as usize;
+        // A GPU computes one run after the other.
+        let runs = if is_gpu {
+            1
+        } else {
+            batch.div_ceil(slices) as usize
+        };
         let sessions = runs.min(threads).min(held.try_into().unwrap_or(usize::MAX));
         let sessions = sessions.max(1);
         let share = |index| threads / sessions + usize::from(index < threads % sessions);
