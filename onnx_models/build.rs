@@ -10,8 +10,8 @@ fn main() -> io::Result<()> {
     let variable = |name| env::var(name).map_err(io::Error::other);
     let cards = cards(Path::new(&variable("CARGO_MANIFEST_DIR")?))?;
     // Cargo cannot watch the folder: exported graphs in it would rebuild the program. A new card also
-    // has a row in the README.
-    println!("cargo::rerun-if-changed=README.md");
+    // has a row in the table of models.
+    println!("cargo::rerun-if-changed=../docs/model-cards.md");
     let mut list = String::from("&[\n");
     for card in cards {
         println!("cargo::rerun-if-changed={}", card.display());

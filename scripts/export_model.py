@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Exports a backbone by way of PyTorch: those whose cards have a table `[python]`.
 
-The card and the weights make an ONNX file for one size of input, as onnx_models/README.md
+The card and the weights make an ONNX file for one size of input, as docs/model-cards.md
 describes; its weights lie beside it in `FILE.onnx.data` where they are large. Needs Python 3.11 and
 the packages in requirements-models.txt, with whose versions the same weights give the same bytes.
 """

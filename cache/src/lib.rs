@@ -1,7 +1,7 @@
 //! The cache: what stage one writes and stage two reads.
 //!
 //! A cache is a folder `DATASET/MODEL@SIZE` of immutable Parquet shards and a `meta.json` that
-//! names the finished ones; `cache/README.md` is its specification. [`CacheWriter`] appends
+//! names the finished ones; `docs/cache-format.md` is its specification. [`CacheWriter`] appends
 //! [`TokenBatch`]es and resumes after a stop; [`CacheReader`] opens a finished cache, validated.
 
 mod batch;

@@ -28,7 +28,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A model card cannot be parsed.
-    #[error("`{}`: {source}hint: compare it with the cards that `extract models` lists; `onnx_models/README.md` describes their keys", shown(path), source = printable_part(&source.to_string(), source.message()))]
+    #[error("`{}`: {source}hint: compare it with the cards that `extract models` lists; `docs/model-cards.md` describes their keys", shown(path), source = printable_part(&source.to_string(), source.message()))]
     Card {
         /// The card.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum Error {
         source: Box<toml::de::Error>,
     },
     /// A value of a card is out of range.
-    #[error("`{}`: {what}\nhint: correct the card; `onnx_models/README.md` describes its keys", shown(path), what = shown(what))]
+    #[error("`{}`: {what}\nhint: correct the card; `docs/model-cards.md` describes its keys", shown(path), what = shown(what))]
     CardValue {
         /// The card.
         path: PathBuf,

@@ -51,18 +51,29 @@ def anchors(path):
     return {slug(heading) for heading in HEADING.findall(FENCE.sub("", path.read_text()))}
 
 
+def unlisted_pages():
+    """The pages that mdBook leaves out."""
+    summary = COMMANDS.with_name("SUMMARY.md")
+    listed = summary.read_text()
+    for page in COMMANDS.parent.glob("*.md"):
+        if page != summary and f"({page.name})" not in listed:
+            yield f"docs/SUMMARY.md: no line for {page.name}"
+
+
 def broken_links():
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )
-    for page in map(ROOT.joinpath, listed.stdout.splitlines()):
+    for page in filter(pathlib.Path.exists, map(ROOT.joinpath, listed.stdout.splitlines())):
         for link in LINK.findall(FENCE.sub("", page.read_text())):
             if re.match(r"[a-z]+:", link):
                 continue
             target, _, anchor = link.partition("#")
             path = page.parent / target if target else page
-            if not path.exists():
+            if page.parent == COMMANDS.parent and COMMANDS.parent not in path.resolve().parents:
+                yield f"{page.relative_to(ROOT)}: {link}: not in the book"
+            elif not path.exists():
                 yield f"{page.relative_to(ROOT)}: {link}: no such file"
             elif anchor and path.suffix == ".md" and anchor not in anchors(path):
                 yield f"{page.relative_to(ROOT)}: {link}: no such heading"
@@ -80,7 +91,7 @@ def main():
         COMMANDS.write_text(text)
     elif not COMMANDS.exists() or COMMANDS.read_text() != text:
         problems.append("docs/commands.md is not what the programs print: run `scripts/dev/run docs.py target/release`")
-    problems += broken_links()
+    problems += [*unlisted_pages(), *broken_links()]
     print("\n".join(problems) or "ok")
     sys.exit(bool(problems))
 

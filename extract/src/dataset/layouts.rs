@@ -128,18 +128,33 @@ impl Layout {
 impl LayoutOptions {
     /// The names of the given options, without those of all layouts.
     pub(super) fn given(&self) -> Vec<&'static str> {
+        let LayoutOptions {
+            manifest,
+            image_root,
+            label_columns,
+            channel: _,
+            unlabelled,
+            task_names,
+            modality,
+            uncertain,
+            views,
+            no_finding,
+            binary,
+            unnamed_values: _,
+            allow_missing,
+        } = self;
         let given = [
-            ("manifest", self.manifest.is_some()),
-            ("image_root", self.image_root.is_some()),
-            ("label_columns", !self.label_columns.is_empty()),
-            ("unlabelled", self.unlabelled),
-            ("task_names", !self.task_names.is_empty()),
-            ("modality", self.modality.is_some()),
-            ("uncertain", self.uncertain != Uncertain::default()),
-            ("views", !self.views.is_empty()),
-            ("no_finding", self.no_finding),
-            ("binary", self.binary),
-            ("allow_missing", self.allow_missing),
+            ("manifest", manifest.is_some()),
+            ("image_root", image_root.is_some()),
+            ("label_columns", !label_columns.is_empty()),
+            ("unlabelled", *unlabelled),
+            ("task_names", !task_names.is_empty()),
+            ("modality", modality.is_some()),
+            ("uncertain", *uncertain != Uncertain::default()),
+            ("views", !views.is_empty()),
+            ("no_finding", *no_finding),
+            ("binary", *binary),
+            ("allow_missing", *allow_missing),
         ];
         let given = given.into_iter().filter(|(_, given)| *given);
         given.map(|(name, _)| name).collect()
@@ -153,7 +168,7 @@ mod tests {
     #[test]
     fn every_option_is_heeded_as_its_description_says() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(folder.join("datasets/README.md")).unwrap();
+        let text = std::fs::read_to_string(folder.join("../docs/dataset-cards.md")).unwrap();
         let (_, text) = text.split_once("### Options").unwrap();
         let all = LayoutOptions {
             manifest: Some("a".into()),

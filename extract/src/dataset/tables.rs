@@ -71,7 +71,7 @@ fn check(root: &Path, card: &DatasetCard) -> Result<Task, Error> {
         path: root.to_path_buf(),
         found: format!("{found} in the card of `{}`", card.name),
         expected: expected.to_owned(),
-        hint: "correct the card; extract/datasets/README.md describes `[[table]]`".to_owned(),
+        hint: "correct the card; `docs/dataset-cards.md` describes `[[table]]`".to_owned(),
     };
     let Some(first) = card.table.first() else {
         return Err(wrong("no `[[table]]`", "one for each table of labels"));

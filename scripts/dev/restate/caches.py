@@ -1,4 +1,4 @@
-"""Examples of a cache: features, targets and parts, as the README of the format and of `probe` say."""
+"""Examples of a cache: features, targets and parts, as `docs/cache-format.md` and `docs/probes.md` describe them."""
 
 import functools
 import json
