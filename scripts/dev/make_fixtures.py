@@ -13,7 +13,7 @@ import wheels
 from fixtures import arrays, chest, dicom, matlab, nifti, own, rasters, sars, volumes
 from fixtures.folder import Folder
 
-# In this order, since they draw their noise one after the other.
+# They draw their noise one after the other: append new ones, so that the others stay as they are.
 DATASETS = [
     chest.nih,
     chest.chexpert,
@@ -34,6 +34,7 @@ DATASETS = [
     rasters.rasters,
     rasters.mat_types,
     dicom.dicom_kinds,
+    chest.padchest,
 ]
 
 

@@ -7,6 +7,7 @@ class) or `values` (the labels as numbers), and `mask`, the label map `[S, H, W]
 without any labels are labelled by what their masks hold.
 """
 
+import ast
 import json
 import re
 
@@ -117,6 +118,29 @@ def vindr(root):
                 {"files": [f"{split}/{image}.dicom"], "split": split, "states": states}
             )
     return {"classes": classes, "samples": samples}
+
+
+PADCHEST = (
+    "atelectasis,cardiomegaly,consolidation,emphysema,hiatal hernia,infiltrates,nodule,"
+    "pleural effusion,pleural thickening,pneumonia,pneumothorax,pulmonary edema,"
+    "pulmonary fibrosis,pulmonary mass"
+).split(",")
+
+
+def padchest(root):
+    """Frontal images, wherever they lie; an image without a list of labels has unknown ones."""
+    table = pd.read_csv(next(root.glob("PADCHEST*.csv")), keep_default_na=False)
+    samples = []
+    for row in table[~table["Projection"].isin(["L", "COSTAL"])].itertuples():
+        found = {word.strip() for word in ast.literal_eval(row.Labels)} if row.Labels else None
+        samples.append(
+            {
+                "files": [of_path(root, next(root.rglob(row.ImageID)))],
+                "patient": str(row.PatientID),
+                "states": {name: found and int(name in found) for name in PADCHEST},
+            }
+        )
+    return {"classes": PADCHEST, "samples": samples}
 
 
 def rsna(root):
@@ -401,6 +425,7 @@ DATASETS = {
     "brain_tumor": brain_tumor,
     "vindr/physionet.org/files/vindr-cxr/1.0.0": vindr,
     "rsna/rsna-pneumonia-detection-challenge": rsna,
+    "padchest": padchest,
     "medmnist/breastmnist_64.npz": medmnist,
     "medmnist/bloodmnist.npz": medmnist,
     "medmnist/chestmnist.npz": medmnist,
