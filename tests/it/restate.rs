@@ -305,6 +305,16 @@ fn evaluations(lab: &Lab) {
     }
 }
 
+/// The names of all probes, as `probe few-shot --help` lists them.
+fn heads() -> Vec<String> {
+    let help = Run::of(program("probe").args(["few-shot", "--help"])).expect(0);
+    let (_, values) = help.stdout.split_once("Possible values:").unwrap();
+    let lines = values.lines().skip(1).map(str::trim_start);
+    let values = lines.map_while(|line| line.strip_prefix("- "));
+    let names = values.map(|line| line.split(':').next().unwrap().to_owned());
+    names.collect()
+}
+
 /// Every head of few-shot runs.
 fn few_shots(lab: &Lab) {
     // Logistic regression needs two classes in a draw.
@@ -346,6 +356,11 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     for kind in ["knn", "linear", "logreg", "ridge", "few-shot", "predict"] {
         let is_there = compared.contains(&format!("\"probe\":\"{kind}\""));
         assert!(is_there, "no {kind} in {compared}");
+    }
+    let records = fs::read_to_string(lab.path("runs/few-shot.jsonl")).unwrap();
+    for head in heads() {
+        let is_there = records.contains(&format!("\"head\":\"{head}\""));
+        assert!(is_there, "no few-shot run of {head}: add it to `few_shots`");
     }
     let file = lab.write("compared.jsonl", &compared);
 

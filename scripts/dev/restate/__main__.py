@@ -2,14 +2,14 @@
 
     python scripts/dev/restate CACHES RUNS [--compared FILE]
 
-CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of knn, linear,
-logreg, ridge, centroid and few-shot runs and of saved heads that were applied (`predict`) is computed
-from the cache alone, with NumPy, SciPy and scikit-learn: draws, votes, heads, choices, thresholds, scores,
-measures, intervals and negative controls. FILE is the output of `probe compare --runs RUNS --format
+CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of a probe, a few-shot
+run or a saved head that was applied (`predict`) is computed from the cache alone, with NumPy, SciPy and
+scikit-learn: draws, votes, heads, choices, thresholds, scores, measures, intervals and negative controls. FILE is the output of `probe compare --runs RUNS --format
 json`: its pairs and differences are computed from the records. Prints a line per record; exits with 1
 if a value differs by more than its tolerance. Ranks of scores that differ by less than the tolerance
 are undefined, so AUROC and average precision may take any value that breaking such ties can give.
-Records of an approximate index, of linfa and of decoders are listed as not restated. Saved heads are
+Records of an approximate index, of linfa, of decoders and of probes that evaluations.py lacks are listed as
+not restated. Saved heads are
 found by the paths in the records: run it where `predict` ran.
 """
 
@@ -32,7 +32,6 @@ from caches import Cache
 TOLERANCE = 1e-6
 # Votes by distance weigh by 1 / (1 - product), of products near 1 in f32.
 BY_DISTANCE = 1e-5
-PROBES = ("knn", "linear", "logreg", "ridge", "few-shot", "predict")
 
 
 class Differs(Exception):
@@ -81,15 +80,15 @@ def main():
 
 
 def records(runs):
-    for probe in PROBES:
-        file = runs / f"{probe}.jsonl"
-        if file.is_file():
-            yield from map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    for file in sorted(runs.glob("*.jsonl")):
+        yield from map(json.loads, file.read_text(encoding="utf-8").splitlines())
 
 
 def left_out(record):
-    if "label_maps" in record["params"]:
+    if record["probe"] == "segment" or "label_maps" in record["params"]:
         return "a decoder"
+    if record["probe"] != "predict" and evaluations.method_of(record) is None:
+        return "a probe without a method in `Evaluation`"
     for key, value in {"index": "hnsw", "solver": "linfa"}.items():
         if record["params"].get(key) == value:
             return value

@@ -254,7 +254,13 @@ def fitted(evaluation, probe, names, ks):
         return evaluation.knn(names, ks)
     if probe == "linear":
         return evaluation.linear()
-    return getattr(evaluation, probe)(names)
+    return method_of(evaluation.record)(evaluation, names)
+
+
+def method_of(record):
+    """The method of `Evaluation` that has the name of the probe, with `_` for `-`."""
+    probe = record["params"].get("head", record["probe"])
+    return getattr(Evaluation, probe.replace("-", "_"), None)
 
 
 def whole_parts(examples, record):
