@@ -69,9 +69,8 @@ fn names_of_files_and_classes_add_no_line() {
         &bad("splits.csv"),
         format!("sample,split\n\"{}\",test\n", bad("x")),
     );
-    let mut split = program("extract");
-    split.args(["split", "--dataset", "images", "--name", "s", "--cache"]);
-    split.arg(lab.path("cache")).arg("--rule");
+    let mut split = lab.split("images");
+    split.args(["--name", "s", "--rule"]);
     run(split.arg(format!("file:{}", table.display())), 2);
     fs::create_dir_all(root.join("train/a")).unwrap();
     lab.png("data/train/a/1.png", 0, 0);

@@ -88,6 +88,14 @@ impl Lab {
         command
     }
 
+    /// The command that splits the caches of `dataset`.
+    pub fn split(&self, dataset: &str) -> Command {
+        let mut command = program("extract");
+        command.args(["split", "--dataset", dataset, "--cache"]);
+        command.arg(self.path("cache"));
+        command
+    }
+
     /// The cache that [`extract`](Lab::extract) writes.
     pub fn cache(&self) -> PathBuf {
         self.path("cache/images/tiny-vit@56")

@@ -36,10 +36,9 @@ fn options_that_a_layout_does_not_heed_are_refused() {
         &["--image-root", "x"],
         &["--keep-ids"],
     ] {
-        let mut command = program("extract");
-        command.args(["split", "--dataset", "folder", "--cache-name", "images"]);
-        command.args(["--rule", "none", "--name", "a", "--cache"]);
-        command.arg(lab.path("cache")).arg("--root").arg(&root);
+        let mut command = lab.split("folder");
+        command.args(["--cache-name", "images", "--rule", "none"]);
+        command.args(["--name", "a", "--root"]).arg(&root);
         Run::of(command.args(more)).expect_error(2, &[more[0], "`folder`"]);
     }
 }
@@ -112,11 +111,8 @@ fn a_file_that_is_not_there_is_told_with_a_hint() {
     let lab = Lab::new();
     let root = folder(&lab);
     lab.extract("folder", &root, &["--split", "none"]).expect(0);
-    let mut command = program("extract");
-    command.args(["split", "--dataset", "images", "--name", "a", "--cache"]);
-    command
-        .arg(lab.path("cache"))
-        .args(["--rule", "file:nofile.csv"]);
+    let mut command = lab.split("images");
+    command.args(["--name", "a", "--rule", "file:nofile.csv"]);
     Run::of(&mut command).expect_error(2, &["nofile.csv", "the name is right"]);
     lab.extract("nofile.toml", &root, &[])
         .expect_error(2, &["nofile.toml", "the name is right"]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{CacheReader, SliceMeta, Split};
 
-use crate::lab::{Lab, Run, program};
+use crate::lab::{Lab, Run};
 
 const SERIES: &str = "1.2.840.99999.7";
 
@@ -129,17 +129,8 @@ fn a_table_of_splits_names_the_originals_where_the_key_is() {
         let slices = extracted(&lab, name, more.as_slice());
         let splits = |csv: String, key: Option<PathBuf>| {
             let rule = format!("file:{}", lab.write("splits.csv", csv).display());
-            let mut command = program("extract");
-            command.args([
-                "split",
-                "--dataset",
-                name,
-                "--name",
-                "mine",
-                "--rule",
-                &rule,
-            ]);
-            command.arg("--cache").arg(lab.path("cache"));
+            let mut command = lab.split(name);
+            command.args(["--name", "mine", "--rule", &rule]);
             if let Some(key) = key {
                 command.env("SLICEBANK_ID_KEY", key);
             }
@@ -218,17 +209,7 @@ fn no_identifier_is_left_in_a_tree_that_is_named_by_them() {
     );
     let rule = format!("file:{}", lab.write("splits.csv", table).display());
     for name in ["hidden", "masked", "open"] {
-        let mut command = program("extract");
-        command.args([
-            "split",
-            "--dataset",
-            name,
-            "--name",
-            "mine",
-            "--rule",
-            &rule,
-        ]);
-        Run::of(command.arg("--cache").arg(lab.path("cache"))).expect(0);
+        Run::of(lab.split(name).args(["--name", "mine", "--rule", &rule])).expect(0);
     }
     // The same names again, so that a stopped run can go on.
     let again = Run::of(

@@ -35,9 +35,7 @@ fn splits(slices: &[cache::SliceMeta]) -> ([usize; 4], Vec<String>) {
 }
 
 fn split(lab: &Lab, words: &[&str]) -> Run {
-    let mut command = program("extract");
-    command.arg("split").arg("--cache").arg(lab.path("cache"));
-    Run::of(command.args(["--dataset", "images"]).args(words))
+    Run::of(lab.split("images").args(words))
 }
 
 #[test]
@@ -253,16 +251,9 @@ fn official_splits_are_seen_in_the_download() {
     let root = lab.path("");
     lab.extract(card.to_str().unwrap(), &root, &["--split", "kfold:3:0"])
         .expect(0);
-    let mut command = program("extract");
-    command
-        .args(["split", "--rule", "official", "--name", "o", "--dataset"])
-        .arg(&card);
-    command
-        .arg("--root")
-        .arg(&root)
-        .arg("--cache")
-        .arg(lab.path("cache"));
-    Run::of(&mut command).expect(0);
+    let mut command = lab.split(card.to_str().unwrap());
+    command.args(["--rule", "official", "--name", "o", "--root"]);
+    Run::of(command.arg(&root)).expect(0);
     let (named, _) = CacheReader::open(&lab.cache())
         .unwrap()
         .slices_with_split("o")
@@ -280,22 +271,9 @@ fn a_cache_of_another_name_is_split_after_its_download() {
     let extracted = [&["--split", "kfold:3:0"], &columns[..]].concat();
     lab.extract("manifest", &table, &extracted).expect(0);
     let split = |more: &[&str]| {
-        let mut command = program("extract");
-        command.args([
-            "split",
-            "--rule",
-            "official",
-            "--name",
-            "o",
-            "--dataset",
-            "manifest",
-        ]);
-        command
-            .arg("--root")
-            .arg(&table)
-            .arg("--cache")
-            .arg(lab.path("cache"));
-        Run::of(command.args(columns).args(more))
+        let mut command = lab.split("manifest");
+        command.args(["--rule", "official", "--name", "o", "--root"]);
+        Run::of(command.arg(&table).args(columns).args(more))
     };
     split(&[]).expect_error(2, &["no cache of `", "--cache-name"]);
     split(&["--cache-name", "images"]).expect(0);
