@@ -233,7 +233,7 @@ mod tests {
         ] {
             assert!(parse(words).is_ok(), "{words}: {:?}", parse(words));
         }
-        for kind in &KINDS {
+        for kind in KINDS {
             parse(&format!("--head {}", kind.name)).unwrap();
         }
         let linear = format!("{:?}", parse("--epochs 3").unwrap());

@@ -1,8 +1,8 @@
 //! All probes.
 //!
-//! A probe is one file here: a struct of its options that implements [`Probe`], and a line in [`KINDS`].
-//! Its command, its `few-shot` head, the records that `compare` reads and the probes that are tested
-//! follow from that line.
+//! A probe is one file here, a struct of options that implements [`Probe`], and a line in [`KINDS`]. From
+//! that line follow the command, the head of `few-shot`, the records that `compare` reads, and the probes
+//! that `tests/versions.rs` runs.
 
 mod centroid;
 mod knn;
@@ -23,7 +23,7 @@ use crate::evaluate::{AnyProbe, Probe};
 use crate::features::{Features, Tokens};
 
 /// All probes, in the order of the help.
-pub(crate) static KINDS: [Kind; 5] = [
+pub(crate) static KINDS: &[Kind] = &[
     Kind::of::<Knn>(),
     Kind::of::<Linear>(),
     Kind::of::<Logreg>(),
