@@ -11,14 +11,18 @@ use crate::scores::Scores;
 pub(crate) struct Fitted {
     /// Short description for people: `k=20`.
     pub(crate) setting: String,
+    /// Options and chosen values, for the record.
     pub(crate) params: Map<String, Value>,
     /// Scores `[N, C]` of the evaluated part.
     pub(crate) scores: Scores,
     /// Thresholds chosen on `val`; `None` if there is no `val`.
     pub(crate) thresholds: Option<Thresholds>,
+    /// Number of examples that the model was fitted to.
     pub(crate) n_train: usize,
+    /// Whether this setting was chosen; `None` if there was no choice.
     pub(crate) choice: Option<Choice>,
     pub(crate) warnings: Vec<String>,
+    /// Model for `probe predict`, if it can be saved.
     pub(crate) head: Option<SavedHead>,
 }
 

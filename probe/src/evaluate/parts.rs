@@ -9,15 +9,15 @@ use crate::examples::Examples;
 /// Indices of the examples of each part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// Fitted on for the choice.
+    /// The split `train`: the models that are compared on `val` are fitted to it.
     pub(crate) train: Vec<usize>,
-    /// Chosen on; empty if there is none.
+    /// Examples on which settings and thresholds are chosen; empty if there are none.
     pub(crate) val: Vec<usize>,
-    /// Fitted on for the evaluation.
+    /// Examples that the evaluated model is fitted to: by default `train` and `val` (`--train`).
     pub(crate) fit: Vec<usize>,
     /// Splits of `fit`.
     pub(crate) fitted_on: Vec<Split>,
-    /// Evaluated.
+    /// Evaluated examples: `test`, or `val` with `--eval val`.
     pub(crate) test: Vec<usize>,
     /// Split of `val`.
     pub(crate) chosen_on: Split,

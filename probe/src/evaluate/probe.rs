@@ -48,7 +48,8 @@ pub(crate) trait Probe: Args + Debug + Sync {
         reader: &CacheReader,
     ) -> Result<Map<String, Value>, Error>;
 
-    /// Fits the probe on `parts.train` and `parts.fit` and scores `parts.test`: one result per reported
+    /// Chooses settings and thresholds, if there are any, with a fit to `parts.train` that scores
+    /// `parts.val`; fits the probe to `parts.fit` and scores `parts.test`. Returns one result per reported
     /// setting.
     ///
     /// # Errors
