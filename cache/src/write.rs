@@ -213,6 +213,10 @@ impl CacheWriter {
     /// [`Error::Io`] or [`Error::Parquet`] if the shard or `meta.json` cannot be written.
     pub fn finish(mut self) -> Result<CacheMeta, Error> {
         self.close_shard()?;
+        if !self.meta.pending.is_empty() {
+            // A stop must not leave parts in a complete cache, which is not opened for writing again.
+            self.name_shard()?;
+        }
         self.meta.complete = true;
         if self.closing.is_some() {
             self.name_shard()?;
