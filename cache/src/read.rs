@@ -67,8 +67,12 @@ impl CacheReader {
         CacheReader::open(dir)
     }
 
-    /// Opens the finished shards of the cache `dir`.
-    pub(crate) fn open_unfinished(dir: &Path) -> Result<CacheReader, Error> {
+    /// Opens the finished shards of the cache `dir`, which may not be complete.
+    ///
+    /// # Errors
+    ///
+    /// As [`CacheReader::open`].
+    pub fn open_unfinished(dir: &Path) -> Result<CacheReader, Error> {
         let reader = CacheReader::of_meta(dir)?;
         reader.check_shards()?;
         Ok(reader)

@@ -100,6 +100,40 @@ impl CacheWriter {
         })
     }
 
+    /// Opens a cache of the same samples, of which some could not be read, and gives up all but its first
+    /// `shards` shards. Samples in `skipped` stay noted as skipped.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](CacheWriter::open); the sizes of the samples' files are not compared.
+    pub fn rewound(
+        lock: CacheLock,
+        run: CacheMeta,
+        shards: usize,
+        skipped: Vec<Skipped>,
+    ) -> Result<CacheWriter, Error> {
+        let dir = lock.dir();
+        let mut meta = CacheMeta::read(dir)?;
+        let run = run.without_plain_shapes();
+        let same_files = CacheMeta {
+            samples_sha256: meta.samples_sha256.clone(),
+            ..run.clone()
+        };
+        meta.check_same(&same_files, dir)?;
+        meta.shards.truncate(shards);
+        meta = CacheMeta {
+            samples_sha256: run.samples_sha256.clone(),
+            rows: meta.shards.iter().map(|shard| u64::from(shard.rows)).sum(),
+            pending: Vec::new(),
+            complete: false,
+            skipped,
+            ..meta
+        };
+        lock.check()?;
+        meta.write(dir)?;
+        CacheWriter::locked(lock, run)
+    }
+
     /// The cache's description so far.
     pub fn meta(&self) -> &CacheMeta {
         &self.meta

@@ -294,3 +294,38 @@ fn processes_with_the_same_command_make_one_cache_and_probe_reads_beside_them() 
     assert_eq!(complete, 7);
     assert!(snapshot(&whole.cache()) == snapshot(&lab.cache()));
 }
+
+#[test]
+fn repaired_files_are_taken_in_as_if_they_had_never_been_damaged() {
+    let (whole, lab) = (Lab::new(), Lab::new());
+    whole
+        .extract("manifest", &whole.manifest(30), &SMALL_SHARDS)
+        .expect(0);
+    let manifest = lab.manifest(30);
+    let file = |k: u32| lab.path(&format!("images/{k:04}.png"));
+    let damaged = [13, 21, 29];
+    let intact = damaged.map(|k| std::fs::read(file(k)).unwrap());
+    damaged.map(|k| std::fs::write(file(k), "no picture").unwrap());
+    let retry = [&SMALL_SHARDS[..], &["--retry-skipped"]].concat();
+    lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(1);
+    let run = lab.extract("manifest", &manifest, &retry).expect(1);
+    assert!(
+        run.stderr.contains("none of 3 skipped samples can be read"),
+        "{run:#?}"
+    );
+    // One is still damaged, in another way.
+    std::fs::write(file(13), &intact[0]).unwrap();
+    std::fs::write(file(21), "no picture either").unwrap();
+    std::fs::write(file(29), &intact[2]).unwrap();
+    let run = lab.extract("manifest", &manifest, &retry).expect(1);
+    let said = "2 of 3 skipped samples can be read now; 15 slices after";
+    assert!(run.stderr.contains(said), "{run:#?}");
+    assert!(run.stdout.contains("17 slices in"), "{run:#?}");
+    std::fs::write(file(21), &intact[1]).unwrap();
+    lab.extract("manifest", &manifest, &retry).expect(0);
+    assert!(snapshot(&whole.cache()) == snapshot(&lab.cache()));
+    // Another sample than a skipped one must not change.
+    std::fs::write(file(21), "no picture").unwrap();
+    lab.extract("manifest", &manifest, &retry)
+        .expect_error(2, &["tiny-vit@56"]);
+}

@@ -91,6 +91,10 @@ pub struct ExtractArgs {
     /// Save progress after this time, also within a shard
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub save_every: Duration,
+    /// Take in samples that were skipped and can be read now, also into a
+    /// finished cache; slices after the first of them are computed again
+    #[arg(long, verbatim_doc_comment)]
+    pub retry_skipped: bool,
     /// Time to wait for another process that writes the same cache [default: until it has ended]
     #[arg(long, value_name = "SECONDS")]
     pub wait: Option<u32>,

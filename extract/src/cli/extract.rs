@@ -50,6 +50,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         shard_rows: args.shard_rows,
         save_every: args.save_every,
         wait: args.wait.map(|seconds| Duration::from_secs(seconds.into())),
+        retry_skipped: args.retry_skipped,
         stop: &signals.stop,
     };
     let mut bar = Bar::new(dataset.samples.len() as u64);

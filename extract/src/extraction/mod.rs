@@ -1,13 +1,14 @@
 //! A whole extraction: from an opened dataset and a model card to a finished cache.
 
 mod backbone;
+mod lock;
+mod retry;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
 use common::counted;
 use common::text::printable;
 use imaging::preprocess::{Preprocess, Resize};
@@ -16,6 +17,7 @@ use onnx_models::ModelCard;
 
 pub use self::backbone::BackboneChoice;
 use self::backbone::Place;
+use self::lock::lock;
 use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
 use crate::dataset::Dataset;
 use crate::pipeline::{self, Job, Outcome, Progress};
@@ -27,9 +29,6 @@ const SHARD_BYTES: usize = 256 << 20;
 
 /// Most rows of a shard.
 const SHARD_ROWS: usize = 1024;
-
-/// Time between two attempts to lock a cache that another process writes.
-const RETRY: Duration = Duration::from_millis(300);
 
 /// What to extract, and how.
 #[derive(Clone, Copy)]
@@ -58,6 +57,8 @@ pub struct Extraction<'a> {
     pub save_every: Duration,
     /// Time to wait for another process that writes the cache; `None` until it has ended.
     pub wait: Option<Duration>,
+    /// Whether samples that were skipped, and can be read now, are taken into the cache.
+    pub retry_skipped: bool,
     /// Set to true, it stops the run after the batch that is being computed; all whole batches are saved.
     pub stop: &'a AtomicBool,
 }
@@ -124,11 +125,11 @@ impl Extraction<'_> {
         halved: bool,
         report: &mut dyn FnMut(Event),
     ) -> Result<Summary, Error> {
-        let lock = if CacheMeta::read(dir).is_ok_and(|meta| meta.complete) {
+        let mut held = if CacheMeta::read(dir).is_ok_and(|meta| meta.complete) {
             // Nothing is written to it, so it may lie where nothing can be.
             None
         } else {
-            Some(self.lock(dir, report)?)
+            Some(lock(dir, self.wait, report)?)
         };
         let begun = CacheMeta::read(dir).ok();
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
@@ -143,7 +144,17 @@ impl Extraction<'_> {
         if let Some(begun) = &begun {
             self.adopt(begun, &mut meta, report);
         }
-        if begun.is_some_and(|begun| begun.complete) {
+        let mut retry = None;
+        if let Some(begun) = begun.as_ref().filter(|begun| self.is_retried(begun)) {
+            held = Some(held.map_or_else(|| lock(dir, self.wait, report), Ok)?);
+            retry = retry::plan(dir, begun, self.dataset, self.recipe)?;
+            report(Event::Message(retry::describe(retry.as_ref(), begun)));
+            if retry.is_none() {
+                // Their files may have changed.
+                meta.samples_sha256.clone_from(&begun.samples_sha256);
+            }
+        }
+        if retry.is_none() && begun.is_some_and(|begun| begun.complete) {
             let meta = CacheReader::open_same(dir, &meta)?.meta().clone();
             report(Event::Message(format!(
                 "{}: already complete",
@@ -157,12 +168,19 @@ impl Extraction<'_> {
         // Before the cache is created, so that after a failure another precision can be tried.
         let slices = (self.dataset, self.recipe);
         let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
-        let lock = lock.map_or_else(|| self.lock(dir, report), Ok)?;
-        let mut writer = CacheWriter::locked(lock, meta)?;
+        let lock = held.map_or_else(|| lock(dir, self.wait, report), Ok)?;
+        let mut writer = match retry {
+            None => CacheWriter::locked(lock, meta)?,
+            Some(retry) => CacheWriter::rewound(lock, meta, retry.shards, retry.skipped)?,
+        };
         if let Some(parity) = parity {
             writer.set_parity(serde_json::to_value(parity)?);
         }
         self.write(dir.into(), backbone, writer, report)
+    }
+
+    fn is_retried(&self, begun: &CacheMeta) -> bool {
+        self.retry_skipped && !begun.skipped.is_empty()
     }
 
     /// Embeds the slices that the cache of `writer` lacks.
@@ -195,31 +213,6 @@ impl Extraction<'_> {
             report(Event::Progress(progress));
         })?;
         Ok(Summary { dir, outcome })
-    }
-
-    /// Locks the cache, and waits if another process writes it.
-    fn lock(&self, dir: &Path, report: &mut dyn FnMut(Event)) -> Result<CacheLock, Error> {
-        let started = Instant::now();
-        let mut is_told = false;
-        loop {
-            let holder = match CacheLock::of(dir) {
-                Err(cache::Error::Locked { holder, .. })
-                    if self.wait.is_none_or(|wait| started.elapsed() < wait) =>
-                {
-                    holder
-                }
-                found => return Ok(found?),
-            };
-            if !is_told {
-                let of = holder.map_or("another process".to_owned(), |of| of.to_string());
-                report(Event::Message(format!(
-                    "{}: waiting for {of}, which writes this cache",
-                    dir.display()
-                )));
-                is_told = true;
-            }
-            thread::sleep(RETRY);
-        }
     }
 
     /// Takes over from a begun cache what changes no token, and what caches of earlier versions lack.

@@ -44,6 +44,7 @@ fn a_program_extracts_and_resumes_without_the_command_line() {
         shard_rows: None,
         save_every: Duration::from_secs(60),
         wait: None,
+        retry_skipped: false,
         stop: &AtomicBool::new(false),
     };
     let mut finished = 0;

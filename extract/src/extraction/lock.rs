@@ -1,0 +1,42 @@
+//! The lock of the cache that is written.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cache::CacheLock;
+
+use super::Event;
+use crate::Error;
+
+/// Time between two attempts to lock a cache that another process writes.
+const RETRY: Duration = Duration::from_millis(300);
+
+/// Locks a cache; waits at most for `wait` if another process writes it, or until it has ended.
+pub(super) fn lock(
+    dir: &Path,
+    wait: Option<Duration>,
+    report: &mut dyn FnMut(Event),
+) -> Result<CacheLock, Error> {
+    let started = Instant::now();
+    let mut is_told = false;
+    loop {
+        let holder = match CacheLock::of(dir) {
+            Err(cache::Error::Locked { holder, .. })
+                if wait.is_none_or(|wait| started.elapsed() < wait) =>
+            {
+                holder
+            }
+            found => return Ok(found?),
+        };
+        if !is_told {
+            let of = holder.map_or("another process".to_owned(), |of| of.to_string());
+            report(Event::Message(format!(
+                "{}: waiting for {of}, which writes this cache",
+                dir.display()
+            )));
+            is_told = true;
+        }
+        thread::sleep(RETRY);
+    }
+}
