@@ -61,8 +61,10 @@ def main():
         while number < wanted:
             cache = f"{name}-{caches}"
             for _ in range(min(chance.randint(1, MOST_FAULTS), wanted - number)):
+                # One that came after the end does not count.
+                if not fault(lab, cache, chance, counted):
+                    break
                 number += 1
-                fault(lab, cache, chance, counted)
             lab.run(cache).finish()
             failures += not lab.is_same(cache)
             caches += 1
@@ -184,25 +186,25 @@ def saved(meta):
 
 def run_for_a_while(lab, cache, chance):
     run = lab.run(cache)
-    time.sleep(chance.uniform(0, 1.05 * lab.seconds))
+    time.sleep(chance.uniform(0, lab.seconds))
     return run
 
 
 def kill(lab, cache, chance, counts):
     code, text = run_for_a_while(lab, cache, chance).end(signal.SIGKILL)
-    counts.add("finished before" if code == 0 else "stopped")
     if code not in (0, -signal.SIGKILL):
         sys.exit(f"error: exit code {code}\n{text}")
     meta = description(lab.folder(cache))
     counts.add("with rows between shards", bool(meta and meta.get("pending")))
+    return code != 0
 
 
 def tear(lab, cache, chance, counts):
-    kill(lab, cache, chance, counts)
+    is_stopped = kill(lab, cache, chance, counts)
     folder = lab.folder(cache)
     meta = description(folder)
     if meta is None or meta["complete"]:
-        return
+        return is_stopped
     named = {folder / "meta.json", folder / ".lock"} | set(named_files(folder, meta["shards"]))
     pending = set(named_files(folder / "pending", meta.get("pending", [])))
     for path in sorted(folder.rglob("*")):
@@ -212,6 +214,7 @@ def tear(lab, cache, chance, counts):
     if pending and chance.random() < 0.5:
         damage(chance.choice(sorted(pending)), chance)
         counts.add("saved files damaged")
+    return is_stopped
 
 
 def named_files(folder, shards):
@@ -241,16 +244,16 @@ def stop(lab, cache, chance, counts):
     meta = description(lab.folder(cache))
     if code not in (0, 128 + number, -number):
         sys.exit(f"error: exit code {code} after signal {number}\n{text}")
-    counts.add("finished before" if code == 0 else "stopped")
     told = re.search(r"stopped at slice (\d+)", text)
     if told is None:
         # Before anything was computed, the program ends at once.
         if code != 0 and saved(meta) != before:
             sys.exit(f"error: no message, but {saved(meta)} slices after {before}\n{text}")
-        return
+        return code != 0
     counts.add("slices saved", saved(meta) - before)
     if saved(meta) != int(told[1]):
         sys.exit(f"error: {saved(meta)} slices are saved\n{text}")
+    return True
 
 
 def own_command(work, arguments):

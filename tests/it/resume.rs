@@ -305,7 +305,9 @@ fn repaired_files_are_taken_in_as_if_they_had_never_been_damaged() {
     let file = |k: u32| lab.path(&format!("images/{k:04}.png"));
     let damaged = [13, 21, 29];
     let intact = damaged.map(|k| std::fs::read(file(k)).unwrap());
-    damaged.map(|k| std::fs::write(file(k), "no picture").unwrap());
+    for k in damaged {
+        std::fs::write(file(k), "no picture").unwrap();
+    }
     let retry = [&SMALL_SHARDS[..], &["--retry-skipped"]].concat();
     lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(1);
     let run = lab.extract("manifest", &manifest, &retry).expect(1);
