@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
 use crate::folder::pending;
+use crate::parts::{has_parts, lock_parts};
 use crate::schema::Table;
 use crate::{CacheLock, CacheMeta, Error};
 
@@ -12,22 +13,25 @@ use crate::{CacheLock, CacheMeta, Error};
 #[derive(Debug)]
 pub struct Locked {
     dir: PathBuf,
-    _lock: CacheLock,
+    /// Those of the cache and of its parts.
+    _locks: Vec<CacheLock>,
 }
 
 impl Locked {
-    /// Locks the cache in `dir`.
+    /// Locks the cache in `dir` and its parts.
     ///
     /// # Errors
     ///
     /// [`Error::NoCache`] if `dir` is none, and [`Error::Locked`] if another process writes to it.
     pub fn of(dir: &Path) -> Result<Locked, Error> {
-        if !dir.join("meta.json").is_file() {
+        if !dir.join("meta.json").is_file() && !has_parts(dir) {
             return Err(Error::NoCache { path: dir.into() });
         }
+        let mut locks = vec![CacheLock::of(dir)?];
+        locks.extend(lock_parts(dir)?);
         Ok(Locked {
             dir: dir.into(),
-            _lock: CacheLock::of(dir)?,
+            _locks: locks,
         })
     }
 
@@ -57,7 +61,9 @@ impl Locked {
     /// [`Error::Io`] if a file cannot be deleted; `meta.json` goes first, so that what is left is no cache.
     pub fn delete(self) -> Result<(), Error> {
         let meta = self.dir.join("meta.json");
-        fs::remove_file(&meta).map_err(io_error(&meta, "delete"))?;
+        if meta.is_file() {
+            fs::remove_file(&meta).map_err(io_error(&meta, "delete"))?;
+        }
         fs::remove_dir_all(&self.dir).map_err(io_error(&self.dir, "delete"))
     }
 }

@@ -69,6 +69,19 @@ pub enum Error {
         /// Slices that were saved.
         rows: u64,
     },
+    /// The cache is extracted in parts, and not all of them are done and joined.
+    #[error(
+        "`{path}`: {} of {}{}",
+        of - missing.len() as u32, counted(*of, "part"), parts_left(path, missing), path = shown(path)
+    )]
+    Parts {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Number of parts.
+        of: u32,
+        /// Numbers of the parts that are not done.
+        missing: Vec<u32>,
+    },
     /// A cache exists that was made in another way.
     #[error(
         "`{path}`: made with another `{field}`: the cache has {found}, this run has {expected}\nhint: repeat the run with the cache's value, give another --cache folder, or delete this one{}",
@@ -230,6 +243,17 @@ fn did_you_mean(name: &str, known: &[String]) -> String {
     meant.map_or_else(String::new, |meant| {
         format!("; did you mean `{}`?", shown(meant))
     })
+}
+
+fn parts_left(path: &Path, missing: &[u32]) -> String {
+    if missing.is_empty() {
+        let path = shown(path);
+        return format!(" are done, but not joined\nhint: run `extract merge {path}`");
+    }
+    format!(
+        " are done; missing: {}\nhint: run the `extract` command of each missing part, with its `--shard`",
+        crate::parts::ranges(missing)
+    )
 }
 
 fn disk_hint(source: &std::io::Error) -> &'static str {

@@ -18,6 +18,7 @@ mod lock;
 mod meta;
 mod name;
 mod page_header;
+mod parts;
 mod patch_tokens;
 mod patch_writer;
 mod patches;
@@ -42,6 +43,7 @@ pub use meta::{
     TableFile, Tokens, check_class_names,
 };
 pub use name::CacheName;
+pub use parts::{MOST_PARTS, Part, Parts, merge, part_dir};
 pub use patch_tokens::{Numbers, PatchTokens};
 pub use patches::{Group, PatchReader, PatchRow};
 pub use read::CacheReader;

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::parts::ranges;
 use crate::schema::Table;
-use crate::{CacheMeta, CacheReader, Error};
+use crate::{CacheMeta, CacheReader, Error, Parts};
 
 /// A cache's folder and its description, read from `meta.json` alone.
 #[derive(Debug)]
@@ -66,10 +67,9 @@ impl Listed {
 
     /// A row of the table with [`COLUMNS`].
     pub fn cells(&self) -> [String; 9] {
-        let Ok(meta) = &self.meta else {
-            let mut cells = <[String; 9]>::default();
-            (cells[0], cells[3]) = (self.name(), "damaged".into());
-            return cells;
+        let meta = match &self.meta {
+            Ok(meta) => meta,
+            Err(error) => return self.cells_without(error),
         };
         let splits = [meta.split.as_deref().unwrap_or("official")];
         let splits = splits
@@ -93,10 +93,32 @@ impl Listed {
         ]
     }
 
-    /// The same facts and more as JSON; `error` instead if the description cannot be read.
+    /// A row of a folder without a description.
+    fn cells_without(&self, error: &Error) -> [String; 9] {
+        let mut cells = <[String; 9]>::default();
+        (cells[0], cells[3]) = (self.name(), "damaged".into());
+        if let (Error::Parts { of, missing, .. }, Ok(Some(parts))) = (error, Parts::of(&self.dir)) {
+            let done = *of as usize - missing.len();
+            cells[3] = match ranges(missing).as_str() {
+                "" => format!("{done} of {of} parts, not joined"),
+                missing => format!("{done} of {of} parts, missing: {missing}"),
+            };
+            cells[5] = parts.rows().to_string();
+            cells[8] = format!("{:.1}", parts.bytes() as f64 / 1e6);
+        }
+        cells
+    }
+
+    /// The same facts and more as JSON; `error` and numbers of parts instead if the description cannot be read.
     pub fn json(&self) -> Value {
         let path = self.dir.to_string_lossy();
         match &self.meta {
+            Err(error @ Error::Parts { of, missing, .. }) => json!({
+                "path": path,
+                "error": error.to_string(),
+                "parts": of,
+                "missing_parts": missing,
+            }),
             Err(error) => json!({"path": path, "error": error.to_string()}),
             Ok(meta) => json!({
                 "path": path,

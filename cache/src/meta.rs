@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use self::check::{MOST_CLASSES, check_class_names};
 use crate::error::io_error;
 use crate::schema::Table;
-use crate::{Error, Task};
+use crate::{Error, Part, Task, parts};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -51,6 +51,9 @@ pub struct CacheMeta {
     /// Rule that split the samples; `None` in caches of earlier versions, which have the official split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// The part of the dataset that the cache holds; `None` if it is the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// Number of samples that the run covers.
     pub samples: u64,
     /// Hash over the list of samples with their labels and splits, and the source files' sizes.
@@ -242,13 +245,13 @@ impl CacheMeta {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCache`], [`Error::Version`], [`Error::Meta`] for a file that is not a cache's,
+    /// [`Error::NoCache`], [`Error::Parts`] if there are only parts, [`Error::Version`], [`Error::Meta`] for a file that is not a cache's,
     /// and [`Error::Io`].
     pub fn read(dir: &Path) -> Result<CacheMeta, Error> {
         let path = dir.join("meta.json");
         let text = match std::fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NoCache { path: dir.into() });
+                return Err(parts::no_cache(dir));
             }
             result => result.map_err(io_error(&path, "read"))?,
         };

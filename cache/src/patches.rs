@@ -48,17 +48,32 @@ impl CacheReader {
     /// [`Error::Missing`] if the cache keeps no patch tokens or has no such layer, and
     /// [`Error::Io`] or [`Error::Parquet`] if a shard cannot be read.
     pub fn patches(&self, layers: &[u32]) -> Result<PatchReader, Error> {
+        self.shard_patches(layers, 0..self.meta().shards.len())
+    }
+
+    /// A reader of the patch tokens of `layers` in some shards.
+    pub(crate) fn shard_patches(
+        &self,
+        layers: &[u32],
+        of: Range<usize>,
+    ) -> Result<PatchReader, Error> {
         for &layer in layers {
             self.check_layer(Table::Patch, layer)?;
         }
-        let (mut shards, mut groups, mut first) = (Vec::new(), Vec::new(), 0);
-        for shard in 0..self.meta().shards.len() {
+        let (mut shards, mut groups) = (Vec::new(), Vec::new());
+        let before = self.meta().shards[..of.start].iter();
+        let mut first: usize = before.map(|shard| shard.rows as usize).sum();
+        for shard in of.clone() {
             let file = self.file(Table::Patch, shard)?;
             let metadata = file.metadata()?;
-            for (group, of) in metadata.metadata().row_groups().iter().enumerate() {
-                let rows = first..first + of.num_rows() as usize;
+            for (group, found) in metadata.metadata().row_groups().iter().enumerate() {
+                let rows = first..first + found.num_rows() as usize;
                 first = rows.end;
-                groups.push(Group { shard, group, rows });
+                groups.push(Group {
+                    shard: shard - of.start,
+                    group,
+                    rows,
+                });
             }
             shards.push((file, metadata));
         }

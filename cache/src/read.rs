@@ -20,10 +20,11 @@ pub(crate) use self::check::check_place;
 use crate::checksums::Checksums;
 use crate::error::io_error;
 use crate::folder::{checksums_of, pending, shard_file};
+use crate::parts::has_parts;
 use crate::rows::{NAME_BYTES, mask_bytes};
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
-use crate::{CacheMeta, Error, Shard, SliceMeta};
+use crate::{CacheMeta, Error, Parts, Shard, SliceMeta};
 
 /// An opened cache.
 #[derive(Debug)]
@@ -40,12 +41,15 @@ impl CacheReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Incomplete`] if `extract` has not finished it, [`Error::Shard`] if a shard is
+    /// [`Error::Incomplete`] or [`Error::Parts`] if `extract` has not finished it, [`Error::Shard`] if a shard is
     /// missing, differs from `meta.json` in size, number of rows or schema, or if a row of `slices` is
     /// invalid, [`Error::Parquet`] if a shard is damaged, and those of [`CacheMeta::read`].
     pub fn open(dir: &Path) -> Result<CacheReader, Error> {
         let reader = CacheReader::open_unfinished(dir)?;
         if !reader.meta.complete {
+            if let Some(parts) = Parts::of(dir)? {
+                return Err(parts.unjoined());
+            }
             return Err(Error::Incomplete {
                 path: dir.into(),
                 rows: reader.meta.saved_rows(),
@@ -104,7 +108,7 @@ impl CacheReader {
         }
     }
 
-    /// The folders below `root` that hold a cache, in the order of their paths.
+    /// The folders below `root` that hold a cache, or parts of one, in the order of their paths.
     ///
     /// # Errors
     ///
@@ -116,7 +120,7 @@ impl CacheReader {
         let mut found = Vec::new();
         for dataset in folders(root)? {
             let caches = folders(&dataset)?.into_iter();
-            found.extend(caches.filter(|dir| dir.join("meta.json").is_file()));
+            found.extend(caches.filter(|dir| dir.join("meta.json").is_file() || has_parts(dir)));
         }
         Ok(found)
     }
@@ -215,6 +219,19 @@ impl CacheReader {
             self.read_tensor(table, layer, index, here)?;
             rest = after;
         }
+        Ok(Array2::from_shape_vec((rows, width), out).expect("as many values as the shape says"))
+    }
+
+    /// CLS tokens of a layer in one shard, or means of its patch tokens, `[rows, D]`.
+    pub(crate) fn shard_tokens(
+        &self,
+        table: Table,
+        layer: u32,
+        shard: usize,
+    ) -> Result<Array2<f32>, Error> {
+        let (rows, width) = (self.shard_rows(shard)?, self.row_values(table, layer));
+        let mut out = self.zeros(rows * width)?;
+        self.read_tensor(table, layer, shard, &mut out)?;
         Ok(Array2::from_shape_vec((rows, width), out).expect("as many values as the shape says"))
     }
 

@@ -85,7 +85,7 @@ impl CacheWriter {
                 }
                 meta
             }
-            Err(Error::NoCache { .. }) => start(dir, run)?,
+            Err(Error::NoCache { .. } | Error::Parts { .. }) => start(dir, run)?,
             Err(error) => return Err(error),
         };
         delete_unnamed(dir, &meta)?;
@@ -261,7 +261,7 @@ impl CacheWriter {
     }
 
     /// Rows that were appended, in this run and earlier ones.
-    fn rows(&self) -> u64 {
+    pub fn rows(&self) -> u64 {
         let closing = self.closing.as_ref().map_or(0, |shard| shard.rows);
         self.meta.rows + u64::from(closing) + u64::from(self.unfinished_rows())
     }

@@ -17,6 +17,7 @@ mod made_dicom;
 mod made_npz;
 mod model_error;
 pub mod parity;
+pub mod part;
 pub mod pipeline;
 pub mod prepare;
 pub mod project;

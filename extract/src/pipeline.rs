@@ -18,7 +18,7 @@ pub use self::job::Job;
 use self::readers::{Line, Prepared, Skip, dispatch, read_samples};
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
-use crate::dataset::{Dataset, SampleNotes};
+use crate::dataset::{Dataset, Sample, SampleNotes};
 use crate::prepare::PreparedSlice;
 
 /// Capacity of the channels before and after the backbone, in batches.
@@ -35,7 +35,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Progress {
     /// Slices embedded in this run.
     pub slices: u64,
-    /// Finished samples of the dataset, including skipped ones and those of earlier runs.
+    /// Finished samples of the run, including skipped ones and those of earlier runs.
     pub samples: u64,
     /// Samples that could not be read, as `path: reason`, since the last report.
     pub skipped: Vec<String>,
@@ -100,12 +100,13 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let started = Instant::now();
     let position = writer.position()?;
-    let first = first_sample(job.dataset, position.as_ref());
+    let samples = &job.dataset.samples[job.samples.clone()];
+    let first = first_sample(samples, position.as_ref());
     report(Progress {
         samples: first as u64,
         ..Progress::default()
     });
-    let samples = &job.dataset.samples[first..];
+    let samples = &samples[first..];
     let notes = Mutex::new(SampleNotes::default());
     thread::scope(|scope| {
         let (line, queue) = sync_channel::<Line<'_>>(0);
@@ -144,9 +145,9 @@ pub fn run(
 }
 
 /// The sample to start with: the one that the last finished shard ends in.
-fn first_sample(dataset: &Dataset, position: Option<&Position>) -> usize {
+fn first_sample(samples: &[Sample], position: Option<&Position>) -> usize {
     let Some(position) = position else { return 0 };
-    let mut samples = dataset.samples.iter();
+    let mut samples = samples.iter();
     samples.position(|s| s.id == position.sample).unwrap_or(0)
 }
 
@@ -309,7 +310,8 @@ fn write(
                 writer.save()?;
                 return Ok(writer.meta().clone());
             }
-            Ok(Step::End) if writer.is_empty() => {
+            // Another part may have samples that can be read.
+            Ok(Step::End) if writer.is_empty() && writer.meta().part.is_none() => {
                 let samples = writer.meta().samples;
                 return Err(Error::NothingRead { samples });
             }

@@ -1,5 +1,5 @@
-//! Writes a cache of random tokens: `cargo bench --workspace --bench scale -- DIR ROWS WIDTH LAYERS`.
-//! 14 classes, each of which moves one feature of the slices that have it; a hundredth of the rows is
+//! Writes a cache of random tokens: `cargo bench --workspace --bench scale -- DIR ROWS WIDTH LAYERS [SHARD_ROWS]`
+//! (8192 rows a shard by default). 14 classes, each of which moves one feature of the slices that have it; a hundredth of the rows is
 //! `val`, a hundredth `test`; a patient has three rows. `scripts/dev/bench_scale.py` runs probes on it.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -19,14 +19,25 @@ fn main() {
         .skip(1)
         .filter(|w| w != "--bench")
         .collect();
-    let [dir, rows, width, layers] = &words[..] else {
-        println!("usage: scale DIR ROWS WIDTH LAYERS");
-        return;
+    let (dir, sizes) = match &words[..] {
+        [dir, sizes @ ..] if (3..=4).contains(&sizes.len()) => (dir, sizes),
+        _ => {
+            println!("usage: scale DIR ROWS WIDTH LAYERS [SHARD_ROWS]");
+            return;
+        }
     };
-    let [rows, width, layers] = [rows, width, layers].map(|word| word.parse().unwrap());
-    let mut writer = CacheWriter::open(Path::new(dir), meta(rows, width, layers)).unwrap();
-    for first in (0..rows).step_by(BATCH) {
-        let count = BATCH.min(rows - first);
+    let sizes: Vec<usize> = sizes.iter().map(|word| word.parse().unwrap()).collect();
+    let [rows, width, layers] = [sizes[0], sizes[1], sizes[2]];
+    let shard_rows = sizes.get(3).copied().unwrap_or(8 * BATCH);
+    let batch = BATCH.min(shard_rows);
+    let meta = CacheMeta {
+        batch_size: batch as u32,
+        shard_rows: shard_rows as u32,
+        ..meta(rows, width, layers)
+    };
+    let mut writer = CacheWriter::open(Path::new(dir), meta).unwrap();
+    for first in (0..rows).step_by(batch) {
+        let count = batch.min(rows - first);
         let tokens = |kind: usize| -> Vec<Array2<f32>> {
             let layer = |layer| tokens(first, count, width, kind * layers + layer);
             (0..layers).map(layer).collect()
@@ -61,8 +72,6 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
         width: width as u32,
         grid: [16, 16],
         preprocess: tests::recipe(224),
-        batch_size: BATCH as u32,
-        shard_rows: 8 * BATCH as u32,
         ..tests::meta()
     }
 }

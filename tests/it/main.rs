@@ -24,6 +24,7 @@ mod model_cards;
 mod models;
 mod options;
 mod own_data;
+mod parts;
 mod placement;
 mod polars;
 mod privacy;

@@ -17,6 +17,7 @@ pub fn meta() -> CacheMeta {
         has_placement: false,
         has_pictures: false,
         split: None,
+        part: None,
         samples: 30,
         samples_sha256: "0".repeat(64),
         model: ModelMeta {

@@ -34,6 +34,7 @@ impl CacheMeta {
             .and_then(|()| check_classes("class in masks", structures))
             .and_then(|()| check_classes("value in masks", values.iter().map(String::as_str)))
             .and_then(|()| description::check(self))
+            .and_then(|()| self.part.map_or(Ok(()), |part| part.check(self.samples)))
             .map_err(|invalid| Error::Shard {
                 path: dir.join("meta.json"),
                 what: invalid.what,

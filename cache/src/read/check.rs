@@ -85,7 +85,8 @@ impl CacheReader {
         let total: u64 = self.meta.shards.iter().map(|s| u64::from(s.rows)).sum();
         let meta_path = self.dir.join("meta.json");
         self.same(&meta_path, "sum of the shards' rows", total, self.meta.rows)?;
-        if self.meta.complete && total == 0 {
+        // A part may have no sample that can be read.
+        if self.meta.complete && total == 0 && self.meta.part.is_none() {
             return Err(Error::Shard {
                 path: meta_path,
                 what: "number of rows of a complete cache",

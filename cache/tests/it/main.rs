@@ -5,6 +5,7 @@ mod descriptions;
 mod flips;
 mod hostile;
 mod made;
+mod parts;
 mod refusals;
 mod round_trip;
 mod shapes;

@@ -10,6 +10,7 @@ use super::backbone::BackboneArgs;
 use super::{Format, warn};
 use crate::Error;
 use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
+use crate::part::PartRule;
 use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
 
@@ -31,6 +32,16 @@ pub struct ExtractArgs {
     /// Folder of caches
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
+    /// Extract only part I of N, from 1; when all parts are done, the last
+    /// process joins them. `auto` takes both from a Slurm array, `auto/N`
+    /// takes I from a Slurm array or a Kubernetes Job
+    #[arg(
+        long,
+        verbatim_doc_comment,
+        value_name = "I/N",
+        conflicts_with = "retry_skipped"
+    )]
+    pub shard: Option<PartRule>,
     /// Recipe of the dataset: `study` or `radiology` for built-in datasets
     /// [default: study, else default, else the only one]
     #[arg(

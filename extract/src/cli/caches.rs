@@ -324,9 +324,9 @@ fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 }
 
 /// A cache below the folder of caches, or else the path itself.
-fn found(root: &Path, of: &Path) -> PathBuf {
+pub(super) fn found(root: &Path, of: &Path) -> PathBuf {
     let below = root.join(of);
-    if below.join("meta.json").is_file() {
+    if below.is_dir() {
         below
     } else {
         of.to_path_buf()

@@ -16,6 +16,7 @@ use super::{Format, Status, print_line, tell, warn};
 use crate::backbone::{Provider, Runtime};
 use crate::dataset::{Dataset, Recipe};
 use crate::extraction::{Event, Extraction, Summary};
+use crate::part::PartRule;
 use crate::split::{self, SplitRule};
 use crate::{prepare, project};
 
@@ -47,13 +48,14 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         recipe: &recipe,
         caches: &args.cache,
         pictures: args.pictures,
+        part: args.shard.map(PartRule::part).transpose()?,
         shard_rows: args.shard_rows,
         save_every: args.save_every,
         wait: args.wait.map(|seconds| Duration::from_secs(seconds.into())),
         retry_skipped: args.retry_skipped,
         stop: &signals.stop,
     };
-    let mut bar = Bar::new(dataset.samples.len() as u64);
+    let mut bar = Bar::new(extraction.samples()?.len() as u64);
     let summary = extraction.run(&mut |event| match event {
         Event::Message(text) => tell(&text),
         Event::Warning(text) => warn(&[text]),
@@ -198,6 +200,7 @@ fn summarise(format: Format, Summary { dir, outcome }: &Summary) -> anyhow::Resu
             "batch_size": meta.batch_size,
             "parity": meta.parity,
             "peak_rss_bytes": peak_rss_bytes(),
+            "part": meta.part,
             "cache": dir,
         })
         .to_string(),

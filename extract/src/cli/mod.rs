@@ -6,6 +6,7 @@ mod backbone;
 mod caches;
 mod datasets;
 mod extract;
+mod merge;
 mod models;
 mod progress;
 mod report;
@@ -22,6 +23,7 @@ pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
 pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs, VerifyArgs};
 pub use self::datasets::DatasetsArgs;
+pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::split::SplitArgs;
 
@@ -82,6 +84,9 @@ enum Command {
     /// Check caches for damage
     #[command(long_about = VERIFY_LONG_ABOUT)]
     Verify(VerifyArgs),
+    /// Join the parts that `--shard` made into one cache
+    #[command(long_about = MERGE_LONG_ABOUT)]
+    Merge(MergeArgs),
     /// Compare two caches: descriptions, slices and CLS tokens
     Diff(DiffArgs),
     /// Delete files that stopped runs left in caches
@@ -115,6 +120,13 @@ Compares every byte with the checksums and hashes of the extraction, and checks
 that rows, labels, masks and tokens are ones that a cache may hold. Prints one
 line per fault. The exit code is 0 if there is none, 1 if there is one, and 2 if
 a cache cannot be found.";
+
+const MERGE_LONG_ABOUT: &str = "\
+Join the parts that `--shard` made into one cache.
+
+The process that finishes the last part does this by itself; the command is for
+parts of which it was stopped. The joined cache is verified before the parts are
+deleted. It needs room for both.";
 
 /// Values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -151,6 +163,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Ls(args)) => caches::list(args),
         Some(Command::Show(args)) => caches::show(args),
         Some(Command::Verify(args)) => caches::verify(args),
+        Some(Command::Merge(args)) => merge::run(args),
         Some(Command::Diff(args)) => caches::diff(args),
         Some(Command::Gc(args)) => caches::collect_garbage(args),
         Some(Command::Rm(args)) => caches::remove(args),

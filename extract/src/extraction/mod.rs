@@ -3,7 +3,9 @@
 mod backbone;
 mod lock;
 mod retry;
+mod target;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,8 +20,10 @@ use onnx_models::ModelCard;
 pub use self::backbone::BackboneChoice;
 use self::backbone::Place;
 use self::lock::lock;
+use self::target::Target;
 use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
 use crate::dataset::Dataset;
+use crate::part::DatasetPart;
 use crate::pipeline::{self, Job, Outcome, Progress};
 use crate::split::SplitRule;
 use crate::{Error, ModelError, fingerprint};
@@ -51,6 +55,8 @@ pub struct Extraction<'a> {
     pub caches: &'a Path,
     /// Whether to store pictures of slices; `None` for those with masks and patch tokens.
     pub pictures: Option<bool>,
+    /// Part of the dataset to extract; `None` for the whole.
+    pub part: Option<DatasetPart>,
     /// Rows per shard, rounded up to whole batches; `None` for 1024, or fewer if tokens are large.
     pub shard_rows: Option<u32>,
     /// Time after which slices are saved, also if their shard is not full.
@@ -79,15 +85,17 @@ pub enum Event {
 /// Result of an extraction.
 #[derive(Debug)]
 pub struct Summary {
-    /// Folder of the cache.
+    /// Folder of the cache, or of the part.
     pub dir: PathBuf,
     /// What this run did.
     pub outcome: Outcome,
 }
 
 impl Extraction<'_> {
-    /// Extracts all samples into `CACHES/DATASET/MODEL@SIZE`, or resumes an unfinished cache there. A run
+    /// Extracts the samples into `CACHES/DATASET/MODEL@SIZE`, or resumes an unfinished cache there. A run
     /// that is stopped returns a summary of a cache that is not complete.
+    ///
+    /// A part is extracted into a folder below it. The run that finishes the last part joins them.
     ///
     /// # Errors
     ///
@@ -96,16 +104,21 @@ impl Extraction<'_> {
     /// [`pipeline::run`].
     pub fn run(&self, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
         self.check_crop()?;
-        let dir = self.dir()?;
-        match self.attempt(&dir, false, report) {
-            Err(Error::Model(error)) if self.may_halve(&error, &dir) => {
+        let whole = self.dir()?;
+        let to = Target::new(whole, self.part, self.samples()?);
+        let summary = match self.attempt(&to, false, report) {
+            Err(Error::Model(error)) if self.may_halve(&error, &to.dir) => {
                 report(Event::Warning(
                     "out of memory: batches are computed in halves from now on, which may change the last bits of tokens".to_owned(),
                 ));
-                self.attempt(&dir, true, report)
+                self.attempt(&to, true, report)
             }
             result => result,
+        }?;
+        if self.part.is_some() && summary.outcome.meta.complete {
+            return to.join(summary, self.backbone.threads(), report);
         }
+        Ok(summary)
     }
 
     /// Whether a run that failed is repeated with batches in halves: if memory was lacking, and no other batch
@@ -121,17 +134,18 @@ impl Extraction<'_> {
     /// Extracts with whole batches, or with batches in halves.
     fn attempt(
         &self,
-        dir: &Path,
+        to: &Target,
         halved: bool,
         report: &mut dyn FnMut(Event),
     ) -> Result<Summary, Error> {
-        let mut held = if CacheMeta::read(dir).is_ok_and(|meta| meta.complete) {
+        let dir = &*to.dir;
+        let mut held = if to.finished().is_some() {
             // Nothing is written to it, so it may lie where nothing can be.
             None
         } else {
             Some(lock(dir, self.wait, report)?)
         };
-        let begun = CacheMeta::read(dir).ok();
+        let begun = to.begun()?;
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
         let place = Place {
             runtime: self.runtime,
@@ -154,16 +168,14 @@ impl Extraction<'_> {
                 meta.samples_sha256.clone_from(&begun.samples_sha256);
             }
         }
-        if retry.is_none() && begun.is_some_and(|begun| begun.complete) {
-            let meta = CacheReader::open_same(dir, &meta)?.meta().clone();
-            report(Event::Message(format!(
-                "{}: already complete",
-                dir.display()
-            )));
-            return Ok(Summary {
-                dir: dir.into(),
-                outcome: Outcome::of_finished(meta),
-            });
+        let finished = to.finished();
+        if finished.is_none() || finished == Some(dir) {
+            meta = to.describe(meta)?;
+        }
+        if retry.is_none()
+            && let Some(dir) = finished
+        {
+            return summary_of(dir, &meta, report);
         }
         // Before the cache is created, so that after a failure another precision can be tried.
         let slices = (self.dataset, self.recipe);
@@ -176,7 +188,17 @@ impl Extraction<'_> {
         if let Some(parity) = parity {
             writer.set_parity(serde_json::to_value(parity)?);
         }
-        self.write(dir.into(), backbone, writer, report)
+        self.write(to, backbone, writer, report)
+    }
+
+    /// Indices of the samples that this run extracts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if there are more parts than samples.
+    pub fn samples(&self) -> Result<Range<usize>, Error> {
+        let all = 0..self.dataset.samples.len();
+        self.part.map_or(Ok(all), |part| part.samples(self.dataset))
     }
 
     fn is_retried(&self, begun: &CacheMeta) -> bool {
@@ -186,7 +208,7 @@ impl Extraction<'_> {
     /// Embeds the slices that the cache of `writer` lacks.
     fn write(
         &self,
-        dir: PathBuf,
+        to: &Target,
         mut backbone: Backbone,
         writer: CacheWriter,
         report: &mut dyn FnMut(Event),
@@ -200,6 +222,7 @@ impl Extraction<'_> {
         }
         let job = Job {
             dataset: self.dataset,
+            samples: to.samples.clone(),
             reader: &Reader::new(&self.dataset.root),
             recipe: self.recipe,
             pictures: writer.meta().has_pictures,
@@ -208,11 +231,14 @@ impl Extraction<'_> {
             save_every: self.save_every,
             stop: self.stop,
         };
-        report(Event::Writing(dir.clone()));
+        report(Event::Writing(to.dir.clone()));
         let outcome = pipeline::run(&job, &mut backbone, writer, &mut |progress| {
             report(Event::Progress(progress));
         })?;
-        Ok(Summary { dir, outcome })
+        Ok(Summary {
+            dir: to.dir.clone(),
+            outcome,
+        })
     }
 
     /// Takes over from a begun cache what changes no token, and what caches of earlier versions lack.
@@ -234,10 +260,10 @@ impl Extraction<'_> {
         meta.shard_rows = begun.shard_rows;
     }
 
-    /// Number of slices of all samples with their views, as far as it is known before they are read.
+    /// Number of slices of the run's samples with their views, as far as it is known before they are read.
     pub fn slices(&self) -> Option<u64> {
         let views = self.recipe.views.as_ref().map_or(0, |views| views.count);
-        let samples = self.dataset.samples.iter();
+        let samples = self.dataset.samples[self.samples().ok()?].iter();
         let slices = samples.map(|sample| match &sample.slices {
             Some(slices) => Some(slices.clone().count() as u64),
             None => sample.is_picture().then_some(1),
@@ -293,6 +319,7 @@ impl Extraction<'_> {
                 .pictures
                 .unwrap_or(has_masks && options.tokens == Tokens::All),
             split: Some(recorded(self.rule)),
+            part: None,
             samples: dataset.samples.len() as u64,
             samples_sha256: fingerprint::of_samples(dataset),
             model: backbone.meta().clone(),
@@ -327,6 +354,23 @@ impl Extraction<'_> {
         let wanted = self.shard_rows.unwrap_or(fitting.unwrap_or(1));
         wanted.next_multiple_of(meta.batch_size)
     }
+}
+
+/// The summary of the finished cache in `dir`, which an earlier run with this description has made.
+fn summary_of(
+    dir: &Path,
+    run: &CacheMeta,
+    report: &mut dyn FnMut(Event),
+) -> Result<Summary, Error> {
+    let meta = CacheReader::open_same(dir, run)?.meta().clone();
+    report(Event::Message(format!(
+        "{}: already complete",
+        dir.display()
+    )));
+    Ok(Summary {
+        dir: dir.into(),
+        outcome: Outcome::of_finished(meta),
+    })
 }
 
 /// The rule as a cache stores it: a table by its name only, since folders move. The hash of the samples

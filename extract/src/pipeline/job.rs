@@ -1,5 +1,6 @@
 //! What a run works on.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use crate::dataset::Dataset;
 
 /// Input of [`run`](super::run).
 pub struct Job<'a> {
-    /// Samples.
+    /// Dataset.
     pub dataset: &'a Dataset,
+    /// Indices of the samples to extract.
+    pub samples: Range<usize>,
     /// Reader of their files.
     pub reader: &'a Reader,
     /// Preprocessing from voxels to pixels.

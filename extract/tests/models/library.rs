@@ -41,6 +41,7 @@ fn a_program_extracts_and_resumes_without_the_command_line() {
         recipe: &recipe,
         caches: folder.path(),
         pictures: None,
+        part: None,
         shard_rows: None,
         save_every: Duration::from_secs(60),
         wait: None,

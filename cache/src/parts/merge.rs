@@ -1,0 +1,152 @@
+//! Joining the parts of a cache.
+
+use std::fs;
+use std::path::Path;
+
+use super::rows::{ShardRows, joined};
+use super::{FOLDER, Parts, has_parts, lock_parts, of_whole};
+use crate::error::io_error;
+use crate::{CacheMeta, CacheReader, CacheWriter, Depth, Error, TokenBatch, verify};
+
+/// Joins the parts of the cache `dir`, verifies the whole with `threads` threads, and deletes the parts.
+///
+/// The rows are those of one run over all samples, in the same order. Batches, shards and pages are cut as
+/// in such a run, so the files are the same too if the tokens are. A merge that was stopped goes on where it
+/// stopped.
+///
+/// # Errors
+///
+/// [`Error::Parts`] if some are not done, [`Error::NoCache`] if there are none, [`Error::Locked`] if another
+/// process joins them or writes to one, [`Error::Mismatch`] and [`Error::OtherSamples`] if they do not
+/// belong together, the first fault of the whole, and those of [`CacheReader::open`] and
+/// [`CacheWriter::append`]. The parts stay in place then.
+pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
+    let whole = match CacheMeta::read(dir) {
+        Ok(whole) if whole.complete => whole,
+        Ok(_) | Err(Error::Parts { .. }) => join(dir)?,
+        Err(error) => return Err(error),
+    };
+    if has_parts(dir) {
+        let faults = verify(dir, Depth::Full, threads)?;
+        faults
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |fault| Err(fault.error))?;
+        delete_parts(dir)?;
+    }
+    Ok(whole)
+}
+
+/// Deletes the parts of a finished cache, of which no one has a writer.
+fn delete_parts(dir: &Path) -> Result<(), Error> {
+    let folder = dir.join(FOLDER);
+    let _locks = lock_parts(dir)?;
+    fs::remove_dir_all(&folder).map_err(io_error(&folder, "delete"))
+}
+
+/// Writes the rows of all parts to the whole cache.
+fn join(dir: &Path) -> Result<CacheMeta, Error> {
+    let Some(parts) = Parts::of(dir)? else {
+        return Err(Error::NoCache { path: dir.into() });
+    };
+    let run = whole_of(&parts)?;
+    let writer = CacheWriter::open(dir, run)?;
+    if writer.meta().complete {
+        return Ok(writer.meta().clone());
+    }
+    let mut joiner = Joiner {
+        skip: writer.rows(),
+        batch_rows: writer.meta().batch_size as usize,
+        writer,
+        pieces: Vec::new(),
+        rows: 0,
+    };
+    for (part, _) in parts.begun() {
+        joiner.add(&CacheReader::open(&part)?)?;
+    }
+    joiner.write()?;
+    joiner.writer.finish()
+}
+
+/// The description of the whole cache, after a check that the parts make one.
+fn whole_of(parts: &Parts) -> Result<CacheMeta, Error> {
+    let missing = parts.missing();
+    let Some((_, first)) = parts.begun().next().filter(|_| missing.is_empty()) else {
+        return Err(parts.unjoined());
+    };
+    let whole = CacheMeta {
+        rows: 0,
+        shards: Vec::new(),
+        skipped: Vec::new(),
+        complete: false,
+        ..of_whole(first)
+    };
+    let mut next = 0;
+    for (dir, meta) in parts.begun() {
+        of_whole(meta).check_same(&whole, &dir)?;
+        let first = meta.part.map_or(0, |part| part.first_sample);
+        if first != next {
+            return Err(Error::Mismatch {
+                path: dir,
+                field: "part.first_sample".into(),
+                found: first.to_string(),
+                expected: next.to_string(),
+            });
+        }
+        next = first + meta.samples;
+    }
+    if next == whole.samples {
+        return Ok(whole);
+    }
+    Err(Error::Mismatch {
+        path: parts.dir.clone(),
+        field: "samples".into(),
+        found: next.to_string(),
+        expected: whole.samples.to_string(),
+    })
+}
+
+/// Writer of the whole cache.
+struct Joiner {
+    writer: CacheWriter,
+    /// Rows that the whole cache has from an earlier merge.
+    skip: u64,
+    batch_rows: usize,
+    /// Rows of the next batch so far.
+    pieces: Vec<TokenBatch>,
+    rows: usize,
+}
+
+impl Joiner {
+    fn add(&mut self, part: &CacheReader) -> Result<(), Error> {
+        for skipped in &part.meta().skipped {
+            self.writer.skip(skipped.clone());
+        }
+        for (shard, of) in part.meta().shards.iter().enumerate() {
+            if self.skip >= u64::from(of.rows) {
+                self.skip -= u64::from(of.rows);
+                continue;
+            }
+            let mut rows = ShardRows::open(part, shard)?;
+            while self.skip > 0 {
+                let skipped = rows.take(self.batch_rows.min(self.skip as usize))?;
+                self.skip -= skipped.slices.len() as u64;
+            }
+            while rows.left() > 0 {
+                let piece = rows.take(self.batch_rows - self.rows)?;
+                self.rows += piece.slices.len();
+                self.pieces.push(piece);
+                if self.rows == self.batch_rows {
+                    self.write()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the batch.
+    fn write(&mut self) -> Result<(), Error> {
+        self.rows = 0;
+        joined(std::mem::take(&mut self.pieces)).map_or(Ok(()), |batch| self.writer.append(&batch))
+    }
+}
