@@ -7,7 +7,7 @@ use crate::error::io_error;
 use crate::folder::pending;
 use crate::parts::{has_parts, lock_parts};
 use crate::schema::Table;
-use crate::{CacheLock, CacheMeta, Error};
+use crate::{CacheLock, CacheMeta, Error, sources};
 
 /// A cache that this process has locked, so that no writer lives.
 #[derive(Debug)]
@@ -97,9 +97,9 @@ pub(crate) fn delete_pending(dir: &Path, meta: &CacheMeta) -> Result<(), Error> 
     collect_tables(&pending, meta, 0, &mut found)?;
     delete(&found)?;
     let sums = pending.join("checksums");
-    let tables = Table::ALL.map(Table::name);
-    let folders = tables.map(|table| [pending.join(table), sums.join(table)]);
-    for folder in folders.iter().flatten().chain([&sums, &pending]) {
+    let tables = Table::ALL.into_iter().map(Table::name).chain([sources::FOLDER]);
+    let folders: Vec<_> = tables.flat_map(|table| [pending.join(table), sums.join(table)]).collect();
+    for folder in folders.iter().chain([&sums, &pending]) {
         // One that is not empty holds files of the user's own.
         let _ = fs::remove_dir(folder);
     }
@@ -120,9 +120,10 @@ fn collect_tables(
     shards: usize,
     found: &mut Vec<(PathBuf, u64)>,
 ) -> Result<(), Error> {
-    for table in Table::of(meta) {
-        let sums = dir.join("checksums").join(table.name());
-        collect(&dir.join(table.name()), shards, found)?;
+    let tables = Table::of(meta).into_iter().map(Table::name);
+    for folder in tables.chain([sources::FOLDER]) {
+        let sums = dir.join("checksums").join(folder);
+        collect(&dir.join(folder), shards, found)?;
         collect(&sums, shards, found)?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 mod batch;
 mod batch_check;
+mod beside;
 mod checked_file;
 mod checksums;
 mod clean;
@@ -27,6 +28,7 @@ mod recipe;
 mod rows;
 mod schema;
 mod shard_writer;
+mod sources;
 mod splits;
 mod table_reader;
 mod table_writer;
@@ -49,6 +51,7 @@ pub use patches::{Group, PatchReader, PatchRow};
 pub use read::CacheReader;
 pub use recipe::{Difference, TokenRecipe};
 pub use rows::NAME_BYTES;
+pub use sources::{ShardSources, SourceFile};
 pub use splits::{NamedSplit, write_split};
 pub use table_reader::read_table;
 pub use verify::{Depth, Fault, verify};

@@ -164,6 +164,9 @@ pub struct Shard {
     pub rows: u32,
     /// The shard's file in each table, by the table's name.
     pub tables: BTreeMap<String, TableFile>,
+    /// Hash over paths and hashes of the shard's records in `sources`, in hex; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources_sha256: Option<String>,
 }
 
 /// One file of a shard.

@@ -16,13 +16,15 @@ use crate::hashing_file::ClosingFile;
 use crate::patch_writer::PatchWriter;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
-use crate::{CacheMeta, CacheReader, Error, Shard, TokenBatch};
+use crate::{CacheMeta, CacheReader, Error, Shard, ShardSources, SourceFile, TokenBatch, sources};
 
 /// A shard to which rows are appended, under temporary names.
 pub(crate) struct OpenShard {
     pub(crate) rows: u32,
     tables: Vec<(Table, TableWriter)>,
     patches: Option<PatchWriter>,
+    /// Files that are read for its rows first.
+    pub(crate) sources: Vec<SourceFile>,
 }
 
 impl OpenShard {
@@ -33,6 +35,7 @@ impl OpenShard {
             rows: 0,
             tables: Vec::new(),
             patches: None,
+            sources: Vec::new(),
         };
         for table in Table::of(meta) {
             let path = dir.join(table.name()).join(&name);
@@ -82,6 +85,8 @@ impl OpenShard {
                 writer.write_batch(&batch?)?;
             }
         }
+        let sources = ShardSources::read(reader.dir(), reader.meta(), shard)?;
+        self.sources.extend(sources.files);
         self.rows += reader.meta().shards[shard].rows;
         Ok(())
     }
@@ -97,6 +102,7 @@ impl OpenShard {
         Ok(ClosingShard {
             rows: self.rows,
             tables,
+            sources: self.sources,
         })
     }
 }
@@ -105,6 +111,7 @@ impl OpenShard {
 pub(crate) struct ClosingShard {
     pub(crate) rows: u32,
     tables: Vec<(Table, ClosingFile)>,
+    sources: Vec<SourceFile>,
 }
 
 impl ClosingShard {
@@ -127,6 +134,7 @@ impl ClosingShard {
         Ok(Shard {
             rows: self.rows,
             tables,
+            sources_sha256: sources::write(dir, index, &self.sources)?,
         })
     }
 }

@@ -2,25 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use common::files::{sync_dir, write_whole};
+use arrow::error::ArrowError;
 use common::text::printable;
 use common::{counted, sha256_file};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 
-use crate::checksums::{Checksums, Summing};
+use crate::beside;
 use crate::error::io_error;
-use crate::folder::checksums_of;
-use crate::read::check_place;
 use crate::rows::NAME_BYTES;
 use crate::table_reader::{ParquetFile, batches};
 use crate::{CacheLock, CacheReader, Error, SliceMeta, Split};
@@ -59,24 +52,13 @@ pub fn write_split(
     let samples = splits.iter().map(|(sample, _)| sample.as_str());
     check_samples(&path, samples, &CacheReader::open(dir)?.slices()?)?;
     let _lock = CacheLock::of(dir)?;
-    let bytes = encode(rule, splits).map_err(|source| Error::Parquet {
-        path: path.clone(),
-        source,
+    let rows = encode(splits).map_err(|source| Error::Parquet {
+        path,
+        source: source.into(),
     })?;
-    let mut summing = Summing::default();
-    summing.update(&bytes);
-    let sums = checksums_of(dir, FOLDER, &format!("{name}.parquet"));
-    // A stop between these steps leaves a split without checksums, never one with those of another.
-    match fs::remove_file(&sums) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error(&sums, "delete")(error));
-        }
-        _ => {}
-    }
-    write_whole(&path, &bytes).map_err(io_error(&path, "write"))?;
-    let written = summing.finish().write(&sums);
-    written.map_err(io_error(&sums, "write"))?;
-    sync_dir(dir).map_err(io_error(dir, "sync"))
+    let rule = KeyValue::new(RULE.to_owned(), rule.to_owned());
+    let file = format!("{name}.parquet");
+    beside::write(dir, (FOLDER, &file), &rows, vec![rule])
 }
 
 impl CacheReader {
@@ -104,19 +86,8 @@ impl CacheReader {
                 known: self.splits()?,
             });
         }
-        check_place(self.dir(), &path, || "a split in the cache's folder".into())?;
+        let file = beside::open(self.dir(), FOLDER, &format!("{name}.parquet"))?;
         let sha256 = sha256_file(&path).map_err(io_error(&path, "read"))?;
-        let sums = checksums_of(self.dir(), FOLDER, &format!("{name}.parquet"));
-        let checksums = if sums.is_file() {
-            let length = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
-            Some(Checksums::read(&sums, length)?)
-        } else {
-            None
-        };
-        let file = ParquetFile {
-            path: path.into(),
-            checksums,
-        };
         let (rule, of) = decode(&file, self.meta().rows)?;
         Ok(NamedSplit { rule, sha256, of })
     }
@@ -223,25 +194,16 @@ fn schema() -> Arc<Schema> {
     ]))
 }
 
-fn encode(rule: &str, splits: &[(String, Option<Split>)]) -> Result<Vec<u8>, ParquetError> {
+fn encode(splits: &[(String, Option<Split>)]) -> Result<RecordBatch, ArrowError> {
     let samples = splits.iter().map(|(sample, _)| sample);
     let names = splits.iter().map(|(_, split)| split.map(Split::name));
-    let rows = RecordBatch::try_new(
+    RecordBatch::try_new(
         schema(),
         vec![
             Arc::new(StringArray::from_iter_values(samples)),
             Arc::new(StringArray::from_iter(names)),
         ],
-    )?;
-    let rule = KeyValue::new(RULE.to_owned(), rule.to_owned());
-    let properties = WriterProperties::builder()
-        .set_created_by("slicebank".into())
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_key_value_metadata(Some(vec![rule]))
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties))?;
-    writer.write(&rows)?;
-    writer.into_inner()
+    )
 }
 
 /// The rule and the split of each sample in a file of at most `most` samples.

@@ -128,7 +128,13 @@ pub(crate) fn batches(
 ///
 /// [`Error::Io`] and [`Error::Parquet`] if it cannot be read.
 pub fn read_table(path: &Path) -> Result<(RecordBatch, Vec<KeyValue>), Error> {
-    let builder = ParquetFile::bare(path).rows(NAME_BYTES)?;
+    read_whole(&ParquetFile::bare(path))
+}
+
+/// As [`read_table`], of a file that may have checksums.
+pub(crate) fn read_whole(file: &ParquetFile) -> Result<(RecordBatch, Vec<KeyValue>), Error> {
+    let path = &*file.path;
+    let builder = file.rows(NAME_BYTES)?;
     let file = builder.metadata().file_metadata();
     let bytes = fs::metadata(path).map_err(io_error(path, "read"))?.len();
     let rows = file.num_rows() as u64;

@@ -17,7 +17,7 @@ use crate::error::io_error;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
-use crate::{CacheMeta, CacheReader, Error};
+use crate::{CacheMeta, CacheReader, Error, ShardSources};
 
 /// How much of a cache [`verify`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,9 @@ pub(crate) fn check_pending(reader: &CacheReader) -> Option<(usize, Error)> {
             reader.check_table_of(table, part)?;
             check_bytes(reader, table, part)
         };
+        let sources = || ShardSources::read(reader.dir(), reader.meta(), part).err();
         let fault = tables.iter().find_map(|table| check(table).err());
+        let fault = fault.or_else(sources);
         Some((part, fault?))
     })
 }
@@ -172,6 +174,7 @@ fn check_complete(reader: &CacheReader) -> Result<(), Error> {
 /// At most one fault of each table: what follows the first one is of no use.
 fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Fault> {
     let tables = Table::of(reader.meta()).into_iter();
+    let sources = ShardSources::read(reader.dir(), reader.meta(), shard).err();
     let faults = tables.filter_map(|table| {
         let mut checked = reader.check_table_of(table, shard);
         if depth == Depth::Full {
@@ -181,7 +184,7 @@ fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Faul
         }
         checked.err()
     });
-    let faults = faults.map(|error| Fault {
+    let faults = faults.chain(sources).map(|error| Fault {
         shard: Some(shard),
         error,
     });

@@ -12,6 +12,7 @@ use crate::error::io_error;
 use crate::folder::pending;
 use crate::schema::Table;
 use crate::shard_writer::{ClosingShard, OpenShard};
+use crate::sources::{KnownFiles, SourceFile};
 use crate::verify::{check_pending, check_shards};
 use crate::{CacheLock, CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
 
@@ -42,6 +43,10 @@ pub struct CacheWriter {
     /// All rows but those of `meta` are in these two.
     closing: Option<ClosingShard>,
     open: Option<OpenShard>,
+    /// Files that are recorded, in this run and earlier ones.
+    known_files: KnownFiles,
+    /// Those of the batch that is appended next.
+    sources: Vec<SourceFile>,
     /// Time of the last save.
     saved: Instant,
     damage: Option<Error>,
@@ -91,9 +96,11 @@ impl CacheWriter {
         delete_unnamed(dir, &meta)?;
         Ok(CacheWriter {
             dir: dir.into(),
+            known_files: KnownFiles::of(dir, &meta)?,
             meta,
             closing: None,
             open: None,
+            sources: Vec::new(),
             saved: Instant::now(),
             damage,
             lock,
@@ -206,6 +213,14 @@ impl CacheWriter {
         self.meta.parity = Some(parity);
     }
 
+    /// Records the source files of samples whose first slice is in the batch that is appended next. Files
+    /// that are recorded already are left out.
+    pub fn add_sources(&mut self, files: Vec<SourceFile>) {
+        let known = &mut self.known_files;
+        let new = files.into_iter().filter(|file| known.add(&file.path));
+        self.sources.extend(new);
+    }
+
     /// Adds a sample that could not be read; it is saved with the next shard.
     pub fn skip(&mut self, skipped: Skipped) {
         if !self.meta.skipped.iter().any(|s| s.sample == skipped.sample) {
@@ -284,6 +299,7 @@ impl CacheWriter {
                 self.open.insert(shard)
             }
         };
+        shard.sources.append(&mut self.sources);
         shard.append(&self.meta, first, batch, start..end)
     }
 

@@ -215,6 +215,18 @@ pub enum Error {
         /// The cause.
         source: Box<Error>,
     },
+    /// Source files are not those that a cache was made of.
+    #[error(
+        "`{}`: {} changed since the tokens were computed, for instance `{examples}`\nhint: put the files of then back; or extract those of now into another --cache folder, or after deleting this cache with `extract rm`", shown(path), counted(*count, "source file"), examples = shown(examples)
+    )]
+    SourcesChanged {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Number of such files.
+        count: usize,
+        /// Some of them.
+        examples: String,
+    },
     /// A worker thread panicked.
     #[error(
         "internal error: a worker thread panicked; the cache is incomplete\nhint: please report this with the command and the messages above"

@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod prepare;
 pub mod project;
 pub mod pseudonyms;
+mod sources;
 pub mod split;
 
 pub use error::Error;

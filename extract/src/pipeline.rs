@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheWriter, Position, TokenBatch};
+use cache::{CacheMeta, CacheWriter, Position, SourceFile, TokenBatch};
 use ndarray::{Array4, Axis};
 
 pub use self::job::Job;
@@ -20,6 +20,7 @@ use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, Sample, SampleNotes};
 use crate::prepare::PreparedSlice;
+use crate::sources::Recorder;
 
 /// Capacity of the channels before and after the backbone, in batches.
 const WAITING_BATCHES: usize = 2;
@@ -72,7 +73,8 @@ impl Outcome {
 /// A message between stages; `End` or `Stop` is the last. A failed stage sends neither, and without `End` the
 /// cache is not finished.
 enum Step<B> {
-    Batch(B),
+    /// A batch, and the files of samples that begin in it.
+    Batch(B, Vec<SourceFile>),
     Skipped(Skip),
     Failed(Error),
     Stop,
@@ -108,6 +110,7 @@ pub fn run(
     });
     let samples = &samples[first..];
     let notes = Mutex::new(SampleNotes::default());
+    let recorder = Recorder::new(job.dataset);
     thread::scope(|scope| {
         let (line, queue) = sync_channel::<Line<'_>>(0);
         let (waiting, in_line) = sync_channel(job.readers);
@@ -119,7 +122,7 @@ pub fn run(
         scope.spawn(move || dispatch(samples, ahead, &line, &waiting));
         for _ in 0..job.readers {
             let (queue, position) = (Arc::clone(&queue), position.as_ref());
-            let notes = &notes;
+            let notes = (&recorder, &notes);
             scope.spawn(move || read_samples(job, &queue, position, notes));
         }
         drop(queue);
@@ -157,11 +160,11 @@ fn assemble(
     in_line: &Receiver<Receiver<Prepared>>,
     batches: &SyncSender<Counted<LoadedBatch>>,
 ) {
-    let load = |slices| match loader.load(stack(job, slices)) {
-        Ok(batch) => Step::Batch(batch),
+    let load = |slices, sources| match loader.load(stack(job, slices)) {
+        Ok(batch) => Step::Batch(batch, sources),
         Err(error) => Step::Failed(error.into()),
     };
-    let mut slices = Vec::with_capacity(job.batch_size);
+    let (mut slices, mut sources) = (Vec::with_capacity(job.batch_size), Vec::new());
     // Sent with the next step: for single images, separate steps would fill the channel, and nothing would
     // be read while a batch is computed.
     let mut finished = 0;
@@ -176,12 +179,16 @@ fn assemble(
                 }
                 Prepared::Skipped(skipped) => Step::Skipped(skipped),
                 Prepared::Failed(error) => Step::Failed(error),
+                Prepared::Sources(files) => {
+                    sources.extend(files);
+                    continue;
+                }
                 Prepared::Slice(slice) => {
                     slices.push(*slice);
                     if slices.len() < job.batch_size {
                         continue;
                     }
-                    load(std::mem::take(&mut slices))
+                    load(std::mem::take(&mut slices), std::mem::take(&mut sources))
                 }
             };
             if batches.send((std::mem::take(&mut finished), step)).is_err() {
@@ -193,7 +200,7 @@ fn assemble(
         }
     }
     if !slices.is_empty() {
-        let _ = batches.send((0, load(slices)));
+        let _ = batches.send((0, load(slices, sources)));
     }
     let _ = batches.send((finished, Step::End));
 }
@@ -263,13 +270,13 @@ fn embed(
                 skipped.push(skip.shown.clone());
                 Step::Skipped(skip)
             }
-            Step::Batch(batch) => {
+            Step::Batch(batch, sources) => {
                 slices += batch.slices() as u64;
                 is_full = batch.slices() == job.batch_size;
                 let started = Instant::now();
                 let batch = backbone.embed(batch)?;
                 inference += started.elapsed();
-                Step::Batch(batch)
+                Step::Batch(batch, sources)
             }
         };
         if tokens.send(step).is_err() {
@@ -300,8 +307,9 @@ fn write(
             writer.save()?;
         }
         match steps.recv_timeout(POLL) {
-            Ok(Step::Batch(batch)) => {
+            Ok(Step::Batch(batch, sources)) => {
                 is_full = batch.slices.len() == job.batch_size;
+                writer.add_sources(sources);
                 writer.append(&batch)?;
             }
             Ok(Step::Skipped(skip)) => writer.skip(skip.kept),

@@ -98,6 +98,22 @@ impl Pseudonyms {
         parts.collect::<Vec<_>>().join("/")
     }
 
+    /// The path of a cache that stands for `path`, with some parts hashed: a finished cache does not say which
+    /// parts are. `starts` holds the paths of the cache and their folders, as [`starts`] gives them.
+    pub(crate) fn find(&self, path: &str, starts: &HashSet<String>) -> Option<String> {
+        let mut parts = path.split('/').map(|part| self.forms(part));
+        let is_start = |start: &String| starts.contains(start);
+        let first: Vec<String> = parts.next()?.into_iter().filter(is_start).collect();
+        let found = parts.fold(first, |starts, forms| {
+            let longer = starts
+                .iter()
+                .flat_map(|start| forms.iter().map(move |form| format!("{start}/{form}")));
+            let longer: HashSet<String> = longer.filter(is_start).collect();
+            longer.into_iter().collect()
+        });
+        found.into_iter().next()
+    }
+
     /// All forms of a part of a path in a cache, including itself.
     pub(crate) fn forms(&self, part: &str) -> [String; 4] {
         [
@@ -148,6 +164,12 @@ impl Pseudonyms {
             .finalize();
         hex(&outer[..8])
     }
+}
+
+/// A path and the folders that it lies in.
+pub(crate) fn starts(path: &str) -> impl Iterator<Item = String> {
+    let ends = path.match_indices('/').map(|(end, _)| end);
+    ends.chain([path.len()]).map(|end| path[..end].to_owned())
 }
 
 /// True if digits and dots look like a DICOM UID: at least three numbers with dots between them.

@@ -219,7 +219,8 @@ def tear(lab, cache, chance, counts):
 
 def named_files(folder, shards):
     for index, shard in enumerate(shards):
-        for table in shard["tables"]:
+        tables = [*shard["tables"], *(["sources"] if "sources_sha256" in shard else [])]
+        for table in tables:
             yield folder / table / f"{index:05}.parquet"
             yield folder / "checksums" / table / f"{index:05}.crc32"
 

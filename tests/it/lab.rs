@@ -1,9 +1,10 @@
 //! A temporary folder with small images in it, and the programs to run over them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use cache::CacheReader;
 use common::Mask;
@@ -29,10 +30,12 @@ impl Lab {
         self.dir.path().join(relative)
     }
 
+    /// Writes a file whose time of change is that of all others, so that caches of two labs are equal.
     pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
+        changed_at(&path, 1_600_000_000);
         path
     }
 
@@ -49,6 +52,7 @@ impl Lab {
         })
         .save(&path)
         .unwrap();
+        changed_at(&path, 1_600_000_000);
         path
     }
 
@@ -123,6 +127,13 @@ impl Lab {
         command.args(["compare", "--runs"]).arg(self.path("runs"));
         Run::of(command.args(more))
     }
+}
+
+/// Sets a file's time of change to `seconds` after 1970.
+pub fn changed_at(path: &Path, seconds: u64) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let file = File::options().append(true).open(path).unwrap();
+    file.set_modified(time).unwrap();
 }
 
 /// Makes a finished cache one that a run has not finished, without the hash of its description.

@@ -35,5 +35,6 @@ mod restate;
 mod resume;
 mod runtime;
 mod segment;
+mod sources;
 mod splits;
 mod weights;

@@ -1,12 +1,15 @@
 //! Joining the parts of a cache.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use super::rows::{ShardRows, joined};
 use super::{FOLDER, Parts, has_parts, lock_parts, of_whole};
 use crate::error::io_error;
-use crate::{CacheMeta, CacheReader, CacheWriter, Depth, Error, TokenBatch, verify};
+use crate::{
+    CacheMeta, CacheReader, CacheWriter, Depth, Error, ShardSources, SourceFile, TokenBatch, verify,
+};
 
 /// Joins the parts of the cache `dir`, verifies the whole with `threads` threads, and deletes the parts.
 ///
@@ -60,6 +63,7 @@ fn join(dir: &Path) -> Result<CacheMeta, Error> {
         writer,
         pieces: Vec::new(),
         rows: 0,
+        sources: HashMap::new(),
     };
     for (part, _) in parts.begun() {
         joiner.add(&CacheReader::open(&part)?)?;
@@ -115,6 +119,8 @@ struct Joiner {
     /// Rows of the next batch so far.
     pieces: Vec<TokenBatch>,
     rows: usize,
+    /// Files of samples that begin in rows to come.
+    sources: HashMap<String, Vec<SourceFile>>,
 }
 
 impl Joiner {
@@ -126,6 +132,9 @@ impl Joiner {
             if self.skip >= u64::from(of.rows) {
                 self.skip -= u64::from(of.rows);
                 continue;
+            }
+            for file in ShardSources::read(part.dir(), part.meta(), shard)?.files {
+                self.sources.entry(file.sample.clone()).or_default().push(file);
             }
             let mut rows = ShardRows::open(part, shard)?;
             while self.skip > 0 {
@@ -147,6 +156,13 @@ impl Joiner {
     /// Appends the batch.
     fn write(&mut self) -> Result<(), Error> {
         self.rows = 0;
-        joined(std::mem::take(&mut self.pieces)).map_or(Ok(()), |batch| self.writer.append(&batch))
+        let Some(batch) = joined(std::mem::take(&mut self.pieces)) else {
+            return Ok(());
+        };
+        for slice in &batch.slices {
+            let files = self.sources.remove(&slice.sample);
+            self.writer.add_sources(files.unwrap_or_default());
+        }
+        self.writer.append(&batch)
     }
 }

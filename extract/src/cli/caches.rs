@@ -1,10 +1,9 @@
-//! Commands over finished caches: `extract ls`, `show`, `verify`, `diff`, `gc` and `rm`.
+//! Commands over finished caches: `extract ls`, `show`, `diff`, `gc` and `rm`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use cache::{CacheMeta, CacheReader, Depth, Listed, Locked};
+use cache::{CacheMeta, CacheReader, Listed, Locked};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -34,27 +33,6 @@ pub struct ShowArgs {
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
     /// Output: text, or one JSON object
-    #[arg(long, default_value = "text")]
-    pub format: Format,
-}
-
-/// Arguments of `extract verify`.
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// Caches: `DATASET/MODEL@SIZE` below --cache, or their folders [default:
-    /// all below --cache]
-    #[arg(value_name = "CACHE")]
-    pub of: Vec<PathBuf>,
-    /// Folder of caches
-    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
-    pub cache: PathBuf,
-    /// Check sizes, metadata, schemas and the rows of `slices` only
-    #[arg(long)]
-    pub quick: bool,
-    /// Number of threads [default: number of CPU cores]
-    #[arg(long)]
-    pub threads: Option<usize>,
-    /// Output: text, or one JSON object per line
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
@@ -152,63 +130,6 @@ fn plain(value: &Value) -> String {
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
     printable(&text).into_owned()
-}
-
-/// Verifies caches; prints a line for each fault.
-pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<Status> {
-    let dirs = if args.of.is_empty() {
-        CacheReader::find(&args.cache)?
-    } else {
-        args.of.iter().map(|of| found(&args.cache, of)).collect()
-    };
-    if dirs.is_empty() {
-        anyhow::bail!(
-            "no caches in `{}`\nhint: `--cache` names the folder that `extract` writes to",
-            shown(&args.cache)
-        );
-    }
-    let depth = if args.quick {
-        Depth::Quick
-    } else {
-        Depth::Full
-    };
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.unwrap_or_else(cores);
-    let mut status = Status::Done;
-    for dir in dirs {
-        let faults = cache::verify(&dir, depth, threads)?;
-        if !faults.is_empty() {
-            status = Status::Skipped;
-        }
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let cache = Listed::of(dir);
-        if args.format == Format::Json {
-            let depth = if args.quick { "quick" } else { "full" };
-            let path = cache.dir.to_string_lossy();
-            print_line(&json!({"path": path, "depth": depth, "faults": faults}).to_string())?;
-        } else if faults.is_empty() {
-            print_line(&format!(
-                "{}: {}",
-                printable(&cache.name()),
-                summary(&cache)
-            ))?;
-        } else {
-            print_line(&faults.join("\n"))?;
-        }
-    }
-    Ok(status)
-}
-
-fn summary(cache: &Listed) -> String {
-    let Ok(meta) = &cache.meta else {
-        return String::new();
-    };
-    let (shards, slices) = (
-        counted(meta.shards.len(), "shard"),
-        counted(meta.rows, "slice"),
-    );
-    let megabytes = meta.bytes() as f64 / 1e6;
-    format!("no fault in {slices}, {shards}, {megabytes:.1} MB")
 }
 
 /// Deletes caches to which nobody writes.

@@ -12,6 +12,7 @@ mod progress;
 mod report;
 mod signals;
 mod split;
+mod verify;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -21,11 +22,12 @@ use common::text::{printable, printable_lines};
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
-pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs, VerifyArgs};
+pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs};
 pub use self::datasets::DatasetsArgs;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::split::SplitArgs;
+pub use self::verify::VerifyArgs;
 
 const ABOUT: &str =
     "Run a frozen backbone once over a dataset of radiology images and cache its tokens";
@@ -162,8 +164,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Split(args)) => split::run(args),
         Some(Command::Ls(args)) => caches::list(args),
         Some(Command::Show(args)) => caches::show(args),
-        Some(Command::Verify(args)) => caches::verify(args),
         Some(Command::Merge(args)) => merge::run(args),
+        Some(Command::Verify(args)) => verify::run(args),
         Some(Command::Diff(args)) => caches::diff(args),
         Some(Command::Gc(args)) => caches::collect_garbage(args),
         Some(Command::Rm(args)) => caches::remove(args),

@@ -26,7 +26,7 @@ use crate::dataset::Dataset;
 use crate::part::DatasetPart;
 use crate::pipeline::{self, Job, Outcome, Progress};
 use crate::split::SplitRule;
-use crate::{Error, ModelError, fingerprint};
+use crate::{Error, ModelError, fingerprint, sources};
 
 /// Approximate size of a shard's tensors in bytes.
 const SHARD_BYTES: usize = 256 << 20;
@@ -146,6 +146,10 @@ impl Extraction<'_> {
             Some(lock(dir, self.wait, report)?)
         };
         let begun = to.begun()?;
+        let own = to.finished().unwrap_or(dir);
+        if let Ok(meta) = CacheMeta::read(own) {
+            sources::compare(own, &meta, self.dataset)?;
+        }
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
         let place = Place {
             runtime: self.runtime,

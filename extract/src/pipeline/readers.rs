@@ -3,13 +3,14 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use cache::{Position, Skipped};
+use cache::{Position, Skipped, SourceFile};
 use common::text::slashed;
 
 use super::job::Job;
 use crate::Error;
 use crate::dataset::{Dataset, Sample, SampleNotes};
 use crate::prepare::{self, PreparedSlice};
+use crate::sources::Recorder;
 
 /// A sample that could not be read.
 pub(super) struct Skip {
@@ -21,6 +22,8 @@ pub(super) struct Skip {
 
 /// Output of a reader for a sample, in order; `Done` is the last.
 pub(super) enum Prepared {
+    /// Before the slices of the sample that is read from them.
+    Sources(Vec<SourceFile>),
     Slice(Box<PreparedSlice>),
     Skipped(Skip),
     Failed(Error),
@@ -48,7 +51,7 @@ pub(super) fn read_samples(
     job: &Job<'_>,
     queue: &Mutex<Receiver<Line<'_>>>,
     position: Option<&Position>,
-    notes: &Mutex<SampleNotes>,
+    notes: (&Recorder<'_>, &Mutex<SampleNotes>),
 ) {
     loop {
         let next = queue.lock().map(|queue| queue.recv());
@@ -60,7 +63,7 @@ pub(super) fn read_samples(
         }
         let done = position.filter(|_| index == 0);
         let done = done.map(|p| (p.slice as usize, p.view));
-        if let Err(error) = read_sample(job, index, sample, done, &slices, notes) {
+        if let Err(error) = read_sample(job, (index, sample), done, &slices, notes) {
             let sample = sample.id.clone();
             let failed = match done {
                 None => Prepared::Skipped(skip(job.dataset, sample, error)),
@@ -78,13 +81,17 @@ pub(super) fn read_samples(
 /// Sends the rows of a sample that come after slice and view `done`.
 fn read_sample(
     job: &Job<'_>,
-    index: usize,
-    sample: &Sample,
+    (index, sample): (usize, &Sample),
     done: Option<(usize, u16)>,
     slices: &SyncSender<Prepared>,
-    notes: &Mutex<SampleNotes>,
+    (recorder, notes): (&Recorder<'_>, &Mutex<SampleNotes>),
 ) -> Result<(), Error> {
+    let before = recorder.before(sample);
     let opened = prepare::open(job.reader, index, job.dataset, sample, job.recipe)?;
+    let sources = Prepared::Sources(recorder.after(sample, before)?);
+    if slices.send(sources).is_err() {
+        return Ok(());
+    }
     if let Ok(mut notes) = notes.lock() {
         notes.note(&sample.id, opened.oddities());
     }

@@ -10,7 +10,7 @@ use super::member::Member;
 use crate::Error;
 use crate::dataset::files::composed;
 use crate::dataset::table::Table;
-use crate::pseudonyms::Pseudonyms;
+use crate::pseudonyms::{self, Pseudonyms};
 
 /// Number of samples in a message.
 const EXAMPLES: usize = 5;
@@ -48,10 +48,7 @@ impl Names {
     fn new(key: Key, known: HashSet<String>) -> Names {
         let pseudonyms = Pseudonyms::made();
         let starts = known.iter().filter(|_| pseudonyms.is_some());
-        let starts = starts.flat_map(|name| {
-            let ends = name.match_indices('/').map(|(end, _)| end);
-            ends.chain([name.len()]).map(|end| name[..end].to_owned())
-        });
+        let starts = starts.flat_map(|name| pseudonyms::starts(name));
         Names {
             key,
             starts: starts.collect(),
@@ -68,24 +65,12 @@ impl Names {
         }
         let hidden = self.pseudonyms.as_ref().and_then(|hashes| match self.key {
             Key::Patient => Some(hashes.name(&plain)).filter(|hash| self.known.contains(hash)),
-            Key::Sample | Key::Image => self.hidden_path(hashes, &plain),
+            Key::Sample | Key::Image => {
+                let found = hashes.find(&plain, &self.starts);
+                found.filter(|name| self.known.contains(name))
+            }
         });
         hidden.unwrap_or(plain)
-    }
-
-    /// The known name of `path` with some parts hashed: a finished cache does not say which parts are.
-    fn hidden_path(&self, hashes: &Pseudonyms, path: &str) -> Option<String> {
-        let mut parts = path.split('/').map(|part| hashes.forms(part));
-        let is_start = |start: &String| self.starts.contains(start);
-        let first: Vec<String> = parts.next()?.into_iter().filter(is_start).collect();
-        let found = parts.fold(first, |starts, forms| {
-            let longer = starts
-                .iter()
-                .flat_map(|start| forms.iter().map(move |form| format!("{start}/{form}")));
-            let longer: HashSet<String> = longer.filter(is_start).collect();
-            longer.into_iter().collect()
-        });
-        found.into_iter().find(|name| self.known.contains(name))
     }
 }
 

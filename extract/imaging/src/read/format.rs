@@ -105,6 +105,14 @@ pub fn file_behind(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
+/// The files that are read for an image or a label map in the file `path`: itself or [the file in
+/// it](file_behind), and the other one of a pair of `.hdr` and `.img`.
+pub fn files_behind(path: &Path) -> Vec<PathBuf> {
+    let file = file_behind(path).unwrap_or_else(|_| path.to_path_buf());
+    let other = nifti::header_of(&file).or_else(|| nifti::voxels_of(&file));
+    [file].into_iter().chain(other).collect()
+}
+
 fn is_nifti_name(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     !name.starts_with('.') && (name.ends_with(".nii") || name.ends_with(".nii.gz"))

@@ -21,7 +21,7 @@ mod volume;
 mod voxels;
 
 pub use self::budget::{SampleBudget, Taken};
-pub use self::format::{file_behind, is_jpeg};
+pub use self::format::{file_behind, files_behind, is_jpeg};
 pub use self::limits::contained;
 pub use self::reader::{Reader, volume};
 pub use self::source::{MaskPart, Source};

@@ -57,6 +57,11 @@ pub(super) fn header_of(voxels: &Path) -> Option<PathBuf> {
     beside(voxels, "img", "hdr").filter(|header| header.is_file())
 }
 
+/// The file of voxels beside a header (`.hdr`), if there is one.
+pub(super) fn voxels_of(header: &Path) -> Option<PathBuf> {
+    beside(header, "hdr", "img").filter(|voxels| voxels.is_file())
+}
+
 /// The path with the ending `from` replaced by `to`, with or without `.gz`: as in `path` if both exist.
 fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
     let is_packed = path
@@ -82,9 +87,7 @@ fn beside(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
 /// The file of voxels of a pair, and its bytes.
 fn voxels_beside(header: &Path) -> Result<(PathBuf, Box<dyn Read>), Error> {
     let path = header.to_path_buf();
-    let voxels = beside(header, "hdr", "img")
-        .filter(|voxels| voxels.is_file())
-        .ok_or(Error::PairWithoutVoxels { path })?;
+    let voxels = voxels_of(header).ok_or(Error::PairWithoutVoxels { path })?;
     let mut file = BufReader::new(File::open(&voxels).map_err(Error::io(&voxels))?);
     let start = file.fill_buf().map_err(Error::io(&voxels))?;
     let reader: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {

@@ -1,0 +1,82 @@
+//! Parquet files that are no tables: named splits, label sets and sources. Each is written in one step and
+//! has checksums.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use common::files::{sync_dir, write_whole};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::Error;
+use crate::checksums::{Checksums, Summing};
+use crate::error::io_error;
+use crate::folder::checksums_of;
+use crate::read::check_place;
+use crate::table_reader::ParquetFile;
+
+/// The file `FOLDER/FILE` of a cache.
+pub(crate) fn path_of(dir: &Path, folder: &str, file: &str) -> PathBuf {
+    dir.join(folder).join(file)
+}
+
+/// Writes, or replaces in one step, the file `FOLDER/FILE` of the cache `dir`, and its checksums.
+pub(crate) fn write(
+    dir: &Path,
+    (folder, file): (&str, &str),
+    rows: &RecordBatch,
+    pairs: Vec<KeyValue>,
+) -> Result<(), Error> {
+    let path = path_of(dir, folder, file);
+    let bytes = encode(rows, pairs).map_err(|source| Error::Parquet {
+        path: path.clone(),
+        source,
+    })?;
+    let mut summing = Summing::default();
+    summing.update(&bytes);
+    let sums = checksums_of(dir, folder, file);
+    // A stop between these steps leaves a file without checksums, never one with those of another.
+    match fs::remove_file(&sums) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error(&sums, "delete")(error));
+        }
+        _ => {}
+    }
+    write_whole(&path, &bytes).map_err(io_error(&path, "write"))?;
+    let written = summing.finish().write(&sums);
+    written.map_err(io_error(&sums, "write"))?;
+    sync_dir(dir).map_err(io_error(dir, "sync"))
+}
+
+/// The file `FOLDER/FILE` of the cache `dir`, with its checksums if it has any.
+pub(crate) fn open(dir: &Path, folder: &str, file: &str) -> Result<ParquetFile, Error> {
+    let path = path_of(dir, folder, file);
+    check_place(dir, &path, || "a file in the cache's folder".into())?;
+    let sums = checksums_of(dir, folder, file);
+    let checksums = if sums.is_file() {
+        let length = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
+        Some(Checksums::read(&sums, length)?)
+    } else {
+        None
+    };
+    Ok(ParquetFile {
+        path: path.into(),
+        checksums,
+    })
+}
+
+fn encode(rows: &RecordBatch, pairs: Vec<KeyValue>) -> Result<Vec<u8>, ParquetError> {
+    let properties = WriterProperties::builder()
+        .set_created_by("slicebank".into())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_key_value_metadata(Some(pairs))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
+    writer.write(rows)?;
+    writer.into_inner()
+}

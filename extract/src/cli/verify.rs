@@ -1,0 +1,147 @@
+//! `extract verify`: checks caches, and the files that they were extracted from.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use cache::{CacheMeta, CacheReader, Depth, Listed};
+use clap::Args;
+use common::counted;
+use common::text::{printable, shown};
+use serde_json::json;
+
+use super::caches::found;
+use super::{Format, Status, print_line};
+use crate::sources::{self, Compared};
+
+/// Arguments of `extract verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Caches: `DATASET/MODEL@SIZE` below --cache, or their folders [default:
+    /// all below --cache]
+    #[arg(value_name = "CACHE")]
+    pub of: Vec<PathBuf>,
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Check sizes, metadata, schemas and the rows of `slices` only
+    #[arg(long)]
+    pub quick: bool,
+    /// Also compare the content of every source file with that of the extraction
+    #[arg(long, requires = "root")]
+    pub sources: bool,
+    /// Folder of the dataset that the caches were extracted from
+    #[arg(long, value_name = "DIR", requires = "sources")]
+    pub root: Option<PathBuf>,
+    /// Number of threads [default: number of CPU cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Output: text, or one JSON object per line
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Verifies caches; prints a line for each fault.
+pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
+    let dirs = if args.of.is_empty() {
+        CacheReader::find(&args.cache)?
+    } else {
+        args.of.iter().map(|of| found(&args.cache, of)).collect()
+    };
+    if dirs.is_empty() {
+        anyhow::bail!(
+            "no caches in `{}`\nhint: `--cache` names the folder that `extract` writes to",
+            shown(&args.cache)
+        );
+    }
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or_else(cores);
+    let mut status = Status::Done;
+    for dir in dirs {
+        let depth = if args.quick {
+            Depth::Quick
+        } else {
+            Depth::Full
+        };
+        let faults = cache::verify(&dir, depth, threads)?;
+        let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let compared = match &args.root {
+            Some(root) => Some(compare_sources(&dir, root, &mut faults)?),
+            None => None,
+        };
+        if !faults.is_empty() {
+            status = Status::Skipped;
+        }
+        print(args, &Listed::of(dir), &faults, compared)?;
+    }
+    Ok(status)
+}
+
+/// Compares the files below `root` with the records of a cache, and returns their number.
+fn compare_sources(dir: &Path, root: &Path, faults: &mut Vec<String>) -> anyhow::Result<usize> {
+    anyhow::ensure!(
+        root.is_dir(),
+        "`{}`: no such folder\nhint: `--root` names the folder of the dataset",
+        shown(root)
+    );
+    let Ok(meta) = CacheMeta::read(dir) else {
+        return Ok(0);
+    };
+    if meta
+        .shards
+        .iter()
+        .all(|shard| shard.sources_sha256.is_none())
+    {
+        let path = shown(dir);
+        faults.push(format!(
+            "`{path}`: no source files are recorded, since an earlier version extracted it"
+        ));
+        return Ok(0);
+    }
+    match sources::compare_all(dir, &meta, root) {
+        Ok(Compared { files, faults: of }) => {
+            faults.extend(of);
+            Ok(files)
+        }
+        // The cache's own faults name it.
+        Err(_) => Ok(0),
+    }
+}
+
+fn print(
+    args: &VerifyArgs,
+    cache: &Listed,
+    faults: &[String],
+    compared: Option<usize>,
+) -> anyhow::Result<()> {
+    if args.format == Format::Json {
+        let mut line = json!({
+            "path": cache.dir.to_string_lossy(),
+            "depth": if args.quick { "quick" } else { "full" },
+            "faults": faults,
+        });
+        if let Some(files) = compared {
+            line["source_files"] = files.into();
+        }
+        print_line(&line.to_string())?;
+    } else if faults.is_empty() {
+        let summary = summary(cache, compared);
+        print_line(&format!("{}: {summary}", printable(&cache.name())))?;
+    } else {
+        print_line(&faults.join("\n"))?;
+    }
+    Ok(())
+}
+
+fn summary(cache: &Listed, compared: Option<usize>) -> String {
+    let Ok(meta) = &cache.meta else {
+        return String::new();
+    };
+    let (shards, slices) = (
+        counted(meta.shards.len(), "shard"),
+        counted(meta.rows, "slice"),
+    );
+    let megabytes = meta.bytes() as f64 / 1e6;
+    let files = compared.map(|files| format!(", {}", counted(files, "source file")));
+    let files = files.unwrap_or_default();
+    format!("no fault in {slices}, {shards}, {megabytes:.1} MB{files}")
+}
