@@ -7,7 +7,7 @@ use crate::error::io_error;
 use crate::folder::pending;
 use crate::parts::{has_parts, lock_parts};
 use crate::schema::Table;
-use crate::{CacheLock, CacheMeta, Error, sources};
+use crate::{CacheLock, CacheMeta, Error, labels, sources};
 
 /// A cache that this process has locked, so that no writer lives.
 #[derive(Debug)]
@@ -73,6 +73,10 @@ fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     let mut found = Vec::new();
     collect_tables(dir, meta, meta.shards.len(), &mut found)?;
     collect_tables(&pending(dir), meta, meta.pending.len(), &mut found)?;
+    for folder in labels::unfinished(dir) {
+        collect(&dir.join(&folder), 0, &mut found)?;
+        collect(&dir.join("checksums").join(&folder), 0, &mut found)?;
+    }
     found.sort();
     Ok(found)
 }

@@ -224,6 +224,52 @@ pub enum Error {
         /// Description of the fault.
         what: String,
     },
+    /// A label set cannot have this name.
+    #[error(
+        "`{name}`: not a name for labels, expected 1 to 100 letters, digits, `-`, `_`, `.` or `+`, no `.` in front, and not `original`\nhint: for instance `corrected` or `two-readers`", name = shown(name)
+    )]
+    LabelsName {
+        /// The name.
+        name: String,
+    },
+    /// The cache has no label set of this name.
+    #[error(
+        "`{path}`: the cache has no labels `{name}`{}{}\nhint: make them with `extract relabel --name {name}`, or leave `--labels` out", known_labels(known), did_you_mean(name, known), path = shown(path), name = shown(name)
+    )]
+    NoLabels {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The cache has a label set of this name already.
+    #[error(
+        "`{path}`: the cache has labels `{name}` already\nhint: give another --name, or --force to replace them", path = shown(path), name = shown(name)
+    )]
+    LabelsExist {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A label set is not one of the cache's slices.
+    #[error("`{path}`: {what}\nhint: make the labels again with `extract relabel`", path = shown(path), what = shown(what))]
+    LabelSet {
+        /// The description of the set, or one of its tables.
+        path: PathBuf,
+        /// Description of the fault.
+        what: String,
+    },
+}
+
+fn known_labels(known: &[String]) -> String {
+    if known.is_empty() {
+        ", it has none besides those of its extraction".to_owned()
+    } else {
+        format!(", it has `{}`", shown(&known.join("`, `")))
+    }
 }
 
 fn named(holder: Option<&Holder>) -> String {

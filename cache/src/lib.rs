@@ -14,6 +14,7 @@ mod description;
 mod error;
 mod folder;
 mod hashing_file;
+mod labels;
 mod list;
 mod lock;
 mod meta;
@@ -38,6 +39,7 @@ mod write;
 pub use batch::{Labels, SliceMeta, Split, Task, TokenBatch};
 pub use clean::Locked;
 pub use error::Error;
+pub use labels::{LabelSet, LabelWriter, NamedLabels, NewLabels, ORIGINAL, Relabelled};
 pub use list::{COLUMNS, Listed, TEXT_COLUMNS, list};
 pub use lock::{CacheLock, Holder};
 pub use meta::{

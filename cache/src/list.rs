@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::parts::ranges;
 use crate::schema::Table;
-use crate::{CacheMeta, CacheReader, Error, Parts};
+use crate::{CacheMeta, CacheReader, Error, ORIGINAL, Parts};
 
 /// A cache's folder and its description, read from `meta.json` alone.
 #[derive(Debug)]
@@ -19,16 +19,18 @@ pub struct Listed {
     pub meta: Result<CacheMeta, Error>,
     /// Names of the splits that were added after extraction.
     pub splits: Vec<String>,
+    /// Names of the label sets that were added after extraction.
+    pub labels: Vec<String>,
     /// Time at which `meta.json` was written last.
     pub written: Option<SystemTime>,
 }
 
 /// Number of columns of text, which come before those of numbers.
-pub const TEXT_COLUMNS: usize = 5;
+pub const TEXT_COLUMNS: usize = 6;
 
 /// Headers of [`Listed::cells`].
-pub const COLUMNS: [&str; 9] = [
-    "cache", "tables", "splits", "state", "made by", "slices", "classes", "layers", "MB",
+pub const COLUMNS: [&str; 10] = [
+    "cache", "tables", "splits", "labels", "state", "made by", "slices", "classes", "layers", "MB",
 ];
 
 /// All caches below `root`, in the order of their paths.
@@ -48,6 +50,7 @@ impl Listed {
         Listed {
             written: file.and_then(|file| file.modified()).ok(),
             splits: crate::splits::names(&dir).unwrap_or_default(),
+            labels: crate::labels::names(&dir).unwrap_or_default(),
             meta: CacheMeta::read(&dir),
             dir,
         }
@@ -66,7 +69,7 @@ impl Listed {
     }
 
     /// A row of the table with [`COLUMNS`].
-    pub fn cells(&self) -> [String; 9] {
+    pub fn cells(&self) -> [String; 10] {
         let meta = match &self.meta {
             Ok(meta) => meta,
             Err(error) => return self.cells_without(error),
@@ -75,6 +78,8 @@ impl Listed {
         let splits = splits
             .into_iter()
             .chain(self.splits.iter().map(String::as_str));
+        let labels = [ORIGINAL].into_iter();
+        let labels = labels.chain(self.labels.iter().map(String::as_str));
         let state = if meta.complete {
             "complete"
         } else {
@@ -84,6 +89,7 @@ impl Listed {
             self.name(),
             tables(meta).join(" "),
             splits.collect::<Vec<_>>().join(", "),
+            labels.collect::<Vec<_>>().join(", "),
             state.into(),
             format!("{} {} {}", meta.tool_version, meta.provider, meta.precision),
             meta.rows.to_string(),
@@ -94,17 +100,17 @@ impl Listed {
     }
 
     /// A row of a folder without a description.
-    fn cells_without(&self, error: &Error) -> [String; 9] {
-        let mut cells = <[String; 9]>::default();
-        (cells[0], cells[3]) = (self.name(), "damaged".into());
+    fn cells_without(&self, error: &Error) -> [String; 10] {
+        let mut cells = <[String; 10]>::default();
+        (cells[0], cells[4]) = (self.name(), "damaged".into());
         if let (Error::Parts { of, missing, .. }, Ok(Some(parts))) = (error, Parts::of(&self.dir)) {
             let done = *of as usize - missing.len();
-            cells[3] = match ranges(missing).as_str() {
+            cells[4] = match ranges(missing).as_str() {
                 "" => format!("{done} of {of} parts, not joined"),
                 missing => format!("{done} of {of} parts, missing: {missing}"),
             };
-            cells[5] = parts.rows().to_string();
-            cells[8] = format!("{:.1}", parts.bytes() as f64 / 1e6);
+            cells[6] = parts.rows().to_string();
+            cells[9] = format!("{:.1}", parts.bytes() as f64 / 1e6);
         }
         cells
     }
@@ -134,6 +140,7 @@ impl Listed {
                 "tables": tables(meta),
                 "split": meta.split,
                 "splits": self.splits,
+                "labels": self.labels,
                 "bytes": meta.bytes(),
                 "complete": meta.complete,
                 "written_unix": self.written.and_then(seconds),

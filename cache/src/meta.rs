@@ -259,7 +259,7 @@ impl CacheMeta {
             result => result.map_err(io_error(&path, "read"))?,
         };
         check_version(dir, &text)?;
-        check_own_hash(dir, &text)?;
+        check_own_hash(&path, &text)?;
         let meta: CacheMeta =
             serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })?;
         meta.check(dir)?;
@@ -269,17 +269,22 @@ impl CacheMeta {
     /// Replaces `dir/meta.json` in one step: a reader sees the old file or the new one.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join("meta.json");
-        let failed = |source| Error::Meta {
+        let text = with_own_hash(self).map_err(|source| Error::Meta {
             path: path.clone(),
             source,
-        };
-        let mut text = serde_json::to_string_pretty(self).map_err(failed)?;
-        // The hash is the last key, so that it covers all others.
-        text.truncate(text.len() - "\n}".len());
-        let hash = sha256_bytes(text.as_bytes());
-        text += &format!("{OWN_HASH}{hash}{OWN_HASH_END}");
+        })?;
         write_whole(&path, text.as_bytes()).map_err(io_error(&path, "replace"))
     }
+}
+
+/// A description as JSON whose last key is the hash of all text before it.
+pub(crate) fn with_own_hash(of: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string_pretty(of)?;
+    // The hash is the last key, so that it covers all others.
+    text.truncate(text.len() - "\n}".len());
+    let hash = sha256_bytes(text.as_bytes());
+    text += &format!("{OWN_HASH}{hash}{OWN_HASH_END}");
+    Ok(text)
 }
 
 fn check_version(dir: &Path, text: &[u8]) -> Result<(), Error> {
@@ -308,7 +313,7 @@ const OWN_HASH: &str = ",\n  \"sha256\": \"";
 const OWN_HASH_END: &str = "\"\n}\n";
 
 /// Refuses a text whose hash is wrong; earlier versions wrote none.
-fn check_own_hash(dir: &Path, text: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_own_hash(path: &Path, text: &[u8]) -> Result<(), Error> {
     if !has_own_hash(text) {
         return Ok(());
     }
@@ -319,7 +324,7 @@ fn check_own_hash(dir: &Path, text: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Shard {
-        path: dir.join("meta.json"),
+        path: path.into(),
         what: "sha256 of the text before it",
         found,
         expected: expected.into_owned(),

@@ -24,7 +24,9 @@ use crate::parts::has_parts;
 use crate::rows::{NAME_BYTES, mask_bytes};
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
-use crate::{CacheMeta, Error, Parts, Shard, SliceMeta};
+use crate::{
+    CacheMeta, Error, LabelSet, NamedLabels, ORIGINAL, Parts, Shard, SliceMeta, labels,
+};
 
 /// An opened cache.
 #[derive(Debug)]
@@ -34,6 +36,10 @@ pub struct CacheReader {
     sha256: String,
     /// Number of the first row: 0, but for rows that were saved since the last shard.
     first: u64,
+    /// The label set in place of the labels of the extraction; `meta` has its classes.
+    labels: Option<NamedLabels>,
+    /// Whether blocks are compared with their checksums.
+    has_checks: bool,
 }
 
 impl CacheReader {
@@ -45,18 +51,80 @@ impl CacheReader {
     /// missing, differs from `meta.json` in size, number of rows or schema, or if a row of `slices` is
     /// invalid, [`Error::Parquet`] if a shard is damaged, and those of [`CacheMeta::read`].
     pub fn open(dir: &Path) -> Result<CacheReader, Error> {
-        let reader = CacheReader::open_unfinished(dir)?;
-        if !reader.meta.complete {
-            if let Some(parts) = Parts::of(dir)? {
-                return Err(parts.unjoined());
+        CacheReader::open_unfinished(dir)?.finished()
+    }
+
+    /// Opens the finished cache `dir` without comparing what is read with checksums, now or later: damage may
+    /// pass as a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`CacheReader::open`].
+    pub fn open_unverified(dir: &Path) -> Result<CacheReader, Error> {
+        let reader = CacheReader {
+            has_checks: false,
+            ..CacheReader::of_meta(dir)?
+        };
+        reader.check_shards()?;
+        reader.finished()
+    }
+
+    /// The reader with the labels, patients and masks of a label set; [`ORIGINAL`] are those of the
+    /// extraction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLabels`], and [`Error::LabelSet`], [`Error::Shard`] and [`Error::Parquet`] if the set is
+    /// damaged.
+    pub fn with_labels(self, name: &str) -> Result<CacheReader, Error> {
+        if name == ORIGINAL {
+            return Ok(self);
+        }
+        let reader = self.of_labels(name)?;
+        for shard in 0..reader.meta.shards.len() {
+            for table in reader.label_tables() {
+                reader.check_table_of(table, shard)?;
             }
-            return Err(Error::Incomplete {
-                path: dir.into(),
-                rows: reader.meta.saved_rows(),
-            });
         }
         reader.check_rows()?;
         Ok(reader)
+    }
+
+    /// The label set that is used; `None` for the labels of the extraction.
+    pub fn labels(&self) -> Option<&NamedLabels> {
+        self.labels.as_ref()
+    }
+
+    /// Sorted names of the label sets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn label_sets(&self) -> Result<Vec<String>, Error> {
+        labels::names(&self.dir)
+    }
+
+    /// As [`with_labels`](Self::with_labels), after reading the description only.
+    pub(crate) fn of_labels(self, name: &str) -> Result<CacheReader, Error> {
+        let (set, sha256) = LabelSet::read(&self.dir, name)?;
+        let meta = set.of_cache(&self.dir, name, &self.meta)?;
+        meta.check(&self.dir)?;
+        Ok(CacheReader {
+            meta,
+            labels: Some(NamedLabels {
+                name: name.to_owned(),
+                sha256,
+                has_masks: set.has_masks(),
+            }),
+            ..self
+        })
+    }
+
+    /// Tables of the label set that is used.
+    pub(crate) fn label_tables(&self) -> Vec<Table> {
+        let labels = self.labels.as_ref();
+        let has = |table: &Table| labels.is_some_and(|labels| labels.folder(*table).is_some());
+        Table::ALL.into_iter().filter(has).collect()
     }
 
     /// Opens a finished cache that the run `run` would write. Unlike
@@ -69,6 +137,21 @@ impl CacheReader {
     pub fn open_same(dir: &Path, run: &CacheMeta) -> Result<CacheReader, Error> {
         CacheMeta::read(dir)?.check_same(run, dir)?;
         CacheReader::open(dir)
+    }
+
+    /// The reader of a finished cache, after a check of its rows.
+    fn finished(self) -> Result<CacheReader, Error> {
+        if !self.meta.complete {
+            if let Some(parts) = Parts::of(&self.dir)? {
+                return Err(parts.unjoined());
+            }
+            return Err(Error::Incomplete {
+                path: self.dir,
+                rows: self.meta.saved_rows(),
+            });
+        }
+        self.check_rows()?;
+        Ok(self)
     }
 
     /// Opens the finished shards of the cache `dir`, which may not be complete.
@@ -90,6 +173,8 @@ impl CacheReader {
             meta: CacheMeta::read(dir)?,
             sha256: sha256_file(&path).map_err(io_error(&path, "read"))?,
             first: 0,
+            labels: None,
+            has_checks: true,
         })
     }
 
@@ -105,6 +190,8 @@ impl CacheReader {
             },
             sha256: String::new(),
             first: meta.rows,
+            labels: None,
+            has_checks: true,
         }
     }
 
@@ -135,7 +222,8 @@ impl CacheReader {
         &self.meta
     }
 
-    /// Hash of `meta.json`, and so, through the shards' hashes in it, of the whole cache.
+    /// Hash of `meta.json`, and so, through the shards' hashes in it, of the whole cache, but not of its label
+    /// sets.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -187,7 +275,13 @@ impl CacheReader {
         Ok(Array3::from_shape_vec(shape, out).expect("as many values as the shape says"))
     }
 
-    pub(crate) fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
+    /// The rows of the `slices` table in one shard.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if there is no such shard; otherwise as [`slices`](Self::slices).
+    pub fn shard_slices(&self, shard: usize) -> Result<Vec<SliceMeta>, Error> {
+        self.shard_rows(shard)?;
         let path = self.path(Table::Slices, shard);
         let builder = self.file(Table::Slices, shard)?.rows(NAME_BYTES)?;
         let mut rows = Vec::new();
@@ -342,7 +436,13 @@ impl CacheReader {
     }
 
     pub(crate) fn path(&self, table: Table, shard: usize) -> PathBuf {
-        self.dir.join(table.name()).join(shard_file(shard))
+        self.dir.join(self.folder(table)).join(shard_file(shard))
+    }
+
+    /// Folder of a table, relative to that of the cache.
+    fn folder(&self, table: Table) -> String {
+        let own = self.labels.as_ref().and_then(|labels| labels.folder(table));
+        own.unwrap_or_else(|| table.name().to_owned())
     }
 
     /// A table's file with its checksums.
@@ -350,9 +450,9 @@ impl CacheReader {
         let path = self.path(table, shard);
         let known = self.meta.shards.get(shard);
         let known = known.and_then(|shard| shard.tables.get(table.name()));
-        let checksums = match known.filter(|file| file.has_checksums) {
+        let checksums = match known.filter(|file| file.has_checksums && self.has_checks) {
             Some(file) => {
-                let sums = checksums_of(&self.dir, table.name(), &shard_file(shard));
+                let sums = checksums_of(&self.dir, &self.folder(table), &shard_file(shard));
                 Some(Checksums::read(&sums, file.bytes)?)
             }
             None => None,

@@ -135,7 +135,7 @@ fn split_path(dir: &Path, name: &str) -> Result<PathBuf, Error> {
 }
 
 /// Whether a name is valid as a file name on every system: letters, digits, `-`, `_`, `.` and `+`.
-fn is_plain(name: &str) -> bool {
+pub(crate) fn is_plain(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_allowed)
 }

@@ -17,7 +17,7 @@ use crate::error::io_error;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
-use crate::{CacheMeta, CacheReader, Error, ShardSources};
+use crate::{CacheMeta, CacheReader, Error, ShardSources, SliceMeta};
 
 /// How much of a cache [`verify`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,9 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Er
         for name in reader.splits()? {
             faults.extend(reader.slices_with_split(&name).err().map(whole));
         }
+        for name in reader.label_sets()? {
+            faults.extend(faults_of_labels(dir, &name, depth));
+        }
     }
     Ok(faults)
 }
@@ -171,11 +174,67 @@ fn check_complete(reader: &CacheReader) -> Result<(), Error> {
     })
 }
 
-/// At most one fault of each table: what follows the first one is of no use.
+/// Faults of a label set, whose rows must be those of the cache.
+fn faults_of_labels(dir: &Path, name: &str, depth: Depth) -> Vec<Fault> {
+    let reader = match CacheReader::of_meta(dir).and_then(|reader| reader.of_labels(name)) {
+        Ok(reader) => reader,
+        Err(error) => return vec![Fault { shard: None, error }],
+    };
+    let tables = reader.label_tables();
+    let shards = 0..reader.meta().shards.len();
+    let faults = shards.flat_map(|shard| faults_of_tables(&reader, &tables, shard, depth));
+    let mut faults: Vec<Fault> = faults.collect();
+    if faults.is_empty() {
+        let checked = reader
+            .check_rows()
+            .and_then(|()| check_same_rows(dir, &reader));
+        let fault = checked.err().map(|error| Fault { shard: None, error });
+        faults.extend(fault);
+    }
+    faults
+}
+
+/// Refuses a label set whose slices are not those of the cache.
+fn check_same_rows(dir: &Path, labelled: &CacheReader) -> Result<(), Error> {
+    let reader = CacheReader::of_meta(dir)?;
+    for shard in 0..reader.meta().shards.len() {
+        let pairs = reader.shard_slices(shard)?;
+        let pairs = pairs.into_iter().zip(labelled.shard_slices(shard)?);
+        for (stored, new) in pairs {
+            let expected = SliceMeta {
+                patient: new.patient.clone(),
+                labels: new.labels.clone(),
+                ..stored
+            };
+            if new != expected {
+                return Err(Error::LabelSet {
+                    path: labelled.path(Table::Slices, shard),
+                    what: format!("the rows of `{}` are not those of the cache", new.sample),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Fault> {
-    let tables = Table::of(reader.meta()).into_iter();
-    let sources = ShardSources::read(reader.dir(), reader.meta(), shard).err();
-    let faults = tables.filter_map(|table| {
+    let mut faults = faults_of_tables(reader, &Table::of(reader.meta()), shard, depth);
+    let sources = ShardSources::read(reader.dir(), reader.meta(), shard);
+    faults.extend(sources.err().map(|error| Fault {
+        shard: Some(shard),
+        error,
+    }));
+    faults
+}
+
+/// At most one fault of each table: what follows the first one is of no use.
+fn faults_of_tables(
+    reader: &CacheReader,
+    tables: &[Table],
+    shard: usize,
+    depth: Depth,
+) -> Vec<Fault> {
+    let faults = tables.iter().filter_map(|&table| {
         let mut checked = reader.check_table_of(table, shard);
         if depth == Depth::Full {
             checked = check_bytes(reader, table, shard)
@@ -184,7 +243,7 @@ fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Faul
         }
         checked.err()
     });
-    let faults = faults.chain(sources).map(|error| Fault {
+    let faults = faults.map(|error| Fault {
         shard: Some(shard),
         error,
     });

@@ -217,7 +217,7 @@ pub enum Error {
     },
     /// Source files are not those that a cache was made of.
     #[error(
-        "`{}`: {} changed since the tokens were computed, for instance `{examples}`\nhint: put the files of then back; or extract those of now into another --cache folder, or after deleting this cache with `extract rm`", shown(path), counted(*count, "source file"), examples = shown(examples)
+        "`{}`: {} changed since the tokens were computed, for instance `{examples}`\nhint: restore these files; to extract the new ones, give another --cache folder, or delete this cache first: `extract rm`", shown(path), counted(*count, "source file"), examples = shown(examples)
     )]
     SourcesChanged {
         /// The cache's folder.

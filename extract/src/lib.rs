@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod prepare;
 pub mod project;
 pub mod pseudonyms;
+pub mod relabel;
 mod sources;
 pub mod split;
 

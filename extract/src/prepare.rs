@@ -151,12 +151,6 @@ impl PreparedSample<'_> {
     ///
     /// None, since [`open`] has checked the sample.
     pub fn slice(&self, k: usize, view: u16) -> Result<PreparedSlice, Error> {
-        let [_, height, width] = self.image.shape(k);
-        let slice = u32::try_from(k).unwrap_or(u32::MAX);
-        let transform = match self.recipe.views {
-            Some(views) if view > 0 => views.draw(&self.sample.id, slice, view, height, width),
-            _ => View::default(),
-        };
         let is_shown = self.recipe.intensity.range == Kept::Voi;
         let plane = if is_shown {
             self.image.shown(k)
@@ -167,17 +161,32 @@ impl PreparedSample<'_> {
         let bounds = self.bounds.or(named);
         let pixels = self
             .recipe
-            .apply(plane, bounds, &transform)
+            .apply(plane, bounds, &self.transform(k, view))
             .map_err(|e| self.non_finite(k, e))?;
+        let (meta, mask) = self.described(k, view)?;
+        Ok(PreparedSlice { pixels, meta, mask })
+    }
+
+    /// The row of view `view` of slice `k` in a cache, and its mask.
+    ///
+    /// # Errors
+    ///
+    /// As [`slice`](Self::slice).
+    pub(crate) fn described(
+        &self,
+        k: usize,
+        view: u16,
+    ) -> Result<(SliceMeta, Option<Mask>), Error> {
+        let [_, height, width] = self.image.shape(k);
         let mask = self.mask(k)?.map(|mask| match view {
             0 => mask,
-            _ => transform.of_mask(&mask),
+            _ => self.transform(k, view).of_mask(&mask),
         });
         let meta = SliceMeta {
             sample: self.sample.id.clone(),
             image: self.shown_path(k),
             patient: self.sample.patient.clone(),
-            slice,
+            slice: u32::try_from(k).unwrap_or(u32::MAX),
             view,
             split: self.sample.split,
             labels: self.labels(mask.as_ref()),
@@ -186,7 +195,17 @@ impl PreparedSample<'_> {
             spacing_mm: self.image.spacing_mm(),
             placement: self.image.placement().filter(|_| view == 0),
         };
-        Ok(PreparedSlice { pixels, meta, mask })
+        Ok((meta, mask))
+    }
+
+    /// The augmentation of a view.
+    fn transform(&self, k: usize, view: u16) -> View {
+        let [_, height, width] = self.image.shape(k);
+        let slice = u32::try_from(k).unwrap_or(u32::MAX);
+        match self.recipe.views {
+            Some(views) if view > 0 => views.draw(&self.sample.id, slice, view, height, width),
+            _ => View::default(),
+        }
     }
 
     /// SHA-256 of the sizes and stored pixels of all slices, in hex; equal for copies of an image.

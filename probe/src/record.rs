@@ -39,6 +39,12 @@ pub struct RunRecord {
     /// Hash of the named split's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_sha256: Option<String>,
+    /// The name of the label set; absent for the labels of the extraction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_name: Option<String>,
+    /// Hash of the description of the label set, and so of its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_sha256: Option<String>,
     /// Hash of the samples with their patients, splits and labels.
     #[serde(default)]
     pub examples_sha256: String,
@@ -133,6 +139,8 @@ pub(crate) mod tests {
             split: "test".into(),
             split_name: None,
             split_sha256: None,
+            labels_name: None,
+            labels_sha256: None,
             examples_sha256: "0".into(),
             settings: Map::new(),
             n_train: 3,

@@ -192,7 +192,7 @@ fn a_volume_damaged_while_half_of_it_is_cached_stops_the_run() {
     keep_one_shard(&lab);
     fs::write(&image, vec![0; volume.len()]).unwrap();
     lab.extract("manifest", &csv, &options)
-        .expect_error(2, &["ct.nii", "in the cache already"]);
+        .expect_error(2, &["ct.nii", "changed since the tokens were computed"]);
     let meta = CacheMeta::read(&lab.cache()).unwrap();
     assert!(!meta.complete && meta.skipped.is_empty());
 }

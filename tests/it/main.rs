@@ -31,6 +31,7 @@ mod privacy;
 mod probe;
 mod protocols;
 mod python;
+mod relabel;
 mod restate;
 mod resume;
 mod runtime;

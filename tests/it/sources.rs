@@ -23,7 +23,7 @@ fn volumes(lab: &Lab) -> PathBuf {
     lab.write("scans/c.img", &volume[352..]);
     lab.write(
         "scans/list.csv",
-        "image,mask\na.nii,\nb.nii,b-mask.nii\nc.hdr,\n",
+        "image,mask,label\na.nii,,x\nb.nii,b-mask.nii,y\nc.hdr,,x\n",
     )
 }
 

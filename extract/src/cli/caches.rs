@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheReader, Listed, Locked};
+use cache::{CacheMeta, CacheName, CacheReader, LabelSet, Listed, Locked};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -90,6 +90,7 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
         facts.insert("shards".into(), json!(meta.shards.len()));
         facts.insert("bytes".into(), json!(meta.bytes()));
         facts.insert("splits".into(), json!(listed.splits));
+        facts.insert("labels".into(), labels(&listed));
         facts.insert("path".into(), json!(listed.dir.to_string_lossy()));
     }
     if args.format == Format::Json {
@@ -100,6 +101,23 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
     outline("", &facts, &mut lines);
     print_line(&lines.join("\n"))?;
     Ok(Status::Done)
+}
+
+/// The label sets of a cache by name.
+fn labels(cache: &Listed) -> Value {
+    let sets = cache.labels.iter().map(|name| {
+        let about = match LabelSet::read(&cache.dir, name) {
+            Ok((set, _)) => json!({
+                "made_by": set.made_by,
+                "task": set.task,
+                "classes": set.classes,
+                "masks": set.has_masks(),
+            }),
+            Err(error) => json!({"error": error.to_string()}),
+        };
+        (name.clone(), about)
+    });
+    Value::Object(sets.collect())
 }
 
 /// One line for each value of an object; objects within it are indented.
@@ -252,4 +270,24 @@ pub(super) fn found(root: &Path, of: &Path) -> PathBuf {
     } else {
         of.to_path_buf()
     }
+}
+
+/// The caches of a dataset, or of `all`, below the folder of caches.
+pub(super) fn of_dataset(
+    root: &Path,
+    dataset: &str,
+    model: Option<&str>,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut caches = CacheReader::find(root)?;
+    let wanted = Some(dataset).filter(|name| *name != "all");
+    caches.retain(|dir| CacheName::of(dir).is_some_and(|name| name.matches(wanted, model, None)));
+    if caches.is_empty() {
+        let model = model.unwrap_or("*");
+        anyhow::bail!(
+            "`{}`: no cache of `{}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or give another folder with --cache; if the cache was extracted with --name, give that name as --cache-name",
+            shown(root),
+            printable(dataset)
+        );
+    }
+    Ok(caches)
 }

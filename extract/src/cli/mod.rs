@@ -9,6 +9,7 @@ mod extract;
 mod merge;
 mod models;
 mod progress;
+mod relabel;
 mod report;
 mod signals;
 mod split;
@@ -26,6 +27,7 @@ pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs};
 pub use self::datasets::DatasetsArgs;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
+pub use self::relabel::RelabelArgs;
 pub use self::split::SplitArgs;
 pub use self::verify::VerifyArgs;
 
@@ -78,6 +80,9 @@ enum Command {
     /// Add another split to finished caches, under a name
     #[command(long_about = SPLIT_LONG_ABOUT)]
     Split(SplitArgs),
+    /// Give finished caches other labels, patients or masks, under a name
+    #[command(long_about = RELABEL_LONG_ABOUT)]
+    Relabel(RelabelArgs),
     /// List the caches
     #[command(visible_alias = "list")]
     Ls(ListArgs),
@@ -114,6 +119,15 @@ Add another split to finished caches, under a name.
 
 No image is read. The split is written beside the tokens of every cache of the
 dataset. `probe … --split NAME` uses it instead of the split of the extraction.";
+
+const RELABEL_LONG_ABOUT: &str = "\
+Give finished caches other labels, patients or masks, under a name.
+
+The backbone is not run. The labels are written beside the tokens, and those of
+the extraction stay. `probe … --labels NAME` uses them.
+
+A table (--labels) names every sample once; a blank label is not known. A dataset
+(--dataset, --root) is read as for an extraction, with its masks.";
 
 const VERIFY_LONG_ABOUT: &str = "\
 Check caches for damage.
@@ -162,6 +176,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Export(args)) => models::export(args),
         Some(Command::Datasets(args)) => datasets::run(args),
         Some(Command::Split(args)) => split::run(args),
+        Some(Command::Relabel(args)) => relabel::run(args),
         Some(Command::Ls(args)) => caches::list(args),
         Some(Command::Show(args)) => caches::show(args),
         Some(Command::Merge(args)) => merge::run(args),

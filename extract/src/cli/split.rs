@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use cache::{CacheName, CacheReader, SliceMeta, Split, write_split};
+use cache::{CacheReader, SliceMeta, Split, write_split};
 use clap::Args;
-use common::text::{printable, shown};
 use serde_json::json;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};
+use super::caches::of_dataset;
 use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::Error;
 use crate::dataset::Dataset;
@@ -105,7 +105,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     let dataset = opened.as_ref().map_or(&args.dataset, |opened| &opened.name);
     let dataset = args.cache_name.as_ref().unwrap_or(dataset);
     let (mut written, mut failed): (Vec<Written>, Vec<Error>) = (Vec::new(), Vec::new());
-    for dir in caches(args, dataset)? {
+    for dir in of_dataset(&args.cache, dataset, args.model.as_deref())? {
         match split_cache(args, &dir, opened.as_ref()) {
             Ok(done) => written.push(done),
             Err(error) => failed.push(error),
@@ -127,25 +127,6 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     } else {
         Status::Skipped
     })
-}
-
-/// The selected folders `…/DATASET/MODEL@SIZE`.
-fn caches(args: &SplitArgs, dataset: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let mut caches = CacheReader::find(&args.cache)?;
-    let (wanted, model) = (
-        Some(dataset).filter(|name| *name != "all"),
-        args.model.as_deref(),
-    );
-    caches.retain(|dir| CacheName::of(dir).is_some_and(|name| name.matches(wanted, model, None)));
-    if caches.is_empty() {
-        let model = args.model.as_deref().unwrap_or("*");
-        anyhow::bail!(
-            "`{}`: no cache of `{}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or give another folder with --cache; if the cache was extracted with --name, give that name as --cache-name",
-            shown(&args.cache),
-            printable(dataset)
-        );
-    }
-    Ok(caches)
 }
 
 fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result<Written, Error> {

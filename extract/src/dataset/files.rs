@@ -200,7 +200,7 @@ pub(super) fn common_folder<'a>(files: impl Iterator<Item = &'a Path>) -> PathBu
 }
 
 /// The file name, or a blank.
-pub(super) fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()
         .to_string_lossy()

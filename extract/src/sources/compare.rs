@@ -49,14 +49,15 @@ pub(crate) fn compare(dir: &Path, meta: &CacheMeta, dataset: &Dataset) -> Result
     for sources in ShardSources::all(dir, meta) {
         let sources = sources?;
         let written = sources.written.and_then(nanoseconds);
-        let found = sources.files.par_iter().filter(|record| {
+        let found = sources.files.par_iter().filter_map(|record| {
             let file = match &hidden {
-                Some(files) => files.get(&record.path).cloned(),
-                None => Some(dataset.root.join(&record.path)),
+                Some(files) => files.get(&record.path)?.clone(),
+                None => dataset.root.join(&record.path),
             };
-            file.is_some_and(|file| is_changed(&file, record, written))
+            let name = || slashed(file.strip_prefix(&dataset.root).unwrap_or(&file));
+            is_changed(&file, record, written).then(name)
         });
-        changed.extend(found.map(|record| record.path.clone()).collect::<Vec<_>>());
+        changed.extend(found.collect::<Vec<String>>());
     }
     if changed.is_empty() {
         return Ok(());

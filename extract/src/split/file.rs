@@ -7,70 +7,19 @@ use cache::Split;
 use common::counted;
 
 use super::member::Member;
+use super::names::{Key, Names, alike};
 use crate::Error;
-use crate::dataset::files::composed;
 use crate::dataset::table::Table;
-use crate::pseudonyms::{self, Pseudonyms};
 
 /// Number of samples in a message.
 const EXAMPLES: usize = 5;
 
-/// Kind of names in a table.
-#[derive(Clone, Copy, PartialEq)]
-enum Key {
-    Sample,
-    Image,
-    Patient,
-}
-
-impl Key {
-    /// The names of a member that may be in the table.
-    fn of(self, member: &Member) -> &[String] {
-        match self {
-            Key::Sample => std::slice::from_ref(&member.sample),
-            Key::Image => &member.images,
-            Key::Patient => member.patient.as_slice(),
-        }
-    }
-}
-
-/// Matching of names in a table with those of members.
-struct Names {
-    key: Key,
-    /// Names of members, and of skipped samples, as [`alike`] makes them.
-    known: HashSet<String>,
-    /// Those names, and their folders.
-    starts: HashSet<String>,
-    pseudonyms: Option<Pseudonyms>,
-}
-
-impl Names {
-    fn new(key: Key, known: HashSet<String>) -> Names {
-        let pseudonyms = Pseudonyms::made();
-        let starts = known.iter().filter(|_| pseudonyms.is_some());
-        let starts = starts.flat_map(|name| pseudonyms::starts(name));
-        Names {
-            key,
-            starts: starts.collect(),
-            known,
-            pseudonyms,
-        }
-    }
-
-    /// The known name for `name`: itself, or its hash in a cache; else `name`.
-    fn meant(&self, name: &str) -> String {
-        let plain = alike(name);
-        if self.known.contains(&plain) {
-            return plain;
-        }
-        let hidden = self.pseudonyms.as_ref().and_then(|hashes| match self.key {
-            Key::Patient => Some(hashes.name(&plain)).filter(|hash| self.known.contains(hash)),
-            Key::Sample | Key::Image => {
-                let found = hashes.find(&plain, &self.starts);
-                found.filter(|name| self.known.contains(name))
-            }
-        });
-        hidden.unwrap_or(plain)
+/// The names of a member that may be in the table.
+fn names_of(key: Key, member: &Member) -> &[String] {
+    match key {
+        Key::Sample => std::slice::from_ref(&member.sample),
+        Key::Image => &member.images,
+        Key::Patient => member.patient.as_slice(),
     }
 }
 
@@ -89,14 +38,14 @@ pub(super) fn assign(
 ) -> Result<Vec<Option<Split>>, Error> {
     let table = Table::read(path)?;
     let (key, column) = key_column(&table)?;
-    let known = members.iter().flat_map(|member| key.of(member));
+    let known = members.iter().flat_map(|member| names_of(key, member));
     let known = known.map(String::as_str).chain(skipped.iter().copied());
     let names = Names::new(key, known.map(alike).collect());
     let said = read_splits(&table, column, &names)?;
     let mut splits = Vec::with_capacity(members.len());
     let (mut missing, mut used) = (Vec::new(), HashSet::new());
     for member in members {
-        let its = key.of(member).iter().map(|name| alike(name));
+        let its = names_of(key, member).iter().map(|name| alike(name));
         let its: Vec<String> = its.filter(|name| said.contains_key(name)).collect();
         let found: HashSet<Option<Split>> = its.iter().map(|name| said[name]).collect();
         used.extend(its);
@@ -139,11 +88,6 @@ fn key_column(table: &Table) -> Result<(Key, usize), Error> {
     table
         .required(&keys.map(|(_, name)| name))
         .map(|column| (Key::Sample, column))
-}
-
-/// A name in the form for comparison: Unicode form C, with `/` instead of backslashes.
-fn alike(name: &str) -> String {
-    composed(name).replace('\\', "/")
 }
 
 /// The split of each name in a column; a blank is no split.

@@ -6,6 +6,7 @@ mod draw;
 mod file;
 mod limit;
 mod member;
+mod names;
 mod overlap;
 pub(crate) mod rule;
 
@@ -17,6 +18,7 @@ use common::draw::equidistant;
 
 pub use self::limit::limit;
 pub use self::member::Member;
+pub(crate) use self::names::{Key, Names, alike};
 pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
 pub use self::rule::SplitRule;
 use crate::Error;

@@ -31,9 +31,28 @@ pub(super) struct Caches {
     /// Only this input size in pixels
     #[arg(long)]
     pub(super) image_size: Option<u32>,
+    /// Labels made by `extract relabel` [default: `original`, those of the extraction]
+    #[arg(long, value_name = "NAME")]
+    labels: Option<String>,
+    /// Do not compare what is read with its checksums: damage may pass as a result
+    #[arg(long)]
+    no_verify: bool,
 }
 
 impl Caches {
+    /// Opens a cache with the selected labels.
+    pub(super) fn open(&self, path: &Path) -> Result<CacheReader, cache::Error> {
+        let reader = if self.no_verify {
+            CacheReader::open_unverified(path)?
+        } else {
+            CacheReader::open(path)?
+        };
+        match &self.labels {
+            Some(name) => reader.with_labels(name),
+            None => Ok(reader),
+        }
+    }
+
     pub(super) fn find(&self) -> Result<Vec<PathBuf>> {
         let all = CacheReader::find(&self.cache)?;
         let wanted = all.iter().filter(|path| self.wants(path));

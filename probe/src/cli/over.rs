@@ -112,7 +112,7 @@ where
             bar,
             last: Mutex::new(Instant::now()),
         };
-        let reader = CacheReader::open(path)?;
+        let reader = self.caches.open(path)?;
         let found = self.settings.iter().map(|settings| {
             let key = pool.install(|| (self.key)(&reader, settings))?;
             let known = known.of(&key).filter(|_| !self.output.force);

@@ -48,6 +48,7 @@ pub(super) fn with_examples(
 /// A record with the fields that are known before a probe is fitted.
 pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identity) -> RunRecord {
     let meta = reader.meta();
+    let (labels_name, labels_sha256) = identity.labels.clone().unzip();
     RunRecord {
         dataset: meta.dataset.clone(),
         model: meta.model.name.clone(),
@@ -61,6 +62,8 @@ pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identi
         split: settings.eval.name().into(),
         split_name: settings.split_name.clone(),
         split_sha256: identity.split_sha256.clone(),
+        labels_name,
+        labels_sha256,
         examples_sha256: identity.examples_sha256.clone(),
         settings: identity.settings.clone(),
         n_train: 0,

@@ -31,6 +31,8 @@ pub struct Identity {
     pub examples_sha256: String,
     /// Hash of the named split's file.
     pub split_sha256: Option<String>,
+    /// Name and hash of the label set.
+    pub labels: Option<(String, String)>,
     /// Equal for evaluations that give the same result.
     pub key: String,
 }
@@ -96,6 +98,12 @@ impl Settings {
         let mut settings = options;
         settings.extend(fields(&known));
         settings.insert("recipe".into(), recipe(&meta.preprocess));
+        let set = reader.labels();
+        let mut files = files.to_vec();
+        if let Some(set) = set {
+            settings.insert("labels".into(), set.name.clone().into());
+            files.push(set.sha256.clone());
+        }
         let masks = (&meta.mask_classes, meta.ignored_mask_value);
         let labels = (meta.task, &meta.classes, masks);
         let examples_sha256 = hash(&(labels, hash_rows(&slices)));
@@ -108,6 +116,7 @@ impl Settings {
             settings,
             examples_sha256,
             split_sha256,
+            labels: set.map(|set| (set.name.clone(), set.sha256.clone())),
             key: key[..16].into(),
         })
     }

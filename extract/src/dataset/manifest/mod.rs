@@ -1,6 +1,8 @@
 //! A table with a line per image: CSV or Parquet.
 
 mod columns;
+mod label_rows;
+mod labels;
 mod paths;
 mod rows;
 
@@ -10,9 +12,11 @@ use std::path::{Path, PathBuf};
 use cache::MaskClass;
 use common::counted;
 
-use self::columns::{Columns, LabelSource};
+use self::columns::Columns;
+pub(crate) use self::label_rows::{LabelRow, LabelRows};
+use self::labels::LabelSource;
+pub(super) use self::labels::{NO_NEGATIVE, is_negative, is_several, parse_state};
 use self::rows::Lister;
-pub(super) use self::rows::{NO_NEGATIVE, is_negative, is_several, parse_state};
 use super::examples::examples;
 use super::files::{file_in, find_root, read_text};
 use super::missing::Gap;
@@ -151,17 +155,26 @@ fn classes(
             if !card.classes.is_empty() {
                 return Ok(card.classes.clone());
             }
-            if let Some(path) = file_in(folder, "classes.txt")? {
-                return read_class_names(&path);
-            }
-            let cells = table.rows.iter().map(|row| row.cells[*column].as_str());
-            let names = cells.flat_map(|cell| columns.labels.names(cell));
-            let names: BTreeSet<&str> = names.filter(|name| !is_several(name)).collect();
-            let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-            names.sort_by(|a, b| natural_order(a, b));
-            Ok(names)
+            let listed = listed_classes(folder)?;
+            Ok(listed.unwrap_or_else(|| found_classes(table, &columns.labels, *column)))
         }
     }
+}
+
+/// The classes that `classes.txt` names.
+fn listed_classes(folder: &Path) -> Result<Option<Vec<String>>, Error> {
+    let file = file_in(folder, "classes.txt")?;
+    file.map(|path| read_class_names(&path)).transpose()
+}
+
+/// The classes in a column, in natural order.
+fn found_classes(table: &Table, source: &LabelSource, column: usize) -> Vec<String> {
+    let cells = table.rows.iter().map(|row| row.cells[column].as_str());
+    let names = cells.flat_map(|cell| source.names(cell));
+    let names: BTreeSet<&str> = names.filter(|name| !is_several(name)).collect();
+    let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    names.sort_by(|a, b| natural_order(a, b));
+    names
 }
 
 fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {

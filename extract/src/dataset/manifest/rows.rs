@@ -1,14 +1,15 @@
 //! The rows of a manifest as samples.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use cache::{Labels, Split};
+use cache::Split;
 use common::counted;
 use imaging::read::{MaskPart, Source};
 
-use super::columns::{Columns, LabelSource};
+use super::columns::Columns;
+use super::labels::{LabelReader, parsed};
 use super::paths::{Named, Paths};
 use crate::Error;
 use crate::dataset::table::{Row, Table};
@@ -18,8 +19,7 @@ use crate::dataset::{Sample, id_of};
 pub(super) struct Lister<'a> {
     table: &'a Table,
     columns: &'a Columns,
-    class_index: HashMap<&'a str, usize>,
-    class_count: usize,
+    labels: LabelReader<'a>,
     root: &'a Path,
     paths: Paths<'a>,
     missing: Vec<String>,
@@ -45,12 +45,7 @@ impl<'a> Lister<'a> {
         Ok(Lister {
             table,
             columns,
-            class_index: classes
-                .iter()
-                .enumerate()
-                .map(|(k, name)| (name.as_str(), k))
-                .collect(),
-            class_count: classes.len(),
+            labels: LabelReader::new(table, &columns.labels, classes),
             root,
             paths: Paths::under(root)?,
             missing: Vec::new(),
@@ -154,7 +149,7 @@ impl<'a> Lister<'a> {
             slices: self.parsed(row, columns.slices, parse_slices, "`17` or `0-18`")?,
             patient: patient.or_else(|| cell(columns.slices).map(|_| id_of(&image))),
             split: self.parsed(row, columns.split, Split::parse, "train, val or test")?,
-            labels: self.labels(row)?,
+            labels: self.labels.of(row)?,
             ..Sample::of_image(Source::File(image))
         })
     }
@@ -183,62 +178,9 @@ impl<'a> Lister<'a> {
         parse: fn(&str) -> Option<T>,
         expected: &str,
     ) -> Result<Option<T>, Error> {
-        match column {
-            Some(column) if !row.cells[column].is_empty() => parse(&row.cells[column])
-                .map(Some)
-                .ok_or_else(|| self.table.bad_cell(row, column, expected)),
-            _ => Ok(None),
-        }
-    }
-
-    fn labels(&self, row: &Row) -> Result<Labels, Error> {
-        let unknown = || Labels::Multi(vec![None; self.class_count]);
-        match &self.columns.labels {
-            LabelSource::Nothing => Ok(Labels::Unlabelled),
-            LabelSource::Mask => Ok(unknown()),
-            LabelSource::Single(column) => {
-                let classes = self.named_classes(row, *column)?;
-                Ok(Labels::Single(classes.first().map(|class| *class as u32)))
-            }
-            LabelSource::Joined(column) if row.cells[*column].is_empty() => Ok(unknown()),
-            LabelSource::Joined(column) => {
-                let mut labels = vec![Some(0); self.class_count];
-                let classes = self.named_classes(row, *column)?;
-                classes
-                    .into_iter()
-                    .for_each(|class| labels[class] = Some(1));
-                Ok(Labels::Multi(labels))
-            }
-            LabelSource::Columns(columns) => {
-                let expected = "1, 0, -1 or blank";
-                let label = |column: &usize| self.parsed(row, Some(*column), parse_state, expected);
-                columns
-                    .iter()
-                    .map(label)
-                    .collect::<Result<_, _>>()
-                    .map(Labels::Multi)
-            }
-        }
-    }
-
-    fn named_classes(&self, row: &Row, column: usize) -> Result<Vec<usize>, Error> {
-        let names = self.columns.labels.names(&row.cells[column]);
-        self.table.check_names(row, column, &names)?;
-        let expected = if names.iter().any(|name| is_negative(name)) {
-            NO_NEGATIVE
-        } else if has_twice(&names) {
-            "each class once (a column of 1 and 0 for each class is named by `--label-columns`)"
-        } else {
-            let classes = names.iter().map(|name| self.class_index.get(name).copied());
-            if let Some(classes) = classes.collect() {
-                return Ok(classes);
-            }
-            if names.iter().any(|name| is_several(name)) {
-                return Err(self.table.several_classes(row, column, SEVERAL));
-            }
-            "a class that `classes.txt` names"
-        };
-        Err(self.table.bad_cell(row, column, expected))
+        column.map_or(Ok(None), |column| {
+            parsed(self.table, row, column, parse, expected)
+        })
     }
 
     /// The file that a cell names, relative to the manifest's folder; `None` for a blank cell.
@@ -266,29 +208,6 @@ impl<'a> Lister<'a> {
     }
 }
 
-/// Hint for a cell with several classes where one is expected, or with a list as Python prints it.
-const SEVERAL: &str = "name the column `labels` and put `|` between them; if it is one, list it in \
-                       `classes.txt` beside the manifest";
-
-/// True if a name is several, unless a list of classes has it: `a|b`, or `['a', 'b']` as Python
-/// writes a list.
-pub(in crate::dataset) fn is_several(name: &str) -> bool {
-    name.contains('|') || name.starts_with('[') && name.ends_with(']')
-}
-
-/// Expected value of a cell with a negative number instead of a class.
-pub(in crate::dataset) const NO_NEGATIVE: &str = "the name of a class, blank where it is not \
-    known (columns of 1, 0 and -1 are named by `--label-columns`)";
-
-pub(in crate::dataset) fn is_negative(name: &str) -> bool {
-    name.parse::<f64>().is_ok_and(|number| number < 0.0)
-}
-
-fn has_twice(names: &[&str]) -> bool {
-    let mut seen = HashSet::new();
-    !names.iter().all(|name| seen.insert(name))
-}
-
 fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {
     let (first, last) = cell.split_once('-').unwrap_or((cell, cell));
     let number = |text: &str| {
@@ -299,29 +218,11 @@ fn parse_slices(cell: &str) -> Option<RangeInclusive<u32>> {
     (first <= last).then_some(first..=last)
 }
 
-/// True if a class is present, as 1, 0 and -1, or words for the first two.
-pub(in crate::dataset) fn parse_state(cell: &str) -> Option<i8> {
-    match cell.parse::<f32>() {
-        Ok(1.0) => Some(1),
-        Ok(0.0) => Some(0),
-        Ok(-1.0) => Some(-1),
-        Ok(_) => None,
-        Err(_) => cell.to_ascii_lowercase().parse().ok().map(bool::into),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn states_may_be_written_as_floats_or_words() {
-        let cells = ["1", "0.0", "-1.0", "True", "false", "2", "yes"];
-        let expected = [Some(1), Some(0), Some(-1), Some(1), Some(0), None, None];
-        assert_eq!(cells.map(parse_state), expected);
-    }
 
     proptest! {
         #[test]

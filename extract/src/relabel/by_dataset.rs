@@ -1,0 +1,187 @@
+//! Labels and masks from a dataset, as an extraction would read them now.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use cache::{CacheReader, LabelWriter, NewLabels, Relabelled, SliceMeta};
+use imaging::preprocess::Preprocess;
+use imaging::read::Reader;
+
+use super::{Target, Written, check_patients, comparable, other_samples, write};
+use crate::dataset::{Dataset, Sample};
+use crate::{Error, pipeline, prepare};
+
+/// Rows that a thread prepares before they are written.
+const AHEAD: usize = 16;
+
+/// New labels of a row, or why its sample cannot be read.
+type Row = Result<Relabelled, Error>;
+
+/// Rows of a sample in a cache, and the sample in the dataset.
+struct Work<'a> {
+    sample: &'a Sample,
+    rows: &'a [SliceMeta],
+}
+
+/// Gives a cache the labels, patients and masks that the dataset has now. Images are read only if there are
+/// masks, and not embedded.
+///
+/// # Errors
+///
+/// [`Error::Layout`] if a sample of the cache is not in the dataset, [`Error::HalfSample`] if one cannot be
+/// read, [`Error::PatientOverlap`], and errors of [`LabelWriter`].
+pub fn by_dataset(
+    reader: &CacheReader,
+    dataset: &Dataset,
+    target: Target<'_>,
+) -> Result<Written, Error> {
+    let has_masks = pipeline::has_masks(dataset);
+    let masks = (dataset.mask_classes.clone(), dataset.ignored_mask_value());
+    let new = NewLabels {
+        made_by: format!("dataset:{}", dataset.name),
+        task: dataset.task,
+        classes: dataset.classes.clone(),
+        masks: has_masks.then_some(masks),
+    };
+    let mut slices = reader.slices()?;
+    let stored = slices.clone();
+    let samples = dataset
+        .samples
+        .iter()
+        .map(|sample| (sample.id.as_str(), sample));
+    let samples: HashMap<&str, &Sample> = samples.collect();
+    let groups = stored.chunk_by(|a, b| a.sample == b.sample);
+    let groups: Vec<&[SliceMeta]> = groups.collect();
+    let missing = groups.iter().map(|rows| &rows[0].sample);
+    let missing = missing.filter(|id| !samples.contains_key(id.as_str()));
+    let missing: Vec<String> = missing.cloned().collect();
+    if !missing.is_empty() {
+        let hint = "check that `--root` is the folder that the cache was extracted from, and that options \
+                    such as `--keep-ids` are those of the extraction";
+        return Err(other_samples(
+            &dataset.root,
+            "are not in the dataset",
+            &missing,
+            hint,
+        ));
+    }
+    for slice in &mut slices {
+        slice
+            .patient
+            .clone_from(&samples[slice.sample.as_str()].patient);
+    }
+    let overlap = check_patients(&slices, &target)?;
+    let work: Vec<Work<'_>> = groups
+        .into_iter()
+        .map(|rows| Work {
+            sample: samples[rows[0].sample.as_str()],
+            rows,
+        })
+        .collect();
+    let mut written = Written {
+        changed: comparable(reader, &new),
+        warnings: overlap.into_iter().collect(),
+        ..Written::new(&new)
+    };
+    let mut writer = LabelWriter::create(reader, target.name, new, target.replace)?;
+    if has_masks {
+        let recipe = serde_json::from_value(reader.meta().preprocess.clone())?;
+        with_masks(dataset, &recipe, &work, &mut |rows| {
+            write(&mut writer, &mut written, rows)
+        })?;
+    } else {
+        for Work { sample, rows } in &work {
+            let new = |row: &SliceMeta| (row.clone(), without_mask(sample));
+            write(&mut writer, &mut written, rows.iter().map(new).collect())?;
+        }
+    }
+    writer.finish()?;
+    Ok(written)
+}
+
+fn without_mask(sample: &Sample) -> Relabelled {
+    Relabelled {
+        patient: sample.patient.clone(),
+        labels: sample.labels.clone(),
+        mask: None,
+    }
+}
+
+/// Reads the masks of all samples with a thread per core, and gives them to `write` in order.
+fn with_masks(
+    dataset: &Dataset,
+    recipe: &Preprocess,
+    work: &[Work<'_>],
+    write: &mut dyn FnMut(Vec<(SliceMeta, Relabelled)>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let reader = Reader::new(&dataset.root);
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.min(work.len()).max(1);
+    thread::scope(|scope| {
+        let mut queues: Vec<Receiver<Row>> = Vec::with_capacity(threads);
+        for first in 0..threads {
+            let (rows, queue) = sync_channel(AHEAD);
+            queues.push(queue);
+            let reader = &reader;
+            scope.spawn(move || {
+                for (index, of) in work.iter().enumerate().skip(first).step_by(threads) {
+                    if let Err(error) = read_masks(reader, index, (dataset, recipe), of, &rows)
+                        && rows.send(Err(error)).is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+        for (index, of) in work.iter().enumerate() {
+            for row in of.rows {
+                let new = queues[index % threads].recv().map_err(|_| Error::Broken)?;
+                let new = new.map_err(|source| Error::HalfSample {
+                    sample: of.sample.id.clone(),
+                    source: Box::new(source),
+                })?;
+                write(vec![(row.clone(), new)])?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn read_masks(
+    reader: &Reader,
+    index: usize,
+    (dataset, recipe): (&Dataset, &Preprocess),
+    of: &Work<'_>,
+    rows: &SyncSender<Row>,
+) -> Result<(), Error> {
+    let opened = prepare::open(reader, index, dataset, of.sample, recipe)?;
+    for row in of.rows {
+        let slice = row.slice as usize;
+        if !opened.slices().contains(&slice) {
+            let found = format!("no slice {slice} in the sample");
+            let (expected, hint) = (
+                "the image that was extracted".to_owned(),
+                "restore it".to_owned(),
+            );
+            let path = dataset.root.join(of.sample.image.file());
+            return Err(Error::Layout {
+                path,
+                found,
+                expected,
+                hint,
+            });
+        }
+        let (meta, mask) = opened.described(slice, row.view)?;
+        let new = Relabelled {
+            patient: meta.patient,
+            labels: meta.labels,
+            mask,
+        };
+        if rows.send(Ok(new)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Labels from a table.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use cache::{CacheReader, LabelWriter, NewLabels, Relabelled, SliceMeta};
+
+use super::{Target, Written, check_patients, comparable, other_samples, write};
+use crate::Error;
+use crate::dataset::{LabelRow, LabelRows, files};
+use crate::split::{Key, Names, alike};
+
+/// Gives a cache the labels of the table `path`, whose columns are those of a manifest, with `sample` or
+/// `image` as the key. Without labels, the table replaces patients only.
+///
+/// # Errors
+///
+/// Errors of the table, [`Error::Layout`] if it does not name exactly the samples of the cache,
+/// [`Error::PatientOverlap`], and errors of [`LabelWriter`].
+pub fn by_table(
+    reader: &CacheReader,
+    path: &Path,
+    label_columns: &[String],
+    target: Target<'_>,
+) -> Result<Written, Error> {
+    let meta = reader.meta();
+    let table = LabelRows::read(path, label_columns, &meta.classes)?;
+    let mut slices = reader.slices()?;
+    let rows = matched(&table, path, reader, &slices)?;
+    let (task, classes) = match &table.labels {
+        Some((task, classes)) => (*task, classes.clone()),
+        None => (meta.task, meta.classes.clone()),
+    };
+    let new = NewLabels {
+        made_by: format!("table:{}", files::name(path)),
+        task,
+        classes,
+        masks: None,
+    };
+    let mut written = Written {
+        changed: comparable(reader, &new),
+        ..Written::new(&new)
+    };
+    let mut relabelled = Vec::with_capacity(slices.len());
+    for (slice, row) in slices.iter_mut().zip(rows) {
+        let before = slice.clone();
+        if table.has_patients {
+            slice.patient.clone_from(&row.patient);
+        }
+        if table.labels.is_some() {
+            slice.labels.clone_from(&row.labels);
+        }
+        let after = Relabelled {
+            patient: slice.patient.clone(),
+            labels: slice.labels.clone(),
+            mask: None,
+        };
+        relabelled.push((before, after));
+    }
+    let overlap = check_patients(&slices, &target)?;
+    let mut writer = LabelWriter::create(reader, target.name, new, target.replace)?;
+    write(&mut writer, &mut written, relabelled)?;
+    writer.finish()?;
+    written.warnings = table.warnings.into_iter().chain(overlap).collect();
+    Ok(written)
+}
+
+/// The row of the table for each slice.
+fn matched<'a>(
+    table: &'a LabelRows,
+    path: &Path,
+    reader: &CacheReader,
+    slices: &[SliceMeta],
+) -> Result<Vec<&'a LabelRow>, Error> {
+    let name_of = |slice: &SliceMeta| match table.key {
+        Key::Image => alike(&slice.image),
+        Key::Sample | Key::Patient => alike(&slice.sample),
+    };
+    let skipped = reader.meta().skipped.iter();
+    let skipped: HashSet<String> = skipped.map(|skipped| alike(&skipped.sample)).collect();
+    let known = slices.iter().map(name_of).chain(skipped.iter().cloned());
+    let names = Names::new(table.key, known.collect());
+    let mut rows: HashMap<String, &LabelRow> = HashMap::new();
+    for row in &table.rows {
+        let name = names.meant(&row.name);
+        let other = rows
+            .insert(name, row)
+            .filter(|other| (&other.labels, &other.patient) != (&row.labels, &row.patient));
+        if let Some(other) = other {
+            return Err(Error::Layout {
+                path: path.to_path_buf(),
+                found: format!(
+                    "`{}` with other labels in line {} than in line {}",
+                    row.name, row.line, other.line
+                ),
+                expected: "each sample once".to_owned(),
+                hint: "delete the line that is wrong".to_owned(),
+            });
+        }
+    }
+    let found: Vec<Option<&LabelRow>> = slices
+        .iter()
+        .map(|slice| rows.get(&name_of(slice)).copied())
+        .collect();
+    let missing = slices.iter().zip(&found).filter(|(_, row)| row.is_none());
+    let missing: BTreeSet<&String> = missing.map(|(slice, _)| &slice.sample).collect();
+    let missing: Vec<String> = missing.into_iter().cloned().collect();
+    if !missing.is_empty() {
+        let hint = "add a line for each, with a blank label where it is not known";
+        return Err(other_samples(
+            path,
+            "the table does not name",
+            &missing,
+            hint,
+        ));
+    }
+    let used: HashSet<String> = slices.iter().map(name_of).chain(skipped).collect();
+    let mut unknown: Vec<&LabelRow> = rows
+        .iter()
+        .filter(|(name, _)| !used.contains(*name))
+        .map(|(_, row)| *row)
+        .collect();
+    unknown.sort_by_key(|row| row.line);
+    let unknown: Vec<String> = unknown.into_iter().map(|row| row.name.clone()).collect();
+    // Images of skipped samples are not known.
+    let may_be_skipped = table.key == Key::Image && !reader.meta().skipped.is_empty();
+    if !unknown.is_empty() && !may_be_skipped {
+        let hint = "delete their lines, or compare the names with the column `sample` or `image` of the \
+                    cache's `slices`, in which hashes stand for identifiers of DICOM";
+        return Err(other_samples(
+            path,
+            "the cache does not have",
+            &unknown,
+            hint,
+        ));
+    }
+    Ok(found.into_iter().flatten().collect())
+}
