@@ -101,8 +101,13 @@ pub(crate) fn delete_pending(dir: &Path, meta: &CacheMeta) -> Result<(), Error> 
     collect_tables(&pending, meta, 0, &mut found)?;
     delete(&found)?;
     let sums = pending.join("checksums");
-    let tables = Table::ALL.into_iter().map(Table::name).chain([sources::FOLDER]);
-    let folders: Vec<_> = tables.flat_map(|table| [pending.join(table), sums.join(table)]).collect();
+    let tables = Table::ALL
+        .into_iter()
+        .map(Table::name)
+        .chain([sources::FOLDER]);
+    let folders: Vec<_> = tables
+        .flat_map(|table| [pending.join(table), sums.join(table)])
+        .collect();
     for folder in folders.iter().chain([&sums, &pending]) {
         // One that is not empty holds files of the user's own.
         let _ = fs::remove_dir(folder);

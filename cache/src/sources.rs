@@ -49,10 +49,7 @@ pub struct ShardSources {
 impl ShardSources {
     /// Reads the records of all shards, one after the other, and those of rows since the last shard, but for
     /// damaged ones: such rows are computed again.
-    pub fn all(
-        dir: &Path,
-        meta: &CacheMeta,
-    ) -> impl Iterator<Item = Result<ShardSources, Error>> {
+    pub fn all(dir: &Path, meta: &CacheMeta) -> impl Iterator<Item = Result<ShardSources, Error>> {
         let shards = 0..meta.shards.len();
         let shards = shards.map(move |shard| ShardSources::read(dir, meta, shard));
         let pending = CacheReader::of_pending(dir, meta, meta.pending.clone());

@@ -14,7 +14,9 @@ use crate::folder::{checksums_of, shard_file};
 use crate::meta::with_own_hash;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
-use crate::{CacheLock, CacheMeta, CacheReader, Error, Labels, MaskClass, Shard, SliceMeta, Task, rows};
+use crate::{
+    CacheLock, CacheMeta, CacheReader, Error, Labels, MaskClass, Shard, SliceMeta, Task, rows,
+};
 
 /// Description of new labels.
 #[derive(Clone, Debug)]
@@ -228,9 +230,10 @@ impl LabelWriter<'_> {
                 ),
             });
         }
-        let tables = self.tables.iter().map(|&table| {
-            TableWriter::create(&self.file(table, index), table, &self.meta)
-        });
+        let tables = self
+            .tables
+            .iter()
+            .map(|&table| TableWriter::create(&self.file(table, index), table, &self.meta));
         Ok(OpenShard {
             left: self.reader.shard_slices(index)?.into_iter(),
             tables: tables.collect::<Result<_, _>>()?,

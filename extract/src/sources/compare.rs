@@ -98,7 +98,8 @@ fn files_by_record(dataset: &Dataset) -> HashMap<String, PathBuf> {
 /// Errors of [`ShardSources::read`].
 pub(crate) fn compare_all(dir: &Path, meta: &CacheMeta, root: &Path) -> Result<Compared, Error> {
     let mut compared = Compared::default();
-    let first = ShardSources::all(dir, meta).find_map(|sources| sources.ok()?.files.into_iter().next());
+    let first =
+        ShardSources::all(dir, meta).find_map(|sources| sources.ok()?.files.into_iter().next());
     let folder = first.and_then(|first| folder_with(root, &first.path));
     let hashed = match (&folder, Pseudonyms::made()) {
         (None, Some(pseudonyms)) => hashed_files(dir, meta, root, &pseudonyms)?,
