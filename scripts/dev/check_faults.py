@@ -206,7 +206,9 @@ def tear(lab, cache, chance, counts):
     if meta is None or meta["complete"]:
         return is_stopped
     named = {folder / "meta.json", folder / ".lock"} | set(named_files(folder, meta["shards"]))
-    pending = set(named_files(folder / "pending", meta.get("pending", [])))
+    pending = named_files(folder / "pending", meta.get("pending", []))
+    # An earlier fault may have deleted some.
+    pending = {path for path in pending if path.is_file()}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path not in named | pending:
             damage(path, chance)
