@@ -24,9 +24,7 @@ use crate::parts::has_parts;
 use crate::rows::{NAME_BYTES, mask_bytes};
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
-use crate::{
-    CacheMeta, Error, LabelSet, NamedLabels, ORIGINAL, Parts, Shard, SliceMeta, labels,
-};
+use crate::{CacheMeta, Error, LabelSet, NamedLabels, ORIGINAL, Parts, Shard, SliceMeta, labels};
 
 /// An opened cache.
 #[derive(Debug)]

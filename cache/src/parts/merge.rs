@@ -134,7 +134,10 @@ impl Joiner {
                 continue;
             }
             for file in ShardSources::read(part.dir(), part.meta(), shard)?.files {
-                self.sources.entry(file.sample.clone()).or_default().push(file);
+                self.sources
+                    .entry(file.sample.clone())
+                    .or_default()
+                    .push(file);
             }
             let mut rows = ShardRows::open(part, shard)?;
             while self.skip > 0 {
