@@ -1,4 +1,4 @@
-//! Options that would be in vain are refused, by name and with a hint.
+//! Options without an effect are refused, by name and with a hint.
 
 use crate::lab::{Lab, Run, nifti, program, ramp};
 
@@ -12,20 +12,20 @@ fn folder(lab: &Lab) -> std::path::PathBuf {
 }
 
 #[test]
-fn options_that_a_layout_does_not_heed_are_refused() {
+fn options_that_a_layout_does_not_use_are_refused() {
     let lab = Lab::new();
     let root = folder(&lab);
-    for (more, heeding) in [
+    for (more, users) in [
         (&["--label-columns", "a"][..], "`dicom`, `manifest`"),
         (&["--image-root", "elsewhere"], "`manifest`"),
         (&["--allow-missing"], "`nnunet`"),
         (&["--keep-ids"], "`dicom`"),
     ] {
         lab.extract("folder", &root, more)
-            .expect_error(2, &[more[0], "`folder`", heeding]);
+            .expect_error(2, &[more[0], "`folder`", users]);
         let mut command = program("extract");
         command.args(["datasets", "folder", "--root"]).arg(&root);
-        Run::of(command.args(more)).expect_error(2, &[more[0], heeding]);
+        Run::of(command.args(more)).expect_error(2, &[more[0], users]);
     }
     assert!(!lab.path("cache").exists());
     lab.extract("dicom", &root, &["--label-columns", "a,b"])

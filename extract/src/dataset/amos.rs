@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_in_dataset_json_are_not_heeded() {
+    fn lists_in_dataset_json_are_ignored() {
         let root = fixture();
         let text = r#"{"name": "AMOS", "modality": {"0": "CT"}, "labels": {"0": "background", "8": "arota"},
             "training": [{"image": "./imagesTr/amos_0001.nii.gz", "label": "./labelsTr/amos_0001.nii.gz"}]}"#;

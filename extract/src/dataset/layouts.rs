@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_option_is_heeded_as_its_description_says() {
+    fn the_table_of_options_names_the_layouts_that_use_them() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(folder.join("../docs/dataset-cards.md")).unwrap();
         let (_, text) = text.split_once("### Options").unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_in_vain_is_refused_with_the_layouts_that_heed_it() {
+    fn an_unused_option_is_refused_with_the_layouts_that_use_it() {
         let folder = tempfile::tempdir().unwrap();
         for class in ["a", "b"] {
             std::fs::create_dir(folder.path().join(class)).unwrap();
