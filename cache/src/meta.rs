@@ -202,7 +202,7 @@ impl CacheMeta {
     }
 
     /// Rows that were saved since the last finished shard.
-    pub(crate) fn pending_rows(&self) -> u64 {
+    pub fn pending_rows(&self) -> u64 {
         self.pending.iter().map(|part| u64::from(part.rows)).sum()
     }
 
@@ -238,9 +238,10 @@ impl CacheMeta {
         self
     }
 
-    /// Bytes in all finished shards.
+    /// Bytes of all saved rows.
     pub fn bytes(&self) -> u64 {
-        let files = self.shards.iter().flat_map(|s| s.tables.values());
+        let shards = self.shards.iter().chain(&self.pending);
+        let files = shards.flat_map(|s| s.tables.values());
         files.map(|file| file.bytes).sum()
     }
 

@@ -88,6 +88,9 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
     if let Some(facts) = facts.as_object_mut() {
         facts.remove("shards");
         facts.insert("shards".into(), json!(meta.shards.len()));
+        if !meta.complete {
+            facts.insert("pending".into(), json!(meta.pending_rows()));
+        }
         facts.insert("bytes".into(), json!(meta.bytes()));
         facts.insert("splits".into(), json!(listed.splits));
         facts.insert("labels".into(), labels(&listed));
