@@ -56,7 +56,7 @@ impl fmt::Display for Holder {
         let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.since_unix));
         let held = since.and_then(|since| since.elapsed().ok());
         write!(f, "process {} on `{host}`", self.process)?;
-        held.map_or(Ok(()), |held| write!(f, ", for {}", time(held)))
+        held.map_or(Ok(()), |held| write!(f, " (began {} ago)", time(held)))
     }
 }
 
@@ -127,7 +127,7 @@ impl CacheLock {
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
         let (file, is_shared) = locked(dir)?;
         let path = dir.join(".lock");
-        if let Some(holder) = read(&path)
+        if let Ok(Some(holder)) = read(&path)
             && is_alive(&path, &holder, is_shared, silence)
         {
             return Err(Error::Locked {
@@ -171,7 +171,7 @@ impl CacheLock {
         let (is_lost, of) = (Arc::clone(&self.is_lost), path.clone());
         let renew = move || {
             while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
-                if !read(&of).is_some_and(|found| found.is_same(&holder)) {
+                if is_taken_over(read(&of), &holder) {
                     is_lost.store(true, Ordering::Relaxed);
                     return;
                 }
@@ -223,7 +223,7 @@ fn locked(dir: &Path) -> Result<(File, bool), Error> {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Locked {
                     path: dir.into(),
-                    holder: read(&path),
+                    holder: read(&path).ok().flatten(),
                 });
             }
             Err(TryLockError::Error(error)) if is_without_locks(&error) => false,
@@ -267,22 +267,32 @@ fn is_alive(path: &Path, holder: &Holder, has_locks: bool, silence: Duration) ->
     while started.elapsed() < silence {
         thread::sleep(Duration::from_secs(1).min(silence));
         match read(path) {
-            Some(found) if found == *holder => {}
             // It has renewed the content, or another process has.
-            Some(_) => return true,
-            None => return false,
+            Ok(Some(found)) if found != *holder => return true,
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(_) => {}
         }
     }
     false
 }
 
 /// The holder that the content names; `None` if it is empty.
-fn read(path: &Path) -> Option<Holder> {
+fn read(path: &Path) -> io::Result<Option<Holder>> {
     // A network file system shows what others have written when a file is opened.
-    let mut text = String::new();
-    let file = File::open(path).ok()?;
-    file.take(RECORD as u64).read_to_string(&mut text).ok()?;
-    serde_json::from_str(text.trim_end()).ok()
+    let mut text = Vec::new();
+    File::open(path)?
+        .take(RECORD as u64)
+        .read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+/// Whether the content that was found is no longer that of `holder`. A file system that does not answer for a
+/// while is no proof.
+fn is_taken_over(found: io::Result<Option<Holder>>, holder: &Holder) -> bool {
+    match found {
+        Ok(found) => !found.is_some_and(|found| found.is_same(holder)),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Replaces the content.
@@ -332,6 +342,24 @@ mod tests {
         assert!(dir.path().join("a/b/.lock").is_file());
         drop(lock);
         assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_holder_stops_when_another_has_taken_its_place_and_not_when_the_disk_fails() {
+        let this = Holder::this();
+        let beaten = Holder {
+            beat: 3,
+            ..this.clone()
+        };
+        let error = |kind: io::ErrorKind| Err(io::Error::from(kind));
+        assert!(!is_taken_over(Ok(Some(beaten)), &this));
+        assert!(!is_taken_over(
+            error(io::ErrorKind::StaleNetworkFileHandle),
+            &this
+        ));
+        assert!(is_taken_over(Ok(Some(other())), &this));
+        assert!(is_taken_over(Ok(None), &this));
+        assert!(is_taken_over(error(io::ErrorKind::NotFound), &this));
     }
 
     #[test]

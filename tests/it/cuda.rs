@@ -197,6 +197,19 @@ fn batches_are_halved_once_where_a_gpu_has_too_little_memory_for_them() {
     assert_eq!(batch("less"), 128);
 }
 
+#[test]
+fn memory_that_runs_out_in_the_middle_halves_the_batches_that_follow() {
+    let copies = Copies::new("copy");
+    Run::of(&mut copies.extract("cuda", "whole", &stand_in())).expect(0);
+    let mut command = copies.extract("cuda", "halved", &stand_in());
+    // Two slices are tried before the first batch.
+    command.env("STAND_IN_FULL_AT", "4");
+    let run = Run::of(command.args(["--parity-slices", "0"])).expect(0);
+    assert!(run.stderr.contains("warning: out of memory"), "{run:#?}");
+    assert!(run.stdout.contains("12 slices in"), "{run:#?}");
+    assert_eq!(copies.tables("halved"), copies.tables("whole"));
+}
+
 /// TensorRT finds an engine by the names in a graph, which are the same for other weights.
 #[test]
 fn engines_of_other_weights_are_in_another_folder() {

@@ -7,6 +7,7 @@
  * Environment of the program that runs:
  *   STAND_IN_GPUS        number of GPUs, 1 by default, 0 for none
  *   STAND_IN_MEMORY_MB   memory of each GPU, 80 GiB by default
+ *   STAND_IN_FULL_AT     number of the copy to a GPU, from 1, that fails for lack of memory
  *   STAND_IN_CAPABILITY  compute capability times ten, 90 by default
  *   STAND_IN_TRACE       file to which copies, allocations of pinned memory and launches are appended,
  *                        and NVIDIA_TF32_OVERRIDE when a library is loaded
@@ -96,6 +97,9 @@ int cudaFreeHost(void *p) { return release(p); }
 int cudaMemset(void *to, int value, size_t bytes) { return memset(to, value, bytes), OK; }
 int cudaMemsetAsync(void *to, int value, size_t bytes) { return memset(to, value, bytes), OK; }
 int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) {
+  static _Atomic long copies = 0;
+  if (kind == 1 && ++copies == setting("STAND_IN_FULL_AT", 0))
+    return OUT_OF_MEMORY;
   trace("copy", bytes, kind);
   return memcpy(to, from, bytes), OK;
 }
