@@ -91,7 +91,10 @@ fn two_writers_at_once_are_refused_or_wait() {
     lab.extract("manifest", &manifest, &at_once)
         .expect_error(2, &["tiny-vit@56", &this]);
     let mut waiting = lab.extract_command("manifest", &manifest);
-    let waiting = waiting.args(SMALL_SHARDS).stderr(Stdio::piped());
+    let waiting = waiting
+        .args(SMALL_SHARDS)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut waiting = waiting.spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
     let told = lines.find(|line| line.as_ref().unwrap().contains("waiting for"));
