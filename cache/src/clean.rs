@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
+use crate::extend::EXTENSION;
 use crate::folder::pending;
 use crate::parts::{has_parts, lock_parts};
 use crate::schema::Table;
-use crate::{CacheLock, CacheMeta, Error, labels, sources};
+use crate::{CacheLock, CacheMeta, Error, Tokens, labels, sources};
 
 /// A cache that this process has locked, so that no writer lives.
 #[derive(Debug)]
@@ -68,7 +69,8 @@ impl Locked {
     }
 }
 
-/// Files in the tables' folders that a stopped writer left, with their sizes in bytes, sorted.
+/// Files in the tables' folders that a stopped writer left, and those of an extension that is finished, with
+/// their sizes in bytes, sorted.
 fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     let mut found = Vec::new();
     collect_tables(dir, meta, meta.shards.len(), &mut found)?;
@@ -77,8 +79,29 @@ fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
         collect(&dir.join(&folder), 0, &mut found)?;
         collect(&dir.join("checksums").join(&folder), 0, &mut found)?;
     }
+    if meta.tokens == Tokens::All {
+        collect_all(&dir.join(EXTENSION), &mut found)?;
+    }
     found.sort();
     Ok(found)
+}
+
+/// All files below a folder, if it is there.
+fn collect_all(folder: &Path, found: &mut Vec<(PathBuf, u64)>) -> Result<(), Error> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
+        let entry = entry.map_err(io_error(folder, "list"))?;
+        let (path, facts) = (entry.path(), entry.metadata());
+        let facts = facts.map_err(io_error(&path, "read"))?;
+        if facts.is_dir() {
+            collect_all(&path, found)?;
+        } else {
+            found.push((path, facts.len()));
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the files of [`unnamed`], and returns them. If no rows are pending, their folders go too.
@@ -87,6 +110,10 @@ pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBu
     delete(&found)?;
     if meta.pending.is_empty() {
         delete_pending(dir, meta)?;
+    }
+    let extension = dir.join(EXTENSION);
+    if meta.tokens == Tokens::All && extension.is_dir() {
+        fs::remove_dir_all(&extension).map_err(io_error(&extension, "delete"))?;
     }
     Ok(found)
 }

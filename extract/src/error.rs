@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use common::disk::size;
 use common::text::{printable_part, shown};
 use common::{FileError, counted, did_you_mean};
 
@@ -226,6 +227,20 @@ pub enum Error {
         count: usize,
         /// Some of them.
         examples: String,
+    },
+    /// The disk has too little space for the cache.
+    #[error("`{}`: the tokens of {} need about {} more, and {} are free\nhint: {hint}", shown(path), counted(*slices, "slice"), size(*needed), size(*free))]
+    Space {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Bytes to write.
+        needed: u64,
+        /// Bytes that can be written.
+        free: u64,
+        /// Number of slices.
+        slices: u64,
+        /// How to need less.
+        hint: String,
     },
     /// A worker thread panicked.
     #[error(

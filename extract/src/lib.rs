@@ -3,6 +3,7 @@
 pub mod backbone;
 pub mod cli;
 pub mod dataset;
+pub mod doctor;
 pub mod error;
 pub mod export;
 pub mod extraction;

@@ -140,8 +140,8 @@ fn pictures_are_kept_when_asked_for_and_with_masks_and_patch_tokens() {
     let cases: [(_, &[&str], bool); 5] = [
         (&csv, &["--tokens", "all"], true),
         (&csv, &["--tokens", "all", "--pictures", "false"], false),
-        (&csv, &[], false),
-        (&csv, &["--pictures", "true"], true),
+        (&csv, &["--tokens", "cls"], false),
+        (&csv, &["--tokens", "cls", "--pictures", "true"], true),
         (&plain, &["--tokens", "all"], false),
     ];
     for (manifest, options, expected) in cases {

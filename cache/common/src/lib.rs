@@ -1,6 +1,7 @@
 //! Types, messages and file helpers that all crates share. It knows none of them.
 
 mod count;
+pub mod disk;
 pub mod draw;
 mod file_error;
 pub mod files;
@@ -16,7 +17,7 @@ pub use count::counted;
 pub use file_error::FileError;
 pub use hash::{hex, sha256_bytes, sha256_file};
 pub use placement::{Axis, Placement};
-pub use process::peak_rss_bytes;
+pub use process::{peak_rss_bytes, reset_peak_rss, system_name};
 pub use similar::{did_you_mean, similar};
 
 /// A label map `[H, W]` at native resolution; 0 is background.

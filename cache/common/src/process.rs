@@ -40,3 +40,24 @@ pub fn is_alive(process: u32) -> bool {
         true
     }
 }
+
+/// Makes [`peak_rss_bytes`] begin anew; without effect where the system does not allow it.
+pub fn reset_peak_rss() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Name, release and architecture of the operating system: `Linux 6.8.0 x86_64`.
+#[cfg(unix)]
+pub fn system_name() -> String {
+    let system = rustix::system::uname();
+    let words = [system.sysname(), system.release(), system.machine()];
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .join(" ")
+}
+
+/// Name and architecture of the operating system.
+#[cfg(not(unix))]
+pub fn system_name() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}

@@ -68,6 +68,11 @@ impl Runtime {
         Some(full.unwrap_or(version))
     }
 
+    /// The library's file.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
     /// Checks that the library was built with a provider, which may still fail to run.
     ///
     /// # Errors

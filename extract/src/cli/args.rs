@@ -15,7 +15,7 @@ use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
 
 /// Arguments of an extraction.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ExtractArgs {
     /// The backbone, and the device that computes
     #[command(flatten)]
@@ -115,7 +115,7 @@ pub struct ExtractArgs {
 }
 
 /// A dataset and its folder.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct DatasetArgs {
     /// Dataset: a name from `extract datasets`, or the TOML file of your own card
     #[arg(long, required = true)]
@@ -129,7 +129,7 @@ pub struct DatasetArgs {
 }
 
 /// Options of a layout that override its card.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct LayoutArgs {
     /// Columns of a manifest with one class each: 1, 0, -1 or blank
     #[arg(long, value_delimiter = ',')]

@@ -16,7 +16,7 @@ use crate::extraction::BackboneChoice;
 use crate::project;
 
 /// Options of the backbone.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["model", "onnx"])))]
 pub struct BackboneArgs {
     /// The backbone: a model of `extract models`
@@ -32,8 +32,9 @@ pub struct BackboneArgs {
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
     /// Tokens to write: `cls` (and means of the patch tokens), or `all` (patch tokens too)
-    #[arg(long, default_value = "cls")]
-    pub tokens: TokensArg,
+    /// [default: `all` if the dataset has masks, else `cls`]
+    #[arg(long)]
+    pub tokens: Option<TokensArg>,
     /// Number of the last blocks whose tokens are written [default: 5, or fewer if the model has
     /// fewer]
     #[arg(long)]
@@ -120,10 +121,10 @@ impl BackboneArgs {
         BackboneChoice {
             onnx: self.onnx.clone(),
             image_size: self.image_size,
-            tokens: match self.tokens {
+            tokens: self.tokens.map(|tokens| match tokens {
                 TokensArg::Cls => Tokens::Cls,
                 TokensArg::All => Tokens::All,
-            },
+            }),
             layers: self.layers,
             provider: self.provider.into(),
             gpus: self.gpu,

@@ -87,7 +87,9 @@ fn stopped(meta: &CacheMeta, extraction: &Extraction<'_>) -> String {
 }
 
 /// The dataset with its splits, the recipe with the overrides of the command line, and the split rule.
-fn dataset_and_recipe(args: &ExtractArgs) -> anyhow::Result<(Dataset, Recipe, SplitRule)> {
+pub(super) fn dataset_and_recipe(
+    args: &ExtractArgs,
+) -> anyhow::Result<(Dataset, Recipe, SplitRule)> {
     let DatasetArgs {
         dataset,
         root,
@@ -148,7 +150,7 @@ fn check_slicing(dataset: &Dataset, asked: Option<Slicing>) -> anyhow::Result<()
     Ok(())
 }
 
-fn preprocess(
+pub(super) fn preprocess(
     args: &ExtractArgs,
     dataset: &Dataset,
     recipe: &Recipe,

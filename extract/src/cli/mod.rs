@@ -5,9 +5,11 @@ mod args;
 mod backbone;
 mod caches;
 mod datasets;
+mod doctor;
 mod extract;
 mod merge;
 mod models;
+mod plan;
 mod progress;
 mod relabel;
 mod report;
@@ -25,8 +27,10 @@ pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
 pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs};
 pub use self::datasets::DatasetsArgs;
+pub use self::doctor::DoctorArgs;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
+pub use self::plan::PlanArgs;
 pub use self::relabel::RelabelArgs;
 pub use self::split::SplitArgs;
 pub use self::verify::VerifyArgs;
@@ -100,6 +104,12 @@ enum Command {
     Gc(RemoveArgs),
     /// Delete caches
     Rm(RemoveArgs),
+    /// Tell what extractions will take: slices, GB, hours, memory
+    #[command(long_about = PLAN_LONG_ABOUT)]
+    Plan(Box<PlanArgs>),
+    /// Check this machine: ONNX Runtime, GPU, memory, disk, hub
+    #[command(long_about = DOCTOR_LONG_ABOUT)]
+    Doctor(DoctorArgs),
 }
 
 const EXPORT_LONG_ABOUT: &str = "\
@@ -144,6 +154,22 @@ The process that finishes the last part does this by itself; the command is for
 parts of which it was stopped. The joined cache is verified before the parts are
 deleted. It needs room for both.";
 
+const PLAN_LONG_ABOUT: &str = "\
+Tell what extractions will take: slices, GB, hours, memory.
+
+Takes the options of an extraction; --model, --dataset and --root may be lists
+with commas, and one --root may hold a folder for each dataset. Prints a line for
+each pair of a dataset and a model. Nothing is written and nothing is downloaded:
+the hours are from a few batches, which are read and computed as in a run, and
+need the model's weights.";
+
+const DOCTOR_LONG_ABOUT: &str = "\
+Check this machine: ONNX Runtime, GPU, memory, disk, hub.
+
+Prints a line for each check, with what to do if it fails. A file of 64 MiB is
+written to the folder of caches and deleted. The hub is asked for an answer;
+nothing is downloaded. The exit code is 1 if an extraction cannot run here.";
+
 /// Values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -184,6 +210,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Diff(args)) => caches::diff(args),
         Some(Command::Gc(args)) => caches::collect_garbage(args),
         Some(Command::Rm(args)) => caches::remove(args),
+        Some(Command::Plan(args)) => plan::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
     }
 }
 

@@ -70,7 +70,7 @@ impl HubFile<'_> {
             url: url.clone(),
             what,
         };
-        if std::env::var_os("HF_HUB_OFFLINE").is_some_and(|value| value != "0") {
+        if is_offline() {
             return Err(failed("`HF_HUB_OFFLINE` is set".to_string()));
         }
         tell(&format!("downloading {url}"));
@@ -101,20 +101,43 @@ impl HubFile<'_> {
     }
 
     fn url(&self) -> String {
-        let hub = std::env::var("HF_ENDPOINT")
-            .ok()
-            .filter(|hub| !hub.is_empty());
-        let hub = hub.unwrap_or("https://huggingface.co".to_string());
         let HubFile {
             repository,
             file,
             revision,
         } = self;
-        format!(
-            "{}/{repository}/resolve/{revision}/{file}",
-            hub.trim_end_matches('/')
-        )
+        format!("{}/{repository}/resolve/{revision}/{file}", endpoint())
     }
+}
+
+/// The hub, without a slash at its end: `$HF_ENDPOINT`, else `https://huggingface.co`.
+pub fn endpoint() -> String {
+    let set = std::env::var("HF_ENDPOINT").ok();
+    let hub = set.filter(|hub| !hub.is_empty());
+    let hub = hub.unwrap_or("https://huggingface.co".to_string());
+    hub.trim_end_matches('/').to_owned()
+}
+
+/// Whether `$HF_HUB_OFFLINE` forbids downloads.
+pub fn is_offline() -> bool {
+    std::env::var_os("HF_HUB_OFFLINE").is_some_and(|value| value != "0")
+}
+
+/// Asks a server for its front page, for at most five seconds.
+///
+/// # Errors
+///
+/// The reason why there is no answer, or its status if it is an error of the server.
+pub fn ask(url: &str) -> Result<(), String> {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(5)));
+    let agent: Agent = config.build().into();
+    let status = agent.head(url).call().map_err(|e| e.to_string())?.status();
+    if status.is_server_error() {
+        return Err(format!("it answers {status}"));
+    }
+    Ok(())
 }
 
 /// The file `part`, locked against downloads of other processes.
@@ -139,7 +162,8 @@ fn agent(redirects: u32) -> Agent {
     config.build().into()
 }
 
-fn token() -> Option<String> {
+/// The token: `$HF_TOKEN`, else that of `hf auth login`.
+pub(crate) fn token() -> Option<String> {
     let set = std::env::var("HF_TOKEN").ok();
     let stored = || {
         let home = std::env::var_os("HF_HOME").map(PathBuf::from);

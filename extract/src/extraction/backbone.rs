@@ -30,8 +30,8 @@ pub struct BackboneChoice {
     pub onnx: Option<PathBuf>,
     /// Input size in pixels; `None` for that of the model card.
     pub image_size: Option<u32>,
-    /// Tokens to store.
-    pub tokens: Tokens,
+    /// Tokens to store; `None` for patch tokens too if the dataset has masks.
+    pub tokens: Option<Tokens>,
     /// Number of last blocks to store; `None` for 5, or all if the model has fewer.
     pub layers: Option<u32>,
     /// Execution provider; `None` for CUDA if it is usable, else the CPU.
@@ -58,7 +58,7 @@ impl Default for BackboneChoice {
         BackboneChoice {
             onnx: None,
             image_size: None,
-            tokens: Tokens::Cls,
+            tokens: None,
             layers: None,
             provider: None,
             gpus: None,
@@ -88,6 +88,11 @@ impl BackboneChoice {
         self.image_size.unwrap_or(card.image_size)
     }
 
+    /// Number of last blocks to store.
+    pub(super) fn layers(&self, card: &ModelCard) -> u32 {
+        self.layers.unwrap_or(card.layers.min(5))
+    }
+
     pub(super) fn threads(&self) -> usize {
         self.threads.unwrap_or_else(cores)
     }
@@ -100,7 +105,7 @@ impl BackboneChoice {
         }
     }
 
-    fn parity_bound(&self, precision: Precision) -> f64 {
+    pub(super) fn parity_bound(&self, precision: Precision) -> f64 {
         self.parity_bound.unwrap_or(match precision {
             Precision::Fp32 | Precision::Mixed16 => 0.999,
             Precision::Int8 => INT8_BOUND,
@@ -225,8 +230,8 @@ impl BackboneChoice {
         let by_model = backbone::default_batch(card, image_size, device.provider)?;
         Ok(BackboneOptions {
             image_size,
-            layers: self.layers.unwrap_or(card.layers.min(5)),
-            tokens: self.tokens,
+            layers: self.layers(card),
+            tokens: self.tokens.unwrap_or(Tokens::Cls),
             threads: self.threads().min(cores()),
             batch_size: batch_size.unwrap_or(by_model),
             halved,

@@ -1,8 +1,12 @@
 //! A whole extraction: from an opened dataset and a model card to a finished cache.
 
 mod backbone;
+mod extend;
+mod forecast;
 mod lock;
 mod retry;
+mod size;
+mod space;
 mod target;
 
 use std::ops::Range;
@@ -10,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache::{CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
 use common::counted;
 use common::text::printable;
 use imaging::preprocess::{Preprocess, Resize};
@@ -19,7 +23,9 @@ use onnx_models::ModelCard;
 
 pub use self::backbone::BackboneChoice;
 use self::backbone::Place;
+pub use self::forecast::{Burst, Forecast};
 use self::lock::lock;
+pub use self::size::{SliceCount, Tables};
 use self::target::Target;
 use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
 use crate::dataset::Dataset;
@@ -139,7 +145,7 @@ impl Extraction<'_> {
         report: &mut dyn FnMut(Event),
     ) -> Result<Summary, Error> {
         let dir = &*to.dir;
-        let mut held = if to.finished().is_some() {
+        let held = if to.finished().is_some() {
             // Nothing is written to it, so it may lie where nothing can be.
             None
         } else {
@@ -150,15 +156,67 @@ impl Extraction<'_> {
         if let Ok(meta) = CacheMeta::read(own) {
             sources::compare(own, &meta, self.dataset)?;
         }
+        let backbone = BackboneChoice {
+            tokens: Some(self.tokens(begun.as_ref())),
+            ..self.backbone.clone()
+        };
+        let with_tokens = Extraction {
+            backbone: &backbone,
+            ..*self
+        };
+        with_tokens.compute(to, begun, (held, halved), report)
+    }
+
+    /// Tokens to keep: those that were asked for; else those of the unfinished cache `begun`; else patch
+    /// tokens if there are masks. A finished cache with patch tokens keeps them.
+    fn tokens(&self, begun: Option<&CacheMeta>) -> Tokens {
+        let has_rows = begun.filter(|begun| !begun.is_blank());
+        let is_kept = |begun: &&CacheMeta| {
+            begun.complete && (begun.tokens == Tokens::All || self.retry_skipped)
+        };
+        if let Some(begun) = has_rows.filter(is_kept) {
+            return begun.tokens;
+        }
+        let unfinished = has_rows.filter(|begun| !begun.complete);
+        self.backbone
+            .tokens
+            .or(unfinished.map(|begun| begun.tokens))
+            .unwrap_or(if pipeline::has_masks(self.dataset) {
+                Tokens::All
+            } else {
+                Tokens::Cls
+            })
+    }
+
+    /// Writes the cache, once its kind of tokens is known.
+    fn compute(
+        &self,
+        to: &Target,
+        begun: Option<CacheMeta>,
+        (mut held, halved): (Option<CacheLock>, bool),
+        report: &mut dyn FnMut(Event),
+    ) -> Result<Summary, Error> {
+        let dir = &*to.dir;
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
+        let is_extended = with_rows.is_some_and(|begun| self.extends(begun));
+        let is_written = to.finished().is_none() || is_extended;
+        let shapes = self.shapes_of_card()?;
+        let is_known = shapes.is_some();
+        if let Some(shapes) = shapes.filter(|_| is_written) {
+            self.check_space(dir, with_rows, shapes, report)?;
+        }
         let place = Place {
-            runtime: self.runtime,
-            home: self.home,
-            card: self.card,
             halved,
+            ..self.place()
         };
         let backbone = self.backbone.open(place, with_rows, report)?;
         let mut meta = self.describe(&backbone)?;
+        if is_written && !is_known {
+            self.check_space(dir, with_rows, backbone.shapes().to_vec(), report)?;
+        }
+        if let Some(finished) = begun.as_ref().filter(|_| is_extended) {
+            return self.extend(dir, finished, meta, (place, backbone), report);
+        }
         if let Some(begun) = &begun {
             self.adopt(begun, &mut meta, report);
         }
@@ -192,7 +250,7 @@ impl Extraction<'_> {
         if let Some(parity) = parity {
             writer.set_parity(serde_json::to_value(parity)?);
         }
-        self.write(to, backbone, writer, report)
+        self.write(to, backbone, writer, false, report)
     }
 
     /// Indices of the samples that this run extracts.
@@ -209,12 +267,13 @@ impl Extraction<'_> {
         self.retry_skipped && !begun.skipped.is_empty()
     }
 
-    /// Embeds the slices that the cache of `writer` lacks.
+    /// Embeds the slices that the cache of `writer` lacks. `is_repeated` as in [`Job`].
     fn write(
         &self,
         to: &Target,
         mut backbone: Backbone,
         writer: CacheWriter,
+        is_repeated: bool,
         report: &mut dyn FnMut(Event),
     ) -> Result<Summary, Error> {
         if let Some(damage) = writer.damage() {
@@ -232,6 +291,7 @@ impl Extraction<'_> {
             pictures: writer.meta().has_pictures,
             batch_size: backbone.slices_at_once(),
             readers: self.backbone.threads(),
+            is_repeated,
             save_every: self.save_every,
             stop: self.stop,
         };

@@ -25,6 +25,8 @@ pub struct Job<'a> {
     pub batch_size: usize,
     /// Threads that read and prepare samples.
     pub readers: usize,
+    /// True if slices of all samples are in the cache already: one that cannot be read stops the run.
+    pub is_repeated: bool,
     /// Time after which slices are saved, also if their shard is not full.
     pub save_every: Duration,
     /// True once the run shall stop after the batch that is being computed.

@@ -66,8 +66,8 @@ pub(super) fn read_samples(
         if let Err(error) = read_sample(job, (index, sample), done, &slices, notes) {
             let sample = sample.id.clone();
             let failed = match done {
-                None => Prepared::Skipped(skip(job.dataset, sample, error)),
-                Some(_) => Prepared::Failed(Error::HalfSample {
+                None if !job.is_repeated => Prepared::Skipped(skip(job.dataset, sample, error)),
+                _ => Prepared::Failed(Error::HalfSample {
                     sample,
                     source: Box::new(error),
                 }),

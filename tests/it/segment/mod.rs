@@ -46,12 +46,7 @@ fn volumes(lab: &Lab, more: &[&str]) -> Run {
     }
     lab.write("classes.csv", "value,name\n1,block\n2,slab\n");
     let table = lab.write("volumes.csv", csv);
-    let tokens: &[&str] = if more.contains(&"--tokens") {
-        &[]
-    } else {
-        &["--tokens", "all"]
-    };
-    lab.extract("manifest", &table, &[tokens, more].concat())
+    lab.extract("manifest", &table, more)
 }
 
 fn records(run: &Run) -> Vec<Value> {

@@ -23,6 +23,7 @@ mod voxels;
 pub use self::budget::{SampleBudget, Taken};
 pub use self::format::{file_behind, files_behind, is_jpeg};
 pub use self::limits::contained;
+pub use self::memory::left as available_memory;
 pub use self::reader::{Reader, volume};
 pub use self::source::{MaskPart, Source};
 pub use self::volume::Volume;

@@ -18,6 +18,7 @@ use super::source::Source;
 use super::volume::Volume;
 use super::{dicom, labels, nifti, raster};
 use crate::Error;
+use crate::preprocess::Slicing;
 
 /// A reader of the images of one dataset.
 ///
@@ -67,6 +68,29 @@ impl Reader {
                 Volume::stacked(volumes.collect::<Result<_, _>>()?)
             }
             Source::Item(path, name, index) => self.item(path, name, *index as usize),
+        }
+    }
+
+    /// Lengths of slices, rows and columns of a picture or NIfTI along `slicing`, from its header; `None` of
+    /// other files, and of those that cannot be read.
+    pub fn shape_by_header(&self, source: &Source, slicing: Slicing) -> Option<[usize; 3]> {
+        let (Source::File(path) | Source::Channel(path, _)) = source else {
+            return None;
+        };
+        let path = file_behind(&self.root.join(path)).ok()?;
+        let path = nifti::header_of(&path).unwrap_or(path);
+        // Opening a pipe would wait for its writer.
+        if !fs::metadata(&path).ok()?.is_file() {
+            return None;
+        }
+        match Format::of(&first_bytes(&path).ok()?)? {
+            Format::Nifti { gzipped } => nifti::shape(&path, gzipped, slicing).ok(),
+            Format::Raster(_) => {
+                let file = image::ImageReader::open(&path).ok()?;
+                let (width, height) = file.with_guessed_format().ok()?.into_dimensions().ok()?;
+                Some([1, height as usize, width as usize])
+            }
+            Format::Dicom => None,
         }
     }
 

@@ -16,6 +16,8 @@ use super::bytes::numbers;
 use super::volume::{Block, Volume};
 use super::voxels::{Voxel, Voxels};
 use crate::Error;
+use crate::orient::Cut;
+use crate::preprocess::Slicing;
 
 /// Bytes behind the voxels that are always ignored: padding to whole blocks of a tape or disk.
 const PADDING: u64 = 511;
@@ -50,6 +52,19 @@ pub(super) fn read(
         Some(volume) => Ok(volume),
         None => read_from(path, GzipMembers::new(file), channel, budget),
     }
+}
+
+/// Lengths of slices, rows and columns along `slicing`, from the header alone.
+pub(super) fn shape(path: &Path, gzipped: bool, slicing: Slicing) -> Result<[usize; 3], Error> {
+    let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    let header = if gzipped {
+        header::read(path, &mut GzipMembers::new(file))?
+    } else {
+        header::read(path, &mut file)?
+    };
+    let ([i, j, k], _) = header.shape(path)?;
+    let cut = Cut::of(slicing, &header.geometry(), k).unwrap_or(Cut::NONE);
+    Ok(cut.axes.map(|axis| [k, i, j][axis]))
 }
 
 /// The header beside a file of voxels (`.img`), if there is one.

@@ -1,0 +1,73 @@
+//! Patch tokens for a finished cache that has none.
+
+use std::path::Path;
+
+use cache::{CacheMeta, Extension, Tokens};
+
+use super::backbone::Place;
+use super::lock::lock;
+use super::target::Target;
+use super::{Event, Extraction, Summary};
+use crate::Error;
+use crate::backbone::Backbone;
+use crate::dataset::Dataset;
+
+impl Extraction<'_> {
+    /// Whether the finished cache has no patch tokens and this extraction keeps them.
+    pub(super) fn extends(&self, finished: &CacheMeta) -> bool {
+        finished.complete
+            && self.part.is_none()
+            && finished.tokens == Tokens::Cls
+            && self.backbone.tokens == Some(Tokens::All)
+    }
+
+    /// Runs the backbone over the samples of a finished cache again and adds patch tokens to it.
+    pub(super) fn extend(
+        &self,
+        dir: &Path,
+        finished: &CacheMeta,
+        described: CacheMeta,
+        (place, backbone): (Place, Backbone),
+        report: &mut dyn FnMut(Event),
+    ) -> Result<Summary, Error> {
+        let run = CacheMeta {
+            has_placement: finished.has_placement,
+            has_pictures: finished.has_pictures || described.has_pictures,
+            shard_rows: finished.shard_rows,
+            ..described
+        };
+        let extension = Extension::open(lock(dir, self.wait, report)?, &run)?;
+        report(Event::Message(format!(
+            "{}: complete, but without patch tokens; the backbone runs again to add them",
+            dir.display()
+        )));
+        let slices = (self.dataset, self.recipe);
+        let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
+        let bound = self
+            .backbone
+            .parity_bound(backbone.options().device.precision);
+        let mut writer = extension.writer(run)?;
+        if let Some(parity) = parity {
+            writer.set_parity(serde_json::to_value(parity)?);
+        }
+        for skipped in &finished.skipped {
+            writer.skip(skipped.clone());
+        }
+        let samples = self.dataset.samples.iter();
+        let is_in_cache = |id: &str| finished.skipped.iter().all(|skipped| skipped.sample != id);
+        let dataset = Dataset {
+            samples: samples.filter(|s| is_in_cache(&s.id)).cloned().collect(),
+            ..self.dataset.clone()
+        };
+        let to = Target::new(dir.into(), None, 0..dataset.samples.len());
+        let of_rows = Extraction {
+            dataset: &dataset,
+            ..*self
+        };
+        let mut summary = of_rows.write(&to, backbone, writer, true, report)?;
+        if summary.outcome.meta.complete {
+            summary.outcome.meta = extension.finish(bound)?;
+        }
+        Ok(summary)
+    }
+}

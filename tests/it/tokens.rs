@@ -1,0 +1,162 @@
+//! Kinds of tokens: the default by the dataset's task, and patch tokens for a finished cache.
+
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use cache::{CacheMeta, CacheReader, Tokens};
+
+use crate::lab::{Lab, Run, nifti, program, ramp, snapshot};
+
+const SMALL_SHARDS: [&str; 4] = ["--batch-size", "2", "--shard-rows", "4"];
+
+/// A table of `n` volumes of five slices with masks.
+fn volumes(lab: &Lab, n: usize) -> std::path::PathBuf {
+    let mut csv = String::from("image,mask,patient,split\n");
+    for volume in 0..n {
+        let (shape, name) = ([8, 8, 5], format!("{volume:03}.nii"));
+        let voxels = ramp(shape);
+        let shifted: Vec<f32> = voxels.iter().map(|v| v * (volume + 1) as f32).collect();
+        let mask: Vec<f32> = voxels.iter().map(|v| f32::from(*v > 50.0)).collect();
+        lab.write(&format!("images/{name}"), nifti(shape, &shifted));
+        lab.write(&format!("masks/{name}"), nifti(shape, &mask));
+        csv += &format!("images/{name},masks/{name},p{volume},train\n");
+    }
+    lab.write("classes.csv", "value,name\n1,bright\n");
+    lab.write("volumes.csv", csv)
+}
+
+fn tokens(lab: &Lab) -> Tokens {
+    CacheMeta::read(&lab.cache()).unwrap().tokens
+}
+
+#[test]
+fn datasets_with_masks_keep_patch_tokens_and_the_size_is_said_before() {
+    let lab = Lab::new();
+    let run = lab.extract("manifest", &volumes(&lab, 3), &[]).expect(0);
+    assert_eq!(tokens(&lab), Tokens::All);
+    let told = "for 15 slices (by the headers of 3 volumes): slices ";
+    assert!(run.stderr.contains(told), "{run:#?}");
+    let (size, start) = (run.stderr.find(told), run.stderr.find("writing "));
+    assert!(size < start && run.stderr.contains(" free\n"), "{run:#?}");
+    let lab = Lab::new();
+    let run = lab.extract("manifest", &lab.manifest(4), &[]).expect(0);
+    assert_eq!(tokens(&lab), Tokens::Cls);
+    assert!(run.stderr.contains("4 slices (counted)"), "{run:#?}");
+}
+
+#[test]
+fn a_disk_that_cannot_hold_the_cache_stops_the_run_before_any_work() {
+    let lab = Lab::new();
+    // 30,000 slices a volume, of which no byte is on the disk.
+    let header = nifti([64, 64, 30_000], &[]);
+    let mut csv = String::from("image,mask\n");
+    for volume in 0..40 {
+        let path = lab.write(&format!("{volume}.nii"), &header);
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(352 + 4 * 64 * 64 * 30_000).unwrap();
+        csv += &format!("{volume}.nii,{volume}.nii\n");
+    }
+    lab.write("classes.csv", "value,name\n1,bright\n");
+    let table = lab.write("large.csv", csv);
+    let mut command = program("extract");
+    command.args(["--model", "dinov2-g14", "--name", "large"]);
+    command.args(["--dataset", "manifest", "--root"]);
+    command.arg(&table).arg("--cache").arg(lab.path("cache"));
+    let words = [
+        "1200000 slices",
+        "4.82 TB more",
+        " are free",
+        "`--layers 1`",
+        "`--tokens cls` (",
+    ];
+    let run = Run::of(&mut command).expect_error(2, &words);
+    assert!(!run.stderr.contains("ownload"), "{run:#?}");
+    assert!(!lab.path("cache").exists());
+}
+
+#[test]
+fn a_finished_cache_is_extended_by_patch_tokens() {
+    let (whole, lab) = (Lab::new(), Lab::new());
+    let table = volumes(&lab, 3);
+    whole
+        .extract("manifest", &volumes(&whole, 3), &SMALL_SHARDS)
+        .expect(0);
+    let cls = [&SMALL_SHARDS[..], &["--tokens", "cls"]].concat();
+    lab.extract("manifest", &table, &cls).expect(0);
+    let before = snapshot(&lab.cache());
+    let run = lab.extract("manifest", &table, &SMALL_SHARDS).expect(0);
+    assert!(run.stderr.contains("runs again to add them"), "{run:#?}");
+    let after = snapshot(&lab.cache());
+    let is_kept = |file: &&(std::path::PathBuf, Vec<u8>)| !file.0.ends_with("meta.json");
+    assert!(
+        before
+            .iter()
+            .filter(is_kept)
+            .all(|file| after.contains(file))
+    );
+    assert!(after == snapshot(&whole.cache()));
+    CacheReader::open(&lab.cache()).unwrap().verify().unwrap();
+    // What has patch tokens has CLS tokens too.
+    let run = lab.extract("manifest", &table, &cls).expect(0);
+    assert!(run.stderr.contains("already complete"), "{run:#?}");
+}
+
+#[test]
+fn an_extension_goes_on_after_a_stop_and_the_cache_can_be_read_meanwhile() {
+    let (whole, lab) = (Lab::new(), Lab::new());
+    let table = lab.manifest(600);
+    let all = [&SMALL_SHARDS[..], &["--tokens", "all"]].concat();
+    whole
+        .extract("manifest", &whole.manifest(600), &all)
+        .expect(0);
+    lab.extract("manifest", &table, &SMALL_SHARDS).expect(0);
+    let before = snapshot(&lab.cache());
+    let mut command = lab.extract_command("manifest", &table);
+    kill_after(
+        3,
+        &lab,
+        command.args(&all).stderr(Stdio::null()).spawn().unwrap(),
+    );
+    let extension = lab.cache().join("extension");
+    let after = snapshot(&lab.cache());
+    assert!(extension.is_dir() && before.iter().all(|file| after.contains(file)));
+    CacheReader::open(&lab.cache()).unwrap().verify().unwrap();
+    lab.probe(&["--k", "3"]).expect(0);
+    lab.extract("manifest", &table, &all).expect(0);
+    assert!(!extension.exists());
+    assert!(snapshot(&lab.cache()) == snapshot(&whole.cache()));
+}
+
+fn kill_after(shards: usize, lab: &Lab, mut child: Child) {
+    let (started, extension) = (Instant::now(), lab.cache().join("extension"));
+    while CacheMeta::read(&extension).map_or(0, |meta| meta.shards.len()) < shards {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_cache_is_not_extended_with_other_images() {
+    let lab = Lab::new();
+    let table = lab.manifest(8);
+    lab.extract("manifest", &table, &[]).expect(0);
+    let before = snapshot(&lab.cache());
+    let all = ["--tokens", "all"];
+    // Of the same size, so that the list of samples is the same.
+    let path = lab.path("images/0003.png");
+    let (image, size) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().len());
+    fs::write(&path, vec![0; size as usize]).unwrap();
+    lab.extract("manifest", &table, &all)
+        .expect_error(2, &["images/0003.png", "changed"]);
+    fs::write(&path, image).unwrap();
+    let other = ["--tokens", "all", "--resize", "bicubic-squash-crop"];
+    lab.extract("manifest", &table, &other)
+        .expect_error(2, &["preprocess.resize"]);
+    let after = snapshot(&lab.cache());
+    assert!(before.iter().all(|file| after.contains(file)));
+    lab.extract("manifest", &table, &all).expect(0);
+    assert_eq!(tokens(&lab), Tokens::All);
+}
