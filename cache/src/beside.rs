@@ -13,12 +13,12 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use crate::Error;
 use crate::checksums::{Checksums, Summing};
 use crate::error::io_error;
 use crate::folder::checksums_of;
 use crate::read::check_place;
 use crate::table_reader::ParquetFile;
+use crate::{Error, store};
 
 /// The file `FOLDER/FILE` of a cache.
 pub(crate) fn path_of(dir: &Path, folder: &str, file: &str) -> PathBuf {
@@ -58,8 +58,8 @@ pub(crate) fn open(dir: &Path, folder: &str, file: &str) -> Result<ParquetFile, 
     let path = path_of(dir, folder, file);
     check_place(dir, &path, || "a file in the cache's folder".into())?;
     let sums = checksums_of(dir, folder, file);
-    let checksums = if sums.is_file() {
-        let length = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
+    let checksums = if store::is_file(&sums) {
+        let length = store::stat(&path).map_err(io_error(&path, "read"))?.bytes;
         Some(Checksums::read(&sums, length)?)
     } else {
         None

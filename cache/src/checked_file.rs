@@ -1,13 +1,13 @@
 //! A file of which every byte that is read is compared with its checksum.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
 use crate::checksums::{BLOCK, Checksums};
 use crate::error::io_error;
+use crate::store::Reading;
 
 /// A file and the checksums of its blocks, if it has any.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct CheckedFile {
 /// other within blocks, so that without it most blocks would be read and summed twice.
 #[derive(Debug)]
 struct State {
-    file: File,
+    file: Reading,
     /// Where the block begins.
     place: u64,
     block: Vec<u8>,
@@ -32,8 +32,9 @@ impl CheckedFile {
         path: &Path,
         checksums: Option<Arc<Checksums>>,
     ) -> Result<CheckedFile, Error> {
-        let file = File::open(path).map_err(io_error(path, "open"))?;
-        let length = file.metadata().map_err(io_error(path, "read"))?.len();
+        let known = checksums.as_ref().map(|checksums| checksums.length());
+        let file = Reading::open(path, known).map_err(io_error(path, "open"))?;
+        let length = file.len().map_err(io_error(path, "read"))?;
         Ok(CheckedFile {
             length,
             checksums,
@@ -60,8 +61,7 @@ impl CheckedFile {
     pub(crate) fn read(&self, mut start: u64, mut out: &mut [u8]) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(checksums) = &self.checksums else {
-            state.file.seek(SeekFrom::Start(start))?;
-            return state.file.read_exact(out);
+            return state.file.read(start, out);
         };
         let block = BLOCK as u64;
         while !out.is_empty() {
@@ -73,8 +73,7 @@ impl CheckedFile {
             }
             let count = if before == 0 && out.len() >= length {
                 let whole = (out.len() / BLOCK * BLOCK).max(length);
-                state.file.seek(SeekFrom::Start(place))?;
-                state.file.read_exact(&mut out[..whole])?;
+                state.file.read(place, &mut out[..whole])?;
                 for (k, bytes) in out[..whole].chunks(BLOCK).enumerate() {
                     checksums.check(place + (k * BLOCK) as u64, bytes)?;
                 }
@@ -99,8 +98,7 @@ impl State {
         }
         let mut block = std::mem::take(&mut self.block);
         block.resize(length, 0);
-        self.file.seek(SeekFrom::Start(place))?;
-        self.file.read_exact(&mut block)?;
+        self.file.read(place, &mut block)?;
         checksums.check(place, &block)?;
         (self.place, self.block) = (place, block);
         Ok(())

@@ -5,7 +5,6 @@
 //! little-endian `u32`s, and last the CRC-32 of those numbers themselves. Blocks, not whole files, because
 //! a reader of one column or row reads a small part of a file.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use common::files::write_whole;
 
 use crate::Error;
 use crate::error::io_error;
+use crate::store::Reading;
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -41,17 +41,16 @@ impl Checksums {
             expected,
         };
         let expected = (length.div_ceil(BLOCK as u64) + 1) * size_of::<u32>() as u64;
-        let size = fs::metadata(path).map_err(io_error(path, "read"))?.len();
         let size_differs =
             |found: u64| damaged("size in bytes", found.to_string(), expected.to_string());
         // Before the file is read: it may be a link to anything, of any size.
+        let mut file = Reading::open(path, None).map_err(io_error(path, "open"))?;
+        let size = file.len().map_err(io_error(path, "read"))?;
         if size != expected {
             return Err(size_differs(size));
         }
-        let bytes = fs::read(path).map_err(io_error(path, "read"))?;
-        if bytes.len() as u64 != expected {
-            return Err(size_differs(bytes.len() as u64));
-        }
+        let mut bytes = vec![0; size as usize];
+        file.read(0, &mut bytes).map_err(io_error(path, "read"))?;
         let (blocks, own) = bytes.split_at(bytes.len() - size_of::<u32>());
         let [found, expected] = [
             crc32fast::hash(blocks).to_le_bytes(),
@@ -69,6 +68,11 @@ impl Checksums {
             length,
             blocks: blocks.map(|&bytes| u32::from_le_bytes(bytes)).collect(),
         }))
+    }
+
+    /// Length of the file in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Writes `path` completely or not at all.
@@ -138,6 +142,8 @@ impl Summing {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

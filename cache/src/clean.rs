@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::error::io_error;
 use crate::extend::EXTENSION;
 use crate::folder::pending;
-use crate::parts::{has_parts, lock_parts};
+use crate::parts::lock_parts;
 use crate::schema::Table;
-use crate::{CacheLock, CacheMeta, Error, Tokens, labels, sources};
+use crate::{CacheLock, CacheMeta, Error, Tokens, is_cache, labels, sources};
 
 /// A cache that this process has locked, so that no writer lives.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Locked {
     ///
     /// [`Error::NoCache`] if `dir` is none, and [`Error::Locked`] if another process writes to it.
     pub fn of(dir: &Path) -> Result<Locked, Error> {
-        if !dir.join("meta.json").is_file() && !has_parts(dir) {
+        if !is_cache(dir) {
             return Err(Error::NoCache { path: dir.into() });
         }
         let mut locks = vec![CacheLock::of(dir)?];
@@ -180,13 +180,11 @@ fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Res
 }
 
 /// Whether the file has a name that a writer gives to a shard, and the cache has no such shard.
-fn is_unnamed(path: &Path, shards: usize) -> bool {
+pub(crate) fn is_unnamed(path: &Path, shards: usize) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let shard = name.trim_end_matches(".part");
-    let shard = [".parquet", ".crc32"]
-        .iter()
-        .find_map(|end| shard.strip_suffix(end));
-    let Some(index) = shard.and_then(|digits| digits.parse::<usize>().ok()) else {
+    let (shard, end) = name.split_once('.').unwrap_or_default();
+    let is_file = ["parquet", "crc32"].contains(&end) || end.ends_with(".part");
+    let Some(index) = shard.parse::<usize>().ok().filter(|_| is_file) else {
         return false;
     };
     name.ends_with(".part") || index >= shards

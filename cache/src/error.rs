@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use common::text::shown;
 use common::{counted, similar};
 
-use crate::Holder;
+use crate::{Holder, is_in_bucket};
 
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("`{path}`: cannot {action}: {source}{}", disk_hint(.source), path = shown(path))]
+    #[error("`{path}`: cannot {action}: {source}{}", hint(.path, .source), path = shown(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -117,6 +117,22 @@ pub enum Error {
     #[error("`{path}`: another process has taken over this cache, and this one has stopped writing it\nhint: `.lock` in that folder names it; run `extract verify` when it has finished", path = shown(path))]
     LockLost {
         /// The cache's folder.
+        path: PathBuf,
+    },
+    /// Another process has replaced `meta.json` in a bucket.
+    #[error(
+        "`{path}`: another process has written this cache\nhint: wait until it has finished; the same command continues what it has left", path = shown(path)
+    )]
+    Raced {
+        /// The cache's location.
+        path: PathBuf,
+    },
+    /// A command changes files in place, which buckets do not allow.
+    #[error(
+        "`{path}`: this works on caches in folders only, not in buckets\nhint: copy the cache to a folder with the tools of the object store, change it there, and copy it back", path = shown(path)
+    )]
+    InBucket {
+        /// The cache's location.
         path: PathBuf,
     },
     /// A shard is not what `meta.json` says of it, or `meta.json` says what no cache can be.
@@ -300,6 +316,28 @@ fn parts_left(path: &Path, missing: &[u32]) -> String {
         " are done; missing: {}\nhint: run the `extract` command of each missing part, with its `--shard`",
         crate::parts::ranges(missing)
     )
+}
+
+fn hint(path: &Path, source: &std::io::Error) -> &'static str {
+    if is_in_bucket(path) {
+        bucket_hint(source)
+    } else {
+        disk_hint(source)
+    }
+}
+
+fn bucket_hint(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::NotFound => "\nhint: look at the names of bucket and folder",
+        ErrorKind::PermissionDenied => {
+            "\nhint: give credentials that may do this, for S3 as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; docs/object-storage.md lists the variables"
+        }
+        ErrorKind::InvalidData => "\nhint: the object was damaged or replaced",
+        _ => {
+            "\nhint: look at the network, and at the variables in docs/object-storage.md, for S3 `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`"
+        }
+    }
 }
 
 fn disk_hint(source: &std::io::Error) -> &'static str {

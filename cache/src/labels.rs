@@ -5,7 +5,7 @@
 
 mod write;
 
-use std::fs;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::meta::check_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
 use crate::splits::is_plain;
-use crate::{CacheMeta, Error, MaskClass, Shard, Task};
+use crate::{CacheMeta, Error, MaskClass, Shard, Task, store};
 
 /// Folder of label sets in a cache.
 pub(crate) const FOLDER: &str = "labels";
@@ -78,7 +78,7 @@ impl LabelSet {
     pub fn read(dir: &Path, name: &str) -> Result<(LabelSet, String), Error> {
         check_name(name)?;
         let path = description_of(dir, name);
-        if !path.is_file() {
+        if !store::is_file(&path) {
             return Err(Error::NoLabels {
                 path: dir.into(),
                 name: name.to_owned(),
@@ -90,13 +90,13 @@ impl LabelSet {
             path: path.clone(),
             what,
         };
-        let bytes = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
+        let bytes = store::stat(&path).map_err(io_error(&path, "read"))?.bytes;
         if bytes > MOST_BYTES {
             return Err(wrong(format!(
                 "{bytes} bytes, at most {MOST_BYTES} are read"
             )));
         }
-        let text = fs::read(&path).map_err(io_error(&path, "read"))?;
+        let text = store::read(&path).map_err(io_error(&path, "read"))?;
         check_own_hash(&path, &text)?;
         let set: LabelSet = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         Ok((set, common::sha256_bytes(&text)))
@@ -146,15 +146,15 @@ impl LabelSet {
 /// The names of the label sets in a cache's folder, sorted.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let folder = dir.join(FOLDER);
-    let entries = match fs::read_dir(&folder) {
+    let sets = match store::folders(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(io_error(&folder, "list"))?,
+        sets => sets.map_err(io_error(&folder, "list"))?,
     };
     let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(io_error(&folder, "list"))?.file_name();
-        let name = name.to_str().filter(|name| check_name(name).is_ok());
-        let name = name.filter(|name| description_of(dir, name).is_file());
+    for set in sets {
+        let name = set.file_name().and_then(OsStr::to_str);
+        let name = name.filter(|name| check_name(name).is_ok());
+        let name = name.filter(|name| store::is_file(&description_of(dir, name)));
         names.extend(name.map(str::to_owned));
     }
     names.sort();

@@ -1,7 +1,7 @@
 //! The cache: what stage one writes and stage two reads.
 //!
-//! A cache is a folder `DATASET/MODEL@SIZE` of immutable Parquet shards and a `meta.json` that
-//! names the finished ones; `docs/cache-format.md` is its specification. [`CacheWriter`] appends
+//! A cache is a folder `DATASET/MODEL@SIZE`, on a disk or in a bucket, of immutable Parquet shards and a
+//! `meta.json` that names the finished ones; `docs/cache-format.md` is its specification. [`CacheWriter`] appends
 //! [`TokenBatch`]es and resumes after a stop; [`CacheReader`] opens a finished cache, validated.
 
 mod batch;
@@ -11,6 +11,7 @@ mod checked_file;
 mod checksums;
 mod clean;
 mod description;
+mod download;
 mod error;
 mod extend;
 mod folder;
@@ -19,8 +20,10 @@ mod labels;
 mod list;
 mod lock;
 mod meta;
+mod mirror;
 mod name;
 mod page_header;
+mod parallel;
 mod parts;
 mod patch_tokens;
 mod patch_writer;
@@ -32,6 +35,7 @@ mod schema;
 mod shard_writer;
 mod sources;
 mod splits;
+mod store;
 mod table_reader;
 mod table_writer;
 mod verify;
@@ -39,6 +43,7 @@ mod write;
 
 pub use batch::{Labels, SliceMeta, Split, Task, TokenBatch};
 pub use clean::Locked;
+pub use download::{Downloaded, download, local_copy, local_path};
 pub use error::Error;
 pub use extend::Extension;
 pub use labels::{LabelSet, LabelWriter, NamedLabels, NewLabels, ORIGINAL, Relabelled};
@@ -48,15 +53,17 @@ pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,
     TableFile, Tokens, check_class_names,
 };
+pub use mirror::Mirror;
 pub use name::CacheName;
-pub use parts::{MOST_PARTS, Part, Parts, merge, part_dir};
+pub use parts::{MOST_PARTS, Part, Parts, delete_parts, merge, part_dir};
 pub use patch_tokens::{Numbers, PatchTokens};
 pub use patches::{Group, PatchReader, PatchRow};
-pub use read::CacheReader;
+pub use read::{CacheReader, is_cache};
 pub use recipe::{Difference, TokenRecipe};
 pub use rows::NAME_BYTES;
 pub use sources::{ShardSources, SourceFile};
 pub use splits::{NamedSplit, write_split};
+pub use store::is_in_bucket;
 pub use table_reader::read_table;
 pub use verify::{Depth, Fault, verify};
 pub use write::{CacheWriter, Position};

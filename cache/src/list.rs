@@ -1,6 +1,5 @@
 //! The list of caches below a folder, as `extract ls` and `probe ls` print it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::parts::ranges;
 use crate::schema::Table;
-use crate::{CacheMeta, CacheReader, Error, ORIGINAL, Parts};
+use crate::{CacheMeta, CacheReader, Error, ORIGINAL, Parts, store};
 
 /// A cache's folder and its description, read from `meta.json` alone.
 #[derive(Debug)]
@@ -46,9 +45,9 @@ pub fn list(root: &Path) -> Result<Vec<Listed>, Error> {
 impl Listed {
     /// The cache in the folder `dir`.
     pub fn of(dir: PathBuf) -> Listed {
-        let file = fs::metadata(dir.join("meta.json"));
+        let file = store::stat(&dir.join("meta.json"));
         Listed {
-            written: file.and_then(|file| file.modified()).ok(),
+            written: file.ok().and_then(|file| file.modified),
             splits: crate::splits::names(&dir).unwrap_or_default(),
             labels: crate::labels::names(&dir).unwrap_or_default(),
             meta: CacheMeta::read(&dir),

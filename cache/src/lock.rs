@@ -21,8 +21,8 @@ use common::process;
 use common::text::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::error::io_error;
+use crate::{Error, is_in_bucket};
 
 /// Time between two renewals of the content.
 const BEAT: Duration = Duration::from_secs(5);
@@ -123,6 +123,9 @@ impl CacheLock {
 
     /// The same; a holder on another machine counts as dead after `silence`.
     fn after(dir: &Path, silence: Duration) -> Result<CacheLock, Error> {
+        if is_in_bucket(dir) {
+            return Err(Error::InBucket { path: dir.into() });
+        }
         let created = missing(dir);
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
         let (file, is_shared) = locked(dir)?;

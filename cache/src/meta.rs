@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use self::check::{MOST_CLASSES, check_class_names};
 use crate::error::io_error;
 use crate::schema::Table;
-use crate::{Error, Part, Task, parts};
+use crate::{Error, Part, Task, parts, store};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -105,6 +105,9 @@ pub struct CacheMeta {
     pub skipped: Vec<Skipped>,
     /// Whether all samples are done.
     pub complete: bool,
+    /// Mark of the process that may write to an unfinished cache in a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
 }
 
 /// The backbone of a cache.
@@ -252,17 +255,25 @@ impl CacheMeta {
     /// [`Error::NoCache`], [`Error::Parts`] if there are only parts, [`Error::Version`], [`Error::Meta`] for a file that is not a cache's,
     /// and [`Error::Io`].
     pub fn read(dir: &Path) -> Result<CacheMeta, Error> {
+        CacheMeta::parse(dir, &CacheMeta::read_text(dir)?)
+    }
+
+    /// The text of `dir/meta.json`.
+    pub(crate) fn read_text(dir: &Path) -> Result<Vec<u8>, Error> {
         let path = dir.join("meta.json");
-        let text = match std::fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(parts::no_cache(dir));
-            }
-            result => result.map_err(io_error(&path, "read"))?,
-        };
-        check_version(dir, &text)?;
-        check_own_hash(&path, &text)?;
+        match store::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(parts::no_cache(dir)),
+            result => result.map_err(io_error(&path, "read")),
+        }
+    }
+
+    /// The description of the cache `dir` in the text of its `meta.json`.
+    pub(crate) fn parse(dir: &Path, text: &[u8]) -> Result<CacheMeta, Error> {
+        let path = dir.join("meta.json");
+        check_version(dir, text)?;
+        check_own_hash(&path, text)?;
         let meta: CacheMeta =
-            serde_json::from_slice(&text).map_err(|source| Error::Meta { path, source })?;
+            serde_json::from_slice(text).map_err(|source| Error::Meta { path, source })?;
         meta.check(dir)?;
         Ok(meta)
     }
@@ -270,11 +281,16 @@ impl CacheMeta {
     /// Replaces `dir/meta.json` in one step: a reader sees the old file or the new one.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join("meta.json");
-        let text = with_own_hash(self).map_err(|source| Error::Meta {
-            path: path.clone(),
-            source,
-        })?;
+        let text = self.text(dir)?;
         write_whole(&path, text.as_bytes()).map_err(io_error(&path, "replace"))
+    }
+
+    /// The text of `dir/meta.json`.
+    pub(crate) fn text(&self, dir: &Path) -> Result<String, Error> {
+        with_own_hash(self).map_err(|source| Error::Meta {
+            path: dir.join("meta.json"),
+            source,
+        })
     }
 }
 

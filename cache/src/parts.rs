@@ -3,15 +3,15 @@
 mod merge;
 mod rows;
 
-use std::fs;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::merge::merge;
+pub use self::merge::{delete_parts, merge};
 use crate::error::io_error;
 use crate::rows::Invalid;
-use crate::{CacheLock, CacheMeta, Error};
+use crate::{CacheLock, CacheMeta, Error, is_in_bucket, store};
 
 /// Folder of the parts in a cache's folder.
 const FOLDER: &str = "parts";
@@ -56,7 +56,12 @@ pub fn part_dir(dir: &Path, index: u32, of: u32) -> PathBuf {
 
 /// Whether the cache's folder has parts, begun or done.
 pub(crate) fn has_parts(dir: &Path) -> bool {
-    dir.join(FOLDER).is_dir()
+    let folder = dir.join(FOLDER);
+    if is_in_bucket(dir) {
+        store::folders(&folder).is_ok_and(|parts| !parts.is_empty())
+    } else {
+        folder.is_dir()
+    }
 }
 
 /// The parts of a cache that were begun.
@@ -188,13 +193,13 @@ fn of_whole(meta: &CacheMeta) -> CacheMeta {
 /// Numbers and number of parts by the names of folders, sorted.
 fn named(dir: &Path) -> Result<Vec<(u32, u32)>, Error> {
     let folder = dir.join(FOLDER);
-    if !folder.is_dir() {
+    if !has_parts(dir) {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
-        let name = entry.map_err(io_error(&folder, "list"))?.file_name();
-        let numbers = name.to_str().and_then(|name| name.split_once("-of-"));
+    for part in store::folders(&folder).map_err(io_error(&folder, "list"))? {
+        let name = part.file_name().and_then(OsStr::to_str);
+        let numbers = name.and_then(|name| name.split_once("-of-"));
         let numbers = numbers.and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         found.extend(numbers);
     }

@@ -4,12 +4,13 @@ mod batches;
 mod check;
 mod images;
 
-use std::fs;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use common::sha256_file;
+use common::sha256_bytes;
 use half::f16;
 use ndarray::{Array2, Array3};
 use parquet::arrow::ProjectionMask;
@@ -24,7 +25,10 @@ use crate::parts::has_parts;
 use crate::rows::{NAME_BYTES, mask_bytes};
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
-use crate::{CacheMeta, Error, LabelSet, NamedLabels, ORIGINAL, Parts, Shard, SliceMeta, labels};
+use crate::{
+    CacheMeta, Error, LabelSet, NamedLabels, ORIGINAL, Parts, Shard, SliceMeta, is_in_bucket,
+    labels, parallel, store,
+};
 
 /// An opened cache.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct CacheReader {
     labels: Option<NamedLabels>,
     /// Whether blocks are compared with their checksums.
     has_checks: bool,
+    /// Checksums that were read already, by their files.
+    checksums: Mutex<HashMap<PathBuf, Arc<Checksums>>>,
 }
 
 impl CacheReader {
@@ -165,14 +171,15 @@ impl CacheReader {
 
     /// Opens a cache after reading `meta.json` only.
     pub(crate) fn of_meta(dir: &Path) -> Result<CacheReader, Error> {
-        let path = dir.join("meta.json");
+        let text = CacheMeta::read_text(dir)?;
         Ok(CacheReader {
             dir: dir.into(),
-            meta: CacheMeta::read(dir)?,
-            sha256: sha256_file(&path).map_err(io_error(&path, "read"))?,
+            meta: CacheMeta::parse(dir, &text)?,
+            sha256: sha256_bytes(&text),
             first: 0,
             labels: None,
             has_checks: true,
+            checksums: Mutex::default(),
         })
     }
 
@@ -190,6 +197,7 @@ impl CacheReader {
             first: meta.rows,
             labels: None,
             has_checks: true,
+            checksums: Mutex::default(),
         }
     }
 
@@ -199,13 +207,13 @@ impl CacheReader {
     ///
     /// [`Error::Io`] if a folder cannot be listed, and [`Error::NoCache`] if `root` does not exist.
     pub fn find(root: &Path) -> Result<Vec<PathBuf>, Error> {
-        if !root.is_dir() {
+        if !is_in_bucket(root) && !root.is_dir() {
             return Err(Error::NoCache { path: root.into() });
         }
         let mut found = Vec::new();
         for dataset in folders(root)? {
             let caches = folders(&dataset)?.into_iter();
-            found.extend(caches.filter(|dir| dir.join("meta.json").is_file() || has_parts(dir)));
+            found.extend(caches.filter(|dir| is_cache(dir)));
         }
         Ok(found)
     }
@@ -232,11 +240,9 @@ impl CacheReader {
     ///
     /// [`Error::Parquet`] or [`Error::Io`] if a shard cannot be read.
     pub fn slices(&self) -> Result<Vec<SliceMeta>, Error> {
-        let mut rows = Vec::new();
-        for shard in 0..self.meta.shards.len() {
-            rows.extend(self.shard_slices(shard)?);
-        }
-        Ok(rows)
+        let (threads, shards) = (store::threads(&self.dir), self.meta.shards.len());
+        let rows = parallel::map(threads, shards, |shard| self.shard_slices(shard))?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// CLS tokens of a layer, `[N, D]`, `D` being the layer's; layer 1 is the last block.
@@ -305,12 +311,17 @@ impl CacheReader {
         let rows: usize = self.meta.shards.iter().map(|s| s.rows as usize).sum();
         let width = self.row_values(table, layer);
         let mut out = self.zeros(rows * width)?;
-        let mut rest = &mut out[..];
-        for (index, shard) in self.meta.shards.iter().enumerate() {
+        let (mut rest, mut parts) = (&mut out[..], Vec::new());
+        for shard in &self.meta.shards {
             let (here, after) = rest.split_at_mut(shard.rows as usize * width);
-            self.read_tensor(table, layer, index, here)?;
+            parts.push(Mutex::new(here));
             rest = after;
         }
+        parallel::map(store::threads(&self.dir), parts.len(), |shard| {
+            let mut out = parts[shard].lock().unwrap_or_else(PoisonError::into_inner);
+            self.read_tensor(table, layer, shard, &mut out)
+        })?;
+        drop(parts);
         Ok(Array2::from_shape_vec((rows, width), out).expect("as many values as the shape says"))
     }
 
@@ -449,10 +460,7 @@ impl CacheReader {
         let known = self.meta.shards.get(shard);
         let known = known.and_then(|shard| shard.tables.get(table.name()));
         let checksums = match known.filter(|file| file.has_checksums && self.has_checks) {
-            Some(file) => {
-                let sums = checksums_of(&self.dir, &self.folder(table), &shard_file(shard));
-                Some(Checksums::read(&sums, file.bytes)?)
-            }
+            Some(file) => Some(self.checksums(table, shard, file.bytes)?),
             None => None,
         };
         Ok(ParquetFile {
@@ -460,16 +468,32 @@ impl CacheReader {
             checksums,
         })
     }
+
+    /// Checksums of a file of `bytes` bytes. Those of a bucket are read once.
+    fn checksums(&self, table: Table, shard: usize, bytes: u64) -> Result<Arc<Checksums>, Error> {
+        let path = checksums_of(&self.dir, &self.folder(table), &shard_file(shard));
+        if !is_in_bucket(&self.dir) {
+            return Checksums::read(&path, bytes);
+        }
+        let known = || {
+            self.checksums
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(found) = known().get(&path) {
+            return Ok(Arc::clone(found));
+        }
+        let found = Checksums::read(&path, bytes)?;
+        known().insert(path, Arc::clone(&found));
+        Ok(found)
+    }
+}
+
+/// Whether a folder holds a cache, finished or not, or parts of one.
+pub fn is_cache(dir: &Path) -> bool {
+    store::is_file(&dir.join("meta.json")) || has_parts(dir)
 }
 
 fn folders(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error(dir, "list"))? {
-        let path = entry.map_err(io_error(dir, "list"))?.path();
-        if path.is_dir() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    store::folders(dir).map_err(io_error(dir, "list"))
 }

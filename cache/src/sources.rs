@@ -2,7 +2,6 @@
 //! slice of each file lies.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::folder::shard_file;
 use crate::table_reader::read_whole;
-use crate::{CacheMeta, CacheReader, Error, beside};
+use crate::{CacheMeta, CacheReader, Error, beside, store};
 
 /// Folder of the records in a cache.
 pub(crate) const FOLDER: &str = "sources";
@@ -104,7 +103,7 @@ impl ShardSources {
         if found != *expected {
             return Err(damaged("hash of the records", found, expected.clone()));
         }
-        let written = fs::metadata(path).and_then(|file| file.modified()).ok();
+        let written = store::stat(path).ok().and_then(|file| file.modified);
         Ok(ShardSources { files, written })
     }
 }

@@ -1,7 +1,7 @@
 //! Named splits, made after extraction: `splits/NAME.parquet`.
 
 use std::collections::HashMap;
-use std::fs;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use common::text::printable;
-use common::{counted, sha256_file};
+use common::{counted, sha256_bytes};
 use parquet::file::metadata::KeyValue;
 
 use crate::beside;
 use crate::error::io_error;
 use crate::rows::NAME_BYTES;
 use crate::table_reader::{ParquetFile, batches};
-use crate::{CacheLock, CacheReader, Error, SliceMeta, Split};
+use crate::{CacheLock, CacheReader, Error, SliceMeta, Split, store};
 
 /// Folder of named splits in a cache.
 const FOLDER: &str = "splits";
@@ -79,7 +79,7 @@ impl CacheReader {
     /// of a split; [`Error::Parquet`] and [`Error::Io`] if it cannot be read.
     pub fn named_split(&self, name: &str) -> Result<NamedSplit, Error> {
         let path = split_path(self.dir(), name)?;
-        if !path.is_file() {
+        if !store::is_file(&path) {
             return Err(Error::NoSplit {
                 path: self.dir().into(),
                 name: name.to_owned(),
@@ -87,7 +87,8 @@ impl CacheReader {
             });
         }
         let file = beside::open(self.dir(), FOLDER, &format!("{name}.parquet"))?;
-        let sha256 = sha256_file(&path).map_err(io_error(&path, "read"))?;
+        let bytes = store::read(&path).map_err(io_error(&path, "read"))?;
+        let sha256 = sha256_bytes(&bytes);
         let (rule, of) = decode(&file, self.meta().rows)?;
         Ok(NamedSplit { rule, sha256, of })
     }
@@ -113,13 +114,10 @@ impl CacheReader {
 /// The names of the splits in a cache's folder, sorted.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let folder = dir.join(FOLDER);
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
     let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(io_error(&folder, "list"))? {
-        let file = entry.map_err(io_error(&folder, "list"))?.file_name();
-        let name = file.to_str().and_then(|name| name.strip_suffix(".parquet"));
+    for file in store::files(&folder).map_err(io_error(&folder, "list"))? {
+        let name = file.file_name().and_then(OsStr::to_str);
+        let name = name.and_then(|name| name.strip_suffix(".parquet"));
         names.extend(name.filter(|name| is_plain(name)).map(str::to_owned));
     }
     names.sort();

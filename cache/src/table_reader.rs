@@ -2,7 +2,6 @@
 //! anything is allocated or read by them.
 
 use std::any::Any;
-use std::fs;
 use std::io::{self, Cursor, Read};
 use std::iter;
 use std::mem;
@@ -19,12 +18,12 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::Error;
 use crate::checked_file::CheckedFile;
 use crate::checksums::Checksums;
 use crate::error::io_error;
 use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
+use crate::{Error, store};
 
 /// Number of rows that are decoded at once, and greatest size of a column of them in bytes.
 const BATCH_ROWS: usize = 64;
@@ -136,7 +135,7 @@ pub(crate) fn read_whole(file: &ParquetFile) -> Result<(RecordBatch, Vec<KeyValu
     let path = &*file.path;
     let builder = file.rows(NAME_BYTES)?;
     let file = builder.metadata().file_metadata();
-    let bytes = fs::metadata(path).map_err(io_error(path, "read"))?.len();
+    let bytes = store::stat(path).map_err(io_error(path, "read"))?.bytes;
     let rows = file.num_rows() as u64;
     let pairs = file.key_value_metadata().cloned().unwrap_or_default();
     let schema = Arc::clone(builder.schema());

@@ -1,8 +1,6 @@
 //! Verification of a whole cache: every byte, row and value.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -17,6 +15,7 @@ use crate::error::io_error;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
+use crate::store::Reading;
 use crate::{CacheMeta, CacheReader, Error, ShardSources, SliceMeta};
 
 /// How much of a cache [`verify`] reads.
@@ -150,7 +149,7 @@ pub(crate) fn check_pending(reader: &CacheReader) -> Option<(usize, Error)> {
 /// Refuses a `meta.json` without the hash that those with checksums have.
 fn check_own_hash(reader: &CacheReader) -> Result<(), Error> {
     let path = reader.dir().join("meta.json");
-    let text = fs::read(&path).map_err(io_error(&path, "read"))?;
+    let text = CacheMeta::read_text(reader.dir())?;
     let shards = reader.meta().shards.iter();
     let mut files = shards.flat_map(|shard| shard.tables.values());
     if has_own_hash(&text) || !files.any(|file| file.has_checksums) {
@@ -259,14 +258,13 @@ fn check_bytes(reader: &CacheReader, table: Table, shard: usize) -> Result<(), E
     };
     check_place(reader.dir(), &path, || format!("{} bytes", expected.bytes))?;
     let checksums = reader.file(table, shard)?.checksums;
-    let mut file = File::open(&path).map_err(io_error(&path, "open"))?;
+    let mut file = Reading::open(&path, None).map_err(io_error(&path, "open"))?;
+    let length = file.len().map_err(io_error(&path, "read"))?;
     let (mut hash, mut place, mut block) = (Sha256::new(), 0, Vec::with_capacity(BLOCK));
-    loop {
-        block.clear();
-        let read = file.by_ref().take(BLOCK as u64).read_to_end(&mut block);
-        if read.map_err(io_error(&path, "read"))? == 0 {
-            break;
-        }
+    while place < length {
+        block.resize((length - place).min(BLOCK as u64) as usize, 0);
+        file.read(place, &mut block)
+            .map_err(io_error(&path, "read"))?;
         check_block(checksums.as_deref(), place, &block).map_err(io_error(&path, "verify"))?;
         hash.update(&block);
         place += block.len() as u64;

@@ -1,6 +1,7 @@
 //! The two programs as a user types them, over real ONNX Runtime and real files.
 
 mod bad_input;
+mod buckets;
 mod caches;
 mod card;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -37,6 +38,7 @@ mod relabel;
 mod restate;
 mod resume;
 mod runtime;
+mod s3;
 mod segment;
 mod sources;
 mod splits;

@@ -44,6 +44,7 @@ pub fn meta() -> CacheMeta {
         pending: vec![],
         skipped: vec![],
         complete: false,
+        writer: None,
     }
 }
 

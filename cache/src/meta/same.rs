@@ -10,7 +10,7 @@ use crate::recipe::{Difference, differences};
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
-const PROGRESS: [&str; 8] = [
+const PROGRESS: [&str; 9] = [
     "tool_version",
     "onnxruntime_version",
     "parity",
@@ -19,6 +19,7 @@ const PROGRESS: [&str; 8] = [
     "pending",
     "skipped",
     "complete",
+    "writer",
 ];
 
 impl CacheMeta {

@@ -8,7 +8,8 @@ use super::rows::{ShardRows, joined};
 use super::{FOLDER, Parts, has_parts, lock_parts, of_whole};
 use crate::error::io_error;
 use crate::{
-    CacheMeta, CacheReader, CacheWriter, Depth, Error, ShardSources, SourceFile, TokenBatch, verify,
+    CacheMeta, CacheReader, CacheWriter, Depth, Error, ShardSources, SourceFile, TokenBatch,
+    is_in_bucket, store, verify,
 };
 
 /// Joins the parts of the cache `dir`, verifies the whole with `threads` threads, and deletes the parts.
@@ -41,8 +42,15 @@ pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
 }
 
 /// Deletes the parts of a finished cache, of which no one has a writer.
-fn delete_parts(dir: &Path) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// [`Error::Locked`] if another process writes to one, and [`Error::Io`].
+pub fn delete_parts(dir: &Path) -> Result<(), Error> {
     let folder = dir.join(FOLDER);
+    if is_in_bucket(dir) {
+        return store::delete_all(&folder).map_err(io_error(&folder, "delete"));
+    }
     let _locks = lock_parts(dir)?;
     fs::remove_dir_all(&folder).map_err(io_error(&folder, "delete"))
 }

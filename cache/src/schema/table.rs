@@ -8,7 +8,7 @@ use half::f16;
 use crate::{CacheMeta, LayerShape, Task, Tokens};
 
 /// Tables of a cache; each has a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Table {
     Slices,
     Cls,

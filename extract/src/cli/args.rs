@@ -4,15 +4,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use common::counted;
+use common::text::shown;
 use imaging::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 
 use super::backbone::BackboneArgs;
-use super::{Format, warn};
+use super::{Format, tell, warn};
 use crate::Error;
 use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
 use crate::part::PartRule;
 use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
+
+/// Default folder for what lies in a bucket.
+pub(super) const STAGING: &str = "staging";
 
 /// Arguments of an extraction.
 #[derive(Clone, Debug, Args)]
@@ -29,7 +34,7 @@ pub struct ExtractArgs {
     /// Extract only N samples, drawn by `--seed` over all classes and splits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Folder of caches
+    /// Folder of caches, or a place in a bucket: `s3://BUCKET/FOLDER`, `gs://…`, `az://…`
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
     /// Extract only part I of N, from 1; when all parts are done, the last
@@ -120,7 +125,8 @@ pub struct DatasetArgs {
     /// Dataset: a name from `extract datasets`, or the TOML file of your own card
     #[arg(long, required = true)]
     pub dataset: Option<String>,
-    /// Folder of the dataset, or for `manifest` the table [default: the folder of the TOML file]
+    /// Folder of the dataset, or for `manifest` the table; may lie in a bucket
+    /// [default: the folder of the TOML file]
     #[arg(long)]
     pub root: Option<PathBuf>,
     /// Options of its layout
@@ -155,6 +161,16 @@ pub struct LayoutArgs {
     /// the cache, for every dataset
     #[arg(long, verbatim_doc_comment, conflicts_with = "keep_ids")]
     pub mask_paths: bool,
+    /// Folder for what lies in a bucket (`s3://`, `gs://`, `az://`): copies of --root, and the
+    /// cache until it is uploaded
+    #[arg(
+        long,
+        verbatim_doc_comment,
+        value_name = "DIR",
+        env = "SLICEBANK_STAGING",
+        default_value = STAGING
+    )]
+    pub staging: PathBuf,
     /// Skip missing files if the layout can, even without `allow_missing`.
     #[arg(skip)]
     pub lenient: bool,
@@ -185,13 +201,14 @@ pub(super) fn open_dataset(
     layout: &LayoutArgs,
 ) -> anyhow::Result<(DatasetCard, Dataset)> {
     let mut card = DatasetCard::find(name)?;
-    let root = root_of(name, root)?;
+    let root = copied(root_of(name, root)?, &layout.staging)?;
     let used = layout.check(&card, &root)?;
     let options = &mut card.options;
     if !layout.label_columns.is_empty() {
         options.label_columns.clone_from(&layout.label_columns);
     }
     if let Some(images) = &layout.image_root {
+        let images = copied(images.clone(), &layout.staging)?;
         options.image_root = Some(std::path::absolute(images)?);
     }
     if layout.channel.is_some() {
@@ -213,6 +230,23 @@ pub(super) fn hide_ids(layout: &LayoutArgs, dataset: &mut Dataset) -> anyhow::Re
         warn(left.as_slice());
     }
     Ok(())
+}
+
+/// A local copy of a dataset in a bucket; a folder stays as it is.
+fn copied(root: PathBuf, staging: &Path) -> anyhow::Result<PathBuf> {
+    if !cache::is_in_bucket(&root) {
+        return Ok(root);
+    }
+    let (local, done) = cache::local_copy(&root, staging)?;
+    let megabytes = done.bytes as f64 / 1e6;
+    tell(&format!(
+        "{}: copied to {}: {}, {megabytes:.1} MB; {} unchanged",
+        shown(&root),
+        shown(&local),
+        counted(done.files, "file"),
+        done.kept
+    ));
+    Ok(local)
 }
 
 /// The folder that was given, else that of the TOML file.

@@ -268,7 +268,7 @@ fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 /// A cache below the folder of caches, or else the path itself.
 pub(super) fn found(root: &Path, of: &Path) -> PathBuf {
     let below = root.join(of);
-    if below.is_dir() {
+    if cache::is_cache(&below) || below.is_dir() {
         below
     } else {
         of.to_path_buf()

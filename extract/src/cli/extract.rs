@@ -47,6 +47,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         rule: &rule,
         recipe: &recipe,
         caches: &args.cache,
+        staging: &args.dataset.layout.staging,
         pictures: args.pictures,
         part: args.shard.map(PartRule::part).transpose()?,
         shard_rows: args.shard_rows,

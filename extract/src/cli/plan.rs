@@ -108,6 +108,7 @@ impl Place<'_> {
             rule,
             recipe: &recipe,
             caches: &args.cache,
+            staging: &args.dataset.layout.staging,
             pictures: args.pictures,
             shard_rows: args.shard_rows,
             save_every: Duration::ZERO,

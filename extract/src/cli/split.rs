@@ -7,7 +7,7 @@ use cache::{CacheReader, SliceMeta, Split, write_split};
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LayoutArgs, hide_ids, open_dataset};
+use super::args::{LayoutArgs, STAGING, hide_ids, open_dataset};
 use super::caches::of_dataset;
 use super::{Format, Status, eprint_line, print_line, table, tell};
 use crate::Error;
@@ -94,6 +94,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
         lenient: true,
         keep_ids: args.keep_ids,
         mask_paths: args.mask_paths,
+        staging: STAGING.into(),
         ..LayoutArgs::default()
     };
     let root = args.root.as_deref();

@@ -1,6 +1,7 @@
 //! A whole extraction: from an opened dataset and a model card to a finished cache.
 
 mod backbone;
+mod bucket;
 mod extend;
 mod forecast;
 mod lock;
@@ -57,8 +58,10 @@ pub struct Extraction<'a> {
     pub rule: &'a SplitRule,
     /// Preprocessing of slices, to the input size of the backbone.
     pub recipe: &'a Preprocess,
-    /// Folder of caches.
+    /// Folder of caches, or a place in a bucket.
     pub caches: &'a Path,
+    /// Folder of caches until they are in their bucket.
+    pub staging: &'a Path,
     /// Whether to store pictures of slices; `None` for those with masks and patch tokens.
     pub pictures: Option<bool>,
     /// Part of the dataset to extract; `None` for the whole.
@@ -111,20 +114,27 @@ impl Extraction<'_> {
     pub fn run(&self, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
         self.check_crop()?;
         let whole = self.dir()?;
+        if cache::is_in_bucket(&whole) {
+            return self.run_for_bucket(&whole, report);
+        }
         let to = Target::new(whole, self.part, self.samples()?);
-        let summary = match self.attempt(&to, false, report) {
-            Err(Error::Model(error)) if self.may_halve(&error, &to.dir) => {
-                report(Event::Warning(
-                    "out of memory: batches are computed in halves from now on, which may change the last bits of tokens".to_owned(),
-                ));
-                self.attempt(&to, true, report)
-            }
-            result => result,
-        }?;
+        let summary = self.run_in(&to, report)?;
         if self.part.is_some() && summary.outcome.meta.complete {
             return to.join(summary, self.backbone.threads(), report);
         }
         Ok(summary)
+    }
+
+    fn run_in(&self, to: &Target, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
+        match self.attempt(to, false, report) {
+            Err(Error::Model(error)) if self.may_halve(&error, &to.dir) => {
+                report(Event::Warning(
+                    "out of memory: batches are computed in halves from now on, which may change the last bits of tokens".to_owned(),
+                ));
+                self.attempt(to, true, report)
+            }
+            result => result,
+        }
     }
 
     /// Whether a run that failed is repeated with batches in halves: if memory was lacking, and no other batch
@@ -406,6 +416,7 @@ impl Extraction<'_> {
             pending: Vec::new(),
             skipped: Vec::new(),
             complete: false,
+            writer: None,
         };
         meta.shard_rows = self.shard_rows(&meta);
         Ok(meta)

@@ -40,6 +40,7 @@ fn a_program_extracts_and_resumes_without_the_command_line() {
         rule: &SplitRule::Official,
         recipe: &recipe,
         caches: folder.path(),
+        staging: folder.path(),
         pictures: None,
         part: None,
         shard_rows: None,

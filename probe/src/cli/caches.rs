@@ -14,7 +14,7 @@ const LISTED: usize = 12;
 /// Caches to run on.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Caches {
-    /// Folder of caches
+    /// Folder of caches, or a place in a bucket: `s3://BUCKET/FOLDER`, `gs://…`, `az://…`
     #[arg(
         long,
         value_name = "DIR",
@@ -22,6 +22,9 @@ pub(super) struct Caches {
         default_value = "embeddings"
     )]
     pub(super) cache: PathBuf,
+    /// Folder for copies of caches in a bucket, which are read from there
+    #[arg(long, value_name = "DIR")]
+    local_copy: Option<PathBuf>,
     /// Only this backbone
     #[arg(long)]
     pub(super) model: Option<String>,
@@ -68,7 +71,12 @@ impl Caches {
                 self.hint(&all)
             );
         }
-        Ok(wanted)
+        let copies = self.local_copy.as_deref();
+        let copies = copies.filter(|_| cache::is_in_bucket(&self.cache));
+        let Some(copies) = copies else {
+            return Ok(wanted);
+        };
+        wanted.iter().map(|path| copy_of(path, copies)).collect()
     }
 
     fn size(&self) -> Option<String> {
@@ -102,6 +110,20 @@ impl Caches {
         let [dataset, model, size] = [&self.dataset, &self.model, &size].map(Option::as_deref);
         CacheName::of(path).is_some_and(|name| name.matches(dataset, model, size))
     }
+}
+
+/// A copy of the cache below `copies`, where it has the same name.
+fn copy_of(path: &Path, copies: &Path) -> Result<PathBuf> {
+    let to = copies.join(name_of(path));
+    cache::download(path, &to)?;
+    Ok(to)
+}
+
+/// `DATASET/MODEL@SIZE`, the last two parts of the path.
+pub(super) fn name_of(path: &Path) -> PathBuf {
+    let mut name: Vec<_> = path.iter().rev().take(2).collect();
+    name.reverse();
+    name.iter().collect()
 }
 
 /// Message that `word` is not among the `known`, with a similar one; `None` if it is.

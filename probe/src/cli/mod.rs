@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::text::shown;
 
 use self::caches::Caches;
 use self::compare::Compare;
@@ -112,6 +113,12 @@ pub fn probe_names() -> impl Iterator<Item = &'static str> {
 impl Output {
     /// Checks that `--per-class` is not given without tables.
     fn check(&self) -> Result<()> {
+        if cache::is_in_bucket(&self.runs) {
+            bail!(
+                "`--runs {}`: results are written to a folder, not to a bucket\nhint: give a folder, and copy it when the command has finished",
+                shown(&self.runs)
+            );
+        }
         if self.per_class && self.format == Format::Json {
             bail!(
                 "`--per-class` has no effect: `--format json` prints records, which have all classes\nhint: leave it out"

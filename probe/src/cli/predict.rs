@@ -8,6 +8,7 @@ use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 use common::text::shown;
 
+use super::caches::name_of;
 use super::effect::{self, Idle, NEVER};
 use super::over::{Job, Progress};
 use super::segment::UnnamedArg;
@@ -122,10 +123,7 @@ impl Predict {
         let origin = &decoder.about.origin;
         let label_maps = self.label_maps.clone();
         let folder = label_maps.unwrap_or_else(|| self.output.runs.join("label_maps"));
-        let folder_of = |reader: &CacheReader| {
-            let cache = reader.dir().strip_prefix(&self.caches.cache);
-            folder.join(cache.unwrap_or(reader.dir()))
-        };
+        let folder_of = |reader: &CacheReader| folder.join(name_of(reader.dir()));
         let job = Job {
             caches: &self.caches(origin),
             output: &self.output,

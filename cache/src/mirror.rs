@@ -1,0 +1,349 @@
+//! Writing to a bucket: a cache grows in a local folder, and its finished shards are copied to the bucket.
+//!
+//! `meta.json` in the bucket is replaced only if it is as this process left it. While a run is not
+//! finished it names the process that may write, as `writer`. A second process puts its own mark there
+//! before it does anything else, and the first one's next replacement fails. Shards are only ever created,
+//! never replaced, so a process that lost cannot harm the other's files.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use common::text::shown;
+
+use crate::clean::is_unnamed;
+use crate::error::io_error;
+use crate::schema::Table;
+use crate::store::{self, Bucket, Over, Version};
+use crate::{CacheMeta, Error, Shard, download, is_in_bucket};
+
+/// Time between two looks for finished shards.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A cache in a local folder, whose finished shards are copied to a bucket.
+#[derive(Debug)]
+pub struct Mirror {
+    /// The cache in the bucket.
+    to: PathBuf,
+    /// The cache in the folder.
+    from: PathBuf,
+    /// What tells this process from others.
+    mark: String,
+    /// Version of `meta.json` in the bucket; `None` if there was none.
+    version: Option<Version>,
+    /// Shards in the bucket.
+    shards: Vec<Shard>,
+    /// Whether `meta.json` in the bucket names this process.
+    is_claimed: bool,
+    /// Locked as long as the mirror lives.
+    _lock: File,
+}
+
+impl Mirror {
+    /// Makes the folder `from` ready to continue the cache `to` of a bucket. If the bucket has shards that
+    /// the folder lacks, for instance of a run on another machine, the folder becomes a copy of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if another process uses the folder, [`Error::Io`], and those of
+    /// [`CacheMeta::read`].
+    pub fn begin(to: &Path, from: &Path) -> Result<Mirror, Error> {
+        let lock = lock(from)?;
+        let mut mirror = Mirror {
+            to: to.into(),
+            from: from.into(),
+            mark: mark(),
+            version: None,
+            shards: Vec::new(),
+            is_claimed: false,
+            _lock: lock,
+        };
+        if let Some((text, version)) = mirror.bucket_text()? {
+            let meta = CacheMeta::parse(to, &text)?;
+            mirror.version = Some(version);
+            mirror.shards.clone_from(&meta.shards);
+            let has_all = match CacheMeta::read(from) {
+                Ok(local) => local.shards.starts_with(&meta.shards),
+                Err(Error::NoCache { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            if !has_all {
+                mirror.fetch(meta)?;
+            }
+        }
+        Ok(mirror)
+    }
+
+    /// Runs `extract`, which writes the cache in the local folder, and copies its shards as they are
+    /// finished. If that fails, `stop` is set to true. If `extract` succeeds, the cache in the bucket is as the
+    /// local one, which is deleted if it is complete.
+    ///
+    /// # Errors
+    ///
+    /// Those of `extract`; [`Error::Raced`] if another process has written to the bucket, and
+    /// [`Error::Io`].
+    pub fn run<T, E: From<Error>>(
+        mut self,
+        stop: &AtomicBool,
+        extract: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (done, is_done) = channel::<()>();
+        let (result, copied) = thread::scope(|scope| {
+            let mirror = &mut self;
+            let copying = scope.spawn(move || {
+                let mut copied = Ok(());
+                while copied.is_ok() && is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+                {
+                    copied = mirror.copy();
+                }
+                if copied.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                copied
+            });
+            let result = extract();
+            drop(done);
+            (result, copying.join().unwrap_or_else(|_| Err(ended())))
+        });
+        copied?;
+        // Also after a failure: what is finished stays.
+        let copied = self.copy();
+        let value = result?;
+        copied?;
+        self.finish()?;
+        Ok(value)
+    }
+
+    /// Takes the cache in the bucket over with its first `shards` shards, and deletes what is not named then.
+    fn claim(&mut self, meta: &CacheMeta, shards: usize) -> Result<(), Error> {
+        self.name(meta, shards)?;
+        self.is_claimed = true;
+        let bucket = self.bucket(&self.to)?;
+        let all = bucket.all().map_err(io_error(&self.to, "list"))?;
+        let unnamed = all.into_iter().map(|object| object.path);
+        let unnamed: Vec<_> = unnamed.filter(|path| self.is_unnamed(path)).collect();
+        bucket
+            .delete(&unnamed)
+            .map_err(io_error(&self.to, "delete objects below"))
+    }
+
+    fn is_unnamed(&self, path: &Path) -> bool {
+        let Ok(name) = path.strip_prefix(&self.to) else {
+            return false;
+        };
+        let mut folders = name.iter().map(|part| part.to_string_lossy());
+        let first = folders.next().unwrap_or_default();
+        let of_tables = Table::ALL.map(Table::name);
+        let is_of_table =
+            of_tables.contains(&&*first) || first == "checksums" || first == "sources";
+        is_of_table && !name.starts_with("checksums/splits") && is_unnamed(path, self.shards.len())
+    }
+
+    /// Copies the shards that were finished since the last call.
+    fn copy(&mut self) -> Result<(), Error> {
+        let meta = match CacheMeta::read(&self.from) {
+            Err(Error::NoCache { .. }) => return Ok(()),
+            meta => meta?,
+        };
+        let both = self.shards.iter().zip(&meta.shards);
+        let same = both.take_while(|(there, here)| there == here).count();
+        if !self.is_claimed || same < self.shards.len() {
+            self.claim(&meta, same)?;
+        }
+        if meta.shards.len() == same {
+            return Ok(());
+        }
+        let files = files(&self.from)?;
+        for shard in same..meta.shards.len() {
+            let stem = format!("{shard:05}");
+            let is_of_shard = |file: &&PathBuf| file.file_stem().is_some_and(|of| *of == *stem);
+            self.upload(files.iter().filter(is_of_shard))?;
+            self.name(&meta, shard + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Copies what else lies in the folder, and `meta.json` as it is.
+    fn finish(mut self) -> Result<(), Error> {
+        let text = CacheMeta::read_text(&self.from)?;
+        if !CacheMeta::parse(&self.from, &text)?.complete {
+            return Ok(());
+        }
+        let is_of_shard = |file: &PathBuf| {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            stem.parse::<usize>()
+                .is_ok_and(|shard| shard < self.shards.len())
+        };
+        let mut others = files(&self.from)?;
+        others.retain(|file| !is_of_shard(file));
+        for file in &others {
+            let path = self.to.join(file);
+            let bytes = fs::read(self.from.join(file)).map_err(io_error(file, "read"))?;
+            let put = self.bucket(&path)?.put(bytes, Over::Anything);
+            put.map_err(io_error(&path, "write"))?;
+        }
+        self.put(&String::from_utf8_lossy(&text))?;
+        fs::remove_dir_all(&self.from).map_err(io_error(&self.from, "delete"))
+    }
+
+    /// Names the first `shards` shards in the bucket's `meta.json`, as that of a run that is not finished.
+    fn name(&mut self, meta: &CacheMeta, shards: usize) -> Result<(), Error> {
+        let shards = &meta.shards[..shards];
+        let meta = CacheMeta {
+            rows: shards.iter().map(|shard| u64::from(shard.rows)).sum(),
+            shards: shards.to_vec(),
+            pending: Vec::new(),
+            writer: Some(self.mark.clone()),
+            complete: false,
+            ..meta.clone()
+        };
+        self.put(&meta.text(&self.to)?)?;
+        self.shards = meta.shards;
+        Ok(())
+    }
+
+    /// Uploads files on several threads.
+    fn upload<'a>(&self, files: impl Iterator<Item = &'a PathBuf>) -> Result<(), Error> {
+        thread::scope(|scope| {
+            let uploads: Vec<_> = files
+                .map(|file| scope.spawn(|| self.upload_one(file)))
+                .collect();
+            uploads
+                .into_iter()
+                .try_for_each(|upload| upload.join().unwrap_or_else(|_| Err(ended())))
+        })
+    }
+
+    fn upload_one(&self, file: &Path) -> Result<(), Error> {
+        let (from, to) = (self.from.join(file), self.to.join(file));
+        match self.bucket(&to)?.upload(&from, &self.mark) {
+            // A request whose answer was lost, and that was made again, finds its own object.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let local = fs::read(&from).map_err(io_error(&from, "read"))?;
+                let found = store::read(&to).map_err(io_error(&to, "read"))?;
+                let raced = || {
+                    Err(Error::Raced {
+                        path: self.to.clone(),
+                    })
+                };
+                if found == local { Ok(()) } else { raced() }
+            }
+            result => result.map_err(io_error(&to, "write")),
+        }
+    }
+
+    /// Replaces `meta.json` in the bucket if it is as this process knows it.
+    fn put(&mut self, text: &str) -> Result<(), Error> {
+        let path = self.to.join("meta.json");
+        let over = self.version.as_ref().map_or(Over::Nothing, Over::Version);
+        let put = self.bucket(&path)?.put(text.as_bytes().to_vec(), over);
+        let version = match put {
+            Ok(version) => version,
+            // The answer to an earlier attempt may have been lost.
+            Err(error) => match self.bucket_text()? {
+                Some((found, version)) if found == text.as_bytes() => version,
+                _ if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(Error::Raced {
+                        path: self.to.clone(),
+                    });
+                }
+                _ => return Err(io_error(&path, "replace")(error)),
+            },
+        };
+        self.version = Some(version);
+        Ok(())
+    }
+
+    /// `meta.json` in the bucket.
+    fn bucket_text(&self) -> Result<Option<(Vec<u8>, Version)>, Error> {
+        let path = self.to.join("meta.json");
+        match self.bucket(&path)?.read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            result => result.map(Some).map_err(io_error(&path, "read")),
+        }
+    }
+
+    fn bucket(&self, path: &Path) -> Result<Bucket, Error> {
+        let bucket = Bucket::of(path).map_err(io_error(path, "open"))?;
+        bucket.ok_or_else(|| io_error(path, "open")(io::ErrorKind::InvalidInput.into()))
+    }
+
+    /// Makes the folder a copy of the bucket's cache.
+    fn fetch(&self, meta: CacheMeta) -> Result<(), Error> {
+        download(&self.to, &self.from)?;
+        // What the folder had besides belongs to another run.
+        for file in files(&self.from)? {
+            if is_unnamed(&file, meta.shards.len()) {
+                let path = self.from.join(file);
+                fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
+            }
+        }
+        CacheMeta {
+            writer: None,
+            ..meta
+        }
+        .write(&self.from)
+    }
+}
+
+/// Locks the local folder.
+fn lock(from: &Path) -> Result<File, Error> {
+    if is_in_bucket(from) {
+        let text = "a folder of the local file system is needed";
+        let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+        return Err(io_error(from, "write shards to")(error));
+    }
+    fs::create_dir_all(from).map_err(io_error(from, "create the folder"))?;
+    let path = from.join(".upload");
+    let file = File::create(&path).map_err(io_error(&path, "create"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            path: from.into(),
+            holder: None,
+        }),
+        Err(TryLockError::Error(error)) => Err(io_error(&path, "lock")(error)),
+    }
+}
+
+fn ended() -> Error {
+    io_error(Path::new("."), "copy to the bucket")(io::Error::other("the thread ended"))
+}
+
+/// A random word.
+fn mark() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Files of a cache, relative to its folder, without `meta.json`, what is hidden, not whole or pending.
+fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let path = dir.join(&folder);
+        for entry in fs::read_dir(&path).map_err(io_error(&path, "list"))? {
+            let entry = entry.map_err(io_error(&path, "list"))?;
+            let name = folder.join(entry.file_name());
+            let text = shown(&name).to_string();
+            let is_left_out = entry.file_name().to_string_lossy().starts_with('.')
+                || text.ends_with(".part")
+                || ["meta.json", "pending", "parts"].contains(&&*text);
+            if is_left_out {
+                continue;
+            }
+            if dir.join(&name).is_dir() {
+                folders.push(name);
+            } else {
+                found.push(name);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,91 @@
+//! Parts of a file, in a folder or in a bucket.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::{Bucket, Object};
+
+/// Bytes of an object that are fetched at a time, since a request takes longer than as many bytes.
+const WINDOW: usize = 1 << 20;
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    File(File),
+    Object(Window),
+}
+
+/// An object, and the part of it that was fetched last.
+#[derive(Debug)]
+pub(crate) struct Window {
+    object: Object,
+    place: u64,
+    bytes: Vec<u8>,
+}
+
+impl Reading {
+    /// Opens a file. An object that must have `known` bytes is not asked for its size; it is an error if it
+    /// has another one when it is read.
+    pub(crate) fn open(path: &Path, known: Option<u64>) -> io::Result<Reading> {
+        let Some(bucket) = Bucket::of(path)? else {
+            return File::open(path).map(Reading::File);
+        };
+        Ok(Reading::Object(Window {
+            object: bucket.open(known)?,
+            place: 0,
+            bytes: Vec::new(),
+        }))
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        match self {
+            Reading::File(file) => Ok(file.metadata()?.len()),
+            Reading::Object(window) => Ok(window.object.bytes()),
+        }
+    }
+
+    /// Fills `out` with the bytes from `place` on.
+    ///
+    /// # Errors
+    ///
+    /// If the file ends before, or cannot be read.
+    pub(crate) fn read(&mut self, place: u64, out: &mut [u8]) -> io::Result<()> {
+        match self {
+            Reading::File(file) => {
+                file.seek(SeekFrom::Start(place))?;
+                file.read_exact(out)
+            }
+            Reading::Object(window) => window.read(place, out),
+        }
+    }
+}
+
+impl Window {
+    fn read(&mut self, mut place: u64, mut out: &mut [u8]) -> io::Result<()> {
+        while !out.is_empty() {
+            let before = place.checked_sub(self.place).map(|before| before as usize);
+            let known = before.and_then(|before| self.bytes.get(before..));
+            if let Some(known) = known.filter(|known| !known.is_empty()) {
+                let count = known.len().min(out.len());
+                out[..count].copy_from_slice(&known[..count]);
+                (place, out) = (place + count as u64, &mut out[count..]);
+                continue;
+            }
+            let all = self.object.bytes();
+            let left = all.saturating_sub(place);
+            if left < out.len() as u64 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (start, count) = if all <= WINDOW as u64 {
+                (0, all)
+            } else {
+                (place, left.min(out.len().max(WINDOW) as u64))
+            };
+            self.bytes = self.object.read(start, count)?;
+            self.place = start;
+        }
+        Ok(())
+    }
+}

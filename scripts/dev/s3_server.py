@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""An S3 server on the loopback interface that keeps objects in memory, for tests (requirements-servers.txt).
+
+Prints its port and serves until its standard input ends. Buckets are made by the first request to them.
+Those whose names contain a word misbehave: `faulty` fails every third request, before or after it took
+effect; `slow` answers each PUT and POST after a while.
+"""
+
+import collections
+import itertools
+import os
+import sys
+import threading
+import time
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
+
+SECONDS = 0.15
+# moto changes a bucket by one thread at a time only if it is told to.
+LOCK = threading.Lock()
+
+
+class Server:
+    def __init__(self):
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.counts = collections.defaultdict(itertools.count)
+        self.made = set()
+
+    def __call__(self, environ, start_response):
+        bucket = environ["PATH_INFO"].strip("/").split("/")[0]
+        count = next(self.counts[bucket])
+        if "slow" in bucket and environ["REQUEST_METHOD"] in ("PUT", "POST"):
+            time.sleep(SECONDS)
+        if "faulty" in bucket and count % 3 == 2:
+            if count % 2:
+                list(self.served(bucket, environ, lambda *_: None))
+            return Response("try again", 503)(environ, start_response)
+        return self.served(bucket, environ, start_response)
+
+    def served(self, bucket, environ, start_response):
+        with LOCK:
+            if bucket and bucket not in self.made:
+                self.made.add(bucket)
+                make = {"REQUEST_METHOD": "PUT", "PATH_INFO": f"/{bucket}", "CONTENT_LENGTH": "0"}
+                make |= {"QUERY_STRING": "", "wsgi.input": open(os.devnull, "rb")}
+                list(self.moto(environ | make, lambda *_: None))
+            return list(self.moto(environ, start_response))
+
+
+class Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_):
+        pass
+
+
+def main():
+    server = make_server("127.0.0.1", 0, Server(), threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server.server_port, flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
