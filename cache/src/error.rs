@@ -344,7 +344,7 @@ fn disk_hint(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            "\nhint: make room and run the same command again; finished shards are kept"
+            "\nhint: make room and run the same command again; what is saved stays"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "\nhint: make the folder writable, or give another one"

@@ -137,12 +137,12 @@ impl Parts {
         missing
     }
 
-    /// Slices in finished shards of all parts.
+    /// Saved slices of all parts.
     pub fn rows(&self) -> u64 {
-        self.begun.iter().map(|(_, meta)| meta.rows).sum()
+        self.begun.iter().map(|(_, meta)| meta.saved_rows()).sum()
     }
 
-    /// Bytes in finished shards of all parts.
+    /// Bytes of the saved slices of all parts.
     pub fn bytes(&self) -> u64 {
         self.begun.iter().map(|(_, meta)| meta.bytes()).sum()
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cache::{CacheLock, CacheMeta, CacheReader};
 
-use crate::lab::{Lab, Run, program, project, python, snapshot, unfinished};
+use crate::lab::{Lab, Run, changed_at, program, project, python, snapshot, unfinished};
 
 const SMALL_SHARDS: [&str; 4] = ["--batch-size", "2", "--shard-rows", "4"];
 
@@ -321,14 +321,18 @@ fn repaired_files_are_taken_in_as_if_they_had_never_been_damaged() {
         "{run:#?}"
     );
     // One is still damaged, in another way.
-    std::fs::write(file(13), &intact[0]).unwrap();
+    let repair = |k: u32, content: &[u8]| {
+        std::fs::write(file(k), content).unwrap();
+        changed_at(&file(k), 1_600_000_000);
+    };
+    repair(13, &intact[0]);
     std::fs::write(file(21), "no picture either").unwrap();
-    std::fs::write(file(29), &intact[2]).unwrap();
+    repair(29, &intact[2]);
     let run = lab.extract("manifest", &manifest, &retry).expect(1);
     let said = "2 of 3 skipped samples can be read now; 15 slices after";
     assert!(run.stderr.contains(said), "{run:#?}");
     assert!(run.stdout.contains("17 slices in"), "{run:#?}");
-    std::fs::write(file(21), &intact[1]).unwrap();
+    repair(21, &intact[1]);
     lab.extract("manifest", &manifest, &retry).expect(0);
     assert!(snapshot(&whole.cache()) == snapshot(&lab.cache()));
     // Another sample than a skipped one must not change.
