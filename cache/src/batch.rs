@@ -56,7 +56,7 @@ pub enum Task {
 }
 
 /// A slice's labels; the variant agrees with the dataset's [`Task`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Labels {
     /// The dataset is [`Task::Unlabelled`].
     Unlabelled,

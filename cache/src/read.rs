@@ -245,6 +245,11 @@ impl CacheReader {
         Ok(rows.into_iter().flatten().collect())
     }
 
+    /// The rows of the `slices` table, one shard at a time.
+    pub fn slices_by_shard(&self) -> impl Iterator<Item = Result<Vec<SliceMeta>, Error>> {
+        (0..self.meta.shards.len()).map(|shard| self.shard_slices(shard))
+    }
+
     /// CLS tokens of a layer, `[N, D]`, `D` being the layer's; layer 1 is the last block.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Checks of rows, by which a writer and a reader refuse invalid ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::BuildHasher;
 
 use common::counted;
 use common::text::printable;
@@ -127,39 +128,43 @@ fn check_labels(meta: &CacheMeta, labels: &Labels) -> Result<(), Invalid> {
     }
 }
 
-/// Compares rows with those before them.
-#[derive(Default)]
-pub(crate) struct Known<'a> {
-    /// For each sample its split and slices, with the labels and numbers of their views.
-    samples: HashMap<&'a str, Sample<'a>>,
+/// Compares rows with those before them, in about 100 bytes of memory for a sample.
+pub(crate) struct Known {
+    /// For each sample a number and its split.
+    samples: HashMap<Box<str>, (u32, Option<Split>)>,
+    /// Sample, slice and view of each row.
+    rows: HashSet<(u32, u32, u16)>,
+    has_views: bool,
+    /// Hashes of the labels of each slice that may have several views.
+    labels: HashMap<(u32, u32), u64>,
 }
 
-struct Sample<'a> {
-    split: Option<Split>,
-    slices: HashMap<u32, (&'a Labels, Vec<u16>)>,
-}
+impl Known {
+    /// No rows of a cache of this description yet.
+    pub(crate) fn of(meta: &CacheMeta) -> Known {
+        Known {
+            samples: HashMap::new(),
+            rows: HashSet::new(),
+            has_views: views(meta) > 0,
+            labels: HashMap::new(),
+        }
+    }
 
-impl<'a> Known<'a> {
     /// Refuses duplicate rows, and rows that contradict others of their sample.
-    pub(crate) fn add(&mut self, slice: &'a SliceMeta) -> Result<(), Invalid> {
-        let sample = self.samples.entry(&slice.sample).or_insert_with(|| Sample {
-            split: slice.split,
-            slices: HashMap::new(),
-        });
+    pub(crate) fn add(&mut self, slice: &SliceMeta) -> Result<(), Invalid> {
         let named = |what: String| format!("{what} of the sample `{}`", printable(&slice.sample));
-        if sample.split != slice.split {
+        let (sample, split) = self.sample(slice);
+        if split != slice.split {
             let word = |split: Option<Split>| split.map_or("none", Split::name);
             let found = named(format!("`{}`", word(slice.split)));
             return Err(Invalid::new(
                 "split",
                 found,
-                format!("`{}` as in the sample's rows before", word(sample.split)),
+                format!("`{}` as in the sample's rows before", word(split)),
             ));
         }
         let number = format!("slice {}", slice.slice);
-        let before = sample.slices.entry(slice.slice);
-        let (labels, views) = before.or_insert_with(|| (&slice.labels, Vec::new()));
-        if views.contains(&slice.view) {
+        if !self.rows.insert((sample, slice.slice, slice.view)) {
             let found = named(format!("view {} of {number}", slice.view));
             return Err(Invalid::new(
                 "row",
@@ -167,11 +172,24 @@ impl<'a> Known<'a> {
                 "one of each",
             ));
         }
-        if **labels != slice.labels {
-            let found = named(format!("others than before of {number}"));
-            return Err(Invalid::new("labels", found, "the same of all views"));
+        if !self.has_views {
+            return Ok(());
         }
-        views.push(slice.view);
-        Ok(())
+        let labels = self.rows.hasher().hash_one(&slice.labels);
+        if *self.labels.entry((sample, slice.slice)).or_insert(labels) == labels {
+            return Ok(());
+        }
+        let found = named(format!("others than before of {number}"));
+        Err(Invalid::new("labels", found, "the same of all views"))
+    }
+
+    /// Number and split of the row's sample.
+    fn sample(&mut self, slice: &SliceMeta) -> (u32, Option<Split>) {
+        if let Some(known) = self.samples.get(&*slice.sample) {
+            return *known;
+        }
+        let new = (self.samples.len() as u32, slice.split);
+        self.samples.insert(slice.sample.as_str().into(), new);
+        new
     }
 }

@@ -1,7 +1,9 @@
 //! Named splits, made after extraction: `splits/NAME.parquet`.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,7 +52,7 @@ pub fn write_split(
 ) -> Result<(), Error> {
     let path = split_path(dir, name)?;
     let samples = splits.iter().map(|(sample, _)| sample.as_str());
-    check_samples(&path, samples, &CacheReader::open(dir)?.slices()?)?;
+    check_samples(&path, samples, sample_names(&CacheReader::open(dir)?)?)?;
     let _lock = CacheLock::of(dir)?;
     let rows = encode(splits).map_err(|source| Error::Parquet {
         path,
@@ -103,7 +105,8 @@ impl CacheReader {
         let split = self.named_split(name)?;
         let mut slices = self.slices()?;
         let path = split_path(self.dir(), name)?;
-        check_samples(&path, split.of.keys().map(String::as_str), &slices)?;
+        let rows = slices.iter().map(|slice| (slice.sample.as_str(), false));
+        check_samples(&path, split.of.keys().map(String::as_str), rows.collect())?;
         for slice in &mut slices {
             slice.split = split.of.get(&slice.sample).copied().flatten();
         }
@@ -138,14 +141,25 @@ pub(crate) fn is_plain(name: &str) -> bool {
     (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_allowed)
 }
 
-/// Refuses names that are not exactly the cache's samples, each once.
-fn check_samples<'a>(
+/// The samples of a cache, none of them seen.
+fn sample_names(reader: &CacheReader) -> Result<HashMap<Box<str>, bool>, Error> {
+    let mut names: HashMap<Box<str>, bool> = HashMap::new();
+    for slices in reader.slices_by_shard() {
+        for slice in slices? {
+            if !names.contains_key(&*slice.sample) {
+                names.insert(slice.sample.into(), false);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Refuses names that are not exactly the cache's samples, each once. `seen` has all samples.
+fn check_samples<'a, K: Borrow<str> + Eq + Hash>(
     path: &Path,
     named: impl Iterator<Item = &'a str>,
-    slices: &[SliceMeta],
+    mut seen: HashMap<K, bool>,
 ) -> Result<(), Error> {
-    let rows = slices.iter().map(|slice| (slice.sample.as_str(), false));
-    let mut seen: HashMap<&str, bool> = rows.collect();
     for sample in named {
         match seen.get_mut(sample) {
             Some(seen) if !*seen => *seen = true,
@@ -162,7 +176,7 @@ fn check_samples<'a>(
     let mut missing: Vec<&str> = seen
         .iter()
         .filter(|(_, is)| !**is)
-        .map(|(s, _)| *s)
+        .map(|(sample, _)| sample.borrow())
         .collect();
     missing.sort_unstable();
     match missing.first() {

@@ -25,8 +25,8 @@ COMMANDS = [
     ["extract", "split", "--dataset", "scale", "--rule", "random:0.7:0.1:0.2", "--name", "random"],
     ["extract", "diff", NAME, NAME],
     ["probe", "ls"],
-    ["probe", "centroid"],
-    ["probe", "centroid", "--split", "random"],
+    ["probe", "ridge"],
+    ["probe", "ridge", "--split", "random"],
 ]
 
 

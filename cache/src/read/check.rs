@@ -7,7 +7,6 @@ use std::path::Path;
 use half::f16;
 
 use super::CacheReader;
-use super::batches::located;
 use crate::error::io_error;
 use crate::rows::{Invalid, Known};
 use crate::schema::{self, Table};
@@ -50,15 +49,15 @@ impl CacheReader {
 
     /// Compares the rows of `slices` with each other.
     pub(crate) fn check_rows(&self) -> Result<(), Error> {
-        let slices = self.slices()?;
-        let mut known = Known::default();
-        let mut added = slices.iter().map(|slice| known.add(slice)).enumerate();
-        let Some((row, Err(invalid))) = added.find(|(_, added)| added.is_err()) else {
-            return Ok(());
-        };
-        let shards = self.meta.shards.iter().map(|shard| shard.rows as usize);
-        let (shard, _) = located(row, shards).unwrap_or_default();
-        Err(self.invalid(shard, row, invalid))
+        let (mut known, mut row) = (Known::of(&self.meta), 0);
+        for (shard, slices) in self.slices_by_shard().enumerate() {
+            for slice in slices? {
+                let added = known.add(&slice);
+                added.map_err(|invalid| self.invalid(shard, row, invalid))?;
+                row += 1;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn invalid(&self, shard: usize, row: usize, invalid: Invalid) -> Error {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use cache::{CacheReader, SliceMeta, Split, write_split};
+use cache::{CacheReader, Split, write_split};
 use clap::Args;
 use serde_json::json;
 
@@ -135,8 +135,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
     if !args.force {
         check_name(args, &reader)?;
     }
-    let slices = reader.slices()?;
-    let members = members(&args.rule, &reader, &slices, opened)?;
+    let (members, slices) = members(&args.rule, &reader, opened)?;
     let skipped = reader.meta().skipped.iter();
     let skipped: Vec<&str> = skipped.map(|skipped| skipped.sample.as_str()).collect();
     let splits = split::assign(&args.rule, &members, &skipped)?;
@@ -175,14 +174,13 @@ fn check_name(args: &SplitArgs, reader: &CacheReader) -> Result<(), Error> {
     }
 }
 
-/// The samples of a cache, with their official splits and folds.
+/// The samples of a cache, with their official splits and folds, and the number of slices of each.
 fn members(
     rule: &SplitRule,
     reader: &CacheReader,
-    slices: &[SliceMeta],
     opened: Option<&Dataset>,
-) -> Result<Vec<Member>, Error> {
-    let mut members = Member::of_slices(slices);
+) -> Result<(Vec<Member>, Vec<usize>), Error> {
+    let (mut members, counts) = Member::of_cache(reader)?;
     if let Some(dataset) = opened {
         let samples = dataset
             .samples
@@ -194,7 +192,7 @@ fn members(
             let sample = sample.ok_or_else(|| not_in_download(rule, reader, member))?;
             (member.official, member.fold) = (sample.split, sample.fold);
         }
-        return Ok(members);
+        return Ok((members, counts));
     }
     let needs_official = matches!(
         rule,
@@ -213,7 +211,7 @@ fn members(
         Some(made) if needs_official => return Err(not_official(rule, reader, made)),
         Some(_) => {}
     }
-    Ok(members)
+    Ok((members, counts))
 }
 
 fn not_official(rule: &SplitRule, reader: &CacheReader, made: &str) -> Error {
@@ -241,21 +239,22 @@ fn not_in_download(rule: &SplitRule, reader: &CacheReader, member: &Member) -> E
     }
 }
 
-fn count(members: &[Member], splits: &[Option<Split>], slices: &[SliceMeta]) -> [Count; 4] {
+/// The size of each part of a split; `slices` are the numbers of slices of `members`.
+fn count(members: &[Member], splits: &[Option<Split>], slices: &[usize]) -> [Count; 4] {
     let pairs = members.iter().zip(splits);
-    let of: HashMap<&str, Option<Split>> = pairs.clone().map(|(m, s)| (&*m.sample, *s)).collect();
     SPLITS.map(|wanted| {
         let inside = pairs.clone().filter(|(_, split)| **split == wanted);
         let patients: HashSet<&String> = inside
             .clone()
             .filter_map(|(m, _)| m.patient.as_ref())
             .collect();
-        let slices = slices.iter().filter(|slice| slice.view == 0);
+        let slices = slices.iter().zip(splits);
         Count {
             samples: inside.count(),
             slices: slices
-                .filter(|slice| of.get(&*slice.sample) == Some(&wanted))
-                .count(),
+                .filter(|(_, split)| **split == wanted)
+                .map(|(count, _)| count)
+                .sum(),
             patients: patients.len(),
         }
     })

@@ -1,6 +1,6 @@
 //! Samples as split rules see them.
 
-use cache::{SliceMeta, Split};
+use cache::{CacheReader, SliceMeta, Split};
 use common::text::slashed;
 
 use crate::dataset::Sample;
@@ -38,8 +38,31 @@ impl Member {
 
     /// The samples of a cache, in their order; `official` is its column `split`.
     pub fn of_slices(slices: &[SliceMeta]) -> Vec<Member> {
-        let samples = slices.chunk_by(|a, b| a.sample == b.sample);
-        samples.map(Member::of_sample_slices).collect()
+        let mut members = Vec::new();
+        for slice in slices {
+            Member::add_slice(&mut members, slice);
+        }
+        members
+    }
+
+    /// The same without keeping all slices, and the number of slices of each sample, augmented views not
+    /// counted.
+    ///
+    /// # Errors
+    ///
+    /// [`cache::Error::Parquet`] and [`cache::Error::Io`] if a shard cannot be read.
+    pub fn of_cache(reader: &CacheReader) -> Result<(Vec<Member>, Vec<usize>), cache::Error> {
+        let (mut members, mut counts) = (Vec::new(), Vec::new());
+        for slices in reader.slices_by_shard() {
+            for slice in &slices? {
+                Member::add_slice(&mut members, slice);
+                counts.resize(members.len(), 0);
+                if let Some(count) = counts.last_mut() {
+                    *count += usize::from(slice.view == 0);
+                }
+            }
+        }
+        Ok((members, counts))
     }
 
     /// True if it is in nnU-Net's folder of test images, which often have no label maps: no random rule puts
@@ -55,15 +78,21 @@ impl Member {
         self.images.iter().any(folders)
     }
 
-    fn of_sample_slices(slices: &[SliceMeta]) -> Member {
-        let mut images: Vec<String> = slices.iter().map(|slice| slice.image.clone()).collect();
-        images.dedup();
-        Member {
-            sample: slices[0].sample.clone(),
-            images,
-            patient: slices[0].patient.clone(),
-            official: slices[0].split,
-            fold: None,
+    /// Adds the next slice, which is of the last sample or of another one.
+    fn add_slice(members: &mut Vec<Member>, slice: &SliceMeta) {
+        match members.last_mut() {
+            Some(member) if member.sample == slice.sample => {
+                if member.images.last() != Some(&slice.image) {
+                    member.images.push(slice.image.clone());
+                }
+            }
+            _ => members.push(Member {
+                sample: slice.sample.clone(),
+                images: vec![slice.image.clone()],
+                patient: slice.patient.clone(),
+                official: slice.split,
+                fold: None,
+            }),
         }
     }
 }
