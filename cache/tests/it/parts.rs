@@ -173,8 +173,8 @@ fn missing_parts_are_named() {
     fs::remove_dir_all(part_dir(&cache, 2, 4)).unwrap();
     let listed = list(dir.path()).unwrap();
     let cells = listed[0].cells();
-    assert_eq!(cells[3], "2 of 4 parts, missing: 2-3");
-    assert_eq!(cells[5], "18");
+    assert_eq!(cells[4], "2 of 4 parts, missing: 2-3");
+    assert_eq!(cells[6], "18");
     assert_eq!(listed[0].json()["missing_parts"], serde_json::json!([2, 3]));
     // All of them are locked while they are deleted.
     let writer = CacheWriter::open(
