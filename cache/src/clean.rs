@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
 use crate::extend::EXTENSION;
-use crate::folder::pending;
+use crate::folder::{pending, repair};
 use crate::parts::lock_parts;
 use crate::schema::Table;
 use crate::{CacheLock, CacheMeta, Error, Tokens, is_cache, labels, sources};
@@ -75,6 +75,7 @@ fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     let mut found = Vec::new();
     collect_tables(dir, meta, meta.shards.len(), &mut found)?;
     collect_tables(&pending(dir), meta, meta.pending.len(), &mut found)?;
+    collect_tables(&repair(dir), meta, 0, &mut found)?;
     for folder in labels::unfinished(dir) {
         collect(&dir.join(&folder), 0, &mut found)?;
         collect(&dir.join("checksums").join(&folder), 0, &mut found)?;

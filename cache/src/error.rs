@@ -240,6 +240,14 @@ pub enum Error {
         /// Description of the fault.
         what: String,
     },
+    /// A shard that was computed again has other bytes than the damaged one had.
+    #[error(
+        "`{path}`: what was computed again is not what was there: files of the dataset, the options or the version of the runtime, or the processor are others\nhint: repair it where it was extracted, or delete the cache and extract again", path = shown(path)
+    )]
+    OtherTokens {
+        /// The file.
+        path: PathBuf,
+    },
     /// A label set cannot have this name.
     #[error(
         "`{name}`: not a name for labels, expected 1 to 100 letters, digits, `-`, `_`, `.` or `+`, no `.` in front, and not `original`\nhint: for instance `corrected` or `two-readers`", name = shown(name)

@@ -13,6 +13,11 @@ pub(crate) fn pending(dir: &Path) -> PathBuf {
     dir.join("pending")
 }
 
+/// The folder of shards that are computed again.
+pub(crate) fn repair(dir: &Path) -> PathBuf {
+    dir.join("repair")
+}
+
 pub(crate) fn shard_file(index: usize) -> String {
     format!("{index:05}.parquet")
 }

@@ -66,4 +66,4 @@ pub use splits::{NamedSplit, write_split};
 pub use store::is_in_bucket;
 pub use table_reader::read_table;
 pub use verify::{Depth, Fault, verify};
-pub use write::{CacheWriter, Position};
+pub use write::{CacheWriter, Position, Repair};

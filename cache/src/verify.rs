@@ -30,7 +30,7 @@ pub enum Depth {
 /// Something in a cache that is not as it was written.
 #[derive(Debug)]
 pub struct Fault {
-    /// Number of the shard; `None` for `meta.json`, a split or the cache as a whole.
+    /// Number of the shard; `None` for `meta.json`, splits, label sets and the cache as a whole.
     pub shard: Option<usize>,
     /// The fault.
     pub error: Error,
@@ -182,6 +182,11 @@ fn faults_of_labels(dir: &Path, name: &str, depth: Depth) -> Vec<Fault> {
     let tables = reader.label_tables();
     let shards = 0..reader.meta().shards.len();
     let faults = shards.flat_map(|shard| faults_of_tables(&reader, &tables, shard, depth));
+    // They are not of shards of the cache itself.
+    let faults = faults.map(|fault| Fault {
+        shard: None,
+        ..fault
+    });
     let mut faults: Vec<Fault> = faults.collect();
     if faults.is_empty() {
         let checked = reader

@@ -1,11 +1,14 @@
 //! Writer of a cache: appends batches, closes shards, resumes after a stop.
 
+mod repair;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::files::sync_dir;
 
+pub use self::repair::Repair;
 use crate::batch_check;
 use crate::clean::{delete_pending, delete_unnamed};
 use crate::error::io_error;
@@ -47,6 +50,8 @@ pub struct CacheWriter {
     known_files: KnownFiles,
     /// Those of the batch that is appended next.
     sources: Vec<SourceFile>,
+    /// The row before the first one that is written, if its shard lies elsewhere.
+    before: Option<Position>,
     /// Time of the last save.
     saved: Instant,
     damage: Option<Error>,
@@ -101,6 +106,7 @@ impl CacheWriter {
             closing: None,
             open: None,
             sources: Vec::new(),
+            before: None,
             saved: Instant::now(),
             damage,
             lock,
@@ -158,6 +164,9 @@ impl CacheWriter {
     ///
     /// [`Error::Parquet`] or [`Error::Io`] if it cannot be read.
     pub fn position(&self) -> Result<Option<Position>, Error> {
+        if self.meta.shards.is_empty() && self.meta.pending.is_empty() || self.before.is_some() {
+            return Ok(self.before.clone());
+        }
         let parts = &self.meta.pending;
         let (reader, shards) = if parts.is_empty() {
             let reader = CacheReader::open_unfinished(&self.dir)?;

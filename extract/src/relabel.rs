@@ -14,6 +14,9 @@ use crate::Error;
 use crate::dataset::examples;
 use crate::split::{self, Member};
 
+/// Rows without masks that are written at once.
+const ROWS: usize = 4096;
+
 /// Name of a label set, and what may be done to write it.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
@@ -81,12 +84,25 @@ fn comparable(reader: &CacheReader, new: &NewLabels) -> Option<usize> {
     (meta.task == new.task && meta.classes == new.classes).then_some(0)
 }
 
-/// Warnings of patients that are in several splits of the extraction.
-fn check_patients(slices: &[SliceMeta], target: &Target<'_>) -> Result<Option<String>, Error> {
-    let members = Member::of_slices(slices);
+/// A warning of patients that are in several splits of the extraction; `patients` are those of the samples, in
+/// their order.
+fn check_patients(
+    slices: &[SliceMeta],
+    patients: impl Iterator<Item = Option<String>>,
+    target: &Target<'_>,
+) -> Result<Option<String>, Error> {
+    let mut members = Member::of_slices(slices);
+    for (member, patient) in members.iter_mut().zip(patients) {
+        member.patient = patient;
+    }
     let splits: Vec<_> = members.iter().map(|member| member.official).collect();
     let overlaps = split::overlaps(&members, &splits);
     split::check_overlaps(&overlaps, target.allow_patient_overlap)
+}
+
+/// The rows of each sample.
+fn by_sample(slices: &[SliceMeta]) -> impl Iterator<Item = &[SliceMeta]> {
+    slices.chunk_by(|a, b| a.sample == b.sample)
 }
 
 /// An error about samples of a table or dataset that are not those of a cache.
@@ -103,15 +119,15 @@ fn other_samples(path: &Path, found: &str, names: &[String], hint: &str) -> Erro
     }
 }
 
-/// Writes the rows of one shard.
+/// Writes the new labels of rows.
 fn write(
     writer: &mut LabelWriter<'_>,
     written: &mut Written,
-    rows: Vec<(SliceMeta, Relabelled)>,
+    rows: &[SliceMeta],
+    new: Vec<Relabelled>,
 ) -> Result<(), Error> {
-    let (before, after): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    for (before, after) in before.iter().zip(&after) {
+    for (before, after) in rows.iter().zip(&new) {
         written.count(&before.labels, &after.labels);
     }
-    Ok(writer.append(after)?)
+    Ok(writer.append(new)?)
 }

@@ -35,6 +35,7 @@ mod probe;
 mod protocols;
 mod python;
 mod relabel;
+mod repair;
 mod restate;
 mod resume;
 mod runtime;

@@ -12,6 +12,7 @@ mod models;
 mod plan;
 mod progress;
 mod relabel;
+mod repair;
 mod report;
 mod signals;
 mod split;
@@ -32,6 +33,7 @@ pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::plan::PlanArgs;
 pub use self::relabel::RelabelArgs;
+pub use self::repair::RepairArgs;
 pub use self::split::SplitArgs;
 pub use self::verify::VerifyArgs;
 
@@ -145,7 +147,10 @@ Check caches for damage.
 Compares every byte with the checksums and hashes of the extraction, and checks
 that rows, labels, masks and tokens are ones that a cache may hold. Prints one
 line per fault. The exit code is 0 if there is none, 1 if there is one, and 2 if
-a cache cannot be found.";
+a cache cannot be found or repaired.
+
+With --repair, shards with faults are extracted again, and no others, from the
+dataset in --root. They replace the damaged ones if they have the same bytes.";
 
 const MERGE_LONG_ABOUT: &str = "\
 Join the parts that `--shard` made into one cache.

@@ -1,15 +1,17 @@
 //! `extract verify`: checks caches, and the files that they were extracted from.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use cache::{CacheMeta, CacheReader, Depth, Listed};
+use cache::{CacheMeta, CacheReader, Depth, Fault, Listed};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
 use serde_json::json;
 
 use super::caches::found;
+use super::repair::{RepairArgs, repair};
 use super::{Format, Status, print_line};
 use crate::sources::{self, Compared};
 
@@ -30,7 +32,7 @@ pub struct VerifyArgs {
     #[arg(long, requires = "root")]
     pub sources: bool,
     /// Folder of the dataset that the caches were extracted from
-    #[arg(long, value_name = "DIR", requires = "sources")]
+    #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Number of threads [default: number of CPU cores]
     #[arg(long)]
@@ -38,6 +40,9 @@ pub struct VerifyArgs {
     /// Output: text, or one JSON object per line
     #[arg(long, default_value = "text")]
     pub format: Format,
+    /// Repair of damaged shards
+    #[command(flatten)]
+    pub again: RepairArgs,
 }
 
 /// Verifies caches; prints a line for each fault.
@@ -62,11 +67,19 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         } else {
             Depth::Full
         };
-        let faults = cache::verify(&dir, depth, threads)?;
-        let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let mut found = cache::verify(&dir, depth, threads)?;
+        let shards = damaged(&found);
+        if args.again.repair && !shards.is_empty() {
+            print_line(&lines(&found).join("\n"))?;
+            let how = (args.root.as_deref(), threads);
+            let check = || Ok(damaged(&cache::verify(&dir, Depth::Full, threads)?));
+            repair(&args.again, &dir, how, &shards, check)?;
+            found = cache::verify(&dir, Depth::Full, threads)?;
+        }
+        let mut faults = lines(&found);
         let compared = match &args.root {
-            Some(root) => Some(compare_sources(&dir, root, &mut faults)?),
-            None => None,
+            Some(root) if args.sources => Some(compare_sources(&dir, root, &mut faults)?),
+            _ => None,
         };
         if !faults.is_empty() {
             status = Status::Skipped;
@@ -74,6 +87,16 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         print(args, &Listed::of(dir), &faults, compared)?;
     }
     Ok(status)
+}
+
+fn lines(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
+}
+
+/// Sorted numbers of the shards that have faults.
+fn damaged(faults: &[Fault]) -> Vec<usize> {
+    let shards: BTreeSet<usize> = faults.iter().filter_map(|fault| fault.shard).collect();
+    shards.into_iter().collect()
 }
 
 /// Compares the files below `root` with the records of a cache, and returns their number.

@@ -5,6 +5,7 @@ mod bucket;
 mod extend;
 mod forecast;
 mod lock;
+mod repair;
 mod retry;
 mod size;
 mod space;

@@ -9,7 +9,7 @@ use cache::{CacheReader, LabelWriter, NewLabels, Relabelled, SliceMeta};
 use imaging::preprocess::Preprocess;
 use imaging::read::Reader;
 
-use super::{Target, Written, check_patients, comparable, other_samples, write};
+use super::{ROWS, Target, Written, by_sample, check_patients, comparable, other_samples, write};
 use crate::dataset::{Dataset, Sample};
 use crate::{Error, pipeline, prepare};
 
@@ -45,15 +45,13 @@ pub fn by_dataset(
         classes: dataset.classes.clone(),
         masks: has_masks.then_some(masks),
     };
-    let mut slices = reader.slices()?;
-    let stored = slices.clone();
+    let slices = reader.slices()?;
     let samples = dataset
         .samples
         .iter()
         .map(|sample| (sample.id.as_str(), sample));
     let samples: HashMap<&str, &Sample> = samples.collect();
-    let groups = stored.chunk_by(|a, b| a.sample == b.sample);
-    let groups: Vec<&[SliceMeta]> = groups.collect();
+    let groups: Vec<&[SliceMeta]> = by_sample(&slices).collect();
     let missing = groups.iter().map(|rows| &rows[0].sample);
     let missing = missing.filter(|id| !samples.contains_key(id.as_str()));
     let missing: Vec<String> = missing.cloned().collect();
@@ -67,12 +65,10 @@ pub fn by_dataset(
             hint,
         ));
     }
-    for slice in &mut slices {
-        slice
-            .patient
-            .clone_from(&samples[slice.sample.as_str()].patient);
-    }
-    let overlap = check_patients(&slices, &target)?;
+    let patients = groups
+        .iter()
+        .map(|rows| samples[rows[0].sample.as_str()].patient.clone());
+    let overlap = check_patients(&slices, patients, &target)?;
     let work: Vec<Work<'_>> = groups
         .into_iter()
         .map(|rows| Work {
@@ -88,13 +84,20 @@ pub fn by_dataset(
     let mut writer = LabelWriter::create(reader, target.name, new, target.replace)?;
     if has_masks {
         let recipe = serde_json::from_value(reader.meta().preprocess.clone())?;
-        with_masks(dataset, &recipe, &work, &mut |rows| {
-            write(&mut writer, &mut written, rows)
+        with_masks(dataset, &recipe, &work, &mut |row, new| {
+            write(
+                &mut writer,
+                &mut written,
+                std::slice::from_ref(row),
+                vec![new],
+            )
         })?;
     } else {
-        for Work { sample, rows } in &work {
-            let new = |row: &SliceMeta| (row.clone(), without_mask(sample));
-            write(&mut writer, &mut written, rows.iter().map(new).collect())?;
+        for rows in slices.chunks(ROWS) {
+            let new = rows
+                .iter()
+                .map(|row| without_mask(samples[row.sample.as_str()]));
+            write(&mut writer, &mut written, rows, new.collect())?;
         }
     }
     writer.finish()?;
@@ -114,7 +117,7 @@ fn with_masks(
     dataset: &Dataset,
     recipe: &Preprocess,
     work: &[Work<'_>],
-    write: &mut dyn FnMut(Vec<(SliceMeta, Relabelled)>) -> Result<(), Error>,
+    write: &mut dyn FnMut(&SliceMeta, Relabelled) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let reader = Reader::new(&dataset.root);
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -142,7 +145,7 @@ fn with_masks(
                     sample: of.sample.id.clone(),
                     source: Box::new(source),
                 })?;
-                write(vec![(row.clone(), new)])?;
+                write(row, new)?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cache::{CacheReader, LabelWriter, NewLabels, Relabelled, SliceMeta};
 
-use super::{Target, Written, check_patients, comparable, other_samples, write};
+use super::{ROWS, Target, Written, by_sample, check_patients, comparable, other_samples, write};
 use crate::Error;
 use crate::dataset::{LabelRow, LabelRows, files};
 use crate::split::{Key, Names, alike};
@@ -25,7 +25,7 @@ pub fn by_table(
 ) -> Result<Written, Error> {
     let meta = reader.meta();
     let table = LabelRows::read(path, label_columns, &meta.classes)?;
-    let mut slices = reader.slices()?;
+    let slices = reader.slices()?;
     let rows = matched(&table, path, reader, &slices)?;
     let (task, classes) = match &table.labels {
         Some((task, classes)) => (*task, classes.clone()),
@@ -41,25 +41,33 @@ pub fn by_table(
         changed: comparable(reader, &new),
         ..Written::new(&new)
     };
-    let mut relabelled = Vec::with_capacity(slices.len());
-    for (slice, row) in slices.iter_mut().zip(rows) {
-        let before = slice.clone();
-        if table.has_patients {
-            slice.patient.clone_from(&row.patient);
-        }
-        if table.labels.is_some() {
-            slice.labels.clone_from(&row.labels);
-        }
-        let after = Relabelled {
-            patient: slice.patient.clone(),
-            labels: slice.labels.clone(),
-            mask: None,
+    let patient = |slice: &SliceMeta, row: &LabelRow| {
+        let own = if table.has_patients {
+            &row.patient
+        } else {
+            &slice.patient
         };
-        relabelled.push((before, after));
-    }
-    let overlap = check_patients(&slices, &target)?;
+        own.clone()
+    };
+    let mut rest = &rows[..];
+    let patients = by_sample(&slices).map(|of| {
+        let (here, after) = rest.split_at(of.len());
+        rest = after;
+        patient(&of[0], here[0])
+    });
+    let overlap = check_patients(&slices, patients, &target)?;
     let mut writer = LabelWriter::create(reader, target.name, new, target.replace)?;
-    write(&mut writer, &mut written, relabelled)?;
+    for (slices, rows) in slices.chunks(ROWS).zip(rows.chunks(ROWS)) {
+        let new = slices.iter().zip(rows).map(|(slice, row)| Relabelled {
+            patient: patient(slice, row),
+            labels: match &table.labels {
+                Some(_) => row.labels.clone(),
+                None => slice.labels.clone(),
+            },
+            mask: None,
+        });
+        write(&mut writer, &mut written, slices, new.collect())?;
+    }
     writer.finish()?;
     written.warnings = table.warnings.into_iter().chain(overlap).collect();
     Ok(written)
@@ -114,12 +122,11 @@ fn matched<'a>(
             hint,
         ));
     }
-    let used: HashSet<String> = slices.iter().map(name_of).chain(skipped).collect();
-    let mut unknown: Vec<&LabelRow> = rows
-        .iter()
-        .filter(|(name, _)| !used.contains(*name))
-        .map(|(_, row)| *row)
-        .collect();
+    let used: HashSet<usize> = found.iter().flatten().map(|row| row.line).collect();
+    let is_unknown =
+        |(name, row): &(&String, &&LabelRow)| !used.contains(&row.line) && !skipped.contains(*name);
+    let unknown = rows.iter().filter(is_unknown);
+    let mut unknown: Vec<&LabelRow> = unknown.map(|(_, row)| *row).collect();
     unknown.sort_by_key(|row| row.line);
     let unknown: Vec<String> = unknown.into_iter().map(|row| row.name.clone()).collect();
     // Images of skipped samples are not known.

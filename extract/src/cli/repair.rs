@@ -1,0 +1,195 @@
+//! `extract verify --repair`: extracts damaged shards again.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use cache::{CacheMeta, Repair};
+use clap::{Args, ValueEnum};
+use common::counted;
+use common::text::{printable, shown};
+use imaging::preprocess::Preprocess;
+use onnx_models::ModelCard;
+
+use super::args::{LayoutArgs, hide_ids, open_dataset};
+use super::{tell, warn};
+use crate::backbone::{Precision, Provider, Runtime};
+use crate::dataset::Dataset;
+use crate::extraction::{BackboneChoice, Event, Extraction};
+use crate::project;
+use crate::split::{self, SplitRule};
+
+/// What a cache does not say of its extraction.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Repair")]
+pub struct RepairArgs {
+    /// Extract damaged shards again, so that the cache is as it was; model, recipe and
+    /// split are those in `meta.json`
+    #[arg(long)]
+    pub repair: bool,
+    /// Dataset: a name from `extract datasets`, or a TOML file [default: that of the cache]
+    #[arg(long, requires = "repair")]
+    pub dataset: Option<String>,
+    /// ONNX file of a model of your own
+    #[arg(long, value_name = "FILE", requires_all = ["repair", "card"])]
+    pub onnx: Option<PathBuf>,
+    /// Card of the ONNX file
+    #[arg(long, value_name = "FILE", requires = "onnx")]
+    pub card: Option<PathBuf>,
+    /// Split rule of the extraction, if it was a table: `file:PATH`
+    #[arg(
+        long,
+        help_heading = "Repair",
+        value_name = "RULE",
+        requires = "repair"
+    )]
+    pub split: Option<SplitRule>,
+    /// `--limit` of the extraction
+    #[arg(long, value_name = "N", requires = "repair")]
+    pub limit: Option<usize>,
+    /// `--seed` of the extraction
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Options of the dataset's layout, as for the extraction
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+}
+
+/// Repairs the sorted `shards` of the cache `dir`; `check` gives those that are still damaged.
+pub(super) fn repair(
+    args: &RepairArgs,
+    dir: &Path,
+    (root, threads): (Option<&Path>, usize),
+    shards: &[usize],
+    check: impl Fn() -> anyhow::Result<Vec<usize>>,
+) -> anyhow::Result<()> {
+    let begun = Repair::begin(dir)?;
+    let meta = begun.meta().clone();
+    for &shard in shards {
+        begun.restore_checksums(shard)?;
+    }
+    drop(begun);
+    let left = check()?;
+    let restored = shards.len() - left.iter().filter(|shard| shards.contains(shard)).count();
+    let name = shown(dir);
+    if restored > 0 {
+        let shards = counted(restored, "shard");
+        tell(&format!("{name}: checksums of {shards} restored"));
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    let root = root.with_context(|| {
+        format!(
+            "`{name}`: {} damaged, and no folder of the dataset is given\nhint: give it as `--root`",
+            counted(left.len(), "shard")
+        )
+    })?;
+    extract_again(args, dir, &meta, (root, threads), &left)?;
+    tell(&format!(
+        "{name}: {} repaired",
+        counted(left.len(), "shard")
+    ));
+    Ok(())
+}
+
+fn extract_again(
+    args: &RepairArgs,
+    dir: &Path,
+    meta: &CacheMeta,
+    (root, threads): (&Path, usize),
+    shards: &[usize],
+) -> anyhow::Result<()> {
+    let home = project::find()?;
+    let card = match &args.card {
+        Some(file) => ModelCard::read_file(file)?,
+        None => ModelCard::read(&project::models(&home), &meta.model.name).map_err(|_| {
+            let (dir, model) = (shown(dir), printable(&meta.model.name));
+            anyhow!("`{dir}`: extracted with `{model}`, which is no model of `extract models`\nhint: give its ONNX file and card as `--onnx` and `--card`")
+        })?,
+    };
+    let layers = Some(meta.layers).filter(|_| args.onnx.is_none());
+    let card = card.with_layers(layers)?;
+    let (dataset, rule) = dataset(args, dir, meta, root)?;
+    let recipe: Preprocess = serde_json::from_value(meta.preprocess.clone())
+        .with_context(|| format!("`{}`: `preprocess` in `meta.json`", shown(dir)))?;
+    let provider = Provider::from_str(&meta.provider, false).ok();
+    let backbone = BackboneChoice {
+        onnx: args.onnx.clone(),
+        image_size: Some(meta.image_size),
+        tokens: meta.tokens,
+        layers: Some(meta.layers),
+        provider,
+        precision: Precision::from_str(&meta.precision, false).ok(),
+        parity_slices: 0,
+        batch_size: Some(meta.batch_size),
+        threads: Some(threads),
+        ..BackboneChoice::default()
+    };
+    let runtime = Runtime::load(&home, provider != Some(Provider::Cpu))?;
+    // Ctrl-C ends the program at once: damaged shards stay until new ones replace them.
+    let stop = AtomicBool::new(false);
+    let extraction = Extraction {
+        runtime: &runtime,
+        home: &home,
+        card: &card,
+        backbone: &backbone,
+        dataset: &dataset,
+        rule: &rule,
+        recipe: &recipe,
+        caches: dir,
+        pictures: None,
+        part: None,
+        shard_rows: None,
+        save_every: Duration::MAX,
+        wait: Some(Duration::ZERO),
+        retry_skipped: false,
+        stop: &stop,
+    };
+    extraction.repair(dir, shards, &mut |event| match event {
+        Event::Message(text) => tell(&text),
+        Event::Warning(text) => warn(&[text]),
+        Event::Writing(_) | Event::Progress(_) => {}
+    })?;
+    Ok(())
+}
+
+/// The dataset as it was extracted, as far as the cache says how.
+fn dataset(
+    args: &RepairArgs,
+    dir: &Path,
+    meta: &CacheMeta,
+    root: &Path,
+) -> anyhow::Result<(Dataset, SplitRule)> {
+    let name = args.dataset.as_deref().unwrap_or(&meta.dataset);
+    let opened = open_dataset(name, Some(root), &args.layout);
+    let (_, mut dataset) = match opened {
+        Err(error) if args.dataset.is_none() => {
+            let first = error.to_string();
+            let first = first.lines().next().unwrap_or_default();
+            anyhow::bail!(
+                "{first}; the cache `{}` does not say how it was read\nhint: give `--dataset` as for the extraction",
+                shown(dir)
+            );
+        }
+        opened => opened?,
+    };
+    dataset.name.clone_from(&meta.dataset);
+    let recorded = meta.split.as_deref().unwrap_or("official");
+    let rule = match &args.split {
+        Some(rule) => rule.clone(),
+        None if recorded.starts_with("file:") => anyhow::bail!(
+            "`{}`: split by the table `{}`\nhint: give its path: `--split file:PATH`",
+            shown(dir),
+            printable(recorded.trim_start_matches("file:"))
+        ),
+        None => recorded.parse()?,
+    };
+    split::divide(&mut dataset.samples, &rule)?;
+    hide_ids(&args.layout, &mut dataset)?;
+    if let Some(limit) = args.limit {
+        split::limit(&mut dataset.samples, limit, args.seed);
+    }
+    Ok((dataset, rule))
+}
