@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::caches::found;
 use super::repair::{RepairArgs, repair};
-use super::{Format, Status, print_line};
+use super::{Format, Status, print_line, tell};
 use crate::sources::{self, Compared};
 
 /// Arguments of `extract verify`.
@@ -84,7 +84,15 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         if !faults.is_empty() {
             status = Status::Skipped;
         }
-        print(args, &Listed::of(dir), &faults, compared)?;
+        let can_repair = !damaged(&found).is_empty() && !args.again.repair;
+        let cache = Listed::of(dir);
+        print(args, &cache, &faults, compared)?;
+        if can_repair && cache.is_complete() {
+            let name = printable(&cache.name());
+            tell(&format!(
+                "hint: `extract verify {name} --repair --root DIR` extracts damaged shards again"
+            ));
+        }
     }
     Ok(status)
 }
