@@ -88,7 +88,8 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         let cache = Listed::of(dir);
         print(args, &cache, &faults, compared)?;
         if can_repair && cache.is_complete() {
-            let name = printable(&cache.name());
+            let name = cache.name();
+            let name = printable(&name);
             tell(&format!(
                 "hint: `extract verify {name} --repair --root DIR` extracts damaged shards again"
             ));
