@@ -118,7 +118,7 @@ fn extract_again(
     let backbone = BackboneChoice {
         onnx: args.onnx.clone(),
         image_size: Some(meta.image_size),
-        tokens: meta.tokens,
+        tokens: Some(meta.tokens),
         layers: Some(meta.layers),
         provider,
         precision: Precision::from_str(&meta.precision, false).ok(),

@@ -46,6 +46,8 @@ impl Extraction<'_> {
                 pictures: run.has_pictures,
                 batch_size: backbone.slices_at_once(),
                 readers: self.backbone.threads(),
+                // Samples that were skipped are skipped again.
+                is_repeated: false,
                 save_every: self.save_every,
                 stop: self.stop,
             };
