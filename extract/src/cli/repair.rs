@@ -145,6 +145,7 @@ fn extract_again(
         save_every: Duration::MAX,
         wait: Some(Duration::ZERO),
         retry_skipped: false,
+        staging: &args.layout.staging,
         stop: &stop,
     };
     extraction.repair(dir, shards, &mut |event| match event {
