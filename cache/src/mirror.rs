@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::text::shown;
 
@@ -25,6 +25,9 @@ use crate::{CacheMeta, Error, Shard, download, is_in_bucket};
 
 /// Time between two looks for finished shards.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Time for which requests may fail before a run is stopped: what is computed is safe in the folder.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A cache in a local folder, whose finished shards are copied to a bucket.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Mirror {
     shards: Vec<Shard>,
     /// Whether `meta.json` in the bucket names this process.
     is_claimed: bool,
+    /// Time since which requests have failed.
+    failing: Option<Instant>,
     /// Locked as long as the mirror lives.
     _lock: File,
 }
@@ -62,6 +67,7 @@ impl Mirror {
             version: None,
             shards: Vec::new(),
             is_claimed: false,
+            failing: None,
             _lock: lock,
         };
         if let Some((text, version)) = mirror.bucket_text()? {
@@ -100,7 +106,7 @@ impl Mirror {
                 let mut copied = Ok(());
                 while copied.is_ok() && is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
                 {
-                    copied = mirror.copy();
+                    copied = mirror.try_copy().map(drop);
                 }
                 if copied.is_err() {
                     stop.store(true, Ordering::Relaxed);
@@ -112,8 +118,13 @@ impl Mirror {
             (result, copying.join().unwrap_or_else(|_| Err(ended())))
         });
         copied?;
-        // Also after a failure: what is finished stays.
-        let copied = self.copy();
+        // Also after a failure: what is finished stays. A user who has stopped the run does not wait.
+        let mut copied = self.try_copy();
+        while matches!(copied, Ok(false)) && result.is_ok() && !stop.load(Ordering::Relaxed) {
+            thread::sleep(LOOK);
+            copied = self.try_copy();
+        }
+        let copied = copied.and_then(|is_copied| if is_copied { Ok(()) } else { self.copy() });
         let value = result?;
         copied?;
         self.finish()?;
@@ -143,6 +154,23 @@ impl Mirror {
         let is_of_table =
             of_tables.contains(&&*first) || first == "checksums" || first == "sources";
         is_of_table && !name.starts_with("checksums/splits") && is_unnamed(path, self.shards.len())
+    }
+
+    /// As [`copy`](Mirror::copy); returns false if the store does not answer, but may again.
+    fn try_copy(&mut self) -> Result<bool, Error> {
+        match self.copy() {
+            Err(Error::Io { path, source, .. })
+                if is_in_bucket(&path)
+                    && source.kind() == io::ErrorKind::Other
+                    && self.failing.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
+            {
+                Ok(false)
+            }
+            result => {
+                self.failing = None;
+                result.map(|()| true)
+            }
+        }
     }
 
     /// Copies the shards that were finished since the last call.

@@ -19,7 +19,12 @@ Three kinds of faults, several to a cache before it is finished:
 Without COMMAND, pictures are made and extracted by `--extract`, with `tiny-vit`.
 
 Caches elsewhere: `--caches URL/{run}` is what stands for `{cache}`, and `--fetch 'COMMAND {cache} {folder}'`
-copies such a cache into a local folder. Torn writes are for local folders only.
+copies such a cache into a local folder. Torn writes are for local folders only, and what a signal saves between
+two shards is never in a bucket. For the S3 server of the tests, `s3_server.py 9000`, with the variables of
+docs/object-storage.md:
+
+    check_faults.py --torn 0 --signals 0 --caches 's3://faults/{run}'
+        --fetch '.venv-servers/bin/python scripts/dev/s3_copy.py {cache} {folder}'
 """
 
 import argparse

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """An S3 server on the loopback interface that keeps objects in memory, for tests (requirements-servers.txt).
 
-Prints its port and serves until its standard input ends. Buckets are made by the first request to them.
+Prints its port, which may be given, and serves until its standard input ends. Buckets are made by the first
+request to them.
 Those whose names contain a word misbehave: `faulty` fails every third request, before or after it took
-effect; `slow` answers each PUT and POST after a while.
+effect; `outage` fails 60 requests in a row; `slow` answers each PUT and POST after a while.
 """
 
 import collections
@@ -33,6 +34,8 @@ class Server:
         count = next(self.counts[bucket])
         if "slow" in bucket and environ["REQUEST_METHOD"] in ("PUT", "POST"):
             time.sleep(SECONDS)
+        if "outage" in bucket and 15 <= count < 75:
+            return Response("try again", 503)(environ, start_response)
         if "faulty" in bucket and count % 3 == 2:
             if count % 2:
                 list(self.served(bucket, environ, lambda *_: None))
@@ -57,7 +60,7 @@ class Quiet(WSGIRequestHandler):
 
 
 def main():
-    server = make_server("127.0.0.1", 0, Server(), threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0, Server(), threaded=True, request_handler=Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()

@@ -223,6 +223,14 @@ fn a_server_that_fails_requests_delays_only() {
 }
 
 #[test]
+fn a_server_that_fails_for_longer_than_a_request_is_repeated_delays_only() {
+    let lab = Lab::new();
+    let expected = local(&lab, 24);
+    Run::of(&mut extract(&lab, "outage", "staging")).expect(0);
+    assert!(s3::objects("outage", CACHE) == expected);
+}
+
+#[test]
 fn a_file_of_more_than_16_mib_is_uploaded_in_parts() {
     let lab = Lab::new();
     let table = lab.manifest(30);
