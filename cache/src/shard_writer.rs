@@ -38,7 +38,10 @@ impl OpenShard {
             sources: Vec::new(),
         };
         for table in Table::of(meta) {
-            let path = dir.join(table.name()).join(&name);
+            let folder = dir.join(table.name());
+            // A cache that was fetched from a bucket has no empty folders.
+            fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
+            let path = folder.join(&name);
             if table == Table::Patch {
                 shard.patches = Some(PatchWriter::create(&path, meta)?);
             } else {

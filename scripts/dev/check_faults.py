@@ -23,12 +23,15 @@ copies such a cache into a local folder. Torn writes are for local folders only,
 two shards is never in a bucket. For the S3 server of the tests, `s3_server.py 9000`, with the variables of
 docs/object-storage.md:
 
-    check_faults.py --torn 0 --signals 0 --caches 's3://faults/{run}'
+    check_faults.py --torn 0 --signals 0 --caches 's3://faults/{run}' --staging /tmp/staging
         --fetch '.venv-servers/bin/python scripts/dev/s3_copy.py {cache} {folder}'
+
+The folder `--staging` is deleted after every other kill, as if another machine continued the run.
 """
 
 import argparse
 import json
+import os
 import random
 import re
 import shlex
@@ -82,16 +85,21 @@ def main():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=250)
     parser.add_argument("--torn", type=int, default=50)
     parser.add_argument("--signals", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--extract", default="target/release/extract", help="the program, if no command is given")
+    parser.add_argument(
+        "--extract", default="target/release/extract", help="the program, if no command is given"
+    )
     parser.add_argument("--images", type=int, default=1500, help="pictures to make, if no command is given")
     parser.add_argument("--work", help="folder for caches, which is kept [default: a temporary one]")
     parser.add_argument("--caches", help="what stands for `{cache}`, with `{run}` [default: a local folder]")
     parser.add_argument("--fetch", help="command that copies the caches `{cache}` into `{folder}`")
+    parser.add_argument("--staging", help="staging folder of caches elsewhere")
     parser.add_argument("command", nargs="*", help="the extraction")
     arguments = parser.parse_args()
     if arguments.caches and arguments.torn:
@@ -104,6 +112,9 @@ class Lab:
 
     def __init__(self, work, arguments):
         self.work, self.caches, self.fetch = work, arguments.caches, arguments.fetch
+        self.staging = arguments.staging
+        if self.staging:
+            os.environ["SLICEBANK_STAGING"] = str(Path(self.staging).absolute())
         self.command = arguments.command or own_command(work, arguments)
 
     def place(self, cache):
@@ -201,6 +212,9 @@ def kill(lab, cache, chance, counts):
         sys.exit(f"error: exit code {code}\n{text}")
     meta = description(lab.folder(cache))
     counts.add("with rows between shards", bool(meta and meta.get("pending")))
+    if lab.staging and chance.random() < 0.5:
+        shutil.rmtree(lab.staging, ignore_errors=True)
+        counts.add("without what was staged")
     return code != 0
 
 
