@@ -245,9 +245,17 @@ impl CacheReader {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// The rows of the `slices` table, one shard at a time.
+    /// The rows of the `slices` table, shard by shard, of which as many as there are threads are in memory.
     pub fn slices_by_shard(&self) -> impl Iterator<Item = Result<Vec<SliceMeta>, Error>> {
-        (0..self.meta.shards.len()).map(|shard| self.shard_slices(shard))
+        let (threads, shards) = (store::threads(&self.dir).max(1), self.meta.shards.len());
+        (0..shards).step_by(threads).flat_map(move |first| {
+            let count = threads.min(shards - first);
+            let rows = parallel::map(threads, count, |k| self.shard_slices(first + k));
+            match rows {
+                Ok(rows) => rows.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        })
     }
 
     /// CLS tokens of a layer, `[N, D]`, `D` being the layer's; layer 1 is the last block.

@@ -5,6 +5,7 @@ mod descriptions;
 mod flips;
 mod hostile;
 mod made;
+mod mutated;
 mod parts;
 mod refusals;
 mod round_trip;
