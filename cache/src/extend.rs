@@ -35,6 +35,7 @@ impl Extension {
         let finished = CacheReader::open(dir)?;
         let same = CacheMeta {
             tokens: finished.meta().tokens,
+            patch_dtype: finished.meta().patch_dtype,
             has_pictures: finished.meta().has_pictures,
             ..run.clone()
         };
@@ -77,6 +78,7 @@ impl Extension {
         let tables = new_tables(old, added.meta());
         let mut meta = CacheMeta {
             tokens: Tokens::All,
+            patch_dtype: added.meta().patch_dtype,
             has_pictures: added.meta().has_pictures,
             // Of all tokens, those that were there among them.
             parity: added.meta().parity.clone().or(old.parity.clone()),

@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use self::check::{MOST_CLASSES, check_class_names};
 use crate::error::io_error;
 use crate::schema::Table;
-use crate::{Error, Part, Task, parts, store};
+use crate::{Error, Part, PatchDtype, Task, parts, store};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -84,6 +84,9 @@ pub struct CacheMeta {
     pub shapes: Vec<LayerShape>,
     /// Element type of all tensors: `f16`, little-endian.
     pub dtype: String,
+    /// Element type of patch tokens; `f16` in caches of earlier versions.
+    #[serde(default, skip_serializing_if = "PatchDtype::is_f16")]
+    pub patch_dtype: PatchDtype,
     /// The whole recipe from voxels to the backbone's input.
     pub preprocess: Value,
     /// Difference of tokens from those of the CPU in f32 at the start of the run, if it was measured.
@@ -228,7 +231,7 @@ impl CacheMeta {
     pub fn token_bytes(&self) -> usize {
         let columns = Table::of(self).into_iter().flat_map(|table| {
             let layers = 1..=self.layers;
-            layers.filter_map(move |layer| table.tensor_bytes(self.shape(layer)))
+            layers.filter_map(move |layer| table.tensor_bytes(self, layer))
         });
         columns.sum()
     }

@@ -8,6 +8,8 @@ use half::slice::HalfFloatSliceExt;
 use ndarray::Array3;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
+use crate::encoding::{PatchDtype, encode_int8};
+
 /// Bits of the exponent of an f16; all are set if it is infinite or NaN.
 const EXPONENT: u16 = f16::INFINITY.to_bits();
 
@@ -116,15 +118,34 @@ impl PatchTokens {
         }
     }
 
-    /// A slice as in a cache: little-endian f16.
-    pub(crate) fn encoded(&self, slice: usize) -> FixedLenByteArray {
+    /// A slice as in a cache.
+    pub(crate) fn encoded_as(&self, slice: usize, dtype: PatchDtype) -> FixedLenByteArray {
+        match (dtype, &self.slices[slice]) {
+            (PatchDtype::F16, _) => self.encoded(slice),
+            (PatchDtype::Int8, Numbers::F32(values)) => {
+                bytes_of(Buffer::from_vec(encode_int8(values, self.shape[1])))
+            }
+            (PatchDtype::Int8, Numbers::F16(halves)) => {
+                let mut values = vec![0.0; halves.len()];
+                halves.convert_to_f32_slice(&mut values);
+                bytes_of(Buffer::from_vec(encode_int8(&values, self.shape[1])))
+            }
+        }
+    }
+
+    /// A slice in little-endian f16.
+    fn encoded(&self, slice: usize) -> FixedLenByteArray {
         let buffer = match &self.slices[slice] {
             Numbers::F16(values) if cfg!(target_endian = "little") => values.inner().clone(),
             Numbers::F16(values) => Buffer::from_vec(little_endian(values.to_vec())),
             Numbers::F32(values) => Buffer::from_vec(to_f16(values)),
         };
-        ByteArray::from(Bytes::from(buffer)).into()
+        bytes_of(buffer)
     }
+}
+
+fn bytes_of(buffer: Buffer) -> FixedLenByteArray {
+    ByteArray::from(Bytes::from(buffer)).into()
 }
 
 impl From<Array3<f32>> for PatchTokens {

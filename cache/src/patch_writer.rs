@@ -19,7 +19,7 @@ use crate::hashing_file::{ClosingFile, HashingFile, Name};
 use crate::patch_tokens::PatchTokens;
 use crate::schema::Table;
 use crate::table_writer::{properties, write_error};
-use crate::{CacheMeta, Error};
+use crate::{CacheMeta, Error, PatchDtype};
 
 /// Writes the table of patch tokens of a shard.
 pub(crate) struct PatchWriter {
@@ -30,6 +30,7 @@ pub(crate) struct PatchWriter {
     /// Rows that are not written yet: their numbers and, layer by layer, their tokens.
     numbers: Vec<i64>,
     layers: Vec<Vec<FixedLenByteArray>>,
+    dtype: PatchDtype,
 }
 
 impl PatchWriter {
@@ -51,6 +52,7 @@ impl PatchWriter {
             group_rows,
             numbers: Vec::new(),
             layers: vec![Vec::new(); meta.layers as usize],
+            dtype: meta.patch_dtype,
         })
     }
 
@@ -64,7 +66,7 @@ impl PatchWriter {
         for row in rows {
             self.numbers.push(number.cast_signed());
             for (column, layer) in self.layers.iter_mut().zip(layers) {
-                column.push(layer.encoded(row));
+                column.push(layer.encoded_as(row, self.dtype));
             }
             number += 1;
             if self.numbers.len() == self.group_rows {

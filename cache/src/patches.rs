@@ -4,8 +4,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::column::reader::{ColumnReader, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int64Type};
@@ -13,20 +11,18 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use crate::encoding::Encoding;
 use crate::read::wrong_row;
 use crate::schema::Table;
 use crate::table_reader::{Buffers, ParquetFile, Source, contained};
 use crate::{CacheReader, Error};
 
-/// Exponent of infinity and NaN.
-const INFINITY: u16 = f16::INFINITY.to_bits();
-
 /// Reader of the patch tokens of chosen layers. Its memory does not depend on the size of the cache.
 #[derive(Debug)]
 pub struct PatchReader {
     shards: Vec<(ParquetFile, ArrowReaderMetadata)>,
-    /// Names of the columns, and the number of values of a row in each.
-    columns: Vec<(String, usize)>,
+    /// Names of the columns, the number of bytes of a row in each, and its encoding.
+    columns: Vec<(String, usize, Encoding)>,
     groups: Vec<Group>,
     buffers: Arc<Buffers>,
 }
@@ -78,8 +74,10 @@ impl CacheReader {
             shards.push((file, metadata));
         }
         let column = |layer| {
-            let values = Table::Patch.tensor_values(self.meta().shape(layer));
-            (Table::Patch.column(layer), values.unwrap_or_default())
+            let bytes = Table::Patch.tensor_bytes(self.meta(), layer);
+            let encoding = Table::Patch.encoding(self.meta(), layer);
+            let name = Table::Patch.column(layer);
+            (name, bytes.unwrap_or_default(), encoding)
         };
         Ok(PatchReader {
             shards,
@@ -109,11 +107,8 @@ impl PatchReader {
     ) -> Result<Vec<PatchRow>, Error> {
         let (file, metadata) = &self.shards[group.shard];
         let path = &file.path;
-        let bytes = self
-            .columns
-            .iter()
-            .map(|(_, values)| values * size_of::<f16>());
-        let most = bytes.max().unwrap_or(0);
+        let most = self.columns.iter().map(|(_, bytes, _)| *bytes).max();
+        let most = most.unwrap_or(0);
         let source = Source::open(file, metadata, most, Arc::clone(&self.buffers))?;
         let rows = Rows {
             path,
@@ -131,10 +126,10 @@ impl PatchReader {
             })
             .collect();
         let numbers: Vec<usize> = found.iter().map(|row| row.number).collect();
-        for (name, values) in &self.columns {
-            let tokens = rows.tokens(name, values * size_of::<f16>(), &numbers)?;
+        for (name, bytes, encoding) in &self.columns {
+            let tokens = rows.tokens(name, *bytes, &numbers)?;
             for (row, value) in found.iter_mut().zip(tokens) {
-                row.layers.push(value);
+                row.layers.push((value, *encoding));
             }
         }
         Ok(found)
@@ -223,7 +218,7 @@ pub struct PatchRow {
     /// The row's number in the cache.
     pub number: usize,
     shard: Arc<Path>,
-    layers: Vec<FixedLenByteArray>,
+    layers: Vec<(FixedLenByteArray, Encoding)>,
 }
 
 impl PatchRow {
@@ -234,22 +229,8 @@ impl PatchRow {
     ///
     /// [`Error::Shard`] if a value is NaN or infinite.
     pub fn copy_to(&self, layer: usize, out: &mut [f32]) -> Result<(), Error> {
-        // A page's bytes may lie at an odd address.
-        let mut aligned = [f16::ZERO; 512];
-        let bytes = self.layers[layer].data().chunks(size_of_val(&aligned));
-        let mut is_finite = true;
-        for (bytes, out) in bytes.zip(out.chunks_mut(aligned.len())) {
-            let halves = &mut aligned[..out.len()];
-            for (half, pair) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *half = f16::from_le_bytes(*pair);
-            }
-            let is_finite_bits = |half: &f16| half.to_bits() & INFINITY != INFINITY;
-            is_finite &= halves
-                .iter()
-                .fold(true, |all, half| all & is_finite_bits(half));
-            halves.convert_to_f32_slice(out);
-        }
-        if is_finite {
+        let (bytes, encoding) = &self.layers[layer];
+        if encoding.decode(bytes.data(), out) {
             Ok(())
         } else {
             Err(Error::Shard {

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use common::sha256_bytes;
-use half::f16;
 use ndarray::{Array2, Array3};
 use parquet::arrow::ProjectionMask;
 
@@ -351,8 +350,8 @@ impl CacheReader {
         Ok(Array2::from_shape_vec((rows, width), out).expect("as many values as the shape says"))
     }
 
-    /// Allocates zeros; the number has been checked against the sizes of the files, which hold half as many
-    /// bytes.
+    /// Allocates zeros; the number has been checked against the sizes of the files, which hold at least a
+    /// quarter of the bytes.
     fn zeros(&self, values: usize) -> Result<Vec<f32>, Error> {
         let mut zeros = Vec::new();
         zeros.try_reserve_exact(values).map_err(|_| Error::Memory {
@@ -371,11 +370,12 @@ impl CacheReader {
         mut out: &mut [f32],
     ) -> Result<(), Error> {
         let values = self.row_values(table, layer);
-        let bytes = values * size_of::<f16>();
+        let encoding = table.encoding(&self.meta, layer);
+        let bytes = encoding.bytes(values);
         for batch in self.batches(table, shard, &table.column(layer), bytes)? {
             let batch = batch?;
             let (here, after) = out.split_at_mut(batch.num_rows() * values);
-            schema::decode_tensors(batch.column(1), here);
+            schema::decode_tensors(batch.column(1), encoding, here);
             out = after;
         }
         Ok(())
@@ -432,7 +432,7 @@ impl CacheReader {
         batch_rows: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
         let layers = 1..=self.meta.layers;
-        let tensors = layers.filter_map(|layer| table.tensor_bytes(self.meta.shape(layer)));
+        let tensors = layers.filter_map(|layer| table.tensor_bytes(&self.meta, layer));
         let value_bytes = match table {
             Table::Slices => NAME_BYTES,
             Table::Picture => schema::picture_bytes(&self.meta),

@@ -77,7 +77,7 @@ pub(crate) fn write_error(path: &Path, source: ParquetError) -> Error {
 pub(crate) fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
     let builder = WriterProperties::builder().set_created_by("slicebank".into());
     let zstd = Compression::ZSTD(ZstdLevel::default());
-    let columns = (1..=meta.layers).filter_map(|layer| table.tensor_bytes(meta.shape(layer)));
+    let columns = (1..=meta.layers).filter_map(|layer| table.tensor_bytes(meta, layer));
     let group_rows = |limit: usize, bytes: usize| Some((limit / bytes.max(1)).max(1));
     match columns.max() {
         // A row a page: single rows are read without their neighbours, and kept in memory without them.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use cache::{CacheMeta, CacheReader, Tokens};
+use cache::{CacheMeta, CacheReader, PatchDtype, Tokens};
 
 use crate::lab::{Lab, Run, nifti, program, ramp, snapshot};
 
@@ -159,4 +159,31 @@ fn a_cache_is_not_extended_with_other_images() {
     assert!(before.iter().all(|file| after.contains(file)));
     lab.extract("manifest", &table, &all).expect(0);
     assert_eq!(tokens(&lab), Tokens::All);
+}
+
+#[test]
+fn patch_tokens_in_eight_bits_take_half_the_space_and_go_on_as_they_were_begun() {
+    let lab = Lab::new();
+    let table = volumes(&lab, 3);
+    let int8 = [&SMALL_SHARDS[..], &["--token-dtype", "int8"]].concat();
+    lab.extract("manifest", &table, &int8).expect(0);
+    let whole = snapshot(&lab.cache());
+    let meta = CacheMeta::read(&lab.cache()).unwrap();
+    assert_eq!(meta.patch_dtype, PatchDtype::Int8);
+    CacheReader::open(&lab.cache()).unwrap().verify().unwrap();
+    // Neither the type nor the tokens need be given again.
+    lab.extract("manifest", &table, &[]).expect(0);
+    let f16 = ["--token-dtype", "f16"];
+    lab.extract("manifest", &table, &f16)
+        .expect_error(2, &["`patch_dtype`", "int8", "f16"]);
+    let cls = ["--token-dtype", "int8", "--tokens", "cls"];
+    Lab::new()
+        .extract("manifest", &table, &cls)
+        .expect_error(2, &["`--token-dtype int8` without patch tokens"]);
+    // A cache without patch tokens gets them in eight bits.
+    fs::remove_dir_all(lab.cache()).unwrap();
+    let cls = [&SMALL_SHARDS[..], &["--tokens", "cls"]].concat();
+    lab.extract("manifest", &table, &cls).expect(0);
+    lab.extract("manifest", &table, &int8).expect(0);
+    assert!(snapshot(&lab.cache()) == whole);
 }

@@ -32,6 +32,7 @@ pub fn meta() -> CacheMeta {
         grid: [2, 2],
         shapes: vec![],
         dtype: "f16".into(),
+        patch_dtype: cache::PatchDtype::F16,
         preprocess: recipe(28),
         provider: "cpu".into(),
         precision: "fp32".into(),

@@ -63,6 +63,9 @@ fn values(meta: &CacheMeta) -> Value {
     if let Value::Object(values) = &mut values {
         values.insert("has_placement".to_string(), meta.has_placement.into());
         values.insert("has_pictures".to_string(), meta.has_pictures.into());
+        if let Ok(dtype) = serde_json::to_value(meta.patch_dtype) {
+            values.insert("patch_dtype".to_string(), dtype);
+        }
         let ignored = meta.ignored_mask_value.into();
         values.insert("ignored_mask_value".to_string(), ignored);
     }

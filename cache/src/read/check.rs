@@ -4,8 +4,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use half::f16;
-
 use super::CacheReader;
 use crate::error::io_error;
 use crate::rows::{Invalid, Known};
@@ -28,11 +26,12 @@ impl CacheReader {
     fn check_finite(&self, table: Table, layer: u32, shard: usize) -> Result<(), Error> {
         let values = self.row_values(table, layer);
         let mut rows = self.rows(shard);
-        let bytes = values * size_of::<f16>();
+        let encoding = table.encoding(&self.meta, layer);
+        let bytes = encoding.bytes(values);
         for batch in self.batches(table, shard, &table.column(layer), bytes)? {
             let batch = batch?;
             let mut tokens = self.zeros(batch.num_rows() * values)?;
-            schema::decode_tensors(batch.column(1), &mut tokens);
+            schema::decode_tensors(batch.column(1), encoding, &mut tokens);
             for (row, tokens) in rows.by_ref().zip(tokens.chunks(values.max(1))) {
                 if tokens.iter().any(|value| !value.is_finite()) {
                     return Err(Error::Shard {
@@ -105,7 +104,7 @@ impl CacheReader {
         let bytes = store::stat(&path).map_err(io_error(&path, "read"))?.bytes;
         self.same(&path, "size in bytes", bytes, expected)?;
         let layers = 1..=self.meta.layers;
-        let tensors = layers.filter_map(|layer| table.tensor_bytes(self.meta.shape(layer)));
+        let tensors = layers.filter_map(|layer| table.tensor_bytes(&self.meta, layer));
         let least = u64::from(shard.rows).saturating_mul(tensors.sum::<usize>() as u64);
         if bytes < least {
             return Err(Error::Shard {

@@ -7,10 +7,9 @@ use arrow::array::{
 use arrow::datatypes::{Float32Type, Float64Type, Int8Type, Int32Type, UInt16Type, UInt32Type};
 use common::text::printable;
 use common::{Mask, Picture, Placement, counted};
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use ndarray::Array2;
 
+use crate::encoding::Encoding;
 use crate::rows::{self, Invalid};
 use crate::{CacheMeta, Labels, SliceMeta, Split, Task};
 
@@ -140,16 +139,11 @@ fn decode_labels(meta: &CacheMeta, batch: &RecordBatch, i: usize) -> Result<Labe
 }
 
 /// Writes a tensor column into `out`, `[B, …]`, as f32.
-pub(crate) fn decode_tensors(column: &ArrayRef, out: &mut [f32]) {
+pub(crate) fn decode_tensors(column: &ArrayRef, encoding: Encoding, out: &mut [f32]) {
     let column: &FixedSizeBinaryArray = column.as_fixed_size_binary();
-    let row = column.value_length() as usize / size_of::<f16>();
-    let mut halves = vec![f16::ZERO; row];
-    for (bytes, out) in column.iter().zip(out.chunks_exact_mut(row)) {
-        let pairs = bytes.unwrap_or_default().as_chunks::<2>().0;
-        for (half, pair) in halves.iter_mut().zip(pairs) {
-            *half = f16::from_le_bytes(*pair);
-        }
-        halves.convert_to_f32_slice(out);
+    let values = out.len() / column.len().max(1);
+    for (bytes, out) in column.iter().zip(out.chunks_exact_mut(values.max(1))) {
+        encoding.decode(bytes.unwrap_or_default(), out);
     }
 }
 

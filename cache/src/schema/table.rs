@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use half::f16;
 
-use crate::{CacheMeta, LayerShape, Task, Tokens};
+use crate::encoding::Encoding;
+use crate::{CacheMeta, LayerShape, PatchDtype, Task, Tokens};
 
 /// Tables of a cache; each has a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,10 +64,20 @@ impl Table {
         }
     }
 
-    /// The same in bytes.
-    pub(crate) fn tensor_bytes(self, shape: LayerShape) -> Option<usize> {
-        self.tensor_values(shape)
-            .map(|values| values * size_of::<f16>())
+    /// Encoding of the tensor column of a layer.
+    pub(crate) fn encoding(self, meta: &CacheMeta, layer: u32) -> Encoding {
+        if self == Table::Patch && meta.patch_dtype == PatchDtype::Int8 {
+            let width = meta.shape(layer).patch as usize;
+            Encoding::Int8 { width }
+        } else {
+            Encoding::F16
+        }
+    }
+
+    /// Bytes of a row in the tensor column of a layer; `None` for tables without tensors.
+    pub(crate) fn tensor_bytes(self, meta: &CacheMeta, layer: u32) -> Option<usize> {
+        let values = self.tensor_values(meta.shape(layer))?;
+        Some(self.encoding(meta, layer).bytes(values))
     }
 
     pub(crate) fn schema(self, meta: &CacheMeta) -> SchemaRef {
@@ -81,14 +91,14 @@ impl Table {
             }
             Table::Cls | Table::Mean | Table::Patch => {
                 let layers = (1..=meta.layers).rev();
-                fields.extend(layers.map(|layer| self.tensor_field(layer, meta.shape(layer))));
+                fields.extend(layers.map(|layer| self.tensor_field(layer, meta)));
             }
         }
         Arc::new(Schema::new(fields))
     }
 
-    fn tensor_field(self, layer: u32, shape: LayerShape) -> Field {
-        let bytes = self.tensor_bytes(shape).unwrap_or_default();
+    fn tensor_field(self, layer: u32, meta: &CacheMeta) -> Field {
+        let bytes = self.tensor_bytes(meta, layer).unwrap_or_default();
         let kind = DataType::FixedSizeBinary(fixed_size(bytes));
         Field::new(self.column(layer), kind, false)
     }

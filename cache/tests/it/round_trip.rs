@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use cache::{CacheMeta, CacheReader, CacheWriter, Depth, Labels, Position, Skipped, Task, Tokens};
+use cache::{
+    CacheMeta, CacheReader, CacheWriter, Depth, Labels, PatchDtype, Position, Skipped, Task, Tokens,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -145,6 +147,61 @@ fn damaged_rows_between_shards_are_dropped_and_told() {
         writer.finish().unwrap();
         assert_holds(dir.path(), &meta, 10);
     }
+}
+
+#[test]
+fn patch_tokens_in_eight_bits_are_read_as_those_in_sixteen() {
+    let (plain, small) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let f16 = CacheMeta {
+        width: 64,
+        ..meta(Task::MultiLabel, Tokens::All, true, 4)
+    };
+    let int8 = CacheMeta {
+        patch_dtype: PatchDtype::Int8,
+        ..f16.clone()
+    };
+    write(plain.path(), &f16, &[3, 6]);
+    // Saved within a shard, and stopped.
+    let mut writer = CacheWriter::open(small.path(), int8.clone()).unwrap();
+    writer.append(&batch(&int8, 0, 3)).unwrap();
+    writer.save().unwrap();
+    drop(writer);
+    let mut writer = CacheWriter::open(small.path(), int8.clone()).unwrap();
+    writer.append(&batch(&int8, 3, 6)).unwrap();
+    writer.finish().unwrap();
+    let [plain, small] = [&plain, &small].map(|dir| CacheReader::open(dir.path()).unwrap());
+    small.verify().unwrap();
+    let patches = |reader: &CacheReader| reader.meta().shards[0].tables["patch"].bytes;
+    assert!(patches(&small) < patches(&plain) * 2 / 3);
+    assert_eq!(small.cls(1).unwrap(), plain.cls(1).unwrap());
+    let rows = small.patches(&[1]).unwrap();
+    let rows = rows
+        .groups()
+        .iter()
+        .flat_map(|group| rows.read(group, |_| true).unwrap());
+    let rows: Vec<_> = rows.collect();
+    for shard in 0..small.meta().shards.len() {
+        let [found, expected] = [&small, &plain].map(|reader| reader.patch(1, shard).unwrap());
+        let greatest = expected
+            .iter()
+            .fold(0.0_f32, |most, value| most.max(value.abs()));
+        assert!(
+            (&found - &expected)
+                .iter()
+                .all(|off| off.abs() <= greatest / 250.0)
+        );
+        for (row, tokens) in rows.iter().skip(4 * shard).zip(found.outer_iter()) {
+            let mut copied = vec![0.0; tokens.len()];
+            row.copy_to(0, &mut copied).unwrap();
+            assert!(tokens.iter().eq(&copied));
+        }
+    }
+    // Another type is another cache.
+    let error = CacheWriter::open(small.dir(), f16)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("`patch_dtype`"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cache::PatchDtype;
 use clap::{Args, ValueEnum};
 use common::counted;
 use common::text::shown;
@@ -98,6 +99,10 @@ pub struct ExtractArgs {
     /// Store pictures of the preprocessed slices [default: true for masks with `--tokens all`]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pictures: Option<bool>,
+    /// Element type of patch tokens: `f16`, or `int8` with a scale for each token, in half the
+    /// space [default: `f16`]
+    #[arg(long, value_name = "TYPE")]
+    pub token_dtype: Option<TokenDtypeArg>,
     /// NaN and infinite voxels: skip the sample, or set them to 0
     #[arg(long, help_heading = "Recipe", default_value = "error")]
     pub non_finite: NonFiniteArg,
@@ -282,4 +287,22 @@ pub enum NonFiniteArg {
     Error,
     /// Set such voxels to 0
     Zero,
+}
+
+/// Values of `--token-dtype`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TokenDtypeArg {
+    /// Half precision
+    F16,
+    /// 8-bit integers, with a scale in single precision for each token
+    Int8,
+}
+
+impl From<TokenDtypeArg> for PatchDtype {
+    fn from(dtype: TokenDtypeArg) -> PatchDtype {
+        match dtype {
+            TokenDtypeArg::F16 => PatchDtype::F16,
+            TokenDtypeArg::Int8 => PatchDtype::Int8,
+        }
+    }
 }

@@ -50,6 +50,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         staging: &args.dataset.layout.staging,
         pictures: args.pictures,
         part: args.shard.map(PartRule::part).transpose()?,
+        patch_dtype: args.token_dtype.map(Into::into),
         shard_rows: args.shard_rows,
         save_every: args.save_every,
         wait: args.wait.map(|seconds| Duration::from_secs(seconds.into())),

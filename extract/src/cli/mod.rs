@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand, ValueEnum};
 use common::text::{printable, printable_lines};
 
-pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg};
+pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokenDtypeArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
 pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs};
 pub use self::datasets::DatasetsArgs;

@@ -110,6 +110,7 @@ impl Place<'_> {
             caches: &args.cache,
             staging: &args.dataset.layout.staging,
             pictures: args.pictures,
+            patch_dtype: args.token_dtype.map(Into::into),
             shard_rows: args.shard_rows,
             save_every: Duration::ZERO,
             wait: None,

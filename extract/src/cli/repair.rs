@@ -141,6 +141,7 @@ fn extract_again(
         caches: dir,
         pictures: None,
         part: None,
+        patch_dtype: Some(meta.patch_dtype),
         shard_rows: None,
         save_every: Duration::MAX,
         wait: Some(Duration::ZERO),

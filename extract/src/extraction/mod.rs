@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, Tokens};
+use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, PatchDtype, Tokens};
 use common::counted;
 use common::text::printable;
 use imaging::preprocess::{Preprocess, Resize};
@@ -67,6 +67,8 @@ pub struct Extraction<'a> {
     pub pictures: Option<bool>,
     /// Part of the dataset to extract; `None` for the whole.
     pub part: Option<DatasetPart>,
+    /// Element type of patch tokens; `None` for that of the cache that is there, else `f16`.
+    pub patch_dtype: Option<PatchDtype>,
     /// Rows per shard, rounded up to whole batches; `None` for 1024, or fewer if tokens are large.
     pub shard_rows: Option<u32>,
     /// Time after which slices are saved, also if their shard is not full.
@@ -173,6 +175,7 @@ impl Extraction<'_> {
         };
         let with_tokens = Extraction {
             backbone: &backbone,
+            patch_dtype: self.patch_dtype_of(backbone.tokens, begun.as_ref())?,
             ..*self
         };
         with_tokens.compute(to, begun, (held, halved), report)
@@ -197,6 +200,25 @@ impl Extraction<'_> {
             } else {
                 Tokens::Cls
             })
+    }
+
+    /// The element type of patch tokens, if they are kept.
+    fn patch_dtype_of(
+        &self,
+        tokens: Option<Tokens>,
+        begun: Option<&CacheMeta>,
+    ) -> Result<Option<PatchDtype>, Error> {
+        if tokens == Some(Tokens::All) {
+            let there = begun.filter(|begun| begun.tokens == Tokens::All && !begun.is_blank());
+            return Ok(self.patch_dtype.or(there.map(|there| there.patch_dtype)));
+        }
+        if self.patch_dtype == Some(PatchDtype::Int8) {
+            return Err(Error::Options {
+                found: "`--token-dtype int8` without patch tokens, which it is for".to_owned(),
+                hint: "give `--tokens all`, or leave `--token-dtype` out".to_owned(),
+            });
+        }
+        Ok(None)
     }
 
     /// Writes the cache, once its kind of tokens is known.
@@ -405,6 +427,7 @@ impl Extraction<'_> {
             grid: last.grid,
             shapes,
             dtype: "f16".to_string(),
+            patch_dtype: self.patch_dtype.unwrap_or_default(),
             preprocess: serde_json::to_value(self.recipe)?,
             provider: options.device.provider.name().to_string(),
             precision: options.device.precision.name().to_string(),

@@ -1,6 +1,6 @@
 //! Size of a cache before it is written.
 
-use cache::{LayerShape, Tokens};
+use cache::{LayerShape, PatchDtype, Tokens};
 use common::counted;
 use imaging::preprocess::{Preprocess, Slicing};
 use imaging::read::{Reader, Source};
@@ -127,6 +127,8 @@ pub struct Tables {
     pub shapes: Vec<LayerShape>,
     /// Kinds of tokens.
     pub tokens: Tokens,
+    /// Element type of patch tokens.
+    pub patch_dtype: PatchDtype,
     /// Whether there are masks.
     pub has_masks: bool,
     /// Side of the pictures; `None` without pictures.
@@ -145,8 +147,14 @@ impl Tables {
             ("mean", sum(|layer| layer.patch.into())),
         ];
         if self.tokens == Tokens::All {
-            let patch = |layer: &LayerShape| u64::from(layer.patch) * layer.patches() as u64;
-            tables.push(("patch", sum(patch)));
+            let patch = |layer: &LayerShape| -> u64 {
+                let (patches, width) = (layer.patches() as u64, u64::from(layer.patch));
+                match self.patch_dtype {
+                    PatchDtype::F16 => 2 * patches * width,
+                    PatchDtype::Int8 => patches * (width + 4),
+                }
+            };
+            tables.push(("patch", rows * self.shapes.iter().map(patch).sum::<u64>()));
         }
         if self.has_masks {
             tables.push(("mask", rows * 2 * slices.pixels / MASK_RATIO));
@@ -172,6 +180,13 @@ impl Tables {
                 ..self.clone()
             };
             options.push(("--layers 1", one.total(slices)));
+        }
+        if self.tokens == Tokens::All && self.patch_dtype == PatchDtype::F16 {
+            let int8 = Tables {
+                patch_dtype: PatchDtype::Int8,
+                ..self.clone()
+            };
+            options.push(("--token-dtype int8", int8.total(slices)));
         }
         if self.tokens == Tokens::All {
             let cls = Tables {

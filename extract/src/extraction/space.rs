@@ -29,6 +29,7 @@ impl Extraction<'_> {
         Tables {
             shapes,
             tokens,
+            patch_dtype: self.patch_dtype.unwrap_or_default(),
             has_masks,
             pictures: pictures.then_some(self.recipe.image_size),
         }

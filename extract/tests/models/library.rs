@@ -43,6 +43,7 @@ fn a_program_extracts_and_resumes_without_the_command_line() {
         staging: folder.path(),
         pictures: None,
         part: None,
+        patch_dtype: None,
         shard_rows: None,
         save_every: Duration::from_secs(60),
         wait: None,
