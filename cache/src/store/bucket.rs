@@ -214,9 +214,11 @@ impl Bucket {
         wait(deleted.try_for_each(|_| async { Ok(()) }))
     }
 
+    /// The path of another key in the same bucket.
     fn path_of(&self, key: &Key) -> PathBuf {
         let location = Location::of(&self.path);
-        location.map_or_else(PathBuf::new, |of| of.path_of(key.as_ref()))
+        let path = location.map(|of| format!("{}://{}/{key}", of.scheme.name(), of.bucket));
+        path.unwrap_or_default().into()
     }
 }
 

@@ -48,11 +48,6 @@ impl<'a> Location<'a> {
         })
     }
 
-    /// The path of another key in the same bucket.
-    pub(crate) fn path_of(self, key: &str) -> PathBuf {
-        format!("{}://{}/{key}", self.scheme.name(), self.bucket).into()
-    }
-
     /// `SCHEME/BUCKET/KEY`, the place of a local copy below some folder.
     pub(crate) fn relative(self) -> PathBuf {
         Path::new(self.scheme.name())
@@ -72,7 +67,7 @@ mod tests {
             .join("meta.json");
         let found = Location::of(&dir).unwrap();
         assert_eq!((found.bucket, found.key), ("bucket", "a/b/c@224/meta.json"));
-        assert_eq!(found.path_of("x/y"), Path::new("s3://bucket/x/y"));
+        assert_eq!(found.relative(), Path::new("s3/bucket/a/b/c@224/meta.json"));
         let parent = dir.parent().unwrap();
         assert_eq!(Location::of(parent).unwrap().key, "a/b/c@224");
         for (path, bucket, key) in [("gs://b", "b", ""), ("az://b/", "b", ""), ("s3://", "", "")] {

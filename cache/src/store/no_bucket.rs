@@ -29,6 +29,7 @@ pub(crate) enum Over<'a> {
     /// The object must not exist.
     Nothing,
     /// The object must have this version.
+    #[allow(dead_code)]
     Version(&'a Version),
 }
 
