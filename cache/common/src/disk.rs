@@ -3,9 +3,12 @@
 use std::path::Path;
 
 /// Bytes that this user can still write to the file system of `path`, or of its nearest parent that exists;
-/// `None` where the system does not tell. Quotas of users and groups are not part of it.
+/// `None` where the system does not tell, and of URLs. Quotas of users and groups are not part of it.
 #[cfg(unix)]
 pub fn free_bytes(path: &Path) -> Option<u64> {
+    if path.to_string_lossy().contains(":/") {
+        return None;
+    }
     let path = std::path::absolute(path).ok()?;
     let there = path.ancestors().find(|folder| folder.exists())?;
     let found = rustix::fs::statvfs(there).ok()?;
@@ -51,5 +54,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let free = free_bytes(&folder.path().join("a/b"));
         assert!(free.is_some_and(|free| free > 0));
+        assert_eq!(free_bytes(Path::new("s3://bucket/caches")), None);
     }
 }
