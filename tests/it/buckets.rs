@@ -324,13 +324,9 @@ fn parts_in_a_bucket_are_joined_by_the_last() {
     let expected = local(&lab, 24);
     let words = |part: usize| format!("--shard={part}/3");
     let staging = |part: usize| format!("staging{part}");
-    let part = |part: usize| {
-        extract(&lab, "parts", &staging(part))
-            .arg(words(part))
-            .spawn()
-    };
-    for mut child in [part(1).unwrap(), part(3).unwrap()] {
-        assert!(child.wait().unwrap().success());
+    let part = |part: usize| started(extract(&lab, "parts", &staging(part)).arg(words(part)));
+    for child in [part(1), part(3)] {
+        ended(child).expect(0);
     }
     over("probe", "parts", &["knn", "--k", "3"]).expect_error(2, &["missing: 2"]);
     let last = Run::of(extract(&lab, "parts", "staging2").arg(words(2))).expect(0);
