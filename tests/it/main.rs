@@ -33,6 +33,7 @@ mod polars;
 mod privacy;
 mod probe;
 mod protocols;
+mod publication;
 mod python;
 mod relabel;
 mod repair;

@@ -4,6 +4,7 @@ mod advice;
 mod args;
 mod backbone;
 mod caches;
+mod card;
 mod datasets;
 mod doctor;
 mod extract;
@@ -27,6 +28,7 @@ use common::text::{printable, printable_lines};
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokenDtypeArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
 pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs};
+pub use self::card::CardArgs;
 pub use self::datasets::DatasetsArgs;
 pub use self::doctor::DoctorArgs;
 pub use self::merge::MergeArgs;
@@ -109,6 +111,9 @@ enum Command {
     /// Tell what extractions will take: slices, GB, hours, memory
     #[command(long_about = PLAN_LONG_ABOUT)]
     Plan(Box<PlanArgs>),
+    /// Describe a finished cache for its publication: Croissant, and a README
+    #[command(long_about = CARD_LONG_ABOUT)]
+    Card(CardArgs),
     /// Check this machine: ONNX Runtime, GPU, memory, disk, hub
     #[command(long_about = DOCTOR_LONG_ABOUT)]
     Doctor(DoctorArgs),
@@ -168,6 +173,13 @@ each pair of a dataset and a model. Nothing is written and nothing is downloaded
 the hours are from a few batches, which are read and computed as in a run, and
 need the model's weights.";
 
+const CARD_LONG_ABOUT: &str = "\
+Describe a finished cache for its publication: Croissant, and a README.
+
+Verifies the cache, and writes croissant.json (JSON-LD, with the sha256 of every
+Parquet file) and README.md (for the Hugging Face hub: licence of the images,
+model, split, counts).";
+
 const DOCTOR_LONG_ABOUT: &str = "\
 Check this machine: ONNX Runtime, GPU, memory, disk, hub.
 
@@ -216,6 +228,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Gc(args)) => caches::collect_garbage(args),
         Some(Command::Rm(args)) => caches::remove(args),
         Some(Command::Plan(args)) => plan::run(args),
+        Some(Command::Card(args)) => card::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
     }
 }

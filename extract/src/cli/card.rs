@@ -1,0 +1,187 @@
+//! `extract card`: descriptions of a finished cache for those who publish it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use cache::{CacheMeta, CacheReader, SliceMeta};
+use clap::Args;
+use common::files::write_whole;
+use common::text::shown;
+use common::{counted, sha256_bytes};
+use serde_json::{Value, json};
+
+use super::caches::found;
+use super::{Status, print_line};
+use crate::dataset::DatasetCard;
+
+/// The context of Croissant 1.0.
+const CONTEXT: &str = include_str!("croissant.json");
+
+/// Arguments of `extract card`.
+#[derive(Debug, Args)]
+pub struct CardArgs {
+    /// Cache: `DATASET/MODEL@SIZE` below --cache, or its folder
+    #[arg(value_name = "CACHE")]
+    pub of: PathBuf,
+    /// Folder of caches
+    #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
+    pub cache: PathBuf,
+    /// Folder of the two files [default: that of the cache]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Licence of the images [default: that of the built-in dataset]
+    #[arg(long, value_name = "TEXT")]
+    pub licence: Option<String>,
+    /// Web page of the images [default: that of the built-in dataset]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// What the descriptions say besides `meta.json`.
+struct Facts {
+    licence: String,
+    url: String,
+    /// Hash of the samples with their splits, sorted.
+    split_sha256: String,
+    /// Samples and slices of each split.
+    counts: BTreeMap<&'static str, (usize, usize)>,
+}
+
+/// Writes `croissant.json` and `README.md`.
+pub(super) fn run(args: &CardArgs) -> anyhow::Result<Status> {
+    let reader = CacheReader::open(&found(&args.cache, &args.of))?;
+    // Hashes that are published are those of the files.
+    reader.verify()?;
+    let meta = reader.meta();
+    let facts = facts(args, meta, &reader.slices()?)?;
+    let out = args.out.clone().unwrap_or_else(|| reader.dir().into());
+    if out.to_string_lossy().contains(":/") {
+        anyhow::bail!(
+            "`{}`: a bucket, into which the two files are not written\nhint: give a folder as `--out`, and upload them",
+            shown(&out)
+        );
+    }
+    let croissant = serde_json::to_string_pretty(&croissant(meta, &facts)?)?;
+    let files = [
+        ("croissant.json", croissant + "\n"),
+        ("README.md", readme(meta, &facts)),
+    ];
+    for (name, text) in files {
+        let path = out.join(name);
+        write_whole(&path, text.as_bytes())
+            .with_context(|| format!("`{}`: cannot be written", shown(&path)))?;
+        print_line(&format!("{}", shown(&path)))?;
+    }
+    Ok(Status::Done)
+}
+
+fn facts(args: &CardArgs, meta: &CacheMeta, slices: &[SliceMeta]) -> anyhow::Result<Facts> {
+    let card = DatasetCard::find(&meta.dataset).ok();
+    let of_card = |text: fn(&DatasetCard) -> &String| {
+        let text = card.as_ref().map(text).filter(|text| !text.is_empty());
+        text.cloned()
+    };
+    let missing = |option: &str| {
+        format!(
+            "`{}` is no built-in dataset\nhint: give `{option}`, since a published cache is derived from the images",
+            shown(&meta.dataset)
+        )
+    };
+    let licence = args
+        .licence
+        .clone()
+        .or_else(|| of_card(|card| &card.licence));
+    let url = args.url.clone().or_else(|| of_card(|card| &card.source));
+    let mut samples = BTreeMap::new();
+    let mut counts = BTreeMap::new();
+    for slice in slices {
+        let split = slice.split.map_or("none", cache::Split::name);
+        let of_split: &mut (usize, usize) = counts.entry(split).or_default();
+        of_split.1 += 1;
+        if samples.insert(&*slice.sample, split).is_none() {
+            of_split.0 += 1;
+        }
+    }
+    let lines = samples
+        .iter()
+        .map(|(sample, split)| format!("{sample}\t{split}\n"));
+    Ok(Facts {
+        licence: licence.with_context(|| missing("--licence"))?,
+        url: url.with_context(|| missing("--url"))?,
+        split_sha256: sha256_bytes(lines.collect::<String>().as_bytes()),
+        counts,
+    })
+}
+
+fn description(meta: &CacheMeta) -> String {
+    format!(
+        "Tokens of the frozen backbone {} ({} pixels, {}) for {} of {} of {}",
+        meta.model.name,
+        meta.image_size,
+        counted(meta.layers, "layer"),
+        counted(meta.rows, "slice"),
+        counted(meta.samples, "sample"),
+        meta.dataset
+    )
+}
+
+/// A Croissant description (JSON-LD), version 1.0: each Parquet file with its size and hash.
+fn croissant(meta: &CacheMeta, facts: &Facts) -> anyhow::Result<Value> {
+    let shards = meta.shards.iter().enumerate();
+    let files = shards.flat_map(|(index, shard)| {
+        shard.tables.iter().map(move |(table, file)| {
+            let path = format!("{table}/{index:05}.parquet");
+            json!({
+                "@type": "cr:FileObject",
+                "@id": path,
+                "name": path,
+                "contentUrl": path,
+                "contentSize": format!("{} B", file.bytes),
+                "encodingFormat": "application/vnd.apache.parquet",
+                "sha256": file.sha256,
+            })
+        })
+    });
+    Ok(json!({
+        "@context": serde_json::from_str::<Value>(CONTEXT)?,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": format!("{}-{}-{}", meta.dataset, meta.model.name, meta.image_size),
+        "description": description(meta),
+        "license": facts.licence,
+        "url": facts.url,
+        "version": "1.0.0",
+        "distribution": files.collect::<Vec<_>>(),
+    }))
+}
+
+/// A README with the header that the Hugging Face hub reads.
+fn readme(meta: &CacheMeta, facts: &Facts) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let counts = facts.counts.iter();
+    let counts =
+        counts.map(|(split, (samples, slices))| format!("| {split} | {samples} | {slices} |\n"));
+    format!(
+        "---\nlicense: other\nlicense_name: {licence}\nlicense_link: {url}\npretty_name: {name}\ntags: [slicebank, medical, embeddings]\n---\n\n\
+         # {name}\n\n{text}.\n\n\
+         | | |\n|---|---|\n| images | {page} |\n| licence of the images | {terms} |\n\
+         | model | `{model}`, sha256 `{sha256}` |\n| computed by | Slicebank {version}, {provider}, {precision} |\n\
+         | split | `{split}`, sha256 of the list of samples `{split_sha256}` |\n\n\
+         | split | samples | slices |\n|---|---|---|\n{counts}",
+        licence = quoted(&facts.licence),
+        url = quoted(&facts.url),
+        name = quoted(&format!("{} by {}", meta.dataset, meta.model.name)),
+        text = description(meta),
+        page = facts.url,
+        terms = facts.licence,
+        model = meta.model.name,
+        sha256 = meta.model.sha256,
+        version = meta.tool_version,
+        provider = meta.provider,
+        precision = meta.precision,
+        split = meta.split.as_deref().unwrap_or("official"),
+        split_sha256 = facts.split_sha256,
+        counts = counts.collect::<String>(),
+    )
+}

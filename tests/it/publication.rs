@@ -1,0 +1,57 @@
+//! `extract card`.
+
+use std::fs;
+
+use common::sha256_file;
+use serde_json::Value;
+
+use crate::lab::{Lab, Run, program};
+
+#[test]
+fn a_card_names_each_file_with_its_hash_and_the_licence_of_the_images() {
+    let lab = Lab::new();
+    lab.extract(
+        "manifest",
+        &lab.manifest(9),
+        &["--batch-size", "4", "--shard-rows", "4"],
+    )
+    .expect(0);
+    let card = |words: &[&str]| {
+        let mut command = program("extract");
+        let command = command.args(["card", "images/tiny-vit@56"]).args(words);
+        Run::of(command.arg("--cache").arg(lab.path("cache")))
+    };
+    card(&[]).expect_error(2, &["--licence", "no built-in dataset"]);
+    let words = [
+        "--licence",
+        "CC BY 4.0",
+        "--url",
+        "https://example.org/images",
+    ];
+    card(&words).expect(0);
+    let text = fs::read_to_string(lab.cache().join("croissant.json")).unwrap();
+    let croissant: Value = serde_json::from_str(&text).unwrap();
+    let files = croissant["distribution"].as_array().unwrap();
+    assert_eq!(files.len(), 3 * 3);
+    for file in files {
+        let path = lab.cache().join(file["contentUrl"].as_str().unwrap());
+        assert_eq!(file["sha256"], sha256_file(&path).unwrap());
+        let bytes = format!("{} B", fs::metadata(&path).unwrap().len());
+        assert_eq!(file["contentSize"], bytes);
+    }
+    let readme = fs::read_to_string(lab.cache().join("README.md")).unwrap();
+    for words in [
+        "CC BY 4.0",
+        "| train | 6 | 6 |",
+        "| test | 3 | 3 |",
+        "https://example.org/images",
+    ] {
+        assert!(readme.contains(words), "no {words}: {readme}");
+    }
+    assert!(!readme.contains(&*lab.path("").to_string_lossy()));
+    let path = lab.cache().join("cls/00001.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[300] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    card(&words).expect_error(2, &["cls/00001.parquet"]);
+}
