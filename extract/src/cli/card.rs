@@ -159,19 +159,20 @@ fn croissant(meta: &CacheMeta, facts: &Facts) -> anyhow::Result<Value> {
 /// A README with the header that the Hugging Face hub reads.
 fn readme(meta: &CacheMeta, facts: &Facts) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
+    let title = format!("{} by {}", meta.dataset, meta.model.name);
     let counts = facts.counts.iter();
     let counts =
         counts.map(|(split, (samples, slices))| format!("| {split} | {samples} | {slices} |\n"));
     format!(
         "---\nlicense: other\nlicense_name: {licence}\nlicense_link: {url}\npretty_name: {name}\ntags: [slicebank, medical, embeddings]\n---\n\n\
-         # {name}\n\n{text}.\n\n\
+         # {title}\n\n{text}.\n\n\
          | | |\n|---|---|\n| images | {page} |\n| licence of the images | {terms} |\n\
          | model | `{model}`, sha256 `{sha256}` |\n| computed by | Slicebank {version}, {provider}, {precision} |\n\
          | split | `{split}`, sha256 of the list of samples `{split_sha256}` |\n\n\
          | split | samples | slices |\n|---|---|---|\n{counts}",
         licence = quoted(&facts.licence),
         url = quoted(&facts.url),
-        name = quoted(&format!("{} by {}", meta.dataset, meta.model.name)),
+        name = quoted(&title),
         text = description(meta),
         page = facts.url,
         terms = facts.licence,
