@@ -71,7 +71,7 @@ pub(super) fn run(args: &CardArgs) -> anyhow::Result<Status> {
         let path = out.join(name);
         write_whole(&path, text.as_bytes())
             .with_context(|| format!("`{}`: cannot be written", shown(&path)))?;
-        print_line(&format!("{}", shown(&path)))?;
+        print_line(&shown(&path))?;
     }
     Ok(Status::Done)
 }
