@@ -121,7 +121,7 @@ impl CacheReader {
         self.same(&path, "schema", found.fields(), expected.fields())
     }
 
-    fn same<T: PartialEq + std::fmt::Debug>(
+    pub(super) fn same<T: PartialEq + std::fmt::Debug>(
         &self,
         path: &Path,
         what: &'static str,
