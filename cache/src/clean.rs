@@ -80,6 +80,10 @@ fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
         collect(&dir.join(&folder), 0, &mut found)?;
         collect(&dir.join("checksums").join(&folder), 0, &mut found)?;
     }
+    for file in labels::abandoned(dir) {
+        let bytes = fs::metadata(&file).map_err(io_error(&file, "read"))?.len();
+        found.push((file, bytes));
+    }
     if meta.tokens == Tokens::All {
         collect_all(&dir.join(EXTENSION), &mut found)?;
     }

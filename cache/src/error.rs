@@ -278,6 +278,20 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// New labels are what no cache can have.
+    #[error("`{path}`: labels for this cache: {what}\nhint: correct the table or the dataset that the labels are from", path = shown(path), what = shown(what))]
+    NewLabels {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Description of the fault.
+        what: String,
+    },
+    /// Labels or splits of a part of a cache, which would be lost when the parts are joined.
+    #[error("`{path}`: this is a part of a cache, and joining the parts keeps no labels or splits that were added to one\nhint: join the parts with `extract merge`, and add them to the whole cache", path = shown(path))]
+    LabelsOfPart {
+        /// The part's folder.
+        path: PathBuf,
+    },
     /// A label set is not one of the cache's slices.
     #[error("`{path}`: {what}\nhint: make the labels again with `extract relabel`", path = shown(path), what = shown(what))]
     LabelSet {

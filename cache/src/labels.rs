@@ -3,6 +3,7 @@
 //! `labels/NAME/` holds the tables `slices` and, if masks were replaced, `mask`, in shards of the same rows as
 //! those of the cache, and `labels.json`, which describes them and is written last.
 
+mod new_set;
 mod write;
 
 use std::ffi::OsStr;
@@ -164,10 +165,24 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
 /// Folders of tables of sets that were not finished, relative to that of the cache.
 pub(crate) fn unfinished(dir: &Path) -> Vec<String> {
     let sets = common::files::entries(&dir.join(FOLDER)).into_iter();
-    let sets = sets.filter(|set| !set.join("labels.json").exists());
+    let sets = sets.filter(|set| new_set::is_new(set) || !set.join("labels.json").exists());
     let names = sets.filter_map(|set| Some(set.file_name()?.to_str()?.to_owned()));
-    let tables = names.flat_map(|name| Table::ALL.map(|table| table_folder(&name, table)));
+    let tables = names.flat_map(|name| {
+        Table::ALL.into_iter().flat_map(move |table| {
+            let folder = folder_of(&name);
+            [table.name().to_owned(), new_set::replaced(table)]
+                .map(|table| format!("{folder}/{table}"))
+        })
+    });
     tables.collect()
+}
+
+/// Descriptions of sets that did not take their place.
+pub(crate) fn abandoned(dir: &Path) -> Vec<PathBuf> {
+    let sets = common::files::entries(&dir.join(FOLDER)).into_iter();
+    let files = sets.filter(|set| new_set::is_new(set));
+    let files = files.map(|set| set.join("labels.json"));
+    files.filter(|file| file.is_file()).collect()
 }
 
 /// Folder of a table of a set, relative to that of the cache.

@@ -42,8 +42,8 @@ pub struct NamedSplit {
 /// # Errors
 ///
 /// [`Error::SplitName`], [`Error::SplitTable`] if `splits` does not name each sample of the cache
-/// exactly once, [`Error::Locked`] if another process writes to the cache, [`Error::Io`], and those of
-/// [`CacheReader::open`].
+/// exactly once, [`Error::LabelsOfPart`], [`Error::Locked`] if another process writes to the cache,
+/// [`Error::Io`], and those of [`CacheReader::open`].
 pub fn write_split(
     dir: &Path,
     name: &str,
@@ -52,7 +52,11 @@ pub fn write_split(
 ) -> Result<(), Error> {
     let path = split_path(dir, name)?;
     let samples = splits.iter().map(|(sample, _)| sample.as_str());
-    check_samples(&path, samples, sample_names(&CacheReader::open(dir)?)?)?;
+    let reader = CacheReader::open(dir)?;
+    if reader.meta().part.is_some() {
+        return Err(Error::LabelsOfPart { path: dir.into() });
+    }
+    check_samples(&path, samples, sample_names(&reader)?)?;
     let _lock = CacheLock::of(dir)?;
     let rows = encode(splits).map_err(|source| Error::Parquet {
         path,

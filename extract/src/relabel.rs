@@ -2,6 +2,7 @@
 
 mod by_dataset;
 mod by_table;
+mod patients;
 
 use std::path::Path;
 
@@ -105,8 +106,11 @@ fn by_sample(slices: &[SliceMeta]) -> impl Iterator<Item = &[SliceMeta]> {
     slices.chunk_by(|a, b| a.sample == b.sample)
 }
 
-/// An error about samples of a table or dataset that are not those of a cache.
-fn other_samples(path: &Path, found: &str, names: &[String], hint: &str) -> Error {
+/// An error about samples of a table or dataset that are not those of a cache. `found` is what one of them is,
+/// and what several are.
+fn other_samples(path: &Path, found: (&str, &str), names: &[String], hint: &str) -> Error {
+    let (one, several) = found;
+    let found = if names.len() == 1 { one } else { several };
     Error::Layout {
         path: path.to_path_buf(),
         found: format!(

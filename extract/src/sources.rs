@@ -15,7 +15,7 @@ use common::{FileError, hex};
 use imaging::read::{Source, files_behind};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::compare::{Compared, compare, compare_all};
+pub(crate) use self::compare::{Compared, compare, compare_all, compare_images};
 use crate::Error;
 use crate::dataset::{Dataset, Sample};
 
@@ -103,7 +103,7 @@ impl<'a> Recorder<'a> {
 }
 
 /// The path of a file below the dataset's root as a cache records it.
-fn recorded_path(dataset: &Dataset, file: &Path) -> String {
+pub(crate) fn recorded_path(dataset: &Dataset, file: &Path) -> String {
     let path = slashed(file.strip_prefix(&dataset.root).unwrap_or(file));
     let pseudonyms = dataset.pseudonyms.as_ref();
     pseudonyms.map_or(path.clone(), |pseudonyms| pseudonyms.path(&path))

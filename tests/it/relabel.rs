@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cache::{CacheReader, Labels, Task};
 use serde_json::Value;
 
-use crate::lab::{Lab, Run, masks, nifti, program, ramp, snapshot};
+use crate::lab::{Lab, Run, changed_at, masks, nifti, program, ramp, snapshot};
 
 fn relabel(lab: &Lab, name: &str, words: &[&str]) -> Run {
     let mut command = program("extract");
@@ -42,6 +42,13 @@ fn labels(lab: &Lab, name: &str) -> (Vec<String>, Vec<Labels>) {
     let slices = reader.slices().unwrap();
     let labels = slices.into_iter().map(|slice| slice.labels).collect();
     (reader.meta().classes.clone(), labels)
+}
+
+/// Labels of a manifest, read again.
+fn by_manifest(lab: &Lab, name: &str, manifest: &Path) -> Run {
+    let root = manifest.to_str().unwrap();
+    let words = ["--dataset", "manifest", "--root", root, "--cache-name"];
+    relabel(lab, name, &[&words[..], &["images"]].concat())
 }
 
 fn records(lab: &Lab, probe: &str) -> Vec<Value> {
@@ -155,6 +162,8 @@ fn a_table_that_leaves_a_doubt_is_refused_by_name() {
         &whole[..4].concat(),
         &["t.csv", "2 samples", "`images/0004`", "blank label"],
     );
+    let other = whole.concat().replace("images/", "img/");
+    refused(&other, &["6 samples", "`images/0000`, and", "`img/0000`"]);
     let more = whole.concat() + "images/0006,left\n";
     refused(&more, &["t.csv", "1 sample", "`images/0006`"]);
     let twice = whole.concat() + "images/0000,right\n";
@@ -199,6 +208,15 @@ fn labels_of_a_name_are_replaced_only_by_force() {
     let rows: String = (0..6).map(|i| format!("images/{i:04},left\n")).collect();
     let table = lab.write("t.csv", format!("sample,label\n{rows}"));
     by_table(&lab, "x", &table, &[]).expect_error(2, &["labels `x` already", "--force"]);
+    assert_eq!(snapshot(&lab.cache()), before);
+    let classes: Vec<String> = (0..4098).map(|i| format!("c{i}")).collect();
+    let rows = classes.chunks(683).enumerate();
+    let rows: String = rows
+        .map(|(i, names)| format!("images/{i:04},{}\n", names.join("|")))
+        .collect();
+    let many = lab.write("many.csv", format!("sample,labels\n{rows}"));
+    by_table(&lab, "x", &many, &["--force"])
+        .expect_error(2, &["number of classes is 4098", "correct the table"]);
     assert_eq!(snapshot(&lab.cache()), before);
     by_table(&lab, "x", &table, &["--force"]).expect(0);
     assert_eq!(labels(&lab, "x").1, vec![Labels::Single(Some(0)); 6]);
@@ -259,8 +277,47 @@ fn masks_are_read_again_without_the_backbone() {
     assert_eq!(slices[0].labels, Labels::Multi(vec![Some(1)]));
     extract(&lab, &["verify"]).expect(0);
 
+    // A set stays until another one is finished.
+    let again = [&words[..], &["--force"]].concat();
+    let whole = snapshot(&lab.cache());
+    let other: Vec<f32> = ramp(SHAPE).iter().map(|value| value * 2.0).collect();
+    let image = lab.write("ct/b.nii", nifti(SHAPE, &other));
+    changed_at(&image, 1_700_000_000);
+    relabel(&lab, "wider", &again).expect_error(2, &["1 source file changed", "`b.nii`"]);
+    lab.write("ct/b.nii", nifti(SHAPE, &ramp(SHAPE)));
+    lab.write("ct/b-mask.nii", "");
+    relabel(&lab, "wider", &again).expect_error(2, &["b-mask.nii"]);
+    assert_eq!(snapshot(&lab.cache()), whole);
+    lab.write("ct/b-mask.nii", mask(20.0));
+    relabel(&lab, "wider", &again).expect(0);
+    let reader = CacheReader::open(&lab.cache()).unwrap();
+    let wider = masks(&reader.with_labels("wider").unwrap());
+    assert!(area(wider[1].as_ref().unwrap()) > area(before[1].as_ref().unwrap()));
+    extract(&lab, &["verify"]).expect(0);
+
     fs::remove_file(lab.path("ct/b.nii")).unwrap();
     relabel(&lab, "gone", &words).expect_error(2, &["b.nii"]);
+}
+
+#[test]
+fn labels_of_other_images_are_refused() {
+    let lab = Lab::new();
+    let list = lab.manifest(6);
+    lab.extract("manifest", &list, &[]).expect(0);
+    let before = snapshot(&lab.cache());
+    for (file, kind) in [("images/0000.png", 1), ("images/0001.png", 0)] {
+        changed_at(&lab.png(file, kind, kind), 1_700_000_000);
+    }
+    by_manifest(&lab, "x", &list).expect_error(
+        2,
+        &[
+            "2 source files changed",
+            "`images/0000.png`, `images/0001.png`",
+        ],
+    );
+    assert_eq!(snapshot(&lab.cache()), before);
+    lab.manifest(6);
+    by_manifest(&lab, "x", &list).expect(0);
 }
 
 #[test]
@@ -292,6 +349,37 @@ fn tables_may_have_the_names_that_the_cache_has_hashed() {
         .expect(0);
     by_table(&lab, "x", &flipped(&lab, 6), &[]).expect(0);
     assert_eq!(labels(&lab, "x").1[0], Labels::Single(Some(1)));
+
+    // Patients are hashed as those of the extraction, also beside names that are hashed already.
+    let reader = CacheReader::open(&lab.cache()).unwrap();
+    let original = reader.slices().unwrap();
+    let mut names: Vec<String> = (0..6).map(|i| format!("images/{i:04}")).collect();
+    for set in ["plain", "hashed"] {
+        let rows = names.iter().enumerate();
+        let rows: String = rows.map(|(i, name)| format!("{name},p{i}\n")).collect();
+        let table = lab.write("p.csv", format!("sample,patient\n{rows}"));
+        by_table(&lab, set, &table, &[]).expect(0);
+        let reader = CacheReader::open(&lab.cache()).unwrap();
+        let reader = reader.with_labels(set).unwrap();
+        assert_eq!(reader.slices().unwrap(), original);
+        names = original.iter().map(|slice| slice.sample.clone()).collect();
+    }
+}
+
+#[test]
+fn parts_of_a_cache_get_no_labels_or_splits() {
+    let lab = Lab::new();
+    let list = lab.manifest(6);
+    lab.extract("manifest", &list, &["--shard", "1/2"])
+        .expect(0);
+    let part = lab.cache().join("parts/1-of-2");
+    let before = snapshot(&part);
+    let rows: String = (0..3).map(|i| format!("images/{i:04},left\n")).collect();
+    let table = lab.write("t.csv", format!("sample,label\n{rows}"));
+    let (part, table) = (part.to_str().unwrap(), table.to_str().unwrap());
+    let words = ["this is a part of a cache", "extract merge"];
+    relabel(&lab, "x", &[part, "--labels", table]).expect_error(2, &words);
+    assert_eq!(snapshot(Path::new(part)), before);
 }
 
 #[test]

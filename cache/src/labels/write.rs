@@ -1,14 +1,13 @@
 //! Writer of a label set.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::Mask;
 use common::files::{sync_dir, write_whole};
 
-use super::{LabelSet, check_name, description_of, table_folder};
+use super::new_set::NewSet;
+use super::{LabelSet, check_name, description_of};
 use crate::error::io_error;
 use crate::folder::{checksums_of, shard_file};
 use crate::meta::with_own_hash;
@@ -42,8 +41,8 @@ pub struct Relabelled {
     pub mask: Option<Mask>,
 }
 
-/// Writer of a label set, row by row in the order of the cache. The set is there when it is
-/// [finished](LabelWriter::finish); what a stop leaves is replaced by the next set of the name.
+/// Writer of a label set, row by row in the order of the cache. The set is there, or takes the place of the
+/// old one, when it is [finished](LabelWriter::finish).
 pub struct LabelWriter<'a> {
     reader: &'a CacheReader,
     /// Description of the cache with the new labels.
@@ -54,6 +53,8 @@ pub struct LabelWriter<'a> {
     open: Option<OpenShard>,
     /// Rows that were written.
     rows: u64,
+    new: NewSet,
+    // Unlocked last: dropping `new` deletes what is not finished.
     _lock: CacheLock,
 }
 
@@ -64,12 +65,12 @@ struct OpenShard {
 }
 
 impl LabelWriter<'_> {
-    /// Begins the set `name`. With `replace`, one of this name is deleted.
+    /// Begins the set `name`. With `replace`, it takes the place of a set of this name once it is finished.
     ///
     /// # Errors
     ///
-    /// [`Error::LabelsName`], [`Error::LabelsExist`], [`Error::Locked`] if another process writes to the
-    /// cache, [`Error::Shard`] if the classes are invalid, and [`Error::Io`].
+    /// [`Error::LabelsName`], [`Error::LabelsExist`], [`Error::LabelsOfPart`], [`Error::Locked`] if another
+    /// process writes to the cache, [`Error::NewLabels`] if the classes are invalid, and [`Error::Io`].
     pub fn create<'a>(
         reader: &'a CacheReader,
         name: &str,
@@ -78,20 +79,18 @@ impl LabelWriter<'_> {
     ) -> Result<LabelWriter<'a>, Error> {
         check_name(name)?;
         let dir = reader.dir();
-        let lock = CacheLock::of(dir)?;
-        let description = description_of(dir, name);
-        if description.exists() {
-            if !replace {
-                let (path, name) = (dir.into(), name.to_owned());
-                return Err(Error::LabelsExist { path, name });
-            }
-            fs::remove_file(&description).map_err(io_error(&description, "delete"))?;
+        if reader.meta().part.is_some() {
+            return Err(Error::LabelsOfPart { path: dir.into() });
         }
-        let stored = reader.meta();
+        let lock = CacheLock::of(dir)?;
+        if !replace && description_of(dir, name).exists() {
+            let (path, name) = (dir.into(), name.to_owned());
+            return Err(Error::LabelsExist { path, name });
+        }
         let mut meta = CacheMeta {
             task: new.task,
             classes: new.classes.clone(),
-            ..stored.clone()
+            ..reader.meta().clone()
         };
         let mut tables = vec![Table::Slices];
         let (mask_classes, ignored_mask_value) = new.masks.clone().unwrap_or_default();
@@ -101,19 +100,7 @@ impl LabelWriter<'_> {
             meta.mask_classes.clone_from(&mask_classes);
             meta.ignored_mask_value = ignored_mask_value;
         }
-        meta.check(dir)?;
-        for table in Table::ALL {
-            let path = dir.join(table_folder(name, table));
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error(&path, "delete")(error));
-                }
-                _ => {}
-            }
-            if tables.contains(&table) {
-                fs::create_dir_all(&path).map_err(io_error(&path, "create the folder"))?;
-            }
-        }
+        meta.check(dir).map_err(|error| of_labels(dir, error))?;
         Ok(LabelWriter {
             reader,
             meta,
@@ -127,6 +114,7 @@ impl LabelWriter<'_> {
                 ignored_mask_value,
                 shards: Vec::new(),
             },
+            new: NewSet::create(dir, name, &tables)?,
             tables,
             open: None,
             rows: 0,
@@ -182,7 +170,7 @@ impl LabelWriter<'_> {
     ///
     /// [`Error::LabelSet`] if there are fewer rows than in the cache, and [`Error::Io`].
     pub fn finish(self) -> Result<(), Error> {
-        let path = description_of(self.reader.dir(), &self.name);
+        let path = self.new.description();
         let expected = self.reader.meta().rows;
         if self.rows != expected {
             let what = format!("{} of {expected} rows were labelled", self.rows);
@@ -192,7 +180,8 @@ impl LabelWriter<'_> {
             path: path.clone(),
             source,
         })?;
-        write_whole(&path, text.as_bytes()).map_err(io_error(&path, "write"))
+        write_whole(&path, text.as_bytes()).map_err(io_error(&path, "write"))?;
+        self.new.take_place()
     }
 
     fn check(&self, slice: &SliceMeta, mask: Option<&Mask>, row: u64) -> Result<(), Error> {
@@ -242,7 +231,7 @@ impl LabelWriter<'_> {
 
     /// A table's file.
     fn file(&self, table: Table, shard: usize) -> PathBuf {
-        let folder = self.reader.dir().join(table_folder(&self.name, table));
+        let folder = self.reader.dir().join(self.new.folder(table));
         folder.join(shard_file(shard))
     }
 
@@ -250,7 +239,7 @@ impl LabelWriter<'_> {
         let index = self.set.shards.len();
         let mut tables = BTreeMap::new();
         for (&table, writer) in self.tables.iter().zip(shard.tables) {
-            let folder = table_folder(&self.name, table);
+            let folder = self.new.folder(table);
             let sums = checksums_of(self.reader.dir(), &folder, &shard_file(index));
             let file = writer.close()?.finish(&self.file(table, index), &sums)?;
             tables.insert(table.name().to_owned(), file);
@@ -263,5 +252,21 @@ impl LabelWriter<'_> {
             sources_sha256: None,
         });
         Ok(())
+    }
+}
+
+/// The error of a description that is no more than the labels that would be in it.
+fn of_labels(dir: &Path, error: Error) -> Error {
+    match error {
+        Error::Shard {
+            what,
+            found,
+            expected,
+            ..
+        } => Error::NewLabels {
+            path: dir.into(),
+            what: format!("{what} is {found}, expected {expected}"),
+        },
+        error => error,
     }
 }

@@ -85,8 +85,8 @@ fn check_classes<'a>(
     names: impl ExactSizeIterator<Item = &'a str>,
 ) -> Result<(), Invalid> {
     if names.len() > MOST_CLASSES {
-        let found = format!("one of {}", names.len());
-        return Err(Invalid::new(what, found, format!("at most {MOST_CLASSES}")));
+        let (found, expected) = (names.len().to_string(), format!("at most {MOST_CLASSES}"));
+        return Err(Invalid::new("number of classes", found, expected));
     }
     let mut known = HashSet::new();
     for name in names {

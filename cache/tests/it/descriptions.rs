@@ -109,7 +109,7 @@ fn classes_that_no_cache_may_have_are_refused_before_and_after() {
     let many = (0..20_000).map(|class| class.to_string());
     assert_refused(
         &|meta| meta.classes = many.clone().collect(),
-        "class is one of 20000, expected at most 4096",
+        "number of classes is 20000, expected at most 4096",
     );
     let structure = |value, name: &str| MaskClass {
         value,

@@ -1,6 +1,6 @@
 //! Labels and masks from a dataset, as an extraction would read them now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -9,9 +9,10 @@ use cache::{CacheReader, LabelWriter, NewLabels, Relabelled, SliceMeta};
 use imaging::preprocess::Preprocess;
 use imaging::read::Reader;
 
+use super::patients::Hidden;
 use super::{ROWS, Target, Written, by_sample, check_patients, comparable, other_samples, write};
 use crate::dataset::{Dataset, Sample};
-use crate::{Error, pipeline, prepare};
+use crate::{Error, pipeline, prepare, sources};
 
 /// Rows that a thread prepares before they are written.
 const AHEAD: usize = 16;
@@ -30,8 +31,9 @@ struct Work<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] if a sample of the cache is not in the dataset, [`Error::HalfSample`] if one cannot be
-/// read, [`Error::PatientOverlap`], and errors of [`LabelWriter`].
+/// [`Error::Layout`] if a sample of the cache is not in the dataset or of another image, [`Error::SourcesChanged`]
+/// if an image has changed, [`Error::HalfSample`] if one cannot be read, [`Error::PatientOverlap`], and errors of
+/// [`LabelWriter`].
 pub fn by_dataset(
     reader: &CacheReader,
     dataset: &Dataset,
@@ -52,22 +54,11 @@ pub fn by_dataset(
         .map(|sample| (sample.id.as_str(), sample));
     let samples: HashMap<&str, &Sample> = samples.collect();
     let groups: Vec<&[SliceMeta]> = by_sample(&slices).collect();
-    let missing = groups.iter().map(|rows| &rows[0].sample);
-    let missing = missing.filter(|id| !samples.contains_key(id.as_str()));
-    let missing: Vec<String> = missing.cloned().collect();
-    if !missing.is_empty() {
-        let hint = "check that `--root` is the folder that the cache was extracted from, and that options \
-                    such as `--keep-ids` are those of the extraction";
-        return Err(other_samples(
-            &dataset.root,
-            "are not in the dataset",
-            &missing,
-            hint,
-        ));
-    }
+    check_images(reader, dataset, &samples, &groups)?;
+    let hidden = Hidden::of(&slices, false)?;
     let patients = groups
         .iter()
-        .map(|rows| samples[rows[0].sample.as_str()].patient.clone());
+        .map(|rows| hidden.name(samples[rows[0].sample.as_str()].patient.clone()));
     let overlap = check_patients(&slices, patients, &target)?;
     let work: Vec<Work<'_>> = groups
         .into_iter()
@@ -84,7 +75,8 @@ pub fn by_dataset(
     let mut writer = LabelWriter::create(reader, target.name, new, target.replace)?;
     if has_masks {
         let recipe = serde_json::from_value(reader.meta().preprocess.clone())?;
-        with_masks(dataset, &recipe, &work, &mut |row, new| {
+        with_masks(dataset, &recipe, &work, &mut |row, mut new| {
+            new.patient = hidden.name(new.patient);
             write(
                 &mut writer,
                 &mut written,
@@ -94,9 +86,14 @@ pub fn by_dataset(
         })?;
     } else {
         for rows in slices.chunks(ROWS) {
-            let new = rows
-                .iter()
-                .map(|row| without_mask(samples[row.sample.as_str()]));
+            let new = rows.iter().map(|row| {
+                let sample = samples[row.sample.as_str()];
+                Relabelled {
+                    patient: hidden.name(sample.patient.clone()),
+                    labels: sample.labels.clone(),
+                    mask: None,
+                }
+            });
             write(&mut writer, &mut written, rows, new.collect())?;
         }
     }
@@ -104,12 +101,49 @@ pub fn by_dataset(
     Ok(written)
 }
 
-fn without_mask(sample: &Sample) -> Relabelled {
-    Relabelled {
-        patient: sample.patient.clone(),
-        labels: sample.labels.clone(),
-        mask: None,
+/// Refuses a dataset whose images are not those that the rows of each sample were computed from.
+fn check_images(
+    reader: &CacheReader,
+    dataset: &Dataset,
+    samples: &HashMap<&str, &Sample>,
+    groups: &[&[SliceMeta]],
+) -> Result<(), Error> {
+    let (mut missing, mut others) = (Vec::new(), Vec::new());
+    for rows in groups {
+        let id = &rows[0].sample;
+        match samples.get(id.as_str()) {
+            None => missing.push(id.clone()),
+            Some(sample) if !is_of(sample, dataset, rows) => others.push(id.clone()),
+            Some(_) => {}
+        }
     }
+    let hint = "check that `--root` is the folder that the cache was extracted from, and that options such as \
+                `--keep-ids` are those of the extraction";
+    if !missing.is_empty() {
+        let found = ("is not in the dataset", "are not in the dataset");
+        return Err(other_samples(&dataset.root, found, &missing, hint));
+    }
+    if !others.is_empty() {
+        let found = (
+            "is of another image or other slices than in the cache",
+            "are of other images or other slices than in the cache",
+        );
+        return Err(other_samples(&dataset.root, found, &others, hint));
+    }
+    let of_cache = groups.iter().map(|rows| samples[rows[0].sample.as_str()]);
+    sources::compare_images(reader.dir(), reader.meta(), dataset, of_cache)
+}
+
+/// Whether a sample has the images and slices of the rows.
+fn is_of(sample: &Sample, dataset: &Dataset, rows: &[SliceMeta]) -> bool {
+    let files = sample.image.files().iter();
+    let files: HashSet<String> = files
+        .map(|file| sources::recorded_path(dataset, file))
+        .collect();
+    rows.iter().all(|row| {
+        let slices = sample.slices.as_ref();
+        files.contains(&row.image) && slices.is_none_or(|range| range.contains(&row.slice))
+    })
 }
 
 /// Reads the masks of all samples with a thread per core, and gives them to `write` in order.

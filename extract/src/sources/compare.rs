@@ -59,6 +59,11 @@ pub(crate) fn compare(dir: &Path, meta: &CacheMeta, dataset: &Dataset) -> Result
         });
         changed.extend(found.collect::<Vec<String>>());
     }
+    refuse(dir, changed)
+}
+
+/// Refuses files that have changed.
+fn refuse(dir: &Path, mut changed: Vec<String>) -> Result<(), Error> {
     if changed.is_empty() {
         return Ok(());
     }
@@ -69,6 +74,39 @@ pub(crate) fn compare(dir: &Path, meta: &CacheMeta, dataset: &Dataset) -> Result
         count,
         examples: changed.join("`, `"),
     })
+}
+
+/// Compares the images of samples with the records of their cache `dir`, as [`compare`] does. Masks may be
+/// others.
+///
+/// # Errors
+///
+/// As [`compare`].
+pub(crate) fn compare_images<'a>(
+    dir: &Path,
+    meta: &CacheMeta,
+    dataset: &Dataset,
+    samples: impl Iterator<Item = &'a Sample>,
+) -> Result<(), Error> {
+    let mut images = HashMap::new();
+    for sample in samples {
+        for image in sample.image.files() {
+            let files = files_behind(&dataset.root.join(image)).into_iter();
+            images.extend(files.map(|file| (recorded_path(dataset, &file), file)));
+        }
+    }
+    let mut changed = Vec::new();
+    for sources in ShardSources::all(dir, meta) {
+        let sources = sources?;
+        let written = sources.written.and_then(nanoseconds);
+        let found = sources.files.par_iter().filter_map(|record| {
+            let file = images.get(&record.path)?;
+            let name = || slashed(file.strip_prefix(&dataset.root).unwrap_or(file));
+            is_changed(file, record, written).then(name)
+        });
+        changed.extend(found.collect::<Vec<String>>());
+    }
+    refuse(dir, changed)
 }
 
 /// Whether a file that is there differs from its record. Missing files are found when they are listed or read.
