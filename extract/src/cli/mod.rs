@@ -108,7 +108,7 @@ enum Command {
     Gc(RemoveArgs),
     /// Delete caches
     Rm(RemoveArgs),
-    /// Tell what extractions will take: slices, GB, hours, memory
+    /// Estimate slices, GB, hours and memory of extractions
     #[command(long_about = PLAN_LONG_ABOUT)]
     Plan(Box<PlanArgs>),
     /// Describe a finished cache for its publication: Croissant, and a README
@@ -165,7 +165,7 @@ parts of which it was stopped. The joined cache is verified before the parts are
 deleted. It needs room for both.";
 
 const PLAN_LONG_ABOUT: &str = "\
-Tell what extractions will take: slices, GB, hours, memory.
+Estimate slices, GB, hours and memory of extractions.
 
 Takes the options of an extraction; --model, --dataset and --root may be lists
 with commas, and one --root may hold a folder for each dataset. Prints a line for

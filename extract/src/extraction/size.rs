@@ -11,10 +11,10 @@ use crate::prepare;
 /// Greatest number of files whose headers are read to count slices.
 const HEADERS: usize = 256;
 
-/// Number of samples that are read as a whole if no header tells the number of slices.
+/// Number of samples that are read as a whole if no header gives the number of slices.
 const OPENED: usize = 2;
 
-/// Pixels of a slice if no header tells them.
+/// Pixels of a slice if no header gives them.
 const PIXELS: u64 = 512 * 512;
 
 /// Bytes of a row of `slices`, compressed; 20 to 60 were measured.
@@ -91,7 +91,7 @@ impl SliceCount {
     }
 }
 
-/// Slices of a sample, if its entry in the list of samples tells them.
+/// Slices of a sample, if its entry in the list of samples gives them.
 fn known(sample: &Sample, slicing: Slicing) -> Option<u64> {
     if let Some(range) = &sample.slices {
         return Some(u64::from(range.end() - range.start()) + 1);

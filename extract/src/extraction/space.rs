@@ -10,8 +10,8 @@ use super::{Event, Extraction, SliceCount, Tables};
 use crate::{Error, pipeline};
 
 impl Extraction<'_> {
-    /// Shapes of the tokens by the model's card; `None` of models whose layers differ, which only the graph
-    /// tells.
+    /// Shapes of the tokens by the model's card; `None` for models whose layers differ: only the graph has
+    /// them.
     pub(super) fn shapes_of_card(&self) -> Result<Option<Vec<LayerShape>>, Error> {
         let card = self.card;
         if card.vit.is_none() || self.backbone.onnx.is_some() {
