@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
-use crate::extend::EXTENSION;
-use crate::folder::{pending, repair};
+use crate::folder::{EXTENSION, pending, repair};
 use crate::parts::lock_parts;
 use crate::schema::Table;
 use crate::{CacheLock, CacheMeta, Error, Tokens, is_cache, labels, sources};
@@ -28,7 +27,7 @@ impl Locked {
         if !is_cache(dir) {
             return Err(Error::NoCache { path: dir.into() });
         }
-        let mut locks = vec![CacheLock::of(dir)?];
+        let mut locks = vec![CacheLock::to_delete(dir)?];
         locks.extend(lock_parts(dir)?);
         Ok(Locked {
             dir: dir.into(),
@@ -177,8 +176,8 @@ fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Res
     for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
         let path = entry.map_err(io_error(folder, "list"))?.path();
         if is_unnamed(&path, shards) {
-            let bytes = fs::metadata(&path).map_err(io_error(&path, "read"))?.len();
-            found.push((path, bytes));
+            let facts = fs::symlink_metadata(&path).map_err(io_error(&path, "read"))?;
+            found.push((path, facts.len()));
         }
     }
     Ok(())

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use common::files::Partial;
+use common::files::{Partial, open_regular};
 
 use crate::error::io_error;
 use crate::store::{Bucket, Found, Location, REQUESTS, Reading};
@@ -51,7 +51,7 @@ pub fn download(from: &Path, to: &Path) -> Result<Downloaded, Error> {
     let path = to.join(LIST);
     let known = known(&path)?;
     delete_gone(to, &known, &found)?;
-    let log = File::options().create(true).append(true).open(&path);
+    let log = open_regular(&path, File::options().create(true).append(true));
     let log = Mutex::new(log.map_err(io_error(&path, "create"))?);
     let (first, last): (Vec<_>, Vec<_>) = found.into_iter().partition(|(name, _)| !is_meta(name));
     let mut done = Downloaded::default();
@@ -124,8 +124,13 @@ fn known(path: &Path) -> Result<HashMap<String, (u64, String)>, Error> {
     let lines = text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
+    let is_below = |name: &str| {
+        let mut names = Path::new(name).components();
+        names.all(|name| matches!(name, Component::Normal(_)))
+    };
     Ok(lines
-        .map(|(name, bytes, tag): (String, u64, String)| (name, (bytes, tag)))
+        .filter(|(name, _, _): &(String, u64, String)| is_below(name))
+        .map(|(name, bytes, tag)| (name, (bytes, tag)))
         .collect())
 }
 

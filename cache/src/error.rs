@@ -105,6 +105,14 @@ pub enum Error {
         /// The cache's folder.
         path: PathBuf,
     },
+    /// A folder in the cache's folder is a link.
+    #[error(
+        "`{path}`: a link, through which files outside of the cache would be changed\nhint: delete the link; if you moved the folder, move it back", path = shown(path)
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
     /// Another process writes to the cache.
     #[error("`{path}`: {} is writing this cache\nhint: wait until it has finished, or stop it", named(holder.as_ref()), path = shown(path))]
     Locked {
@@ -335,7 +343,7 @@ fn parts_left(path: &Path, missing: &[u32]) -> String {
         return format!(" are done, but not joined\nhint: run `extract merge {path}`");
     }
     format!(
-        " are done; missing: {}\nhint: run the `extract` command of each missing part, with its `--shard`",
+        " are done; missing: {}\nhint: run the `extract` command of each missing part, with its `--shard`; to extract all in one run, delete `parts` in that folder",
         crate::parts::ranges(missing)
     )
 }

@@ -11,11 +11,9 @@ use common::files::sync_dir;
 use ndarray::ArrayView1;
 
 use crate::error::io_error;
+use crate::folder::EXTENSION;
 use crate::schema::Table;
 use crate::{CacheLock, CacheMeta, CacheReader, CacheWriter, Error, Tokens};
-
-/// Folder in a finished cache with the unfinished one that has all tables.
-pub(crate) const EXTENSION: &str = "extension";
 
 /// A finished cache without patch tokens, locked, to which they are added.
 pub struct Extension {

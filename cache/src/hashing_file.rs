@@ -1,12 +1,13 @@
 //! A file that is hashed while it is written, and renamed when it is complete.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use common::files::open_regular;
 use common::hex;
 use sha2::{Digest, Sha256};
 
@@ -88,7 +89,9 @@ pub(crate) struct HashingFile {
 
 impl HashingFile {
     fn create(path: &Path) -> io::Result<HashingFile> {
-        let file = Arc::new(File::create(path)?);
+        let options = &mut OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true);
+        let file = Arc::new(open_regular(path, options)?);
         let (blocks, to_hash) = sync_channel(WAITING);
         let (spare, hashed) = channel();
         let written = Arc::clone(&file);

@@ -21,7 +21,7 @@ use crate::splits::is_plain;
 use crate::{CacheMeta, Error, MaskClass, Shard, Task, store};
 
 /// Folder of label sets in a cache.
-pub(crate) const FOLDER: &str = "labels";
+pub(crate) const FOLDER: &str = crate::folder::LABELS;
 
 /// Name of the labels of the extraction.
 pub const ORIGINAL: &str = "original";

@@ -18,6 +18,7 @@ mod extend;
 mod folder;
 mod hashing_file;
 mod labels;
+mod links;
 mod list;
 mod lock;
 mod meta;

@@ -79,17 +79,12 @@ impl Listed {
             .chain(self.splits.iter().map(String::as_str));
         let labels = [ORIGINAL].into_iter();
         let labels = labels.chain(self.labels.iter().map(String::as_str));
-        let state = if meta.complete {
-            "complete"
-        } else {
-            "incomplete"
-        };
         [
             self.name(),
             tables(meta).join(" "),
             splits.collect::<Vec<_>>().join(", "),
             labels.collect::<Vec<_>>().join(", "),
-            state.into(),
+            self.state(meta),
             format!("{} {} {}", meta.tool_version, meta.provider, meta.precision),
             meta.saved_rows().to_string(),
             meta.classes.len().to_string(),
@@ -98,16 +93,27 @@ impl Listed {
         ]
     }
 
+    /// The column `state` of a cache with a description, and what parts lie beside it.
+    fn state(&self, meta: &CacheMeta) -> String {
+        let state = if meta.complete {
+            "complete"
+        } else {
+            "incomplete"
+        };
+        match Parts::of(&self.dir) {
+            Ok(None) => state.into(),
+            Ok(Some(_)) if meta.complete => format!("{state}, parts not deleted"),
+            Ok(Some(parts)) => format!("{state}, {}", done_parts(parts.count(), &parts.missing())),
+            Err(_) => format!("{state}, parts damaged"),
+        }
+    }
+
     /// A row of a folder without a description.
     fn cells_without(&self, error: &Error) -> [String; 10] {
         let mut cells = <[String; 10]>::default();
         (cells[0], cells[4]) = (self.name(), "damaged".into());
         if let (Error::Parts { of, missing, .. }, Ok(Some(parts))) = (error, Parts::of(&self.dir)) {
-            let done = *of as usize - missing.len();
-            cells[4] = match ranges(missing).as_str() {
-                "" => format!("{done} of {of} parts, not joined"),
-                missing => format!("{done} of {of} parts, missing: {missing}"),
-            };
+            cells[4] = done_parts(*of, missing);
             cells[6] = parts.rows().to_string();
             cells[9] = format!("{:.1}", parts.bytes() as f64 / 1e6);
         }
@@ -148,6 +154,14 @@ impl Listed {
                 "precision": meta.precision,
             }),
         }
+    }
+}
+
+fn done_parts(of: u32, missing: &[u32]) -> String {
+    let done = of as usize - missing.len();
+    match ranges(missing).as_str() {
+        "" => format!("{done} of {of} parts, not joined"),
+        missing => format!("{done} of {of} parts, missing: {missing}"),
     }
 }
 

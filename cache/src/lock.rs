@@ -4,10 +4,11 @@
 //! file, which names the holder and is renewed every few seconds. The system frees its lock when the
 //! holder dies, and does so across machines on file systems that share locks (NFS 4, NFS 3 with lockd,
 //! Lustre with `flock`, CephFS, GPFS). Where machines do not see each other's locks, the content decides: a
-//! holder on another machine is dead if it has renewed nothing for [`SILENCE`], counted by the clock of
+//! holder on another machine is dead if it has renewed nothing for [`CacheLock::SILENCE`], counted by the clock of
 //! the process that waits.
 
-use std::fmt;
+mod holder;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,88 +16,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use common::files::open_regular;
 use common::process;
-use common::text::printable;
-use serde::{Deserialize, Serialize};
 
+pub use self::holder::Holder;
 use crate::error::io_error;
+use crate::links::refuse_links;
 use crate::{Error, is_in_bucket};
 
 /// Time between two renewals of the content.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Time without a renewal after which a holder on another machine counts as dead.
-const SILENCE: Duration = Duration::from_secs(20);
-
 /// Bytes of the content: a record of a fixed size is replaced in one write.
 const RECORD: usize = 512;
-
-/// A process that writes to a cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Name of its machine.
-    pub host: String,
-    /// The machine's start, by which machines of one name differ; empty if it is not known.
-    #[serde(default)]
-    boot: String,
-    /// Number of the process.
-    pub process: u32,
-    /// When it began to hold the lock, in seconds since 1970.
-    pub since_unix: u64,
-    /// Number of renewals.
-    #[serde(default)]
-    beat: u64,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = printable(&self.host);
-        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.since_unix));
-        let held = since.and_then(|since| since.elapsed().ok());
-        write!(f, "process {} on `{host}`", self.process)?;
-        held.map_or(Ok(()), |held| write!(f, " (began {} ago)", time(held)))
-    }
-}
-
-fn time(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-impl Holder {
-    fn this() -> Holder {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Holder {
-            host: process::host(),
-            boot: process::boot(),
-            process: std::process::id(),
-            since_unix: now.map_or(0, |now| now.as_secs()),
-            beat: 0,
-        }
-    }
-
-    /// Whether both are one process at different times.
-    fn is_same(&self, other: &Holder) -> bool {
-        Holder {
-            beat: 0,
-            ..self.clone()
-        } == Holder {
-            beat: 0,
-            ..other.clone()
-        }
-    }
-
-    fn is_of_this_machine(&self) -> bool {
-        let boot = process::boot();
-        self.host == process::host() && (self.boot == boot || boot.is_empty())
-    }
-}
 
 /// The right to write to a cache, until it is dropped.
 #[derive(Debug)]
@@ -111,6 +45,9 @@ pub struct CacheLock {
 }
 
 impl CacheLock {
+    /// Time without a renewal after which a holder on another machine counts as dead.
+    pub const SILENCE: Duration = Duration::from_secs(20);
+
     /// Locks the cache in the folder `dir`, which is created if it does not exist. If the content of
     /// `.lock` names a process of another machine, this takes up to 20 s.
     ///
@@ -118,14 +55,44 @@ impl CacheLock {
     ///
     /// [`Error::Locked`] if another process holds the lock, and [`Error::Io`].
     pub fn of(dir: &Path) -> Result<CacheLock, Error> {
-        CacheLock::after(dir, SILENCE)
+        CacheLock::after(dir, CacheLock::SILENCE)
     }
 
-    /// The same; a holder on another machine counts as dead after `silence`.
+    /// The same for a process that deletes files. If the disk has no room for the content, the lock of the
+    /// system has to do.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](CacheLock::of).
+    pub(crate) fn to_delete(dir: &Path) -> Result<CacheLock, Error> {
+        let mut lock = CacheLock::taken(dir, CacheLock::SILENCE)?;
+        match lock.start(Holder::this()) {
+            Err(Error::Io { source, .. }) if is_without_room(&source) => {}
+            started => started?,
+        }
+        Ok(lock)
+    }
+
+    /// The process on another machine that `.lock` names. Until it is known whether that process lives, the
+    /// next attempt to lock the cache takes up to [`CacheLock::SILENCE`].
+    pub fn holder_elsewhere(dir: &Path) -> Option<Holder> {
+        let holder = read(&dir.join(".lock")).ok()??;
+        (!is_in_bucket(dir) && !holder.is_of_this_machine()).then_some(holder)
+    }
+
+    /// The same as [`of`](CacheLock::of); a holder on another machine counts as dead after `silence`.
     fn after(dir: &Path, silence: Duration) -> Result<CacheLock, Error> {
+        let mut lock = CacheLock::taken(dir, silence)?;
+        lock.start(Holder::this())?;
+        Ok(lock)
+    }
+
+    /// The lock without content.
+    fn taken(dir: &Path, silence: Duration) -> Result<CacheLock, Error> {
         if is_in_bucket(dir) {
             return Err(Error::InBucket { path: dir.into() });
         }
+        refuse_links(dir)?;
         let created = missing(dir);
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
         let (file, is_shared) = locked(dir)?;
@@ -138,15 +105,13 @@ impl CacheLock {
                 holder: Some(holder),
             });
         }
-        let mut lock = CacheLock {
+        Ok(CacheLock {
             dir: dir.into(),
             file,
             created,
             is_lost: Arc::default(),
             heart: None,
-        };
-        lock.start(Holder::this())?;
-        Ok(lock)
+        })
     }
 
     /// The cache's folder.
@@ -220,7 +185,7 @@ fn locked(dir: &Path) -> Result<(File, bool), Error> {
     loop {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&path).map_err(io_error(&path, "create"))?;
+        let file = open_regular(&path, options).map_err(io_error(&path, "lock"))?;
         let has_locks = match file.try_lock() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock) => {
@@ -247,11 +212,17 @@ fn is_without_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS)
 }
 
+/// Whether a disk or a quota is full.
+fn is_without_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind())
+}
+
 /// Whether `path` still leads to the open file.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let found = (file.metadata().ok()).zip(fs::metadata(path).ok());
+    let found = (file.metadata().ok()).zip(fs::symlink_metadata(path).ok());
     found.is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
@@ -283,7 +254,7 @@ fn is_alive(path: &Path, holder: &Holder, has_locks: bool, silence: Duration) ->
 fn read(path: &Path) -> io::Result<Option<Holder>> {
     // A network file system shows what others have written when a file is opened.
     let mut text = Vec::new();
-    File::open(path)?
+    open_regular(path, OpenOptions::new().read(true))?
         .take(RECORD as u64)
         .read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text).ok())

@@ -15,10 +15,12 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::files::open_regular;
 use common::text::shown;
 
 use crate::clean::is_unnamed;
 use crate::error::io_error;
+use crate::links::refuse_links;
 use crate::schema::Table;
 use crate::store::{self, Bucket, Over, Version};
 use crate::{CacheMeta, Error, Shard, download, is_in_bucket};
@@ -327,9 +329,12 @@ fn lock(from: &Path) -> Result<File, Error> {
         let error = io::Error::new(io::ErrorKind::InvalidInput, text);
         return Err(io_error(from, "write shards to")(error));
     }
+    refuse_links(from)?;
     fs::create_dir_all(from).map_err(io_error(from, "create the folder"))?;
     let path = from.join(".upload");
-    let file = File::create(&path).map_err(io_error(&path, "create"))?;
+    let options = &mut File::options();
+    let file = open_regular(&path, options.write(true).create(true).truncate(true));
+    let file = file.map_err(io_error(&path, "create"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked {

@@ -3,18 +3,15 @@
 mod merge;
 mod rows;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::merge::{delete_parts, merge};
 use crate::error::io_error;
+use crate::folder::{PARTS, part_numbers};
 use crate::rows::Invalid;
 use crate::{CacheLock, CacheMeta, Error, is_in_bucket, store};
-
-/// Folder of the parts in a cache's folder.
-const FOLDER: &str = "parts";
 
 /// Greatest number of parts.
 pub const MOST_PARTS: u32 = 100_000;
@@ -51,17 +48,12 @@ impl Part {
 
 /// The folder of a part of the cache `dir`.
 pub fn part_dir(dir: &Path, index: u32, of: u32) -> PathBuf {
-    dir.join(FOLDER).join(format!("{index}-of-{of}"))
+    dir.join(PARTS).join(format!("{index}-of-{of}"))
 }
 
 /// Whether the cache's folder has parts, begun or done.
 pub(crate) fn has_parts(dir: &Path) -> bool {
-    let folder = dir.join(FOLDER);
-    if is_in_bucket(dir) {
-        store::folders(&folder).is_ok_and(|parts| !parts.is_empty())
-    } else {
-        folder.is_dir()
-    }
+    named(dir).is_ok_and(|parts| !parts.is_empty())
 }
 
 /// The parts of a cache that were begun.
@@ -157,7 +149,7 @@ impl Parts {
         let of = run.part.map_or(self.of, |part| part.of);
         if of != self.of {
             return Err(Error::Mismatch {
-                path: self.dir.join(FOLDER),
+                path: self.dir.join(PARTS),
                 field: "part.of".into(),
                 found: self.of.to_string(),
                 expected: of.to_string(),
@@ -192,26 +184,32 @@ fn of_whole(meta: &CacheMeta) -> CacheMeta {
 
 /// Numbers and number of parts by the names of folders, sorted.
 fn named(dir: &Path) -> Result<Vec<(u32, u32)>, Error> {
-    let folder = dir.join(FOLDER);
-    if !has_parts(dir) {
+    let folder = dir.join(PARTS);
+    if !is_in_bucket(dir) && !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let mut found = Vec::new();
-    for part in store::folders(&folder).map_err(io_error(&folder, "list"))? {
-        let name = part.file_name().and_then(OsStr::to_str);
-        let numbers = name.and_then(|name| name.split_once("-of-"));
-        let numbers = numbers.and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
-        found.extend(numbers);
-    }
+    let folders = store::folders(&folder).map_err(io_error(&folder, "list"))?;
+    let mut found: Vec<_> = folders
+        .iter()
+        .filter_map(|part| part_numbers(part))
+        .collect();
     found.sort_unstable();
     Ok(found)
 }
 
-/// Locks all parts of a cache that were begun.
-pub(crate) fn lock_parts(dir: &Path) -> Result<Vec<CacheLock>, Error> {
+/// The folders of all parts of a cache.
+fn dirs(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let parts = named(dir)?.into_iter();
-    let parts = parts.map(|(index, of)| part_dir(dir, index, of));
-    parts.map(|part| CacheLock::of(&part)).collect()
+    Ok(parts.map(|(index, of)| part_dir(dir, index, of)).collect())
+}
+
+/// Locks all parts of a cache that were begun, to delete them or files in them.
+pub(crate) fn lock_parts(dir: &Path) -> Result<Vec<CacheLock>, Error> {
+    let parts = dirs(dir)?;
+    parts
+        .iter()
+        .map(|part| CacheLock::to_delete(part))
+        .collect()
 }
 
 /// The error of a folder without `meta.json`.

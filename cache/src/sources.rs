@@ -18,7 +18,7 @@ use crate::table_reader::read_whole;
 use crate::{CacheMeta, CacheReader, Error, beside, store};
 
 /// Folder of the records in a cache.
-pub(crate) const FOLDER: &str = "sources";
+pub(crate) const FOLDER: &str = crate::folder::SOURCES;
 
 /// A file of the dataset as it was when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Commands over finished caches: `ls`, `show`, `verify`, `diff`, `gc`, `rm`.
 
 use std::fs::{self, File};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -135,7 +136,19 @@ fn two_caches_are_compared_and_one_is_deleted() {
     lock.lock().unwrap();
     run(&lab, &["rm", names[1]]).expect_error(2, &["tiny-vit@28"]);
     drop(lock);
-    run(&lab, &["rm", names[1]]).expect(0);
+    // A full disk, on which `.lock` cannot be written, does not keep anyone from making room.
+    fs::write(&left, "begun").unwrap();
+    for command in ["gc", "rm"] {
+        let mut limited = Command::new("sh");
+        let extract = program("extract");
+        limited
+            .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
+            .arg(extract.get_program())
+            .args([command, names[1], "--cache"])
+            .arg(lab.path("cache"));
+        Run::of(&mut limited).expect(0);
+        assert!(!left.exists());
+    }
     assert!(!lab.path("cache").join(names[1]).exists());
     run(&lab, &["verify"]).expect(0);
 }

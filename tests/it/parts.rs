@@ -122,6 +122,10 @@ fn unfinished_parts_are_named_by_every_command() {
     );
     let words = ["3 of 4 parts are done; missing: 3"];
     over(&lab, "extract", &["show", "images/tiny-vit@56"]).expect_error(2, &words);
+    let before = snapshot(&lab.path("cache"));
+    lab.extract("manifest", &table, &SMALL)
+        .expect_error(2, &[words[0], "--shard", "delete `parts`"]);
+    assert!(before == snapshot(&lab.path("cache")));
     over(&lab, "extract", &["gc", "images/tiny-vit@56"]).expect_error(2, &words);
     over(&lab, "extract", &["merge", "images/tiny-vit@56"]).expect_error(2, &words);
     lab.probe(&[]).expect_error(2, &words);
@@ -136,10 +140,10 @@ fn unfinished_parts_are_named_by_every_command() {
         "{run:?}"
     );
     drop(lock);
-    lab.probe(&[]).expect_error(
-        2,
-        &["4 of 4 parts are done, but not joined", "extract merge"],
-    );
+    let words = ["4 of 4 parts are done, but not joined", "extract merge"];
+    lab.probe(&[]).expect_error(2, &words);
+    lab.extract("manifest", &table, &SMALL)
+        .expect_error(2, &words);
     let merged = over(&lab, "extract", &["merge", "images/tiny-vit@56"]).expect(0);
     assert!(
         merged.stdout.contains("24 slices of 24 samples"),

@@ -84,6 +84,31 @@ fn a_run_with_other_settings_is_refused_and_told_which() {
 }
 
 #[test]
+fn a_lock_of_another_machine_is_waited_for_aloud() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(2);
+    lab.extract("manifest", &manifest, &[]).expect(0);
+    let record = r#"{"host":"ghost","process":1,"since_unix":1}"#;
+    lab.write("cache/images/tiny-vit@56/.lock", record);
+    let mut gc = program("extract");
+    gc.args(["gc", "images/tiny-vit@56", "--cache"])
+        .arg(lab.path("cache"));
+    unfinished(&lab.cache());
+    let mut extract = lab.extract_command("manifest", &manifest);
+    extract.args(["--wait", "0"]);
+    for command in [&mut gc, &mut extract] {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = "waiting up to 20 s for the lock of process 1 on `ghost`";
+        let told = lines.any(|line| line.unwrap().contains(said));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(told);
+    }
+}
+
+#[test]
 fn two_writers_at_once_are_refused_or_wait() {
     let lab = Lab::new();
     let manifest = lab.manifest(4);
@@ -320,6 +345,15 @@ fn repaired_files_are_taken_in_as_if_they_had_never_been_damaged() {
         run.stderr.contains("none of 3 skipped samples can be read"),
         "{run:#?}"
     );
+    // Without the option, repaired files are named, and the option.
+    std::fs::write(file(13), &intact[0]).unwrap();
+    lab.extract("manifest", &manifest, &SMALL_SHARDS)
+        .expect_error(2, &["1 of 3 skipped samples", "--retry-skipped"]);
+    unfinished(&lab.cache());
+    lab.extract("manifest", &manifest, &SMALL_SHARDS)
+        .expect_error(2, &["1 of 3 skipped samples", "--retry-skipped"]);
+    std::fs::write(file(13), "no picture").unwrap();
+    lab.extract("manifest", &manifest, &SMALL_SHARDS).expect(1);
     // One is still damaged, in another way.
     let repair = |k: u32, content: &[u8]| {
         std::fs::write(file(k), content).unwrap();

@@ -45,6 +45,35 @@ pub fn persist(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(folder_of(to))
 }
 
+/// Opens a regular file as `options` say, but follows no link and waits for no other end of a pipe.
+///
+/// # Errors
+///
+/// If the path is a link or no regular file, or cannot be opened.
+pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(no_file());
+    }
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.custom_flags(flags.bits() as i32);
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(no_file())
+    }
+}
+
+fn no_file() -> io::Error {
+    let text = "it is a link, a pipe or a folder, expected a file";
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
 /// Syncs a folder, so that renames and new files in it survive a power cut.
 ///
 /// # Errors
@@ -113,11 +142,9 @@ fn folder_of(path: &Path) -> &Path {
 /// Creates a file and locks it.
 fn locked(path: &Path) -> io::Result<File> {
     loop {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true);
+        let file = open_regular(path, options)?;
         match file.lock() {
             Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
             // Another process may have removed it as abandoned before it was locked.
@@ -138,7 +165,8 @@ fn remove_abandoned(folder: &Path) {
         .map(|file| file.path())
         .filter(|path| is_partial(path))
     {
-        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+        let file = open_regular(&path, OpenOptions::new().read(true));
+        if file.is_ok_and(|file| file.try_lock().is_ok()) {
             // A file that cannot be removed does no harm.
             let _ = fs::remove_file(&path);
         }
@@ -156,6 +184,23 @@ fn is_partial(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn links_and_pipes_are_neither_followed_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("other"), "content").unwrap();
+        let name = format!(".slicebank-{}-a", std::process::id());
+        std::os::unix::fs::symlink(path("other"), path(&name)).unwrap();
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(path(".slicebank-1-b"))
+            .status();
+        assert!(pipe.unwrap().success());
+        let error = write_whole(&path("a"), b"new").unwrap_err();
+        assert!(error.to_string().contains("a link"), "{error}");
+        assert_eq!(fs::read(path("other")).unwrap(), b"content");
+    }
 
     fn files(folder: &Path) -> Vec<String> {
         let files = fs::read_dir(folder).unwrap();

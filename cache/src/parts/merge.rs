@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use super::rows::{ShardRows, joined};
-use super::{FOLDER, Parts, has_parts, lock_parts, of_whole};
+use super::{Parts, dirs, has_parts, lock_parts, of_whole};
 use crate::error::io_error;
+use crate::folder::PARTS;
+use crate::links::refuse_links;
 use crate::{
     CacheMeta, CacheReader, CacheWriter, Depth, Error, ShardSources, SourceFile, TokenBatch,
     is_in_bucket, store, verify,
@@ -20,13 +22,19 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Error::Parts`] if some are not done, [`Error::NoCache`] if there are none, [`Error::Locked`] if another
+/// [`Error::Parts`] if some are not done, [`Error::Incomplete`] or [`Error::NoCache`] if there are none, [`Error::Locked`] if another
 /// process joins them or writes to one, [`Error::Mismatch`] and [`Error::OtherSamples`] if they do not
 /// belong together, the first fault of the whole, and those of [`CacheReader::open`] and
 /// [`CacheWriter::append`]. The parts stay in place then.
 pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
     let whole = match CacheMeta::read(dir) {
         Ok(whole) if whole.complete => whole,
+        Ok(whole) if !has_parts(dir) => {
+            return Err(Error::Incomplete {
+                path: dir.into(),
+                rows: whole.saved_rows(),
+            });
+        }
         Ok(_) | Err(Error::Parts { .. }) => join(dir)?,
         Err(error) => return Err(error),
     };
@@ -41,18 +49,26 @@ pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
     Ok(whole)
 }
 
-/// Deletes the parts of a finished cache, of which no one has a writer.
+/// Deletes the parts of a finished cache, of which no one has a writer, and what else lies in their folders.
 ///
 /// # Errors
 ///
 /// [`Error::Locked`] if another process writes to one, and [`Error::Io`].
 pub fn delete_parts(dir: &Path) -> Result<(), Error> {
-    let folder = dir.join(FOLDER);
+    let parts = dirs(dir)?;
     if is_in_bucket(dir) {
-        return store::delete_all(&folder).map_err(io_error(&folder, "delete"));
+        let mut parts = parts.iter();
+        return parts
+            .try_for_each(|part| store::delete_all(part).map_err(io_error(part, "delete")));
     }
+    refuse_links(dir)?;
     let _locks = lock_parts(dir)?;
-    fs::remove_dir_all(&folder).map_err(io_error(&folder, "delete"))
+    for part in &parts {
+        fs::remove_dir_all(part).map_err(io_error(part, "delete"))?;
+    }
+    // Files of the user's own in it keep it.
+    let _ = fs::remove_dir(dir.join(PARTS));
+    Ok(())
 }
 
 /// Writes the rows of all parts to the whole cache.

@@ -4,6 +4,8 @@
 mod descriptions;
 mod flips;
 mod hostile;
+#[cfg(unix)]
+mod links;
 mod made;
 mod mutated;
 mod parts;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use cache::{
-    CacheMeta, CacheReader, CacheWriter, Error, Locked, Part, Skipped, Task, Tokens, list, merge,
-    part_dir,
+    CacheMeta, CacheReader, CacheWriter, Error, Listed, Locked, Part, Skipped, Task, Tokens, list,
+    merge, part_dir,
 };
 use proptest::prelude::*;
 
@@ -124,6 +124,33 @@ fn a_whole_of_which_parts_are_left_is_verified_before_they_are_deleted() {
     fs::write(&shard, sound).unwrap();
     merge(dir.path(), 1).unwrap();
     assert!(!dir.path().join("parts").exists());
+}
+
+#[test]
+fn files_beside_the_parts_are_not_deleted_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = whole(Tokens::Cls, false, 4, 1);
+    write_parts(dir.path(), &whole, &[2, SAMPLES]);
+    let notes = dir.path().join("parts/notes/thesis.doc");
+    fs::create_dir_all(notes.parent().unwrap()).unwrap();
+    fs::write(&notes, "precious").unwrap();
+    merge(dir.path(), 1).unwrap();
+    assert_eq!(fs::read(&notes).unwrap(), b"precious");
+    assert!(!part_dir(dir.path(), 1, 2).exists());
+    let listed = Listed::of(dir.path().to_path_buf());
+    assert_eq!(listed.cells()[4], "complete");
+}
+
+#[test]
+fn a_cache_without_parts_is_not_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(refused(dir.path()).contains("no cache here"));
+    let whole = whole(Tokens::Cls, false, 2, 1);
+    let mut writer = CacheWriter::open(dir.path(), whole.clone()).unwrap();
+    writer.append(&batch(&whole, 0, 2)).unwrap();
+    drop(writer);
+    let text = refused(dir.path());
+    assert!(text.contains("not finished (2 slices so far)"), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use common::text::{printable, shown};
 use ndarray::ArrayView1;
 use serde_json::{Value, json};
 
-use super::{Format, Status, print_line, table};
+use super::{Format, Status, print_line, table, tell_of_lock};
 
 /// Arguments of `extract ls`.
 #[derive(Debug, Args)]
@@ -157,7 +157,10 @@ fn plain(value: &Value) -> String {
 pub(super) fn remove(args: &RemoveArgs) -> anyhow::Result<Status> {
     let dirs = args.of.iter().map(|of| found(&args.cache, of));
     // All are locked before one is deleted.
-    let locked = dirs.map(|dir| Ok((Listed::of(dir.clone()), Locked::of(&dir)?)));
+    let locked = dirs.map(|dir| {
+        tell_of_lock(&dir);
+        Ok((Listed::of(dir.clone()), Locked::of(&dir)?))
+    });
     for (cache, locked) in locked.collect::<Result<Vec<_>, cache::Error>>()? {
         let bytes = cache.meta.as_ref().map_or(0, CacheMeta::bytes);
         let size = format!("{}: {:.1} MB", shown(&cache.dir), bytes as f64 / 1e6);
@@ -180,6 +183,7 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
     };
     for of in &args.of {
         let dir = found(&args.cache, of);
+        tell_of_lock(&dir);
         let locked = Locked::of(&dir)?;
         let unnamed = if args.dry_run {
             locked.unnamed()?

@@ -8,7 +8,7 @@ use common::counted;
 use common::text::shown;
 
 use super::caches::found;
-use super::{Status, print_line};
+use super::{Status, print_line, tell_of_lock};
 
 /// Arguments of `extract merge`.
 #[derive(Debug, Args)]
@@ -29,6 +29,7 @@ pub(super) fn run(args: &MergeArgs) -> anyhow::Result<Status> {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     for of in &args.of {
         let dir = found(&args.cache, of);
+        tell_of_lock(&dir);
         let meta = cache::merge(&dir, args.threads.unwrap_or_else(cores))?;
         print_line(&format!(
             "{}: {} of {}, {:.1} MB",

@@ -21,9 +21,12 @@ mod verify;
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use common::text::{printable, printable_lines};
+
+use crate::extraction::wait_elsewhere;
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokenDtypeArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
@@ -248,6 +251,13 @@ fn eprint_line(text: &str) {
 /// Prints a line on stderr with control characters escaped.
 fn tell(line: &str) {
     eprint_line(&printable(line));
+}
+
+/// Tells why the next attempt to lock a cache takes long, if it does.
+fn tell_of_lock(dir: &Path) {
+    if let Some(line) = wait_elsewhere(dir) {
+        tell(&line);
+    }
 }
 
 /// Prints warnings, one per line.

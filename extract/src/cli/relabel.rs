@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};
 use super::caches::{found, of_dataset};
-use super::{Format, Status, eprint_line, print_line, table, warn};
+use super::{Format, Status, eprint_line, print_line, table, tell_of_lock, warn};
 use crate::Error;
 use crate::dataset::Dataset;
 use crate::relabel::{self, Target, Written};
@@ -115,6 +115,7 @@ fn caches(args: &RelabelArgs, dataset: Option<&Dataset>) -> anyhow::Result<Vec<P
 
 fn relabel(args: &RelabelArgs, dir: &Path, dataset: Option<&Dataset>) -> Result<Written, Error> {
     let reader = CacheReader::open(dir)?;
+    tell_of_lock(dir);
     let target = Target {
         name: &args.name,
         replace: args.force,

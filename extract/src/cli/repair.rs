@@ -13,7 +13,7 @@ use imaging::preprocess::Preprocess;
 use onnx_models::ModelCard;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};
-use super::{tell, warn};
+use super::{tell, tell_of_lock, warn};
 use crate::backbone::{Precision, Provider, Runtime};
 use crate::dataset::Dataset;
 use crate::extraction::{BackboneChoice, Event, Extraction};
@@ -64,6 +64,7 @@ pub(super) fn repair(
     shards: &[usize],
     check: impl Fn() -> anyhow::Result<Vec<usize>>,
 ) -> anyhow::Result<()> {
+    tell_of_lock(dir);
     let begun = Repair::begin(dir)?;
     let meta = begun.meta().clone();
     for &shard in shards {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{LayoutArgs, STAGING, hide_ids, open_dataset};
 use super::caches::of_dataset;
-use super::{Format, Status, eprint_line, print_line, table, tell};
+use super::{Format, Status, eprint_line, print_line, table, tell, tell_of_lock};
 use crate::Error;
 use crate::dataset::Dataset;
 use crate::inspect::SPLITS;
@@ -145,6 +145,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
     let counts = count(&members, &splits, &slices);
     let samples = members.into_iter().map(|member| member.sample);
     let splits: Vec<_> = samples.zip(splits).collect();
+    tell_of_lock(dir);
     write_split(dir, &args.name, &args.rule.to_string(), &splits)?;
     Ok(Written {
         dir: dir.to_path_buf(),

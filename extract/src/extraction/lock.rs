@@ -12,6 +12,16 @@ use crate::Error;
 /// Time between two attempts to lock a cache that another process writes.
 const RETRY: Duration = Duration::from_millis(300);
 
+/// A line on the time that locking a cache takes if `.lock` names a process of another machine.
+pub(crate) fn wait_elsewhere(dir: &Path) -> Option<String> {
+    let holder = CacheLock::holder_elsewhere(dir)?;
+    let seconds = CacheLock::SILENCE.as_secs();
+    Some(format!(
+        "{}: waiting up to {seconds} s for the lock of {holder}",
+        dir.display()
+    ))
+}
+
 /// Locks a cache; waits at most for `wait` if another process writes it, or until it has ended.
 pub(super) fn lock(
     dir: &Path,
@@ -19,6 +29,9 @@ pub(super) fn lock(
     report: &mut dyn FnMut(Event),
 ) -> Result<CacheLock, Error> {
     let started = Instant::now();
+    if let Some(text) = wait_elsewhere(dir) {
+        report(Event::Message(text));
+    }
     let mut is_told = false;
     loop {
         let holder = match CacheLock::of(dir) {

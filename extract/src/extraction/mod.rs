@@ -27,6 +27,7 @@ pub use self::backbone::BackboneChoice;
 use self::backbone::Place;
 pub use self::forecast::{Burst, Forecast};
 use self::lock::lock;
+pub(crate) use self::lock::wait_elsewhere;
 pub use self::size::{SliceCount, Tables};
 use self::target::Target;
 use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
@@ -111,7 +112,8 @@ impl Extraction<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if options contradict each other or the dataset, [`Error::NoDevice`] and
+    /// [`Error::Options`] if options contradict each other or the dataset, [`cache::Error::Parts`] if the whole
+    /// is to be extracted, but parts of it were, [`Error::NoDevice`] and
     /// [`Error::Model`] if the backbone cannot be run or fails the parity gate, and those of
     /// [`pipeline::run`].
     pub fn run(&self, report: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
@@ -121,6 +123,7 @@ impl Extraction<'_> {
             return self.run_for_bucket(&whole, report);
         }
         let to = Target::new(whole, self.part, self.samples()?);
+        to.refuse_parts()?;
         let summary = self.run_in(&to, report)?;
         if self.part.is_some() && summary.outcome.meta.complete {
             return to.join(summary, self.backbone.threads(), report);
@@ -266,6 +269,10 @@ impl Extraction<'_> {
         let finished = to.finished();
         if finished.is_none() || finished == Some(dir) {
             meta = to.describe(meta)?;
+        }
+        if let Some(begun) = begun.as_ref().filter(|_| !self.retry_skipped) {
+            let own = finished.unwrap_or(dir);
+            retry::refuse_repaired(own, begun, &meta, (self.dataset, self.recipe))?;
         }
         if retry.is_none()
             && let Some(dir) = finished

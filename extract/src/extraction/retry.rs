@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cache::{CacheMeta, CacheReader, Skipped, SliceMeta};
 use common::counted;
+use common::text::shown;
 use imaging::preprocess::Preprocess;
 use imaging::read::Reader;
 
@@ -37,6 +38,39 @@ pub(super) fn describe(retry: Option<&Retry>, begun: &CacheMeta) -> String {
     format!(
         "{repaired} of {skipped} can be read now; {slices} after the first of them will be computed again, to keep the order of the dataset"
     )
+}
+
+/// Refuses a run that finds repaired files and was not told to take them in: the list of samples is not
+/// that of the cache any more.
+///
+/// # Errors
+///
+/// [`Error::Options`].
+pub(super) fn refuse_repaired(
+    dir: &Path,
+    begun: &CacheMeta,
+    run: &CacheMeta,
+    (dataset, recipe): (&Dataset, &Preprocess),
+) -> Result<(), Error> {
+    let may_be_repaired = !begun.skipped.is_empty()
+        && begun.samples == run.samples
+        && begun.samples_sha256 != run.samples_sha256;
+    if !may_be_repaired {
+        return Ok(());
+    }
+    // Samples that differ in other ways are refused later.
+    let Ok(Some(retry)) = plan(dir, begun, dataset, recipe) else {
+        return Ok(());
+    };
+    Err(Error::Options {
+        found: format!(
+            "`{}`: {} of {} can be read now",
+            shown(dir),
+            retry.repaired,
+            counted(begun.skipped.len(), "skipped sample")
+        ),
+        hint: "give `--retry-skipped` to take them in".to_owned(),
+    })
 }
 
 /// Reads the skipped samples of the cache `dir`; `None` if none of them can be read.

@@ -38,6 +38,21 @@ impl Target {
         [&*self.whole, &*self.dir].into_iter().find(is_finished)
     }
 
+    /// Refuses a run over the whole dataset if parts of it were begun.
+    ///
+    /// # Errors
+    ///
+    /// [`cache::Error::Parts`].
+    pub(super) fn refuse_parts(&self) -> Result<(), Error> {
+        if self.part.is_some() || self.finished().is_some() {
+            return Ok(());
+        }
+        match Parts::of(&self.whole)? {
+            Some(parts) => Err(parts.unjoined().into()),
+            None => Ok(()),
+        }
+    }
+
     /// A cache whose batch size and tables the run takes over: its own, the whole, or another part.
     pub(super) fn begun(&self) -> Result<Option<CacheMeta>, Error> {
         let read = |dir: &Path| CacheMeta::read(dir).ok();
