@@ -100,7 +100,7 @@ def requeue(task, part):
     """Requeues a task when it has its second shard."""
     for _ in range(6000):
         if (part / "cls/00001.parquet").is_file():
-            print(f"requeueing {task}", flush=True)
+            print(f"requeuing {task}", flush=True)
             subprocess.run(["scontrol", "requeue", task], check=True)
             return
         time.sleep(0.01)
