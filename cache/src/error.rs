@@ -23,7 +23,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A shard could not be decoded or encoded.
-    #[error("`{path}`: {source}\nhint: the file is damaged; delete the cache and extract again", path = shown(path), source = shown(&source.to_string()))]
+    #[error("`{path}`: {}\nhint: the file is damaged; delete the cache and extract again", shown(cause(&source.to_string())), path = shown(path))]
     Parquet {
         /// The shard's file.
         path: PathBuf,
@@ -316,6 +316,11 @@ fn known_labels(known: &[String]) -> String {
     } else {
         format!(", it has `{}`", shown(&known.join("`, `")))
     }
+}
+
+/// The message of a Parquet error without the name of its variant for errors of others.
+fn cause(message: &str) -> &str {
+    message.strip_prefix("External: ").unwrap_or(message)
 }
 
 fn named(holder: Option<&Holder>) -> String {

@@ -21,7 +21,7 @@ use crate::table_reader::{ParquetFile, batches};
 use crate::{CacheLock, CacheReader, Error, SliceMeta, Split, store};
 
 /// Folder of named splits in a cache.
-const FOLDER: &str = crate::folder::SPLITS;
+pub(crate) const FOLDER: &str = crate::folder::SPLITS;
 
 /// Key of the rule in a file's metadata.
 const RULE: &str = "rule";

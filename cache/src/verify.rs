@@ -1,5 +1,7 @@
 //! Verification of a whole cache: every byte, row and value.
 
+mod lone;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -91,6 +93,7 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Er
     faults.extend(check_pending(&pending).map(|(_, fault)| whole(fault)));
     let is_readable = found.is_empty();
     faults.extend(found);
+    faults.extend(lone::lone_files(&reader)?);
     if is_readable {
         faults.extend(reader.check_rows().err().map(whole));
         for name in reader.splits()? {

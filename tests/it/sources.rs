@@ -133,6 +133,59 @@ fn verify_compares_all_sources_wherever_they_lie_now() {
 }
 
 #[test]
+fn another_copy_below_the_folder_hides_no_fault() {
+    let lab = Lab::new();
+    for options in [&[][..], &["--mask-paths"]] {
+        let list = volumes(&lab);
+        let mut command = lab.extract_as("images", "manifest", &list);
+        Run::of(command.args(options)).expect(0);
+        for file in ["a.nii", "b.nii", "b-mask.nii", "c.hdr", "c.img"] {
+            let bytes = fs::read(lab.path("scans").join(file)).unwrap();
+            lab.write(&format!("scans/old/{file}"), bytes);
+        }
+        fs::remove_file(lab.path("scans/a.nii")).unwrap();
+        let run = verify(&lab, &[], &lab.path("scans")).expect(1);
+        assert!(run.stdout.contains("missing"), "{run:?}");
+        let run = verify(&lab, &[], &lab.path("scans/old")).expect(0);
+        assert!(run.stdout.contains("5 source files in `"), "{run:?}");
+        assert!(run.stdout.contains("scans/old`"), "{run:?}");
+        verify(&lab, &[], &lab.path(""))
+            .expect_error(2, &["in 2 folders", "scans", "scans/old", "`--root`"]);
+        fs::remove_dir_all(lab.path("scans")).unwrap();
+        fs::remove_dir_all(lab.path("cache")).unwrap();
+    }
+}
+
+#[test]
+fn lost_checksums_and_splits_are_a_fault() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(6), &[]).expect(0);
+    let rule = ["--name", "new", "--rule", "random:0.5:0:0.5"];
+    Run::of(lab.split("images").args(rule)).expect(0);
+    for (file, named) in [
+        ("checksums/sources/00000.crc32", "sources/00000.parquet"),
+        ("checksums/splits/new.crc32", "splits/new.parquet"),
+        ("splits/new.parquet", "checksums/splits/new.crc32"),
+    ] {
+        let path = lab.cache().join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let mut command = program("extract");
+        let run = Run::of(
+            command
+                .args(["verify", "--quick", "--cache"])
+                .arg(lab.path("cache")),
+        );
+        let run = run.expect(1);
+        assert!(
+            run.stdout.contains(named) && run.stdout.contains("missing"),
+            "{run:?}"
+        );
+        fs::write(&path, whole).unwrap();
+    }
+}
+
+#[test]
 fn hashed_paths_are_understood_by_those_who_have_the_key() {
     let lab = Lab::new();
     let list = volumes(&lab);

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::caches::found;
 use super::repair::{RepairArgs, repair};
 use super::{Format, Status, print_line, tell};
+use crate::Error;
 use crate::sources::{self, Compared};
 
 /// Arguments of `extract verify`.
@@ -78,7 +79,7 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         }
         let mut faults = lines(&found);
         let compared = match &args.root {
-            Some(root) if args.sources => Some(compare_sources(&dir, root, &mut faults)?),
+            Some(root) if args.sources => compare_sources(&dir, root, &mut faults)?,
             _ => None,
         };
         if !faults.is_empty() {
@@ -86,7 +87,7 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         }
         let can_repair = !damaged(&found).is_empty() && !args.again.repair;
         let cache = Listed::of(dir);
-        print(args, &cache, &faults, compared)?;
+        print(args, &cache, &faults, compared.as_ref())?;
         if can_repair && cache.is_complete() {
             let name = cache.name();
             let name = printable(&name);
@@ -108,15 +109,19 @@ fn damaged(faults: &[Fault]) -> Vec<usize> {
     shards.into_iter().collect()
 }
 
-/// Compares the files below `root` with the records of a cache, and returns their number.
-fn compare_sources(dir: &Path, root: &Path, faults: &mut Vec<String>) -> anyhow::Result<usize> {
+/// Compares the files below `root` with the records of a cache; `None` if it has none that can be read.
+fn compare_sources(
+    dir: &Path,
+    root: &Path,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<Option<Compared>> {
     anyhow::ensure!(
         root.is_dir(),
         "`{}`: no such folder\nhint: `--root` names the folder of the dataset",
         shown(root)
     );
     let Ok(meta) = CacheMeta::read(dir) else {
-        return Ok(0);
+        return Ok(None);
     };
     if meta
         .shards
@@ -127,15 +132,16 @@ fn compare_sources(dir: &Path, root: &Path, faults: &mut Vec<String>) -> anyhow:
         faults.push(format!(
             "`{path}`: no source files are recorded, since an earlier version extracted it"
         ));
-        return Ok(0);
+        return Ok(None);
     }
     match sources::compare_all(dir, &meta, root) {
-        Ok(Compared { files, faults: of }) => {
-            faults.extend(of);
-            Ok(files)
+        Ok(mut compared) => {
+            faults.append(&mut compared.faults);
+            Ok(Some(compared))
         }
         // The cache's own faults name it.
-        Err(_) => Ok(0),
+        Err(Error::Cache(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -143,7 +149,7 @@ fn print(
     args: &VerifyArgs,
     cache: &Listed,
     faults: &[String],
-    compared: Option<usize>,
+    compared: Option<&Compared>,
 ) -> anyhow::Result<()> {
     if args.format == Format::Json {
         let mut line = json!({
@@ -151,8 +157,9 @@ fn print(
             "depth": if args.quick { "quick" } else { "full" },
             "faults": faults,
         });
-        if let Some(files) = compared {
-            line["source_files"] = files.into();
+        if let Some(compared) = compared {
+            line["source_files"] = compared.files.into();
+            line["source_folder"] = compared.folder.to_string_lossy().into();
         }
         print_line(&line.to_string())?;
     } else if faults.is_empty() {
@@ -160,11 +167,15 @@ fn print(
         print_line(&format!("{}: {summary}", printable(&cache.name())))?;
     } else {
         print_line(&faults.join("\n"))?;
+        if let Some(compared) = compared {
+            let folder = shown(&compared.folder);
+            tell(&format!("source files were looked for in `{folder}`"));
+        }
     }
     Ok(())
 }
 
-fn summary(cache: &Listed, compared: Option<usize>) -> String {
+fn summary(cache: &Listed, compared: Option<&Compared>) -> String {
     let Ok(meta) = &cache.meta else {
         return String::new();
     };
@@ -173,7 +184,10 @@ fn summary(cache: &Listed, compared: Option<usize>) -> String {
         counted(meta.rows, "slice"),
     );
     let megabytes = meta.bytes() as f64 / 1e6;
-    let files = compared.map(|files| format!(", {}", counted(files, "source file")));
+    let files = compared.map(|compared| {
+        let files = counted(compared.files, "source file");
+        format!(", {files} in `{}`", shown(&compared.folder))
+    });
     let files = files.unwrap_or_default();
     format!("no fault in {slices}, {shards}, {megabytes:.1} MB{files}")
 }

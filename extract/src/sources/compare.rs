@@ -1,6 +1,6 @@
 //! Comparison of files with the records of a cache.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use super::{hash, nanoseconds, recorded_path, state};
 use crate::Error;
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, Sample, examples};
 use crate::pseudonyms::{self, Pseudonyms};
 
 /// Time in which a file may change twice without another time of change: the coarsest of common file
@@ -21,6 +21,9 @@ const COARSEST_NS: i64 = 2_000_000_000;
 
 /// Levels below a given folder that are searched for the dataset's own folder.
 const MAX_DEPTH: usize = 6;
+
+/// Number of files that are looked for in each folder below a given one.
+const TRIED: usize = 100;
 
 /// Number of changed files in a message.
 const EXAMPLES: usize = 5;
@@ -32,6 +35,8 @@ pub(crate) struct Compared {
     pub(crate) files: usize,
     /// A line for each file that is missing or differs.
     pub(crate) faults: Vec<String>,
+    /// Folder in which the files were looked for.
+    pub(crate) folder: PathBuf,
 }
 
 /// Compares sizes and times of a dataset's files with the records of its cache `dir`, and where they differ
@@ -129,67 +134,113 @@ fn files_by_record(dataset: &Dataset) -> HashMap<String, PathBuf> {
         .collect()
 }
 
-/// Compares the contents of all files below `root` that the cache `dir` records.
+/// Compares the contents of all files that the cache `dir` records. They lie in `root`; if none of them does, in
+/// a folder below it.
 ///
 /// # Errors
 ///
-/// Errors of [`ShardSources::read`].
+/// [`Error::Layout`] if files are in several folders below `root`, and errors of [`ShardSources::read`].
 pub(crate) fn compare_all(dir: &Path, meta: &CacheMeta, root: &Path) -> Result<Compared, Error> {
-    let mut compared = Compared::default();
-    let first =
-        ShardSources::all(dir, meta).find_map(|sources| sources.ok()?.files.into_iter().next());
-    let folder = first.and_then(|first| folder_with(root, &first.path));
-    let hashed = match (&folder, Pseudonyms::made()) {
+    let plain = folder_with(dir, meta, root)?;
+    let (folder, hashed) = match (plain, Pseudonyms::made()) {
+        (Some(folder), _) => (folder, HashMap::new()),
         (None, Some(pseudonyms)) => hashed_files(dir, meta, root, &pseudonyms)?,
-        _ => HashMap::new(),
+        (None, None) => (root.to_path_buf(), HashMap::new()),
     };
-    let folder = folder.unwrap_or_else(|| root.to_path_buf());
+    let mut compared = Compared {
+        folder,
+        ..Compared::default()
+    };
     for sources in ShardSources::all(dir, meta) {
         let sources = sources?.files;
         let faults = sources.par_iter().filter_map(|record| {
-            let plain = || folder.join(&record.path);
+            let plain = || compared.folder.join(&record.path);
             let file = hashed.get(&record.path).cloned().unwrap_or_else(plain);
             fault(&file, record)
         });
-        compared.faults.extend(faults.collect::<Vec<_>>());
+        let faults: Vec<String> = faults.collect();
+        compared.faults.extend(faults);
         compared.files += sources.len();
     }
     Ok(compared)
 }
 
-/// The folder of a dataset, `root` or one below it, in which a file of the dataset is.
-fn folder_with(root: &Path, file: &str) -> Option<PathBuf> {
-    let folders = WalkDir::new(root).max_depth(MAX_DEPTH).into_iter();
+/// The folder with files of the dataset: `root` if one of them is there, else the only one below it.
+fn folder_with(dir: &Path, meta: &CacheMeta, root: &Path) -> Result<Option<PathBuf>, Error> {
+    let mut first = Vec::new();
+    for sources in ShardSources::all(dir, meta) {
+        for record in sources?.files {
+            if root.join(&record.path).is_file() {
+                return Ok(Some(root.to_path_buf()));
+            }
+            if first.len() < TRIED {
+                first.push(record.path);
+            }
+        }
+    }
+    let folders = WalkDir::new(root).min_depth(1).max_depth(MAX_DEPTH);
+    let folders = folders.sort_by_file_name().into_iter();
     let folders = folders.filter_entry(|entry| entry.file_type().is_dir());
-    let mut folders = folders.flatten().map(walkdir::DirEntry::into_path);
-    folders.find(|folder| folder.join(file).is_file())
+    let folders = folders.flatten().map(walkdir::DirEntry::into_path);
+    let found = folders.filter(|folder| first.iter().any(|file| folder.join(file).is_file()));
+    only(root, found.collect())
 }
 
-/// The files below `root` by their paths in the cache, in which parts are hashed.
+/// The only folder of a list, if there is one.
+fn only(root: &Path, mut folders: Vec<PathBuf>) -> Result<Option<PathBuf>, Error> {
+    if folders.len() < 2 {
+        return Ok(folders.pop());
+    }
+    let names = folders.iter().map(|folder| folder.to_string_lossy());
+    let names: Vec<String> = names.map(std::borrow::Cow::into_owned).collect();
+    Err(Error::Layout {
+        path: root.to_path_buf(),
+        found: format!(
+            "files of the cache in {} folders: {}",
+            folders.len(),
+            examples(&names)
+        ),
+        expected: "the dataset's folder".to_owned(),
+        hint: "name one of them as `--root`".to_owned(),
+    })
+}
+
+/// The folder of the dataset, and the files in it by their paths in the cache, in which parts are hashed.
 fn hashed_files(
     dir: &Path,
     meta: &CacheMeta,
     root: &Path,
     pseudonyms: &Pseudonyms,
-) -> Result<HashMap<String, PathBuf>, Error> {
-    let (mut recorded, mut found) = (HashSet::new(), HashMap::new());
+) -> Result<(PathBuf, HashMap<String, PathBuf>), Error> {
+    let mut recorded = HashSet::new();
     for sources in ShardSources::all(dir, meta) {
         for record in sources?.files {
             recorded.extend(pseudonyms::starts(&record.path));
         }
     }
+    let mut by_folder: BTreeMap<PathBuf, HashMap<String, PathBuf>> = BTreeMap::new();
     let files = WalkDir::new(root).into_iter().flatten();
     for file in files.filter(|entry| entry.file_type().is_file()) {
         let path = file.path();
         let relative = slashed(path.strip_prefix(root).unwrap_or(path));
         // The dataset's folder may lie below `root`.
         let inner = relative.match_indices('/').take(MAX_DEPTH);
-        let mut starts = [0].into_iter().chain(inner.map(|(place, _)| place + 1));
-        if let Some(name) = starts.find_map(|at| pseudonyms.find(&relative[at..], &recorded)) {
-            found.insert(name, path.to_path_buf());
+        let starts = [0].into_iter().chain(inner.map(|(place, _)| place + 1));
+        for at in starts {
+            if let Some(name) = pseudonyms.find(&relative[at..], &recorded) {
+                let folder = by_folder.entry(root.join(&relative[..at])).or_default();
+                folder.insert(name, path.to_path_buf());
+            }
         }
     }
-    Ok(found)
+    let itself = by_folder.remove(&root.join(""));
+    if let Some(files) = itself {
+        return Ok((root.to_path_buf(), files));
+    }
+    let folder = only(root, by_folder.keys().cloned().collect())?;
+    let folder = folder.unwrap_or_else(|| root.to_path_buf());
+    let files = by_folder.remove(&folder).unwrap_or_default();
+    Ok((folder, files))
 }
 
 /// What is wrong with a file, if it is missing or has another content than recorded.
