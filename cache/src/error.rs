@@ -229,7 +229,7 @@ pub enum Error {
     /// The cache has no split of this name.
     #[error(
         "`{path}`: the cache has no split `{name}`{}{}\nhint: make it with `extract split --name {name} --rule RULE`",
-        known_names(known),
+        known_names(known, "that"),
         did_you_mean(name, known), path = shown(path), name = shown(name)
     )]
     NoSplit {
@@ -266,7 +266,7 @@ pub enum Error {
     },
     /// The cache has no label set of this name.
     #[error(
-        "`{path}`: the cache has no labels `{name}`{}{}\nhint: make them with `extract relabel --name {name}`, or leave `--labels` out", known_labels(known), did_you_mean(name, known), path = shown(path), name = shown(name)
+        "`{path}`: the cache has no labels `{name}`{}{}\nhint: make them with `extract relabel --name {name}`, or leave `--labels` out", known_names(known, "those"), did_you_mean(name, known), path = shown(path), name = shown(name)
     )]
     NoLabels {
         /// The cache's folder.
@@ -310,14 +310,6 @@ pub enum Error {
     },
 }
 
-fn known_labels(known: &[String]) -> String {
-    if known.is_empty() {
-        ", it has none besides those of its extraction".to_owned()
-    } else {
-        format!(", it has `{}`", shown(&known.join("`, `")))
-    }
-}
-
 /// The message of a Parquet error without the name of its variant for errors of others.
 fn cause(message: &str) -> &str {
     message.strip_prefix("External: ").unwrap_or(message)
@@ -327,9 +319,9 @@ fn named(holder: Option<&Holder>) -> String {
     holder.map_or_else(|| "another process".to_owned(), Holder::to_string)
 }
 
-fn known_names(known: &[String]) -> String {
+fn known_names(known: &[String], those: &str) -> String {
     if known.is_empty() {
-        ", it has none besides that of its extraction".to_owned()
+        format!(", it has none besides {those} of its extraction")
     } else {
         format!(", it has `{}`", shown(&known.join("`, `")))
     }

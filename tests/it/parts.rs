@@ -144,12 +144,24 @@ fn unfinished_parts_are_named_by_every_command() {
     lab.probe(&[]).expect_error(2, &words);
     lab.extract("manifest", &table, &SMALL)
         .expect_error(2, &words);
+    let first = snapshot(&cache::part_dir(&lab.cache(), 1, 4));
     let merged = over(&lab, "extract", &["merge", "images/tiny-vit@56"]).expect(0);
     assert!(
         merged.stdout.contains("24 slices of 24 samples"),
         "{merged:?}"
     );
     lab.probe(&["--k", "3"]).expect(0);
+    assert!(!lab.cache().join("parts").exists());
+    // A merge that is stopped before it has deleted all parts leaves some.
+    for (file, bytes) in first {
+        let path = format!("cache/images/tiny-vit@56/parts/1-of-4/{}", file.display());
+        lab.write(&path, bytes);
+    }
+    let gc = over(&lab, "extract", &["gc", "images/tiny-vit@56"]).expect(0);
+    assert!(gc.stdout.contains("parts are left"), "{gc:?}");
+    let list = over(&lab, "extract", &["ls"]).expect(0).stdout;
+    assert!(list.contains("complete, parts not deleted"), "{list}");
+    over(&lab, "extract", &["merge", "images/tiny-vit@56"]).expect(0);
     assert!(!lab.cache().join("parts").exists());
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheName, CacheReader, LabelSet, Listed, Locked};
+use cache::{CacheMeta, CacheName, CacheReader, LabelSet, Listed, Locked, Parts};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -193,7 +193,12 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
         for (path, bytes) in &unnamed {
             print_line(&format!("{verb} {}: {bytes} bytes", shown(path)))?;
         }
-        if unnamed.is_empty() {
+        if Parts::of(&dir)?.is_some() {
+            let path = shown(&dir);
+            print_line(&format!(
+                "{path}: parts are left, which `extract merge {path}` deletes"
+            ))?;
+        } else if unnamed.is_empty() {
             print_line(&format!("{}: nothing to delete", shown(&dir)))?;
         }
     }
