@@ -81,7 +81,7 @@ fn heads_that_fit_no_features_or_classes_are_refused() {
     let many: Vec<String> = (0..100_000).map(|class| class.to_string()).collect();
     refused(
         &|head| head.about.classes.clone_from(&many),
-        "one of 100000",
+        "classes is 100000",
     );
     refused(&|head| head.weight[[0, 0]] = f64::NAN, "NaN or infinite");
     refused(&|head| head.bias[0] = f64::NAN, "NaN or infinite");
