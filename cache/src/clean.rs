@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::files::target_of;
+
 use crate::error::io_error;
 use crate::folder::{EXTENSION, pending, repair};
 use crate::parts::lock_parts;
@@ -183,13 +185,18 @@ fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Res
     Ok(())
 }
 
-/// Whether the file has a name that a writer gives to a shard, and the cache has no such shard.
+/// Whether the file has a name that a writer gives to a shard, and the cache has no such shard, or it is the
+/// unfinished file of a writer that was killed.
 pub(crate) fn is_unnamed(path: &Path, shards: usize) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (shard, end) = name.split_once('.').unwrap_or_default();
+    let unfinished = target_of(&name);
+    let (shard, end) = unfinished
+        .unwrap_or(&name)
+        .split_once('.')
+        .unwrap_or_default();
     let is_file = ["parquet", "crc32"].contains(&end) || end.ends_with(".part");
     let Some(index) = shard.parse::<usize>().ok().filter(|_| is_file) else {
         return false;
     };
-    name.ends_with(".part") || index >= shards
+    unfinished.is_some() || name.ends_with(".part") || index >= shards
 }

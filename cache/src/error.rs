@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use common::text::shown;
 use common::{counted, similar};
 
+use crate::folder::{part_numbers, parts_around};
 use crate::{Holder, is_in_bucket};
 
 /// An error of the cache.
@@ -23,7 +24,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A shard could not be decoded or encoded.
-    #[error("`{path}`: {}\nhint: the file is damaged; delete the cache and extract again", shown(cause(&source.to_string())), path = shown(path))]
+    #[error("`{path}`: {}\nhint: the file is damaged; {}", shown(cause(&source.to_string())), anew(path), path = shown(path))]
     Parquet {
         /// The shard's file.
         path: PathBuf,
@@ -32,7 +33,7 @@ pub enum Error {
     },
     /// `meta.json` is not what a cache has.
     #[error(
-        "`{path}`: not a cache description: {source}\nhint: delete the cache and extract again", path = shown(path), source = shown(&source.to_string())
+        "`{path}`: not a cache description: {source}\nhint: {}", anew(path), path = shown(path), source = shown(&source.to_string())
     )]
     Meta {
         /// The file.
@@ -81,6 +82,17 @@ pub enum Error {
         of: u32,
         /// Numbers of the parts that are not done.
         missing: Vec<u32>,
+    },
+    /// No part of a cache has a row.
+    #[error(
+        "`{path}`: no part has a slice: none of {} could be read\nhint: correct the dataset, delete `parts` in that folder, and extract again",
+        counted(*samples, "sample"), path = shown(path)
+    )]
+    EmptyParts {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Number of samples of the dataset.
+        samples: u64,
     },
     /// A cache exists that was made in another way.
     #[error(
@@ -145,7 +157,7 @@ pub enum Error {
     },
     /// A shard is not what `meta.json` says of it, or `meta.json` says what no cache can be.
     #[error(
-        "`{path}`: {what} is {found}, expected {expected}\nhint: the file was damaged or replaced; delete the cache and extract again", path = shown(path), found = shown(found), expected = shown(expected)
+        "`{path}`: {what} is {found}, expected {expected}\nhint: the file was damaged or replaced; {}", anew(path), path = shown(path), found = shown(found), expected = shown(expected)
     )]
     Shard {
         /// The shard's file, or `meta.json`.
@@ -343,6 +355,18 @@ fn parts_left(path: &Path, missing: &[u32]) -> String {
         " are done; missing: {}\nhint: run the `extract` command of each missing part, with its `--shard`; to extract all in one run, delete `parts` in that folder",
         crate::parts::ranges(missing)
     )
+}
+
+/// Advice for the damaged file `path` of a cache, or of a part of one.
+fn anew(path: &Path) -> String {
+    let part = path.ancestors().find(|dir| parts_around(dir).is_some());
+    match part.and_then(|dir| Some((dir, part_numbers(dir)?))) {
+        Some((dir, (index, of))) => format!(
+            "delete the folder `{}` and extract that part again, with `--shard {index}/{of}`",
+            shown(dir)
+        ),
+        None => "delete the cache and extract again".to_owned(),
+    }
 }
 
 fn hint(path: &Path, source: &std::io::Error) -> &'static str {

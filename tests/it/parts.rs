@@ -192,6 +192,44 @@ fn a_killed_part_goes_on_beside_the_others() {
 }
 
 #[test]
+fn a_part_beside_an_unfinished_run_over_all_samples_is_refused() {
+    let lab = Lab::new();
+    let table = lab.manifest(300);
+    let mut command = lab.extract_command("manifest", &table);
+    let mut child = command.args(SMALL).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while CacheMeta::read(&lab.cache()).map_or(0, |meta| meta.rows) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    part(&lab, &table, "1/2").expect_error(2, &["a run without `--shard` was begun"]);
+    lab.extract("manifest", &table, &SMALL).expect(0);
+}
+
+#[test]
+fn a_damaged_part_is_extracted_again_alone() {
+    let (one, parts) = (Lab::new(), Lab::new());
+    one.extract("manifest", &one.manifest(18), &SMALL).expect(0);
+    let table = parts.manifest(18);
+    part(&parts, &table, "1/2").expect(0);
+    let dir = cache::part_dir(&parts.cache(), 1, 2);
+    let shard = dir.join("cls/00000.parquet");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[700] ^= 4;
+    fs::write(&shard, bytes).unwrap();
+    let words = ["1-of-2", "extract that part again", "--shard 1/2"];
+    part(&parts, &table, "2/2").expect_error(2, &words);
+    let name = dir.to_str().unwrap();
+    over(&parts, "extract", &["verify", name, "--repair"])
+        .expect_error(2, &["parts of a cache cannot be repaired", "--shard 1/2"]);
+    fs::remove_dir_all(&dir).unwrap();
+    part(&parts, &table, "1/2").expect(0);
+    assert!(snapshot(&one.cache()) == snapshot(&parts.cache()));
+}
+
+#[test]
 fn parts_of_other_runs_and_wrong_numbers_are_refused() {
     let lab = Lab::new();
     let table = lab.manifest(12);

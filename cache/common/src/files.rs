@@ -175,10 +175,13 @@ fn remove_abandoned(folder: &Path) {
 
 fn is_partial(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let rest = name
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split_once('-'));
-    rest.is_some_and(|(id, _)| id.parse::<u32>().is_ok())
+    target_of(&name).is_some()
+}
+
+/// The name of the target of the unfinished file `.slicebank-PID-NAME`; `None` for other files.
+pub fn target_of(name: &str) -> Option<&str> {
+    let (id, target) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    id.parse::<u32>().ok().map(|_| target)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Error::Parts`] if some are not done, [`Error::Incomplete`] or [`Error::NoCache`] if there are none, [`Error::Locked`] if another
+/// [`Error::Parts`] if some are not done, [`Error::EmptyParts`] if none has a row, [`Error::Incomplete`] or [`Error::NoCache`] if there are none, [`Error::Locked`] if another
 /// process joins them or writes to one, [`Error::Mismatch`] and [`Error::OtherSamples`] if they do not
 /// belong together, the first fault of the whole, and those of [`CacheReader::open`] and
 /// [`CacheWriter::append`]. The parts stay in place then.
@@ -123,15 +123,21 @@ fn whole_of(parts: &Parts) -> Result<CacheMeta, Error> {
         }
         next = first + meta.samples;
     }
-    if next == whole.samples {
-        return Ok(whole);
+    if next != whole.samples {
+        return Err(Error::Mismatch {
+            path: parts.dir.clone(),
+            field: "samples".into(),
+            found: next.to_string(),
+            expected: whole.samples.to_string(),
+        });
     }
-    Err(Error::Mismatch {
-        path: parts.dir.clone(),
-        field: "samples".into(),
-        found: next.to_string(),
-        expected: whole.samples.to_string(),
-    })
+    if parts.begun().all(|(_, meta)| meta.rows == 0) {
+        return Err(Error::EmptyParts {
+            path: parts.dir.clone(),
+            samples: whole.samples,
+        });
+    }
+    Ok(whole)
 }
 
 /// Writer of the whole cache.

@@ -183,6 +183,26 @@ fn parts_without_a_readable_sample_are_joined_with_what_they_skipped() {
 }
 
 #[test]
+fn parts_without_any_slice_are_not_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = whole(Tokens::Cls, false, 4, 1);
+    for (index, first_sample, end) in [(1, 0, 4), (2, 4, SAMPLES)] {
+        let part = Part {
+            index,
+            of: 2,
+            first_sample,
+            samples: SAMPLES,
+        };
+        let run = part_meta(&whole, part, end);
+        let writer = CacheWriter::open(&part_dir(dir.path(), index, 2), run).unwrap();
+        writer.finish().unwrap();
+    }
+    let text = refused(dir.path());
+    assert!(text.contains("none of 8 samples could be read"), "{text}");
+    assert!(!dir.path().join("meta.json").exists());
+}
+
+#[test]
 fn missing_parts_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("data/model@28");

@@ -332,3 +332,20 @@ fn version_1_is_read() {
 }
 
 const NORM_V1: f32 = 112.5392;
+
+#[test]
+fn a_finished_cache_keeps_no_file_that_a_kill_left_between_shards() {
+    let meta = meta(Task::SingleLabel, Tokens::Cls, false, 8);
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
+    writer.append(&batch(&meta, 0, 2)).unwrap();
+    writer.save().unwrap();
+    drop(writer);
+    let left = "pending/checksums/slices/.slicebank-1-00001.crc32";
+    fs::write(dir.path().join(left), b"half").unwrap();
+    let mut writer = CacheWriter::open(dir.path(), meta.clone()).unwrap();
+    writer.append(&batch(&meta, 2, 8)).unwrap();
+    writer.finish().unwrap();
+    assert_holds(dir.path(), &meta, 10);
+    assert!(!dir.path().join("pending").exists());
+}

@@ -67,6 +67,14 @@ pub(super) fn repair(
     tell_of_lock(dir);
     let begun = Repair::begin(dir)?;
     let meta = begun.meta().clone();
+    if let Some(part) = meta.part {
+        return Err(anyhow!(
+            "`{}`: parts of a cache cannot be repaired\nhint: delete this folder and extract the part again, with `--shard {}/{}`",
+            shown(dir),
+            part.index,
+            part.of
+        ));
+    }
     for &shard in shards {
         begun.restore_checksums(shard)?;
     }

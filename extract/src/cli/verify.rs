@@ -88,7 +88,9 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         let can_repair = !damaged(&found).is_empty() && !args.again.repair;
         let cache = Listed::of(dir);
         print(args, &cache, &faults, compared.as_ref())?;
-        if can_repair && cache.is_complete() {
+        // The errors of a part say what to do: it cannot be repaired.
+        let is_part = matches!(&cache.meta, Ok(meta) if meta.part.is_some());
+        if can_repair && cache.is_complete() && !is_part {
             let name = cache.name();
             let name = printable(&name);
             tell(&format!(

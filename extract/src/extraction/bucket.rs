@@ -18,7 +18,7 @@ impl Extraction<'_> {
     ) -> Result<Summary, Error> {
         let samples = self.samples()?;
         let there = Target::new(whole.into(), self.part, samples.clone());
-        there.refuse_parts()?;
+        there.refuse_mixture()?;
         let is_done = |meta: CacheMeta| meta.complete && !self.is_retried(&meta);
         let mut finished = there.finished().into_iter();
         let summary = if finished.any(|dir| CacheMeta::read(dir).is_ok_and(is_done)) {

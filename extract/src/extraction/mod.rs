@@ -123,7 +123,7 @@ impl Extraction<'_> {
             return self.run_for_bucket(&whole, report);
         }
         let to = Target::new(whole, self.part, self.samples()?);
-        to.refuse_parts()?;
+        to.refuse_mixture()?;
         let summary = self.run_in(&to, report)?;
         if self.part.is_some() && summary.outcome.meta.complete {
             return to.join(summary, self.backbone.threads(), report);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{CacheMeta, Part, Parts, part_dir};
 use common::counted;
+use common::text::shown;
 
 use super::{Event, Summary};
 use crate::Error;
@@ -38,18 +39,27 @@ impl Target {
         [&*self.whole, &*self.dir].into_iter().find(is_finished)
     }
 
-    /// Refuses a run over the whole dataset if parts of it were begun.
+    /// Refuses a run over the whole dataset if parts of it were begun, and a first part if a run over the
+    /// whole dataset was begun.
     ///
     /// # Errors
     ///
-    /// [`cache::Error::Parts`].
-    pub(super) fn refuse_parts(&self) -> Result<(), Error> {
-        if self.part.is_some() || self.finished().is_some() {
+    /// [`cache::Error::Parts`] and [`Error::Options`].
+    pub(super) fn refuse_mixture(&self) -> Result<(), Error> {
+        if self.finished().is_some() {
             return Ok(());
         }
-        match Parts::of(&self.whole)? {
-            Some(parts) => Err(parts.unjoined().into()),
-            None => Ok(()),
+        let is_begun = CacheMeta::read(&self.whole).is_ok_and(|meta| !meta.is_blank());
+        match (self.part, Parts::of(&self.whole)?) {
+            (None, Some(parts)) => Err(parts.unjoined().into()),
+            (Some(_), None) if is_begun => Err(Error::Options {
+                found: format!(
+                    "`{}`: a run without `--shard` was begun there",
+                    shown(&self.whole)
+                ),
+                hint: "finish it by its command, without `--shard`, or delete the cache".to_owned(),
+            }),
+            _ => Ok(()),
         }
     }
 
