@@ -1,6 +1,6 @@
-//! What is fuzzed: each target puts some bytes in place of a file of a small cache and reads all of it.
+//! Fuzz targets: each puts some bytes in place of a file of a small cache and reads all of it.
 //!
-//! Whatever the bytes are, it must return: with values or an error, in bounded time and memory.
+//! It must return values or an error for any bytes, in bounded time and memory.
 
 use std::fs;
 use std::hint::black_box;

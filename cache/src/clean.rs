@@ -185,8 +185,8 @@ fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Res
     Ok(())
 }
 
-/// Whether the file has a name that a writer gives to a shard, and the cache has no such shard, or it is the
-/// unfinished file of a writer that was killed.
+/// True for a file with a shard's name if the cache has no such shard, and for the unfinished file of a writer
+/// that was killed.
 pub(crate) fn is_unnamed(path: &Path, shards: usize) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = target_of(&name);

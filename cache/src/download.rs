@@ -18,7 +18,7 @@ const LIST: &str = ".slicebank-objects";
 /// Bytes of an object that are fetched at a time.
 const PIECE: usize = 8 << 20;
 
-/// What [`download`] did.
+/// Result of [`download`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Downloaded {
     /// Number of files that were fetched.

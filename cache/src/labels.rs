@@ -57,7 +57,7 @@ pub struct NamedLabels {
     pub name: String,
     /// SHA-256 of its `labels.json`, and so of all its files, in hex.
     pub sha256: String,
-    /// Whether it has masks of its own.
+    /// True if it has masks of its own.
     pub(crate) has_masks: bool,
 }
 
@@ -103,7 +103,7 @@ impl LabelSet {
         Ok((set, common::sha256_bytes(&text)))
     }
 
-    /// Whether it has masks of its own.
+    /// True if it has masks of its own.
     pub fn has_masks(&self) -> bool {
         let mut shards = self.shards.iter();
         shards.any(|shard| shard.tables.contains_key(Table::Mask.name()))

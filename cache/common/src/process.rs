@@ -26,7 +26,7 @@ pub fn boot() -> String {
     id.map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
-/// Whether a process of this number runs on this machine; true if that cannot be known.
+/// True if a process of this number runs on this machine, or if that cannot be known.
 pub fn is_alive(process: u32) -> bool {
     #[cfg(unix)]
     {
