@@ -12,6 +12,7 @@ pub mod features;
 pub mod head;
 mod hold_out;
 mod kinds;
+pub mod made_class;
 pub mod metrics;
 pub mod origin;
 pub mod predictions;
@@ -21,7 +22,7 @@ mod random;
 pub mod record;
 pub mod scores;
 pub mod segment;
-pub mod study;
+
 pub mod table;
 pub mod targets;
 mod tensors;

@@ -5,10 +5,10 @@ use clap::ValueEnum;
 use nn::Kind;
 use serde::{Deserialize, Serialize};
 
+use crate::made_class::MadeClass;
 use crate::probes::knn::Whole;
 use crate::probes::linear::{Link, Reduction};
 use crate::segment::resolution::Resolution;
-use crate::study::MadeClass;
 use crate::targets::Uncertain;
 
 /// An evaluation protocol.

@@ -1,6 +1,7 @@
 //! `probe few-shot`.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use cache::Split;
@@ -8,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::effect::{Idle, NEVER};
-use super::over::{Job, Progress};
+use super::over::{Job, results};
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
 use crate::evaluate::{self, AnyProbe, Draw};
@@ -68,8 +69,14 @@ fn heads() -> impl TypedValueParser<Value = &'static Kind> {
 
 impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        self.job(messages)?.run(out, messages)
+    }
+
+    /// What the command evaluates.
+    pub(super) fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
         let args = &self.args;
-        let probe = self.probe()?;
+        let probe: Arc<dyn AnyProbe> = self.probe()?.into();
+        let of_key = Arc::clone(&probe);
         let few = evaluate::FewShot {
             shots: args.shots.iter().map(|shots| shots.0).collect(),
             repeats: args.repeats.unwrap_or(REPEATS) as usize,
@@ -78,17 +85,17 @@ impl FewShot {
         let settings = args
             .settings
             .settings(Split::Test, &[], self.idle(), messages)?;
-        let job = Job {
+        let few_of_key = few.clone();
+        Ok(Job {
             caches: &args.caches,
             output: &args.output,
             probe: NAME,
             settings,
-            key: &|reader, settings| probe.key(reader, settings, Some(&few)),
-            evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
-                probe.evaluate(reader, settings, Some(&few))
-            },
-        };
-        job.run(out, messages)
+            key: Box::new(move |reader, settings| of_key.key(reader, settings, Some(&few_of_key))),
+            evaluate: Box::new(move |reader, settings, _| {
+                probe.evaluate(reader, settings, Some(&few)).map(results)
+            }),
+        })
     }
 
     /// Options without effect.

@@ -20,15 +20,25 @@ use crate::{Error, table};
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Results for a cache under one protocol.
-enum Found<K> {
+enum Found {
     Known(Vec<RunRecord>),
-    New(Vec<K>),
+    New(Results),
 }
+
+/// Results of an evaluation that are not yet recorded.
+pub(super) type Results = Vec<Box<dyn Keep>>;
+
+/// The key of an evaluation.
+type Key<'a> = dyn Fn(&CacheReader, &Settings) -> Result<String, Error> + Sync + 'a;
+
+/// An evaluation.
+type Evaluate<'a> =
+    dyn Fn(&CacheReader, &Settings, &Progress<'_>) -> Result<Results, Error> + Sync + 'a;
 
 /// Result of an evaluation.
 pub(super) trait Keep: Send {
     /// Writes the files of the result and returns its record; results of one key differ by `number`.
-    fn keep(self, runs: &Path, number: usize) -> Result<RunRecord, Error>;
+    fn keep(self: Box<Self>, runs: &Path, number: usize) -> Result<RunRecord, Error>;
 }
 
 /// Progress of an evaluation: beside the bar on a terminal, elsewhere an occasional line.
@@ -38,22 +48,23 @@ pub(super) struct Progress<'a> {
 }
 
 /// A probe over the selected caches, under the selected protocols.
-pub(super) struct Job<'a, E> {
+pub(super) struct Job<'a> {
     pub(super) caches: &'a Caches,
     pub(super) output: &'a Output,
     /// Name of the probe, and of its file of records.
     pub(super) probe: &'a str,
     pub(super) settings: Vec<Settings>,
-    /// The key of an evaluation, and the evaluation itself.
-    pub(super) key: &'a (dyn Fn(&CacheReader, &Settings) -> Result<String, Error> + Sync),
-    pub(super) evaluate: E,
+    pub(super) key: Box<Key<'a>>,
+    pub(super) evaluate: Box<Evaluate<'a>>,
 }
 
-impl<E, K> Job<'_, E>
-where
-    E: Fn(&CacheReader, &Settings, &Progress<'_>) -> Result<Vec<K>, Error> + Sync,
-    K: Keep,
-{
+/// Results of one type as results of any.
+pub(super) fn results<K: Keep + 'static>(found: Vec<K>) -> Results {
+    let boxed = found.into_iter().map(|one| Box::new(one) as Box<dyn Keep>);
+    boxed.collect()
+}
+
+impl Job<'_> {
     /// Evaluates, records and prints. Results that are already recorded are only printed; a cache that cannot
     /// be evaluated is skipped with a warning.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
@@ -107,7 +118,7 @@ where
         known: &Recorded,
         pool: &rayon::ThreadPool,
         bar: &ProgressBar,
-    ) -> Result<Vec<Found<K>>, Error> {
+    ) -> Result<Vec<Found>, Error> {
         let progress = Progress {
             bar,
             last: Mutex::new(Instant::now()),
@@ -128,7 +139,7 @@ where
     fn keep_all(
         &self,
         path: &Path,
-        found: Vec<Found<K>>,
+        found: Vec<Found>,
         messages: &mut impl Write,
     ) -> Result<Vec<RunRecord>> {
         let (mut records, path) = (Vec::new(), shown(path));
@@ -157,7 +168,7 @@ where
     }
 
     /// Writes the results of an evaluation; the records last and together.
-    fn keep(&self, evaluated: Vec<K>) -> Result<Appended, Error> {
+    fn keep(&self, evaluated: Results) -> Result<Appended, Error> {
         let runs = &self.output.runs;
         let numbered = evaluated.into_iter().enumerate();
         let records = numbered.map(|(number, evaluated)| evaluated.keep(runs, number));
@@ -167,13 +178,13 @@ where
 }
 
 impl Keep for Evaluated {
-    fn keep(self, runs: &Path, number: usize) -> Result<RunRecord, Error> {
+    fn keep(self: Box<Self>, runs: &Path, number: usize) -> Result<RunRecord, Error> {
         let Evaluated {
             mut record,
             predictions,
             classes,
             head,
-        } = self;
+        } = *self;
         let name = format!("{}-{}-{number}", record.probe, record.key);
         if record.spread.is_none() {
             let file = format!("predictions/{name}.parquet");

@@ -10,7 +10,7 @@ use common::text::shown;
 
 use super::caches::name_of;
 use super::effect::{self, Idle, NEVER};
-use super::over::{Job, Progress};
+use super::over::{Job, results};
 use super::segment::UnnamedArg;
 use super::settings::ConfidenceArgs;
 use super::{Caches, Outcome, Output};
@@ -100,16 +100,16 @@ impl Predict {
             output: &self.output,
             probe: NAME,
             settings: vec![self.settings(&head)],
-            key: &|reader, settings| {
+            key: Box::new(|reader, settings| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
                 Ok(settings.of_head(reader, (&head, &self.head), part)?.key)
-            },
-            evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
+            }),
+            evaluate: Box::new(|reader, settings, _| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
                 let head = (&head, self.head.as_path());
                 evaluate::predict(reader, head, &settings, part, self.mismatch())
-                    .map(|one| vec![one])
-            },
+                    .map(|one| results(vec![one]))
+            }),
         };
         job.run(out, messages)
     }
@@ -129,7 +129,7 @@ impl Predict {
             output: &self.output,
             probe: NAME,
             settings: vec![self.rules(Protocol::Strict)],
-            key: &|reader, settings| match folder_of(reader) {
+            key: Box::new(|reader, settings| match folder_of(reader) {
                 folder if folder.is_dir() => {
                     let (settings, part) = self.of_cache(reader, settings, origin)?;
                     let how = self.applying(part);
@@ -137,13 +137,13 @@ impl Predict {
                 }
                 // No record has this key: missing label maps are written again.
                 _ => Ok(String::new()),
-            },
-            evaluate: |reader: &CacheReader, settings: &_, _: &Progress<'_>| {
+            }),
+            evaluate: Box::new(|reader, settings, _| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
                 let (head, how) = ((decoder, self.head.as_path()), self.applying(part));
                 let applied = segment::apply(reader, head, &settings, how, &folder_of(reader));
-                applied.map(|one| vec![one])
-            },
+                applied.map(|one| results(vec![one]))
+            }),
         };
         job.run(out, messages)
     }

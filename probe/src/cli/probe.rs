@@ -1,15 +1,17 @@
 //! The commands of the probes: `probe knn`, `probe linear` …
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::Result;
 use cache::Split;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueEnum};
 
-use super::over::{Job, Progress};
+use super::over::{Job, results};
 use super::settings::{FitArgs, SettingsArgs};
 use super::{Caches, Outcome, Output};
+use crate::evaluate::AnyProbe;
 use crate::kinds::{KINDS, Kind};
 
 /// A probe on whole splits.
@@ -49,24 +51,29 @@ enum Eval {
 
 impl ProbeCommand {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        self.job(messages)?.run(out, messages)
+    }
+
+    /// What the command evaluates.
+    pub(super) fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
         let (kind, args) = (self.kind, &self.args);
-        let probe = kind.parse(&self.matches)?;
+        let probe: Arc<dyn AnyProbe> = kind.parse(&self.matches)?.into();
+        let of_key = Arc::clone(&probe);
         let eval = match self.eval {
             Eval::Test => Split::Test,
             Eval::Val => Split::Val,
         };
         let idle = args.settings.without_tokens(&kind.given(&self.matches));
-        let job = Job {
+        Ok(Job {
             caches: &args.caches,
             output: &args.output,
             probe: kind.name,
             settings: args.settings.whole(&args.fit, eval, idle, messages)?,
-            key: &|reader, settings| probe.key(reader, settings, None),
-            evaluate: |reader: &_, settings: &_, _: &Progress<'_>| {
-                probe.evaluate(reader, settings, None)
-            },
-        };
-        job.run(out, messages)
+            key: Box::new(move |reader, settings| of_key.key(reader, settings, None)),
+            evaluate: Box::new(move |reader, settings, _| {
+                probe.evaluate(reader, settings, None).map(results)
+            }),
+        })
     }
 }
 

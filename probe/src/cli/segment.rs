@@ -5,17 +5,16 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
-use cache::{CacheReader, Split};
+use cache::Split;
 use clap::{Args, ValueEnum};
 use nn::{Kind, Loss};
 
 use super::effect::{Idle, NEVER};
 use super::few_shot::{REPEATS, Shots, drawn, shots};
-use super::over::{Job, Keep, Progress};
+use super::over::{Job, Keep, results};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
-use crate::evaluate::Settings;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 use crate::segment::{self, Evaluated, Options, Resolution, TrainingStore};
@@ -83,16 +82,22 @@ pub(super) enum UnnamedArg {
 
 impl Segment {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        self.job(messages)?.run(out, messages)
+    }
+
+    /// What the command evaluates.
+    pub(super) fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
         let options = self.options();
         self.rules.check(self.idle(&options), messages)?;
         let trained = Mutex::default();
-        let job = Job {
+        let of_key = options.clone();
+        Ok(Job {
             caches: &self.caches,
             output: &self.output,
             probe: "segment",
             settings: self.rules.settings(Split::Test, &[]),
-            key: &|reader, settings| Ok(options.identity(reader, settings)?.key),
-            evaluate: |reader: &CacheReader, settings: &Settings, progress: &Progress<'_>| {
+            key: Box::new(move |reader, settings| Ok(of_key.identity(reader, settings)?.key)),
+            evaluate: Box::new(move |reader, settings, progress| {
                 let store = TrainingStore {
                     runs: &self.output.runs,
                     force: self.output.force,
@@ -100,10 +105,9 @@ impl Segment {
                     say: &|text| progress.say(text),
                     tell: &|text| progress.tell(text),
                 };
-                segment::evaluate(reader, &options, settings, &store)
-            },
-        };
-        job.run(out, messages)
+                segment::evaluate(reader, &options, settings, &store).map(results)
+            }),
+        })
     }
 
     /// Options without effect.
@@ -154,7 +158,7 @@ impl Segment {
 }
 
 impl Keep for Evaluated {
-    fn keep(mut self, runs: &Path, number: usize) -> Result<RunRecord, Error> {
+    fn keep(mut self: Box<Self>, runs: &Path, number: usize) -> Result<RunRecord, Error> {
         let record = &mut self.record;
         let name = format!("{}-{}-{number}", record.probe, record.key);
         if record.spread.is_none() {

@@ -13,7 +13,7 @@ use super::whole::evaluate;
 use crate::Error;
 
 /// A [`Probe`] of any type, for callers that do not know which.
-pub(crate) trait AnyProbe: Debug + Sync {
+pub(crate) trait AnyProbe: Debug + Send + Sync {
     /// Key of an evaluation on whole splits, or on `few` examples.
     ///
     /// # Errors

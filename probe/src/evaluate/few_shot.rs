@@ -20,9 +20,9 @@ use super::task::Task;
 use crate::Error;
 use crate::control::Control;
 use crate::examples::Examples;
+use crate::made_class::draws_patients;
 use crate::random;
 use crate::record::RunRecord;
-use crate::study::draws_patients;
 
 /// Evaluates a probe on few examples: for each number of shots, the mean over its draws.
 ///

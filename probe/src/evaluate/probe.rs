@@ -21,7 +21,7 @@ use crate::protocol::Protocol;
 pub(crate) const VAL_SHARE: f64 = 0.2;
 
 /// A probe with its options, which are its fields: [`Args`] reads them from the command line.
-pub(crate) trait Probe: Args + Debug + Sync {
+pub(crate) trait Probe: Args + Debug + Send + Sync {
     /// Name in records and on the command line.
     const NAME: &'static str;
     /// Whether it is a command of its own, and not only a head of `few-shot`.

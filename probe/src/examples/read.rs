@@ -9,7 +9,7 @@ use ndarray::{Array2, s};
 use super::{Selection, Unit};
 use crate::Error;
 use crate::features::Columns;
-use crate::study::MadeClass;
+use crate::made_class::MadeClass;
 use crate::targets::{Targets, is_blank};
 
 /// Slices of each row: one, or those of a sample with the same view.

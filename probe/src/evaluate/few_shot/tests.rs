@@ -5,7 +5,7 @@ use super::*;
 use crate::evaluate::permuted::shuffled;
 use crate::examples::{Case, Unit};
 use crate::features::Columns;
-use crate::study::tests::nih;
+use crate::made_class::tests::nih;
 use crate::targets::Targets;
 
 /// One row per example, all of `train`; the features are row numbers.
