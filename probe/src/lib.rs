@@ -15,6 +15,7 @@ mod kinds;
 pub mod made_class;
 pub mod metrics;
 pub mod origin;
+mod picture;
 pub mod predictions;
 pub mod probes;
 pub mod protocol;
@@ -22,7 +23,7 @@ mod random;
 pub mod record;
 pub mod scores;
 pub mod segment;
-
+mod stream;
 pub mod table;
 pub mod targets;
 mod tensors;

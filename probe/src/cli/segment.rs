@@ -15,6 +15,7 @@ use super::over::{Job, Keep, results};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
+use crate::picture::write_picture;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 use crate::segment::{self, Evaluated, Options, Resolution, TrainingStore};
@@ -167,7 +168,7 @@ impl Keep for Evaluated {
             record.predictions = Some(file);
         }
         for (picture, pixels) in &self.pictures {
-            segment::write_picture(pixels, &runs.join(format!("overlays/{name}/{picture}.png")))?;
+            write_picture(pixels, &runs.join(format!("overlays/{name}/{picture}.png")))?;
         }
         Ok(self.record)
     }

@@ -16,13 +16,13 @@ use super::predict::Predictor;
 use super::resolution::Resolution;
 use super::saved::SavedDecoder;
 use super::stack::Stack;
-use super::stream::Stream;
 use super::volume::Volume;
 use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
 use crate::origin::{Mismatch, Part};
 use crate::record::RunRecord;
+use crate::stream::Stream;
 
 /// Advice if a decoder finds nothing.
 const ADVICE: &str = "see whether the images are of the kind that the decoder was trained on, and were \

@@ -1,15 +1,10 @@
 //! Pictures of a slice with its true and predicted classes.
 
-use std::io::Cursor;
-use std::path::Path;
-
 use cache::SliceMeta;
-use common::Placement;
-use common::files::write_whole;
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 use nn::IGNORE;
 
-use crate::error::{Cause, Error};
+use crate::picture::Upright;
 
 /// Colours of classes, from the first structure on; they repeat.
 const COLOURS: [[u8; 3]; 10] = [
@@ -28,70 +23,6 @@ const COLOURS: [[u8; 3]; 10] = [
 /// Share of the colour in pixels of a structure.
 const OPACITY: f32 = 0.45;
 
-/// The rotation or reflection that brings a slice into the radiological convention: anterior at the top of
-/// axial slices, superior at the top of others; the patient's right, or anterior in sagittal slices, on the
-/// left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Turn {
-    /// Whether rows become columns.
-    is_transposed: bool,
-    /// Whether rows and columns, after that, are reversed.
-    is_reversed: [bool; 2],
-}
-
-impl Turn {
-    /// The turn of slices with this placement; the identity if it is not known.
-    fn of(placement: Option<&Placement>) -> Turn {
-        let Some(Placement { affine, .. }) = placement else {
-            return Turn::default();
-        };
-        // Steps along right, anterior and superior from slice to slice, row to row, column to column.
-        let step = |world: usize, axis: usize| affine[world][axis];
-        let normal = [0, 1, 2]
-            .into_iter()
-            .max_by(|a: &usize, b: &usize| step(*a, 0).abs().total_cmp(&step(*b, 0).abs()));
-        // The world axes along which rows and columns of the picture run, towards the negative end.
-        let (down, across) = match normal {
-            Some(2) => (1, 0),
-            Some(1) => (2, 0),
-            _ => (2, 1),
-        };
-        let along = |row: usize, column: usize| step(down, row).abs() + step(across, column).abs();
-        let is_transposed = along(2, 1) > along(1, 2);
-        let (row, column) = if is_transposed { (2, 1) } else { (1, 2) };
-        Turn {
-            is_transposed,
-            is_reversed: [step(down, row) > 0.0, step(across, column) > 0.0],
-        }
-    }
-
-    /// The index in a slice `[S, S]` of row `y` and column `x` of its picture.
-    fn place(self, y: usize, x: usize, side: usize) -> usize {
-        let [y, x] = [(y, self.is_reversed[0]), (x, self.is_reversed[1])]
-            .map(|(at, is_reversed)| if is_reversed { side - 1 - at } else { at });
-        if self.is_transposed {
-            x * side + y
-        } else {
-            y * side + x
-        }
-    }
-}
-
-/// Height and width of the picture of a slice, the longer of which is `side`: in proportion to the slice in
-/// mm, or in pixels if the spacing is not known.
-fn size(slice: &SliceMeta, side: usize, turn: Turn) -> [usize; 2] {
-    let [_, row_mm, column_mm] = slice.spacing_mm.unwrap_or([1.0; 3]);
-    let mut lengths = [
-        f64::from(slice.height) * f64::from(row_mm),
-        f64::from(slice.width) * f64::from(column_mm),
-    ];
-    if turn.is_transposed {
-        lengths.reverse();
-    }
-    let longest = lengths[0].max(lengths[1]);
-    lengths.map(|length| ((side as f64 * length / longest).round() as usize).max(1))
-}
-
 /// Three panels side by side: the slice alone, with its true classes, and with the predicted classes.
 ///
 /// `grey`, `truth` and `predicted` are `[S, S]`; the picture has the proportions of the slice. Ignored
@@ -103,13 +34,12 @@ pub(super) fn panels(
     side: usize,
     slice: &SliceMeta,
 ) -> RgbImage {
-    let turn = Turn::of(slice.placement.as_ref());
-    let [height, width] = size(slice, side, turn);
-    let nearest = |at: u32, length: usize| (2 * at as usize + 1) * side / (2 * length);
+    let upright = Upright::of(slice, side);
+    let [height, width] = upright.size();
     let width_px = width as u32;
     RgbImage::from_fn(3 * width_px, height as u32, |x, y| {
         let (x, panel) = (x % width_px, x / width_px);
-        let at = turn.place(nearest(y, height), nearest(x, width), side);
+        let at = upright.place(y, x);
         let class = match panel {
             0 => 0,
             1 => truth[at],
@@ -117,22 +47,6 @@ pub(super) fn panels(
         };
         Rgb(blend(grey[at], class))
     })
-}
-
-/// Writes a picture as PNG.
-///
-/// # Errors
-///
-/// [`Error::Output`] if the file cannot be written.
-pub fn write_picture(picture: &RgbImage, path: &Path) -> Result<(), Error> {
-    let failed = |source: Cause| Error::Output {
-        path: path.into(),
-        source,
-    };
-    let mut bytes = Cursor::new(Vec::new());
-    let encoded = picture.write_to(&mut bytes, ImageFormat::Png);
-    encoded.map_err(|error| failed(error.into()))?;
-    write_whole(path, bytes.get_ref()).map_err(|error| failed(error.into()))
 }
 
 fn blend(grey: u8, class: u16) -> [u8; 3] {
@@ -148,43 +62,7 @@ fn blend(grey: u8, class: u16) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use common::Axis;
-
     use super::*;
-
-    /// Slices whose steps from slice to slice, row to row and column to column are these in RAS.
-    fn turn(slice: [f64; 3], row: [f64; 3], column: [f64; 3]) -> Turn {
-        let affine = [0, 1, 2].map(|world| [slice[world], row[world], column[world], 9.0]);
-        let stored = [
-            (Axis::Row, false),
-            (Axis::Column, false),
-            (Axis::Slice, false),
-        ];
-        Turn::of(Some(&Placement { affine, stored }))
-    }
-
-    #[test]
-    fn slices_are_turned_as_a_radiologist_sees_them() {
-        let (r, a, s) = ([2.0, 0.1, 0.0], [-0.1, 3.0, 0.2], [0.0, -0.2, 4.0]);
-        let minus = |axis: [f64; 3]| axis.map(|step| -step);
-        // The places of a picture `[[0, 1], [2, 3]]`.
-        let seen = |turn: Turn| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| turn.place(y, x, 2));
-        let as_it_is = [0, 1, 2, 3];
-        for (slice, row, column) in [
-            (s, minus(a), minus(r)),
-            (minus(s), minus(a), minus(r)),
-            (a, minus(s), minus(r)),
-            (r, minus(s), minus(a)),
-        ] {
-            assert_eq!(seen(turn(slice, row, column)), as_it_is);
-        }
-        // A NIfTI in RAS+ as stored: rows to the right, columns to anterior.
-        assert_eq!(seen(turn(s, r, a)), [3, 1, 2, 0]);
-        // In LPS+: rows to the left, columns to posterior.
-        assert_eq!(seen(turn(s, minus(r), minus(a))), [0, 2, 1, 3]);
-        assert_eq!(seen(turn(a, r, s)), [3, 1, 2, 0]);
-        assert_eq!(seen(Turn::of(None)), as_it_is);
-    }
 
     fn slice([height, width]: [u32; 2], spacing_mm: Option<[f32; 3]>) -> SliceMeta {
         SliceMeta {
@@ -196,21 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_keep_their_proportions() {
-        let turned = Turn {
-            is_transposed: true,
-            ..Turn::default()
-        };
-        for (pixels, spacing, expected) in [
-            ([30, 60], None, [5, 10]),
-            ([30, 60], Some([9.0, 2.0, 1.0]), [10, 10]),
-            ([30, 30], Some([9.0, 5.0, 1.0]), [10, 2]),
-            ([1, 9000], None, [1, 10]),
-        ] {
-            let slice = slice(pixels, spacing);
-            assert_eq!(size(&slice, 10, Turn::default()), expected);
-            assert_eq!(size(&slice, 10, turned), [expected[1], expected[0]]);
-        }
+    fn a_panel_has_the_proportions_of_the_slice() {
         let (grey, none) = ([0, 0, 0, 0, 9, 9, 9, 9, 9], [0; 9]);
         let picture = panels(&grey, &none, &none, 3, &slice([1, 3], None));
         assert_eq!(picture.dimensions(), (9, 1));

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use super::cases::Cases;
 use super::resolution::Resolution;
 use super::stack::Stack;
-use super::stream::{Order, Stream};
 use super::volume::Volume;
 use crate::Error;
 use crate::metrics::overlap::Confusion;
+use crate::stream::{Order, Stream};
 
 /// A decoder and the slices of a cache.
 pub(super) struct Predictor<'a> {

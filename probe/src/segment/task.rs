@@ -6,9 +6,9 @@ use nn::Shape;
 use super::cases::Cases;
 use super::kinds::layers;
 use super::options::Options;
-use super::stream::Stream;
 use crate::Error;
 use crate::evaluate::{IDLE_SHARE, Settings, VAL_SHARE};
+use crate::stream::Stream;
 
 /// A cache, opened for decoders.
 pub(super) struct Task<'a> {

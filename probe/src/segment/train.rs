@@ -12,8 +12,8 @@ use super::measures::pooled_dice;
 use super::options::Options;
 use super::predict::Predictor;
 use super::resolution::Resolution;
-use super::stream::{Batch, Order, Stream};
 use crate::Error;
+use crate::stream::{Batch, Order, Stream};
 
 /// The data and the options of a training.
 pub(super) struct Training<'a> {

@@ -21,16 +21,16 @@ const AHEAD: usize = 1;
 
 /// The tokens of `B` slices.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Their rows in the cache.
-    pub(super) rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     /// Each layer `[B, P, D]`.
-    pub(super) tokens: Vec<Vec<f32>>,
+    pub(crate) tokens: Vec<Vec<f32>>,
 }
 
 /// The order of rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// As in the cache.
     Stored,
     /// Random: groups of adjacent rows are shuffled, and rows are drawn from a window of many groups.
@@ -44,7 +44,7 @@ pub(super) enum Order {
 
 /// Patch tokens of a cache.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     patches: PatchReader,
     /// Values of a slice in each layer, `P` times `D`.
     layers: Vec<usize>,
@@ -56,7 +56,7 @@ pub(super) struct Stream {
 impl Stream {
     /// A stream of batches of up to `batch` slices of `patches`, whose layers have `layers` values per
     /// slice. If `norm` is set, tokens of that width go through [`layer_norm`].
-    pub(super) fn new(
+    pub(crate) fn new(
         patches: PatchReader,
         layers: Vec<usize>,
         batch: usize,
@@ -76,7 +76,7 @@ impl Stream {
     ///
     /// [`Error::Cache`] if tokens cannot be read, and the first error of `consume`, which ends the
     /// pass.
-    pub(super) fn pass(
+    pub(crate) fn pass(
         &self,
         rows: &[usize],
         order: Order,
