@@ -1,6 +1,7 @@
 //! Run records: what was evaluated, how, and what came out.
 
 mod file;
+mod name;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,6 +13,10 @@ pub use self::file::{Appended, Recorded, append, read};
 /// One result of an evaluation: a line of `RUNS/PROBE.jsonl`. Keys that do not apply are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// Name to type: `linear-brain-dinov2-s14-3f2a`, unique in the folder of records. It follows from the key and the
+    /// earlier records, and is set whenever a record is appended or read.
+    #[serde(default)]
+    pub name: String,
     /// The dataset's name.
     pub dataset: String,
     /// The backbone's name.
@@ -80,6 +85,9 @@ pub struct RunRecord {
     /// The file of the trained head, relative to the folder of records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
+    /// Files of pictures, relative to the folder of records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<String>,
     /// Time of reading, fitting and scoring in seconds; records from one search share it.
     pub seconds: f64,
     /// The most memory that the process has held, in bytes.
@@ -127,6 +135,7 @@ pub(crate) mod tests {
 
     pub(crate) fn record() -> RunRecord {
         RunRecord {
+            name: String::new(),
             dataset: "d".into(),
             model: "m".into(),
             image_size: 224,
@@ -154,6 +163,7 @@ pub(crate) mod tests {
             warnings: Vec::new(),
             predictions: None,
             head: None,
+            pictures: Vec::new(),
             seconds: 0.1,
             peak_rss_bytes: None,
             result: 1,

@@ -168,7 +168,9 @@ impl Keep for Evaluated {
             record.predictions = Some(file);
         }
         for (picture, pixels) in &self.pictures {
-            write_picture(pixels, &runs.join(format!("overlays/{name}/{picture}.png")))?;
+            let file = format!("overlays/{name}/{picture}.png");
+            write_picture(pixels, &runs.join(&file))?;
+            record.pictures.push(file);
         }
         Ok(self.record)
     }

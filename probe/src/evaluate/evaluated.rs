@@ -50,6 +50,7 @@ pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identi
     let meta = reader.meta();
     let (labels_name, labels_sha256) = identity.labels.clone().unzip();
     RunRecord {
+        name: String::new(),
         dataset: meta.dataset.clone(),
         model: meta.model.name.clone(),
         image_size: meta.image_size,
@@ -77,6 +78,7 @@ pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identi
         warnings: Vec::new(),
         predictions: None,
         head: None,
+        pictures: Vec::new(),
         seconds: 0.0,
         peak_rss_bytes: common::peak_rss_bytes(),
         result: 1,

@@ -13,6 +13,7 @@ use common::text::printable;
 use serde_json::Value;
 
 use super::RunRecord;
+use super::name::Names;
 use crate::Error;
 use crate::version::EVALUATION_VERSION;
 
@@ -24,6 +25,8 @@ const NAMED: usize = 5;
 pub struct Recorded {
     /// Complete evaluations of the current version, in the order of the file.
     evaluations: Vec<Vec<RunRecord>>,
+    /// Names of their records.
+    names: Names,
     /// Messages about lines that are left out.
     complaints: Vec<String>,
 }
@@ -73,6 +76,11 @@ impl Recorded {
             }
         }
         parts.interrupt();
+        let mut names = Names::default();
+        for records in &mut recorded.evaluations {
+            names.give(records);
+        }
+        recorded.names = names;
         recorded.complaints = parts.complaints(path, &recorded);
         recorded
     }
@@ -219,9 +227,11 @@ pub fn append(
         let mut file = options.read(true).append(true).create(true).open(&path)?;
         tolerant(file.lock())?;
         let before = contents(&mut file)?;
-        if !again && let Some(known) = Recorded::parse(&path, &before).of(&key) {
+        let mut recorded = Recorded::parse(&path, &before);
+        if !again && let Some(known) = recorded.of(&key) {
             return Ok(Some(known.to_vec()));
         }
+        recorded.names.give(&mut records);
         let begin = if matches!(before.last(), None | Some(b'\n')) {
             ""
         } else {
