@@ -54,6 +54,16 @@ fn imaging_knows_no_datasets_no_models_and_no_cache() {
 }
 
 #[test]
+fn stats_knows_numbers_alone() {
+    assert_without(
+        "stats",
+        &[
+            "arrow", "cache", "clap", "common", "parquet", "probe", "rayon",
+        ],
+    );
+}
+
+#[test]
 fn probe_does_not_know_extract_or_onnx_runtime() {
     assert_without("probe", &["extract", "imaging", "ort"]);
 }
