@@ -92,7 +92,11 @@ fn few_shot() -> (Caption, Markup) {
                     interval: Some((y - 0.04 / shots.sqrt(), y + 0.04 / shots.sqrt())),
                 }
             };
-            Line::new(MODELS[3 * m], shots.iter().enumerate().map(point).collect())
+            let points = shots.iter().enumerate().map(point).collect();
+            Line {
+                stroke: Stroke::Points,
+                ..Line::new(MODELS[3 * m], points)
+            }
         })
         .collect();
     for m in 0..4 {
@@ -196,7 +200,7 @@ fn scatter() -> (Caption, Markup) {
         let point = |i: usize| {
             let (r, turn) = (
                 (-2.0 * (1.0 - noise(7 * i + c)).ln()).sqrt(),
-                6.283 * noise(7 * i + c + 500_000),
+                std::f64::consts::TAU * noise(7 * i + c + 500_000),
             );
             (
                 3.0 * (c as f64).cos() * c as f64 / 2.0 + r * turn.cos(),

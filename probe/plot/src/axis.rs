@@ -127,7 +127,7 @@ pub(crate) fn room_left(labels: &[String]) -> f64 {
 
 /// The axis to the left: grid, numbers, and the label, which is turned.
 pub(crate) fn left(axis: &Axis, scale: &Scale, area: &Area) -> Markup {
-    let ticks = axis.tick_values(scale, 5);
+    let ticks = axis.tick_values(scale, 6);
     let labels = tick_labels(&ticks);
     let middle = (area.top + area.bottom) / 2.0;
     let room = room_left(&labels);

@@ -309,8 +309,8 @@ impl Bars {
             }
             @if let Some((low, high)) = bar.interval() {
                 @let (from, to) = (plane.xy(middle, scale.at(low)), plane.xy(middle, scale.at(high)));
-                (line(PAPER, 3.5, from, to))
-                (line(MUTED, 1.5, from, to))
+                (line(PAPER, 4.0, from, to))
+                (line(INK, 1.5, from, to))
             }
             @if let Some(reference) = finite(bar.reference) {
                 @let value = scale.at(reference);

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::axis::{self, Area, Axis};
 use crate::color::{INK, MUTED};
 use crate::figure::{Caption, frame, no_data};
-use crate::number::{at, short};
+use crate::number::{at, places};
 use crate::scale::Scale;
 use crate::shape::{line, marker};
 use crate::text::{Anchor, Label, clean, width};
@@ -54,9 +54,10 @@ impl Interval {
         let Some(value) = self.value(scale) else {
             return "missing".to_string();
         };
+        let places = places(scale.high - scale.low);
         match self.interval(scale) {
-            Some((low, high)) => format!("{} [{}, {}]", short(value), short(low), short(high)),
-            None => short(value),
+            Some((low, high)) => format!("{value:.places$} [{low:.places$}, {high:.places$}]"),
+            None => format!("{value:.places$}"),
         }
     }
 }
@@ -79,27 +80,11 @@ impl Intervals {
             top: 8.0,
             bottom: 14.0 + height,
         };
-        let ends = |row: &Interval| {
-            row.interval
-                .map(|(low, high)| [low, high])
-                .into_iter()
-                .flatten()
-        };
-        let values = self.rows.iter().filter(|row| row.value.is_some());
-        let numbers = values
-            .flat_map(|row| ends(row).chain(row.value))
-            .chain(self.reference);
-        let measured = self
-            .rows
-            .iter()
-            .any(|row| row.value.is_some_and(|value| value.abs() < 1e100));
-        let Some(scale) = self
-            .axis
-            .scale(numbers, (area.left, area.right))
-            .filter(|_| measured)
-        else {
+        let Some(scale) = self.scale((area.left, area.right)) else {
             return no_data(&self.caption);
         };
+        let texts = self.rows.iter().map(|row| width(&row.text(&scale)));
+        let right = area.right + 24.0 + texts.fold(0.0, f64::max);
         let body = html! {
             (axis::below(&self.axis, &scale, &area))
             (line(INK, 1.0, (area.left, area.bottom), (area.right, area.bottom)))
@@ -109,12 +94,17 @@ impl Intervals {
             }
             (self.all(&scale, &area))
         };
-        frame(
-            &self.caption,
-            area.right + 150.0,
-            area.bottom + axis::BELOW,
-            &body,
-        )
+        frame(&self.caption, right, area.bottom + axis::BELOW, &body)
+    }
+
+    /// The map of values; `None` if no row has one.
+    fn scale(&self, pixels: (f64, f64)) -> Option<Scale> {
+        let values = self.rows.iter().filter_map(|row| row.value);
+        let ends = self.rows.iter().filter_map(|row| row.interval);
+        let ends = ends.flat_map(|(low, high)| [low, high]);
+        self.axis.scale(values.clone(), pixels)?;
+        self.axis
+            .scale(values.chain(ends).chain(self.reference), pixels)
     }
 
     /// Whether a row begins a group that has a heading.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::color::{PAPER, Paint, series};
 use crate::number::at;
-use crate::shape::{curve, dashes, marker};
+use crate::shape::{curve, dashes, marker, unmarked_dashes};
 use crate::text::{Anchor, Label, clean, shorten, width};
 
 /// What stands before a name.
@@ -59,7 +59,7 @@ fn draw(index: usize, sample: Sample, x: f64, y: f64) -> Markup {
         @match sample {
             Sample::Bar => (block(index, x + 8.0, y - 6.0, 14.0, 12.0)),
             Sample::Line => { (curve(index, &path, dashes(index))) (marker(index, x + 12.0, y, 4.0)) },
-            Sample::Plain => (curve(index, &path, dashes(index))),
+            Sample::Plain => (curve(index, &path, unmarked_dashes(index))),
             Sample::Marker => (marker(index, x + 14.0, y, 4.5)),
             Sample::Tick => (tick(x + 4.0, y, x + 22.0, y)),
         }

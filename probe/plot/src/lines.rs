@@ -8,7 +8,7 @@ use crate::figure::{Caption, frame, no_data};
 use crate::legend::{Entry, Sample, legend};
 use crate::number::at;
 use crate::scale::Scale;
-use crate::shape::{curve, dashes, line, marker};
+use crate::shape::{curve, dashes, line, marker, unmarked_dashes};
 
 /// Lines over a common axis: ROC, precision and recall, calibration, few-shot curves.
 #[derive(Clone, Debug, Default)]
@@ -228,7 +228,8 @@ fn band(line: &Line, index: usize, plane: &Plane) -> Markup {
 fn draw(line_: &Line, index: usize, plane: &Plane) -> Markup {
     let dash = match line_.stroke {
         Stroke::Dashed => Some("5 4"),
-        _ => dashes(index),
+        Stroke::Plain | Stroke::Steps => unmarked_dashes(index),
+        Stroke::Marked | Stroke::Points => dashes(index),
     };
     let marked = matches!(line_.stroke, Stroke::Marked | Stroke::Points);
     let shown = || {

@@ -13,7 +13,7 @@ pub(crate) fn short(value: f64) -> String {
     if size == 0.0 {
         return "0".to_string();
     }
-    if size >= 1e15 || size < 1e-4 {
+    if !(1e-4..1e15).contains(&size) {
         return format!("{value:.0e}");
     }
     for (unit, suffix) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")] {
@@ -23,6 +23,21 @@ pub(crate) fn short(value: f64) -> String {
         }
     }
     digits(value)
+}
+
+/// Places after the point for numbers that are compared over a range of `span`: three for shares and measures.
+pub(crate) fn places(span: f64) -> usize {
+    if span >= 100.0 {
+        0
+    } else if span >= 10.0 {
+        1
+    } else if span > 2.0 {
+        2
+    } else if span >= 0.03 {
+        3
+    } else {
+        (2.0 - span.max(1e-8).log10()).ceil() as usize
+    }
 }
 
 /// Three digits, or all of those before the point, without zeros at the end.
@@ -52,6 +67,10 @@ pub(crate) fn nice(low: f64, high: f64, count: usize) -> Vec<f64> {
         .unwrap_or(10.0 * power);
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
+    if last.saturating_sub(first) > 2 * count.max(10) as i64 {
+        // The step is too small for the precision of numbers.
+        return vec![low];
+    }
     // By an index, so that errors do not add up; through text, so that 3 * 0.1 is 0.3.
     (first..=last).map(|i| tidy(i as f64 * step)).collect()
 }
@@ -84,6 +103,12 @@ mod tests {
         }
         assert_eq!(at(-0.01), "0");
         assert_eq!(at(1.25), "1.3");
+    }
+
+    #[test]
+    fn numbers_of_a_column_have_equal_places() {
+        let spans = [500.0, 20.0, 5.0, 1.0, 0.05, 0.002, 0.0];
+        assert_eq!(spans.map(places), [0, 1, 2, 3, 3, 5, 10]);
     }
 
     #[test]

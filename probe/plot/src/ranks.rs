@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::axis::Area;
-use crate::color::{GRID, MUTED, PAPER};
+use crate::color::{GRID, INK, MUTED, PAPER};
 use crate::figure::{Caption, frame, no_data};
 use crate::number::{at, short};
 use crate::scale::{Scale, Steps};
@@ -93,11 +93,11 @@ impl Ranks {
             (self.grid(&scale, &area, step, turned))
             @for (i, model) in self.models.iter().enumerate() { (strand(model, i, &scale, &area, step)) }
             (self.names(&scale, (area.left - 34.0, Anchor::End, longest), true))
-            (self.names(&scale, (area.right + 14.0, Anchor::Start, longest), false))
+            (self.names(&scale, (area.right + 22.0, Anchor::Start, longest), false))
         };
         frame(
             &self.caption,
-            area.right + longest + 30.0,
+            area.right + longest + 44.0,
             area.bottom + below,
             &body,
         )
@@ -121,27 +121,35 @@ impl Ranks {
         }
     }
 
-    /// The names at one end, at the height of the first or last rank, moved apart where they would overlap.
+    /// The names at one end, at the height of the rank there, moved apart where they would overlap. To the right,
+    /// models without a rank on the last dataset follow in grey at the height of their last one, so that each is named.
     fn names(&self, scale: &Scale, (x, anchor, most): (f64, Anchor, f64), first: bool) -> Markup {
-        let end = |model: &RankLine| {
-            if first {
-                model.places().next()
-            } else {
-                model.places().next_back()
-            }
+        let column = if first {
+            0
+        } else {
+            self.datasets.len().saturating_sub(1)
         };
-        let mut places: Vec<(f64, usize)> = self
+        let place = |model: &RankLine| {
+            let (dataset, rank) = if first {
+                model.places().next()?
+            } else {
+                model.places().next_back()?
+            };
+            (!first || dataset == column).then_some((scale.at(rank), dataset == column))
+        };
+        let mut places: Vec<(f64, bool, usize)> = self
             .models
             .iter()
             .enumerate()
-            .filter_map(|(i, model)| Some((scale.at(end(model)?.1), i)))
+            .filter_map(|(i, model)| place(model).map(|(y, here)| (y, here, i)))
             .collect();
-        places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let heights = spread(places.iter().map(|(y, _)| *y).collect(), 15.0, scale.to);
+        places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
+        let heights = spread(places.iter().map(|(y, _, _)| *y).collect(), 15.0, scale.to);
         html! {
-            @for ((_, i), y) in places.iter().zip(heights) {
-                @if anchor == Anchor::Start { (marker(*i, x - 2.0, y, 3.5)) }
-                (Label::new(&self.models[*i].name, if first { x } else { x + 8.0 }, y).anchor(anchor).most(most).draw())
+            @for ((_, here, i), y) in places.iter().zip(heights) {
+                @if !first { (marker(*i, x, y, 3.5)) }
+                (Label::new(&self.models[*i].name, if first { x } else { x + 10.0 }, y)
+                    .anchor(anchor).most(most).paint(if *here { INK } else { MUTED }).draw())
             }
         }
     }

@@ -89,7 +89,7 @@ pub(crate) fn extent(steps: Steps, values: impl Iterator<Item = f64>) -> Option<
         return Some((low, high));
     }
     Some(match steps {
-        Steps::Linear if low == 0.0 => (-1.0, 1.0),
+        Steps::Linear if low.abs() < 1.0 / HUGE => (-1.0, 1.0),
         Steps::Linear => (low - 0.1 * low.abs(), low + 0.1 * low.abs()),
         Steps::Log => (low / 2.0, low * 2.0),
     })

@@ -45,22 +45,25 @@ impl Scatter {
         let left = if self.map { 8.0 } else { 64.0 };
         let (legend, high) = self.legend(left, left + SIDE);
         let top = 10.0 + high;
-        let area = Area {
+        let mut area = Area {
             left,
             right: left + SIDE,
             top,
             bottom: top + SIDE,
         };
-        let Some((x, y)) = self.scales(&area) else {
+        let Some((mut x, mut y)) = self.scales(&area) else {
             return no_data(&self.caption);
         };
+        if self.map {
+            area.bottom = top + fit(&mut x, &mut y, top);
+        }
         let count: usize = self.clouds.iter().map(|cloud| cloud.points.len()).sum();
         let radius = radius(count);
         let body = html! {
             (legend)
             @if self.map {
                 rect class=(GRID.stroke()) stroke=(GRID.light) fill="none" x=(at(area.left)) y=(at(area.top))
-                    width=(SIDE) height=(SIDE) {}
+                    width=(SIDE) height=(at(area.bottom - area.top)) {}
             } @else {
                 (axis::left(&self.y, &y, &area))
                 (axis::below(&self.x, &x, &area))
@@ -87,19 +90,25 @@ impl Scatter {
     fn scales(&self, area: &Area) -> Option<(Scale, Scale)> {
         let points = || self.clouds.iter().flat_map(|cloud| &cloud.points);
         let kept = || points().filter(|(x, y)| takes(self.x.steps, *x) && takes(self.y.steps, *y));
-        let mut x = self
+        let x = self
             .x
             .scale(kept().map(|(x, _)| *x), (area.left, area.right))?;
-        let mut y = self
+        let y = self
             .y
             .scale(kept().map(|(_, y)| *y), (area.bottom, area.top))?;
-        if self.map {
-            let span = (x.high - x.low).max(y.high - y.low);
-            widen(&mut x, span);
-            widen(&mut y, span);
-        }
         Some((x, y))
     }
+}
+
+/// Gives both axes the same units per pixel; the height in pixels, from half of [`SIDE`] to all of it.
+fn fit(x: &mut Scale, y: &mut Scale, top: f64) -> f64 {
+    let (wide, high) = (x.high - x.low, y.high - y.low);
+    let height = (SIDE * high / wide).clamp(SIDE / 2.0, SIDE);
+    let unit = (wide / SIDE).max(high / height);
+    widen(x, unit * SIDE);
+    widen(y, unit * height);
+    (y.from, y.to) = (top + height, top);
+    height
 }
 
 /// A scale with the given span about its middle.

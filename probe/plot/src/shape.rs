@@ -18,6 +18,18 @@ pub(crate) fn dashes(index: usize) -> Option<&'static str> {
     [None, Some("7 3"), Some("2 3"), Some("9 3 2 3")][index / SERIES.len() % 4]
 }
 
+/// The dashes of a series without markers, where each series has other ones; they repeat after six.
+pub(crate) fn unmarked_dashes(index: usize) -> Option<&'static str> {
+    [
+        None,
+        Some("8 3"),
+        Some("2 3"),
+        Some("10 3 2 3"),
+        Some("14 4"),
+        Some("10 3 2 3 2 3"),
+    ][index % MARKERS]
+}
+
 /// A path in the colour and with the dashes of a series.
 pub(crate) fn curve(index: usize, path: &str, dash: Option<&str>) -> Markup {
     let paint = series(index);
@@ -32,65 +44,58 @@ const MARKERS: usize = 6;
 
 /// The outline of a marker about a point, as commands of a path. Equal for `index` and `index + 6`.
 pub(crate) fn outline(index: usize, x: f64, y: f64, r: f64) -> String {
-    let start = |dx: f64, dy: f64| format!("M{} {}", at(x + dx), at(y + dy));
-    let (d, r2) = (at(r), at(2.0 * r));
-    match index % MARKERS {
-        // A circle of two arcs.
-        0 => format!(
-            "{}a{d} {d} 0 1 0 {r2} 0a{d} {d} 0 1 0 -{r2} 0z",
-            start(-r, 0.0)
-        ),
-        1 => format!("{}h{r2}v{r2}h-{r2}z", start(-r, -r)),
-        2 => polygon(
-            x,
-            y,
-            &[(0.0, -1.2 * r), (1.15 * r, 0.9 * r), (-1.15 * r, 0.9 * r)],
-        ),
-        3 => polygon(
-            x,
-            y,
-            &[
-                (0.0, -1.35 * r),
-                (1.35 * r, 0.0),
-                (0.0, 1.35 * r),
-                (-1.35 * r, 0.0),
-            ],
-        ),
-        4 => polygon(
-            x,
-            y,
-            &[(0.0, 1.2 * r), (1.15 * r, -0.9 * r), (-1.15 * r, -0.9 * r)],
-        ),
-        _ => cross(x, y, r),
-    }
-}
-
-fn polygon(x: f64, y: f64, corners: &[(f64, f64)]) -> String {
-    let points: Vec<String> = corners
-        .iter()
-        .map(|(dx, dy)| format!("{} {}", at(x + dx), at(y + dy)))
-        .collect();
-    format!("M{}z", points.join("L"))
+    let corners: &[(f64, f64)] = match index % MARKERS {
+        0 => return circle(x, y, r),
+        1 => &[(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)],
+        2 => &[(0.0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
+        3 => &[(0.0, -1.35), (1.35, 0.0), (0.0, 1.35), (-1.35, 0.0)],
+        4 => &[(0.0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
+        _ => &PLUS,
+    };
+    polygon(x, y, r, corners)
 }
 
 /// A plus with thick arms.
-fn cross(x: f64, y: f64, r: f64) -> String {
-    let (a, b) = (1.3 * r, 0.45 * r);
-    let corners = [
-        (-b, -a),
-        (b, -a),
-        (b, -b),
-        (a, -b),
-        (a, b),
-        (b, b),
-        (b, a),
-        (-b, a),
-        (-b, b),
-        (-a, b),
-        (-a, -b),
-        (-b, -b),
-    ];
-    polygon(x, y, &corners)
+const PLUS: [(f64, f64); 12] = [
+    (-0.45, -1.3),
+    (0.45, -1.3),
+    (0.45, -0.45),
+    (1.3, -0.45),
+    (1.3, 0.45),
+    (0.45, 0.45),
+    (0.45, 1.3),
+    (-0.45, 1.3),
+    (-0.45, 0.45),
+    (-1.3, 0.45),
+    (-1.3, -0.45),
+    (-0.45, -0.45),
+];
+
+/// A circle of two arcs.
+fn circle(x: f64, y: f64, r: f64) -> String {
+    let (start, r, across) = (at(x - r), at(r), at(2.0 * r));
+    let y = at(y);
+    format!("M{start} {y}a{r} {r} 0 1 0 {across} 0a{r} {r} 0 1 0-{across} 0z")
+}
+
+/// A polygon whose corners are given in units of `r`; after the first, each as the way from the one before.
+fn polygon(x: f64, y: f64, r: f64, corners: &[(f64, f64)]) -> String {
+    let mut path = format!(
+        "M{} {}l",
+        at(x + corners[0].0 * r),
+        at(y + corners[0].1 * r)
+    );
+    for pair in corners.windows(2) {
+        for way in [pair[1].0 - pair[0].0, pair[1].1 - pair[0].1] {
+            let way = at(way * r);
+            if !path.ends_with('l') && !way.starts_with('-') {
+                path.push(' ');
+            }
+            path += &way;
+        }
+    }
+    path.push('z');
+    path
 }
 
 /// A marker of a series.
