@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cache::{CacheMeta, CacheReader, CacheWriter, LayerShape, TokenBatch};
+use image::{GrayImage, Luma};
 use ndarray::{Array2, Array3};
 
 use crate::lab::{Lab, OBLIQUE, Run, gzip, nifti, nifti_at, program, project, python, ramp};
@@ -13,6 +14,43 @@ use crate::lab::{Lab, OBLIQUE, Run, gzip, nifti, nifti_at, program, project, pyt
 fn polars_pyarrow_and_duckdb_read_every_column() {
     let lab = extracted();
     Run::of(python("dev/open_cache.py").arg(lab.cache())).expect(0);
+}
+
+#[test]
+fn the_python_package_and_scikit_learn_repeat_the_figures_of_probe() {
+    let lab = Lab::new();
+    lab.write("classes.csv", "value,name\n1,lesion\n");
+    let mut csv = String::from("image,mask,label,patient,split\n");
+    for i in 0..60 {
+        lab.png(&format!("{i:02}.png"), i % 5, i);
+        let lesion = GrayImage::from_fn(40, 32, |x, y| Luma([u8::from(x < 9 + i % 5 && y < 20)]));
+        lesion.save(lab.path(&format!("mask-{i:02}.png"))).unwrap();
+        let mask = if i % 7 == 0 {
+            String::new()
+        } else {
+            format!("mask-{i:02}.png")
+        };
+        let (class, split) = (
+            ["left", "right"][i as usize % 2],
+            ["train", "train", "test"],
+        );
+        let patient = i as usize / 2;
+        csv += &format!(
+            "{i:02}.png,{mask},{class},p{patient},{}\n",
+            split[patient % 3]
+        );
+    }
+    let options = ["--tokens", "all", "--shard-rows", "32", "--batch-size", "8"];
+    let list = lab.write("images.csv", csv);
+    lab.extract("manifest", &list, &options).expect(0);
+    lab.probe(&["--k", "5", "--vote", "distance"]).expect(0);
+    lab.probe_with("logreg", &["--C", "1"]).expect(0);
+    let mut check = python("dev/check_package.py");
+    check.arg(lab.cache()).arg(lab.path("runs"));
+    let checked = Run::of(&mut check).expect(0);
+    for line in ["knn k=5: AUROC", "logreg C=1", "60 rows of patch tokens"] {
+        assert!(checked.stdout.contains(line), "{checked:#?}");
+    }
 }
 
 /// A lab with a cache of patch tokens, masks, pictures and several shards; one image says how it lies,

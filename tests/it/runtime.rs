@@ -1,6 +1,7 @@
 //! ONNX Runtime's library, and graphs that it cannot load, cannot hold or never finishes.
 
 use std::fs;
+use std::process::Command;
 
 use crate::graphs;
 use crate::lab::{Lab, Run, program, runtime};
@@ -19,6 +20,35 @@ fn a_library_that_was_cut_short_is_refused_before_it_is_loaded() {
             &["libonnxruntime.so.1", "truncated", "install_onnxruntime"],
         );
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_program_in_a_python_environment_uses_its_onnx_runtime_through_a_link_without_variables() {
+    let lab = Lab::new();
+    let library = "env/lib/python3.12/site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0";
+    fs::create_dir_all(lab.path(library).parent().unwrap()).unwrap();
+    fs::copy(runtime(), lab.path(library)).unwrap();
+    for folder in ["env/bin", "bin", "home"] {
+        fs::create_dir_all(lab.path(folder)).unwrap();
+    }
+    fs::copy(
+        program("extract").get_program(),
+        lab.path("env/bin/extract"),
+    )
+    .unwrap();
+    // As `uv tool install` and pipx link it.
+    std::os::unix::fs::symlink("../env/bin/extract", lab.path("bin/extract")).unwrap();
+    let mut doctor = Command::new(lab.path("bin/extract"));
+    doctor.arg("doctor").env("SLICEBANK_HOME", lab.path("home"));
+    for variable in ["ORT_DYLIB_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"] {
+        doctor.env_remove(variable);
+    }
+    let run = Run::of(&mut doctor);
+    assert!(run.stdout.contains(library), "{run:#?}");
+    fs::remove_file(lab.path(library)).unwrap();
+    let run = Run::of(&mut doctor);
+    assert!(!run.stdout.contains("1.32.0"), "{run:#?}");
 }
 
 #[test]

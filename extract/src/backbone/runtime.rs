@@ -167,7 +167,7 @@ fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) 
 }
 
 /// Folders that may contain CUDA's and TensorRT's libraries: that of ONNX Runtime, and the packages `nvidia-*`
-/// and `tensorrt` of its Python environment and of the active ones.
+/// and `tensorrt` of its Python environment, of the program's and of the active ones.
 fn gpu_folders(library: &Path) -> Vec<PathBuf> {
     let mut folders = Vec::from_iter(library.parent().map(Path::to_path_buf));
     // `site-packages/onnxruntime/capi/libonnxruntime.so`.
@@ -182,15 +182,19 @@ fn gpu_folders(library: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The Python environments that are active.
+/// The Python environments that may have ONNX Runtime: that in which the program is installed, `bin/extract`
+/// with links resolved, as uv and pipx install it without setting a variable, and those that are active.
 fn environments() -> Vec<PathBuf> {
+    let own = std::env::current_exe().and_then(std::fs::canonicalize).ok();
+    let own = own.and_then(|program| Some(program.parent()?.parent()?.to_path_buf()));
     let names = ["VIRTUAL_ENV", "CONDA_PREFIX"];
-    let found = names.iter().filter_map(std::env::var_os);
-    found.map(PathBuf::from).collect()
+    let active = names.iter().filter_map(std::env::var_os).map(PathBuf::from);
+    own.into_iter().chain(active).collect()
 }
 
 /// The library: `ORT_DYLIB_PATH`, else in the project's folder `runtime/onnxruntime` (for a GPU, first
-/// `runtime/onnxruntime-gpu`), else in the active Python environment (`VIRTUAL_ENV`, then `CONDA_PREFIX`).
+/// `runtime/onnxruntime-gpu`), else in the Python environment in which the program is installed, else in the active
+/// one (`VIRTUAL_ENV`, then `CONDA_PREFIX`).
 ///
 /// # Errors
 ///
