@@ -119,7 +119,7 @@ pub enum Error {
     },
     /// A cache has the name of the training dataset of a head, but other samples.
     #[error(
-        "`{}`: it has the name of the dataset `{}` that the head was trained on, but other samples or another split\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name",
+        "`{}`: it has the name of the dataset `{}` that the head was trained on, but other samples, or they have other labels or splits there\nhint: give `--eval test` if both are of the same data, or `--eval all` if they only have the same name; labels that `extract relabel` made are named by `--labels`",
         shown(.path),
         printable(.dataset)
     )]

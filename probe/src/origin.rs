@@ -23,6 +23,9 @@ pub struct Origin {
     pub split_name: Option<String>,
     /// sha256 of the named split's file, in hex.
     pub split_sha256: Option<String>,
+    /// The name of the labels made after extraction; `None` for those of the extraction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_name: Option<String>,
     /// Splits used for fitting or selection.
     pub seen: Vec<Split>,
     /// Hashes of the patients used for fitting or selection, of samples if no patients are known.
@@ -74,6 +77,7 @@ impl Origin {
             tokens: meta.token_recipe(),
             split_name,
             split_sha256,
+            labels_name: reader.labels().map(|set| set.name.clone()),
             seen: Split::ALL.into_iter().filter(is_seen).collect(),
             seen_cases: cases
                 .collect::<BTreeSet<_>>()

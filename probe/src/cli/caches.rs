@@ -37,23 +37,39 @@ pub(super) struct Caches {
     /// Labels made by `extract relabel` [default: `original`, those of the extraction]
     #[arg(long, value_name = "NAME")]
     labels: Option<String>,
+    /// Labels that are used without `labels` where a cache has them: those of a head's training.
+    #[arg(skip)]
+    pub(super) labels_of_head: Option<String>,
     /// Do not compare what is read with its checksums: damage may pass as a result
     #[arg(long)]
     no_verify: bool,
 }
 
 impl Caches {
-    /// Opens a cache with the selected labels.
-    pub(super) fn open(&self, path: &Path) -> Result<CacheReader, cache::Error> {
+    /// Opens a cache with the selected labels, and tells which labels are used if none are selected and the cache
+    /// has several.
+    pub(super) fn open(&self, path: &Path) -> Result<(CacheReader, Option<String>), cache::Error> {
         let reader = if self.no_verify {
             CacheReader::open_unverified(path)?
         } else {
             CacheReader::open(path)?
         };
-        match &self.labels {
-            Some(name) => reader.with_labels(name),
-            None => Ok(reader),
+        if let Some(name) = &self.labels {
+            return Ok((reader.with_labels(name)?, None));
         }
+        let (sets, of_head) = (reader.label_sets()?, self.labels_of_head.as_ref());
+        if let Some(name) = of_head.filter(|name| sets.contains(name)) {
+            let told = format!(
+                "`{}`: labels `{name}`, as in the training of the head; `--labels` names others",
+                shown(path)
+            );
+            return Ok((reader.with_labels(name)?, Some(told)));
+        }
+        let told = (!sets.is_empty()).then(|| {
+            let (path, sets) = (shown(path), listed(&sets));
+            format!("`{path}`: labels of the extraction; `--labels` names others: {sets}")
+        });
+        Ok((reader, told))
     }
 
     pub(super) fn find(&self) -> Result<Vec<PathBuf>> {

@@ -123,7 +123,8 @@ impl Job<'_> {
             bar,
             last: Mutex::new(Instant::now()),
         };
-        let reader = self.caches.open(path)?;
+        let (reader, told) = self.caches.open(path)?;
+        told.iter().for_each(|text| progress.tell(text));
         let found = self.settings.iter().map(|settings| {
             let key = pool.install(|| (self.key)(&reader, settings))?;
             let known = known.of(&key).filter(|_| !self.output.force);

@@ -22,6 +22,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
                 },
                 split_name: None,
                 split_sha256: None,
+                labels_name: None,
                 seen: vec![Split::Train],
                 seen_cases: ["0".to_owned()].into(),
             },
