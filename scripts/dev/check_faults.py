@@ -18,15 +18,16 @@ Three kinds of faults, several to a cache before it is finished:
 
 Without COMMAND, pictures are made and extracted by `--extract`, with `tiny-vit`.
 
-Caches elsewhere: `--caches URL/{run}` is what stands for `{cache}`, and `--fetch 'COMMAND {cache} {folder}'`
-copies such a cache into a local folder. Torn writes are for local folders only, and what a signal saves between
-two shards is never in a bucket. For the S3 server of the tests, `s3_server.py 9000`, with the variables of
+Caches elsewhere: `--caches URL/{run}` is what stands for `{cache}`, and `--copy 'COMMAND {from} {to}'` copies all of such
+a cache into a local folder and back. For the S3 server of the tests, `s3_server.py 9000`, with the variables of
 docs/object-storage.md:
 
-    check_faults.py --torn 0 --signals 0 --caches 's3://faults/{run}' --staging /tmp/staging
-        --fetch '.venv-servers/bin/python scripts/dev/s3_copy.py {cache} {folder}'
+    check_faults.py --caches 's3://faults/{run}' --staging /tmp/staging
+        --copy '.venv-servers/bin/python scripts/dev/s3_copy.py {from} {to}'
 
-The folder `--staging` is deleted after every other kill, as if another machine continued the run.
+The folder `--staging` is deleted after every other fault, as if another machine continued the run. Torn writes are
+those of the objects that `meta.json` in the bucket does not name, and of the files in the staging folder that its
+`meta.json` does not name.
 """
 
 import argparse
@@ -98,20 +99,17 @@ def parse():
     parser.add_argument("--images", type=int, default=1500, help="pictures to make, if no command is given")
     parser.add_argument("--work", help="folder for caches, which is kept [default: a temporary one]")
     parser.add_argument("--caches", help="what stands for `{cache}`, with `{run}` [default: a local folder]")
-    parser.add_argument("--fetch", help="command that copies the caches `{cache}` into `{folder}`")
+    parser.add_argument("--copy", help="command that copies the caches `{from}` to `{to}`")
     parser.add_argument("--staging", help="staging folder of caches elsewhere")
     parser.add_argument("command", nargs="*", help="the extraction")
-    arguments = parser.parse_args()
-    if arguments.caches and arguments.torn:
-        parser.error("`--caches`: torn writes are for local folders only; give `--torn 0`")
-    return arguments
+    return parser.parse_args()
 
 
 class Lab:
     """Runs of one command into caches of different names."""
 
     def __init__(self, work, arguments):
-        self.work, self.caches, self.fetch = work, arguments.caches, arguments.fetch
+        self.work, self.caches, self.copy = work, arguments.caches, arguments.copy
         self.staging = arguments.staging
         if self.staging:
             os.environ["SLICEBANK_STAGING"] = str(Path(self.staging).absolute())
@@ -126,17 +124,32 @@ class Lab:
 
     def folder(self, cache):
         """The local folder of the one cache below `cache`; `None` if there is none yet."""
-        if self.fetch:
-            folder = self.work / f"{cache}-fetched"
+        folder = self.copied(cache)
+        if self.copy:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            words = {"{cache}": self.place(cache), "{folder}": str(folder)}
-            command = [words.get(word, word) for word in shlex.split(self.fetch)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        else:
-            folder = self.work / cache
-        found = [path.parent for path in folder.rglob("meta.json")]
-        return found[0] if found else None
+            self.copy_all(self.place(cache), str(folder))
+        return cache_in(folder)
+
+    def copied(self, cache):
+        """The local folder of caches."""
+        return self.work / (f"{cache}-fetched" if self.copy else cache)
+
+    def send(self, cache):
+        """Makes the caches elsewhere those of the local folder."""
+        if self.copy:
+            self.copy_all(str(self.copied(cache)), self.place(cache))
+
+    def copy_all(self, source, target):
+        words = {"{from}": source, "{to}": target}
+        command = [words.get(word, word) for word in shlex.split(self.copy)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def move(self, chance, counts):
+        """Every other time, lets another machine go on."""
+        if self.staging and chance.random() < 0.5:
+            shutil.rmtree(self.staging, ignore_errors=True)
+            counts.add("without what was staged")
 
     def snapshot(self, cache):
         folder = self.folder(cache)
@@ -190,6 +203,12 @@ class Counts(dict):
         return ", ".join(f"{what} {count}" for what, count in sorted(self.items()))
 
 
+def cache_in(folder):
+    """The folder of the one cache below a folder; `None` if there is none."""
+    found = [path.parent for path in Path(folder).rglob("meta.json")]
+    return found[0] if found else None
+
+
 def description(folder):
     text = None if folder is None else (folder / "meta.json").read_text()
     return None if text is None else json.loads(text)
@@ -212,19 +231,25 @@ def kill(lab, cache, chance, counts):
         sys.exit(f"error: exit code {code}\n{text}")
     meta = description(lab.folder(cache))
     counts.add("with rows between shards", bool(meta and meta.get("pending")))
-    if lab.staging and chance.random() < 0.5:
-        shutil.rmtree(lab.staging, ignore_errors=True)
-        counts.add("without what was staged")
+    lab.move(chance, counts)
     return code != 0
 
 
 def tear(lab, cache, chance, counts):
     is_stopped = kill(lab, cache, chance, counts)
-    folder = lab.folder(cache)
+    tear_in(lab.folder(cache), chance, counts)
+    lab.send(cache)
+    if lab.staging:
+        tear_in(cache_in(lab.staging), chance, counts)
+    return is_stopped
+
+
+def tear_in(folder, chance, counts):
     meta = description(folder)
     if meta is None or meta["complete"]:
-        return is_stopped
-    named = {folder / "meta.json", folder / ".lock"} | set(named_files(folder, meta["shards"]))
+        return
+    own = [".lock", ".upload", ".slicebank-objects"]
+    named = {folder / "meta.json", *(folder / name for name in own), *named_files(folder, meta["shards"])}
     pending = named_files(folder / "pending", meta.get("pending", []))
     # An earlier fault may have deleted some.
     pending = {path for path in pending if path.is_file()}
@@ -235,7 +260,6 @@ def tear(lab, cache, chance, counts):
     if pending and chance.random() < 0.5:
         damage(chance.choice(sorted(pending)), chance)
         counts.add("saved files damaged")
-    return is_stopped
 
 
 def named_files(folder, shards):
@@ -275,6 +299,7 @@ def stop(lab, cache, chance, counts):
     counts.add("slices saved", saved(meta) - before)
     if saved(meta) != int(told[1]):
         sys.exit(f"error: {saved(meta)} slices are saved\n{text}")
+    lab.move(chance, counts)
     return True
 
 

@@ -5,10 +5,13 @@ Prints its port, which may be given, and serves until its standard input ends. B
 request to them.
 Those whose names contain a word misbehave: `faulty` fails every third request, before or after it took
 effect; `outage` fails 60 requests in a row; `slow` answers each PUT and POST after a while.
+
+GET `/-/requests` answers with the number of requests so far by method, and the bytes of their answers, as JSON.
 """
 
 import collections
 import itertools
+import json
 import os
 import sys
 import threading
@@ -28,8 +31,11 @@ class Server:
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.counts = collections.defaultdict(itertools.count)
         self.made = set()
+        self.requests = collections.Counter()
 
     def __call__(self, environ, start_response):
+        if environ["PATH_INFO"] == "/-/requests":
+            return Response(json.dumps(self.requests))(environ, start_response)
         bucket = environ["PATH_INFO"].strip("/").split("/")[0]
         count = next(self.counts[bucket])
         if "slow" in bucket and environ["REQUEST_METHOD"] in ("PUT", "POST"):
@@ -49,7 +55,10 @@ class Server:
                 make = {"REQUEST_METHOD": "PUT", "PATH_INFO": f"/{bucket}", "CONTENT_LENGTH": "0"}
                 make |= {"QUERY_STRING": "", "wsgi.input": open(os.devnull, "rb")}
                 list(self.moto(environ | make, lambda *_: None))
-            return list(self.moto(environ, start_response))
+            answer = list(self.moto(environ, start_response))
+            self.requests[environ["REQUEST_METHOD"]] += 1
+            self.requests["bytes"] += sum(map(len, answer))
+            return answer
 
 
 class Quiet(WSGIRequestHandler):
@@ -60,7 +69,9 @@ class Quiet(WSGIRequestHandler):
 
 
 def main():
-    server = make_server("127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0, Server(), threaded=True, request_handler=Quiet)
+    server = make_server(
+        "127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0, Server(), threaded=True, request_handler=Quiet
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()
