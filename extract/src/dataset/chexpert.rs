@@ -207,14 +207,14 @@ impl Lister<'_> {
         row: &Row,
         key: &str,
     ) -> Result<bool, Error> {
-        let is_frontal = match columns.frontal.map(|k| (k, row.cells[k].as_str())) {
+        let is_frontal = match columns.frontal.map(|k| (k, &row.cells[k])) {
             Some((_, "Frontal")) => true,
             Some((_, "Lateral")) => false,
             Some((k, _)) => return Err(table.bad_cell(row, k, "`Frontal` or `Lateral`")),
             None => !key.contains("lateral"),
         };
         let views = &self.options.views;
-        let has_view = match columns.view.map(|k| row.cells[k].as_str()) {
+        let has_view = match columns.view.map(|k| &row.cells[k]) {
             Some(view) => views.iter().any(|wanted| wanted.eq_ignore_ascii_case(view)),
             None => true,
         };

@@ -186,7 +186,7 @@ fn lines<'a>(table: &'a Table, classes: &[String]) -> Result<Vec<Line<'a>>, Erro
         if name.is_empty() || !seen.insert(name) {
             return Err(table.bad_cell(row, image, "the name of an image, each in one line only"));
         }
-        let patient = Some(row.cells[patient].clone());
+        let patient = Some(row.cells[patient].to_owned());
         Ok(Line {
             image: name,
             patient: patient.filter(|patient| !patient.is_empty()),
@@ -198,7 +198,7 @@ fn lines<'a>(table: &'a Table, classes: &[String]) -> Result<Vec<Line<'a>>, Erro
 
 /// The findings in a cell, between bars; a blank cell says nothing of any.
 fn labels(table: &Table, row: &Row, column: usize, classes: &[String]) -> Result<Labels, Error> {
-    let cell = row.cells[column].as_str();
+    let cell = &row.cells[column];
     if cell.is_empty() {
         return Ok(Labels::Multi(vec![None; classes.len()]));
     }

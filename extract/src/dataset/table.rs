@@ -1,5 +1,6 @@
 //! Small tables of text, from CSV or Parquet.
 
+mod cells;
 mod csv;
 mod parquet;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use cache::MaskClass;
 use common::{FileError, counted};
 
+use self::cells::Cells;
 use super::examples::examples;
 use crate::Error;
 
@@ -45,7 +47,7 @@ pub(crate) struct Row {
     /// Line in the file, counted from 1 with the header.
     pub(crate) line: usize,
     /// One cell per header.
-    pub(crate) cells: Vec<String>,
+    pub(crate) cells: Cells,
 }
 
 impl Table {
@@ -71,7 +73,7 @@ impl Table {
         };
         for column in 0..table.headers.len() {
             table.blank_out(column);
-            whole_numbers(table.rows.iter_mut().map(|row| &mut row.cells[column]));
+            table.cut_fractions(column);
         }
         Ok(table)
     }
@@ -87,13 +89,24 @@ impl Table {
     }
 
     fn blank_out(&mut self, column: usize) {
-        let cells = self.rows.iter_mut().map(|row| &mut row.cells[column]);
-        for cell in cells.filter(|cell| is_blank(cell)) {
+        let cells = self.rows.iter_mut().map(|row| &mut row.cells);
+        for cells in cells.filter(|cells| is_blank(&cells[column])) {
             let (count, first) = &mut self.blanked[column];
             *count += 1;
-            match *count {
-                1 => *first = std::mem::take(cell),
-                _ => cell.clear(),
+            if *count == 1 {
+                cells[column].clone_into(first);
+            }
+            cells.clear(column);
+        }
+    }
+
+    fn cut_fractions(&mut self, column: usize) {
+        if are_numbers(self.rows.iter().map(|row| &row.cells[column])) {
+            for row in &mut self.rows {
+                let whole = whole_number(&row.cells[column]).map(str::len);
+                if let Some(bytes) = whole {
+                    row.cells.cut(column, bytes);
+                }
             }
         }
     }
@@ -249,24 +262,31 @@ pub(super) fn is_blank(cell: &str) -> bool {
     BLANKS.iter().any(|blank| cell.eq_ignore_ascii_case(blank))
 }
 
-/// Removes the fraction of whole numbers, if all non-blank `cells` are decimal numbers.
-pub(super) fn whole_numbers<'a>(cells: impl Iterator<Item = &'a mut String>) {
-    let are_digits =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_number = |cell: &str| {
-        let digits = cell.strip_prefix('-').unwrap_or(cell);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-        are_digits(whole) && are_digits(fraction)
-    };
-    let mut filled: Vec<&mut String> = cells.filter(|cell| !cell.is_empty()).collect();
-    if filled.iter().all(|cell| is_number(cell)) {
-        for cell in &mut filled {
-            let whole = cell.trim_end_matches('0').strip_suffix('.');
-            if let Some(whole) = whole {
-                **cell = whole.to_owned();
+/// Removes the fraction of whole numbers, if all non-blank `names` are decimal numbers.
+pub(super) fn whole_numbers(names: &mut [String]) {
+    if are_numbers(names.iter().map(String::as_str)) {
+        for name in names {
+            if let Some(whole) = whole_number(name).map(str::to_owned) {
+                *name = whole;
             }
         }
     }
+}
+
+/// Whether all non-blank cells are decimal numbers.
+fn are_numbers<'a>(mut cells: impl Iterator<Item = &'a str>) -> bool {
+    let are_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    cells.all(|cell| {
+        let digits = cell.strip_prefix('-').unwrap_or(cell);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        cell.is_empty() || are_digits(whole) && are_digits(fraction)
+    })
+}
+
+/// A whole number without its fraction of zeros; `None` if there is none.
+fn whole_number(cell: &str) -> Option<&str> {
+    cell.trim_end_matches('0').strip_suffix('.')
 }
 
 /// Reads the names of mask values: the columns `value` and `name`; 0 is skipped.
@@ -283,7 +303,7 @@ pub(super) fn read_mask_classes(path: &Path) -> Result<Vec<MaskClass>, Error> {
         if row.cells[name].is_empty() {
             return Err(table.bad_cell(row, name, "a name for the value"));
         }
-        classes.insert(number, row.cells[name].clone());
+        classes.insert(number, row.cells[name].to_owned());
     }
     let classes = classes.into_iter().filter(|(value, _)| *value != 0);
     Ok(classes

@@ -62,7 +62,7 @@ pub(super) fn assign(
     if key == Key::Sample {
         used.extend(skipped.iter().map(|name| alike(name)));
     }
-    let cells = table.rows.iter().map(|row| row.cells[column].as_str());
+    let cells = table.rows.iter().map(|row| &row.cells[column]);
     let unknown: Vec<&str> = cells
         .filter(|cell| !used.contains(&names.meant(cell)))
         .collect();
@@ -99,7 +99,7 @@ fn read_splits(
     let column = table.required(&["split"])?;
     let mut said = HashMap::new();
     for row in &table.rows {
-        let split = match row.cells[column].as_str() {
+        let split = match &row.cells[column] {
             "" => None,
             word => Some(
                 Split::parse(word)

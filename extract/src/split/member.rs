@@ -36,17 +36,8 @@ impl Member {
         samples.iter().map(member).collect()
     }
 
-    /// The samples of a cache, in their order; `official` is its column `split`.
-    pub fn of_slices(slices: &[SliceMeta]) -> Vec<Member> {
-        let mut members = Vec::new();
-        for slice in slices {
-            Member::add_slice(&mut members, slice);
-        }
-        members
-    }
-
-    /// The same without keeping all slices, and the number of slices of each sample, augmented views not
-    /// counted.
+    /// The samples of a cache, in their order, and the number of slices of each, augmented views not counted;
+    /// `official` is its column `split`.
     ///
     /// # Errors
     ///

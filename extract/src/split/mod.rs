@@ -19,6 +19,7 @@ use common::draw::equidistant;
 pub use self::limit::limit;
 pub use self::member::Member;
 pub(crate) use self::names::{Key, Names, alike};
+pub(crate) use self::overlap::PatientSplits;
 pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
 pub use self::rule::SplitRule;
 use crate::Error;

@@ -30,30 +30,52 @@ impl fmt::Display for Overlap {
     }
 }
 
+/// The splits of patients.
+#[derive(Default)]
+pub(crate) struct PatientSplits {
+    /// For each patient its number, in order of first appearance, and whether it is in each split.
+    found: HashMap<Box<str>, (usize, [bool; 3])>,
+}
+
+impl PatientSplits {
+    /// Notes that a patient has a sample in a split.
+    pub(crate) fn add(&mut self, patient: &str, split: Split) {
+        if let Some((_, seen)) = self.found.get_mut(patient) {
+            seen[split as usize] = true;
+            return;
+        }
+        let mut seen = [false; 3];
+        seen[split as usize] = true;
+        self.found.insert(patient.into(), (self.found.len(), seen));
+    }
+
+    /// The patients in several splits, in order of first appearance.
+    pub(crate) fn overlaps(self) -> Vec<Overlap> {
+        let all = self.found.into_iter();
+        let several = all.filter(|(_, (_, seen))| seen.iter().filter(|is_in| **is_in).count() > 1);
+        let mut several: Vec<_> = several.collect();
+        several.sort_by_key(|(_, (number, _))| *number);
+        let overlap = |(patient, (_, seen)): (Box<str>, (usize, [bool; 3]))| {
+            let splits = Split::ALL.into_iter().zip(seen);
+            let splits = splits.filter(|(_, is_in)| *is_in);
+            Overlap {
+                patient: patient.into(),
+                splits: splits.map(|(split, _)| split).collect(),
+            }
+        };
+        several.into_iter().map(overlap).collect()
+    }
+}
+
 /// The patients in several splits, in order of first appearance; `splits` has one entry per member.
 pub fn overlaps(members: &[Member], splits: &[Option<Split>]) -> Vec<Overlap> {
-    let mut order: Vec<&str> = Vec::new();
-    let mut found: HashMap<&str, [bool; 3]> = HashMap::new();
+    let mut found = PatientSplits::default();
     for (member, split) in members.iter().zip(splits) {
-        let (Some(patient), Some(split)) = (&member.patient, split) else {
-            continue;
-        };
-        let seen = found.entry(patient).or_insert_with(|| {
-            order.push(patient);
-            [false; 3]
-        });
-        seen[*split as usize] = true;
-    }
-    let overlap = |patient: &str| {
-        let splits = Split::ALL.into_iter().zip(found[patient]);
-        let splits = splits.filter(|(_, is_in)| *is_in);
-        Overlap {
-            patient: patient.to_owned(),
-            splits: splits.map(|(split, _)| split).collect(),
+        if let (Some(patient), Some(split)) = (&member.patient, split) {
+            found.add(patient, *split);
         }
-    };
-    let all = order.into_iter().map(overlap);
-    all.filter(|overlap| overlap.splits.len() > 1).collect()
+    }
+    found.overlaps()
 }
 
 /// Refuses patients in several splits; if they are allowed, gives a warning.

@@ -158,7 +158,7 @@ impl Keyed {
             let name = if is_path {
                 plain_path(&row.cells[column])
             } else {
-                row.cells[column].clone()
+                row.cells[column].to_owned()
             };
             match labels.entry(name) {
                 Slot::Vacant(slot) => {
@@ -245,7 +245,7 @@ impl LabelColumns {
 }
 
 fn names_in(table: &Table, column: usize) -> Vec<String> {
-    let cells = table.rows.iter().map(|row| row.cells[column].clone());
+    let cells = table.rows.iter().map(|row| row.cells[column].to_owned());
     // One with a bar in it is several, unless the card says that it is a name.
     let names = cells.filter(|cell| !cell.is_empty() && !is_several(cell));
     let names: BTreeSet<String> = names.collect();
@@ -276,7 +276,7 @@ fn single(table: &Table, row: &Row, column: usize, classes: &[String]) -> Result
 }
 
 fn multi(table: &Table, row: &Row, columns: &[usize]) -> Result<Labels, Error> {
-    let state = |&column: &usize| match row.cells[column].as_str() {
+    let state = |&column: &usize| match &row.cells[column] {
         "" => Ok(None),
         cell => match parse_state(cell) {
             None => Err(table.bad_cell(row, column, "1, 0, -1 or blank")),

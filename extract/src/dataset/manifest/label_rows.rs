@@ -87,7 +87,7 @@ impl LabelRows {
             LabelSource::Nothing | LabelSource::Mask => Vec::new(),
         };
         let reader = LabelReader::new(&table, &source, &classes);
-        let filled = |cell: &String| Some(cell.clone()).filter(|cell| !cell.is_empty());
+        let filled = |cell: &str| (!cell.is_empty()).then(|| cell.to_owned());
         let rows = table.rows.iter().map(|row| {
             Ok(LabelRow {
                 line: row.line,

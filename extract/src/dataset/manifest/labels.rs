@@ -57,7 +57,7 @@ impl LabelSource {
                  samples have no labels"
             )),
             LabelSource::Joined(column) => {
-                let cells = || table.rows.iter().map(|row| row.cells[*column].as_str());
+                let cells = || table.rows.iter().map(|row| &row.cells[*column]);
                 let other = cells().find(|cell| cell.contains([',', ';']))?;
                 (!cells().any(|cell| cell.contains('|'))).then(|| {
                     format!(
@@ -176,7 +176,7 @@ pub(super) fn parsed<T>(
     parse: fn(&str) -> Option<T>,
     expected: &str,
 ) -> Result<Option<T>, Error> {
-    let cell = row.cells[column].as_str();
+    let cell = &row.cells[column];
     if cell.is_empty() {
         return Ok(None);
     }

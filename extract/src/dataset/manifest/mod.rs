@@ -169,7 +169,7 @@ fn listed_classes(folder: &Path) -> Result<Option<Vec<String>>, Error> {
 
 /// The classes in a column, in natural order.
 fn found_classes(table: &Table, source: &LabelSource, column: usize) -> Vec<String> {
-    let cells = table.rows.iter().map(|row| row.cells[column].as_str());
+    let cells = table.rows.iter().map(|row| &row.cells[column]);
     let names = cells.flat_map(|cell| source.names(cell));
     let names: BTreeSet<&str> = names.filter(|name| !is_several(name)).collect();
     let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
@@ -191,7 +191,7 @@ fn read_class_names(path: &Path) -> Result<Vec<String>, Error> {
             hint: "give the class another name, here and in the manifest".to_owned(),
         });
     }
-    whole_numbers(names.iter_mut());
+    whole_numbers(&mut names);
     Ok(names)
 }
 

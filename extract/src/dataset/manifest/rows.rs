@@ -128,7 +128,7 @@ impl<'a> Lister<'a> {
         let columns = self.columns;
         let cell = |column: Option<usize>| {
             column
-                .map(|k| row.cells[k].as_str())
+                .map(|k| &row.cells[k])
                 .filter(|cell| !cell.is_empty())
         };
         let image = self.file(row, columns.image)?;
@@ -185,7 +185,7 @@ impl<'a> Lister<'a> {
 
     /// The file that a cell names, relative to the manifest's folder; `None` for a blank cell.
     fn file(&mut self, row: &Row, column: usize) -> Result<Option<PathBuf>, Error> {
-        match row.cells[column].as_str() {
+        match &row.cells[column] {
             "" => Ok(None),
             value => self.inner_file(row, value).map(Some),
         }

@@ -8,6 +8,7 @@ use std::str::Chars;
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::cells::Cells;
 use super::{MAX_BYTES, Row, Table};
 use crate::Error;
 use crate::dataset::files::refuse_failed_download;
@@ -32,9 +33,9 @@ pub(super) fn read(path: &Path, file: File) -> Result<Table, Error> {
         line,
     };
     let header = records.next().transpose()?;
-    let mut headers = header.map_or(Vec::new(), |row| row.cells);
+    let mut headers = header.map_or(Vec::new(), |line| line.fields);
     drop_blank_ends(&mut headers, 0);
-    let rows = records.map(|row| fitted(path, row?, headers.len()));
+    let rows = records.map(|line| fitted(path, line?, headers.len()));
     let rows = rows.collect::<Result<_, _>>()?;
     Ok(Table::new(path, headers, rows))
 }
@@ -140,7 +141,14 @@ fn likely_separator(header: &str) -> char {
     }
 }
 
-/// The lines of a text as rows; blank lines are left out.
+/// Fields of a line.
+struct Line {
+    /// Its number, from 1.
+    line: usize,
+    fields: Vec<String>,
+}
+
+/// The lines of a text; blank lines are left out.
 struct Records<'a> {
     path: &'a Path,
     separator: char,
@@ -150,25 +158,25 @@ struct Records<'a> {
 }
 
 impl Iterator for Records<'_> {
-    type Item = Result<Row, Error>;
+    type Item = Result<Line, Error>;
 
-    fn next(&mut self) -> Option<Result<Row, Error>> {
+    fn next(&mut self) -> Option<Result<Line, Error>> {
         while self.chars.peek().is_some_and(|c| is_line_end(*c)) {
             self.take();
         }
         self.chars.peek()?;
-        Some(self.row())
+        Some(self.fields())
     }
 }
 
 impl Records<'_> {
-    fn row(&mut self) -> Result<Row, Error> {
+    fn fields(&mut self) -> Result<Line, Error> {
         let line = self.line;
-        let mut cells = vec![self.field()?];
+        let mut fields = vec![self.field()?];
         while self.chars.next_if_eq(&self.separator).is_some() {
-            cells.push(self.field()?);
+            fields.push(self.field()?);
         }
-        Ok(Row { line, cells })
+        Ok(Line { line, fields })
     }
 
     /// Takes a character, and counts lines that end in LF, CRLF or CR.
@@ -241,16 +249,16 @@ fn drop_blank_ends(fields: &mut Vec<String>, least: usize) {
 }
 
 /// A row of as many cells as there are headers.
-fn fitted(path: &Path, mut row: Row, expected: usize) -> Result<Row, Error> {
-    drop_blank_ends(&mut row.cells, expected);
-    let (line, found) = (row.line, row.cells.len());
-    if found == expected {
-        return Ok(row);
-    }
-    Err(Error::RaggedRow {
+fn fitted(path: &Path, of: Line, expected: usize) -> Result<Row, Error> {
+    let Line { line, mut fields } = of;
+    drop_blank_ends(&mut fields, expected);
+    // A file has fewer bytes than cells may have.
+    let cells = Cells::of(&fields).filter(|_| fields.len() == expected);
+    let cells = cells.ok_or_else(|| Error::RaggedRow {
         path: path.to_path_buf(),
         line,
-        found,
+        found: fields.len(),
         expected,
-    })
+    })?;
+    Ok(Row { line, cells })
 }

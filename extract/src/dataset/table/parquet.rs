@@ -14,6 +14,7 @@ use parquet::basic::Compression::{SNAPPY, UNCOMPRESSED, ZSTD};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::cells::Cells;
 use super::{MAX_BYTES, Row, Table};
 use crate::Error;
 
@@ -66,27 +67,28 @@ fn table(path: &Path, file: File) -> Result<Table, ParquetError> {
     let (mut rows, mut bytes): (Vec<Row>, u64) = (Vec::new(), 0);
     for batch in reader.with_projection(mask).build()? {
         let batch = batch?;
-        let start = rows.len();
-        rows.extend((start..start + batch.num_rows()).map(|k| Row {
-            line: k + 2,
-            cells: vec![String::new(); headers.len()],
-        }));
+        let mut texts = vec![vec![String::new(); headers.len()]; batch.num_rows()];
         for (&column, values) in shown.iter().zip(batch.columns()) {
             let filled = match unread[column] {
-                None => fill(&mut rows[start..], column, values),
+                None => fill(&mut texts, column, values),
                 Some(_) => Ok(()),
             };
             if let Err(Unfit(reason)) = filled {
                 unread[column] = Some(reason);
-                rows.iter_mut().for_each(|row| row.cells[column].clear());
+                rows.iter_mut().for_each(|row| row.cells.clear(column));
+                texts.iter_mut().for_each(|row| row[column].clear());
             }
         }
-        let cells = rows[start..].iter().flat_map(|row| &row.cells);
-        let sizes = cells.map(|cell| size_of::<String>() + cell.len());
+        let sizes = texts.iter().flatten();
+        let sizes = sizes.map(|cell| size_of::<String>() + cell.len());
         bytes += sizes.sum::<usize>() as u64;
-        if bytes > limit {
-            let reason = format!("its cells take over {limit} bytes");
-            return Err(ParquetError::General(reason));
+        for texts in texts {
+            let cells = Cells::of(&texts).filter(|_| bytes <= limit);
+            let cells = cells.ok_or_else(|| {
+                ParquetError::General(format!("its cells take over {limit} bytes"))
+            })?;
+            let line = rows.len() + 2;
+            rows.push(Row { line, cells });
         }
     }
     let mut table = Table::new(path, headers, rows);
@@ -135,8 +137,8 @@ impl From<ArrowError> for Unfit {
     }
 }
 
-/// Writes the values of a column into the cells of rows.
-fn fill(rows: &mut [Row], column: usize, values: &ArrayRef) -> Result<(), Unfit> {
+/// Writes the values of a column into rows.
+fn fill(rows: &mut [Vec<String>], column: usize, values: &ArrayRef) -> Result<(), Unfit> {
     let is_list = values.data_type().is_nested();
     let text = if is_list {
         DataType::new_list(DataType::Utf8, true)
@@ -149,7 +151,7 @@ fn fill(rows: &mut [Row], column: usize, values: &ArrayRef) -> Result<(), Unfit>
     };
     let values = cast_with_options(values, &text, &exact)?;
     for (k, row) in rows.iter_mut().enumerate() {
-        row.cells[column] = match (values.is_null(k), is_list) {
+        row[column] = match (values.is_null(k), is_list) {
             (true, _) => String::new(),
             (false, false) => values.as_string::<i32>().value(k).trim().to_owned(),
             (false, true) => joined(&values.as_list::<i32>().value(k))?,

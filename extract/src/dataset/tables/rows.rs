@@ -163,18 +163,18 @@ impl<'a> Rows<'a> {
 
     fn patient(&self, row: &Row) -> Option<String> {
         let cell = &row.cells[self.patient?];
-        (!cell.is_empty()).then(|| cell.clone())
+        (!cell.is_empty()).then(|| cell.to_owned())
     }
 
     fn is_kept(&self, row: &Row) -> bool {
         let mut keep = self.keep.iter();
-        keep.all(|(column, values)| values.contains(&row.cells[*column]))
+        keep.all(|(column, values)| values.iter().any(|value| *value == row.cells[*column]))
     }
 
     fn labels(&self, row: &Row) -> Result<Labels, Error> {
         match &self.labels {
             LabelColumns::Class(column) => {
-                let word = row.cells[*column].as_str();
+                let word = &row.cells[*column];
                 let class = (!word.is_empty()).then(|| self.class(row, *column, word));
                 let class = class.transpose()?.flatten();
                 Ok(Labels::Single(class.map(|class| class as u32)))
@@ -261,7 +261,7 @@ impl<'a> Pattern<'a> {
             if cell.is_empty() {
                 return Err(table.bad_cell(row, *column, "the path or the id of an image"));
             }
-            path.extend([text, cell.as_str()]);
+            path.extend([text, cell]);
         }
         path.push_str(self.end);
         Ok(path)
