@@ -1,12 +1,10 @@
 //! Parquet files that are no tables: named splits, label sets and sources. Each is written in one step and
 //! has checksums.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use common::files::{sync_dir, write_whole};
+use common::files::sync_dir;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -18,7 +16,7 @@ use crate::error::io_error;
 use crate::folder::checksums_of;
 use crate::read::check_place;
 use crate::table_reader::ParquetFile;
-use crate::{Error, store};
+use crate::{Error, is_in_bucket, store};
 
 /// The file `FOLDER/FILE` of a cache.
 pub(crate) fn path_of(dir: &Path, folder: &str, file: &str) -> PathBuf {
@@ -41,15 +39,13 @@ pub(crate) fn write(
     summing.update(&bytes);
     let sums = checksums_of(dir, folder, file);
     // A stop between these steps leaves a file without checksums, never one with those of another.
-    match fs::remove_file(&sums) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error(&sums, "delete")(error));
-        }
-        _ => {}
-    }
-    write_whole(&path, &bytes).map_err(io_error(&path, "write"))?;
+    store::delete(std::slice::from_ref(&sums)).map_err(io_error(&sums, "delete"))?;
+    store::write(&path, &bytes).map_err(io_error(&path, "write"))?;
     let written = summing.finish().write(&sums);
     written.map_err(io_error(&sums, "write"))?;
+    if is_in_bucket(dir) {
+        return Ok(());
+    }
     sync_dir(dir).map_err(io_error(dir, "sync"))
 }
 

@@ -1,6 +1,7 @@
 //! A file of which every byte that is read is compared with its checksum.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,6 +49,21 @@ impl CheckedFile {
 
     pub(crate) fn len(&self) -> u64 {
         self.length
+    }
+
+    /// Fetches parts of an object, whole blocks of it, that are about to be read.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub(crate) fn fetch(&self, parts: &[Range<u64>]) -> io::Result<()> {
+        let block = BLOCK as u64;
+        let parts = parts.iter().map(|part| {
+            let end = part.end.next_multiple_of(block).min(self.length);
+            part.start / block * block..end
+        });
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.file.fetch(&parts.collect::<Vec<_>>())
     }
 
     /// Fills `out` with the bytes of the file from `start` on.

@@ -9,11 +9,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::files::write_whole;
-
-use crate::Error;
 use crate::error::io_error;
 use crate::store::Reading;
+use crate::{Error, store};
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -83,7 +81,7 @@ impl Checksums {
             .flat_map(|crc| crc.to_le_bytes())
             .collect();
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-        write_whole(path, &bytes)
+        store::write(path, &bytes)
     }
 
     /// Compares a block, which begins at byte `place` of the file, with its checksum.

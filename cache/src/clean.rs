@@ -1,15 +1,16 @@
 //! Deleting caches, and files in them that belong to no finished shard.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::files::target_of;
 
 use crate::error::io_error;
-use crate::folder::{EXTENSION, pending, repair};
+use crate::folder::{EXTENSION, LABELS, pending};
 use crate::parts::lock_parts;
 use crate::schema::Table;
-use crate::{CacheLock, CacheMeta, Error, Tokens, is_cache, labels, sources};
+use crate::{CacheLock, CacheMeta, Error, Tokens, is_cache, is_in_bucket, labels, sources, store};
 
 /// A cache that this process has locked, so that no writer lives.
 #[derive(Debug)]
@@ -62,60 +63,70 @@ impl Locked {
     ///
     /// [`Error::Io`] if a file cannot be deleted; `meta.json` goes first, so that what is left is no cache.
     pub fn delete(self) -> Result<(), Error> {
-        let meta = self.dir.join("meta.json");
-        if meta.is_file() {
-            fs::remove_file(&meta).map_err(io_error(&meta, "delete"))?;
-        }
-        fs::remove_dir_all(&self.dir).map_err(io_error(&self.dir, "delete"))
-    }
-}
-
-/// Files in the tables' folders that a stopped writer left, and those of an extension that is finished, with
-/// their sizes in bytes, sorted.
-fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
-    let mut found = Vec::new();
-    collect_tables(dir, meta, meta.shards.len(), &mut found)?;
-    collect_tables(&pending(dir), meta, meta.pending.len(), &mut found)?;
-    collect_tables(&repair(dir), meta, 0, &mut found)?;
-    for folder in labels::unfinished(dir) {
-        collect(&dir.join(&folder), 0, &mut found)?;
-        collect(&dir.join("checksums").join(&folder), 0, &mut found)?;
-    }
-    for file in labels::abandoned(dir) {
-        let bytes = fs::metadata(&file).map_err(io_error(&file, "read"))?.len();
-        found.push((file, bytes));
-    }
-    if meta.tokens == Tokens::All {
-        collect_all(&dir.join(EXTENSION), &mut found)?;
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// All files below a folder, if it is there.
-fn collect_all(folder: &Path, found: &mut Vec<(PathBuf, u64)>) -> Result<(), Error> {
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
-        let entry = entry.map_err(io_error(folder, "list"))?;
-        let (path, facts) = (entry.path(), entry.metadata());
-        let facts = facts.map_err(io_error(&path, "read"))?;
-        if facts.is_dir() {
-            collect_all(&path, found)?;
+        let failed = |error| io_error(&self.dir, "delete")(error);
+        store::delete(&[self.dir.join("meta.json")]).map_err(failed)?;
+        if is_in_bucket(&self.dir) {
+            store::delete_all(&self.dir).map_err(failed)
         } else {
-            found.push((path, facts.len()));
+            fs::remove_dir_all(&self.dir).map_err(failed)
         }
     }
-    Ok(())
+}
+
+/// Files that a stopped writer left, and those of an extension that is finished, with their sizes in bytes,
+/// sorted.
+fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let sets = labels::names(dir)?;
+    let all = store::below(dir).map_err(io_error(dir, "list"))?;
+    let left = all
+        .into_iter()
+        .filter(|path| is_left(dir, path, meta, &sets));
+    left.map(|path| {
+        let bytes = store::size(&path).map_err(io_error(&path, "read"))?;
+        Ok((path, bytes))
+    })
+    .collect()
+}
+
+/// Whether the file `path` of the cache `dir` belongs to no finished shard, to none of the label sets `sets`, and
+/// to no extension that goes on. Files of other names belong to somebody.
+pub(crate) fn is_left(dir: &Path, path: &Path, meta: &CacheMeta, sets: &[String]) -> bool {
+    let Some(names) = path.strip_prefix(dir).ok().and_then(|name| {
+        let names = name.iter().map(OsStr::to_str);
+        names.collect::<Option<Vec<&str>>>()
+    }) else {
+        return false;
+    };
+    match &names[..] {
+        [EXTENSION, ..] => meta.tokens == Tokens::All,
+        ["pending", rest @ ..] => is_left_of_tables(rest, meta.pending.len()),
+        ["repair", rest @ ..] => is_left_of_tables(rest, 0),
+        [LABELS, set, "labels.json"] => labels::is_new(set),
+        [LABELS, set, _, file] | ["checksums", LABELS, set, _, file] => {
+            !sets.iter().any(|finished| finished == set) && is_unnamed(Path::new(file), 0)
+        }
+        rest => is_left_of_tables(rest, meta.shards.len()),
+    }
+}
+
+/// The same of a file in the folders of tables with `shards` shards.
+fn is_left_of_tables(names: &[&str], shards: usize) -> bool {
+    let ([table, file] | ["checksums", table, file]) = names else {
+        return false;
+    };
+    let is_table = Table::ALL.iter().any(|of| of.name() == *table) || *table == sources::FOLDER;
+    is_table && is_unnamed(Path::new(file), shards)
 }
 
 /// Deletes the files of [`unnamed`], and returns them. If no rows are pending, their folders go too.
 pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     let found = unnamed(dir, meta)?;
-    delete(&found)?;
+    delete(dir, found.iter().map(|(path, _)| path.clone()).collect())?;
+    if is_in_bucket(dir) {
+        return Ok(found);
+    }
     if meta.pending.is_empty() {
-        delete_pending(dir, meta)?;
+        delete_pending(dir)?;
     }
     let extension = dir.join(EXTENSION);
     if meta.tokens == Tokens::All && extension.is_dir() {
@@ -124,15 +135,16 @@ pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBu
     Ok(found)
 }
 
-/// Deletes the files of pending rows and their folders.
-pub(crate) fn delete_pending(dir: &Path, meta: &CacheMeta) -> Result<(), Error> {
+/// Deletes the files of pending rows and their folders in the folder of a cache.
+pub(crate) fn delete_pending(dir: &Path) -> Result<(), Error> {
     let pending = pending(dir);
-    if !pending.is_dir() {
-        return Ok(());
-    }
-    let mut found = Vec::new();
-    collect_tables(&pending, meta, 0, &mut found)?;
-    delete(&found)?;
+    let mut found = store::below(&pending).map_err(io_error(&pending, "list"))?;
+    found.retain(|path| {
+        let name = path.strip_prefix(&pending).unwrap_or(path);
+        let names: Option<Vec<&str>> = name.iter().map(OsStr::to_str).collect();
+        names.is_some_and(|names| is_left_of_tables(&names, 0))
+    });
+    delete(&pending, found)?;
     let sums = pending.join("checksums");
     let tables = Table::ALL
         .into_iter()
@@ -142,47 +154,14 @@ pub(crate) fn delete_pending(dir: &Path, meta: &CacheMeta) -> Result<(), Error> 
         .flat_map(|table| [pending.join(table), sums.join(table)])
         .collect();
     for folder in folders.iter().chain([&sums, &pending]) {
-        // One that is not empty holds files of the user's own.
+        // Those with other files in them stay.
         let _ = fs::remove_dir(folder);
     }
     Ok(())
 }
 
-fn delete(files: &[(PathBuf, u64)]) -> Result<(), Error> {
-    for (path, _) in files {
-        fs::remove_file(path).map_err(io_error(path, "delete"))?;
-    }
-    Ok(())
-}
-
-/// Adds the unnamed files of a folder of tables that has `shards` shards.
-fn collect_tables(
-    dir: &Path,
-    meta: &CacheMeta,
-    shards: usize,
-    found: &mut Vec<(PathBuf, u64)>,
-) -> Result<(), Error> {
-    let tables = Table::of(meta).into_iter().map(Table::name);
-    for folder in tables.chain([sources::FOLDER]) {
-        let sums = dir.join("checksums").join(folder);
-        collect(&dir.join(folder), shards, found)?;
-        collect(&sums, shards, found)?;
-    }
-    Ok(())
-}
-
-fn collect(folder: &Path, shards: usize, found: &mut Vec<(PathBuf, u64)>) -> Result<(), Error> {
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
-        let path = entry.map_err(io_error(folder, "list"))?.path();
-        if is_unnamed(&path, shards) {
-            let facts = fs::symlink_metadata(&path).map_err(io_error(&path, "read"))?;
-            found.push((path, facts.len()));
-        }
-    }
-    Ok(())
+fn delete(dir: &Path, files: Vec<PathBuf>) -> Result<(), Error> {
+    store::delete(&files).map_err(io_error(dir, "delete files in"))
 }
 
 /// True for a file with a shard's name if the cache has no such shard, and for the unfinished file of a writer

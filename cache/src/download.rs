@@ -95,7 +95,9 @@ fn objects(from: &Path, all: Vec<Found>) -> Vec<(String, Found)> {
     let name = |object: &Found| {
         let of = Location::of(&object.path)?.key;
         let rest = of.strip_prefix(&key)?.trim_start_matches('/');
-        (!rest.is_empty()).then(|| rest.to_owned())
+        // The lock is that of the cache in the bucket.
+        let is_lock = rest.rsplit('/').next() == Some(".lock");
+        (!rest.is_empty() && !is_lock).then(|| rest.to_owned())
     };
     let named = all.into_iter();
     let named: Vec<_> = named

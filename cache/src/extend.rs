@@ -29,6 +29,7 @@ impl Extension {
     ///
     /// [`Error::Mismatch`] and [`Error::OtherSamples`] if another run wrote the cache, and those of [`CacheReader::open`].
     pub fn open(lock: CacheLock, run: &CacheMeta) -> Result<Extension, Error> {
+        lock.refuse_bucket()?;
         let dir = lock.dir();
         let finished = CacheReader::open(dir)?;
         let same = CacheMeta {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::new_set::is_new;
 pub use self::write::{LabelWriter, NewLabels, Relabelled};
 use crate::error::io_error;
 use crate::meta::check_own_hash;
@@ -160,29 +161,6 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     }
     names.sort();
     Ok(names)
-}
-
-/// Folders of tables of sets that were not finished, relative to that of the cache.
-pub(crate) fn unfinished(dir: &Path) -> Vec<String> {
-    let sets = common::files::entries(&dir.join(FOLDER)).into_iter();
-    let sets = sets.filter(|set| new_set::is_new(set) || !set.join("labels.json").exists());
-    let names = sets.filter_map(|set| Some(set.file_name()?.to_str()?.to_owned()));
-    let tables = names.flat_map(|name| {
-        Table::ALL.into_iter().flat_map(move |table| {
-            let folder = folder_of(&name);
-            [table.name().to_owned(), new_set::replaced(table)]
-                .map(|table| format!("{folder}/{table}"))
-        })
-    });
-    tables.collect()
-}
-
-/// Descriptions of sets that did not take their place.
-pub(crate) fn abandoned(dir: &Path) -> Vec<PathBuf> {
-    let sets = common::files::entries(&dir.join(FOLDER)).into_iter();
-    let files = sets.filter(|set| new_set::is_new(set));
-    let files = files.map(|set| set.join("labels.json"));
-    files.filter(|file| file.is_file()).collect()
 }
 
 /// Folder of a table of a set, relative to that of the cache.

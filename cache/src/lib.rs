@@ -58,7 +58,7 @@ pub use meta::{
 };
 pub use mirror::Mirror;
 pub use name::CacheName;
-pub use parts::{MOST_PARTS, Part, Parts, delete_parts, merge, part_dir};
+pub use parts::{MOST_PARTS, Part, Parts, merge, merge_in_bucket, part_dir};
 pub use patch_tokens::{Numbers, PatchTokens};
 pub use patches::{Group, PatchReader, PatchRow};
 pub use read::{CacheReader, is_cache};

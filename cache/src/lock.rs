@@ -6,15 +6,18 @@
 //! Lustre with `flock`, CephFS, GPFS). Where machines do not see each other's locks, the content decides: a
 //! holder on another machine is dead if it has renewed nothing for [`CacheLock::SILENCE`], counted by the clock of
 //! the process that waits.
+//!
+//! In a bucket, the content alone holds the lock; it is replaced only if it is as it was read.
 
 mod holder;
+mod object;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,8 +25,10 @@ use common::files::open_regular;
 use common::process;
 
 pub use self::holder::Holder;
+use self::object::LockObject;
 use crate::error::io_error;
 use crate::links::refuse_links;
+use crate::store::Bucket;
 use crate::{Error, is_in_bucket};
 
 /// Time between two renewals of the content.
@@ -36,20 +41,29 @@ const RECORD: usize = 512;
 #[derive(Debug)]
 pub struct CacheLock {
     dir: PathBuf,
-    file: File,
-    /// Folders that were created for the lock, the innermost first.
-    created: Vec<PathBuf>,
+    place: Place,
     is_lost: Arc<AtomicBool>,
     /// Renews the content until the sender is dropped.
     heart: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+/// The content of a lock.
+#[derive(Debug)]
+enum Place {
+    Folder {
+        file: File,
+        /// Folders that were created for the lock, the innermost first.
+        created: Vec<PathBuf>,
+    },
+    Bucket(Arc<Mutex<LockObject>>),
 }
 
 impl CacheLock {
     /// Time without a renewal after which a holder on another machine counts as dead.
     pub const SILENCE: Duration = Duration::from_secs(20);
 
-    /// Locks the cache in the folder `dir`, which is created if it does not exist. If the content of
-    /// `.lock` names a process of another machine, this takes up to 20 s.
+    /// Locks the cache in the folder `dir`, which is created if it does not exist, or in a bucket. If the content
+    /// of `.lock` names a process of another machine, this takes up to 20 s.
     ///
     /// # Errors
     ///
@@ -76,8 +90,12 @@ impl CacheLock {
     /// The process on another machine that `.lock` names. Until it is known whether that process lives, the
     /// next attempt to lock the cache takes up to [`CacheLock::SILENCE`].
     pub fn holder_elsewhere(dir: &Path) -> Option<Holder> {
-        let holder = read(&dir.join(".lock")).ok()??;
-        (!is_in_bucket(dir) && !holder.is_of_this_machine()).then_some(holder)
+        let path = dir.join(".lock");
+        let holder = match Bucket::of(&path).ok()? {
+            Some(bucket) => object::read(&bucket).ok()??.0?,
+            None => read(&path).ok()??,
+        };
+        (!holder.is_of_this_machine()).then_some(holder)
     }
 
     /// The same as [`of`](CacheLock::of); a holder on another machine counts as dead after `silence`.
@@ -89,14 +107,18 @@ impl CacheLock {
 
     /// The lock without content.
     fn taken(dir: &Path, silence: Duration) -> Result<CacheLock, Error> {
-        if is_in_bucket(dir) {
-            return Err(Error::InBucket { path: dir.into() });
+        let path = dir.join(".lock");
+        if let Some(bucket) = Bucket::of(&path).map_err(io_error(&path, "lock"))? {
+            let object = LockObject::take(dir, bucket, silence)?;
+            return Ok(CacheLock::at(
+                dir,
+                Place::Bucket(Arc::new(Mutex::new(object))),
+            ));
         }
         refuse_links(dir)?;
         let created = missing(dir);
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
         let (file, is_shared) = locked(dir)?;
-        let path = dir.join(".lock");
         if let Ok(Some(holder)) = read(&path)
             && is_alive(&path, &holder, is_shared, silence)
         {
@@ -105,18 +127,34 @@ impl CacheLock {
                 holder: Some(holder),
             });
         }
-        Ok(CacheLock {
+        Ok(CacheLock::at(dir, Place::Folder { file, created }))
+    }
+
+    fn at(dir: &Path, place: Place) -> CacheLock {
+        CacheLock {
             dir: dir.into(),
-            file,
-            created,
+            place,
             is_lost: Arc::default(),
             heart: None,
-        })
+        }
     }
 
     /// The cache's folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Refuses a cache in a bucket, for work that is done on files in their places.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InBucket`].
+    pub(crate) fn refuse_bucket(&self) -> Result<(), Error> {
+        if is_in_bucket(&self.dir) {
+            let path = self.dir.clone();
+            return Err(Error::InBucket { path });
+        }
+        Ok(())
     }
 
     /// Refuses to go on if another process has taken over the lock.
@@ -133,19 +171,34 @@ impl CacheLock {
     fn start(&mut self, mut holder: Holder) -> Result<(), Error> {
         let path = self.dir.join(".lock");
         let error = |action| io_error(&path, action);
-        write(&self.file, &holder).map_err(error("write"))?;
+        let of = path.clone();
+        let mut renew: Box<dyn FnMut() -> bool + Send> = match &self.place {
+            Place::Folder { file, .. } => {
+                write(file, &holder).map_err(error("write"))?;
+                let file = file.try_clone().map_err(error("open"))?;
+                Box::new(move || {
+                    if is_taken_over(read(&of), &holder) {
+                        return false;
+                    }
+                    holder.beat += 1;
+                    // Without renewals, only processes on other machines could be misled.
+                    let _ = write(&file, &holder);
+                    true
+                })
+            }
+            Place::Bucket(object) => {
+                let object = Arc::clone(object);
+                Box::new(move || locked_object(&object).renew())
+            }
+        };
         let (stop, stopped) = channel();
-        let file = self.file.try_clone().map_err(error("open"))?;
-        let (is_lost, of) = (Arc::clone(&self.is_lost), path.clone());
+        let is_lost = Arc::clone(&self.is_lost);
         let renew = move || {
             while stopped.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
-                if is_taken_over(read(&of), &holder) {
+                if !renew() {
                     is_lost.store(true, Ordering::Relaxed);
                     return;
                 }
-                holder.beat += 1;
-                // Without renewals, only processes on other machines could be misled.
-                let _ = write(&file, &holder);
             }
         };
         let thread = thread::Builder::new().spawn(renew);
@@ -155,7 +208,7 @@ impl CacheLock {
 }
 
 impl Drop for CacheLock {
-    /// Empties the file, and removes it and its folders if there is no cache in them.
+    /// Empties the file, and removes it and its folders if there is no cache in them; deletes the object.
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.heart.take() {
             drop(stop);
@@ -164,13 +217,21 @@ impl Drop for CacheLock {
         if self.is_lost.load(Ordering::Relaxed) {
             return;
         }
-        let _ = self.file.set_len(0);
-        if !self.created.is_empty() && !self.dir.join("meta.json").exists() {
+        let (file, created) = match &self.place {
+            Place::Folder { file, created } => (file, created),
+            Place::Bucket(object) => return locked_object(object).delete(),
+        };
+        let _ = file.set_len(0);
+        if !created.is_empty() && !self.dir.join("meta.json").exists() {
             let _ = fs::remove_file(self.dir.join(".lock"));
             // Those with other files in them stay.
-            self.created.iter().all(|dir| fs::remove_dir(dir).is_ok());
+            created.iter().all(|dir| fs::remove_dir(dir).is_ok());
         }
     }
+}
+
+fn locked_object(object: &Mutex<LockObject>) -> MutexGuard<'_, LockObject> {
+    object.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `dir` and the folders above it that do not exist.

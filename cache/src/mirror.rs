@@ -3,7 +3,8 @@
 //! `meta.json` in the bucket is replaced only if it is as this process left it. While a run is not
 //! finished it names the process that may write, as `writer`. A second process puts its own mark there
 //! before it does anything else, and the first one's next replacement fails. Shards are only ever created,
-//! never replaced, so a process that lost cannot harm the other's files.
+//! never replaced, so a process that lost cannot harm the other's files. A run that is stopped by a signal leaves
+//! what it has saved of its next shard in the bucket too.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, TryLockError};
@@ -18,12 +19,12 @@ use std::time::{Duration, Instant};
 use common::files::open_regular;
 use common::text::shown;
 
-use crate::clean::is_unnamed;
+use crate::clean::{is_left, is_unnamed};
 use crate::error::io_error;
+use crate::folder::pending;
 use crate::links::refuse_links;
-use crate::schema::Table;
 use crate::store::{self, Bucket, Over, Version};
-use crate::{CacheMeta, Error, Shard, download, is_in_bucket};
+use crate::{CacheLock, CacheMeta, Error, Shard, download, is_in_bucket};
 
 /// Time between two looks for finished shards.
 const LOOK: Duration = Duration::from_millis(500);
@@ -44,40 +45,51 @@ pub struct Mirror {
     version: Option<Version>,
     /// Shards in the bucket.
     shards: Vec<Shard>,
+    /// What the bucket has of the next shard, of a run that was stopped.
+    pending: Vec<Shard>,
     /// Whether `meta.json` in the bucket names this process.
     is_claimed: bool,
     /// Time since which requests have failed.
     failing: Option<Instant>,
-    /// Locked as long as the mirror lives.
-    _lock: File,
+    /// The folder is locked as long as the mirror lives.
+    _folder: File,
+    /// And so is the cache in the bucket.
+    _lock: CacheLock,
 }
 
 impl Mirror {
-    /// Makes the folder `from` ready to continue the cache `to` of a bucket. If the bucket has shards that
-    /// the folder lacks, for instance of a run on another machine, the folder becomes a copy of it.
+    /// Makes the folder `from` ready to continue the cache of a bucket that is locked. If the bucket has shards
+    /// that the folder lacks, for instance of a run on another machine, the folder becomes a copy of it.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] if another process uses the folder, [`Error::Io`], and those of
     /// [`CacheMeta::read`].
-    pub fn begin(to: &Path, from: &Path) -> Result<Mirror, Error> {
-        let lock = lock(from)?;
+    pub fn begin(lock: CacheLock, from: &Path) -> Result<Mirror, Error> {
+        let folder = lock_folder(from)?;
+        let to = lock.dir();
         let mut mirror = Mirror {
             to: to.into(),
             from: from.into(),
             mark: mark(),
             version: None,
             shards: Vec::new(),
+            pending: Vec::new(),
             is_claimed: false,
             failing: None,
+            _folder: folder,
             _lock: lock,
         };
         if let Some((text, version)) = mirror.bucket_text()? {
-            let meta = CacheMeta::parse(to, &text)?;
+            let meta = CacheMeta::parse(&mirror.to, &text)?;
             mirror.version = Some(version);
             mirror.shards.clone_from(&meta.shards);
+            mirror.pending.clone_from(&meta.pending);
             let has_all = match CacheMeta::read(from) {
-                Ok(local) => local.shards.starts_with(&meta.shards),
+                Ok(local) => {
+                    local.shards.starts_with(&meta.shards)
+                        && local.saved_rows() >= meta.saved_rows()
+                }
                 Err(Error::NoCache { .. }) => false,
                 Err(error) => return Err(error),
             };
@@ -137,25 +149,19 @@ impl Mirror {
     fn claim(&mut self, meta: &CacheMeta, shards: usize) -> Result<(), Error> {
         self.name(meta, shards)?;
         self.is_claimed = true;
-        let bucket = self.bucket(&self.to)?;
-        let all = bucket.all().map_err(io_error(&self.to, "list"))?;
-        let unnamed = all.into_iter().map(|object| object.path);
-        let unnamed: Vec<_> = unnamed.filter(|path| self.is_unnamed(path)).collect();
-        bucket
-            .delete(&unnamed)
-            .map_err(io_error(&self.to, "delete objects below"))
+        self.delete_left(meta)
     }
 
-    fn is_unnamed(&self, path: &Path) -> bool {
-        let Ok(name) = path.strip_prefix(&self.to) else {
-            return false;
+    /// Deletes the objects of shards that are not named.
+    fn delete_left(&self, meta: &CacheMeta) -> Result<(), Error> {
+        let named = CacheMeta {
+            shards: self.shards.clone(),
+            pending: self.pending.clone(),
+            ..meta.clone()
         };
-        let mut folders = name.iter().map(|part| part.to_string_lossy());
-        let first = folders.next().unwrap_or_default();
-        let of_tables = Table::ALL.map(Table::name);
-        let is_of_table =
-            of_tables.contains(&&*first) || first == "checksums" || first == "sources";
-        is_of_table && !name.starts_with("checksums/splits") && is_unnamed(path, self.shards.len())
+        let mut left = store::below(&self.to).map_err(io_error(&self.to, "list"))?;
+        left.retain(|path| is_left(&self.to, path, &named, &[]));
+        store::delete(&left).map_err(io_error(&self.to, "delete objects below"))
     }
 
     /// As [`copy`](Mirror::copy); returns false if the store does not answer, but may again.
@@ -202,8 +208,9 @@ impl Mirror {
     /// Copies what else lies in the folder, and `meta.json` as it is.
     fn finish(mut self) -> Result<(), Error> {
         let text = CacheMeta::read_text(&self.from)?;
-        if !CacheMeta::parse(&self.from, &text)?.complete {
-            return Ok(());
+        let meta = CacheMeta::parse(&self.from, &text)?;
+        if !meta.complete {
+            return self.save(&meta);
         }
         let is_of_shard = |file: &PathBuf| {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -222,20 +229,46 @@ impl Mirror {
         fs::remove_dir_all(&self.from).map_err(io_error(&self.from, "delete"))
     }
 
+    /// Copies what a run that was stopped has saved of its next shard.
+    fn save(&mut self, meta: &CacheMeta) -> Result<(), Error> {
+        if meta.pending.is_empty() || meta.pending == self.pending {
+            return Ok(());
+        }
+        let files = files(&pending(&self.from))?;
+        let files: Vec<_> = files
+            .iter()
+            .map(|file| Path::new("pending").join(file))
+            .collect();
+        // Those of an earlier stop may have other rows; a reader that finds others than are named computes them.
+        let there: Vec<_> = files.iter().map(|file| self.to.join(file)).collect();
+        store::delete(&there).map_err(io_error(&self.to, "delete objects below"))?;
+        self.upload(files.iter())?;
+        self.pending.clone_from(&meta.pending);
+        self.name(meta, self.shards.len())
+    }
+
     /// Names the first `shards` shards in the bucket's `meta.json`, as that of a run that is not finished.
     fn name(&mut self, meta: &CacheMeta, shards: usize) -> Result<(), Error> {
         let shards = &meta.shards[..shards];
+        // Rows that were saved of a shard are part of it once it is finished.
+        let is_next = *shards == self.shards;
         let meta = CacheMeta {
             rows: shards.iter().map(|shard| u64::from(shard.rows)).sum(),
             shards: shards.to_vec(),
-            pending: Vec::new(),
+            pending: self.pending.iter().filter(|_| is_next).cloned().collect(),
             writer: Some(self.mark.clone()),
             complete: false,
             ..meta.clone()
         };
         self.put(&meta.text(&self.to)?)?;
-        self.shards = meta.shards;
-        Ok(())
+        self.shards.clone_from(&meta.shards);
+        let has_old = self.pending != meta.pending;
+        self.pending.clone_from(&meta.pending);
+        if has_old {
+            self.delete_left(&meta)
+        } else {
+            Ok(())
+        }
     }
 
     /// Uploads files on several threads.
@@ -252,18 +285,10 @@ impl Mirror {
 
     fn upload_one(&self, file: &Path) -> Result<(), Error> {
         let (from, to) = (self.from.join(file), self.to.join(file));
-        match self.bucket(&to)?.upload(&from, &self.mark) {
-            // A request whose answer was lost, and that was made again, finds its own object.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let local = fs::read(&from).map_err(io_error(&from, "read"))?;
-                let found = store::read(&to).map_err(io_error(&to, "read"))?;
-                let raced = || {
-                    Err(Error::Raced {
-                        path: self.to.clone(),
-                    })
-                };
-                if found == local { Ok(()) } else { raced() }
-            }
+        match store::upload(&from, &to, &self.mark) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Raced {
+                path: self.to.clone(),
+            }),
             result => result.map_err(io_error(&to, "write")),
         }
     }
@@ -323,7 +348,7 @@ impl Mirror {
 }
 
 /// Locks the local folder.
-fn lock(from: &Path) -> Result<File, Error> {
+fn lock_folder(from: &Path) -> Result<File, Error> {
     if is_in_bucket(from) {
         let text = "a folder of the local file system is needed";
         let error = io::Error::new(io::ErrorKind::InvalidInput, text);

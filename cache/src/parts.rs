@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::merge::{delete_parts, merge};
+pub use self::merge::{merge, merge_in_bucket};
 use crate::error::io_error;
 use crate::folder::{PARTS, part_numbers};
 use crate::rows::Invalid;

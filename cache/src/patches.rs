@@ -1,5 +1,7 @@
 //! Reader of the patch tokens of single rows, in any order, by row groups.
 
+use std::io;
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +14,11 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::encoding::Encoding;
+use crate::error::io_error;
 use crate::read::wrong_row;
 use crate::schema::Table;
 use crate::table_reader::{Buffers, ParquetFile, Source, contained};
-use crate::{CacheReader, Error};
+use crate::{CacheReader, Error, parallel, store};
 
 /// Reader of the patch tokens of chosen layers. Its memory does not depend on the size of the cache.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct PatchReader {
     /// Names of the columns, the number of bytes of a row in each, and its encoding.
     columns: Vec<(String, usize, Encoding)>,
     groups: Vec<Group>,
+    /// Number of groups that are read at the same time.
+    at_once: usize,
     buffers: Arc<Buffers>,
 }
 
@@ -59,17 +64,17 @@ impl CacheReader {
         let (mut shards, mut groups) = (Vec::new(), Vec::new());
         let before = self.meta().shards[..of.start].iter();
         let mut first: usize = before.map(|shard| shard.rows as usize).sum();
-        for shard in of.clone() {
-            let file = self.file(Table::Patch, shard)?;
+        let at_once = store::threads(self.dir());
+        let files = parallel::map(at_once, of.len(), |index| {
+            let file = self.file(Table::Patch, of.start + index)?;
             let metadata = file.metadata()?;
+            Ok((file, metadata))
+        })?;
+        for (shard, (file, metadata)) in files.into_iter().enumerate() {
             for (group, found) in metadata.metadata().row_groups().iter().enumerate() {
                 let rows = first..first + found.num_rows() as usize;
                 first = rows.end;
-                groups.push(Group {
-                    shard: shard - of.start,
-                    group,
-                    rows,
-                });
+                groups.push(Group { shard, group, rows });
             }
             shards.push((file, metadata));
         }
@@ -83,6 +88,7 @@ impl CacheReader {
             shards,
             columns: layers.iter().map(|&layer| column(layer)).collect(),
             groups,
+            at_once,
             buffers: Arc::default(),
         })
     }
@@ -92,6 +98,21 @@ impl PatchReader {
     /// All groups, in the order of their rows.
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// The wanted rows of each group, in the order of `groups`. Groups in a bucket are read several at a time.
+    pub fn read_all<'a>(
+        &'a self,
+        groups: &'a [&'a Group],
+        is_wanted: impl Fn(usize) -> bool + Sync + 'a,
+    ) -> impl Iterator<Item = Result<Vec<PatchRow>, Error>> + 'a {
+        groups.chunks(self.at_once).flat_map(move |groups| {
+            let read = |index: usize| self.read(groups[index], &is_wanted);
+            match parallel::map(groups.len(), groups.len(), read) {
+                Ok(rows) => rows.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        })
     }
 
     /// The wanted rows of a group; nothing is read of the others.
@@ -116,6 +137,7 @@ impl PatchReader {
             metadata: metadata.metadata().row_group(group.group),
             group,
         };
+        rows.fetch(&self.columns).map_err(io_error(path, "read"))?;
         rows.check_numbers()?;
         let wanted = group.rows.clone().filter(|&row| is_wanted(row));
         let mut found: Vec<PatchRow> = wanted
@@ -152,6 +174,15 @@ impl Rows<'_> {
         let (found, rows) = (found.ok_or_else(missing)?, self.group.rows.len());
         let pages = SerializedPageReader::new(Arc::clone(&self.source), found, rows, None)?;
         Ok(get_column_reader(found.column_descr_ptr(), Box::new(pages)))
+    }
+
+    /// Fetches what is going to be read from a bucket.
+    fn fetch(&self, columns: &[(String, usize, Encoding)]) -> io::Result<()> {
+        let columns = columns.iter().map(|(name, _, _)| name.as_str());
+        let names: Vec<&str> = iter::once("row").chain(columns).collect();
+        let all = self.metadata.columns().iter();
+        self.source
+            .fetch(all.filter(|column| names.contains(&&*column.column_path().string())))
     }
 
     /// Refuses a group with other row numbers.

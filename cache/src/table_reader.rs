@@ -238,6 +238,21 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Fetches columns that are about to be read, if the file is an object.
+    pub(crate) fn fetch<'a>(
+        &self,
+        columns: impl Iterator<Item = &'a ColumnChunkMetaData>,
+    ) -> io::Result<()> {
+        let parts = columns.map(|column| {
+            let (start, bytes) = column.byte_range();
+            // The last header is looked for in more bytes than it has.
+            start..start + bytes + HEADER_BYTES as u64
+        });
+        self.file.fetch(&parts.collect::<Vec<_>>())
+    }
+}
+
 impl Length for Source {
     fn len(&self) -> u64 {
         self.file.len()

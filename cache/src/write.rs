@@ -78,6 +78,7 @@ impl CacheWriter {
     ///
     /// As [`open`](CacheWriter::open).
     pub fn locked(lock: CacheLock, run: CacheMeta) -> Result<CacheWriter, Error> {
+        lock.refuse_bucket()?;
         let dir = lock.dir();
         let run = run.without_plain_shapes();
         run.check(dir)?;
@@ -125,6 +126,7 @@ impl CacheWriter {
         shards: usize,
         skipped: Vec<Skipped>,
     ) -> Result<CacheWriter, Error> {
+        lock.refuse_bucket()?;
         let dir = lock.dir();
         let mut meta = CacheMeta::read(dir)?;
         let run = run.without_plain_shapes();
@@ -361,7 +363,7 @@ impl CacheWriter {
         let parts = std::mem::take(&mut self.meta.pending);
         self.write_meta()?;
         if !parts.is_empty() {
-            delete_pending(&self.dir, &self.meta)?;
+            delete_pending(&self.dir)?;
         }
         Ok(())
     }

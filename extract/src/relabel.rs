@@ -6,17 +6,13 @@ mod patients;
 
 use std::path::Path;
 
-use cache::{CacheReader, LabelWriter, Labels, NewLabels, Relabelled, SliceMeta, Task};
+use cache::{CacheReader, Labels, NewLabels, Task};
 use common::counted;
 
 pub use self::by_dataset::by_dataset;
 pub use self::by_table::by_table;
 use crate::Error;
 use crate::dataset::examples;
-use crate::split::{self, Member};
-
-/// Rows without masks that are written at once.
-const ROWS: usize = 4096;
 
 /// Name of a label set, and what may be done to write it.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +23,8 @@ pub struct Target<'a> {
     pub replace: bool,
     /// Whether a patient may be in several splits.
     pub allow_patient_overlap: bool,
+    /// Folder in which labels of a cache in a bucket are written first.
+    pub staging: &'a Path,
 }
 
 /// What was written to a cache.
@@ -85,27 +83,6 @@ fn comparable(reader: &CacheReader, new: &NewLabels) -> Option<usize> {
     (meta.task == new.task && meta.classes == new.classes).then_some(0)
 }
 
-/// A warning of patients that are in several splits of the extraction; `patients` are those of the samples, in
-/// their order.
-fn check_patients(
-    slices: &[SliceMeta],
-    patients: impl Iterator<Item = Option<String>>,
-    target: &Target<'_>,
-) -> Result<Option<String>, Error> {
-    let mut members = Member::of_slices(slices);
-    for (member, patient) in members.iter_mut().zip(patients) {
-        member.patient = patient;
-    }
-    let splits: Vec<_> = members.iter().map(|member| member.official).collect();
-    let overlaps = split::overlaps(&members, &splits);
-    split::check_overlaps(&overlaps, target.allow_patient_overlap)
-}
-
-/// The rows of each sample.
-fn by_sample(slices: &[SliceMeta]) -> impl Iterator<Item = &[SliceMeta]> {
-    slices.chunk_by(|a, b| a.sample == b.sample)
-}
-
 /// An error about samples of a table or dataset that are not those of a cache. `found` is what one of them is,
 /// and what several are.
 fn other_samples(path: &Path, found: (&str, &str), names: &[String], hint: &str) -> Error {
@@ -121,17 +98,4 @@ fn other_samples(path: &Path, found: (&str, &str), names: &[String], hint: &str)
         expected: "the samples of the cache".to_owned(),
         hint: hint.to_owned(),
     }
-}
-
-/// Writes the new labels of rows.
-fn write(
-    writer: &mut LabelWriter<'_>,
-    written: &mut Written,
-    rows: &[SliceMeta],
-    new: Vec<Relabelled>,
-) -> Result<(), Error> {
-    for (before, after) in rows.iter().zip(&new) {
-        written.count(&before.labels, &after.labels);
-    }
-    Ok(writer.append(new)?)
 }

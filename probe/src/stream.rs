@@ -130,14 +130,12 @@ impl Stream {
             None => self.batch,
         };
         let mut waiting: Vec<PatchRow> = Vec::new();
-        let mut groups = groups.iter();
+        let mut groups = self.patches.read_all(groups, |row| wanted.contains(&row));
         loop {
             let mut is_last = false;
             while waiting.len() < window && !is_last {
                 match groups.next() {
-                    Some(group) => {
-                        waiting.extend(self.patches.read(group, |row| wanted.contains(&row))?);
-                    }
+                    Some(rows) => waiting.extend(rows?),
                     None => is_last = true,
                 }
             }

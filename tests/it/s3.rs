@@ -77,6 +77,11 @@ pub fn put(path: &str, body: &[u8]) {
     assert_eq!(request("PUT", &format!("/{path}"), body).0, 200, "{path}");
 }
 
+pub fn delete(path: &str) {
+    let (status, _) = request("DELETE", &format!("/{path}"), &[]);
+    assert_eq!(status, 204, "{path}");
+}
+
 /// An object; `None` if there is none.
 pub fn get(path: &str) -> Option<Vec<u8>> {
     let (status, body) = request("GET", &format!("/{path}"), &[]);

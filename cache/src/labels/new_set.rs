@@ -1,4 +1,5 @@
-//! The files of a label set that is being written, beside those of a finished set of the same name.
+//! The files of a label set that is being written, beside those of a finished set of the same name or, for a cache
+//! in a bucket, in a local folder.
 
 use std::fs;
 use std::io;
@@ -7,37 +8,53 @@ use std::path::{Path, PathBuf};
 use common::files::sync_dir;
 
 use super::{FOLDER, description_of, folder_of};
-use crate::Error;
 use crate::error::io_error;
 use crate::schema::Table;
+use crate::store::REQUESTS;
+use crate::{Error, is_in_bucket, local_path, parallel, store};
 
 /// Start of the folder's name; no set has such a name.
 const PREFIX: &str = ".new-";
 
 /// The folder `labels/.new-NAME` and its checksums. Dropping it deletes both.
 pub(super) struct NewSet {
+    /// Folder of the cache.
+    to: PathBuf,
+    /// The same, or a local one for a cache in a bucket.
     dir: PathBuf,
     name: String,
 }
 
 impl NewSet {
-    /// Creates the folders of tables, without what a stopped writer left in them.
-    pub(super) fn create(dir: &Path, name: &str, tables: &[Table]) -> Result<NewSet, Error> {
+    /// Creates the folders of tables, without what a stopped writer left in them. For a cache `to` in a bucket they
+    /// are below `staging`.
+    pub(super) fn create(
+        to: &Path,
+        staging: &Path,
+        name: &str,
+        tables: &[Table],
+    ) -> Result<NewSet, Error> {
         let new = NewSet {
-            dir: dir.into(),
+            dir: local_path(to, staging),
+            to: to.into(),
             name: name.into(),
         };
-        for parent in new.parents() {
+        for parent in parents(&new.dir) {
             delete(&parent.join(new.temporary()))?;
         }
         for &table in tables {
-            let path = dir.join(new.folder(table));
+            let path = new.dir.join(new.folder(table));
             fs::create_dir_all(&path).map_err(io_error(&path, "create the folder"))?;
         }
         Ok(new)
     }
 
-    /// Folder of a table, relative to that of the cache.
+    /// The folder that it is written to, laid out like that of the cache.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Folder of a table, relative to [`dir`](NewSet::dir).
     pub(super) fn folder(&self, table: Table) -> String {
         format!("{}/{}", folder_of(&self.temporary()), table.name())
     }
@@ -47,17 +64,16 @@ impl NewSet {
         description_of(&self.dir, &self.temporary())
     }
 
-    /// Renames all files to those of the set. The old description is deleted before the first table is renamed,
-    /// and the new one is renamed last, so that no reader finds a set that is mixed.
+    /// Makes all files those of the set. The old description is deleted before the first table is replaced, and the
+    /// new one comes last, so that no reader finds a set that is mixed.
     pub(super) fn take_place(&self) -> Result<(), Error> {
-        let description = description_of(&self.dir, &self.name);
-        match fs::remove_file(&description) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(&description, "delete")(error));
-            }
-            _ => {}
+        let description = description_of(&self.to, &self.name);
+        let old = std::slice::from_ref(&description);
+        store::delete(old).map_err(io_error(&description, "delete"))?;
+        if is_in_bucket(&self.to) {
+            return self.upload(&description);
         }
-        for parent in self.parents() {
+        for parent in parents(&self.dir) {
             let (new, set) = (parent.join(self.temporary()), parent.join(&self.name));
             fs::create_dir_all(&set).map_err(io_error(&set, "create the folder"))?;
             for table in Table::ALL {
@@ -72,34 +88,60 @@ impl NewSet {
         sync_dir(&folder).map_err(io_error(&folder, "sync"))
     }
 
+    /// Uploads the tables and the description to a bucket.
+    fn upload(&self, description: &Path) -> Result<(), Error> {
+        let mut files = Vec::new();
+        for (here, there) in parents(&self.dir).into_iter().zip(parents(&self.to)) {
+            let (new, set) = (here.join(self.temporary()), there.join(&self.name));
+            store::delete_all(&set).map_err(io_error(&set, "delete"))?;
+            for file in store::below(&new).map_err(io_error(&new, "list"))? {
+                let name = file.strip_prefix(&new).unwrap_or(&file).to_path_buf();
+                let to = set.join(name);
+                if to != description {
+                    files.push((file, to));
+                }
+            }
+        }
+        let last = (self.description(), description.to_path_buf());
+        let upload = |(file, to): &(PathBuf, PathBuf)| {
+            let uploaded = store::upload(file, to, &self.temporary());
+            uploaded.map_err(io_error(to, "write"))
+        };
+        parallel::map(REQUESTS, files.len(), |index| upload(&files[index]))?;
+        upload(&last)
+    }
+
     fn temporary(&self) -> String {
         format!("{PREFIX}{}", self.name)
     }
+}
 
-    /// Folders of sets: of their files and of the checksums.
-    fn parents(&self) -> [PathBuf; 2] {
-        let sums = self.dir.join("checksums");
-        [self.dir.join(FOLDER), sums.join(FOLDER)]
-    }
+/// Folders of sets in a cache: of their files and of the checksums.
+fn parents(dir: &Path) -> [PathBuf; 2] {
+    [dir.join(FOLDER), dir.join("checksums").join(FOLDER)]
 }
 
 impl Drop for NewSet {
     fn drop(&mut self) {
-        for parent in self.parents() {
+        for parent in parents(&self.dir) {
             // What cannot be deleted now is deleted by the next writer of the name.
             let _ = fs::remove_dir_all(parent.join(self.temporary()));
+            if is_in_bucket(&self.to) {
+                // Those with other files in them stay.
+                let mut folders = parent.ancestors();
+                folders.all(|folder| fs::remove_dir(folder).is_ok());
+            }
         }
     }
 }
 
-/// Whether a folder of sets is that of a set that is being written.
-pub(super) fn is_new(folder: &Path) -> bool {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+/// Whether the folder of a set is that of one that is being written.
+pub(crate) fn is_new(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
 /// Folder in that of the new set for a table that it replaces.
-pub(super) fn replaced(table: Table) -> String {
+fn replaced(table: Table) -> String {
     format!("old-{}", table.name())
 }
 

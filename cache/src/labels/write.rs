@@ -1,7 +1,9 @@
 //! Writer of a label set.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use common::Mask;
 use common::files::{sync_dir, write_whole};
@@ -10,11 +12,13 @@ use super::new_set::NewSet;
 use super::{LabelSet, check_name, description_of};
 use crate::error::io_error;
 use crate::folder::{checksums_of, shard_file};
+use crate::hashing_file::ClosingFile;
 use crate::meta::with_own_hash;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
 use crate::{
     CacheLock, CacheMeta, CacheReader, Error, Labels, MaskClass, Shard, SliceMeta, Task, rows,
+    store,
 };
 
 /// Description of new labels.
@@ -41,31 +45,27 @@ pub struct Relabelled {
     pub mask: Option<Mask>,
 }
 
-/// Writer of a label set, row by row in the order of the cache. The set is there, or takes the place of the
-/// old one, when it is [finished](LabelWriter::finish).
+/// Files that are synced to the disk at the same time: one by one they take much longer.
+const SYNCED: usize = 32;
+
+/// Writer of a label set. The set is there, or takes the place of the old one, when all of it is
+/// [written](LabelWriter::write).
 pub struct LabelWriter<'a> {
     reader: &'a CacheReader,
     /// Description of the cache with the new labels.
     meta: CacheMeta,
-    name: String,
     set: LabelSet,
     tables: Vec<Table>,
-    open: Option<OpenShard>,
-    /// Rows that were written.
-    rows: u64,
+    /// Files that may not be synced yet, with their shards and tables.
+    closing: Vec<(usize, Table, ClosingFile)>,
     new: NewSet,
     // Unlocked last: dropping `new` deletes what is not finished.
     _lock: CacheLock,
 }
 
-struct OpenShard {
-    /// Rows that are not written yet.
-    left: std::vec::IntoIter<SliceMeta>,
-    tables: Vec<TableWriter>,
-}
-
 impl LabelWriter<'_> {
-    /// Begins the set `name`. With `replace`, it takes the place of a set of this name once it is finished.
+    /// Begins the set `name`. With `replace`, it takes the place of a set of this name once it is finished. If the
+    /// cache is in a bucket, the set is written to a folder below `staging` first.
     ///
     /// # Errors
     ///
@@ -73,9 +73,9 @@ impl LabelWriter<'_> {
     /// process writes to the cache, [`Error::NewLabels`] if the classes are invalid, and [`Error::Io`].
     pub fn create<'a>(
         reader: &'a CacheReader,
-        name: &str,
+        (name, replace): (&str, bool),
         new: NewLabels,
-        replace: bool,
+        staging: &Path,
     ) -> Result<LabelWriter<'a>, Error> {
         check_name(name)?;
         let dir = reader.dir();
@@ -83,7 +83,7 @@ impl LabelWriter<'_> {
             return Err(Error::LabelsOfPart { path: dir.into() });
         }
         let lock = CacheLock::of(dir)?;
-        if !replace && description_of(dir, name).exists() {
+        if !replace && store::is_file(&description_of(dir, name)) {
             let (path, name) = (dir.into(), name.to_owned());
             return Err(Error::LabelsExist { path, name });
         }
@@ -104,7 +104,6 @@ impl LabelWriter<'_> {
         Ok(LabelWriter {
             reader,
             meta,
-            name: name.to_owned(),
             set: LabelSet {
                 made_by: new.made_by,
                 tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -114,68 +113,123 @@ impl LabelWriter<'_> {
                 ignored_mask_value,
                 shards: Vec::new(),
             },
-            new: NewSet::create(dir, name, &tables)?,
+            new: NewSet::create(dir, staging, name, &tables)?,
             tables,
-            open: None,
-            rows: 0,
+            closing: Vec::new(),
             _lock: lock,
         })
     }
 
-    /// Writes the labels of the next rows.
+    /// Writes the set, with the labels that `label` gives to each row, in the order of the rows.
     ///
     /// # Errors
     ///
-    /// [`Error::Row`] if labels or a mask do not fit, [`Error::LabelSet`] if there are more rows than in the
-    /// cache, [`Error::Io`] and [`Error::Parquet`].
-    pub fn append(&mut self, rows: Vec<Relabelled>) -> Result<(), Error> {
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
-            let mut shard = match self.open.take() {
-                Some(shard) => shard,
-                None => self.open_shard()?,
-            };
-            let (mut slices, mut masks) = (Vec::new(), Vec::new());
-            for (new, slice) in rows.by_ref().take(shard.left.len()).zip(&mut shard.left) {
+    /// Those of `label`, [`Error::Row`] if labels or a mask do not fit, [`Error::Io`] and [`Error::Parquet`]. There
+    /// is no new set then.
+    pub fn write<E: From<Error>>(
+        mut self,
+        mut label: impl FnMut(&SliceMeta) -> Result<Relabelled, E>,
+    ) -> Result<(), E> {
+        let mut first = 0;
+        for (index, slices) in self.reader.slices_by_shard().enumerate() {
+            let slices = slices?;
+            let rows = slices.len() as u64;
+            self.write_shard(index, first, slices, &mut label)?;
+            first += rows;
+        }
+        Ok(self.finish()?)
+    }
+
+    /// Writes a shard of the cache's rows `slices`, the first of which has the number `first`.
+    fn write_shard<E: From<Error>>(
+        &mut self,
+        index: usize,
+        mut first: u64,
+        slices: Vec<SliceMeta>,
+        label: &mut impl FnMut(&SliceMeta) -> Result<Relabelled, E>,
+    ) -> Result<(), E> {
+        let writers = self
+            .tables
+            .iter()
+            .map(|&table| TableWriter::create(&self.file(table, index), table, &self.meta));
+        let mut writers = writers.collect::<Result<Vec<_>, Error>>()?;
+        // Masks are large.
+        let at_once = if self.tables.contains(&Table::Mask) {
+            1
+        } else {
+            slices.len().max(1)
+        };
+        let mut slices = slices.into_iter();
+        while slices.len() > 0 {
+            let (mut rows, mut masks) = (Vec::new(), Vec::new());
+            for slice in slices.by_ref().take(at_once) {
+                let new = label(&slice)?;
                 let slice = SliceMeta {
                     patient: new.patient,
                     labels: new.labels,
                     ..slice
                 };
-                self.check(&slice, new.mask.as_ref(), self.rows + slices.len() as u64)?;
-                slices.push(slice);
+                self.check(&slice, new.mask.as_ref(), first + rows.len() as u64)?;
+                rows.push(slice);
                 masks.push(new.mask);
             }
-            for (&table, writer) in self.tables.iter().zip(&mut shard.tables) {
+            for (&table, writer) in self.tables.iter().zip(&mut writers) {
                 let encoded = match table {
-                    Table::Mask => schema::encode_masks(&self.meta, self.rows, &masks),
-                    _ => schema::encode_slices(&self.meta, self.rows, &slices),
+                    Table::Mask => schema::encode_masks(&self.meta, first, &masks),
+                    _ => schema::encode_slices(&self.meta, first, &rows),
                 };
-                let encoded = encoded.map_err(|e| writer.error(e.into()))?;
-                writer.write(&encoded)?;
+                writer.write(&encoded.map_err(|e| writer.error(e.into()))?)?;
             }
-            self.rows += slices.len() as u64;
-            if shard.left.len() == 0 {
-                self.close(shard)?;
-            } else {
-                self.open = Some(shard);
-            }
+            first += rows.len() as u64;
+        }
+        for (table, writer) in self.tables.clone().into_iter().zip(writers) {
+            self.closing.push((index, table, writer.close()?));
+        }
+        self.set.shards.push(Shard {
+            rows: self.meta.shards[index].rows,
+            tables: BTreeMap::new(),
+            sources_sha256: None,
+        });
+        if self.closing.len() >= SYNCED {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all files are on the disk, and describes them.
+    fn close(&mut self) -> Result<(), Error> {
+        let files = self.closing.drain(..).map(|(index, table, file)| {
+            let (folder, name) = (self.new.folder(table), shard_file(index));
+            let sums = checksums_of(self.new.dir(), &folder, &name);
+            let whole = self.new.dir().join(folder).join(name);
+            (index, table, whole, sums, file)
+        });
+        let files: Vec<_> = files.collect();
+        let closed: Vec<_> = thread::scope(|scope| {
+            let files = files.into_iter().map(|(index, table, whole, sums, file)| {
+                scope.spawn(move || Ok((index, table, file.finish(&whole, &sums)?)))
+            });
+            let files: Vec<_> = files.collect();
+            let closed = files.into_iter().map(thread::ScopedJoinHandle::join);
+            closed.collect()
+        });
+        for closed in closed {
+            let ended = || io_error(self.reader.dir(), "sync")(io::Error::other("a thread ended"));
+            let (index, table, file) = closed.unwrap_or_else(|_| Err(ended()))?;
+            let tables = &mut self.set.shards[index].tables;
+            tables.insert(table.name().to_owned(), file);
         }
         Ok(())
     }
 
     /// Makes the set one that can be read.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::LabelSet`] if there are fewer rows than in the cache, and [`Error::Io`].
-    pub fn finish(self) -> Result<(), Error> {
-        let path = self.new.description();
-        let expected = self.reader.meta().rows;
-        if self.rows != expected {
-            let what = format!("{} of {expected} rows were labelled", self.rows);
-            return Err(Error::LabelSet { path, what });
+    fn finish(mut self) -> Result<(), Error> {
+        self.close()?;
+        for &table in &self.tables {
+            let folder = self.new.dir().join(self.new.folder(table));
+            sync_dir(&folder).map_err(io_error(&folder, "sync"))?;
         }
+        let path = self.new.description();
         let text = with_own_hash(&self.set).map_err(|source| Error::Meta {
             path: path.clone(),
             source,
@@ -208,50 +262,10 @@ impl LabelWriter<'_> {
         })
     }
 
-    fn open_shard(&self) -> Result<OpenShard, Error> {
-        let (dir, index) = (self.reader.dir(), self.set.shards.len());
-        if index == self.meta.shards.len() {
-            return Err(Error::LabelSet {
-                path: description_of(dir, &self.name),
-                what: format!(
-                    "more than the cache's {} rows were labelled",
-                    self.meta.rows
-                ),
-            });
-        }
-        let tables = self
-            .tables
-            .iter()
-            .map(|&table| TableWriter::create(&self.file(table, index), table, &self.meta));
-        Ok(OpenShard {
-            left: self.reader.shard_slices(index)?.into_iter(),
-            tables: tables.collect::<Result<_, _>>()?,
-        })
-    }
-
     /// A table's file.
     fn file(&self, table: Table, shard: usize) -> PathBuf {
-        let folder = self.reader.dir().join(self.new.folder(table));
+        let folder = self.new.dir().join(self.new.folder(table));
         folder.join(shard_file(shard))
-    }
-
-    fn close(&mut self, shard: OpenShard) -> Result<(), Error> {
-        let index = self.set.shards.len();
-        let mut tables = BTreeMap::new();
-        for (&table, writer) in self.tables.iter().zip(shard.tables) {
-            let folder = self.new.folder(table);
-            let sums = checksums_of(self.reader.dir(), &folder, &shard_file(index));
-            let file = writer.close()?.finish(&self.file(table, index), &sums)?;
-            tables.insert(table.name().to_owned(), file);
-            let folder = self.reader.dir().join(folder);
-            sync_dir(&folder).map_err(io_error(&folder, "sync"))?;
-        }
-        self.set.shards.push(Shard {
-            rows: self.meta.shards[index].rows,
-            tables,
-            sources_sha256: None,
-        });
-        Ok(())
     }
 }
 

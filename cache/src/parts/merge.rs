@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use super::rows::{ShardRows, joined};
 use super::{Parts, dirs, has_parts, lock_parts, of_whole};
@@ -10,8 +11,8 @@ use crate::error::io_error;
 use crate::folder::PARTS;
 use crate::links::refuse_links;
 use crate::{
-    CacheMeta, CacheReader, CacheWriter, Depth, Error, ShardSources, SourceFile, TokenBatch,
-    is_in_bucket, store, verify,
+    CacheLock, CacheMeta, CacheReader, CacheWriter, Depth, Error, Mirror, ShardSources, SourceFile,
+    TokenBatch, download, is_in_bucket, local_path, store, verify,
 };
 
 /// Joins the parts of the cache `dir`, verifies the whole with `threads` threads, and deletes the parts.
@@ -29,12 +30,7 @@ use crate::{
 pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
     let whole = match CacheMeta::read(dir) {
         Ok(whole) if whole.complete => whole,
-        Ok(whole) if !has_parts(dir) => {
-            return Err(Error::Incomplete {
-                path: dir.into(),
-                rows: whole.saved_rows(),
-            });
-        }
+        Ok(_) if !has_parts(dir) => return Err(no_parts(dir)),
         Ok(_) | Err(Error::Parts { .. }) => join(dir)?,
         Err(error) => return Err(error),
     };
@@ -49,24 +45,64 @@ pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
     Ok(whole)
 }
 
+/// The same for a cache `dir` in a bucket: its parts are copied to a folder below `staging` and joined there, and the
+/// whole is copied to the bucket. If `stop` becomes true, the command ends after some time.
+///
+/// # Errors
+///
+/// As [`merge`], and [`Error::Raced`] if another process has written the cache.
+pub fn merge_in_bucket(
+    dir: &Path,
+    staging: &Path,
+    threads: usize,
+    stop: &AtomicBool,
+) -> Result<CacheMeta, Error> {
+    if !CacheMeta::read(dir).is_ok_and(|meta| meta.complete) {
+        let Some(parts) = Parts::of(dir)? else {
+            return Err(no_parts(dir));
+        };
+        if !parts.missing().is_empty() {
+            return Err(parts.unjoined());
+        }
+        let work = local_path(dir, staging);
+        let mirror = Mirror::begin(CacheLock::of(dir)?, &work)?;
+        download(dir, &work)?;
+        mirror.run(stop, || merge(&work, threads))?;
+    }
+    delete_parts(dir)?;
+    CacheMeta::read(dir)
+}
+
+/// The error of a cache that is not finished and has no parts.
+fn no_parts(dir: &Path) -> Error {
+    match CacheMeta::read(dir) {
+        Ok(whole) => Error::Incomplete {
+            path: dir.into(),
+            rows: whole.saved_rows(),
+        },
+        Err(error) => error,
+    }
+}
+
 /// Deletes the parts of a finished cache, of which no one has a writer, and what else lies in their folders.
 ///
 /// # Errors
 ///
 /// [`Error::Locked`] if another process writes to one, and [`Error::Io`].
-pub fn delete_parts(dir: &Path) -> Result<(), Error> {
+fn delete_parts(dir: &Path) -> Result<(), Error> {
     let parts = dirs(dir)?;
-    if is_in_bucket(dir) {
-        let mut parts = parts.iter();
-        return parts
-            .try_for_each(|part| store::delete_all(part).map_err(io_error(part, "delete")));
+    if !is_in_bucket(dir) {
+        refuse_links(dir)?;
     }
-    refuse_links(dir)?;
     let _locks = lock_parts(dir)?;
     for part in &parts {
+        if is_in_bucket(dir) {
+            store::delete_all(part).map_err(io_error(part, "delete"))?;
+            continue;
+        }
         fs::remove_dir_all(part).map_err(io_error(part, "delete"))?;
     }
-    // Files of the user's own in it keep it.
+    // Files of the user's own in it keep it; a bucket has no folders.
     let _ = fs::remove_dir(dir.join(PARTS));
     Ok(())
 }

@@ -2,21 +2,21 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{
     Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
     WriteMultipart,
 };
 
-use super::Stat;
 use super::client::{self, wait};
 use super::location::{Location, Scheme};
+use super::{Found, Listing, Over, Stat, Version};
 
 /// Bytes of a part of an upload, and greatest size of a file that is uploaded in one request.
 const PART_BYTES: usize = 16 << 20;
@@ -30,45 +30,6 @@ pub(crate) struct Bucket {
     path: PathBuf,
     store: Arc<dyn ObjectStore>,
     key: Key,
-}
-
-/// Version of an object, which changes whenever it is replaced.
-#[derive(Clone, Debug)]
-pub(crate) struct Version(UpdateVersion);
-
-/// Condition of a put.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Over<'a> {
-    /// The object is created or replaced.
-    Anything,
-    /// The object must not exist.
-    Nothing,
-    /// The object must have this version.
-    Version(&'a Version),
-}
-
-/// What a folder holds, sorted.
-#[derive(Debug)]
-pub(crate) struct Listing {
-    pub(crate) folders: Vec<PathBuf>,
-    pub(crate) files: Vec<PathBuf>,
-}
-
-/// An object below some folder.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) path: PathBuf,
-    pub(crate) bytes: u64,
-    /// Tag of its content; empty if the store has none.
-    pub(crate) tag: String,
-    pub(crate) modified: SystemTime,
-}
-
-/// An object of which parts are read.
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    bucket: Bucket,
-    bytes: u64,
 }
 
 impl Bucket {
@@ -105,10 +66,10 @@ impl Bucket {
     pub(crate) fn read(&self) -> io::Result<(Vec<u8>, Version)> {
         wait(async {
             let found = self.store.get(&self.key).await?;
-            let version = Version(UpdateVersion {
+            let version = Version {
                 e_tag: found.meta.e_tag.clone(),
                 version: found.meta.version.clone(),
-            });
+            };
             Ok((found.bytes().await?.into(), version))
         })
     }
@@ -141,16 +102,20 @@ impl Bucket {
         Ok(objects.collect())
     }
 
-    /// Opens an object; `known` is the size that it must have.
-    pub(crate) fn open(self, known: Option<u64>) -> io::Result<Object> {
-        let bytes = match known {
-            Some(bytes) => bytes,
-            None => self.stat()?.bytes,
-        };
-        Ok(Object {
-            bucket: self,
-            bytes,
+    /// Size of the object, and a range of its bytes.
+    pub(crate) fn range(&self, range: Range<u64>) -> io::Result<(u64, Vec<u8>)> {
+        let options = GetOptions::new().with_range(Some(range));
+        wait(async {
+            let found = self.store.get_opts(&self.key, options).await?;
+            Ok((found.meta.size, found.bytes().await?.into()))
         })
+    }
+
+    /// Ranges of the object's bytes. Those that are close to each other are one request, and several requests are
+    /// made at the same time.
+    pub(crate) fn ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Vec<u8>>> {
+        let found = wait(self.store.get_ranges(&self.key, ranges))?;
+        Ok(found.into_iter().map(Vec::from).collect())
     }
 
     /// Writes an object in one step if the condition holds.
@@ -162,11 +127,17 @@ impl Bucket {
         let mode = match over {
             Over::Anything => PutMode::Overwrite,
             Over::Nothing => PutMode::Create,
-            Over::Version(version) => PutMode::Update(version.0.clone()),
+            Over::Version(version) => PutMode::Update(UpdateVersion {
+                e_tag: version.e_tag.clone(),
+                version: version.version.clone(),
+            }),
         };
         let options = PutOptions::from(mode);
         let put = self.store.put_opts(&self.key, bytes.into().into(), options);
-        wait(put).map(|put| Version(put.into()))
+        wait(put).map(|put| Version {
+            e_tag: put.e_tag,
+            version: put.version,
+        })
     }
 
     /// Uploads a file as a new object. A large file is uploaded in parts under the name
@@ -204,14 +175,18 @@ impl Bucket {
         })
     }
 
-    /// Deletes objects.
+    /// Deletes objects. Those that are not there are no error.
     pub(crate) fn delete(&self, paths: &[PathBuf]) -> io::Result<()> {
         let keys = paths.iter().filter_map(|path| Location::of(path));
         let keys: Result<Vec<Key>, _> = keys.map(|of| Key::parse(of.key)).collect();
         let keys = keys.map_err(|error| client::io_error(error.into()))?;
         let keys = futures_util::stream::iter(keys.into_iter().map(Ok));
         let deleted = self.store.delete_stream(Box::pin(keys));
-        wait(deleted.try_for_each(|_| async { Ok(()) }))
+        let deleted = deleted.map(|deleted| match deleted {
+            Err(Error::NotFound { .. }) => Ok(()),
+            deleted => deleted.map(drop),
+        });
+        wait(deleted.try_for_each(|()| async { Ok(()) }))
     }
 
     /// The path of another key in the same bucket.
@@ -228,31 +203,4 @@ fn next_part(file: &mut fs::File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(PART_BYTES);
     file.take(PART_BYTES as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-impl Object {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// `count` bytes from `place` on.
-    ///
-    /// # Errors
-    ///
-    /// Also if the object has another size than is known.
-    pub(crate) fn read(&self, place: u64, count: u64) -> io::Result<Vec<u8>> {
-        let (store, key) = (&self.bucket.store, &self.bucket.key);
-        let options = GetOptions::new().with_range(Some(place..place + count));
-        let (found, bytes) = wait(async {
-            let found = store.get_opts(key, options).await?;
-            Ok((found.meta.size, found.bytes().await?))
-        })?;
-        if found != self.bytes || bytes.len() as u64 != count {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("the object has {found} bytes, expected {}", self.bytes),
-            ));
-        }
-        Ok(bytes.into())
-    }
 }

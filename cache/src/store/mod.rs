@@ -12,6 +12,7 @@ mod bucket;
 #[cfg(feature = "object-store")]
 mod client;
 mod location;
+mod object;
 mod reading;
 
 use std::fs;
@@ -19,8 +20,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub(crate) use self::bucket::{Bucket, Found, Object, Over, Version};
+use common::files::write_whole;
+
+pub(crate) use self::bucket::Bucket;
 pub(crate) use self::location::Location;
+pub(crate) use self::object::{Found, Listing, Object, Over, Version};
 pub(crate) use self::reading::Reading;
 
 /// Requests to an object store that are made at the same time.
@@ -71,13 +75,83 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Writes a file completely or not at all; it may be there already.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match Bucket::of(path)? {
+        Some(bucket) => bucket.put(bytes.to_vec(), Over::Anything).map(drop),
+        None => write_whole(path, bytes),
+    }
+}
+
+/// Uploads a file as a new object, as [`Bucket::upload`]. An object of the same content is no error.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if there is an object of another content.
+pub(crate) fn upload(file: &Path, to: &Path, mark: &str) -> io::Result<()> {
+    let bucket = Bucket::of(to)?.ok_or(io::ErrorKind::InvalidInput)?;
+    match bucket.upload(file, mark) {
+        // A request whose answer was lost, and that was made again, finds its own object.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_same = bucket.read()?.0 == fs::read(file)?;
+            if is_same { Ok(()) } else { Err(error) }
+        }
+        result => result,
+    }
+}
+
+/// Deletes files that lie in one folder of caches. Those that are not there are no error.
+pub(crate) fn delete(paths: &[PathBuf]) -> io::Result<()> {
+    let Some(first) = paths.first() else {
+        return Ok(());
+    };
+    if let Some(bucket) = Bucket::of(first)? {
+        return bucket.delete(paths);
+    }
+    paths
+        .iter()
+        .try_for_each(|path| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+}
+
 /// Deletes all objects below a folder of a bucket.
 pub(crate) fn delete_all(dir: &Path) -> io::Result<()> {
-    let Some(bucket) = Bucket::of(dir)? else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let objects = bucket.all()?.into_iter().map(|object| object.path);
-    bucket.delete(&objects.collect::<Vec<_>>())
+    delete(&below(dir)?)
+}
+
+/// All files below a folder, sorted; none if there is no such folder. Links are not followed.
+pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    if let Some(bucket) = Bucket::of(dir)? {
+        let objects = bucket.all()?.into_iter();
+        return Ok(objects.map(|object| object.path).collect());
+    }
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Size of a file, or of a link itself, in bytes.
+pub(crate) fn size(path: &Path) -> io::Result<u64> {
+    match Bucket::of(path)? {
+        Some(bucket) => Ok(bucket.stat()?.bytes),
+        None => Ok(fs::symlink_metadata(path)?.len()),
+    }
 }
 
 /// The folders in a folder, sorted.

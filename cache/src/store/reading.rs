@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use super::{Bucket, Object};
@@ -16,12 +17,11 @@ pub(crate) enum Reading {
     Object(Window),
 }
 
-/// An object, and the part of it that was fetched last.
+/// An object, and the parts of it that were fetched last, with their places.
 #[derive(Debug)]
 pub(crate) struct Window {
     object: Object,
-    place: u64,
-    bytes: Vec<u8>,
+    parts: Vec<(u64, Vec<u8>)>,
 }
 
 impl Reading {
@@ -32,9 +32,8 @@ impl Reading {
             return File::open(path).map(Reading::File);
         };
         Ok(Reading::Object(Window {
-            object: bucket.open(known)?,
-            place: 0,
-            bytes: Vec::new(),
+            object: Object::open(bucket, known)?,
+            parts: Vec::new(),
         }))
     }
 
@@ -44,6 +43,21 @@ impl Reading {
             Reading::File(file) => Ok(file.metadata()?.len()),
             Reading::Object(window) => Ok(window.object.bytes()),
         }
+    }
+
+    /// Fetches parts of an object that are about to be read, at once. Reading of a file fetches nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the object cannot be read.
+    pub(crate) fn fetch(&mut self, parts: &[Range<u64>]) -> io::Result<()> {
+        if let Reading::Object(window) = self
+            && window.object.bytes() > WINDOW as u64
+        {
+            let places = parts.iter().map(|part| part.start);
+            window.parts = places.zip(window.object.ranges(parts)?).collect();
+        }
+        Ok(())
     }
 
     /// Fills `out` with the bytes from `place` on.
@@ -65,9 +79,11 @@ impl Reading {
 impl Window {
     fn read(&mut self, mut place: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {
-            let before = place.checked_sub(self.place).map(|before| before as usize);
-            let known = before.and_then(|before| self.bytes.get(before..));
-            if let Some(known) = known.filter(|known| !known.is_empty()) {
+            let known = self.parts.iter().find_map(|(start, bytes)| {
+                let before = usize::try_from(place.checked_sub(*start)?).ok()?;
+                bytes.get(before..).filter(|known| !known.is_empty())
+            });
+            if let Some(known) = known {
                 let count = known.len().min(out.len());
                 out[..count].copy_from_slice(&known[..count]);
                 (place, out) = (place + count as u64, &mut out[count..]);
@@ -83,8 +99,7 @@ impl Window {
             } else {
                 (place, left.min(out.len().max(WINDOW) as u64))
             };
-            self.bytes = self.object.read(start, count)?;
-            self.place = start;
+            self.parts = vec![(start, self.object.read(start, count)?)];
         }
         Ok(())
     }

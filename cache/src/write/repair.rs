@@ -41,6 +41,7 @@ impl Repair {
             });
         }
         let lock = CacheLock::of(dir)?;
+        lock.refuse_bucket()?;
         let begun = Repair {
             dir: dir.into(),
             meta,

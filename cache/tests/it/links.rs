@@ -55,7 +55,7 @@ fn changes(dir: &Path) -> Vec<Option<Error>> {
         masks: None,
     };
     let relabelled = CacheReader::open(dir).map(|reader| {
-        let writer = LabelWriter::create(&reader, "zz", new, true);
+        let writer = LabelWriter::create(&reader, ("zz", true), new, dir);
         writer.map(drop).err()
     });
     vec![

@@ -1,12 +1,14 @@
 //! `extract merge`: joins parts of caches.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use clap::Args;
 use common::counted;
 use common::text::shown;
 
+use super::args::STAGING;
 use super::caches::found;
 use super::{Status, print_line, tell_of_lock};
 
@@ -19,6 +21,9 @@ pub struct MergeArgs {
     /// Folder of caches
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
+    /// Folder in which parts in a bucket are joined
+    #[arg(long, value_name = "DIR", env = "SLICEBANK_STAGING", default_value = STAGING)]
+    pub staging: PathBuf,
     /// Number of threads that verify [default: number of CPU cores]
     #[arg(long)]
     pub threads: Option<usize>,
@@ -30,7 +35,12 @@ pub(super) fn run(args: &MergeArgs) -> anyhow::Result<Status> {
     for of in &args.of {
         let dir = found(&args.cache, of);
         tell_of_lock(&dir);
-        let meta = cache::merge(&dir, args.threads.unwrap_or_else(cores))?;
+        let threads = args.threads.unwrap_or_else(cores);
+        let meta = if cache::is_in_bucket(&dir) {
+            cache::merge_in_bucket(&dir, &args.staging, threads, &AtomicBool::new(false))?
+        } else {
+            cache::merge(&dir, threads)?
+        };
         print_line(&format!(
             "{}: {} of {}, {:.1} MB",
             shown(&dir),

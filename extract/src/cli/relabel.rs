@@ -120,6 +120,7 @@ fn relabel(args: &RelabelArgs, dir: &Path, dataset: Option<&Dataset>) -> Result<
         name: &args.name,
         replace: args.force,
         allow_patient_overlap: args.allow_patient_overlap,
+        staging: &args.layout.staging,
     };
     match (dataset, &args.labels) {
         (Some(dataset), _) => relabel::by_dataset(&reader, dataset, target),

@@ -63,6 +63,9 @@ pub struct SplitArgs {
     /// Allow a patient in several splits
     #[arg(long)]
     pub allow_patient_overlap: bool,
+    /// Folder for copies of what lies in a bucket: `--root`
+    #[arg(long, value_name = "DIR", env = "SLICEBANK_STAGING", default_value = STAGING)]
+    pub staging: PathBuf,
     /// Output: a table, or one JSON object per line
     #[arg(long, default_value = "text")]
     pub format: Format,
@@ -94,7 +97,7 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
         lenient: true,
         keep_ids: args.keep_ids,
         mask_paths: args.mask_paths,
-        staging: STAGING.into(),
+        staging: args.staging.clone(),
         ..LayoutArgs::default()
     };
     let root = args.root.as_deref();

@@ -5,6 +5,7 @@ use std::path::Path;
 use cache::{CacheMeta, Mirror, Parts};
 use common::counted;
 
+use super::lock::lock;
 use super::target::Target;
 use super::{Event, Extraction, Summary};
 use crate::Error;
@@ -20,12 +21,16 @@ impl Extraction<'_> {
         let there = Target::new(whole.into(), self.part, samples.clone());
         there.refuse_mixture()?;
         let is_done = |meta: CacheMeta| meta.complete && !self.is_retried(&meta);
-        let mut finished = there.finished().into_iter();
-        let summary = if finished.any(|dir| CacheMeta::read(dir).is_ok_and(is_done)) {
-            self.run_in(&there, report)?
-        } else {
+        let is_finished = || {
+            let finished = there.finished();
+            finished.is_some_and(|dir| CacheMeta::read(dir).is_ok_and(is_done))
+        };
+        // Another process may finish it while this one waits.
+        let lock = (!is_finished()).then(|| lock(&there.dir, self.wait, report));
+        let lock = lock.transpose()?.filter(|_| !is_finished());
+        let summary = if let Some(lock) = lock {
             let here = Target::new(cache::local_path(whole, self.staging), self.part, samples);
-            let mirror = Mirror::begin(&there.dir, &here.dir)?;
+            let mirror = Mirror::begin(lock, &here.dir)?;
             let mut report = |event| {
                 report(match event {
                     Event::Writing(_) => Event::Writing(there.dir.clone()),
@@ -37,6 +42,8 @@ impl Extraction<'_> {
                 dir: there.dir.clone(),
                 ..summary
             }
+        } else {
+            self.run_in(&there, report)?
         };
         if self.part.is_some() && summary.outcome.meta.complete {
             self.join_in_bucket(whole, summary, report)
@@ -64,27 +71,18 @@ impl Extraction<'_> {
             }
             let all = counted(parts.count(), "part");
             tell(format!("all {all} are done: joining them"));
-            match self.join_here(whole) {
-                Err(Error::Cache(cache::Error::Raced { .. } | cache::Error::Locked { .. })) => {
-                    tell("another process joins the parts".to_owned());
-                    return Ok(summary);
-                }
-                joined => joined?,
-            }
         }
-        cache::delete_parts(whole)?;
-        summary.dir = whole.into();
-        summary.outcome.meta = CacheMeta::read(whole)?;
-        Ok(summary)
-    }
-
-    /// Fetches all parts, joins them, and copies the whole to the bucket.
-    fn join_here(&self, whole: &Path) -> Result<(), Error> {
-        let work = cache::local_path(whole, self.staging);
-        let mirror = Mirror::begin(whole, &work)?;
-        cache::download(whole, &work)?;
         let threads = self.backbone.threads();
-        mirror.run(self.stop, || cache::merge(&work, threads))?;
-        Ok(())
+        match cache::merge_in_bucket(whole, self.staging, threads, self.stop) {
+            Ok(meta) => {
+                summary.dir = whole.into();
+                summary.outcome.meta = meta;
+            }
+            Err(cache::Error::Raced { .. } | cache::Error::Locked { .. }) => {
+                tell("another process joins the parts".to_owned());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(summary)
     }
 }

@@ -9,9 +9,10 @@ use cache::{CacheReader, LabelWriter, NewLabels, Relabelled, SliceMeta};
 use imaging::preprocess::Preprocess;
 use imaging::read::Reader;
 
-use super::patients::Hidden;
-use super::{ROWS, Target, Written, by_sample, check_patients, comparable, other_samples, write};
+use super::patients::{Hidden, is_hidden};
+use super::{Target, Written, comparable, other_samples};
 use crate::dataset::{Dataset, Sample};
+use crate::split::{PatientSplits, check_overlaps};
 use crate::{Error, pipeline, prepare, sources};
 
 /// Rows that a thread prepares before they are written.
@@ -53,13 +54,17 @@ pub fn by_dataset(
         .iter()
         .map(|sample| (sample.id.as_str(), sample));
     let samples: HashMap<&str, &Sample> = samples.collect();
-    let groups: Vec<&[SliceMeta]> = by_sample(&slices).collect();
+    let groups: Vec<&[SliceMeta]> = slices.chunk_by(|a, b| a.sample == b.sample).collect();
     check_images(reader, dataset, &samples, &groups)?;
-    let hidden = Hidden::of(&slices, false)?;
-    let patients = groups
-        .iter()
-        .map(|rows| hidden.name(samples[rows[0].sample.as_str()].patient.clone()));
-    let overlap = check_patients(&slices, patients, &target)?;
+    let hidden = Hidden::of(slices.iter().any(is_hidden))?;
+    let mut patients = PatientSplits::default();
+    for rows in &groups {
+        let patient = hidden.name(samples[rows[0].sample.as_str()].patient.clone());
+        if let (Some(patient), Some(split)) = (patient, rows[0].split) {
+            patients.add(&patient, split);
+        }
+    }
+    let overlap = check_overlaps(&patients.overlaps(), target.allow_patient_overlap)?;
     let work: Vec<Work<'_>> = groups
         .into_iter()
         .map(|rows| Work {
@@ -72,32 +77,30 @@ pub fn by_dataset(
         warnings: overlap.into_iter().collect(),
         ..Written::new(&new)
     };
-    let mut writer = LabelWriter::create(reader, target.name, new, target.replace)?;
+    let writer = LabelWriter::create(reader, (target.name, target.replace), new, target.staging)?;
     if has_masks {
         let recipe = serde_json::from_value(reader.meta().preprocess.clone())?;
-        with_masks(dataset, &recipe, &work, &mut |row, mut new| {
-            new.patient = hidden.name(new.patient);
-            write(
-                &mut writer,
-                &mut written,
-                std::slice::from_ref(row),
-                vec![new],
-            )
+        with_masks(dataset, &recipe, &work, |next| {
+            writer.write(|slice| {
+                let new = next()?;
+                written.count(&slice.labels, &new.labels);
+                Ok(Relabelled {
+                    patient: hidden.name(new.patient),
+                    ..new
+                })
+            })
         })?;
     } else {
-        for rows in slices.chunks(ROWS) {
-            let new = rows.iter().map(|row| {
-                let sample = samples[row.sample.as_str()];
-                Relabelled {
-                    patient: hidden.name(sample.patient.clone()),
-                    labels: sample.labels.clone(),
-                    mask: None,
-                }
-            });
-            write(&mut writer, &mut written, rows, new.collect())?;
-        }
+        writer.write(|slice| {
+            let sample = samples[slice.sample.as_str()];
+            written.count(&slice.labels, &sample.labels);
+            Ok::<_, Error>(Relabelled {
+                patient: hidden.name(sample.patient.clone()),
+                labels: sample.labels.clone(),
+                mask: None,
+            })
+        })?;
     }
-    writer.finish()?;
     Ok(written)
 }
 
@@ -146,12 +149,13 @@ fn is_of(sample: &Sample, dataset: &Dataset, rows: &[SliceMeta]) -> bool {
     })
 }
 
-/// Reads the masks of all samples with a thread per core, and gives them to `write` in order.
+/// Reads the masks of all samples with a thread per core. `write` gets a function that gives the next row, in the
+/// order of the cache.
 fn with_masks(
     dataset: &Dataset,
     recipe: &Preprocess,
     work: &[Work<'_>],
-    write: &mut dyn FnMut(&SliceMeta, Relabelled) -> Result<(), Error>,
+    write: impl FnOnce(&mut dyn FnMut() -> Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let reader = Reader::new(&dataset.root);
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -172,17 +176,16 @@ fn with_masks(
                 }
             });
         }
-        for (index, of) in work.iter().enumerate() {
-            for row in of.rows {
-                let new = queues[index % threads].recv().map_err(|_| Error::Broken)?;
-                let new = new.map_err(|source| Error::HalfSample {
-                    sample: of.sample.id.clone(),
-                    source: Box::new(source),
-                })?;
-                write(row, new)?;
-            }
-        }
-        Ok(())
+        let samples = work.iter().enumerate();
+        let mut samples = samples.flat_map(|(index, of)| of.rows.iter().map(move |_| (index, of)));
+        write(&mut || {
+            let (index, of) = samples.next().ok_or(Error::Broken)?;
+            let new = queues[index % threads].recv().map_err(|_| Error::Broken)?;
+            new.map_err(|source| Error::HalfSample {
+                sample: of.sample.id.clone(),
+                source: Box::new(source),
+            })
+        })
     })
 }
 

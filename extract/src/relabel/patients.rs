@@ -17,19 +17,14 @@ impl Hidden {
         Hidden(None)
     }
 
-    /// Hashes if the cache has any, in patients or parts of names, or if names were found by their hashes.
+    /// Hashes if the cache has any.
     ///
     /// # Errors
     ///
     /// [`Error::IdKey`].
-    pub(super) fn of(slices: &[SliceMeta], found_by_hash: bool) -> Result<Hidden, Error> {
-        let is_hidden = |slice: &SliceMeta| {
-            let patient = slice.patient.as_deref();
-            patient.is_some_and(is_hash) || has_hash(&slice.sample) || has_hash(&slice.image)
-        };
-        let hashes = found_by_hash || slices.iter().any(is_hidden);
-        let pseudonyms = hashes.then(|| Pseudonyms::of_user(false)).transpose()?;
-        Ok(Hidden(pseudonyms))
+    pub(super) fn of(has_hashes: bool) -> Result<Hidden, Error> {
+        let pseudonyms = has_hashes.then(|| Pseudonyms::of_user(false));
+        Ok(Hidden(pseudonyms.transpose()?))
     }
 
     /// The patient in the cache; hashes, which a table copied from a cache has, stay.
@@ -40,6 +35,12 @@ impl Hidden {
             _ => Some(patient),
         }
     }
+}
+
+/// Whether the patient of a row or a part of its names is a hash.
+pub(super) fn is_hidden(slice: &SliceMeta) -> bool {
+    let patient = slice.patient.as_deref();
+    patient.is_some_and(is_hash) || has_hash(&slice.sample) || has_hash(&slice.image)
 }
 
 /// Whether a part of a path is or has a hash.

@@ -1,0 +1,138 @@
+//! The lock of a cache in a bucket: the object `.lock`, which its holder creates, renews and deletes.
+//!
+//! It is created if there is none, and replaced if it is as it was read, so that of several processes one holds
+//! it. It keeps others from beginning; what protects the cache from a holder that was silent for too long is that
+//! `meta.json` is replaced in the same way.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::process;
+
+use super::Holder;
+use crate::Error;
+use crate::error::io_error;
+use crate::store::{Bucket, Over, Version};
+
+/// Time between two looks at the object of another process.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The object while this process holds the lock.
+#[derive(Debug)]
+pub(super) struct LockObject {
+    dir: PathBuf,
+    bucket: Bucket,
+    version: Version,
+    holder: Holder,
+}
+
+impl LockObject {
+    /// Creates the object for the cache `dir`, or replaces that of a process that has renewed nothing for `silence`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if another process holds the lock, and [`Error::Io`].
+    pub(super) fn take(dir: &Path, bucket: Bucket, silence: Duration) -> Result<LockObject, Error> {
+        let holder = Holder::this();
+        let lock = |version| LockObject {
+            dir: dir.into(),
+            bucket: bucket.clone(),
+            version,
+            holder: holder.clone(),
+        };
+        let failed = |error| io_error(&dir.join(".lock"), "lock")(error);
+        loop {
+            match bucket.put(text(&holder).map_err(failed)?, Over::Nothing) {
+                Ok(version) => return Ok(lock(version)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+            let Some((found, version)) = read(&bucket).map_err(failed)? else {
+                continue;
+            };
+            // The answer to the request was lost, and it was made again.
+            if found.as_ref().is_some_and(|found| found.is_same(&holder)) {
+                return Ok(lock(version));
+            }
+            let locked = |holder| Error::Locked {
+                path: dir.into(),
+                holder,
+            };
+            if is_alive(&bucket, found.as_ref(), silence) {
+                return Err(locked(found));
+            }
+            let put = bucket.put(text(&holder).map_err(failed)?, Over::Version(&version));
+            return match put {
+                Ok(version) => Ok(lock(version)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(locked(None)),
+                Err(error) => Err(failed(error)),
+            };
+        }
+    }
+
+    /// Renews the object; returns false if another process has taken its place.
+    pub(super) fn renew(&mut self) -> bool {
+        self.holder.beat += 1;
+        let Ok(text) = text(&self.holder) else {
+            return true;
+        };
+        match self.bucket.put(text, Over::Version(&self.version)) {
+            Ok(version) => {
+                self.version = version;
+                true
+            }
+            // The answer to an earlier request may have been lost.
+            Err(_) => match read(&self.bucket) {
+                Ok(Some((Some(found), version))) if found.is_same(&self.holder) => {
+                    self.version = version;
+                    true
+                }
+                Ok(_) => false,
+                // A store that does not answer for a while is no proof.
+                Err(_) => true,
+            },
+        }
+    }
+
+    /// Deletes the object if it is still that of this process.
+    pub(super) fn delete(&self) {
+        if let Ok(Some((Some(found), _))) = read(&self.bucket)
+            && found.is_same(&self.holder)
+        {
+            // Another process finds it silent.
+            let _ = self.bucket.delete(&[self.dir.join(".lock")]);
+        }
+    }
+}
+
+/// The holder that the object names; `None` in place of a text that is none.
+pub(super) fn read(bucket: &Bucket) -> io::Result<Option<(Option<Holder>, Version)>> {
+    match bucket.read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok((text, version)) => Ok(Some((serde_json::from_slice(&text).ok(), version))),
+    }
+}
+
+fn text(holder: &Holder) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(holder)?)
+}
+
+/// Whether the process that the object names lives.
+fn is_alive(bucket: &Bucket, holder: Option<&Holder>, silence: Duration) -> bool {
+    if let Some(holder) = holder.filter(|holder| holder.is_of_this_machine()) {
+        return process::is_alive(holder.process);
+    }
+    let started = Instant::now();
+    while started.elapsed() < silence {
+        thread::sleep(LOOK.min(silence));
+        match read(bucket) {
+            Ok(None) => return false,
+            Ok(Some((found, _))) if found.as_ref() != holder => return true,
+            Ok(Some(_)) | Err(_) => {}
+        }
+    }
+    false
+}
