@@ -40,7 +40,7 @@ class Server:
         count = next(self.counts[bucket])
         if "slow" in bucket and environ["REQUEST_METHOD"] in ("PUT", "POST"):
             time.sleep(SECONDS)
-        if "outage" in bucket and 15 <= count < 75:
+        if "outage" in bucket and 30 <= count < 90:
             return Response("try again", 503)(environ, start_response)
         if "faulty" in bucket and count % 3 == 2:
             if count % 2:

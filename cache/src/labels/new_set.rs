@@ -20,8 +20,9 @@ const PREFIX: &str = ".new-";
 pub(super) struct NewSet {
     /// Folder of the cache.
     to: PathBuf,
-    /// The same, or a local one for a cache in a bucket.
+    /// The same, or a local one below `staging` for a cache in a bucket.
     dir: PathBuf,
+    staging: PathBuf,
     name: String,
 }
 
@@ -36,6 +37,7 @@ impl NewSet {
     ) -> Result<NewSet, Error> {
         let new = NewSet {
             dir: local_path(to, staging),
+            staging: staging.into(),
             to: to.into(),
             name: name.into(),
         };
@@ -128,7 +130,8 @@ impl Drop for NewSet {
             let _ = fs::remove_dir_all(parent.join(self.temporary()));
             if is_in_bucket(&self.to) {
                 // Those with other files in them stay.
-                let mut folders = parent.ancestors();
+                let folders = parent.ancestors();
+                let mut folders = folders.take_while(|folder| *folder != self.staging);
                 folders.all(|folder| fs::remove_dir(folder).is_ok());
             }
         }

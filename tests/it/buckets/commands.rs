@@ -68,7 +68,7 @@ fn files(lab: &Lab) -> Vec<(String, Vec<u8>)> {
 fn gc_deletes_what_no_finished_shard_needs() {
     let lab = Lab::new();
     let mut expected = local(&lab, 24);
-    Run::of(&mut extract(&lab, "gc", "staging")).expect(0);
+    Run::of(&mut extract(&lab, "collected", "staging")).expect(0);
     let left = [
         "checksums/cls/00099.crc32",
         "cls/00000.parquet.0123.part",
@@ -76,24 +76,24 @@ fn gc_deletes_what_no_finished_shard_needs() {
         "labels/begun/slices/00000.parquet",
     ];
     for name in left.iter().chain(&["notes.txt"]) {
-        s3::put(&format!("gc/{CACHE}/{name}"), b"12345");
+        s3::put(&format!("collected/{CACHE}/{name}"), b"12345");
     }
-    let dry = over("extract", "gc", &["gc", NAME, "--dry-run"]).expect(0);
+    let dry = over("extract", "collected", &["gc", NAME, "--dry-run"]).expect(0);
     assert_eq!(
         dry.stdout.matches(": 5 bytes").count(),
         left.len(),
         "{dry:?}"
     );
-    assert!(s3::objects("gc", CACHE).len() == expected.len() + left.len() + 1);
-    let run = over("extract", "gc", &["gc", NAME]).expect(0);
+    assert!(s3::objects("collected", CACHE).len() == expected.len() + left.len() + 1);
+    let run = over("extract", "collected", &["gc", NAME]).expect(0);
     for name in left {
-        let line = format!("deleted s3://gc/{CACHE}/{name}: 5 bytes");
+        let line = format!("deleted s3://collected/{CACHE}/{name}: 5 bytes");
         assert!(run.stdout.contains(&line), "{line} in {run:?}");
     }
     expected.push(("notes.txt".to_owned(), b"12345".to_vec()));
     expected.sort();
-    assert!(s3::objects("gc", CACHE) == expected);
-    let again = over("extract", "gc", &["gc", NAME]).expect(0);
+    assert!(s3::objects("collected", CACHE) == expected);
+    let again = over("extract", "collected", &["gc", NAME]).expect(0);
     assert!(again.stdout.contains("nothing to delete"), "{again:?}");
 }
 
