@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use common::files::target_of;
 
 use crate::error::io_error;
-use crate::folder::{EXTENSION, LABELS, pending};
+use crate::folder::{EXTENSION, LABELS, pending, shard_file};
 use crate::parts::lock_parts;
 use crate::schema::Table;
 use crate::{CacheLock, CacheMeta, Error, Tokens, is_cache, is_in_bucket, labels, sources, store};
@@ -105,7 +105,64 @@ pub(crate) fn is_left(dir: &Path, path: &Path, meta: &CacheMeta, sets: &[String]
         [LABELS, set, _, file] | ["checksums", LABELS, set, _, file] => {
             !sets.iter().any(|finished| finished == set) && is_unnamed(Path::new(file), 0)
         }
-        rest => is_left_of_tables(rest, meta.shards.len()),
+        rest => is_orphan(dir, rest, meta),
+    }
+}
+
+/// Files of the finished cache `dir` that no shard has, and checksums of label sets that are not there.
+pub(crate) fn orphans(dir: &Path, meta: &CacheMeta) -> Result<Vec<PathBuf>, Error> {
+    let sets = labels::names(dir)?;
+    let mut files = store::below(dir).map_err(io_error(dir, "list"))?;
+    files.retain(|path| {
+        let first = path.strip_prefix(dir).unwrap_or(path).iter().next();
+        let first = first.and_then(OsStr::to_str).unwrap_or_default();
+        // These may belong to a process that is at work.
+        let is_other = [EXTENSION, "pending", "repair", LABELS].contains(&first);
+        let is_new = path
+            .iter()
+            .any(|name| name.to_str().is_some_and(labels::is_new));
+        !is_other && !is_new && is_left(dir, path, meta, &sets)
+    });
+    Ok(files)
+}
+
+/// Whether a file in a folder of a cache is named like those of shards, but no shard has it. While patch tokens are
+/// added, their tables may be there already.
+fn is_orphan(dir: &Path, names: &[&str], meta: &CacheMeta) -> bool {
+    if is_left_of_tables(names, meta.shards.len()) {
+        return true;
+    }
+    let (table, file, is_sum) = match names {
+        [table, file] => (*table, *file, false),
+        ["checksums", table, file] => (*table, *file, true),
+        _ => return false,
+    };
+    let index = file
+        .split('.')
+        .next()
+        .and_then(|stem| stem.parse::<usize>().ok());
+    let Some((index, shard)) = index.and_then(|index| Some((index, meta.shards.get(index)?)))
+    else {
+        return false;
+    };
+    let name = shard_file(index);
+    let expected = if is_sum {
+        name.replace(".parquet", ".crc32")
+    } else {
+        name
+    };
+    if file != expected {
+        return false;
+    }
+    if table == sources::FOLDER {
+        return shard.sources_sha256.is_none();
+    }
+    if Table::ALL.iter().all(|of| of.name() != table) {
+        return false;
+    }
+    match shard.tables.get(table) {
+        Some(of) => is_sum && !of.has_checksums,
+        None => !store::is_file(&dir.join(EXTENSION).join("meta.json")),
     }
 }
 

@@ -41,6 +41,20 @@ pub enum Error {
         /// The cause.
         source: serde_json::Error,
     },
+    /// A file in a finished cache belongs to no shard.
+    #[error("`{path}`: no shard in `meta.json` has this file\nhint: `extract gc` deletes it", path = shown(path))]
+    Unnamed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The history of a cache is damaged.
+    #[error("`{path}`: {}\nhint: only `extract show` reads it; delete it", shown(what), path = shown(path))]
+    History {
+        /// The file.
+        path: PathBuf,
+        /// The damage.
+        what: String,
+    },
     /// The folder has no `meta.json`.
     #[error("`{path}`: no cache here (`meta.json` is missing)\nhint: run `extract` first", path = shown(path))]
     NoCache {

@@ -13,7 +13,7 @@ use ndarray::ArrayView1;
 use crate::error::io_error;
 use crate::folder::EXTENSION;
 use crate::schema::Table;
-use crate::{CacheLock, CacheMeta, CacheReader, CacheWriter, Error, Tokens};
+use crate::{Added, CacheLock, CacheMeta, CacheReader, CacheWriter, Error, History, Tokens};
 
 /// A finished cache without patch tokens, locked, to which they are added.
 pub struct Extension {
@@ -75,12 +75,12 @@ impl Extension {
         }
         let old = self.finished.meta();
         let tables = new_tables(old, added.meta());
+        let made = Added::of(&tables, added.meta());
         let mut meta = CacheMeta {
             tokens: Tokens::All,
             patch_dtype: added.meta().patch_dtype,
             has_pictures: added.meta().has_pictures,
-            // Of all tokens, those that were there among them.
-            parity: added.meta().parity.clone().or(old.parity.clone()),
+            added: Some(made).filter(|made| !made.is_same(old)),
             ..old.clone()
         };
         for (shard, added) in meta.shards.iter_mut().zip(&added.meta().shards) {
@@ -90,6 +90,7 @@ impl Extension {
             });
             shard.tables.extend(files);
         }
+        History::add(dir, History::usable(&self.folder()).sessions)?;
         meta.write(dir)?;
         fs::remove_dir_all(self.folder()).map_err(io_error(&self.folder(), "delete"))?;
         Ok(meta)

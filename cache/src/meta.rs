@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use self::check::{MOST_CLASSES, check_class_names};
 use crate::error::io_error;
 use crate::schema::Table;
-use crate::{Error, Part, PatchDtype, Task, parts, store};
+use crate::{Added, Error, Part, PatchDtype, Task, parts, store};
 
 /// The version of the format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -48,6 +48,9 @@ pub struct CacheMeta {
     /// Whether pictures of the slices are kept.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub has_pictures: bool,
+    /// Whether Parquet files say how they were made; `false` in caches of earlier versions.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub has_provenance: bool,
     /// Rule that split the samples; `None` in caches of earlier versions, which have the official split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
@@ -89,9 +92,12 @@ pub struct CacheMeta {
     pub patch_dtype: PatchDtype,
     /// The whole recipe from voxels to the backbone's input.
     pub preprocess: Value,
-    /// Difference of tokens from those of the CPU in f32 at the start of the run, if it was measured.
+    /// Difference of tokens from those of the CPU in f32, if it was measured before the first row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<Value>,
+    /// What made tables that were added to the finished cache; `None` if that was the same, or none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Added>,
     /// Slices in a batch, some or all of which are a run of the backbone.
     pub batch_size: u32,
     /// Rows in every shard but the last.

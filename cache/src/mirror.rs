@@ -24,7 +24,7 @@ use crate::error::io_error;
 use crate::folder::pending;
 use crate::links::refuse_links;
 use crate::store::{self, Bucket, Over, Version};
-use crate::{CacheLock, CacheMeta, Error, Shard, download, is_in_bucket};
+use crate::{CacheLock, CacheMeta, Error, Shard, download, history, is_in_bucket};
 
 /// Time between two looks for finished shards.
 const LOOK: Duration = Duration::from_millis(500);
@@ -202,7 +202,23 @@ impl Mirror {
             self.upload(files.iter().filter(is_of_shard))?;
             self.name(&meta, shard + 1)?;
         }
-        Ok(())
+        self.copy_history()
+    }
+
+    /// Copies the history over that in the bucket.
+    fn copy_history(&self) -> Result<(), Error> {
+        if !self.from.join(history::FILE).is_file() {
+            return Ok(());
+        }
+        self.replace(Path::new(history::FILE))
+    }
+
+    /// Copies a file over what the bucket has of it.
+    fn replace(&self, file: &Path) -> Result<(), Error> {
+        let path = self.to.join(file);
+        let bytes = fs::read(self.from.join(file)).map_err(io_error(file, "read"))?;
+        let put = self.bucket(&path)?.put(bytes, Over::Anything);
+        put.map(drop).map_err(io_error(&path, "write"))
     }
 
     /// Copies what else lies in the folder, and `meta.json` as it is.
@@ -220,10 +236,7 @@ impl Mirror {
         let mut others = files(&self.from)?;
         others.retain(|file| !is_of_shard(file));
         for file in &others {
-            let path = self.to.join(file);
-            let bytes = fs::read(self.from.join(file)).map_err(io_error(file, "read"))?;
-            let put = self.bucket(&path)?.put(bytes, Over::Anything);
-            put.map_err(io_error(&path, "write"))?;
+            self.replace(file)?;
         }
         self.put(&String::from_utf8_lossy(&text))?;
         fs::remove_dir_all(&self.from).map_err(io_error(&self.from, "delete"))
@@ -244,7 +257,8 @@ impl Mirror {
         store::delete(&there).map_err(io_error(&self.to, "delete objects below"))?;
         self.upload(files.iter())?;
         self.pending.clone_from(&meta.pending);
-        self.name(meta, self.shards.len())
+        self.name(meta, self.shards.len())?;
+        self.copy_history()
     }
 
     /// Names the first `shards` shards in the bucket's `meta.json`, as that of a run that is not finished.

@@ -67,7 +67,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts in the folder of the cache `dir`; `None` if none was begun.
+    /// The parts in the folder of the cache `dir`; `None` if there are no folders of parts. One without
+    /// `meta.json` is that of a process that has just started, or was killed then.
     ///
     /// # Errors
     ///
@@ -76,7 +77,11 @@ impl Parts {
     pub fn of(dir: &Path) -> Result<Option<Parts>, Error> {
         let mut begun = Vec::new();
         let mut number = None;
-        for (index, of) in named(dir)? {
+        let named = named(dir)?;
+        let Some(&(_, first)) = named.first() else {
+            return Ok(None);
+        };
+        for (index, of) in named {
             let path = part_dir(dir, index, of);
             let meta = match CacheMeta::read(&path) {
                 Err(Error::NoCache { .. }) => continue,
@@ -96,9 +101,9 @@ impl Parts {
             }
             begun.push((index, meta));
         }
-        Ok(number.map(|of| Parts {
+        Ok(Some(Parts {
             dir: dir.into(),
-            of,
+            of: number.unwrap_or(first),
             begun,
         }))
     }
@@ -147,7 +152,7 @@ impl Parts {
     /// [`Error::Mismatch`] and [`Error::OtherSamples`].
     pub fn check_same(&self, run: &CacheMeta) -> Result<(), Error> {
         let of = run.part.map_or(self.of, |part| part.of);
-        if of != self.of {
+        if of != self.of && !self.begun.is_empty() {
             return Err(Error::Mismatch {
                 path: self.dir.join(PARTS),
                 field: "part.of".into(),

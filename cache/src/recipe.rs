@@ -57,7 +57,10 @@ impl CacheMeta {
         let [found, expected] = [self, other].map(|meta| {
             let mut value = serde_json::to_value(meta).unwrap_or_default();
             if let Value::Object(fields) = &mut value {
-                fields.retain(|key, _| !["shards", "complete", "parity"].contains(&key.as_str()));
+                fields.retain(|key, _| {
+                    !["shards", "complete", "parity", "added", "has_provenance"]
+                        .contains(&key.as_str())
+                });
             }
             value
         });

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use common::files::sync_dir;
 use ndarray::{Array2, Axis, Slice};
+use parquet::file::metadata::KeyValue;
 
 use crate::error::io_error;
 use crate::folder::{checksums_of, shard_file};
@@ -16,7 +17,9 @@ use crate::hashing_file::ClosingFile;
 use crate::patch_writer::PatchWriter;
 use crate::schema::{self, Table};
 use crate::table_writer::TableWriter;
-use crate::{CacheMeta, CacheReader, Error, Shard, ShardSources, SourceFile, TokenBatch, sources};
+use crate::{
+    CacheMeta, CacheReader, Error, Shard, ShardSources, SourceFile, TokenBatch, provenance, sources,
+};
 
 /// A shard to which rows are appended, under temporary names.
 pub(crate) struct OpenShard {
@@ -25,6 +28,8 @@ pub(crate) struct OpenShard {
     patches: Option<PatchWriter>,
     /// Files that are read for its rows first.
     pub(crate) sources: Vec<SourceFile>,
+    /// Metadata of the file of these records.
+    provenance: Vec<KeyValue>,
 }
 
 impl OpenShard {
@@ -36,6 +41,7 @@ impl OpenShard {
             tables: Vec::new(),
             patches: None,
             sources: Vec::new(),
+            provenance: provenance::of(meta, None),
         };
         for table in Table::of(meta) {
             let folder = dir.join(table.name());
@@ -106,6 +112,7 @@ impl OpenShard {
             rows: self.rows,
             tables,
             sources: self.sources,
+            provenance: self.provenance,
         })
     }
 }
@@ -115,6 +122,7 @@ pub(crate) struct ClosingShard {
     pub(crate) rows: u32,
     tables: Vec<(Table, ClosingFile)>,
     sources: Vec<SourceFile>,
+    provenance: Vec<KeyValue>,
 }
 
 impl ClosingShard {
@@ -137,7 +145,7 @@ impl ClosingShard {
         Ok(Shard {
             rows: self.rows,
             tables,
-            sources_sha256: sources::write(dir, index, &self.sources)?,
+            sources_sha256: sources::write(dir, index, &self.sources, self.provenance)?,
         })
     }
 }

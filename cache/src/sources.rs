@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use arrow::error::ArrowError;
 use common::hex;
 use common::text::printable;
+use parquet::file::metadata::KeyValue;
 use sha2::{Digest, Sha256};
 
 use crate::folder::shard_file;
@@ -113,6 +114,7 @@ pub(crate) fn write(
     dir: &Path,
     shard: usize,
     files: &[SourceFile],
+    provenance: Vec<KeyValue>,
 ) -> Result<Option<String>, Error> {
     if files.is_empty() {
         return Ok(None);
@@ -122,7 +124,7 @@ pub(crate) fn write(
         path: beside::path_of(dir, FOLDER, &name),
         source: source.into(),
     })?;
-    beside::write(dir, (FOLDER, &name), &rows, Vec::new())?;
+    beside::write(dir, (FOLDER, &name), &rows, provenance)?;
     Ok(Some(sha256_of(files)))
 }
 

@@ -12,7 +12,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use crate::error::io_error;
 use crate::hashing_file::{ClosingFile, HashingFile, Name};
 use crate::schema::{Table, picture_bytes};
-use crate::{CacheMeta, Error};
+use crate::{CacheMeta, Error, provenance};
 
 /// Bytes of a column in a row group of tensors or pictures; larger groups are read more slowly.
 const ROW_GROUP_BYTES: usize = 4 << 20;
@@ -75,7 +75,10 @@ pub(crate) fn write_error(path: &Path, source: ParquetError) -> Error {
 }
 
 pub(crate) fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
-    let builder = WriterProperties::builder().set_created_by("slicebank".into());
+    let provenance = provenance::of(meta, Some(table));
+    let builder = WriterProperties::builder()
+        .set_created_by("slicebank".into())
+        .set_key_value_metadata(Some(provenance).filter(|pairs| !pairs.is_empty()));
     let zstd = Compression::ZSTD(ZstdLevel::default());
     let columns = (1..=meta.layers).filter_map(|layer| table.tensor_bytes(meta, layer));
     let group_rows = |limit: usize, bytes: usize| Some((limit / bytes.max(1)).max(1));

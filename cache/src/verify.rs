@@ -18,7 +18,7 @@ use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
 use crate::store::Reading;
-use crate::{CacheMeta, CacheReader, Error, ShardSources, SliceMeta};
+use crate::{CacheMeta, CacheReader, Error, History, ShardSources, SliceMeta};
 
 /// How much of a cache [`verify`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,36 @@ pub enum Depth {
 pub struct Fault {
     /// Number of the shard; `None` for `meta.json`, splits, label sets and the cache as a whole.
     pub shard: Option<usize>,
+    /// The split or label set, if it is one of that.
+    pub set: Option<NamedSet>,
     /// The fault.
     pub error: Error,
+}
+
+/// What is added to a finished cache under a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamedSet {
+    /// A split.
+    Split(String),
+    /// A label set.
+    Labels(String),
+}
+
+impl Fault {
+    fn of_cache(error: Error) -> Fault {
+        let (shard, set) = (None, None);
+        Fault { shard, set, error }
+    }
+
+    fn of_shard(shard: usize, error: Error) -> Fault {
+        let (shard, set) = (Some(shard), None);
+        Fault { shard, set, error }
+    }
+
+    fn of_set(set: NamedSet, error: Error) -> Fault {
+        let (shard, set) = (None, Some(set));
+        Fault { shard, set, error }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -55,19 +83,20 @@ impl fmt::Display for Fault {
 ///
 /// [`Error::NoCache`] if `dir` is none.
 pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Error> {
-    let whole = |error| Fault { shard: None, error };
     let reader = match CacheReader::of_meta(dir) {
         Ok(reader) => reader,
         Err(error @ Error::NoCache { .. }) => return Err(error),
-        Err(error) => return Ok(vec![whole(error)]),
+        Err(error) => return Ok(vec![Fault::of_cache(error)]),
     };
     let mut faults = Vec::new();
     let checks = [
         check_own_hash(&reader),
         reader.check_count(),
         check_complete(&reader),
+        History::read(dir).map(drop),
     ];
-    faults.extend(checks.into_iter().filter_map(Result::err).map(whole));
+    let wrong = checks.into_iter().filter_map(Result::err);
+    faults.extend(wrong.map(Fault::of_cache));
     let shards = reader.meta().shards.len();
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
@@ -90,14 +119,16 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Er
     found.sort_by_key(|fault: &Fault| fault.shard);
     let parts = reader.meta().pending.clone();
     let pending = CacheReader::of_pending(dir, reader.meta(), parts);
-    faults.extend(check_pending(&pending).map(|(_, fault)| whole(fault)));
+    faults.extend(check_pending(&pending).map(|(_, fault)| Fault::of_cache(fault)));
     let is_readable = found.is_empty();
     faults.extend(found);
     faults.extend(lone::lone_files(&reader)?);
+    faults.extend(lone::unnamed_files(&reader)?);
     if is_readable {
-        faults.extend(reader.check_rows().err().map(whole));
+        faults.extend(reader.check_rows().err().map(Fault::of_cache));
         for name in reader.splits()? {
-            faults.extend(reader.slices_with_split(&name).err().map(whole));
+            let fault = reader.slices_with_split(&name).err();
+            faults.extend(fault.map(|error| Fault::of_set(NamedSet::Split(name), error)));
         }
         for name in reader.label_sets()? {
             faults.extend(faults_of_labels(dir, &name, depth));
@@ -178,25 +209,21 @@ fn check_complete(reader: &CacheReader) -> Result<(), Error> {
 
 /// Faults of a label set, whose rows must be those of the cache.
 fn faults_of_labels(dir: &Path, name: &str, depth: Depth) -> Vec<Fault> {
+    let of_set = |error| Fault::of_set(NamedSet::Labels(name.to_owned()), error);
     let reader = match CacheReader::of_meta(dir).and_then(|reader| reader.of_labels(name)) {
         Ok(reader) => reader,
-        Err(error) => return vec![Fault { shard: None, error }],
+        Err(error) => return vec![of_set(error)],
     };
     let tables = reader.label_tables();
     let shards = 0..reader.meta().shards.len();
     let faults = shards.flat_map(|shard| faults_of_tables(&reader, &tables, shard, depth));
     // They are not of shards of the cache itself.
-    let faults = faults.map(|fault| Fault {
-        shard: None,
-        ..fault
-    });
-    let mut faults: Vec<Fault> = faults.collect();
+    let mut faults: Vec<Fault> = faults.map(|fault| of_set(fault.error)).collect();
     if faults.is_empty() {
         let checked = reader
             .check_rows()
             .and_then(|()| check_same_rows(dir, &reader));
-        let fault = checked.err().map(|error| Fault { shard: None, error });
-        faults.extend(fault);
+        faults.extend(checked.err().map(of_set));
     }
     faults
 }
@@ -227,10 +254,7 @@ fn check_same_rows(dir: &Path, labelled: &CacheReader) -> Result<(), Error> {
 fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Fault> {
     let mut faults = faults_of_tables(reader, &Table::of(reader.meta()), shard, depth);
     let sources = ShardSources::read(reader.dir(), reader.meta(), shard);
-    faults.extend(sources.err().map(|error| Fault {
-        shard: Some(shard),
-        error,
-    }));
+    faults.extend(sources.err().map(|error| Fault::of_shard(shard, error)));
     faults
 }
 
@@ -250,11 +274,7 @@ fn faults_of_tables(
         }
         checked.err()
     });
-    let faults = faults.map(|error| Fault {
-        shard: Some(shard),
-        error,
-    });
-    faults.collect()
+    faults.map(|error| Fault::of_shard(shard, error)).collect()
 }
 
 /// Compares a file with its hash and each block with its checksum.

@@ -1,22 +1,21 @@
 //! Writer of a cache: appends batches, closes shards, resumes after a stop.
 
+mod open;
 mod repair;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::files::sync_dir;
 
 pub use self::repair::Repair;
 use crate::batch_check;
-use crate::clean::{delete_pending, delete_unnamed};
+use crate::clean::delete_pending;
 use crate::error::io_error;
 use crate::folder::pending;
-use crate::schema::Table;
+use crate::history::{Recorder, Session};
 use crate::shard_writer::{ClosingShard, OpenShard};
 use crate::sources::{KnownFiles, SourceFile};
-use crate::verify::{check_pending, check_shards};
 use crate::{CacheLock, CacheMeta, CacheReader, Error, Shard, Skipped, TokenBatch};
 
 /// End of a cache: the last slice that was saved.
@@ -55,100 +54,12 @@ pub struct CacheWriter {
     /// Time of the last save.
     saved: Instant,
     damage: Option<Error>,
+    /// The record of this process, if it keeps one.
+    session: Option<Recorder>,
     lock: CacheLock,
 }
 
 impl CacheWriter {
-    /// Creates the cache `dir`, or opens it to resume.
-    ///
-    /// `run` describes the cache; its progress (`rows`, `shards`, `skipped`, `complete`) is ignored. Its
-    /// `shapes` may also be given if all layers are alike; they are not stored then.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mismatch`] if `dir` holds a cache made in another way, [`Error::Locked`] if another
-    /// process writes to it, [`Error::Shard`] if a finished shard is damaged, and [`Error::Io`].
-    pub fn open(dir: &Path, run: CacheMeta) -> Result<CacheWriter, Error> {
-        CacheWriter::locked(CacheLock::of(dir)?, run)
-    }
-
-    /// The same as [`open`](CacheWriter::open), with a lock that is held already.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](CacheWriter::open).
-    pub fn locked(lock: CacheLock, run: CacheMeta) -> Result<CacheWriter, Error> {
-        lock.refuse_bucket()?;
-        let dir = lock.dir();
-        let run = run.without_plain_shapes();
-        run.check(dir)?;
-        let mut damage = None;
-        let meta = match CacheMeta::read(dir) {
-            // Nothing lies there that another run could be mixed with.
-            Ok(meta) if meta.is_blank() && meta.check_same(&run, dir).is_err() => start(dir, run)?,
-            Ok(mut meta) => {
-                meta.check_same(&run, dir)?;
-                let reader = CacheReader::open_unfinished(dir)?;
-                // A finished cache is not written to; `extract verify` checks it.
-                if !meta.complete {
-                    check_shards(&reader)?;
-                    damage = drop_damaged(dir, &mut meta);
-                }
-                meta
-            }
-            Err(Error::NoCache { .. } | Error::Parts { .. }) => start(dir, run)?,
-            Err(error) => return Err(error),
-        };
-        delete_unnamed(dir, &meta)?;
-        Ok(CacheWriter {
-            dir: dir.into(),
-            known_files: KnownFiles::of(dir, &meta)?,
-            meta,
-            closing: None,
-            open: None,
-            sources: Vec::new(),
-            before: None,
-            saved: Instant::now(),
-            damage,
-            lock,
-        })
-    }
-
-    /// Opens a cache of the same samples, of which some could not be read, and gives up all but its first
-    /// `shards` shards. Samples in `skipped` stay noted as skipped.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](CacheWriter::open); the sizes of the samples' files are not compared.
-    pub fn rewound(
-        lock: CacheLock,
-        run: CacheMeta,
-        shards: usize,
-        skipped: Vec<Skipped>,
-    ) -> Result<CacheWriter, Error> {
-        lock.refuse_bucket()?;
-        let dir = lock.dir();
-        let mut meta = CacheMeta::read(dir)?;
-        let run = run.without_plain_shapes();
-        let same_files = CacheMeta {
-            samples_sha256: meta.samples_sha256.clone(),
-            ..run.clone()
-        };
-        meta.check_same(&same_files, dir)?;
-        meta.shards.truncate(shards);
-        meta = CacheMeta {
-            samples_sha256: run.samples_sha256.clone(),
-            rows: meta.shards.iter().map(|shard| u64::from(shard.rows)).sum(),
-            pending: Vec::new(),
-            complete: false,
-            skipped,
-            ..meta
-        };
-        lock.check()?;
-        meta.write(dir)?;
-        CacheWriter::locked(lock, run)
-    }
-
     /// The cache's description so far.
     pub fn meta(&self) -> &CacheMeta {
         &self.meta
@@ -219,9 +130,13 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Sets the difference of the run's tokens from the reference; it is saved with the next shard.
-    pub fn set_parity(&mut self, parity: serde_json::Value) {
-        self.meta.parity = Some(parity);
+    /// Begins the record of this process in the history of the cache. Its `parity` becomes that of the cache,
+    /// which has no rows yet. Times and numbers of rows in `session` are ignored.
+    pub fn record(&mut self, session: Session) {
+        if self.is_empty() && session.parity.is_some() {
+            self.meta.parity.clone_from(&session.parity);
+        }
+        self.session = Some(Recorder::begin(&self.dir, session, self.rows()));
     }
 
     /// Records the source files of samples whose first slice is in the batch that is appended next. Files
@@ -368,9 +283,11 @@ impl CacheWriter {
         Ok(())
     }
 
-    fn write_meta(&self) -> Result<(), Error> {
+    fn write_meta(&mut self) -> Result<(), Error> {
         self.lock.check()?;
-        self.meta.write(&self.dir)
+        self.meta.write(&self.dir)?;
+        let session = self.session.as_mut();
+        session.map_or(Ok(()), |session| session.save(self.meta.saved_rows()))
     }
 }
 
@@ -379,30 +296,4 @@ impl Drop for CacheWriter {
     fn drop(&mut self) {
         let _ = self.name_shard();
     }
-}
-
-/// Drops the pending rows from the first damaged part on, and returns its fault.
-fn drop_damaged(dir: &Path, meta: &mut CacheMeta) -> Option<Error> {
-    let parts = meta.pending.clone();
-    let reader = CacheReader::of_pending(dir, meta, parts);
-    let (part, fault) = check_pending(&reader)?;
-    meta.pending.truncate(part);
-    Some(fault)
-}
-
-fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {
-    let meta = CacheMeta {
-        rows: 0,
-        shards: Vec::new(),
-        pending: Vec::new(),
-        skipped: Vec::new(),
-        complete: false,
-        ..run
-    };
-    for table in Table::of(&meta) {
-        let folder = dir.join(table.name());
-        fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
-    }
-    meta.write(dir)?;
-    Ok(meta)
 }

@@ -85,7 +85,7 @@ pub fn examine(caches: &Path, is_offline: bool) -> Vec<Finding> {
     findings.extend([machine::threads(), machine::memory()]);
     findings.extend(disk::check(caches));
     findings.push(if is_offline {
-        Finding::ok("hub", "not asked (`--offline`)")
+        Finding::ok("hub", "not checked (`--offline`)")
     } else {
         hub_access()
     });
@@ -141,7 +141,7 @@ fn hub_access() -> Finding {
     if hub::is_offline() {
         return Finding::warning(
             "hub",
-            "not asked (`HF_HUB_OFFLINE` is set)",
+            "not checked (`HF_HUB_OFFLINE` is set)",
             "unset it to download weights",
         );
     }

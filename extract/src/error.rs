@@ -145,7 +145,7 @@ pub enum Error {
         expected: usize,
     },
     /// A cell of a table has an invalid value.
-    #[error("`{}`: line {line}: the {column} is `{value}`, expected {expected}\nhint: correct the cell, or leave it blank where that is allowed", shown(path), column = shown(column), value = shown(value), expected = shown(expected))]
+    #[error("`{}`: line {line}: found `{value}` as the {column}, expected {expected}\nhint: correct the cell, or leave it blank where that is allowed", shown(path), column = shown(column), value = shown(value), expected = shown(expected))]
     BadCell {
         /// The table.
         path: PathBuf,

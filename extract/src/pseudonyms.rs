@@ -166,6 +166,15 @@ impl Pseudonyms {
     }
 }
 
+/// True if a part of a path may be one of the hashes: 16 hexadecimal digits, but for an ending.
+pub(crate) fn has_hash(path: &str) -> bool {
+    let is_hash = |part: &str| {
+        let stem = split_ending(part).0;
+        stem.len() == 16 && stem.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    path.split('/').any(is_hash)
+}
+
 /// A path and the folders that it lies in.
 pub(crate) fn starts(path: &str) -> impl Iterator<Item = String> {
     let ends = path.match_indices('/').map(|(end, _)| end);

@@ -153,7 +153,9 @@ class Lab:
 
     def snapshot(self, cache):
         folder = self.folder(cache)
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+        # `history.json` has times.
+        others = (".lock", "history.json")
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in others)
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     def is_same(self, cache):

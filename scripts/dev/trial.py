@@ -46,12 +46,12 @@ class Trial:
 
 
 def files(folder):
-    """Contents by name, without locks and with times left out of descriptions."""
+    """Contents by name, without locks and `history.json`, which has times."""
     found = {}
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root, name)
-            if not name.startswith(".lock"):
+            if not name.startswith(".lock") and name != "history.json":
                 found[str(path.relative_to(folder))] = path.read_bytes()
     return found
 

@@ -299,7 +299,7 @@ pub fn masks(reader: &CacheReader) -> Vec<Option<Mask>> {
     parts.flat_map(Result::unwrap).collect()
 }
 
-/// Every file under `dir` but the lock, with its content.
+/// Every file under `dir`, with its content, but the lock, and `history.json`, which has times.
 pub fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![dir.to_path_buf()];
@@ -308,7 +308,7 @@ pub fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.ends_with(".lock") {
+            } else if !path.ends_with(".lock") && !path.ends_with("history.json") {
                 let name = path.strip_prefix(dir).unwrap().to_path_buf();
                 files.push((name, fs::read(&path).unwrap()));
             }

@@ -1,6 +1,7 @@
 //! The two programs as a user types them, over real ONNX Runtime and real files.
 
 mod bad_input;
+mod beside;
 mod buckets;
 mod caches;
 mod card;
@@ -33,6 +34,7 @@ mod polars;
 mod privacy;
 mod probe;
 mod protocols;
+mod provenance;
 mod publication;
 mod python;
 mod relabel;

@@ -262,3 +262,84 @@ fn parts_of_other_runs_and_wrong_numbers_are_refused() {
     }
     assert!(fs::exists(lab.cache().join("meta.json")).unwrap());
 }
+
+#[test]
+fn a_part_that_has_just_started_stops_a_run_over_all_samples() {
+    let lab = Lab::new();
+    let table = lab.manifest(12);
+    fs::create_dir_all(cache::part_dir(&lab.cache(), 2, 3)).unwrap();
+    lab.extract("manifest", &table, &SMALL)
+        .expect_error(2, &["0 of 3 parts are done", "delete `parts`"]);
+    // It stops no part, also of another number of parts.
+    part(&lab, &table, "1/2").expect(0);
+    let run = part(&lab, &table, "2/2").expect(0);
+    assert!(run.stderr.contains("joining"), "{run:?}");
+    assert!(!lab.cache().join("parts").exists());
+}
+
+#[test]
+fn patch_tokens_are_not_added_in_parts() {
+    let lab = Lab::new();
+    let table = lab.manifest(12);
+    let all = |part: &str| Run::of(shard(&lab, &table, part).args(["--tokens", "all"]));
+    let words = ["cannot be added in parts", "without `--shard`"];
+    part(&lab, &table, "1/2").expect(0);
+    all("1/2").expect_error(2, &words);
+    all("2/2").expect_error(2, &words);
+    part(&lab, &table, "2/2").expect(0);
+    all("1/2").expect_error(2, &words);
+    // As the hint says.
+    let words = [&SMALL[..], &["--tokens", "all"]].concat();
+    lab.extract("manifest", &table, &words).expect(0);
+}
+
+#[test]
+fn a_file_that_was_repaired_between_two_parts_is_named() {
+    let lab = Lab::new();
+    let table = lab.manifest(12);
+    let image = lab.path("images/0002.png");
+    let intact = fs::read(&image).unwrap();
+    lab.write("images/0002.png", "no picture");
+    part(&lab, &table, "1/2").expect(1);
+    fs::write(&image, &intact).unwrap();
+    let words = ["1-of-2", "`images/0002` was skipped", "put the file back"];
+    part(&lab, &table, "2/2").expect_error(2, &words);
+    part(&lab, &table, "1/2").expect_error(2, &words);
+    // A file whose tokens are there.
+    lab.write("images/0002.png", "no picture");
+    let other = lab.path("images/0001.png");
+    let first = fs::read(&other).unwrap();
+    fs::write(&other, &intact).unwrap();
+    part(&lab, &table, "2/2").expect_error(2, &["1-of-2", "`images/0001.png`", "restore"]);
+    lab.write("images/0001.png", first);
+    // As the hint says.
+    part(&lab, &table, "2/2").expect(1);
+    fs::write(&image, intact).unwrap();
+    let words = [&SMALL[..], &["--retry-skipped"]].concat();
+    lab.extract("manifest", &table, &words).expect(0);
+}
+
+#[test]
+fn sizes_are_those_of_the_part() {
+    let lab = Lab::new();
+    let table = lab.manifest(12);
+    let run = part(&lab, &table, "1/3").expect(0);
+    assert!(run.stderr.contains("part 1/3: about "), "{run:?}");
+    assert!(run.stderr.contains("for 4 slices (counted)"), "{run:?}");
+    for (part, there) in [("1/3", 4), ("2/3", 0)] {
+        let mut command = program("extract");
+        command.args(["plan", "--model", "tiny-vit", "--dataset", "manifest"]);
+        command
+            .args(["--name", "images", "--batches", "0", "--root"])
+            .arg(&table);
+        command
+            .args(["--format", "json", "--cache"])
+            .arg(lab.path("cache"));
+        let run = Run::of(command.args(["--shard", part])).expect(0);
+        let told: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(
+            (&told["slices"], &told["slices_there"]),
+            (&4.into(), &there.into())
+        );
+    }
+}

@@ -106,7 +106,8 @@ pub fn objects(bucket: &str, folder: &str) -> Vec<(String, Vec<u8>)> {
     let names = names(bucket).into_iter();
     let below = names.filter_map(|name| Some(name.strip_prefix(folder)?.trim_matches('/').into()));
     below
-        .map(|name: String| {
+        .filter(|name: &String| name != "history.json")
+        .map(|name| {
             let object = get(&format!("{bucket}/{folder}/{name}")).unwrap();
             (name, object)
         })

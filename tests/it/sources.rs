@@ -206,6 +206,31 @@ fn hashed_paths_are_understood_by_those_who_have_the_key() {
 }
 
 #[test]
+fn names_that_another_key_has_hashed_are_told_from_missing_files() {
+    let lab = Lab::new();
+    lab.extract("manifest", &volumes(&lab), &["--mask-paths"])
+        .expect(0);
+    let key = lab.path("other.key");
+    for root in ["scans", ""] {
+        let mut command = program("extract");
+        command
+            .args(["verify", "--sources", "--root"])
+            .arg(lab.path(root));
+        command.arg("--cache").arg(lab.path("cache"));
+        // One that is not there, and then another one.
+        let run = Run::of(command.env("SLICEBANK_ID_KEY", &key)).expect(1);
+        assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
+        for words in ["none of 5 source files", "another key", "SLICEBANK_ID_KEY"] {
+            assert!(run.stdout.contains(words), "no {words} in {run:?}");
+        }
+        let mut command = lab.extract_as("other", "manifest", &lab.path("scans/list.csv"));
+        command.args(["--mask-paths", "--limit", "1"]);
+        Run::of(command.env("SLICEBANK_ID_KEY", &key)).expect(0);
+        fs::remove_dir_all(lab.path("cache/other")).unwrap();
+    }
+}
+
+#[test]
 fn damaged_records_are_a_fault_and_caches_without_records_are_told_of() {
     let lab = Lab::new();
     let list = volumes(&lab);

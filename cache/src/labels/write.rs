@@ -90,6 +90,7 @@ impl LabelWriter<'_> {
         let mut meta = CacheMeta {
             task: new.task,
             classes: new.classes.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..reader.meta().clone()
         };
         let mut tables = vec![Table::Slices];

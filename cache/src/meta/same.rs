@@ -10,10 +10,12 @@ use crate::recipe::{Difference, differences};
 
 /// The fields of `meta.json` that change while a cache grows or between releases; all others must
 /// agree between a cache and the run that continues it.
-const PROGRESS: [&str; 9] = [
+const PROGRESS: [&str; 11] = [
     "tool_version",
     "onnxruntime_version",
+    "has_provenance",
     "parity",
+    "added",
     "rows",
     "shards",
     "pending",

@@ -9,10 +9,11 @@ use super::rows::{ShardRows, joined};
 use super::{Parts, dirs, has_parts, lock_parts, of_whole};
 use crate::error::io_error;
 use crate::folder::PARTS;
+use crate::history::Recorder;
 use crate::links::refuse_links;
 use crate::{
-    CacheLock, CacheMeta, CacheReader, CacheWriter, Depth, Error, Mirror, ShardSources, SourceFile,
-    TokenBatch, download, is_in_bucket, local_path, store, verify,
+    CacheLock, CacheMeta, CacheReader, CacheWriter, Depth, Error, History, Mirror, Session,
+    ShardSources, SourceFile, TokenBatch, download, is_in_bucket, local_path, store, verify,
 };
 
 /// Joins the parts of the cache `dir`, verifies the whole with `threads` threads, and deletes the parts.
@@ -28,6 +29,12 @@ use crate::{
 /// belong together, the first fault of the whole, and those of [`CacheReader::open`] and
 /// [`CacheWriter::append`]. The parts stay in place then.
 pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
+    let session = Session {
+        action: "merge".to_owned(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Session::default()
+    };
+    let mut record = Recorder::begin(dir, session, 0);
     let whole = match CacheMeta::read(dir) {
         Ok(whole) if whole.complete => whole,
         Ok(_) if !has_parts(dir) => return Err(no_parts(dir)),
@@ -40,6 +47,10 @@ pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
             .into_iter()
             .next()
             .map_or(Ok(()), |fault| Err(fault.error))?;
+        for part in dirs(dir)? {
+            record.follow(History::usable(&part).sessions);
+        }
+        record.save(whole.rows)?;
         delete_parts(dir)?;
     }
     Ok(whole)

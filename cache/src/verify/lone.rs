@@ -1,12 +1,13 @@
-//! Files of splits and sources whose checksums are missing, and checksums of splits that are missing.
+//! Files of splits and sources whose checksums are missing, checksums of splits that are missing, and files
+//! that belong to nothing.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::Fault;
+use super::{Fault, NamedSet};
 use crate::error::io_error;
 use crate::folder::{checksums_of, shard_file};
-use crate::{CacheReader, Error, sources, splits, store};
+use crate::{CacheReader, Error, clean, is_in_bucket, sources, splits, store};
 
 /// The faults of a cache that has checksums; there are none in caches of earlier versions.
 pub(super) fn lone_files(reader: &CacheReader) -> Result<Vec<Fault>, Error> {
@@ -20,17 +21,27 @@ pub(super) fn lone_files(reader: &CacheReader) -> Result<Vec<Fault>, Error> {
     let mut faults: Vec<Fault> = listed
         .filter_map(|(shard, _)| {
             let error = without_checksums(reader, sources::FOLDER, &shard_file(shard))?;
-            let shard = Some(shard);
-            Some(Fault { shard, error })
+            Some(Fault::of_shard(shard, error))
         })
         .collect();
     let names = splits::names(reader.dir())?;
-    let errors = names
-        .iter()
-        .filter_map(|name| without_checksums(reader, splits::FOLDER, &format!("{name}.parquet")));
-    let errors = errors.chain(without_split(reader, &names)?);
-    faults.extend(errors.map(|error| Fault { shard: None, error }));
+    for name in &names {
+        let error = without_checksums(reader, splits::FOLDER, &format!("{name}.parquet"));
+        let set = NamedSet::Split(name.clone());
+        faults.extend(error.map(|error| Fault::of_set(set, error)));
+    }
+    faults.extend(without_split(reader, &names)?);
     Ok(faults)
+}
+
+/// The faults of files that no shard of the finished cache has. In a bucket, they are not looked for.
+pub(super) fn unnamed_files(reader: &CacheReader) -> Result<Vec<Fault>, Error> {
+    if !reader.meta().complete || is_in_bucket(reader.dir()) {
+        return Ok(Vec::new());
+    }
+    let files = clean::orphans(reader.dir(), reader.meta())?.into_iter();
+    let errors = files.map(|path| Error::Unnamed { path });
+    Ok(errors.map(Fault::of_cache).collect())
 }
 
 /// The fault of a file that is there, and its checksums are not.
@@ -42,7 +53,7 @@ fn without_checksums(reader: &CacheReader, folder: &str, file: &str) -> Option<E
 }
 
 /// Faults of checksums without a split of the names.
-fn without_split(reader: &CacheReader, names: &[String]) -> Result<Vec<Error>, Error> {
+fn without_split(reader: &CacheReader, names: &[String]) -> Result<Vec<Fault>, Error> {
     let sums = reader.dir().join("checksums").join(splits::FOLDER);
     let files = store::files(&sums).map_err(io_error(&sums, "list"))?;
     let lone = files.into_iter().filter_map(|file| {
@@ -51,7 +62,9 @@ fn without_split(reader: &CacheReader, names: &[String]) -> Result<Vec<Error>, E
         let is_lone = ending == "crc32" && names.iter().all(|known| known != name);
         let split = splits::FOLDER;
         let split = reader.dir().join(split).join(format!("{name}.parquet"));
-        is_lone.then(|| missing(reader, file, "file of these checksums", &split))
+        let set = NamedSet::Split(name.to_owned());
+        let error = || missing(reader, file.clone(), "file of these checksums", &split);
+        is_lone.then(|| Fault::of_set(set, error()))
     });
     Ok(lone.collect())
 }

@@ -16,7 +16,7 @@ use crate::error::io_error;
 use crate::folder::{checksums_of, repair, shard_file};
 use crate::schema::Table;
 use crate::sources::{self, KnownFiles};
-use crate::{CacheLock, CacheMeta, CacheReader, Error, Shard};
+use crate::{CacheLock, CacheMeta, CacheReader, Error, History, Shard};
 
 /// A finished cache of which damaged shards are computed again, below `repair/`. They replace the damaged
 /// ones if they have the hashes that `meta.json` says, so that the cache is again as it was.
@@ -122,6 +122,7 @@ impl Repair {
             sources: Vec::new(),
             saved: Instant::now(),
             damage: None,
+            session: None,
         })
     }
 
@@ -182,6 +183,7 @@ impl Repair {
                 }
             }
         }
+        History::add(&self.dir, History::usable(&new).sessions)?;
         self.delete_new()
     }
 

@@ -180,13 +180,14 @@ pub(crate) fn write(dir: &Path, meta: &CacheMeta, batches: &[usize]) {
     writer.finish().unwrap();
 }
 
+/// All files but `history.json`, which has times.
 pub(crate) fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else {
+        } else if !path.ends_with("history.json") {
             found.push((
                 path.to_string_lossy().into_owned(),
                 fs::read(&path).unwrap(),

@@ -13,6 +13,7 @@ use super::backbone::BackboneArgs;
 use super::{Format, tell, warn};
 use crate::Error;
 use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
+use crate::extraction::Settings;
 use crate::part::PartRule;
 use crate::pseudonyms::Pseudonyms;
 use crate::split::SplitRule;
@@ -116,12 +117,32 @@ pub struct ExtractArgs {
     /// finished cache; slices after the first of them are computed again
     #[arg(long, verbatim_doc_comment)]
     pub retry_skipped: bool,
+    /// Name host, user and the absolute paths of dataset and cache in `history.json` of the cache;
+    /// by default nothing names them
+    #[arg(long, verbatim_doc_comment)]
+    pub record_host: bool,
     /// Time to wait for another process that writes the same cache [default: until it has ended]
     #[arg(long, value_name = "SECONDS")]
     pub wait: Option<u32>,
     /// Format of the summary
     #[arg(long, default_value = "text")]
     pub format: Format,
+}
+
+impl ExtractArgs {
+    /// The choices of the extraction that have a default.
+    pub(super) fn settings(&self) -> Result<Settings, Error> {
+        Ok(Settings {
+            pictures: self.pictures,
+            part: self.shard.map(PartRule::part).transpose()?,
+            patch_dtype: self.token_dtype.map(Into::into),
+            shard_rows: self.shard_rows,
+            save_every: self.save_every,
+            wait: self.wait.map(|seconds| Duration::from_secs(seconds.into())),
+            retry_skipped: self.retry_skipped,
+            record_host: self.record_host,
+        })
+    }
 }
 
 /// A dataset and its folder.

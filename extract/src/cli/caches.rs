@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheName, CacheReader, LabelSet, Listed, Locked, Parts};
+use cache::{CacheMeta, CacheName, CacheReader, History, LabelSet, Listed, Locked, Parts, Session};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -83,6 +83,7 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<Status> {
 pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
     let dir = found(&args.cache, &args.of);
     let meta = CacheMeta::read(&dir)?;
+    let sessions = History::read(&dir)?.sessions;
     let listed = Listed::of(dir);
     let mut facts = serde_json::to_value(&meta)?;
     if let Some(facts) = facts.as_object_mut() {
@@ -97,13 +98,50 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
         facts.insert("path".into(), json!(listed.dir.to_string_lossy()));
     }
     if args.format == Format::Json {
+        facts["history"] = json!(sessions);
         print_line(&facts.to_string())?;
         return Ok(Status::Done);
     }
     let mut lines = Vec::new();
     outline("", &facts, &mut lines);
+    if !sessions.is_empty() {
+        lines.push("history:".to_owned());
+        lines.extend(sessions.iter().map(session));
+    }
     print_line(&lines.join("\n"))?;
     Ok(Status::Done)
+}
+
+/// A process that wrote to a cache, on one line.
+fn session(of: &Session) -> String {
+    let part = of.part.iter().map(|part| format!(" part {part}"));
+    let rows = of.rows.saturating_sub(of.first_row);
+    let mut words = vec![format!(
+        "{} {}{}, {} in {:.1} s, Slicebank {}",
+        of.started,
+        of.action,
+        part.collect::<String>(),
+        counted(rows, "slice"),
+        of.seconds,
+        of.tool_version
+    )];
+    let runtime = of.onnxruntime_version.iter();
+    words.extend(runtime.map(|version| format!("ONNX Runtime {version}")));
+    words.extend([&of.provider, &of.precision].into_iter().flatten().cloned());
+    let cosine = of
+        .parity
+        .as_ref()
+        .and_then(|parity| parity["cosine_min"].as_f64());
+    words.extend(cosine.map(|cosine| format!("cosine to the CPU in fp32 {cosine:.6}")));
+    let named = [
+        ("host", &of.host),
+        ("user", &of.user),
+        ("dataset", &of.root),
+        ("cache", &of.cache),
+    ];
+    let named = named.iter();
+    words.extend(named.filter_map(|(name, of)| Some(format!("{name} {}", of.as_ref()?))));
+    format!("  {}", printable(&words.join(", ")))
 }
 
 /// The label sets of a cache by name.

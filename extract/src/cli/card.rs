@@ -1,5 +1,7 @@
 //! `extract card`: descriptions of a finished cache for those who publish it.
 
+mod croissant;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,14 +11,11 @@ use clap::Args;
 use common::files::write_whole;
 use common::text::shown;
 use common::{counted, sha256_bytes};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::caches::found;
 use super::{Status, print_line};
 use crate::dataset::DatasetCard;
-
-/// The context of Croissant 1.0.
-const CONTEXT: &str = include_str!("croissant.json");
 
 /// Arguments of `extract card`.
 #[derive(Debug, Args)]
@@ -62,7 +61,7 @@ pub(super) fn run(args: &CardArgs) -> anyhow::Result<Status> {
             shown(&out)
         );
     }
-    let croissant = serde_json::to_string_pretty(&croissant(meta, &facts)?)?;
+    let croissant = serde_json::to_string_pretty(&croissant::of(meta, &facts)?)?;
     let files = [
         ("croissant.json", croissant + "\n"),
         ("README.md", readme(meta, &facts)),
@@ -124,36 +123,6 @@ fn description(meta: &CacheMeta) -> String {
         counted(meta.samples, "sample"),
         meta.dataset
     )
-}
-
-/// A Croissant description (JSON-LD), version 1.0: each Parquet file with its size and hash.
-fn croissant(meta: &CacheMeta, facts: &Facts) -> anyhow::Result<Value> {
-    let shards = meta.shards.iter().enumerate();
-    let files = shards.flat_map(|(index, shard)| {
-        shard.tables.iter().map(move |(table, file)| {
-            let path = format!("{table}/{index:05}.parquet");
-            json!({
-                "@type": "cr:FileObject",
-                "@id": path,
-                "name": path,
-                "contentUrl": path,
-                "contentSize": format!("{} B", file.bytes),
-                "encodingFormat": "application/vnd.apache.parquet",
-                "sha256": file.sha256,
-            })
-        })
-    });
-    Ok(json!({
-        "@context": serde_json::from_str::<Value>(CONTEXT)?,
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": format!("{}-{}-{}", meta.dataset, meta.model.name, meta.image_size),
-        "description": description(meta),
-        "license": facts.licence,
-        "url": facts.url,
-        "version": "1.0.0",
-        "distribution": files.collect::<Vec<_>>(),
-    }))
 }
 
 /// A README with the header that the Hugging Face hub reads.

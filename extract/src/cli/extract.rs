@@ -1,7 +1,5 @@
 //! `extract --model … --dataset …`: extracts a dataset.
 
-use std::time::Duration;
-
 use cache::CacheMeta;
 use common::text::shown;
 use common::{counted, peak_rss_bytes};
@@ -16,7 +14,6 @@ use super::{Format, Status, print_line, tell, warn};
 use crate::backbone::{Provider, Runtime};
 use crate::dataset::{Dataset, Recipe};
 use crate::extraction::{Event, Extraction, Summary};
-use crate::part::PartRule;
 use crate::split::{self, SplitRule};
 use crate::{prepare, project};
 
@@ -48,13 +45,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         recipe: &recipe,
         caches: &args.cache,
         staging: &args.dataset.layout.staging,
-        pictures: args.pictures,
-        part: args.shard.map(PartRule::part).transpose()?,
-        patch_dtype: args.token_dtype.map(Into::into),
-        shard_rows: args.shard_rows,
-        save_every: args.save_every,
-        wait: args.wait.map(|seconds| Duration::from_secs(seconds.into())),
-        retry_skipped: args.retry_skipped,
+        settings: args.settings()?,
         stop: &signals.stop,
     };
     let mut bar = Bar::new(extraction.samples()?.len() as u64);

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use cache::Tokens;
 use clap::Args;
@@ -109,13 +108,7 @@ impl Place<'_> {
             recipe: &recipe,
             caches: &args.cache,
             staging: &args.dataset.layout.staging,
-            pictures: args.pictures,
-            patch_dtype: args.token_dtype.map(Into::into),
-            shard_rows: args.shard_rows,
-            save_every: Duration::ZERO,
-            wait: None,
-            retry_skipped: false,
-            part: None,
+            settings: args.settings()?,
             stop: &AtomicBool::new(false),
         };
         let mut report = |event| match event {

@@ -16,7 +16,7 @@ use super::args::{LayoutArgs, hide_ids, open_dataset};
 use super::{tell, tell_of_lock, warn};
 use crate::backbone::{Precision, Provider, Runtime};
 use crate::dataset::Dataset;
-use crate::extraction::{BackboneChoice, Event, Extraction};
+use crate::extraction::{BackboneChoice, Event, Extraction, Settings};
 use crate::project;
 use crate::split::{self, SplitRule};
 
@@ -148,13 +148,12 @@ fn extract_again(
         rule: &rule,
         recipe: &recipe,
         caches: dir,
-        pictures: None,
-        part: None,
-        patch_dtype: Some(meta.patch_dtype),
-        shard_rows: None,
-        save_every: Duration::MAX,
-        wait: Some(Duration::ZERO),
-        retry_skipped: false,
+        settings: Settings {
+            patch_dtype: Some(meta.patch_dtype),
+            save_every: Duration::MAX,
+            wait: Some(Duration::ZERO),
+            ..Settings::default()
+        },
         staging: &args.layout.staging,
         stop: &stop,
     };

@@ -149,7 +149,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
     let samples = members.into_iter().map(|member| member.sample);
     let splits: Vec<_> = samples.zip(splits).collect();
     tell_of_lock(dir);
-    write_split(dir, &args.name, &args.rule.to_string(), &splits)?;
+    write_split(dir, &args.name, &args.rule.recorded(), &splits)?;
     Ok(Written {
         dir: dir.to_path_buf(),
         dataset: reader.meta().dataset.clone(),
@@ -161,7 +161,7 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
 
 /// Refuses the name of a split with another rule; an unreadable split is replaced.
 fn check_name(args: &SplitArgs, reader: &CacheReader) -> Result<(), Error> {
-    let rule = args.rule.to_string();
+    let rule = args.rule.recorded();
     match reader.named_split(&args.name) {
         Ok(split) if split.rule != rule => Err(Error::Unsplittable {
             found: format!(

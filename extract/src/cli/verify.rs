@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use cache::{CacheMeta, CacheReader, Depth, Fault, Listed};
+use cache::{CacheMeta, CacheReader, Depth, Fault, Listed, NamedSet};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -97,8 +97,38 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
                 "hint: `extract verify {name} --repair --root DIR` extracts damaged shards again"
             ));
         }
+        for hint in hints(&found, &cache) {
+            tell(&hint);
+        }
     }
     Ok(status)
+}
+
+/// What to do about faults that are not of shards.
+fn hints(faults: &[Fault], cache: &Listed) -> Vec<String> {
+    let name = cache.name();
+    let name = printable(&name);
+    let sets: BTreeSet<&NamedSet> = faults.iter().filter_map(|of| of.set.as_ref()).collect();
+    let sets = sets.into_iter().map(|set| match set {
+        NamedSet::Split(split) => format!(
+            "hint: make the split again, `extract split --name {split} --force`, or delete `splits/{split}.parquet` and `checksums/splits/{split}.crc32`"
+        ),
+        NamedSet::Labels(labels) => format!(
+            "hint: make the labels again, `extract relabel {name} --name {labels} --force`, or delete the folders `labels/{labels}` and `checksums/labels/{labels}`"
+        ),
+    });
+    let mut hints: Vec<String> = sets.collect();
+    let mut errors = faults.iter().map(|of| &of.error);
+    if errors.any(|error| matches!(error, cache::Error::Unnamed { .. })) {
+        hints.push(format!(
+            "hint: `extract gc {name}` deletes files that no shard has"
+        ));
+    }
+    let mut errors = faults.iter().map(|of| &of.error);
+    if errors.any(|error| matches!(error, cache::Error::History { .. })) {
+        hints.push("hint: delete `history.json`: only `extract show` reads it".to_owned());
+    }
+    hints
 }
 
 fn lines(faults: &[Fault]) -> Vec<String> {

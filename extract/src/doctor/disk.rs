@@ -42,7 +42,10 @@ fn tried_in(folder: &Path) -> Tried {
 
 pub(super) fn check(caches: &Path) -> Vec<Finding> {
     if caches.to_string_lossy().contains(":/") {
-        let text = format!("{}: a bucket, which is not asked", caches.display());
+        let text = format!(
+            "{}: a bucket; its permissions are not checked",
+            caches.display()
+        );
         return vec![Finding::ok("permissions", text)];
     }
     // The folder itself, or the one that it would be made in.

@@ -35,7 +35,7 @@ pub(super) fn found() -> Gpus {
 pub(super) fn finding(gpus: &Gpus, cuda: Option<Option<String>>) -> Finding {
     let text = gpus.lines.join("; ");
     match (gpus.lines.is_empty(), &gpus.driver, cuda) {
-        (true, None, _) => Finding::ok("GPU", "no NVIDIA GPU; the CPU computes"),
+        (true, None, _) => Finding::ok("GPU", "no NVIDIA GPU found; `extract` uses the CPU"),
         (true, Some(driver), _) => Finding::warning(
             "GPU",
             format!("{driver}, but `nvidia-smi` lists no GPU"),

@@ -18,7 +18,7 @@ impl Extraction<'_> {
         report: &mut dyn FnMut(Event),
     ) -> Result<Summary, Error> {
         let samples = self.samples()?;
-        let there = Target::new(whole.into(), self.part, samples.clone());
+        let there = Target::new(whole.into(), self.settings.part, samples.clone());
         there.refuse_mixture()?;
         let is_done = |meta: CacheMeta| meta.complete && !self.is_retried(&meta);
         let is_finished = || {
@@ -26,10 +26,14 @@ impl Extraction<'_> {
             finished.is_some_and(|dir| CacheMeta::read(dir).is_ok_and(is_done))
         };
         // Another process may finish it while this one waits.
-        let lock = (!is_finished()).then(|| lock(&there.dir, self.wait, report));
+        let lock = (!is_finished()).then(|| lock(&there.dir, self.settings.wait, report));
         let lock = lock.transpose()?.filter(|_| !is_finished());
         let summary = if let Some(lock) = lock {
-            let here = Target::new(cache::local_path(whole, self.staging), self.part, samples);
+            let here = Target::new(
+                cache::local_path(whole, self.staging),
+                self.settings.part,
+                samples,
+            );
             let mirror = Mirror::begin(lock, &here.dir)?;
             let mut report = |event| {
                 report(match event {
@@ -45,7 +49,7 @@ impl Extraction<'_> {
         } else {
             self.run_in(&there, report)?
         };
-        if self.part.is_some() && summary.outcome.meta.complete {
+        if self.settings.part.is_some() && summary.outcome.meta.complete {
             self.join_in_bucket(whole, summary, report)
         } else {
             Ok(summary)

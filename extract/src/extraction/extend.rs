@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cache::{CacheMeta, Extension, Tokens};
+use common::text::shown;
 
 use super::backbone::Place;
 use super::lock::lock;
@@ -16,9 +17,26 @@ impl Extraction<'_> {
     /// Whether the finished cache has no patch tokens and this extraction keeps them.
     pub(super) fn extends(&self, finished: &CacheMeta) -> bool {
         finished.complete
-            && self.part.is_none()
+            && self.settings.part.is_none()
             && finished.tokens == Tokens::Cls
             && self.backbone.tokens == Some(Tokens::All)
+    }
+
+    /// Refuses to add patch tokens with `--shard`: one process adds them to the whole cache.
+    pub(super) fn refuse_extended_part(&self, dir: &Path, begun: &CacheMeta) -> Result<(), Error> {
+        let Some(part) = self.settings.part else {
+            return Ok(());
+        };
+        if begun.tokens == Tokens::All || self.backbone.tokens != Some(Tokens::All) {
+            return Ok(());
+        }
+        Err(Error::Options {
+            found: format!(
+                "`--shard {part}`: patch tokens cannot be added in parts to `{}`, which was extracted without",
+                shown(dir)
+            ),
+            hint: "finish all parts with `--tokens cls`; then the command without `--shard` adds patch tokens".to_owned(),
+        })
     }
 
     /// Runs the backbone over the samples of a finished cache again and adds patch tokens to it.
@@ -32,11 +50,12 @@ impl Extraction<'_> {
     ) -> Result<Summary, Error> {
         let run = CacheMeta {
             has_placement: finished.has_placement,
+            has_provenance: finished.has_provenance,
             has_pictures: finished.has_pictures || described.has_pictures,
             shard_rows: finished.shard_rows,
             ..described
         };
-        let extension = Extension::open(lock(dir, self.wait, report)?, &run)?;
+        let extension = Extension::open(lock(dir, self.settings.wait, report)?, &run)?;
         report(Event::Message(format!(
             "{}: complete, but without patch tokens; the backbone runs again to add them",
             dir.display()
@@ -47,9 +66,7 @@ impl Extraction<'_> {
             .backbone
             .parity_bound(backbone.options().device.precision);
         let mut writer = extension.writer(run)?;
-        if let Some(parity) = parity {
-            writer.set_parity(serde_json::to_value(parity)?);
-        }
+        writer.record(self.session("extend", dir, &backbone, parity)?);
         for skipped in &finished.skipped {
             writer.skip(skipped.clone());
         }

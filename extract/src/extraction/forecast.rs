@@ -9,6 +9,7 @@ use imaging::read::Reader;
 use ndarray::{Array4, Axis, concatenate};
 
 use super::backbone::Place;
+use super::target::Target;
 use super::{Event, Extraction, SliceCount};
 use crate::backbone::Backbone;
 use crate::export::{self, weights};
@@ -83,11 +84,14 @@ impl Extraction<'_> {
     /// [`Error::Options`], and [`Error::Model`] if the card does not allow the input size.
     pub fn forecast(&self, batches: u32, report: &mut dyn FnMut(Event)) -> Result<Forecast, Error> {
         self.check_crop()?;
-        let dir = self.dir()?;
+        let dir = Target::new(self.dir()?, self.settings.part, self.samples()?).dir;
         let begun = CacheMeta::read(&dir).ok();
         let there = begun.map_or((0, 0), |begun| (begun.bytes(), begun.rows));
-        let slices = SliceCount::of(self.dataset, self.recipe);
-        let (mut shapes, mut burst) = (self.shapes_of_card()?, Err("not asked for".to_owned()));
+        let slices = SliceCount::of(self.dataset, self.samples()?, self.recipe);
+        let (mut shapes, mut burst) = (
+            self.shapes_of_card()?,
+            Err("not measured (`--batches 0`)".to_owned()),
+        );
         if !self.has_weights() {
             let name = &self.card.name;
             burst = Err(format!(

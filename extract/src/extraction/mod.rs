@@ -2,11 +2,14 @@
 
 mod backbone;
 mod bucket;
+mod describe;
 mod extend;
 mod forecast;
 mod lock;
 mod repair;
 mod retry;
+mod session;
+mod settings;
 mod size;
 mod space;
 mod target;
@@ -16,8 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, FORMAT_VERSION, PatchDtype, Tokens};
-use common::counted;
+use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, PatchDtype};
 use common::text::printable;
 use imaging::preprocess::{Preprocess, Resize};
 use imaging::read::Reader;
@@ -28,6 +30,7 @@ use self::backbone::Place;
 pub use self::forecast::{Burst, Forecast};
 use self::lock::lock;
 pub(crate) use self::lock::wait_elsewhere;
+pub use self::settings::Settings;
 pub use self::size::{SliceCount, Tables};
 use self::target::Target;
 use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
@@ -35,13 +38,7 @@ use crate::dataset::Dataset;
 use crate::part::DatasetPart;
 use crate::pipeline::{self, Job, Outcome, Progress};
 use crate::split::SplitRule;
-use crate::{Error, ModelError, fingerprint, sources};
-
-/// Approximate size of a shard's tensors in bytes.
-const SHARD_BYTES: usize = 256 << 20;
-
-/// Most rows of a shard.
-const SHARD_ROWS: usize = 1024;
+use crate::{Error, ModelError, sources};
 
 /// What to extract, and how.
 #[derive(Clone, Copy)]
@@ -64,20 +61,8 @@ pub struct Extraction<'a> {
     pub caches: &'a Path,
     /// Folder of caches until they are in their bucket.
     pub staging: &'a Path,
-    /// Whether to store pictures of slices; `None` for those with masks and patch tokens.
-    pub pictures: Option<bool>,
-    /// Part of the dataset to extract; `None` for the whole.
-    pub part: Option<DatasetPart>,
-    /// Element type of patch tokens; `None` for that of the cache that is there, else `f16`.
-    pub patch_dtype: Option<PatchDtype>,
-    /// Rows per shard, rounded up to whole batches; `None` for 1024, or fewer if tokens are large.
-    pub shard_rows: Option<u32>,
-    /// Time after which slices are saved, also if their shard is not full.
-    pub save_every: Duration,
-    /// Time to wait for another process that writes the cache; `None` until it has ended.
-    pub wait: Option<Duration>,
-    /// Whether samples that were skipped, and can be read now, are taken into the cache.
-    pub retry_skipped: bool,
+    /// Choices that have a default.
+    pub settings: Settings,
     /// Set to true, it stops the run after the batch that is being computed; all whole batches are saved.
     pub stop: &'a AtomicBool,
 }
@@ -122,10 +107,10 @@ impl Extraction<'_> {
         if cache::is_in_bucket(&whole) {
             return self.run_for_bucket(&whole, report);
         }
-        let to = Target::new(whole, self.part, self.samples()?);
+        let to = Target::new(whole, self.settings.part, self.samples()?);
         to.refuse_mixture()?;
         let summary = self.run_in(&to, report)?;
-        if self.part.is_some() && summary.outcome.meta.complete {
+        if self.settings.part.is_some() && summary.outcome.meta.complete {
             return to.join(summary, self.backbone.threads(), report);
         }
         Ok(summary)
@@ -165,7 +150,7 @@ impl Extraction<'_> {
             // Nothing is written to it, so it may lie where nothing can be.
             None
         } else {
-            Some(lock(dir, self.wait, report)?)
+            Some(lock(dir, self.settings.wait, report)?)
         };
         let begun = to.begun()?;
         let own = to.finished().unwrap_or(dir);
@@ -178,50 +163,13 @@ impl Extraction<'_> {
         };
         let with_tokens = Extraction {
             backbone: &backbone,
-            patch_dtype: self.patch_dtype_of(backbone.tokens, begun.as_ref())?,
+            settings: Settings {
+                patch_dtype: self.patch_dtype_of(backbone.tokens, begun.as_ref())?,
+                ..self.settings
+            },
             ..*self
         };
         with_tokens.compute(to, begun, (held, halved), report)
-    }
-
-    /// Tokens to keep: those that were asked for; else those of the unfinished cache `begun`; else patch
-    /// tokens if there are masks. A finished cache with patch tokens keeps them.
-    fn tokens(&self, begun: Option<&CacheMeta>) -> Tokens {
-        let has_rows = begun.filter(|begun| !begun.is_blank());
-        let is_kept = |begun: &&CacheMeta| {
-            begun.complete && (begun.tokens == Tokens::All || self.retry_skipped)
-        };
-        if let Some(begun) = has_rows.filter(is_kept) {
-            return begun.tokens;
-        }
-        let unfinished = has_rows.filter(|begun| !begun.complete);
-        self.backbone
-            .tokens
-            .or(unfinished.map(|begun| begun.tokens))
-            .unwrap_or(if pipeline::has_masks(self.dataset) {
-                Tokens::All
-            } else {
-                Tokens::Cls
-            })
-    }
-
-    /// The element type of patch tokens, if they are kept.
-    fn patch_dtype_of(
-        &self,
-        tokens: Option<Tokens>,
-        begun: Option<&CacheMeta>,
-    ) -> Result<Option<PatchDtype>, Error> {
-        if tokens == Some(Tokens::All) {
-            let there = begun.filter(|begun| begun.tokens == Tokens::All && !begun.is_blank());
-            return Ok(self.patch_dtype.or(there.map(|there| there.patch_dtype)));
-        }
-        if self.patch_dtype == Some(PatchDtype::Int8) {
-            return Err(Error::Options {
-                found: "`--token-dtype int8` without patch tokens, which it is for".to_owned(),
-                hint: "give `--tokens all`, or leave `--token-dtype` out".to_owned(),
-            });
-        }
-        Ok(None)
     }
 
     /// Writes the cache, once its kind of tokens is known.
@@ -234,6 +182,9 @@ impl Extraction<'_> {
     ) -> Result<Summary, Error> {
         let dir = &*to.dir;
         let with_rows = begun.as_ref().filter(|begun| !begun.is_blank());
+        if let Some(begun) = with_rows {
+            self.refuse_extended_part(dir, begun)?;
+        }
         let is_extended = with_rows.is_some_and(|begun| self.extends(begun));
         let is_written = to.finished().is_none() || is_extended;
         let shapes = self.shapes_of_card()?;
@@ -258,9 +209,14 @@ impl Extraction<'_> {
         }
         let mut retry = None;
         if let Some(begun) = begun.as_ref().filter(|begun| self.is_retried(begun)) {
-            held = Some(held.map_or_else(|| lock(dir, self.wait, report), Ok)?);
+            held = Some(held.map_or_else(|| lock(dir, self.settings.wait, report), Ok)?);
             retry = retry::plan(dir, begun, self.dataset, self.recipe)?;
             report(Event::Message(retry::describe(retry.as_ref(), begun)));
+            if retry.is_some()
+                && let Some(text) = retry::stale_sets(dir)?
+            {
+                report(Event::Warning(text));
+            }
             if retry.is_none() {
                 // Their files may have changed.
                 meta.samples_sha256.clone_from(&begun.samples_sha256);
@@ -268,9 +224,9 @@ impl Extraction<'_> {
         }
         let finished = to.finished();
         if finished.is_none() || finished == Some(dir) {
-            meta = to.describe(meta)?;
+            meta = to.describe(meta, (self.dataset, self.recipe))?;
         }
-        if let Some(begun) = begun.as_ref().filter(|_| !self.retry_skipped) {
+        if let Some(begun) = begun.as_ref().filter(|_| !self.settings.retry_skipped) {
             let own = finished.unwrap_or(dir);
             retry::refuse_repaired(own, begun, &meta, (self.dataset, self.recipe))?;
         }
@@ -282,14 +238,12 @@ impl Extraction<'_> {
         // Before the cache is created, so that after a failure another precision can be tried.
         let slices = (self.dataset, self.recipe);
         let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;
-        let lock = held.map_or_else(|| lock(dir, self.wait, report), Ok)?;
+        let lock = held.map_or_else(|| lock(dir, self.settings.wait, report), Ok)?;
         let mut writer = match retry {
             None => CacheWriter::locked(lock, meta)?,
             Some(retry) => CacheWriter::rewound(lock, meta, retry.shards, retry.skipped)?,
         };
-        if let Some(parity) = parity {
-            writer.set_parity(serde_json::to_value(parity)?);
-        }
+        writer.record(self.session("extract", &to.dir, &backbone, parity)?);
         self.write(to, backbone, writer, false, report)
     }
 
@@ -300,11 +254,13 @@ impl Extraction<'_> {
     /// [`Error::Options`] if there are more parts than samples.
     pub fn samples(&self) -> Result<Range<usize>, Error> {
         let all = 0..self.dataset.samples.len();
-        self.part.map_or(Ok(all), |part| part.samples(self.dataset))
+        self.settings
+            .part
+            .map_or(Ok(all), |part| part.samples(self.dataset))
     }
 
     fn is_retried(&self, begun: &CacheMeta) -> bool {
-        self.retry_skipped && !begun.skipped.is_empty()
+        self.settings.retry_skipped && !begun.skipped.is_empty()
     }
 
     /// Embeds the slices that the cache of `writer` lacks. `is_repeated` as in [`Job`].
@@ -332,7 +288,7 @@ impl Extraction<'_> {
             batch_size: backbone.slices_at_once(),
             readers: self.backbone.threads(),
             is_repeated,
-            save_every: self.save_every,
+            save_every: self.settings.save_every,
             stop: self.stop,
         };
         report(Event::Writing(to.dir.clone()));
@@ -343,25 +299,6 @@ impl Extraction<'_> {
             dir: to.dir.clone(),
             outcome,
         })
-    }
-
-    /// Takes over from a begun cache what changes no token, and what caches of earlier versions lack.
-    fn adopt(&self, begun: &CacheMeta, meta: &mut CacheMeta, report: &mut dyn FnMut(Event)) {
-        // A cache of an earlier version is finished as it was begun, unless an option says otherwise.
-        meta.has_placement = begun.has_placement;
-        meta.has_pictures = self.pictures.unwrap_or(begun.has_pictures);
-        if begun.is_blank() {
-            return;
-        }
-        if let Some(asked) = self.shard_rows
-            && meta.shard_rows != begun.shard_rows
-        {
-            report(Event::Message(format!(
-                "`--shard-rows {asked}` has no effect: the cache was begun with shards of {}",
-                counted(begun.shard_rows, "slice")
-            )));
-        }
-        meta.shard_rows = begun.shard_rows;
     }
 
     /// Number of slices of the run's samples with their views, as far as it is known before they are read.
@@ -390,76 +327,6 @@ impl Extraction<'_> {
             hint: "give `--resize bicubic-squash`".to_owned(),
         })
     }
-
-    fn dir(&self) -> Result<PathBuf, Error> {
-        let name = &self.dataset.name;
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-            return Err(Error::Options {
-                found: format!("`{}` is not the name of a folder", printable(name)),
-                hint: "give the dataset another `--name`".to_owned(),
-            });
-        }
-        let model = format!("{}@{}", self.card.name, self.backbone.image_size(self.card));
-        Ok(self.caches.join(name).join(model))
-    }
-
-    fn describe(&self, backbone: &Backbone) -> Result<CacheMeta, Error> {
-        let options = backbone.options();
-        let dataset = self.dataset;
-        let has_masks = pipeline::has_masks(dataset);
-        let shapes = backbone.shapes().to_vec();
-        let last = shapes.last().copied().unwrap_or_default();
-        let mut meta = CacheMeta {
-            format_version: FORMAT_VERSION,
-            tool_version: env!("CARGO_PKG_VERSION").to_string(),
-            dataset: dataset.name.clone(),
-            task: dataset.task,
-            classes: dataset.classes.clone(),
-            has_masks,
-            mask_classes: dataset.mask_classes.clone(),
-            ignored_mask_value: dataset.ignored_mask_value().filter(|_| has_masks),
-            has_placement: true,
-            has_pictures: self
-                .pictures
-                .unwrap_or(has_masks && options.tokens == Tokens::All),
-            split: Some(recorded(self.rule)),
-            part: None,
-            samples: dataset.samples.len() as u64,
-            samples_sha256: fingerprint::of_samples(dataset),
-            model: backbone.meta().clone(),
-            image_size: options.image_size,
-            tokens: options.tokens,
-            layers: options.layers,
-            width: last.cls,
-            grid: last.grid,
-            shapes,
-            dtype: "f16".to_string(),
-            patch_dtype: self.patch_dtype.unwrap_or_default(),
-            preprocess: serde_json::to_value(self.recipe)?,
-            provider: options.device.provider.name().to_string(),
-            precision: options.device.precision.name().to_string(),
-            onnxruntime_version: self.runtime.version(),
-            parity: None,
-            batch_size: options.batch_size,
-            shard_rows: 0,
-            rows: 0,
-            shards: Vec::new(),
-            pending: Vec::new(),
-            skipped: Vec::new(),
-            complete: false,
-            writer: None,
-        };
-        meta.shard_rows = self.shard_rows(&meta);
-        Ok(meta)
-    }
-
-    /// A multiple of the batch size, so that a resumed run forms the same batches.
-    fn shard_rows(&self, meta: &CacheMeta) -> u32 {
-        let fitting = SHARD_BYTES / meta.token_bytes().max(1);
-        let fitting = u32::try_from(fitting.clamp(1, SHARD_ROWS));
-        let wanted = self.shard_rows.unwrap_or(fitting.unwrap_or(1));
-        wanted.next_multiple_of(meta.batch_size)
-    }
 }
 
 /// The summary of the finished cache in `dir`, which an earlier run with this description has made.
@@ -477,16 +344,4 @@ fn summary_of(
         dir: dir.into(),
         outcome: Outcome::of_finished(meta),
     })
-}
-
-/// The rule as a cache stores it: a table by its name only, since folders move. The hash of the samples
-/// covers its content.
-fn recorded(rule: &SplitRule) -> String {
-    match rule {
-        SplitRule::File(path) => {
-            let name = path.file_name().unwrap_or_default();
-            format!("file:{}", name.to_string_lossy())
-        }
-        rule => rule.to_string(),
-    }
 }

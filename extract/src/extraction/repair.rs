@@ -36,7 +36,8 @@ impl Extraction<'_> {
         self.adopt(repair.meta(), &mut run, report);
         repair.check_same(&run)?;
         for shards in runs(shards) {
-            let writer = repair.writer(shards.start)?;
+            let mut writer = repair.writer(shards.start)?;
+            writer.record(self.session("repair", dir, &backbone, None)?);
             let end = self.end(repair.first_sample(shards.end)?.as_deref());
             let job = Job {
                 dataset: self.dataset,
@@ -48,7 +49,7 @@ impl Extraction<'_> {
                 readers: self.backbone.threads(),
                 // Samples that were skipped are skipped again.
                 is_repeated: false,
-                save_every: self.save_every,
+                save_every: self.settings.save_every,
                 stop: self.stop,
             };
             report(Event::Writing(dir.to_path_buf()));

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use cache::{CacheMeta, CacheReader, Skipped, SliceMeta};
+use cache::{CacheMeta, CacheReader, Parts, Skipped, SliceMeta};
 use common::counted;
 use common::text::shown;
 use imaging::preprocess::Preprocess;
 use imaging::read::Reader;
 
 use crate::dataset::{Dataset, Sample};
-use crate::{Error, prepare};
+use crate::{Error, prepare, sources};
 
 /// The part of a cache that stays when samples are taken in: rows keep the order of the dataset, so all
 /// after the first new sample are computed again.
@@ -38,6 +38,31 @@ pub(super) fn describe(retry: Option<&Retry>, begun: &CacheMeta) -> String {
     format!(
         "{repaired} of {skipped} can be read now; {slices} after the first of them will be computed again, to keep the order of the dataset"
     )
+}
+
+/// A warning of splits and labels that were made of the samples before, if there are any.
+///
+/// # Errors
+///
+/// If the cache cannot be read.
+pub(super) fn stale_sets(dir: &Path) -> Result<Option<String>, Error> {
+    let reader = CacheReader::open_unfinished(dir)?;
+    let splits = reader
+        .splits()?
+        .into_iter()
+        .map(|name| format!("split `{name}`"));
+    let labels = reader
+        .label_sets()?
+        .into_iter()
+        .map(|name| format!("labels `{name}`"));
+    let sets: Vec<String> = splits.chain(labels).collect();
+    if sets.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "`--retry-skipped` adds samples that these do not have, so they can no longer be used: {}; make them again with `extract split --force` and `extract relabel --force`",
+        sets.join(", ")
+    )))
 }
 
 /// Refuses a run that finds repaired files and was not told to take them in: the list of samples is not
@@ -71,6 +96,39 @@ pub(super) fn refuse_repaired(
         ),
         hint: "give `--retry-skipped` to take them in".to_owned(),
     })
+}
+
+/// Refuses a part of another list of samples if the reason is a file that was changed or repaired since other
+/// parts were extracted.
+///
+/// # Errors
+///
+/// [`Error::Options`], and [`Error::SourcesChanged`] if tokens of the file are in another part.
+pub(super) fn refuse_repaired_parts(
+    parts: &Parts,
+    (dataset, recipe): (&Dataset, &Preprocess),
+) -> Result<(), Error> {
+    let reader = Reader::new(&dataset.root);
+    for (dir, meta) in parts.begun() {
+        sources::compare(&dir, meta, dataset)?;
+        for skipped in &meta.skipped {
+            let mut samples = dataset.samples.iter();
+            let Some(sample) = samples.find(|sample| sample.id == skipped.sample) else {
+                continue;
+            };
+            if prepare::open(&reader, 0, dataset, sample, recipe).is_ok() {
+                return Err(Error::Options {
+                    found: format!(
+                        "`{}`: `{}` was skipped there and can be read now, so that the samples are no longer those of that part",
+                        shown(&dir),
+                        shown(&sample.id)
+                    ),
+                    hint: "put the file back as it was until all parts are joined; then `--retry-skipped` without `--shard` takes the repaired one in. Or delete the folder `parts` and extract all parts again".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads the skipped samples of the cache `dir`; `None` if none of them can be read.

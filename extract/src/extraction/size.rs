@@ -1,5 +1,7 @@
 //! Size of a cache before it is written.
 
+use std::ops::Range;
+
 use cache::{LayerShape, PatchDtype, Tokens};
 use common::counted;
 use imaging::preprocess::{Preprocess, Slicing};
@@ -37,16 +39,14 @@ pub struct SliceCount {
 }
 
 impl SliceCount {
-    /// Counts the slices of a dataset. Pictures, images of archives and series of files are counted by the
+    /// Counts the slices of `samples` of a dataset. Pictures, images of archives and series of files are counted by the
     /// list of samples, volumes by their headers, of which at most 256 are read.
-    pub fn of(dataset: &Dataset, recipe: &Preprocess) -> SliceCount {
+    pub fn of(dataset: &Dataset, samples: Range<usize>, recipe: &Preprocess) -> SliceCount {
         let reader = Reader::new(&dataset.root);
-        let known = dataset
-            .samples
-            .iter()
-            .filter_map(|s| known(s, recipe.slicing));
+        let samples = dataset.samples.get(samples).unwrap_or_default();
+        let known = samples.iter().filter_map(|s| known(s, recipe.slicing));
         let known: u64 = known.sum();
-        let unknown = dataset.samples.iter();
+        let unknown = samples.iter();
         let unknown = unknown.filter(|s| self::known(s, recipe.slicing).is_none());
         let unknown: Vec<&Sample> = unknown.collect();
         let header = |s: &&Sample| reader.shape_by_header(&s.image, recipe.slicing);
@@ -73,7 +73,7 @@ impl SliceCount {
         let mean = counts.iter().sum::<u64>() as f64 / counts.len().max(1) as f64;
         let slices = known + (mean * unknown.len() as f64).round() as u64;
         let views = 1 + u64::from(recipe.views.map_or(0, |views| views.count));
-        let planes = spread(&dataset.samples, 16).filter_map(|s| {
+        let planes = spread(samples, 16).filter_map(|s| {
             let [_, rows, columns] = reader.shape_by_header(&s.image, recipe.slicing)?;
             Some((rows * columns) as u64)
         });
@@ -85,7 +85,7 @@ impl SliceCount {
                 .sum::<u64>()
                 .checked_div(planes.len() as u64)
                 .unwrap_or(PIXELS),
-            per_sample: slices as f64 / dataset.samples.len().max(1) as f64,
+            per_sample: slices as f64 / samples.len().max(1) as f64,
             how,
         }
     }

@@ -25,11 +25,14 @@ impl Extraction<'_> {
     pub fn tables(&self, shapes: Vec<LayerShape>) -> Tables {
         let has_masks = pipeline::has_masks(self.dataset);
         let tokens = self.tokens(None);
-        let pictures = self.pictures.unwrap_or(has_masks && tokens == Tokens::All);
+        let pictures = self
+            .settings
+            .pictures
+            .unwrap_or(has_masks && tokens == Tokens::All);
         Tables {
             shapes,
             tokens,
-            patch_dtype: self.patch_dtype.unwrap_or_default(),
+            patch_dtype: self.settings.patch_dtype.unwrap_or_default(),
             has_masks,
             pictures: pictures.then_some(self.recipe.image_size),
         }
@@ -45,14 +48,16 @@ impl Extraction<'_> {
         report: &mut dyn FnMut(Event),
     ) -> Result<(), Error> {
         let tables = self.tables(shapes);
-        let slices = SliceCount::of(self.dataset, self.recipe);
+        let slices = SliceCount::of(self.dataset, self.samples()?, self.recipe);
         let (total, there) = (tables.total(&slices), begun.map_or(0, CacheMeta::bytes));
         let needed = total.saturating_sub(there);
         let free = free_bytes(dir);
         let sizes = tables.bytes(&slices).into_iter();
         let sizes = sizes.map(|(table, bytes)| format!("{table} {}", size(bytes)));
+        let part = self.settings.part.map(|part| format!("part {part}: "));
         let mut text = format!(
-            "about {} for {} ({}): {}",
+            "{}about {} for {} ({}): {}",
+            part.unwrap_or_default(),
             size(total),
             counted(slices.rows, "slice"),
             slices.how,

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, Part, Parts, part_dir};
 use common::counted;
 use common::text::shown;
+use imaging::preprocess::Preprocess;
 
-use super::{Event, Summary};
+use super::{Event, Summary, retry};
 use crate::Error;
+use crate::dataset::Dataset;
 use crate::part::DatasetPart;
 
 /// Where a run writes, and what.
@@ -51,7 +53,9 @@ impl Target {
         }
         let is_begun = CacheMeta::read(&self.whole).is_ok_and(|meta| !meta.is_blank());
         match (self.part, Parts::of(&self.whole)?) {
-            (None, Some(parts)) => Err(parts.unjoined().into()),
+            (None, Some(parts)) if !is_begun || parts.begun().next().is_some() => {
+                Err(parts.unjoined().into())
+            }
             (Some(_), None) if is_begun => Err(Error::Options {
                 found: format!(
                     "`{}`: a run without `--shard` was begun there",
@@ -80,8 +84,12 @@ impl Target {
     /// # Errors
     ///
     /// [`cache::Error::Mismatch`] and [`cache::Error::OtherSamples`] if another command has begun other
-    /// parts.
-    pub(super) fn describe(&self, whole: CacheMeta) -> Result<CacheMeta, Error> {
+    /// parts, and [`Error::Options`] if a file was repaired since.
+    pub(super) fn describe(
+        &self,
+        whole: CacheMeta,
+        (dataset, recipe): (&Dataset, &Preprocess),
+    ) -> Result<CacheMeta, Error> {
         let Some(DatasetPart { index, of }) = self.part else {
             return Ok(whole);
         };
@@ -96,7 +104,13 @@ impl Target {
             ..whole
         };
         if let Some(parts) = Parts::of(&self.whole)? {
-            parts.check_same(&meta)?;
+            match parts.check_same(&meta) {
+                Err(error @ cache::Error::OtherSamples { .. }) => {
+                    retry::refuse_repaired_parts(&parts, (dataset, recipe))?;
+                    return Err(error.into());
+                }
+                checked => checked?,
+            }
         }
         Ok(meta)
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cache::{CacheMeta, ShardSources, SourceFile};
+use common::counted;
 use common::text::{shown, slashed};
 use imaging::read::files_behind;
 use rayon::prelude::*;
@@ -142,11 +143,13 @@ fn files_by_record(dataset: &Dataset) -> HashMap<String, PathBuf> {
 /// [`Error::Layout`] if files are in several folders below `root`, and errors of [`ShardSources::read`].
 pub(crate) fn compare_all(dir: &Path, meta: &CacheMeta, root: &Path) -> Result<Compared, Error> {
     let plain = folder_with(dir, meta, root)?;
+    let is_plain = plain.is_some();
     let (folder, hashed) = match (plain, Pseudonyms::made()) {
         (Some(folder), _) => (folder, HashMap::new()),
         (None, Some(pseudonyms)) => hashed_files(dir, meta, root, &pseudonyms)?,
         (None, None) => (root.to_path_buf(), HashMap::new()),
     };
+    let (is_nowhere, mut are_hashes) = (!is_plain && hashed.is_empty(), true);
     let mut compared = Compared {
         folder,
         ..Compared::default()
@@ -161,6 +164,17 @@ pub(crate) fn compare_all(dir: &Path, meta: &CacheMeta, root: &Path) -> Result<C
         let faults: Vec<String> = faults.collect();
         compared.faults.extend(faults);
         compared.files += sources.len();
+        are_hashes &= sources
+            .iter()
+            .all(|record| pseudonyms::has_hash(&record.path));
+    }
+    if is_nowhere && are_hashes && compared.files > 0 {
+        compared.faults = vec![format!(
+            "`{}`: none of {} was found in `{}`: their names are hashes by another key (give that of the extraction: SLICEBANK_ID_KEY), or this is another dataset",
+            shown(dir),
+            counted(compared.files, "source file"),
+            shown(root)
+        )];
     }
     Ok(compared)
 }

@@ -181,6 +181,20 @@ fn kfold(rest: &str) -> Option<SplitRule> {
     (folds >= FEWEST_FOLDS && fold < folds).then_some(SplitRule::KFold { folds, fold, seed })
 }
 
+impl SplitRule {
+    /// The rule as caches store it: a table by its name only, since folders move, and their names may tell whose
+    /// they are.
+    pub(crate) fn recorded(&self) -> String {
+        match self {
+            SplitRule::File(path) => {
+                let name = path.file_name().unwrap_or_default();
+                format!("file:{}", name.to_string_lossy())
+            }
+            rule => rule.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for SplitRule {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let seed = match self {

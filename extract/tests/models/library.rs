@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use cache::CacheReader;
 use extract::dataset::{self, DatasetCard, Recipe};
-use extract::extraction::{BackboneChoice, Event, Extraction};
+use extract::extraction::{BackboneChoice, Event, Extraction, Settings};
 use extract::split::SplitRule;
 use extract::{backbone::Provider, prepare, project};
 use onnx_models::ModelCard;
@@ -41,13 +40,7 @@ fn a_program_extracts_and_resumes_without_the_command_line() {
         recipe: &recipe,
         caches: folder.path(),
         staging: folder.path(),
-        pictures: None,
-        part: None,
-        patch_dtype: None,
-        shard_rows: None,
-        save_every: Duration::from_secs(60),
-        wait: None,
-        retry_skipped: false,
+        settings: Settings::default(),
         stop: &AtomicBool::new(false),
     };
     let mut finished = 0;

@@ -268,7 +268,7 @@ fn wrong_cells_are_named_with_line_and_what_is_expected() {
         ),
         (
             "image,label\n,x\n",
-            ["line 2", "image is ``", "the path of an image"],
+            ["line 2", "found `` as the image", "the path of an image"],
         ),
         (
             "image,label\na.png,x,y\n",

@@ -35,7 +35,7 @@ fn a_label_with_bars_is_one_class_only_if_a_list_says_so() {
 #[test]
 fn names_too_long_for_a_class_are_refused_where_they_stand() {
     let long = "x".repeat(1001);
-    let cell = format!("the label is `{}…`", &long[..100]);
+    let cell = format!("found `{}…` as the label", &long[..100]);
     let label = format!("image,label\nm.png,{}\na.png,{long}\n", &long[1..]);
     let text = refusal(&label);
     let parts = [
