@@ -23,7 +23,7 @@ use crate::parts::has_parts;
 use crate::rows::{NAME_BYTES, mask_bytes};
 use crate::schema::{self, Table};
 use crate::table_reader::{ParquetFile, batches};
-use crate::{CacheMeta, Error, NamedLabels, Shard, SliceMeta, store};
+use crate::{CacheMeta, Error, NamedLabels, Shard, SliceMeta, is_in_bucket, parallel, store};
 
 /// An opened cache.
 #[derive(Debug)]
