@@ -17,9 +17,8 @@ mod target;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter, PatchDtype};
+use cache::{CacheLock, CacheMeta, CacheReader, CacheWriter};
 use common::text::printable;
 use imaging::preprocess::{Preprocess, Resize};
 use imaging::read::Reader;
@@ -35,7 +34,6 @@ pub use self::size::{SliceCount, Tables};
 use self::target::Target;
 use crate::backbone::{Backbone, Precision, Runtime, lacks_memory};
 use crate::dataset::Dataset;
-use crate::part::DatasetPart;
 use crate::pipeline::{self, Job, Outcome, Progress};
 use crate::split::SplitRule;
 use crate::{Error, ModelError, sources};
