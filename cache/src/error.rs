@@ -1,13 +1,15 @@
 //! Errors of caches.
 
+mod hints;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
+use common::counted;
 use common::text::shown;
-use common::{counted, similar};
 
-use crate::folder::{part_numbers, parts_around};
-use crate::{Holder, is_in_bucket};
+use self::hints::{anew, cause, did_you_mean, hint, known_names, named, of_splits, parts_left};
+use crate::Holder;
 
 /// An error of the cache.
 #[derive(Debug, thiserror::Error)]
@@ -334,95 +336,6 @@ pub enum Error {
         /// Description of the fault.
         what: String,
     },
-}
-
-/// The message of a Parquet error without the name of its variant for errors of others.
-fn cause(message: &str) -> &str {
-    message.strip_prefix("External: ").unwrap_or(message)
-}
-
-fn named(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "another process".to_owned(), Holder::to_string)
-}
-
-fn known_names(known: &[String], those: &str) -> String {
-    if known.is_empty() {
-        format!(", it has none besides {those} of its extraction")
-    } else {
-        format!(", it has `{}`", shown(&known.join("`, `")))
-    }
-}
-
-fn did_you_mean(name: &str, known: &[String]) -> String {
-    let meant = similar(name, known.iter().map(String::as_str));
-    meant.map_or_else(String::new, |meant| {
-        format!("; did you mean `{}`?", shown(meant))
-    })
-}
-
-fn parts_left(path: &Path, missing: &[u32]) -> String {
-    if missing.is_empty() {
-        let path = shown(path);
-        return format!(" are done, but not joined\nhint: run `extract merge {path}`");
-    }
-    format!(
-        " are done; missing: {}\nhint: run the `extract` command of each missing part, with its `--shard`; to extract all in one run, delete `parts` in that folder",
-        crate::parts::ranges(missing)
-    )
-}
-
-/// Advice for the damaged file `path` of a cache, or of a part of one.
-fn anew(path: &Path) -> String {
-    let part = path.ancestors().find(|dir| parts_around(dir).is_some());
-    match part.and_then(|dir| Some((dir, part_numbers(dir)?))) {
-        Some((dir, (index, of))) => format!(
-            "delete the folder `{}` and extract that part again, with `--shard {index}/{of}`",
-            shown(dir)
-        ),
-        None => "delete the cache and extract again".to_owned(),
-    }
-}
-
-fn hint(path: &Path, source: &std::io::Error) -> &'static str {
-    if is_in_bucket(path) {
-        bucket_hint(source)
-    } else {
-        disk_hint(source)
-    }
-}
-
-fn bucket_hint(source: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind;
-    match source.kind() {
-        ErrorKind::NotFound => "\nhint: look at the names of bucket and folder",
-        ErrorKind::PermissionDenied => {
-            "\nhint: give credentials that may do this, for S3 as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; docs/object-storage.md lists the variables"
-        }
-        ErrorKind::InvalidData => "\nhint: the object was damaged or replaced",
-        _ => {
-            "\nhint: look at the network, and at the variables in docs/object-storage.md, for S3 `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`"
-        }
-    }
-}
-
-fn disk_hint(source: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind;
-    match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            "\nhint: make room and run the same command again; what is saved stays"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "\nhint: make the folder writable, or give another one"
-        }
-        _ => "\nhint: look at the path, or give another one",
-    }
-}
-
-fn of_splits(field: &str) -> &'static str {
-    match field {
-        "split" => "; a finished cache gets another split from `extract split`",
-        _ => "",
-    }
 }
 
 /// A closure for `map_err` with the file and the action that failed.

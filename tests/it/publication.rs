@@ -3,7 +3,7 @@
 use std::fs;
 
 use common::sha256_file;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::{Lab, Run, program};
 
@@ -32,12 +32,29 @@ fn a_card_names_each_file_with_its_hash_and_the_licence_of_the_images() {
     let text = fs::read_to_string(lab.cache().join("croissant.json")).unwrap();
     let croissant: Value = serde_json::from_str(&text).unwrap();
     let files = croissant["distribution"].as_array().unwrap();
+    let (set, files) = files.split_last().unwrap();
+    assert_eq!(set["includes"], "slices/*.parquet");
     assert_eq!(files.len(), 3 * 3);
     for file in files {
         let path = lab.cache().join(file["contentUrl"].as_str().unwrap());
         assert_eq!(file["sha256"], sha256_file(&path).unwrap());
         let bytes = format!("{} B", fs::metadata(&path).unwrap().len());
         assert_eq!(file["contentSize"], bytes);
+    }
+    // `scripts/dev/check_croissant.py` reads the rows by these.
+    let [classes, rows] = &croissant["recordSet"].as_array().unwrap()[..] else {
+        panic!("{croissant}");
+    };
+    assert_eq!(
+        classes["data"][1],
+        json!({"classes/index": 1, "classes/name": "right"})
+    );
+    let fields = rows["field"].as_array().unwrap().iter();
+    let columns: Vec<_> = fields
+        .map(|field| &field["source"]["extract"]["column"])
+        .collect();
+    for column in ["row", "sample", "patient", "split", "stored_axes", "label"] {
+        assert!(columns.contains(&&json!(column)), "{column}");
     }
     let readme = fs::read_to_string(lab.cache().join("README.md")).unwrap();
     for words in [

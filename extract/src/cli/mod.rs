@@ -6,6 +6,7 @@ mod backbone;
 mod caches;
 mod card;
 mod datasets;
+mod diff;
 mod doctor;
 mod extract;
 mod merge;
@@ -30,9 +31,10 @@ use crate::extraction::wait_elsewhere;
 
 pub use self::args::{DatasetArgs, ExtractArgs, LayoutArgs, NonFiniteArg, TokenDtypeArg};
 pub use self::backbone::{BackboneArgs, ProviderArg, TokensArg};
-pub use self::caches::{DiffArgs, ListArgs, RemoveArgs, ShowArgs};
+pub use self::caches::{ListArgs, RemoveArgs, ShowArgs};
 pub use self::card::CardArgs;
 pub use self::datasets::DatasetsArgs;
+pub use self::diff::DiffArgs;
 pub use self::doctor::DoctorArgs;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
@@ -227,7 +229,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Show(args)) => caches::show(args),
         Some(Command::Merge(args)) => merge::run(args),
         Some(Command::Verify(args)) => verify::run(args),
-        Some(Command::Diff(args)) => caches::diff(args),
+        Some(Command::Diff(args)) => diff::run(args),
         Some(Command::Gc(args)) => caches::collect_garbage(args),
         Some(Command::Rm(args)) => caches::remove(args),
         Some(Command::Plan(args)) => plan::run(args),

@@ -9,8 +9,8 @@ use common::text::shown;
 use serde_json::json;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};
-use super::caches::{found, of_dataset};
-use super::{Format, Status, eprint_line, print_line, table, tell_of_lock, warn};
+use super::caches::{for_each, found, of_dataset};
+use super::{Format, Status, print_line, table, tell_of_lock, warn};
 use crate::Error;
 use crate::dataset::Dataset;
 use crate::relabel::{self, Target, Written};
@@ -67,33 +67,16 @@ pub(super) fn run(args: &RelabelArgs) -> anyhow::Result<Status> {
         None => None,
     };
     let caches = caches(args, dataset.as_ref())?;
-    let (mut written, mut failed) = (Vec::new(), Vec::new());
-    for dir in caches {
-        match relabel(args, &dir, dataset.as_ref()) {
-            Ok(done) => written.push((dir, done)),
-            Err(error) => failed.push(error),
-        }
-    }
-    if written.is_empty() && failed.len() == 1 {
-        anyhow::bail!(failed.remove(0));
-    }
-    for error in &failed {
-        eprint_line(&format!("warning: {error}"));
-    }
-    if written.is_empty() {
-        anyhow::bail!("no cache was relabelled\nhint: see the warnings above");
-    }
+    let (written, status) = for_each(caches, "relabelled", |dir| {
+        Ok((dir.to_path_buf(), relabel(args, dir, dataset.as_ref())?))
+    })?;
     let mut said = HashSet::new();
     for (_, done) in &written {
         let new = done.warnings.iter().filter(|text| said.insert(*text));
         warn(&new.cloned().collect::<Vec<_>>());
     }
     print(args, &written)?;
-    Ok(if failed.is_empty() {
-        Status::Done
-    } else {
-        Status::Skipped
-    })
+    Ok(status)
 }
 
 fn opened(args: &RelabelArgs, name: &str) -> anyhow::Result<Dataset> {

@@ -8,8 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{LayoutArgs, STAGING, hide_ids, open_dataset};
-use super::caches::of_dataset;
-use super::{Format, Status, eprint_line, print_line, table, tell, tell_of_lock};
+use super::caches::{for_each, of_dataset};
+use super::{Format, Status, print_line, table, tell, tell_of_lock};
 use crate::Error;
 use crate::dataset::Dataset;
 use crate::inspect::SPLITS;
@@ -108,29 +108,13 @@ pub(super) fn run(args: &SplitArgs) -> anyhow::Result<Status> {
     }
     let dataset = opened.as_ref().map_or(&args.dataset, |opened| &opened.name);
     let dataset = args.cache_name.as_ref().unwrap_or(dataset);
-    let (mut written, mut failed): (Vec<Written>, Vec<Error>) = (Vec::new(), Vec::new());
-    for dir in of_dataset(&args.cache, dataset, args.model.as_deref())? {
-        match split_cache(args, &dir, opened.as_ref()) {
-            Ok(done) => written.push(done),
-            Err(error) => failed.push(error),
-        }
-    }
-    if written.is_empty() && failed.len() == 1 {
-        anyhow::bail!(failed.remove(0));
-    }
-    for error in &failed {
-        eprint_line(&format!("warning: {error}"));
-    }
-    if written.is_empty() {
-        anyhow::bail!("no cache was split\nhint: see the warnings above");
-    }
+    let caches = of_dataset(&args.cache, dataset, args.model.as_deref())?;
+    let (written, status) = for_each(caches, "split", |dir| {
+        split_cache(args, dir, opened.as_ref())
+    })?;
     warn(&written);
     print(args, &written)?;
-    Ok(if failed.is_empty() {
-        Status::Done
-    } else {
-        Status::Skipped
-    })
+    Ok(status)
 }
 
 fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result<Written, Error> {

@@ -188,6 +188,68 @@ fn a_dataset_in_a_bucket_is_copied_once() {
 }
 
 #[test]
+fn the_list_of_what_was_copied_is_no_part_of_a_dataset() {
+    let lab = Lab::new();
+    for (k, name) in ["a/0.png", "b/1.png"].into_iter().enumerate() {
+        let image = fs::read(lab.png(&format!("images/{k}.png"), k as u32, k as u32)).unwrap();
+        s3::put(&format!("folders/set/{name}"), &image);
+    }
+    for cache in ["first", "second"] {
+        let mut command = program("extract");
+        command.args([
+            "--model",
+            "tiny-vit",
+            "--dataset",
+            "folder",
+            "--name",
+            "images",
+        ]);
+        command.args(["--split", "none", "--root", "s3://folders/set", "--staging"]);
+        command
+            .arg(lab.path("staging"))
+            .arg("--cache")
+            .arg(lab.path(cache));
+        Run::of(s3::connect(&mut command)).expect(0);
+        let files = snapshot(&lab.path("staging"));
+        let is_list = |name: &std::path::Path| name.ends_with(".slicebank-objects");
+        assert!(files.iter().any(|(name, _)| is_list(name)));
+        let reader = cache::CacheReader::open(&lab.path(cache).join("images/tiny-vit@56"));
+        let images = reader
+            .unwrap()
+            .slices()
+            .unwrap()
+            .into_iter()
+            .map(|slice| slice.image);
+        assert_eq!(images.collect::<Vec<_>>(), ["a/0.png", "b/1.png"]);
+    }
+}
+
+#[test]
+fn a_card_of_a_cache_in_a_bucket_is_written_to_a_folder() {
+    let lab = Lab::new();
+    local(&lab, 9);
+    Run::of(&mut extract(&lab, "cards", "staging")).expect(0);
+    let words = [
+        "--licence",
+        "CC BY 4.0",
+        "--url",
+        "https://example.org/images",
+    ];
+    let words = [&["card", "images/tiny-vit@56"], &words[..]].concat();
+    over("extract", "cards", &words).expect_error(2, &["s3://cards", "--out"]);
+    let mut command = program("extract");
+    command.args(&words).arg("--cache").arg(lab.path("cache"));
+    Run::of(&mut command).expect(0);
+    let out = lab.path("out");
+    let there = ["--out", out.to_str().unwrap()];
+    over("extract", "cards", &[&words[..], &there].concat()).expect(0);
+    for name in ["croissant.json", "README.md"] {
+        let [one, other] = [lab.cache(), out.clone()].map(|dir| fs::read(dir.join(name)).unwrap());
+        assert!(one == other, "{name}");
+    }
+}
+
+#[test]
 fn what_cannot_be_in_a_bucket_or_does_not_exist_is_an_error() {
     let lab = Lab::new();
     lab.manifest(6);
