@@ -36,6 +36,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Progress {
     /// Slices embedded in this run.
     pub slices: u64,
+    /// Slices embedded by earlier runs.
+    pub earlier: u64,
     /// Finished samples of the run, including skipped ones and those of earlier runs.
     pub samples: u64,
     /// Samples that could not be read, as `path: reason`, since the last report.
@@ -104,10 +106,18 @@ pub fn run(
     let position = writer.position()?;
     let samples = &job.dataset.samples[job.samples.clone()];
     let first = first_sample(samples, position.as_ref());
+    let earlier = writer.rows();
     report(Progress {
         samples: first as u64,
+        earlier,
         ..Progress::default()
     });
+    let report = &mut |progress| {
+        report(Progress {
+            earlier,
+            ..progress
+        });
+    };
     let samples = &samples[first..];
     let notes = Mutex::new(SampleNotes::default());
     let recorder = Recorder::new(job.dataset);
@@ -286,6 +296,7 @@ fn embed(
             slices,
             samples,
             skipped,
+            ..Progress::default()
         });
     }
     Ok((slices, inference))

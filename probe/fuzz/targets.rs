@@ -59,7 +59,7 @@ fn records(folder: &Path, _: &Path) {
         black_box(records.complaints().len());
         for record in records.latest() {
             black_box(record.to_json());
-            black_box(probe::table::summary(&[record]));
+            black_box(probe::table::summary(&[record]).text(true));
         }
     }
 }

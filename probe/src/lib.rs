@@ -9,6 +9,7 @@ pub mod error;
 pub mod evaluate;
 pub mod examples;
 pub mod features;
+mod font;
 pub mod head;
 mod hold_out;
 mod kinds;

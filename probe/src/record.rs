@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-pub use self::file::{Appended, Recorded, append, read};
+pub use self::file::{Appended, Recorded, append, read, read_all};
 
 /// One result of an evaluation: a line of `RUNS/PROBE.jsonl`. Keys that do not apply are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,6 +122,18 @@ pub(crate) fn now() -> String {
 }
 
 impl RunRecord {
+    /// The name of the evaluation: that of the record without the number of the result.
+    pub fn run(&self) -> &str {
+        let suffix = format!(".{}", self.result);
+        let stem = self.name.strip_suffix(&suffix);
+        stem.filter(|_| self.results > 1).unwrap_or(&self.name)
+    }
+
+    /// A name for files of the result, without an extension; `number` differs among those of an evaluation.
+    pub(crate) fn file_name(&self, number: usize) -> String {
+        name::file_name(self, number)
+    }
+
     /// The record as one line of JSON, without a line break.
     pub fn to_json(&self) -> String {
         serde_json::json!(self).to_string()

@@ -32,3 +32,40 @@ pub(crate) fn integer<T: FromStr + PartialOrd + Display>(
         format!("expected an integer from {first} to {last}")
     })
 }
+
+/// A number as people write it: three significant digits without trailing zeros, in powers of ten below 0.0001 and
+/// from 100,000 on.
+pub(crate) fn brief(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    if (1e-4..1e5).contains(&rounded.abs()) {
+        rounded.to_string()
+    } else {
+        format!("{rounded:e}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::brief;
+
+    #[test]
+    fn numbers_are_brief() {
+        for (value, expected) in [
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (100.0, "100"),
+            (0.177_827_941, "0.178"),
+            (f64::from(0.001_f32), "0.001"),
+            (1e-6, "1e-6"),
+            (1.778e-6, "1.78e-6"),
+            (99_999.0, "1e5"),
+            (-0.25, "-0.25"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(brief(value), expected);
+        }
+    }
+}

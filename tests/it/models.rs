@@ -163,14 +163,15 @@ fn a_provider_asked_for_by_name_is_never_replaced_by_another() {
         lab.extract("manifest", &manifest, &["--provider", provider])
             .expect_error(2, &[provider, "cannot run here", "--provider cpu"]);
     }
-    let run = lab
-        .extract("manifest", &manifest, &["--provider", "auto"])
-        .expect(0);
-    assert!(
-        run.stderr
-            .contains("computing on cpu in fp32 (the provider `cuda`"),
-        "{run:?}"
-    );
+    let run = |more: &[&str]| {
+        let words = [&["--provider", "auto"], more].concat();
+        lab.extract("manifest", &manifest, &words).expect(0).stderr
+    };
+    let text = run(&[]);
+    assert!(text.contains("computing on cpu in fp32\n"), "{text}");
+    assert!(!text.to_lowercase().contains("cuda"), "{text}");
+    let text = run(&["-v"]);
+    assert!(text.contains("not on a GPU: the provider `cuda`"), "{text}");
     lab.extract(
         "manifest",
         &manifest,

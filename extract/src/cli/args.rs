@@ -127,6 +127,9 @@ pub struct ExtractArgs {
     /// Format of the summary
     #[arg(long, default_value = "text")]
     pub format: Format,
+    /// Say more: why no GPU is used
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 impl ExtractArgs {

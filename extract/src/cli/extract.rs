@@ -1,6 +1,6 @@
 //! `extract --model … --dataset …`: extracts a dataset.
 
-use cache::CacheMeta;
+use cache::{CacheMeta, CacheReader};
 use common::text::shown;
 use common::{counted, peak_rss_bytes};
 use imaging::preprocess::{Augment, NonFinitePolicy, Normalise, Preprocess, Slicing, Views};
@@ -8,14 +8,18 @@ use onnx_models::ModelCard;
 
 use super::advice::{self, Asked};
 use super::args::{DatasetArgs, ExtractArgs, NonFiniteArg, hide_ids, open_dataset};
-use super::progress::Bar;
+use super::contents::Contents;
+use super::progress::{Bar, Total};
 use super::signals::Signals;
 use super::{Format, Status, print_line, tell, warn};
 use crate::backbone::{Provider, Runtime};
 use crate::dataset::{Dataset, Recipe};
-use crate::extraction::{Event, Extraction, Summary};
+use crate::extraction::{Event, Extraction, SliceCount, Summary};
 use crate::split::{self, SplitRule};
 use crate::{prepare, project};
+
+/// Maximum number of samples whose slices are counted before they are read.
+const FEW: usize = 100;
 
 /// Mean and standard deviation of the channels of ImageNet's images.
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
@@ -48,9 +52,11 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         settings: args.settings()?,
         stop: &signals.stop,
     };
-    let mut bar = Bar::new(extraction.samples()?.len() as u64);
+    let mut bar = Bar::new(total(&extraction)?);
     let summary = extraction.run(&mut |event| match event {
         Event::Message(text) => tell(&text),
+        Event::Detail(text) if args.verbose => tell(&text),
+        Event::Detail(_) => {}
         Event::Warning(text) => warn(&[text]),
         Event::Writing(dir) => {
             signals.save_first();
@@ -65,6 +71,16 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         return Ok(Status::Stopped(signals.exit_code()));
     }
     summarise(args.format, &summary)
+}
+
+/// What progress counts: samples, or slices if few samples have many.
+fn total(extraction: &Extraction<'_>) -> anyhow::Result<Total> {
+    let samples = extraction.samples()?;
+    if samples.len() > FEW || samples.len() < extraction.dataset.samples.len() {
+        return Ok(Total::Samples(samples.len() as u64));
+    }
+    let slices = SliceCount::of(extraction.dataset, extraction.recipe);
+    Ok(Total::Slices(slices.rows))
 }
 
 /// Where a run has stopped, as far as the number of all slices is known.
@@ -178,12 +194,19 @@ fn summarise(format: Format, Summary { dir, outcome }: &Summary) -> anyhow::Resu
     let seconds = outcome.elapsed.as_secs_f64();
     let rate = outcome.slices as f64 / seconds.max(1e-9);
     let share = outcome.inference.as_secs_f64() / seconds.max(1e-9);
+    // A cache in a bucket would have to be copied back; a part is joined later.
+    let contents = if cache::is_in_bucket(dir) || meta.part.is_some() {
+        None
+    } else {
+        Some(Contents::of(&CacheReader::open(dir)?)?)
+    };
     let text = match format {
         Format::Json => serde_json::json!({
             "dataset": meta.dataset,
             "model": meta.model.name,
             "image_size": meta.image_size,
             "slices": meta.rows,
+            "splits": contents.as_ref().map(Contents::json),
             "slices_embedded": outcome.slices,
             "skipped": meta.skipped,
             "bytes": meta.bytes(),
@@ -207,6 +230,7 @@ fn summarise(format: Format, Summary { dir, outcome }: &Summary) -> anyhow::Resu
                 counted(meta.samples, "sample"),
                 meta.bytes() as f64 / 1e6
             )];
+            lines.extend(contents.as_ref().map(Contents::text));
             if outcome.slices > 0 {
                 lines.push(format!(
                     "{} in {seconds:.1} s ({rate:.2}/s), {:.0}% of the time in the backbone",

@@ -5,6 +5,7 @@ mod args;
 mod backbone;
 mod caches;
 mod card;
+mod contents;
 mod datasets;
 mod diff;
 mod doctor;

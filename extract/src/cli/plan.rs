@@ -114,7 +114,7 @@ impl Place<'_> {
         let mut report = |event| match event {
             Event::Message(text) => tell(&text),
             Event::Warning(text) => warn(&[text]),
-            Event::Writing(_) | Event::Progress(_) => {}
+            Event::Detail(_) | Event::Writing(_) | Event::Progress(_) => {}
         };
         Ok(extraction.forecast(self.batches, &mut report)?)
     }

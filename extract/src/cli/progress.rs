@@ -18,12 +18,42 @@ pub(super) struct Bar {
     bar: ProgressBar,
     started: Instant,
     printed: Instant,
-    total: u64,
+    total: Total,
+    /// Samples or slices that were done when this run began.
     first: Option<u64>,
 }
 
+/// What is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Total {
+    /// Samples, of which there are this many.
+    Samples(u64),
+    /// Slices, of which there are about as many.
+    Slices(u64),
+}
+
+impl Total {
+    fn word(self) -> &'static str {
+        match self {
+            Total::Samples(_) => "samples",
+            Total::Slices(_) => "slices",
+        }
+    }
+
+    /// How many are done of how many.
+    fn of(self, progress: &Progress) -> (u64, u64) {
+        match self {
+            Total::Samples(all) => (progress.samples, all),
+            Total::Slices(all) => {
+                let done = progress.earlier + progress.slices;
+                (done, all.max(done))
+            }
+        }
+    }
+}
+
 impl Bar {
-    pub(super) fn new(total: u64) -> Bar {
+    pub(super) fn new(total: Total) -> Bar {
         Bar {
             bar: ProgressBar::hidden(),
             started: Instant::now(),
@@ -36,8 +66,10 @@ impl Bar {
     /// Shows the bar of a run that writes to the folder `dir`.
     pub(super) fn start(&mut self, dir: &Path) {
         tell(&format!("writing {}", dir.display()));
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples {msg}");
-        self.bar = ProgressBar::new(self.total);
+        let template = format!("{{bar:30}} {{pos}}/{{len}} {} {{msg}}", self.total.word());
+        let style = ProgressStyle::with_template(&template);
+        let (_, all) = self.total.of(&Progress::default());
+        self.bar = ProgressBar::new(all);
         self.bar
             .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         (self.started, self.printed) = (Instant::now(), Instant::now());
@@ -49,32 +81,34 @@ impl Bar {
                 .suspend(|| eprint_line(&format!("warning: skipped {reason}")));
         }
         let text = self.describe(&progress);
-        self.bar.set_position(progress.samples);
+        let (done, all) = self.total.of(&progress);
+        self.bar.set_length(all);
+        self.bar.set_position(done);
         self.bar.set_message(text.clone());
         if !io::stderr().is_terminal() && self.printed.elapsed() >= LINE_EVERY {
             self.printed = Instant::now();
-            let (done, total) = (progress.samples, self.total);
-            eprint_line(&format!("{done}/{total} samples {text}"));
+            eprint_line(&format!("{done}/{all} {} {text}", self.total.word()));
         }
     }
 
-    /// Slices, slices per second, and the time left if the remaining samples have as many slices.
+    /// Slices per second, and the time left if what remains takes as long; of samples, also their slices.
     fn describe(&mut self, progress: &Progress) -> String {
-        let first = *self.first.get_or_insert(progress.samples);
+        let (done, all) = self.total.of(progress);
+        let first = *self.first.get_or_insert(done);
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = progress.slices as f64 / seconds.max(1e-9);
-        let done = progress.samples - first;
-        let left = match done {
+        let left = match done - first {
             0 => "?".to_string(),
-            _ => {
-                let to_do = (self.total - progress.samples) as f64;
-                readable(Duration::from_secs_f64(seconds / done as f64 * to_do))
+            done_now => {
+                let to_do = (all - done) as f64;
+                readable(Duration::from_secs_f64(seconds / done_now as f64 * to_do))
             }
         };
-        format!(
-            "| {}, {rate:.1}/s, {left} left",
-            counted(progress.slices, "slice")
-        )
+        let slices = match self.total {
+            Total::Samples(_) => counted(progress.slices, "slice") + ", ",
+            Total::Slices(_) => String::new(),
+        };
+        format!("| {slices}{rate:.1}/s, {left} left")
     }
 
     pub(super) fn finish(&self) {

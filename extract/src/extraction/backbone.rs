@@ -23,6 +23,9 @@ use crate::{Error, ModelError};
 /// that overflow and wrong graphs give far less.
 const INT8_BOUND: f64 = 0.95;
 
+/// Device file of NVIDIA's driver.
+const NVIDIA_DRIVER: &str = "/dev/nvidiactl";
+
 /// Options of the backbone and its device.
 #[derive(Clone, Debug)]
 pub struct BackboneChoice {
@@ -309,10 +312,17 @@ fn describe(backbone: &Backbone, failures: &[String], report: &mut dyn FnMut(Eve
         text += &format!(", {}", counted(backbone.gpus(), "GPU"));
     }
     text += &format!(" in {}", device.precision.name());
-    if !reasons.is_empty() {
-        text += &format!(" ({})", reasons.join("; "));
-    }
     report(Event::Message(text));
+    // Without a GPU, that there are no libraries for one is nothing to tell.
+    let has_driver = Path::new(NVIDIA_DRIVER).exists();
+    for reason in reasons {
+        let text = format!("not on a GPU: {reason}");
+        report(if has_driver {
+            Event::Message(text)
+        } else {
+            Event::Detail(text)
+        });
+    }
     if backbone.on_cpu() > 0 {
         report(Event::Warning(format!(
             "{} of the graph's run on the CPU, because {} has no kernels for them, and the GPU waits for them",

@@ -70,6 +70,8 @@ pub struct Extraction<'a> {
 pub enum Event {
     /// Information for the user.
     Message(String),
+    /// Information for those who ask for more.
+    Detail(String),
     /// A warning for the user.
     Warning(String),
     /// The cache in this folder is opened, and slices are about to be embedded.

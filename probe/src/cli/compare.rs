@@ -10,7 +10,7 @@ use common::text::{printable, shown};
 
 use super::caches::{listed, unknown};
 use super::settings::ConfidenceArgs;
-use super::{Format, Outcome, few_shot, predict};
+use super::{Form, Format, Outcome, few_shot, predict};
 use crate::evaluate::{Comparison, Pair, Pairs, compare};
 use crate::kinds::KINDS;
 use crate::record::{self, RunRecord};
@@ -39,9 +39,8 @@ pub(super) struct Compare {
     model: Option<String>,
     #[command(flatten)]
     confidence: ConfidenceArgs,
-    /// Output: a table, or one comparison per line
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: Form,
 }
 
 impl Compare {
@@ -49,6 +48,7 @@ impl Compare {
         let Some(confidence) = self.confidence.confidence() else {
             bail!("`--bootstrap 0`: expected at least 1 draw\nhint: leave it out for 1000");
         };
+        self.form.check()?;
         if !self.runs.is_dir() {
             bail!(
                 "`{}`: there is no such folder\nhint: name that of the run records with --runs; without --runs, probes write to `runs`",
@@ -126,14 +126,12 @@ impl Compare {
     }
 
     fn print(&self, found: &[Comparison], out: &mut impl Write) -> Result<()> {
-        match self.format {
-            Format::Text => writeln!(out, "{}", table::comparisons(found))?,
-            Format::Json => {
-                for comparison in found {
-                    writeln!(out, "{}", serde_json::json!(comparison))?;
-                }
+        if self.form.format == Format::Json {
+            for comparison in found {
+                writeln!(out, "{}", serde_json::json!(comparison))?;
             }
         }
+        self.form.print(&table::comparisons(found), out)?;
         Ok(())
     }
 }

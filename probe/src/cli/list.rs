@@ -1,4 +1,4 @@
-//! `probe ls`: the caches below a folder.
+//! `probe ls`: the caches below a folder, and the runs.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::Args;
 use common::text::shown;
 
-use super::{Format, Outcome};
-use crate::table;
+use super::{Form, Format, Outcome};
+use crate::{record, table};
 
 /// Arguments of `probe ls`.
 #[derive(Debug, Args)]
@@ -21,24 +21,50 @@ pub(super) struct List {
         default_value = "embeddings"
     )]
     cache: PathBuf,
-    /// Output: a table, or one JSON object per line
-    #[arg(long, default_value = "text")]
-    format: Format,
+    /// Folder of run records
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    #[command(flatten)]
+    form: Form,
 }
 
 impl List {
-    pub(super) fn run(&self, out: &mut impl Write) -> Result<Outcome> {
-        let caches = cache::list(&self.cache)?;
-        match self.format {
-            Format::Json => {
-                for cache in &caches {
-                    writeln!(out, "{}", cache.json())?;
-                }
+    /// Lists the caches, and the runs if there are any.
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        self.form.check()?;
+        let (runs, complaints) = if self.runs.is_dir() {
+            record::read_all(&self.runs)?
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        for complaint in complaints {
+            writeln!(messages, "warning: {complaint}")?;
+        }
+        let caches = match cache::list(&self.cache) {
+            Err(cache::Error::NoCache { .. }) if !runs.is_empty() => Vec::new(),
+            caches => caches?,
+        };
+        if self.form.format == Format::Json {
+            for cache in &caches {
+                writeln!(out, "{}", cache.json())?;
             }
-            Format::Text if caches.is_empty() => {
-                writeln!(out, "no caches in `{}`", shown(&self.cache))?;
+            for run in &runs {
+                writeln!(out, "{}", run.to_json())?;
             }
-            Format::Text => writeln!(out, "{}", table::caches(&caches))?,
+            return Ok(Outcome::Done);
+        }
+        if caches.is_empty() {
+            writeln!(messages, "no caches in `{}`", shown(&self.cache))?;
+        } else {
+            self.form.print(&table::caches(&caches), out)?;
+        }
+        if runs.is_empty() {
+            writeln!(messages, "no runs in `{}`", shown(&self.runs))?;
+        } else {
+            if !caches.is_empty() {
+                writeln!(out)?;
+            }
+            self.form.print(&table::runs(&runs), out)?;
         }
         Ok(Outcome::Done)
     }

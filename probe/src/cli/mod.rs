@@ -4,8 +4,11 @@ mod caches;
 mod compare;
 mod effect;
 mod few_shot;
+mod form;
+mod heads;
 mod list;
 mod over;
+mod places;
 mod predict;
 mod probe;
 mod segment;
@@ -15,12 +18,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use common::text::shown;
 
 use self::caches::Caches;
 use self::compare::Compare;
 use self::few_shot::FewShot;
+use self::form::{Form, Format};
 use self::list::List;
 use self::predict::Predict;
 use self::probe::ProbeCommand;
@@ -48,7 +52,7 @@ enum Command {
     Predict(Predict),
     /// Test whether backbones differ on the same cases, by the scores that other commands saved
     Compare(Compare),
-    /// List the caches
+    /// List the caches, and the runs
     #[command(visible_alias = "list")]
     Ls(List),
 }
@@ -61,21 +65,14 @@ struct Output {
     /// Repeat evaluations that are already recorded
     #[arg(long)]
     force: bool,
-    /// Print a table by class for each of several caches
+    /// Print a table by class for each of several caches, and of more than 20 classes
     #[arg(long)]
     per_class: bool,
     /// Threads [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Output: tables, or one run record per line
-    #[arg(long, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Outcome of a command that ran.
@@ -101,7 +98,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Segment(segment) => segment.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
-        Command::Ls(list) => list.run(out),
+        Command::Ls(list) => list.run(out, messages),
     }
 }
 
@@ -111,7 +108,7 @@ pub fn probe_names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Output {
-    /// Checks that `--per-class` is not given without tables.
+    /// Checks that `--per-class` is given with tables only, and `--wide` with those that leave out columns.
     fn check(&self) -> Result<()> {
         if cache::is_in_bucket(&self.runs) {
             bail!(
@@ -119,12 +116,16 @@ impl Output {
                 shown(&self.runs)
             );
         }
-        if self.per_class && self.format == Format::Json {
-            bail!(
-                "`--per-class` has no effect: `--format json` prints records, which have all classes\nhint: leave it out"
-            );
+        let format = self.form.format;
+        if self.per_class && matches!(format, Format::Json | Format::Csv) {
+            let name = if format == Format::Csv {
+                "csv` prints one table, without classes"
+            } else {
+                "json` prints records, which have all classes"
+            };
+            bail!("`--per-class` has no effect: `--format {name}\nhint: leave it out");
         }
-        Ok(())
+        self.form.check()
     }
 }
 

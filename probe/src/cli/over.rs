@@ -11,10 +11,14 @@ use cache::CacheReader;
 use common::text::{Printable, printable, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Caches, Format, Outcome, Output};
+use super::{Caches, Format, Outcome, Output, places};
+use crate::Error;
 use crate::evaluate::{Evaluated, Settings};
 use crate::record::{self, Appended, Recorded, RunRecord};
-use crate::{Error, table};
+use crate::table::{self, Grid};
+
+/// Maximum number of classes that are shown without being asked for.
+const CLASSES: usize = 20;
 
 /// Time between lines of progress without a bar.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -86,7 +90,7 @@ impl Job<'_> {
             match self.cache(path, &known, &pool, &bar) {
                 Ok(found) => {
                     let records = bar.suspend(|| self.keep_all(path, found, messages))?;
-                    if self.output.format == Format::Json {
+                    if self.output.form.format == Format::Json {
                         bar.suspend(|| print_json(&records, out))?;
                     }
                     if per_class {
@@ -105,10 +109,38 @@ impl Job<'_> {
         if all.is_empty() {
             return Ok(Outcome::Nothing);
         }
-        if self.output.format == Format::Text {
-            print(out, &all, &classes)?;
-        }
+        self.print(&all, &classes, out)?;
+        places::tell(&self.output.runs, &all, messages)?;
         Ok(outcome)
+    }
+
+    /// Prints tables; records have been printed already.
+    fn print(&self, all: &[RunRecord], classes: &[Grid], out: &mut impl Write) -> Result<()> {
+        let form = &self.output.form;
+        match form.format {
+            Format::Json => {}
+            Format::Csv => form.print(&table::values(all), out)?,
+            Format::Text | Format::Markdown => {
+                for table in classes {
+                    if table.rows() > CLASSES && !self.output.per_class {
+                        writeln!(out, "(--per-class shows {} classes)", table.rows())?;
+                    } else {
+                        form.print(table, out)?;
+                    }
+                    writeln!(out)?;
+                }
+                form.print(&table::summary(all), out)?;
+                let end = if form.format == Format::Markdown {
+                    "\n"
+                } else {
+                    ""
+                };
+                for note in table::notes(all) {
+                    writeln!(out, "{end}{note}")?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Results for a cache under each protocol.
@@ -186,7 +218,7 @@ impl Keep for Evaluated {
             classes,
             head,
         } = *self;
-        let name = format!("{}-{}-{number}", record.probe, record.key);
+        let name = record.file_name(number);
         if record.spread.is_none() {
             let file = format!("predictions/{name}.parquet");
             predictions.write(&runs.join(&file), &classes)?;
@@ -239,12 +271,4 @@ fn bar(caches: usize) -> ProgressBar {
 fn print_json(records: &[RunRecord], out: &mut impl Write) -> std::io::Result<()> {
     let mut lines = records.iter().map(RunRecord::to_json);
     lines.try_for_each(|line| writeln!(out, "{line}"))
-}
-
-fn print(out: &mut impl Write, all: &[RunRecord], classes: &[String]) -> Result<()> {
-    for table in classes {
-        writeln!(out, "{table}\n")?;
-    }
-    writeln!(out, "{}", table::summary(all))?;
-    Ok(())
 }

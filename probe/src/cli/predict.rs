@@ -1,7 +1,7 @@
 //! `probe predict`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use cache::{CacheReader, Split};
@@ -10,6 +10,7 @@ use common::text::shown;
 
 use super::caches::name_of;
 use super::effect::{self, Idle, NEVER};
+use super::heads::HeadArg;
 use super::over::{Job, results};
 use super::segment::UnnamedArg;
 use super::settings::ConfidenceArgs;
@@ -30,9 +31,9 @@ const ALL: &str = "all examples are scored, whatever split they are in, unless `
 
 #[derive(Debug, Args)]
 pub(super) struct Predict {
-    /// Head or decoder that another command saved in `heads` of its --runs
-    #[arg(long, value_name = "FILE")]
-    head: PathBuf,
+    /// Head or decoder: a file, the name of the run that saved it (or its beginning), or `latest`
+    #[arg(long, value_name = "NAME|FILE")]
+    head: HeadArg,
     /// Folder for label maps that a decoder predicts [default: `label_maps` in --runs]
     #[arg(long, value_name = "DIR")]
     label_maps: Option<PathBuf>,
@@ -74,16 +75,17 @@ impl Predict {
     /// Without --model, the caches of the head's backbone and image size.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         effect::check(self.idle(), &[Protocol::Strict], messages)?;
-        let file = shown(&self.head);
-        if let Some(decoder) = SavedDecoder::read(&self.head)? {
+        let path = self.head.file(&self.output.runs)?;
+        let file = shown(&path);
+        if let Some(decoder) = SavedDecoder::read(&path)? {
             if self.per_patient {
                 bail!(
                     "`{file}` has a decoder, which is measured by volume\nhint: leave out --per-patient"
                 );
             }
-            return self.segment(&decoder, out, messages);
+            return self.segment((&decoder, &path), out, messages);
         }
-        let head = SavedHead::read(&self.head)?;
+        let head = SavedHead::read(&path)?;
         if self.label_maps.is_some() {
             bail!(
                 "`{file}` has a head for classes, which predicts no label maps\nhint: leave out --label-maps"
@@ -102,11 +104,11 @@ impl Predict {
             settings: vec![self.settings(&head)],
             key: Box::new(|reader, settings| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
-                Ok(settings.of_head(reader, (&head, &self.head), part)?.key)
+                Ok(settings.of_head(reader, (&head, &path), part)?.key)
             }),
             evaluate: Box::new(|reader, settings, _| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
-                let head = (&head, self.head.as_path());
+                let head = (&head, path.as_path());
                 evaluate::predict(reader, head, &settings, part, self.mismatch())
                     .map(|one| results(vec![one]))
             }),
@@ -116,7 +118,7 @@ impl Predict {
 
     fn segment(
         &self,
-        decoder: &SavedDecoder,
+        (decoder, path): (&SavedDecoder, &Path),
         out: &mut impl Write,
         messages: &mut impl Write,
     ) -> Result<Outcome> {
@@ -133,14 +135,14 @@ impl Predict {
                 folder if folder.is_dir() => {
                     let (settings, part) = self.of_cache(reader, settings, origin)?;
                     let how = self.applying(part);
-                    Ok(segment::of_decoder(reader, &self.head, &settings, how, &folder)?.key)
+                    Ok(segment::of_decoder(reader, path, &settings, how, &folder)?.key)
                 }
                 // No record has this key: missing label maps are written again.
                 _ => Ok(String::new()),
             }),
             evaluate: Box::new(|reader, settings, _| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
-                let (head, how) = ((decoder, self.head.as_path()), self.applying(part));
+                let (head, how) = ((decoder, path), self.applying(part));
                 let applied = segment::apply(reader, head, &settings, how, &folder_of(reader));
                 applied.map(|one| results(vec![one]))
             }),

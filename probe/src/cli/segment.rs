@@ -161,7 +161,7 @@ impl Segment {
 impl Keep for Evaluated {
     fn keep(mut self: Box<Self>, runs: &Path, number: usize) -> Result<RunRecord, Error> {
         let record = &mut self.record;
-        let name = format!("{}-{}-{number}", record.probe, record.key);
+        let name = record.file_name(number);
         if record.spread.is_none() {
             let file = format!("predictions/{name}.parquet");
             segment::write_volumes(&self.volumes, &self.names, &runs.join(&file))?;

@@ -40,7 +40,7 @@ pub(crate) trait Grid {
 
 /// Description of a chosen model.
 pub(crate) struct Report {
-    /// Short, for people: `C=1.000e0`.
+    /// Short, for people: `C=1`.
     pub(crate) setting: String,
     pub(crate) params: Map<String, Value>,
     pub(crate) warnings: Vec<String>,

@@ -13,7 +13,7 @@ use crate::probes::linear::{
     self, Batches, Data, Head, HeadOptions, Loss, Reduction, Schedule, train,
 };
 use crate::protocol::Protocol;
-use crate::values::positive;
+use crate::values::{brief, positive};
 
 /// The study's learning rates (appendix B.2).
 const LEARNING_RATES: &str = "0.1,0.01,0.05,0.001,0.005,0.0001,0.0005,0.00001";
@@ -220,7 +220,7 @@ impl Grid for Heads<'_> {
             "momentum": options.momentum,
             "multi_label_loss": self.reduction,
         });
-        let rate = head.options.learning_rate;
+        let rate = brief(f64::from(head.options.learning_rate));
         Report {
             setting: format!("blocks={}{mean} lr={rate}", inputs.blocks),
             params: fields(&params),

@@ -13,7 +13,7 @@ use crate::features::Tokens;
 use crate::probes::linear::Link;
 use crate::probes::logreg::{self, Data, Fit, Solver};
 use crate::protocol::Protocol;
-use crate::values::positive;
+use crate::values::{brief, positive};
 
 /// Number of values of C in DINOv2's evaluation, from 1e-6 to 1e5, equidistant in their logarithms.
 const PENALTIES: usize = 45;
@@ -126,17 +126,20 @@ impl Grid for Path<'_> {
         });
         let mut warnings = Vec::new();
         if !left_out.is_empty() {
-            let words: Vec<String> = left_out.iter().map(|c| format!("{c:.3e}")).collect();
+            let words: Vec<String> = left_out.iter().map(|&c| brief(c)).collect();
             let words = words.join(", ");
             warnings.push(format!(
                 "the minimum was not reached for C = {words}, left out"
             ));
         }
         if !fit.converged {
-            warnings.push(format!("the minimum was not reached for C = {:.3e}", fit.c));
+            warnings.push(format!(
+                "the minimum was not reached for C = {}",
+                brief(fit.c)
+            ));
         }
         Report {
-            setting: format!("C={:.3e}", fit.c),
+            setting: format!("C={}", brief(fit.c)),
             params: fields(&params),
             warnings,
         }

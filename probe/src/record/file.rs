@@ -4,6 +4,7 @@
 //! by an interruption or a full disk is recognised.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -200,6 +201,38 @@ pub fn read(folder: &Path, probe: &str) -> Result<Recorded, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Recorded::default()),
         Err(source) => Err(Error::Records { path, source }),
     }
+}
+
+/// The records of all probes in a folder, of equal keys only the latest, and messages about other content.
+///
+/// # Errors
+///
+/// [`Error::Records`] if the folder or a file cannot be read.
+pub fn read_all(folder: &Path) -> Result<(Vec<RunRecord>, Vec<String>), Error> {
+    let failed = |source| Error::Records {
+        path: folder.into(),
+        source,
+    };
+    let mut probes = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_records = path.extension().is_some_and(|end| end == "jsonl");
+        if let Some(probe) = path
+            .file_stem()
+            .and_then(OsStr::to_str)
+            .filter(|_| is_records)
+        {
+            probes.push(probe.to_owned());
+        }
+    }
+    probes.sort();
+    let (mut records, mut complaints) = (Vec::new(), Vec::new());
+    for probe in probes {
+        let recorded = read(folder, &probe)?;
+        complaints.extend_from_slice(recorded.complaints());
+        records.extend(recorded.latest());
+    }
+    Ok((records, complaints))
 }
 
 /// Appends the records of an evaluation, all or none, and syncs them to disk. Unless `again`, an evaluation that

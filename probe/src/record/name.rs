@@ -36,14 +36,24 @@ impl Names {
 
     /// The shortest name that no other evaluation has.
     fn stem(&self, record: &RunRecord) -> String {
-        let parts = [&record.probe, &record.dataset, &record.model].map(|part| safe(part));
-        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        let (begin, key) = (parts.join("-"), safe(&record.key));
+        let (begin, key) = (begin(record), safe(&record.key));
         let of_length = |digits: usize| format!("{begin}-{}", &key[..digits.min(key.len())]);
         let is_free = |name: &String| self.keys.get(name).is_none_or(|key| *key == record.key);
         let mut names = (DIGITS..=key.len()).map(of_length);
         names.find(is_free).unwrap_or_else(|| of_length(key.len()))
     }
+}
+
+/// `PROBE-DATASET-MODEL-KEY-NUMBER`.
+pub(super) fn file_name(record: &RunRecord, number: usize) -> String {
+    format!("{}-{}-{number}", begin(record), safe(&record.key))
+}
+
+/// `PROBE-DATASET-MODEL`.
+fn begin(record: &RunRecord) -> String {
+    let parts = [&record.probe, &record.dataset, &record.model].map(|part| safe(part));
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("-")
 }
 
 /// Letters, digits, `_` and `.` of ASCII; a hyphen for others, none at the ends.

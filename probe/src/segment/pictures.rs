@@ -6,7 +6,7 @@ use nn::IGNORE;
 
 use super::cases::Cases;
 use super::label_maps;
-use super::overlay::panels;
+use super::overlay::{panels, with_legend};
 use super::predict::Predictor;
 use super::volume::Volume;
 use crate::Error;
@@ -49,6 +49,7 @@ pub(super) fn pictures(
             |_| [side; 2],
             |_, predicted| {
                 let picture = panels(&grey, &truth, &predicted, side, &cases.slices[row]);
+                let picture = with_legend(&picture, &truth, &predicted, &cases.names);
                 pictures.push((format!("{word}-{}", label_maps::file_name(sample)), picture));
                 Ok(())
             },

@@ -1,0 +1,49 @@
+//! The form in which commands print tables.
+
+use std::io::{self, Write};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::table::Grid;
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Form {
+    /// Output format; `json` prints one object per line
+    #[arg(long, default_value = "text")]
+    pub(super) format: Format,
+    /// Show all columns of tables, which may be wider than 80 characters
+    #[arg(long)]
+    pub(super) wide: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+    Csv,
+    Markdown,
+}
+
+impl Form {
+    /// Checks that `--wide` is not given for a format that has all columns.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.wide && self.format != Format::Text {
+            bail!(
+                "`--wide` has no effect: only `--format text` leaves out columns\nhint: leave it out"
+            );
+        }
+        Ok(())
+    }
+
+    /// Prints a table, except as JSON, which has records of its own.
+    pub(super) fn print(&self, table: &Grid, out: &mut impl Write) -> io::Result<()> {
+        match self.format {
+            Format::Text => writeln!(out, "{}", table.text(self.wide)),
+            Format::Csv => writeln!(out, "{}", table.csv()),
+            Format::Markdown => writeln!(out, "{}", table.markdown()),
+            Format::Json => Ok(()),
+        }
+    }
+}

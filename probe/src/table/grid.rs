@@ -1,0 +1,205 @@
+//! Rows of text under headers, for a terminal, as Markdown and as CSV.
+
+use std::borrow::Cow;
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use common::text::printable;
+
+/// Columns of characters of a table that is not wide.
+pub(super) const WIDTH: usize = 80;
+
+/// Header of a column, and how it is shown.
+#[derive(Clone, Debug)]
+pub struct Column {
+    header: String,
+    is_number: bool,
+    /// Columns of the highest rank are left out first; those of rank 0 never are.
+    rank: u8,
+}
+
+/// Rows of text under headers.
+#[derive(Clone, Debug, Default)]
+pub struct Grid {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Column {
+    /// A column of text, which begins at the left.
+    pub fn text(header: impl Into<String>, rank: u8) -> Column {
+        Column {
+            header: header.into(),
+            is_number: false,
+            rank,
+        }
+    }
+
+    /// A column of numbers, which end at the right.
+    pub fn number(header: impl Into<String>, rank: u8) -> Column {
+        Column {
+            is_number: true,
+            ..Column::text(header, rank)
+        }
+    }
+}
+
+impl Grid {
+    /// A table; each row has a cell per column.
+    pub fn new(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<String>>) -> Grid {
+        let rows = rows.into_iter().collect();
+        Grid { columns, rows }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Aligned columns for a terminal. Unless `wide`, columns are left out until 80 characters hold a row, and a last
+    /// line names them.
+    pub fn text(&self, wide: bool) -> String {
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let mut text = self.aligned(&shown);
+        while !wide && width(&text) > WIDTH {
+            let rank = |&at: &usize| self.columns[at].rank;
+            // Of equal ranks, the last column.
+            let Some(least) = shown
+                .iter()
+                .copied()
+                .max_by_key(rank)
+                .filter(|at| rank(at) > 0)
+            else {
+                break;
+            };
+            shown.retain(|&at| at != least);
+            text = self.aligned(&shown);
+        }
+        let left_out = (0..self.columns.len()).filter(|at| !shown.contains(at));
+        let left_out: Vec<_> = left_out.map(|at| &*self.columns[at].header).collect();
+        if !left_out.is_empty() {
+            text += &format!("\n(--wide shows {})", printable(&left_out.join(", ")));
+        }
+        text
+    }
+
+    fn aligned(&self, shown: &[usize]) -> String {
+        let mut table = Table::new();
+        table.load_preset(NOTHING);
+        table.set_header(self.header(shown));
+        table.add_rows(self.rows.iter().map(|row| cells(row, shown)));
+        for (column, &at) in table.column_iter_mut().zip(shown) {
+            column.set_padding((0, 2));
+            if self.columns[at].is_number {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.trim_fmt()
+    }
+
+    /// A table of Markdown with all columns.
+    pub fn markdown(&self) -> String {
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let line = |cells: Vec<String>| {
+            let cells: Vec<_> = cells.iter().map(|cell| markdown(cell)).collect();
+            format!("| {} |", cells.join(" | "))
+        };
+        let rules = self.columns.iter();
+        let rules = rules.map(|column| if column.is_number { "---:" } else { "---" });
+        let mut lines = vec![
+            line(self.header(&all)),
+            format!("| {} |", rules.collect::<Vec<_>>().join(" | ")),
+        ];
+        lines.extend(self.rows.iter().map(|row| line(cells(row, &all))));
+        lines.join("\n")
+    }
+
+    /// Comma-separated values (RFC 4180) with all columns, and line feeds between rows.
+    pub fn csv(&self) -> String {
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let line = |cells: Vec<String>| {
+            let cells: Vec<_> = cells.iter().map(|cell| quoted(cell)).collect();
+            cells.join(",")
+        };
+        let mut lines = vec![line(self.header(&all))];
+        lines.extend(self.rows.iter().map(|row| line(cells(row, &all))));
+        lines.join("\n")
+    }
+
+    fn header(&self, shown: &[usize]) -> Vec<String> {
+        let headers = shown.iter().map(|&at| &self.columns[at].header);
+        headers.map(|text| printable(text).into_owned()).collect()
+    }
+}
+
+fn cells(row: &[String], shown: &[usize]) -> Vec<String> {
+    let cells = shown.iter().map(|&at| row.get(at).map_or("", |cell| cell));
+    cells.map(|cell| printable(cell).into_owned()).collect()
+}
+
+fn width(text: &str) -> usize {
+    let widths = text.lines().map(|line| line.chars().count());
+    widths.max().unwrap_or_default()
+}
+
+/// A cell without what Markdown or HTML would take as their own.
+fn markdown(cell: &str) -> String {
+    let mut escaped = String::new();
+    for letter in cell.chars() {
+        match letter {
+            '<' => escaped += "&lt;",
+            '&' => escaped += "&amp;",
+            '|' | '\\' | '`' => escaped.extend(['\\', letter]),
+            _ => escaped.push(letter),
+        }
+    }
+    // Not a link.
+    escaped.replace("](", "]\\(")
+}
+
+/// A cell in quotes where they are needed.
+fn quoted(cell: &str) -> Cow<'_, str> {
+    if cell.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\"")).into()
+    } else {
+        cell.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(cell: &str) -> Grid {
+        let columns = vec![
+            Column::text("name", 0),
+            Column::text("long", 1),
+            Column::number("n", 2),
+        ];
+        Grid::new(columns, [vec!["a".into(), cell.into(), "1".into()]])
+    }
+
+    #[test]
+    fn columns_are_left_out_until_a_row_has_80_characters() {
+        assert_eq!(grid("b").text(false), "name  long  n\na     b     1");
+        let shorter = grid(&"b".repeat(73)).text(false);
+        assert!(shorter.ends_with("\n(--wide shows n)"), "{shorter}");
+        let long = grid(&"b".repeat(99));
+        assert_eq!(long.text(false), "name\na\n(--wide shows long, n)");
+        assert!(long.text(true).contains("bbb") && !long.text(true).contains("--wide"));
+    }
+
+    #[test]
+    fn hostile_cells_stay_cells() {
+        let hostile = grid("a|b,\"<i>\"\n\u{1b}[2J");
+        assert_eq!(hostile.text(false).lines().count(), 2);
+        let lines = "| name | long | n |\n| --- | --- | ---: |\n| a | a\\|b,\"&lt;i>\"\\\\n";
+        assert!(
+            hostile.markdown().starts_with(lines),
+            "{}",
+            hostile.markdown()
+        );
+        assert_eq!(hostile.markdown().lines().count(), 3);
+        let csv = hostile.csv();
+        assert!(csv.contains("a,\"a|b,\"\"<i>\"\"\\n"), "{csv}");
+    }
+}
