@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use common::text::printable_lines;
-use extract::cli::{self, Cli, Status};
+use extract::cli::{self, Status};
 
 fn main() -> ExitCode {
-    match cli::run(&Cli::parse()) {
+    match cli::run(&cli::parse()) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Skipped) => ExitCode::from(1),
         Ok(Status::Stopped(code)) => ExitCode::from(code),

@@ -138,11 +138,13 @@ mod tests {
     fn rows(text: &str, [width, height]: [u32; 2]) -> Vec<String> {
         let mut picture = RgbImage::new(width, height);
         write(&mut picture, (0, 0), text, [255; 3]);
-        let row =
-            |y: u32| (0..width).map(|x| [' ', '#'][usize::from(picture.get_pixel(x, y).0[0] > 0)]);
-        (0..height)
-            .map(|y| row(y).collect::<String>().trim_end().to_owned())
-            .collect()
+        let mark = |x, y| [' ', '#'][usize::from(picture.get_pixel(x, y).0[0] > 0)];
+        let mut rows = Vec::new();
+        for y in 0..height {
+            let row: String = (0..width).map(|x| mark(x, y)).collect();
+            rows.push(row.trim_end().to_owned());
+        }
+        rows
     }
 
     #[test]

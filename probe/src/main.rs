@@ -3,13 +3,12 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use common::text::Printable;
-use probe::cli::{Cli, Outcome};
+use probe::cli::{self, Outcome};
 
 fn main() -> ExitCode {
     let mut messages = Printable(io::stderr());
-    match probe::run(Cli::parse(), &mut Printable(io::stdout()), &mut messages) {
+    match probe::run(cli::parse(), &mut Printable(io::stdout()), &mut messages) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Skipped) => ExitCode::from(1),
         Ok(Outcome::Nothing) => ExitCode::from(2),

@@ -28,18 +28,18 @@ def help_of(program, words):
 
 
 def subcommands(text):
-    """The names under "Commands:" of a help text, but for "help"."""
-    block = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.MULTILINE)
-    names = re.findall(r"^  (\S+)", block.group(1), re.MULTILINE) if block else []
-    return [name for name in names if name != "help"]
+    """The names in the groups of commands, which stand between the usage and the options."""
+    text = text.partition("\nUsage: ")[2].partition("\nOptions:\n")[0]
+    return re.findall(r"^  ([a-z][a-z-]*)  ", text, re.MULTILINE)
 
 
 def sections(program, words=()):
     text = help_of(program, words)
     lines = "\n".join(line.rstrip() for line in text.rstrip().splitlines())
     yield f"\n## {' '.join([program.name, *words])}\n\n```text\n{lines}\n```\n"
-    for name in subcommands(text):
-        yield from sections(program, [*words, name])
+    if not words:
+        for name in subcommands(text):
+            yield from sections(program, [name])
 
 
 def slug(heading):

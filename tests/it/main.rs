@@ -40,6 +40,7 @@ mod python;
 mod relabel;
 mod repair;
 mod restate;
+mod results;
 mod resume;
 mod runtime;
 mod s3;

@@ -10,6 +10,7 @@ mod datasets;
 mod diff;
 mod doctor;
 mod extract;
+mod help;
 mod merge;
 mod models;
 mod plan;
@@ -37,6 +38,7 @@ pub use self::card::CardArgs;
 pub use self::datasets::DatasetsArgs;
 pub use self::diff::DiffArgs;
 pub use self::doctor::DoctorArgs;
+pub use self::help::parse;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::plan::PlanArgs;
@@ -54,14 +56,6 @@ Run a frozen backbone once over a dataset of radiology images and cache its toke
 The cache is written to CACHE/DATASET/MODEL@SIZE. To resume a run that was
 stopped, give the same command again.";
 
-const EXAMPLES: &str = "\
-Examples:
-  extract models                                      list the backbones
-  extract datasets                                    list the datasets
-  extract datasets amos --root data/amos22            check a download
-  extract --model dinov2-s14 --dataset amos --root data/amos22
-  extract split --dataset amos --rule kfold:5:0 --name fold0";
-
 /// The command line: a command, or the arguments of an extraction.
 #[derive(Debug, Parser)]
 #[command(
@@ -69,7 +63,6 @@ Examples:
     version,
     about = ABOUT,
     long_about = LONG_ABOUT,
-    after_help = EXAMPLES,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true

@@ -1,5 +1,6 @@
 //! `probe few-shot`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ use crate::values::integer;
 /// Name of the command, of its records and of their file.
 pub(super) const NAME: &str = "few-shot";
 
+/// Default head.
+const HEAD: &str = "linear";
+
 /// Default number of random draws.
 pub(super) const REPEATS: u32 = 5;
 
@@ -34,8 +38,8 @@ pub(super) struct FewShot {
 struct FewShotArgs {
     #[command(flatten)]
     caches: Caches,
-    /// Probe to fit
-    #[arg(long, default_value = "linear", value_parser = heads())]
+    /// Probe to fit; `--head NAME --help` shows its options
+    #[arg(long, default_value = HEAD, value_parser = heads())]
     head: &'static Kind,
     /// Numbers of patients (or samples) per class; `all` for all
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,all", value_parser = shots)]
@@ -131,23 +135,41 @@ impl FewShot {
     }
 }
 
+/// The command with the options of one head: that which `--head` names in `words`, or the default.
+pub(super) fn of_head(command: Command, words: &[OsString]) -> Command {
+    let words = words.iter().filter_map(|word| word.to_str());
+    let words: Vec<&str> = words.collect();
+    let after = words.iter().position(|word| *word == "--head");
+    let after = after.and_then(|at| words.get(at + 1).copied());
+    let joined = words.iter().find_map(|word| word.strip_prefix("--head="));
+    let name = after.or(joined).unwrap_or(HEAD);
+    let Some(head) = KINDS.iter().find(|kind| kind.name == name) else {
+        return command;
+    };
+    let own = head.arguments();
+    let all: Vec<Arg> = KINDS.iter().flat_map(Kind::arguments).collect();
+    let is_of = |of: &[Arg], arg: &Arg| of.iter().any(|other| other.get_id() == arg.get_id());
+    command.mut_args(|arg| {
+        if is_of(&own, &arg) {
+            arg.help_heading("Options of the head")
+        } else if is_of(&all, &arg) {
+            arg.hide(true)
+        } else {
+            arg
+        }
+    })
+}
+
 impl Args for FewShot {
-    /// The options of all heads, each once and with the names of the heads that have it.
+    /// The options of all heads, each once.
     fn augment_args(command: Command) -> Command {
         let mut command = FewShotArgs::augment_args(command);
         for arg in KINDS.iter().flat_map(Kind::arguments) {
             let is_same = |other: &Arg| other.get_id() == arg.get_id();
             let order = command.get_arguments().count();
-            if command.get_arguments().any(is_same) {
-                continue;
+            if !command.get_arguments().any(is_same) {
+                command = command.arg(arg.display_order(order));
             }
-            let heads = KINDS
-                .iter()
-                .filter(|kind| kind.arguments().iter().any(is_same));
-            let heads: Vec<&str> = heads.map(|kind| kind.name).collect();
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            let help = format!("{}: {help}", heads.join(", "));
-            command = command.arg(arg.help(help).display_order(order));
         }
         command
     }

@@ -6,6 +6,7 @@ mod effect;
 mod few_shot;
 mod form;
 mod heads;
+mod help;
 mod list;
 mod over;
 mod places;
@@ -25,13 +26,14 @@ use self::caches::Caches;
 use self::compare::Compare;
 use self::few_shot::FewShot;
 use self::form::{Form, Format};
+pub use self::help::parse;
 use self::list::List;
 use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::segment::Segment;
 use crate::kinds::KINDS;
 
-/// Evaluates cached tokens on a CPU
+/// Evaluate cached tokens on a CPU
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
@@ -45,12 +47,13 @@ enum Command {
     Probe(ProbeCommand),
     /// Classify after fitting on few examples
     FewShot(FewShot),
-    /// Segment by a decoder over patch tokens: a grid is trained, and the decoder that is best on `val` is
-    /// chosen
+    /// Segment by a decoder over patch tokens
+    ///
+    /// Decoders of all learning rates are trained together, and the one that is best on `val` is chosen.
     Segment(Segment),
     /// Apply a saved head to other caches
     Predict(Predict),
-    /// Test whether backbones differ on the same cases, by the scores that other commands saved
+    /// Test whether backbones differ, by the scores of the same cases
     Compare(Compare),
     /// List the caches, and the runs
     #[command(visible_alias = "list")]

@@ -13,7 +13,7 @@ use crate::probes::centroid;
 use crate::protocol::Protocol;
 use crate::scores::Scores;
 
-/// Classify by the nearest mean of the features of a class
+/// Classify by the nearest class mean
 #[derive(Args, Debug, Serialize)]
 pub(super) struct Centroid {
     #[command(flatten)]

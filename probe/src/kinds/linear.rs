@@ -22,7 +22,9 @@ const DINOV2: [f32; 13] = [
     1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1,
 ];
 
-/// Classify by a linear head: a grid is trained, and the head that is best on `val` is chosen
+/// Classify by a linear head
+///
+/// The heads of a grid are trained together, and the one that is best on `val` is chosen.
 #[derive(Args, Debug)]
 pub(super) struct Linear {
     /// Initial learning rates of the grid, which fall to 0 along a cosine. `dinov2` stands for the 13

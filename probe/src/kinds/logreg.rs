@@ -18,7 +18,9 @@ use crate::values::{brief, positive};
 /// Number of values of C in DINOv2's evaluation, from 1e-6 to 1e5, equidistant in their logarithms.
 const PENALTIES: usize = 45;
 
-/// Classify by logistic regression with the L2 penalty that is best on `val`
+/// Classify by logistic regression
+///
+/// The L2 penalty is the one that is best on `val`.
 #[derive(Args, Debug, Serialize)]
 pub(super) struct Logreg {
     /// Inverses of the strength of the penalty [default: 45 from 1e-6 to 1e5]

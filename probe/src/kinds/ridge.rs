@@ -34,7 +34,9 @@ const CHUNK: usize = 1024;
 /// Columns of `X' X` per thread.
 const STRIPE: usize = 128;
 
-/// Classify by ridge regression with the L2 penalty that is best on `val`
+/// Classify by ridge regression
+///
+/// The L2 penalty is the one that is best on `val`.
 #[derive(Args, Debug, Serialize)]
 pub(super) struct Ridge {
     /// Strengths of the penalty

@@ -24,7 +24,9 @@ const TEMPERATURE: f64 = 0.07;
 #[cfg(feature = "hnsw")]
 const CANDIDATES: usize = 200;
 
-/// Classify by nearest neighbours: a vote, or ML-kNN for multi-label datasets
+/// Classify by nearest neighbours
+///
+/// The neighbours vote; multi-label datasets are classified by ML-kNN.
 #[derive(Args, Debug)]
 pub(super) struct Knn {
     /// Numbers of neighbours, all evaluated from one search [default: 10,20,100,200, or the study's, up to

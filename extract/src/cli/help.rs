@@ -1,0 +1,335 @@
+//! The help of the program.
+
+use clap::{Command, CommandFactory, FromArgMatches};
+use help::{Examples, Form, Group};
+
+use super::Cli;
+
+/// Parses the command line of the process. Errors and requests for help end it, as clap does.
+pub fn parse() -> Cli {
+    let mut command = command();
+    let matches = command.get_matches_mut();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The program with its help.
+fn command() -> Command {
+    let form = Form {
+        commands: COMMANDS,
+        options: OPTIONS,
+        rare: RARE,
+        examples: EXAMPLES,
+    };
+    form.complete(Cli::command())
+}
+
+const COMMANDS: &[Group] = &[
+    (
+        "Prepare",
+        &["models", "export", "datasets", "plan", "doctor"],
+    ),
+    ("Look at caches", &["ls", "show", "diff", "verify"]),
+    (
+        "Change caches",
+        &["split", "relabel", "merge", "card", "gc", "rm"],
+    ),
+];
+
+const OPTIONS: &[Group] = &[
+    (
+        "Dataset",
+        &[
+            "name",
+            "limit",
+            "label-columns",
+            "image-root",
+            "channel",
+            "unnamed-values",
+            "allow-missing",
+            "keep-ids",
+            "mask-paths",
+            "staging",
+            "cache-name",
+        ],
+    ),
+    (
+        "Cache",
+        &["tokens", "layers", "token-dtype", "pictures", "shard-rows"],
+    ),
+    (
+        "Run",
+        &[
+            "batch-size",
+            "threads",
+            "shard",
+            "seed",
+            "save-every",
+            "retry-skipped",
+            "wait",
+            "verbose",
+            "format",
+        ],
+    ),
+];
+
+/// Options that `-h` leaves out.
+const RARE: &[&str] = &[
+    "allow-missing",
+    "allow-patient-overlap",
+    "augment",
+    "batch-size",
+    "cache-name",
+    "card",
+    "channel",
+    "image-root",
+    "keep-ids",
+    "label-columns",
+    "mask-paths",
+    "non-finite",
+    "normalise",
+    "onnx",
+    "parity-bound",
+    "parity-slices",
+    "pictures",
+    "rescale",
+    "resize",
+    "retry-skipped",
+    "run-limit",
+    "save-every",
+    "seed",
+    "shard-rows",
+    "staging",
+    "threads",
+    "token-dtype",
+    "unnamed-values",
+    "views",
+    "wait",
+];
+
+const EXAMPLES: &[Examples] = &[
+    (
+        "",
+        &[
+            ("extract models", "list the backbones"),
+            (
+                "extract datasets amos --root data/amos22",
+                "check a download",
+            ),
+            (
+                "extract --model dinov2-s14 --dataset amos --root data/amos22",
+                "run the backbone once and fill a cache",
+            ),
+            (
+                "extract --model dinov2-s14 --dataset folder --root chest-xrays",
+                "a folder of images per class",
+            ),
+        ],
+    ),
+    (
+        "models",
+        &[
+            ("extract models", "list the backbones"),
+            (
+                "extract models dinov2-s14 --check",
+                "compare exports with the card",
+            ),
+        ],
+    ),
+    (
+        "export",
+        &[
+            ("extract export dinov2-s14", "download the weights"),
+            (
+                "extract export dinov2-s14 --weights my.pth",
+                "weights of your own",
+            ),
+        ],
+    ),
+    (
+        "datasets",
+        &[
+            ("extract datasets", "list the datasets"),
+            (
+                "extract datasets amos --root data/amos22 --pixels",
+                "check a download",
+            ),
+        ],
+    ),
+    (
+        "split",
+        &[
+            (
+                "extract split --dataset amos --rule kfold:5:0 --name fold0",
+                "the first of five folds",
+            ),
+            (
+                "extract split --dataset all --rule random:0.7:0.1:0.2:1 --name s1",
+                "70, 10 and 20% of patients",
+            ),
+        ],
+    ),
+    (
+        "relabel",
+        &[
+            (
+                "extract relabel --name checked --labels labels.csv amos/dinov2-s14@224",
+                "labels of a table",
+            ),
+            (
+                "extract relabel --name new --dataset amos --root data/amos22",
+                "those of the dataset, read again",
+            ),
+        ],
+    ),
+    (
+        "ls",
+        &[
+            ("extract ls", "caches in embeddings/"),
+            ("extract ls --cache s3://bucket/caches", "those in a bucket"),
+        ],
+    ),
+    (
+        "show",
+        &[
+            (
+                "extract show amos/dinov2-s14@224",
+                "all that is known of it",
+            ),
+            (
+                "extract show amos/dinov2-s14@224 --format json",
+                "the same for programs",
+            ),
+        ],
+    ),
+    (
+        "verify",
+        &[
+            ("extract verify", "all caches"),
+            (
+                "extract verify --sources --root data/amos22 amos/dinov2-s14@224",
+                "its source files too",
+            ),
+        ],
+    ),
+    (
+        "merge",
+        &[
+            ("extract merge amos/dinov2-s14@224", "join its parts"),
+            (
+                "extract merge --threads 4 amos/dinov2-s14@224",
+                "verify by four threads",
+            ),
+        ],
+    ),
+    (
+        "diff",
+        &[
+            (
+                "extract diff amos/dinov2-s14@224 amos/dinov2-s14@448",
+                "two sizes",
+            ),
+            (
+                "extract diff amos/dinov2-s14@224 /old/amos/dinov2-s14@224",
+                "two versions",
+            ),
+        ],
+    ),
+    (
+        "gc",
+        &[
+            (
+                "extract gc --dry-run amos/dinov2-s14@224",
+                "what would be deleted",
+            ),
+            ("extract gc amos/dinov2-s14@224", "delete it"),
+        ],
+    ),
+    (
+        "rm",
+        &[
+            ("extract rm --dry-run amos/dinov2-s14@224", "its size"),
+            ("extract rm amos/dinov2-s14@224", "delete the cache"),
+        ],
+    ),
+    (
+        "plan",
+        &[
+            (
+                "extract plan --model dinov2-s14,dinov2-b14 --dataset amos --root data/amos22",
+                "two backbones on a dataset",
+            ),
+            (
+                "extract plan --model dinov2-s14 --dataset amos --root data/amos22 --batches 0",
+                "without loading the model",
+            ),
+        ],
+    ),
+    (
+        "card",
+        &[
+            (
+                "extract card amos/dinov2-s14@224",
+                "into the folder of the cache",
+            ),
+            (
+                "extract card amos/dinov2-s14@224 --out published --licence CC-BY-4.0",
+                "into another folder",
+            ),
+        ],
+    ),
+    (
+        "doctor",
+        &[
+            ("extract doctor", "check this machine"),
+            ("extract doctor --cache /data/caches", "and another disk"),
+        ],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_that_parse_and_a_group() {
+        let command = command();
+        for name in command.get_subcommands().map(Command::get_name) {
+            let examples = EXAMPLES.iter().find(|(of, _)| *of == name);
+            let examples = examples.map_or(0, |(_, examples)| examples.len());
+            assert!(examples >= 2, "{name}: {examples} examples");
+            let is_grouped = COMMANDS.iter().any(|(_, of)| of.contains(&name));
+            assert!(is_grouped, "{name}");
+        }
+        for (name, examples) in EXAMPLES {
+            for (line, _) in *examples {
+                assert!(
+                    line.starts_with(format!("extract {name}").trim_end()),
+                    "{line}"
+                );
+                let found = command
+                    .clone()
+                    .try_get_matches_from(line.split_whitespace());
+                assert!(found.is_ok(), "{line}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_help_fits_a_terminal() {
+        let all = command();
+        let names = all.get_subcommands().map(Command::get_name);
+        for words in names
+            .map(|name| vec!["extract", name, "-h"])
+            .chain([vec!["extract", "-h"]])
+        {
+            let text = all
+                .clone()
+                .try_get_matches_from(&words)
+                .unwrap_err()
+                .to_string();
+            let wide = text.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(wide, None, "{text}");
+            assert!(text.lines().count() <= 60, "{text}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The form of the help of both programs: commands in groups, lines of 80 characters, and examples.
+//!
+//! `-h` gives each option a line or two and leaves out those that are rarely needed; `--help` gives everything.
+
+use clap::{Arg, ArgAction, Command};
+
+/// Characters of a line.
+const WIDTH: usize = 80;
+/// Columns before the text of an option in `--help`.
+const INDENT: usize = 10;
+/// Columns around the name of an option in `-h`.
+const AROUND: usize = 8;
+
+/// A heading and the names of commands or options below it.
+pub type Group = (&'static str, &'static [&'static str]);
+
+/// A command as it is typed, and what it does.
+pub type Example = (&'static str, &'static str);
+
+/// A command's name, empty for the program itself, and its examples.
+pub type Examples = (&'static str, &'static [Example]);
+
+/// Form of a program's help.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Groups of commands. Commands in none follow below `Commands`.
+    pub commands: &'static [Group],
+    /// Groups of options, without `--`, for those that name no heading themselves.
+    pub options: &'static [Group],
+    /// Options that `-h` leaves out.
+    pub rare: &'static [&'static str],
+    /// Examples of each command.
+    pub examples: &'static [Examples],
+}
+
+/// Placeholders of values, by those that clap derives from names of options.
+const PLACEHOLDERS: &[(&str, &[&str])] = &[
+    (
+        "COUNT",
+        &[
+            "N",
+            "V",
+            "K",
+            "THREADS",
+            "LAYERS",
+            "BATCH_SIZE",
+            "EPOCHS",
+            "EF",
+            "BATCHES",
+        ],
+    ),
+    ("COUNTS", &["SHOTS", "BLOCKS"]),
+    ("DIR", &["CACHE", "ROOT", "RUNS"]),
+    (
+        "NAME",
+        &["MODEL", "DATASET", "PROBE", "HEAD", "CHANNEL", "CACHE_NAME"],
+    ),
+    ("NAMES", &["LABEL_COLUMNS"]),
+    ("NUMBER", &["SEED", "LAYER", "MOMENTUM", "TEMPERATURE"]),
+    ("NUMBERS", &["C", "ALPHA"]),
+    ("PIXELS", &["IMAGE_SIZE"]),
+    ("RATES", &["LR"]),
+    ("RANGE", &["INTENSITY"]),
+    ("RULE", &["SPLIT"]),
+    ("TOKENS", &["FEATURES"]),
+    ("WHAT", &["UNNAMED_VALUES", "NON_FINITE", "CONTROL"]),
+    ("WHETHER", &["BOOL", "EXCLUDE_SELF"]),
+];
+
+impl Form {
+    /// A program with this help.
+    pub fn complete(&self, command: Command) -> Command {
+        let names = names(&command);
+        let mut command = self.finished("", command);
+        for name in &names {
+            command = command.mut_subcommand(name, |command| self.finished(name, command));
+        }
+        let template = format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}{{all-args}}{{after-help}}",
+            listed(&command, self.commands)
+        );
+        // The template lists the commands.
+        for name in &names {
+            command = command.mut_subcommand(name, |command| command.hide(true));
+        }
+        command.help_template(template)
+    }
+
+    /// A command with its options in groups, folded texts, and examples.
+    fn finished(&self, name: &str, command: Command) -> Command {
+        let command = command.mut_args(|arg| self.placed(arg));
+        let mut examples = self.examples.iter().filter(|(of, _)| *of == name);
+        let examples = examples.next().map(|(_, examples)| *examples);
+        with_examples(folded(command), examples.unwrap_or_default())
+    }
+
+    /// An option in its group, with a placeholder.
+    fn placed(&self, arg: Arg) -> Arg {
+        let Some(long) = arg.get_long().map(str::to_owned) else {
+            return arg;
+        };
+        let mut arg = arg;
+        let mut groups = self.options.iter();
+        let group = groups.find(|(_, of)| of.contains(&long.as_str()));
+        if let (Some((heading, _)), None) = (group, arg.get_help_heading()) {
+            arg = arg.help_heading(*heading);
+        }
+        let name = arg
+            .get_value_names()
+            .and_then(|names| names.first())
+            .map(ToString::to_string);
+        let derived = long.to_uppercase().replace('-', "_");
+        let name = name.unwrap_or_else(|| {
+            if takes_value(&arg) {
+                derived
+            } else {
+                String::new()
+            }
+        });
+        let mut words = PLACEHOLDERS.iter();
+        if let Some((word, _)) = words.find(|(_, of)| of.contains(&name.as_str())) {
+            arg = arg.value_name(*word);
+        }
+        let is_rare = self.rare.contains(&long.as_str());
+        if is_rare {
+            arg.hide_short_help(true)
+        } else {
+            arg
+        }
+    }
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+/// Names of the commands of a program.
+fn names(command: &Command) -> Vec<String> {
+    let commands = command.get_subcommands().map(Command::get_name);
+    commands.map(str::to_owned).collect()
+}
+
+/// The commands by groups, a line each.
+fn listed(command: &Command, groups: &[Group]) -> String {
+    let names = names(command);
+    let grouped = |name: &String| groups.iter().any(|(_, of)| of.contains(&name.as_str()));
+    let others: Vec<&str> = names
+        .iter()
+        .filter(|name| !grouped(name))
+        .map(String::as_str)
+        .collect();
+    let width = names.iter().map(String::len).max().unwrap_or_default();
+    let mut text = String::new();
+    for (heading, of) in groups.iter().copied().chain([("Commands", &others[..])]) {
+        let commands = of.iter().filter_map(|name| command.find_subcommand(name));
+        let lines: Vec<String> = commands
+            .map(|command| {
+                let about = command
+                    .get_about()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                format!("  {:width$}  {about}\n", command.get_name())
+            })
+            .collect();
+        if !lines.is_empty() {
+            text += &format!("{heading}:\n{}\n", lines.concat());
+        }
+    }
+    text
+}
+
+fn with_examples(command: Command, examples: &[Example]) -> Command {
+    let width = examples.iter().map(|(line, _)| line.chars().count()).max();
+    let longest = examples.iter().map(|(_, what)| what.chars().count()).max();
+    let (width, longest) = (width.unwrap_or_default(), longest.unwrap_or_default());
+    let lines: Vec<String> = examples
+        .iter()
+        .map(|(line, what)| {
+            if width + longest + 4 <= WIDTH {
+                format!("\n  {line:width$}  {what}")
+            } else {
+                format!("\n  {line}\n      {what}")
+            }
+        })
+        .collect();
+    if lines.is_empty() {
+        return command;
+    }
+    command.after_help(format!("Examples:{}", lines.concat()))
+}
+
+/// A command with the texts of its options in lines of [`WIDTH`].
+fn folded(command: Command) -> Command {
+    let shown = command
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_short_help_set());
+    let widths: Vec<(Option<String>, usize)> =
+        shown.map(|arg| (heading(arg), name_width(arg))).collect();
+    command.mut_args(|arg| {
+        let same = widths.iter().filter(|(of, _)| *of == heading(&arg));
+        let name = same.map(|(_, width)| *width).max().unwrap_or_default();
+        let Some(brief) = arg.get_help().map(ToString::to_string) else {
+            return arg;
+        };
+        let full = arg
+            .get_long_help()
+            .map_or_else(|| brief.clone(), ToString::to_string);
+        let mut short = fold(&brief, WIDTH.saturating_sub(name + AROUND));
+        let last = short.lines().last().map_or(0, |line| line.chars().count());
+        if name + AROUND + last + 1 + facts_width(&arg) > WIDTH {
+            short.push('\n');
+        }
+        arg.help(short).long_help(fold(&full, WIDTH - INDENT))
+    })
+}
+
+fn heading(arg: &Arg) -> Option<String> {
+    let place = if arg.is_positional() {
+        Some("")
+    } else {
+        arg.get_help_heading()
+    };
+    place.map(str::to_owned)
+}
+
+/// Characters of an option with its placeholder.
+fn name_width(arg: &Arg) -> usize {
+    let name = arg.get_long().map_or(0, |long| "--".len() + long.len());
+    if !takes_value(arg) {
+        return name;
+    }
+    let placeholder = arg.get_value_names().and_then(|names| names.first());
+    let placeholder = placeholder.map_or(arg.get_id().as_str().len(), |word| word.len());
+    // Brackets of an optional value, and the dots of several.
+    let is_open = arg
+        .get_num_args()
+        .is_some_and(|range| range.min_values() == 0 || range.max_values() > 1);
+    name + " <>".len() + placeholder + if is_open { 3 } else { 0 }
+}
+
+/// Characters of `[default: …]` and `[possible values: …]`, which clap adds.
+fn facts_width(arg: &Arg) -> usize {
+    if !takes_value(arg) {
+        return 0;
+    }
+    let defaults = arg.get_default_values().iter();
+    let default: usize = defaults.map(|value| value.len() + 1).sum();
+    let possible = arg.get_possible_values();
+    let possible: usize = possible
+        .iter()
+        .map(|value| value.get_name().len() + 2)
+        .sum();
+    let mut width = 0;
+    for (length, words) in [(default, "[default: ]"), (possible, "[possible values: ]")] {
+        if length > 0 {
+            width += length + words.len();
+        }
+    }
+    width
+}
+
+/// Text in lines of at most `width` characters; blank lines stay.
+fn fold(text: &str, width: usize) -> String {
+    let paragraphs = text.split("\n\n").map(|paragraph| {
+        let mut lines = vec![String::new()];
+        for word in paragraph.split_whitespace() {
+            let length = |line: &str| line.chars().count();
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => line.push_str(word),
+                Some(line) if length(line) + 1 + length(word) <= width => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.to_owned()),
+            }
+        }
+        lines.join("\n")
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program() -> Command {
+        let text =
+            "Numbers of things that are counted, of which there may be very many in some cases";
+        let count = Arg::new("count")
+            .long("count")
+            .value_name("COUNT")
+            .help(text)
+            .default_value("10");
+        let rare = Arg::new("rare").long("rare").help("Rarely needed");
+        let threads = Arg::new("threads").long("threads").help("Threads");
+        let run = Command::new("run")
+            .about("Run things")
+            .args([count, rare, threads]);
+        let commands = [
+            run,
+            Command::new("ls").about("List"),
+            Command::new("new").about("Make"),
+        ];
+        let command = Command::new("it").about("Does it").subcommands(commands);
+        let form = Form {
+            commands: &[("Work", &["run"]), ("Look", &["ls"])],
+            options: &[("Many", &["threads"])],
+            rare: &["rare"],
+            examples: &[("run", &[("it run --count 3", "run three")])],
+        };
+        form.complete(command)
+    }
+
+    fn help(words: &[&str]) -> String {
+        program()
+            .try_get_matches_from(words)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn commands_are_in_their_groups_and_others_follow() {
+        let text = help(&["it", "--help"]);
+        let commands = "Work:\n  run  Run things\n\nLook:\n  ls   List\n\nCommands:\n  new  Make\n";
+        assert!(text.contains(commands), "{text}");
+    }
+
+    #[test]
+    fn short_help_is_folded_and_leaves_out_what_is_rarely_needed() {
+        let [short, long] = ["-h", "--help"].map(|word| help(&["it", "run", word]));
+        let option =
+            "  --count <COUNT>  Numbers of things that are counted, of which there may be\n";
+        assert!(short.contains(option), "{short}");
+        assert!(short.lines().all(|line| line.len() <= WIDTH), "{short}");
+        assert!(
+            !short.contains("--rare") && long.contains("--rare"),
+            "{long}"
+        );
+        assert!(
+            short.contains("\nMany:\n      --threads <COUNT>  Threads\n"),
+            "{short}"
+        );
+        for text in [short, long] {
+            assert!(
+                text.ends_with("Examples:\n  it run --count 3  run three\n"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The help of the program.
+
+use std::ffi::OsString;
+
+use clap::{Command, CommandFactory, FromArgMatches};
+use help::{Examples, Form, Group};
+
+use super::{Cli, few_shot};
+
+/// Parses the command line of the process. Errors and requests for help end it, as clap does.
+pub fn parse() -> Cli {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let mut command = command(&words);
+    let matches = command.get_matches_mut();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The program with its help, in which `few-shot` shows the options of the head among `words`.
+fn command(words: &[OsString]) -> Command {
+    let command = FORM.complete(Cli::command());
+    command.mut_subcommand(few_shot::NAME, |few_shot| {
+        few_shot::of_head(few_shot, words)
+    })
+}
+
+const FORM: Form = Form {
+    commands: COMMANDS,
+    options: OPTIONS,
+    rare: RARE,
+    examples: EXAMPLES,
+};
+
+const COMMANDS: &[Group] = &[
+    (
+        "Evaluate",
+        &[
+            "knn", "linear", "logreg", "ridge", "few-shot", "segment", "study",
+        ],
+    ),
+    ("Apply", &["predict"]),
+    ("Look at results", &["ls", "compare", "report", "trust"]),
+    ("Look at tokens", &["pca", "nearest", "retrieve", "map"]),
+];
+
+const OPTIONS: &[Group] = &[
+    (
+        "Data",
+        &[
+            "cache",
+            "local-copy",
+            "model",
+            "dataset",
+            "image-size",
+            "labels",
+            "split",
+            "no-verify",
+        ],
+    ),
+    (
+        "Evaluation",
+        &[
+            "protocol",
+            "train",
+            "eval",
+            "unit",
+            "pool",
+            "per-patient",
+            "val-share",
+            "control",
+            "permutations",
+            "bootstrap",
+            "level",
+            "seed",
+        ],
+    ),
+    (
+        "Output",
+        &["runs", "force", "threads", "per-class", "wide", "format"],
+    ),
+];
+
+/// Options that `-h` leaves out.
+const RARE: &[&str] = &[
+    "allow-mismatch",
+    "batch-size",
+    "bootstrap",
+    "ef",
+    "exclude-self",
+    "image-size",
+    "index",
+    "level",
+    "local-copy",
+    "loss",
+    "momentum",
+    "no-verify",
+    "per-class",
+    "permutations",
+    "pool",
+    "seed",
+    "select",
+    "solver",
+    "temperature",
+    "threads",
+    "unnamed-values",
+    "val-share",
+];
+
+const EXAMPLES: &[Examples] = &[
+    (
+        "",
+        &[
+            ("probe ls", "caches and runs"),
+            ("probe knn --dataset amos", "all backbones on a dataset"),
+            (
+                "probe linear --protocol paper,strict",
+                "two protocols, all caches",
+            ),
+            ("probe compare --dataset amos", "are backbones different?"),
+        ],
+    ),
+    (
+        "knn",
+        &[
+            ("probe knn --dataset amos", "all backbones on a dataset"),
+            (
+                "probe knn --k 5,20 --protocol paper,strict",
+                "numbers of neighbours, both protocols",
+            ),
+        ],
+    ),
+    (
+        "linear",
+        &[
+            (
+                "probe linear --dataset amos --model dinov2-s14",
+                "one cache",
+            ),
+            (
+                "probe linear --control shuffled-labels",
+                "a negative control",
+            ),
+        ],
+    ),
+    (
+        "logreg",
+        &[
+            (
+                "probe logreg --dataset amos --per-patient",
+                "measure patients",
+            ),
+            ("probe logreg --C 0.1,1,10", "a grid of your own"),
+        ],
+    ),
+    (
+        "ridge",
+        &[
+            ("probe ridge --dataset amos", "all backbones on a dataset"),
+            ("probe ridge --features cls+mean-patch", "more features"),
+        ],
+    ),
+    (
+        "few-shot",
+        &[
+            (
+                "probe few-shot --dataset amos --shots 1,4,16",
+                "patients per class",
+            ),
+            (
+                "probe few-shot --head knn --help",
+                "options of another head",
+            ),
+        ],
+    ),
+    (
+        "segment",
+        &[
+            ("probe segment --dataset msd-spleen", "a linear decoder"),
+            (
+                "probe segment --decoder unet --lr 0.05 --epochs 5",
+                "a U-Net",
+            ),
+        ],
+    ),
+    (
+        "predict",
+        &[
+            (
+                "probe predict --head latest --dataset ours",
+                "the head that was saved last",
+            ),
+            (
+                "probe predict --head linear-amos --eval test",
+                "by the beginning of a run's name",
+            ),
+        ],
+    ),
+    (
+        "compare",
+        &[
+            ("probe compare --dataset amos", "all pairs on a dataset"),
+            (
+                "probe compare --model dinov2-s14 --format csv",
+                "pairs of one backbone",
+            ),
+        ],
+    ),
+    (
+        "ls",
+        &[
+            ("probe ls", "caches and runs"),
+            ("probe ls --wide", "with heads and scores"),
+        ],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn help(line: &str) -> String {
+        let words = words(line);
+        let error = command(&words).try_get_matches_from(words).unwrap_err();
+        error.to_string()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_parse_and_a_group() {
+        let command = command(&[]);
+        for name in command.get_subcommands().map(Command::get_name) {
+            let examples = EXAMPLES.iter().find(|(of, _)| *of == name);
+            let examples = examples.map_or(0, |(_, examples)| examples.len());
+            assert!(examples >= 2, "{name}: {examples} examples");
+            let is_grouped = COMMANDS.iter().any(|(_, of)| of.contains(&name));
+            assert!(is_grouped, "{name}");
+        }
+        for (name, examples) in EXAMPLES {
+            for (line, _) in *examples {
+                assert!(
+                    line.starts_with(format!("probe {name}").trim_end()),
+                    "{line}"
+                );
+                let found = command.clone().try_get_matches_from(words(line));
+                let is_help = line.ends_with("--help");
+                let ok = found
+                    .as_ref()
+                    .map_or_else(|error| is_help && !error.use_stderr(), |_| true);
+                assert!(ok, "{line}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_help_fits_a_terminal() {
+        for command in command(&[]).get_subcommands() {
+            let text = help(&format!("probe {} -h", command.get_name()));
+            let wide = text.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(wide, None, "{text}");
+            assert!(text.lines().count() <= 50, "{text}");
+        }
+    }
+
+    #[test]
+    fn few_shot_shows_the_options_of_its_head() {
+        for (line, shown, hidden) in [
+            ("probe few-shot --help", "--epochs", "--k "),
+            ("probe few-shot --head knn --help", "--k ", "--epochs"),
+            ("probe few-shot --head=logreg --help", "--solver", "--k "),
+            ("probe few-shot --head centroid -h", "--features", "--lr"),
+        ] {
+            let text = help(line);
+            assert!(
+                text.contains(shown) && !text.contains(hidden),
+                "{line}: {text}"
+            );
+        }
+    }
+}

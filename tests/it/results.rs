@@ -1,0 +1,160 @@
+//! Names of runs, places of results, and the form of tables.
+
+use serde_json::Value;
+
+use crate::lab::{Lab, Run};
+use crate::probe::three_splits;
+
+/// The records in a file of runs.
+fn records(lab: &Lab, probe: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(lab.path(&format!("runs/{probe}.jsonl"))).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn trained(lab: &Lab) -> (Run, String) {
+    three_splits(lab, &[]);
+    let run = lab
+        .probe_with(
+            "linear",
+            &["--epochs", "2", "--blocks", "1", "--lr", "0.1,0.01"],
+        )
+        .expect(0);
+    let name = records(lab, "linear")[0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    (run, name)
+}
+
+#[test]
+fn a_head_is_found_by_the_name_of_its_run_its_beginning_or_as_the_latest() {
+    let lab = Lab::new();
+    let (run, name) = trained(&lab);
+    assert!(name.starts_with("linear-images-tiny-vit-"), "{name}");
+    for words in ["records ", "runs ", "scores ", "heads "] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+    assert!(run.stderr.contains(&name), "{}", run.stderr);
+    let file = records(&lab, "linear")[0]["head"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(lab.path(&format!("runs/{file}")).is_file());
+    for head in ["latest", "linear-", &name] {
+        let words = ["--head", head, "--force", "--format", "json"];
+        let run = lab.probe_with("predict", &words).expect(0);
+        let record: Value = serde_json::from_str(run.stdout.trim()).unwrap();
+        assert!(
+            record["params"]["head"].as_str().unwrap().ends_with(&file),
+            "{record}"
+        );
+    }
+    lab.probe_with("predict", &["--head", "logreg"])
+        .expect_error(2, &["`logreg`", "no run", &name]);
+    lab.probe(&["--k", "3"]).expect(0);
+    lab.probe_with("predict", &["--head", "knn-images"])
+        .expect_error(2, &["knn-images-tiny-vit-", "has no head"]);
+    lab.probe_with("linear", &["--epochs", "1", "--blocks", "1", "--lr", "0.1"])
+        .expect(0);
+    lab.probe_with("predict", &["--head", "linear"])
+        .expect_error(2, &["2 runs", "hint: give more of the name", &name]);
+}
+
+#[test]
+fn runs_are_listed_also_those_of_earlier_versions() {
+    let lab = Lab::new();
+    let (_, name) = trained(&lab);
+    // A record without a name, as of an earlier version.
+    let path = lab.path("runs/linear.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replacen(&format!("\"name\":\"{name}\","), "", 1),
+    )
+    .unwrap();
+    let run = lab.probe_with("ls", &[]).expect(0);
+    assert!(
+        run.stdout.contains(&name) && run.stdout.contains("images/tiny-vit@56"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn tables_fit_80_columns_and_come_as_csv_and_markdown() {
+    let lab = Lab::new();
+    let (run, name) = trained(&lab);
+    assert!(
+        run.stdout.lines().all(|line| line.chars().count() <= 80),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("(--wide shows ") && run.stdout.contains("lr=0.1"),
+        "{}",
+        run.stdout
+    );
+    let again = |more: &[&str]| {
+        let grid = ["--epochs", "2", "--blocks", "1", "--lr", "0.1,0.01"];
+        lab.probe_with("linear", &[&grid, more].concat())
+    };
+    let wide = again(&["--wide"]).expect(0).stdout;
+    assert!(
+        wide.contains("40 slices") && wide.contains("strict") && !wide.contains("--wide"),
+        "{wide}"
+    );
+    let csv = again(&["--format", "csv"]).expect(0).stdout;
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 2);
+    let cell = |name: &str| rows[1][rows[0].iter().position(|of| *of == name).unwrap()];
+    let record = &records(&lab, "linear")[0];
+    assert_eq!(cell("name"), name);
+    assert_eq!((cell("n_test"), cell("test_unit")), ("20", "slice"));
+    let auroc: f64 = cell("auroc_macro").parse().unwrap();
+    assert_eq!(Some(auroc), record["metrics"]["auroc_macro"].as_f64());
+    let low: f64 = cell("auroc_macro_low").parse().unwrap();
+    assert_eq!(Some(low), record["ci"]["auroc_macro"][0].as_f64());
+    let markdown = again(&["--format", "markdown"]).expect(0).stdout;
+    assert!(
+        markdown.contains("| images | tiny-vit@56 | strict |"),
+        "{markdown}"
+    );
+    again(&["--format", "csv", "--wide"]).expect_error(2, &["`--wide` has no effect"]);
+}
+
+#[test]
+fn the_summary_of_an_extraction_has_splits_patients_and_classes() {
+    let lab = Lab::new();
+    let mut csv = String::from("image,label,split,patient\n");
+    for i in 0..6u32 {
+        lab.png(&format!("images/{i}.png"), i, i);
+        let (class, split) = (
+            ["left", "right"][i as usize % 2],
+            ["train", "test"][i as usize / 4],
+        );
+        csv += &format!("images/{i}.png,{class},{split},p{}\n", i / 2);
+    }
+    let manifest = lab.write("images.csv", csv);
+    let text = lab.extract("manifest", &manifest, &[]).expect(0).stdout;
+    for line in [
+        "split  slices  samples  patients",
+        "train       4        4         2",
+        "slices of class  train  test",
+        "left                 2     1",
+    ] {
+        assert!(
+            text.lines().any(|found| found.trim_end() == line),
+            "no `{line}` in {text}"
+        );
+    }
+    let json = lab
+        .extract("manifest", &manifest, &["--format", "json"])
+        .expect(0)
+        .stdout;
+    let summary: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(summary["splits"]["test"]["classes"]["right"], 1);
+    assert_eq!(summary["splits"]["test"]["patients"], 1);
+}
