@@ -8,6 +8,8 @@ use clap::{Arg, ArgAction, Command};
 const WIDTH: usize = 80;
 /// Columns before the text of an option in `--help`.
 const INDENT: usize = 10;
+/// Stands for a space at which no line ends.
+const TIED: char = '\u{a0}';
 /// Columns around the name of an option in `-h`.
 const AROUND: usize = 8;
 
@@ -205,13 +207,73 @@ fn folded(command: Command) -> Command {
         let full = arg
             .get_long_help()
             .map_or_else(|| brief.clone(), ToString::to_string);
-        let mut short = fold(&brief, WIDTH.saturating_sub(name + AROUND));
-        let last = short.lines().last().map_or(0, |line| line.chars().count());
-        if name + AROUND + last + 1 + facts_width(&arg) > WIDTH {
-            short.push('\n');
-        }
-        arg.help(short).long_help(fold(&full, WIDTH - INDENT))
+        let (values, facts) = (values(&arg), facts(&arg));
+        let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
+        let names = match names.join(", ") {
+            names if names.is_empty() => names,
+            names => format!(" [possible values: {names}]"),
+        };
+        let short = fold(
+            &format!("{brief}{names}{facts}"),
+            WIDTH.saturating_sub(name + AROUND),
+        );
+        let is_described = values.iter().any(|(_, about)| !about.is_empty());
+        let long = if is_described {
+            fold(&(full + &facts), WIDTH - INDENT) + &described(&values)
+        } else {
+            fold(&(full + &names + &facts), WIDTH - INDENT)
+        };
+        arg.help(short)
+            .long_help(long)
+            .hide_possible_values(true)
+            .hide_default_value(true)
+            .hide_env(true)
     })
+}
+
+/// Values that an option may have, with their descriptions.
+fn values(arg: &Arg) -> Vec<(String, String)> {
+    if !takes_value(arg) || arg.is_hide_possible_values_set() {
+        return Vec::new();
+    }
+    let values = arg.get_possible_values().into_iter();
+    let values = values.filter(|value| !value.is_hide_set());
+    values
+        .map(|value| {
+            let about = value.get_help().map(ToString::to_string);
+            (value.get_name().to_owned(), about.unwrap_or_default())
+        })
+        .collect()
+}
+
+/// A line or more for each value.
+fn described(values: &[(String, String)]) -> String {
+    let longest = values.iter().map(|(name, _)| name.len()).max();
+    let width = longest.unwrap_or_default();
+    let lines = values.iter().map(|(name, about)| {
+        let about = fold(about, WIDTH - INDENT - width - 4);
+        let about = about.replace('\n', &format!("\n{}", " ".repeat(width + 4)));
+        let line = format!("\n- {name:width$}  {about}");
+        line.trim_end().to_owned()
+    });
+    lines.collect()
+}
+
+/// The environment variable and the default of an option.
+fn facts(arg: &Arg) -> String {
+    if !takes_value(arg) {
+        return String::new();
+    }
+    let mut facts = String::new();
+    if let Some(variable) = arg.get_env().filter(|_| !arg.is_hide_env_set()) {
+        facts += &format!(" [env:{TIED}{}]", variable.to_string_lossy());
+    }
+    let defaults = arg.get_default_values().iter();
+    let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy()).collect();
+    if !defaults.is_empty() && !arg.is_hide_default_value_set() {
+        facts += &format!(" [default:{TIED}{}]", defaults.join(","));
+    }
+    facts
 }
 
 fn heading(arg: &Arg) -> Option<String> {
@@ -238,32 +300,11 @@ fn name_width(arg: &Arg) -> usize {
     name + " <>".len() + placeholder + if is_open { 3 } else { 0 }
 }
 
-/// Characters of `[default: …]` and `[possible values: …]`, which clap adds.
-fn facts_width(arg: &Arg) -> usize {
-    if !takes_value(arg) {
-        return 0;
-    }
-    let defaults = arg.get_default_values().iter();
-    let default: usize = defaults.map(|value| value.len() + 1).sum();
-    let possible = arg.get_possible_values();
-    let possible: usize = possible
-        .iter()
-        .map(|value| value.get_name().len() + 2)
-        .sum();
-    let mut width = 0;
-    for (length, words) in [(default, "[default: ]"), (possible, "[possible values: ]")] {
-        if length > 0 {
-            width += length + words.len();
-        }
-    }
-    width
-}
-
 /// Text in lines of at most `width` characters; blank lines stay.
 fn fold(text: &str, width: usize) -> String {
     let paragraphs = text.split("\n\n").map(|paragraph| {
         let mut lines = vec![String::new()];
-        for word in paragraph.split_whitespace() {
+        for word in paragraph.split([' ', '\n']).filter(|word| !word.is_empty()) {
             let length = |line: &str| line.chars().count();
             match lines.last_mut() {
                 Some(line) if line.is_empty() => line.push_str(word),
@@ -276,11 +317,14 @@ fn fold(text: &str, width: usize) -> String {
         }
         lines.join("\n")
     });
-    paragraphs.collect::<Vec<_>>().join("\n\n")
+    let folded = paragraphs.collect::<Vec<_>>().join("\n\n");
+    folded.replace(TIED, " ")
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::builder::PossibleValue;
+
     use super::*;
 
     fn program() -> Command {
@@ -292,10 +336,15 @@ mod tests {
             .help(text)
             .default_value("10");
         let rare = Arg::new("rare").long("rare").help("Rarely needed");
+        let one = PossibleValue::new("one").help("Only one");
+        let which = Arg::new("which")
+            .long("which")
+            .help("Which")
+            .value_parser([one, PossibleValue::new("two")]);
         let threads = Arg::new("threads").long("threads").help("Threads");
         let run = Command::new("run")
             .about("Run things")
-            .args([count, rare, threads]);
+            .args([count, rare, which, threads]);
         let commands = [
             run,
             Command::new("ls").about("List"),

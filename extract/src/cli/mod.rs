@@ -47,11 +47,14 @@ pub use self::repair::RepairArgs;
 pub use self::split::SplitArgs;
 pub use self::verify::VerifyArgs;
 
-const ABOUT: &str =
-    "Run a frozen backbone once over a dataset of radiology images and cache its tokens";
+const ABOUT: &str = "Run a frozen backbone over radiology images once and cache its tokens";
+
+const USAGE: &str = "\
+extract [OPTIONS] --dataset <NAME> <--model <NAME>|--onnx <FILE>>
+       extract <COMMAND>";
 
 const LONG_ABOUT: &str = "\
-Run a frozen backbone once over a dataset of radiology images and cache its tokens.
+Run a frozen backbone over radiology images once and cache its tokens.
 
 The cache is written to CACHE/DATASET/MODEL@SIZE. To resume a run that was
 stopped, give the same command again.";
@@ -63,6 +66,7 @@ stopped, give the same command again.";
     version,
     about = ABOUT,
     long_about = LONG_ABOUT,
+    override_usage = USAGE,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
@@ -76,7 +80,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the backbones with a model card, describe one, or check its exports
+    /// List the backbones, describe one, or check its exports
     Models(ModelsArgs),
     /// Get a backbone's weights and write its ONNX graph
     #[command(long_about = EXPORT_LONG_ABOUT)]
@@ -110,7 +114,7 @@ enum Command {
     /// Estimate slices, GB, hours and memory of extractions
     #[command(long_about = PLAN_LONG_ABOUT)]
     Plan(Box<PlanArgs>),
-    /// Describe a finished cache for its publication: Croissant, and a README
+    /// Describe a finished cache for its publication
     #[command(long_about = CARD_LONG_ABOUT)]
     Card(CardArgs),
     /// Check this machine: ONNX Runtime, GPU, memory, disk, hub

@@ -35,7 +35,7 @@ use crate::kinds::KINDS;
 
 /// Evaluate cached tokens on a CPU
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, override_usage = "probe <COMMAND> [OPTIONS]")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

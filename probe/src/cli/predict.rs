@@ -39,15 +39,18 @@ pub(super) struct Predict {
     label_maps: Option<PathBuf>,
     #[command(flatten)]
     caches: Caches,
-    /// Examples to score [default: test on the training dataset of the head, else all; required for a dataset
-    /// of the same name with other samples]
+    /// Examples to score [default: test on the training dataset of the head, else all]
+    ///
+    /// Required for a dataset of the same name with other samples.
     #[arg(long)]
     eval: Option<Eval>,
     /// Apply the head to tokens of another backbone or recipe than it was trained on, with a warning
     #[arg(long)]
     allow_mismatch: bool,
-    /// Name of a split made by `extract split` [default: on the training dataset of the head the split of the
-    /// training, elsewhere that of the extraction]
+    /// Name of a split made by `extract split` [default: that of the training or the extraction]
+    ///
+    /// On the training dataset of the head, the default is the split of the training, elsewhere that of the
+    /// extraction.
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Average the scores of a patient's cases and measure patients

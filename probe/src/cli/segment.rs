@@ -28,12 +28,15 @@ const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
 pub(super) struct Segment {
     #[command(flatten)]
     caches: Caches,
-    /// Decoder from tokens to classes of pixels: a 1 by 1 convolution of the last block, or a U-Net over the
-    /// last five
+    /// Decoder from tokens to classes of pixels
+    ///
+    /// `linear` is a 1 by 1 convolution of the last block's tokens, `unet` a U-Net over the last five blocks.
     #[arg(long, default_value = "linear")]
     decoder: DecoderArg,
-    /// Initial learning rates of decoders that are trained at the same time; they fall to 0 along a cosine. A
-    /// single one is trained on train and val at once, without a choice
+    /// Initial learning rates of the decoders
+    ///
+    /// All are trained at the same time, and fall to 0 along a cosine. A single one is trained on train and val
+    /// at once, without a choice.
     #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = positive::<f32>)]
     lr: Vec<f32>,
     /// Passes over the training slices and their stored views

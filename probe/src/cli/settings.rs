@@ -27,7 +27,7 @@ const NO_TOKENS: &str = "`--control metadata-only` takes no tokens";
 pub(super) struct SettingsArgs {
     #[command(flatten)]
     rules: RulesArgs,
-    /// Unit of examples [default: volume if all slices of each sample have the same labels, else slice]
+    /// Unit of examples [default: volume if its slices have equal labels, else slice]
     #[arg(long)]
     unit: Option<Unit>,
     /// Pooling of the features of slices to those of a volume [default: mean]
@@ -39,8 +39,9 @@ pub(super) struct SettingsArgs {
     /// Random permutations of --control shuffled-labels, each fitted again [default: 20]
     #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u32).range(2..=100_000))]
     permutations: Option<u32>,
-    /// Average the scores of a patient's cases and measure patients. Settings and thresholds are also chosen
-    /// by patients
+    /// Average the scores of a patient's cases and measure patients
+    ///
+    /// Settings and thresholds are also chosen by patients.
     #[arg(long)]
     per_patient: bool,
 }
@@ -54,8 +55,9 @@ pub(super) struct RulesArgs {
     /// Name of a split made by `extract split` [default: the split of the extraction]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Share of the patients in `train`, drawn at random, that replaces a missing `val` [default: 0.2, or
-    /// 0.1 for logistic regression]
+    /// Share of the patients in `train` that replaces a missing `val` [default: 0.2, or 0.1 for logreg]
+    ///
+    /// They are drawn at random.
     #[arg(long, value_name = "SHARE", value_parser = fraction)]
     val_share: Option<f64>,
     #[command(flatten)]

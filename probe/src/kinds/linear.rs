@@ -27,9 +27,12 @@ const DINOV2: [f32; 13] = [
 /// The heads of a grid are trained together, and the one that is best on `val` is chosen.
 #[derive(Args, Debug)]
 pub(super) struct Linear {
-    /// Initial learning rates of the grid, which fall to 0 along a cosine. `dinov2` stands for the 13
-    /// rates of DINOv2's evaluation, each times the batch size / 256
+    /// Initial learning rates of the grid [default: the study's eight, from 0.00001 to 0.1]
+    ///
+    /// They fall to 0 along a cosine. `dinov2` stands for the 13 rates of DINOv2's evaluation, each times the
+    /// batch size / 256.
     #[arg(long, value_delimiter = ',', default_value = LEARNING_RATES, value_parser = rates)]
+    #[arg(hide_default_value = true)]
     lr: Vec<Rates>,
     /// Numbers of last blocks whose CLS tokens a head takes, each with and without the mean patch token
     #[arg(long, value_delimiter = ',', default_value = "1,4", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -43,8 +46,9 @@ pub(super) struct Linear {
     /// Momentum
     #[arg(long, default_value_t = 0.9, value_parser = momentum)]
     momentum: f32,
-    /// Multi-label data: mean or sum of the loss over a batch. The sum, as in the study's code, acts like
-    /// a learning rate multiplied by the batch size [default: mean, or sum with --protocol paper]
+    /// Multi-label data: mean or sum of the loss over a batch [default: mean, or sum with --protocol paper]
+    ///
+    /// The sum, as in the study's code, acts like a learning rate multiplied by the batch size.
     #[arg(long)]
     loss: Option<Reduction>,
     /// Measure by which the head is chosen

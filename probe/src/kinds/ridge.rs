@@ -39,9 +39,9 @@ const STRIPE: usize = 128;
 /// The L2 penalty is the one that is best on `val`.
 #[derive(Args, Debug, Serialize)]
 pub(super) struct Ridge {
-    /// Strengths of the penalty
+    /// Strengths of the penalty [default: ten from 0.001 to 1e6]
     #[arg(long = "alpha", value_name = "ALPHA", value_delimiter = ',', default_value = ALPHAS)]
-    #[arg(value_parser = positive::<f64>)]
+    #[arg(value_parser = positive::<f64>, hide_default_value = true)]
     alphas: Vec<f64>,
     #[command(flatten)]
     #[serde(flatten)]
