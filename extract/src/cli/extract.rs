@@ -76,10 +76,10 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
 /// What progress counts: samples, or slices if few samples have many.
 fn total(extraction: &Extraction<'_>) -> anyhow::Result<Total> {
     let samples = extraction.samples()?;
-    if samples.len() > FEW || samples.len() < extraction.dataset.samples.len() {
+    if samples.len() > FEW {
         return Ok(Total::Samples(samples.len() as u64));
     }
-    let slices = SliceCount::of(extraction.dataset, extraction.recipe);
+    let slices = SliceCount::of(extraction.dataset, samples, extraction.recipe);
     Ok(Total::Slices(slices.rows))
 }
 
