@@ -151,7 +151,7 @@ mod tests {
     fn letters_can_be_read() {
         let expected = [
             "#   #   #",
-            "#",
+            "#   #",
             "#   #  ##",
             "#####   #",
             "#   #   #",

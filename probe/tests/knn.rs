@@ -285,7 +285,9 @@ fn the_table_has_a_row_per_k_and_classes_for_a_single_cache() {
         .collect();
     assert_eq!(
         starts,
-        ["class", "yes", "dataset", "single", "single"],
+        [
+            "class", "yes", "dataset", "single", "single", "(--wide", "*"
+        ],
         "{}",
         ran.out
     );

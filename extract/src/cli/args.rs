@@ -36,7 +36,7 @@ pub struct ExtractArgs {
     /// Extract only N samples, drawn by `--seed` over all classes and splits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Folder of caches, or a place in a bucket: `s3://BUCKET/FOLDER`, `gs://…`, `az://…`
+    /// Folder of caches, also in a bucket (`s3://`, `gs://`, `az://`)
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
     /// Extract only part I of N, from 1; when all parts are done, the last

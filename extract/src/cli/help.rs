@@ -39,7 +39,6 @@ const OPTIONS: &[Group] = &[
     (
         "Dataset",
         &[
-            "name",
             "limit",
             "label-columns",
             "image-root",

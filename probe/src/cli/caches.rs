@@ -14,7 +14,7 @@ const LISTED: usize = 12;
 /// Caches to run on.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Caches {
-    /// Folder of caches, or a place in a bucket: `s3://BUCKET/FOLDER`, `gs://…`, `az://…`
+    /// Folder of caches, also in a bucket (`s3://`, `gs://`, `az://`)
     #[arg(
         long,
         value_name = "DIR",

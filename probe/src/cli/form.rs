@@ -13,7 +13,7 @@ pub(super) struct Form {
     /// Output format; `json` prints one object per line
     #[arg(long, default_value = "text")]
     pub(super) format: Format,
-    /// Show all columns of tables, which may be wider than 80 characters
+    /// Show all columns of tables
     #[arg(long)]
     pub(super) wide: bool,
 }

@@ -88,6 +88,7 @@ const RARE: &[&str] = &[
     "exclude-self",
     "image-size",
     "index",
+    "labels",
     "level",
     "local-copy",
     "loss",
@@ -101,6 +102,7 @@ const RARE: &[&str] = &[
     "solver",
     "temperature",
     "threads",
+    "train",
     "unnamed-values",
     "val-share",
 ];
