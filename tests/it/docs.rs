@@ -62,6 +62,31 @@ fn the_pages_list_all_datasets_layouts_models_and_commands() {
     }
 }
 
+#[test]
+fn every_command_has_two_examples_that_the_programs_understand() {
+    let reference = fs::read_to_string(project().join("docs/commands.md")).unwrap();
+    let mut sections = 0;
+    for section in reference.split("\n## ").skip(1) {
+        let examples = section.split("\nExamples:\n").nth(1).unwrap_or_default();
+        let is_ours = |line: &&str| {
+            ["  extract ", "  probe "]
+                .iter()
+                .any(|of| line.starts_with(of))
+        };
+        let examples: Vec<&str> = examples.lines().filter(is_ours).collect();
+        assert!(examples.len() >= 2, "{section}");
+        for line in examples {
+            // An example may be followed by what it does.
+            let line = line.trim_start().split("  ").next().unwrap();
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let run = Run::of(program_of(&words).arg("--help"));
+            assert_eq!(run.status, 0, "{line}: {}", run.stderr);
+        }
+        sections += 1;
+    }
+    assert!(sections > 20, "{sections}");
+}
+
 fn program_of(words: &[String]) -> Command {
     let mut command = program(words[0].rsplit('/').next().unwrap());
     command.args(&words[1..]);

@@ -17,10 +17,16 @@ pub struct ListArgs {
     /// Folder of caches
     #[arg(long, env = "SLICEBANK_CACHE", default_value = "embeddings")]
     pub cache: PathBuf,
+    /// Show all columns of the table
+    #[arg(long)]
+    pub wide: bool,
     /// Output: a table, or one JSON object per line
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
+
+/// Columns of `extract ls` without --wide.
+const NARROW: [&str; 6] = ["cache", "state", "slices", "classes", "layers", "MB"];
 
 /// Arguments of `extract show`.
 #[derive(Debug, Args)]
@@ -60,10 +66,27 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<Status> {
     } else if caches.is_empty() {
         print_line(&format!("no caches in `{}`", shown(&args.cache)))?;
     } else {
-        let rows = caches.iter().map(|cache| cache.cells().to_vec()).collect();
-        print_line(&table(&cache::COLUMNS, rows, cache::TEXT_COLUMNS))?;
+        print_line(&listing(&caches, args.wide))?;
     }
     Ok(Status::Done)
+}
+
+/// A table of caches: all columns, or those of [`NARROW`] and a line that names the others.
+fn listing(caches: &[Listed], is_wide: bool) -> String {
+    let (shown, hidden): (Vec<usize>, Vec<usize>) =
+        (0..cache::COLUMNS.len()).partition(|&at| is_wide || NARROW.contains(&cache::COLUMNS[at]));
+    let rows = caches.iter().map(|cache| {
+        let cells = cache.cells();
+        shown.iter().map(|&at| cells[at].clone()).collect()
+    });
+    let header: Vec<&str> = shown.iter().map(|&at| cache::COLUMNS[at]).collect();
+    let texts = shown.iter().filter(|&&at| at < cache::TEXT_COLUMNS);
+    let mut text = table(&header, rows.collect(), texts.count());
+    if !is_wide {
+        let hidden: Vec<&str> = hidden.iter().map(|&at| cache::COLUMNS[at]).collect();
+        text += &format!("\n(--wide shows {})", hidden.join(", "));
+    }
+    text
 }
 
 /// Prints everything that `meta.json` says of a cache, but its shards.

@@ -186,7 +186,7 @@ const EXAMPLES: &[Examples] = &[
     (
         "ls",
         &[
-            ("extract ls", "caches in embeddings/"),
+            ("extract ls --wide", "caches in embeddings/, all columns"),
             ("extract ls --cache s3://bucket/caches", "those in a bucket"),
         ],
     ),
