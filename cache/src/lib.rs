@@ -53,7 +53,7 @@ pub use error::Error;
 pub use extend::Extension;
 pub use history::{History, Session};
 pub use labels::{LabelSet, LabelWriter, NamedLabels, NewLabels, ORIGINAL, Relabelled};
-pub use list::{COLUMNS, Listed, TEXT_COLUMNS, list};
+pub use list::{COLUMNS, Listed, RANKS, TEXT_COLUMNS, list};
 pub use lock::{CacheLock, Holder};
 pub use meta::{
     CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,

@@ -27,6 +27,9 @@ pub struct Listed {
 /// Number of columns of text, which come before those of numbers.
 pub const TEXT_COLUMNS: usize = 6;
 
+/// Order in which the columns may be left out, the highest first; those of 0 never are.
+pub const RANKS: [u8; 10] = [0, 5, 4, 3, 0, 6, 0, 1, 2, 0];
+
 /// Headers of [`Listed::cells`].
 pub const COLUMNS: [&str; 10] = [
     "cache", "tables", "splits", "labels", "state", "made by", "slices", "classes", "layers", "MB",

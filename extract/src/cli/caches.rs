@@ -7,8 +7,9 @@ use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
 use serde_json::{Value, json};
+use terminal::{Column, Grid};
 
-use super::{Format, Status, eprint_line, print_line, table, tell_of_lock};
+use super::{Format, Status, eprint_line, print_line, tell_of_lock};
 use crate::Error;
 
 /// Arguments of `extract ls`.
@@ -24,9 +25,6 @@ pub struct ListArgs {
     #[arg(long, default_value = "text")]
     pub format: Format,
 }
-
-/// Columns of `extract ls` without --wide.
-const NARROW: [&str; 6] = ["cache", "state", "slices", "classes", "layers", "MB"];
 
 /// Arguments of `extract show`.
 #[derive(Debug, Args)]
@@ -71,22 +69,18 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// A table of caches: all columns, or those of [`NARROW`] and a line that names the others.
+/// A table of caches with all columns, or as many as fit a line.
 fn listing(caches: &[Listed], is_wide: bool) -> String {
-    let (shown, hidden): (Vec<usize>, Vec<usize>) =
-        (0..cache::COLUMNS.len()).partition(|&at| is_wide || NARROW.contains(&cache::COLUMNS[at]));
-    let rows = caches.iter().map(|cache| {
-        let cells = cache.cells();
-        shown.iter().map(|&at| cells[at].clone()).collect()
+    let columns = cache::COLUMNS.into_iter().zip(cache::RANKS).enumerate();
+    let columns = columns.map(|(at, (header, rank))| {
+        if at < cache::TEXT_COLUMNS {
+            Column::text(header, rank)
+        } else {
+            Column::number(header, rank)
+        }
     });
-    let header: Vec<&str> = shown.iter().map(|&at| cache::COLUMNS[at]).collect();
-    let texts = shown.iter().filter(|&&at| at < cache::TEXT_COLUMNS);
-    let mut text = table(&header, rows.collect(), texts.count());
-    if !is_wide {
-        let hidden: Vec<&str> = hidden.iter().map(|&at| cache::COLUMNS[at]).collect();
-        text += &format!("\n(--wide shows {})", hidden.join(", "));
-    }
-    text
+    let rows = caches.iter().map(|cache| cache.cells().to_vec());
+    Grid::new(columns.collect(), rows).text(is_wide)
 }
 
 /// Prints everything that `meta.json` says of a cache, but its shards.

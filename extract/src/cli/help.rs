@@ -1,7 +1,7 @@
 //! The help of the program.
 
 use clap::{Command, CommandFactory, FromArgMatches};
-use help::{Examples, Form, Group};
+use terminal::{Examples, Form, Group};
 
 use super::Cli;
 

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use common::text::{printable, printable_lines};
+use terminal::{Column, Grid};
 
 use crate::extraction::wait_elsewhere;
 
@@ -282,18 +283,14 @@ fn usable<T, E: Display>(cards: impl Iterator<Item = Result<T, E>>) -> (Vec<T>, 
 
 /// Columns with two spaces between them; those from `first_number` on are aligned to the right.
 fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
-    let rows = rows.into_iter();
-    let rows = rows.map(|row| row.into_iter().map(|cell| printable(&cell).into_owned()));
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(header.to_vec()).add_rows(rows);
-    for column in table.column_iter_mut().skip(first_number) {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
+    let columns = header.iter().enumerate().map(|(at, header)| {
+        if at < first_number {
+            Column::text(*header, 0)
+        } else {
+            Column::number(*header, 0)
+        }
+    });
+    Grid::new(columns.collect(), rows).text(true)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches};
-use help::{Examples, Form, Group};
+use terminal::{Examples, Form, Group};
 
 use super::{Cli, few_shot};
 

@@ -1,8 +1,8 @@
 //! Tables of comparisons of backbones.
 
 use serde_json::{Map, Value};
+use terminal::{Column, Grid};
 
-use super::grid::{Column, Grid};
 use super::{decimals, p_value};
 use crate::evaluate::{Comparison, flatten, short};
 

@@ -1,20 +1,18 @@
 //! Tables that commands print.
 
 mod compared;
-mod grid;
 mod summary;
 
-use cache::{COLUMNS, Listed, TEXT_COLUMNS};
+use cache::{COLUMNS, Listed, RANKS, TEXT_COLUMNS};
 use serde_json::{Map, Value};
+pub use terminal::{Column, Grid};
 
 pub use self::compared::comparisons;
-pub use self::grid::{Column, Grid};
 pub use self::summary::{notes, per_class, runs, summary, values};
 
 /// The caches below a folder, a row each.
 pub(crate) fn caches(found: &[Listed]) -> Grid {
-    let ranks = [0, 5, 4, 3, 0, 6, 0, 1, 2, 0];
-    let columns = COLUMNS.into_iter().zip(ranks).enumerate();
+    let columns = COLUMNS.into_iter().zip(RANKS).enumerate();
     let columns = columns.map(|(at, (header, rank))| {
         if at < TEXT_COLUMNS {
             Column::text(header, rank)

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use common::counted;
 use common::text::printable;
 use serde_json::{Map, Value};
+use terminal::{Column, Grid, WIDTH};
 
-use super::grid::{Column, Grid, WIDTH};
 use super::{decimals, number, p_value};
 use crate::record::RunRecord;
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use common::text::printable;
 
-/// Columns of characters of a table that is not wide.
-pub(super) const WIDTH: usize = 80;
+/// Characters of a line, of help or of a table that is not wide.
+pub const WIDTH: usize = 80;
 
 /// Header of a column, and how it is shown.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@
 
 use clap::{Arg, ArgAction, Command};
 
-/// Characters of a line.
-const WIDTH: usize = 80;
+use crate::WIDTH;
+
 /// Columns before the text of an option in `--help`.
 const INDENT: usize = 10;
 /// Stands for a space at which no line ends.
