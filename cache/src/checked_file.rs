@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::Error;
 use crate::checksums::{BLOCK, Checksums};
 use crate::error::io_error;
-use crate::store::Reading;
+use crate::store::{Reading, Spool};
 
 /// A file and the checksums of its blocks, if it has any.
 #[derive(Debug)]
@@ -51,19 +51,19 @@ impl CheckedFile {
         self.length
     }
 
-    /// Fetches parts of an object, whole blocks of it, that are about to be read.
+    /// Fetches parts of an object, whole blocks of it, that are about to be read, and keeps them in `spool`.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub(crate) fn fetch(&self, parts: &[Range<u64>]) -> io::Result<()> {
+    pub(crate) fn fetch(&self, parts: &[Range<u64>], spool: &Spool) -> io::Result<()> {
         let block = BLOCK as u64;
         let parts = parts.iter().map(|part| {
             let end = part.end.next_multiple_of(block).min(self.length);
             part.start / block * block..end
         });
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.file.fetch(&parts.collect::<Vec<_>>())
+        state.file.fetch(&parts.collect::<Vec<_>>(), spool)
     }
 
     /// Fills `out` with the bytes of the file from `start` on.

@@ -17,6 +17,7 @@ use crate::encoding::Encoding;
 use crate::error::io_error;
 use crate::read::wrong_row;
 use crate::schema::Table;
+use crate::store::Spool;
 use crate::table_reader::{Buffers, ParquetFile, Source, contained};
 use crate::{CacheReader, Error, parallel, store};
 
@@ -29,6 +30,8 @@ pub struct PatchReader {
     groups: Vec<Group>,
     /// Number of groups that are read at the same time.
     at_once: usize,
+    /// What was fetched of objects, since training reads all groups in each epoch.
+    spool: Spool,
     buffers: Arc<Buffers>,
 }
 
@@ -89,6 +92,7 @@ impl CacheReader {
             columns: layers.iter().map(|&layer| column(layer)).collect(),
             groups,
             at_once,
+            spool: Spool::default(),
             buffers: Arc::default(),
         })
     }
@@ -137,7 +141,8 @@ impl PatchReader {
             metadata: metadata.metadata().row_group(group.group),
             group,
         };
-        rows.fetch(&self.columns).map_err(io_error(path, "read"))?;
+        rows.fetch(&self.columns, &self.spool)
+            .map_err(io_error(path, "read"))?;
         rows.check_numbers()?;
         let wanted = group.rows.clone().filter(|&row| is_wanted(row));
         let mut found: Vec<PatchRow> = wanted
@@ -177,12 +182,12 @@ impl Rows<'_> {
     }
 
     /// Fetches what is going to be read from a bucket.
-    fn fetch(&self, columns: &[(String, usize, Encoding)]) -> io::Result<()> {
+    fn fetch(&self, columns: &[(String, usize, Encoding)], spool: &Spool) -> io::Result<()> {
         let columns = columns.iter().map(|(name, _, _)| name.as_str());
         let names: Vec<&str> = iter::once("row").chain(columns).collect();
         let all = self.metadata.columns().iter();
-        self.source
-            .fetch(all.filter(|column| names.contains(&&*column.column_path().string())))
+        let all = all.filter(|column| names.contains(&&*column.column_path().string()));
+        self.source.fetch(all, spool)
     }
 
     /// Refuses a group with other row numbers.

@@ -23,6 +23,7 @@ use crate::checksums::Checksums;
 use crate::error::io_error;
 use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
+use crate::store::Spool;
 use crate::{Error, store};
 
 /// Number of rows that are decoded at once, and greatest size of a column of them in bytes.
@@ -239,17 +240,18 @@ impl Source {
 }
 
 impl Source {
-    /// Fetches columns that are about to be read, if the file is an object.
+    /// Fetches columns that are about to be read, if the file is an object, and keeps them in `spool`.
     pub(crate) fn fetch<'a>(
         &self,
         columns: impl Iterator<Item = &'a ColumnChunkMetaData>,
+        spool: &Spool,
     ) -> io::Result<()> {
         let parts = columns.map(|column| {
             let (start, bytes) = column.byte_range();
             // The last header is looked for in more bytes than it has.
             start..start + bytes + HEADER_BYTES as u64
         });
-        self.file.fetch(&parts.collect::<Vec<_>>())
+        self.file.fetch(&parts.collect::<Vec<_>>(), spool)
     }
 }
 

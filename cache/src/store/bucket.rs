@@ -54,6 +54,10 @@ impl Bucket {
         }))
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         let found = wait(self.store.head(&self.key))?;
         Ok(Stat {

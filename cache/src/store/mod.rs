@@ -14,6 +14,7 @@ mod client;
 mod location;
 mod object;
 mod reading;
+mod spool;
 
 use std::fs;
 use std::io;
@@ -26,6 +27,7 @@ pub(crate) use self::bucket::Bucket;
 pub(crate) use self::location::Location;
 pub(crate) use self::object::{Found, Listing, Object, Over, Version};
 pub(crate) use self::reading::Reading;
+pub(crate) use self::spool::Spool;
 
 /// Requests to an object store that are made at the same time.
 pub(crate) const REQUESTS: usize = 16;

@@ -24,6 +24,10 @@ impl Bucket {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        match self.0 {}
+    }
+
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         match self.0 {}
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Bucket;
@@ -57,6 +57,10 @@ impl Object {
             None => bucket.stat()?.bytes,
         };
         Ok(Object { bucket, bytes })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.bucket.path()
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Bucket, Object};
+use super::{Bucket, Object, Spool};
 
 /// Bytes of an object that are fetched at a time, since a request takes longer than as many bytes.
 const WINDOW: usize = 1 << 20;
@@ -45,18 +45,31 @@ impl Reading {
         }
     }
 
-    /// Fetches parts of an object that are about to be read, at once. Reading of a file fetches nothing.
+    /// Fetches parts of an object that are about to be read, at once, and keeps them in `spool`. Nothing is fetched
+    /// of a file.
     ///
     /// # Errors
     ///
     /// If the object cannot be read.
-    pub(crate) fn fetch(&mut self, parts: &[Range<u64>]) -> io::Result<()> {
-        if let Reading::Object(window) = self
-            && window.object.bytes() > WINDOW as u64
-        {
-            let places = parts.iter().map(|part| part.start);
-            window.parts = places.zip(window.object.ranges(parts)?).collect();
+    pub(crate) fn fetch(&mut self, parts: &[Range<u64>], spool: &Spool) -> io::Result<()> {
+        let Reading::Object(window) = self else {
+            return Ok(());
+        };
+        let path = window.object.path();
+        let (mut found, mut missing) = (Vec::with_capacity(parts.len()), Vec::new());
+        for part in parts {
+            match spool.get(path, part) {
+                Some(bytes) => found.push((part.start, bytes)),
+                None => missing.push(part.clone()),
+            }
         }
+        if !missing.is_empty() {
+            for (part, bytes) in missing.iter().zip(window.object.ranges(&missing)?) {
+                spool.keep(path, part, &bytes);
+                found.push((part.start, bytes));
+            }
+        }
+        window.parts = found;
         Ok(())
     }
 
