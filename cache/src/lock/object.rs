@@ -136,3 +136,82 @@ fn is_alive(bucket: &Bucket, holder: Option<&Holder>, silence: Duration) -> bool
     }
     false
 }
+
+#[cfg(all(test, feature = "object-store"))]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(30);
+
+    fn dir() -> &'static Path {
+        Path::new("s3://bucket/a/b@224")
+    }
+
+    fn bucket() -> Bucket {
+        Bucket::in_memory(&dir().join(".lock"))
+    }
+
+    fn take(bucket: &Bucket, silence: Duration) -> Result<LockObject, Error> {
+        LockObject::take(dir(), bucket.clone(), silence)
+    }
+
+    fn other(beat: u64) -> Vec<u8> {
+        let host = "elsewhere".to_owned();
+        let other = Holder {
+            host,
+            beat,
+            ..Holder::this()
+        };
+        text(&other).unwrap()
+    }
+
+    #[test]
+    fn the_object_is_there_as_long_as_the_lock_is_held() {
+        let bucket = bucket();
+        let mut lock = take(&bucket, SHORT).unwrap();
+        assert!(lock.renew() && lock.renew());
+        let (found, _) = read(&bucket).unwrap().unwrap();
+        assert_eq!(found.unwrap().beat, 2);
+        lock.delete();
+        assert!(read(&bucket).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_silent_holder_elsewhere_is_replaced_and_notices_it() {
+        let bucket = bucket();
+        let mut silent = take(&bucket, SHORT).unwrap();
+        bucket.put(other(0), Over::Anything).unwrap();
+        assert!(!silent.renew());
+        silent.delete();
+        assert!(read(&bucket).unwrap().is_some());
+        let mut next = take(&bucket, SHORT).unwrap();
+        assert!(next.renew());
+    }
+
+    #[test]
+    fn a_holder_elsewhere_that_renews_its_lock_is_alive() {
+        let bucket = bucket();
+        bucket.put(other(0), Over::Nothing).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(SHORT);
+                bucket.put(other(1), Over::Anything).unwrap();
+            });
+            let error = take(&bucket, 10 * SHORT).unwrap_err().to_string();
+            assert!(error.contains("`elsewhere`"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_dead_holder_of_this_machine_is_replaced_at_once() {
+        let bucket = bucket();
+        let dead = Holder {
+            process: u32::MAX,
+            ..Holder::this()
+        };
+        bucket.put(text(&dead).unwrap(), Over::Nothing).unwrap();
+        take(&bucket, Duration::from_secs(600)).unwrap();
+        bucket.put(b"no record".to_vec(), Over::Anything).unwrap();
+        take(&bucket, SHORT).unwrap();
+    }
+}

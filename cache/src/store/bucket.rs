@@ -54,6 +54,16 @@ impl Bucket {
         }))
     }
 
+    /// A place in a bucket of this process alone.
+    #[cfg(test)]
+    pub(crate) fn in_memory(path: &Path) -> Bucket {
+        Bucket {
+            path: path.into(),
+            store: Arc::new(object_store::memory::InMemory::new()),
+            key: Key::from(Location::of(path).map_or("", |of| of.key)),
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -12,6 +12,9 @@ use crate::Error;
 /// Time between two attempts to lock a cache that another process writes.
 const RETRY: Duration = Duration::from_millis(300);
 
+/// The same in a bucket, where each attempt is two requests.
+const RETRY_IN_BUCKET: Duration = Duration::from_secs(2);
+
 /// A line on the time that locking a cache takes if `.lock` names a process of another machine.
 pub(crate) fn wait_elsewhere(dir: &Path) -> Option<String> {
     let holder = CacheLock::holder_elsewhere(dir)?;
@@ -50,6 +53,10 @@ pub(super) fn lock(
             )));
             is_told = true;
         }
-        thread::sleep(RETRY);
+        thread::sleep(if cache::is_in_bucket(dir) {
+            RETRY_IN_BUCKET
+        } else {
+            RETRY
+        });
     }
 }
