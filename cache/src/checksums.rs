@@ -42,7 +42,7 @@ impl Checksums {
         let size_differs =
             |found: u64| damaged("size in bytes", found.to_string(), expected.to_string());
         // Before the file is read: it may be a link to anything, of any size.
-        let mut file = Reading::open(path, None).map_err(io_error(path, "open"))?;
+        let mut file = Reading::open(path, Some(expected)).map_err(io_error(path, "open"))?;
         let size = file.len().map_err(io_error(path, "read"))?;
         if size != expected {
             return Err(size_differs(size));

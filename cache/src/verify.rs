@@ -17,7 +17,7 @@ use crate::error::io_error;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
-use crate::store::Reading;
+use crate::store::{self, Reading};
 use crate::{CacheMeta, CacheReader, Error, History, ShardSources, SliceMeta};
 
 /// How much of a cache [`verify`] reads.
@@ -75,7 +75,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Checks a cache with `threads` threads, and lists its faults in the order of shards.
+/// Checks a cache with `threads` threads, or more in a bucket, and lists its faults in the order of shards.
 ///
 /// A cache that is not finished has the fault [`Error::Incomplete`].
 ///
@@ -101,7 +101,7 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Er
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, shards.max(1)) {
+        for _ in 0..threads.max(store::threads(dir)).clamp(1, shards.max(1)) {
             scope.spawn(|| {
                 loop {
                     let shard = next.fetch_add(1, Ordering::Relaxed);
