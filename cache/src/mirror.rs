@@ -6,8 +6,10 @@
 //! never replaced, so a process that lost cannot harm the other's files. A run that is stopped by a signal leaves
 //! what it has saved of its next shard in the bucket too.
 
+mod folder;
+
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +18,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::files::open_regular;
-use common::text::shown;
-
 use crate::clean::{is_left, is_unnamed};
 use crate::error::io_error;
 use crate::folder::pending;
-use crate::links::refuse_links;
 use crate::store::{self, Bucket, Over, Version};
 use crate::{CacheLock, CacheMeta, Error, Shard, download, history, is_in_bucket};
 
@@ -66,7 +64,7 @@ impl Mirror {
     /// [`Error::Locked`] if another process uses the folder, [`Error::Io`], and those of
     /// [`CacheMeta::read`].
     pub fn begin(lock: CacheLock, from: &Path) -> Result<Mirror, Error> {
-        let folder = lock_folder(from)?;
+        let folder = folder::lock(from)?;
         let to = lock.dir();
         let mut mirror = Mirror {
             to: to.into(),
@@ -195,7 +193,7 @@ impl Mirror {
         if meta.shards.len() == same {
             return Ok(());
         }
-        let files = files(&self.from)?;
+        let files = folder::files(&self.from)?;
         for shard in same..meta.shards.len() {
             let stem = format!("{shard:05}");
             let is_of_shard = |file: &&PathBuf| file.file_stem().is_some_and(|of| *of == *stem);
@@ -233,7 +231,7 @@ impl Mirror {
             stem.parse::<usize>()
                 .is_ok_and(|shard| shard < self.shards.len())
         };
-        let mut others = files(&self.from)?;
+        let mut others = folder::files(&self.from)?;
         others.retain(|file| !is_of_shard(file));
         for file in &others {
             self.replace(file)?;
@@ -247,7 +245,7 @@ impl Mirror {
         if meta.pending.is_empty() || meta.pending == self.pending {
             return Ok(());
         }
-        let files = files(&pending(&self.from))?;
+        let files = folder::files(&pending(&self.from))?;
         let files: Vec<_> = files
             .iter()
             .map(|file| Path::new("pending").join(file))
@@ -347,7 +345,7 @@ impl Mirror {
     fn fetch(&self, meta: CacheMeta) -> Result<(), Error> {
         download(&self.to, &self.from)?;
         // What the folder had besides belongs to another run.
-        for file in files(&self.from)? {
+        for file in folder::files(&self.from)? {
             if is_unnamed(&file, meta.shards.len()) {
                 let path = self.from.join(file);
                 fs::remove_file(&path).map_err(io_error(&path, "delete"))?;
@@ -361,29 +359,6 @@ impl Mirror {
     }
 }
 
-/// Locks the local folder.
-fn lock_folder(from: &Path) -> Result<File, Error> {
-    if is_in_bucket(from) {
-        let text = "a folder of the local file system is needed";
-        let error = io::Error::new(io::ErrorKind::InvalidInput, text);
-        return Err(io_error(from, "write shards to")(error));
-    }
-    refuse_links(from)?;
-    fs::create_dir_all(from).map_err(io_error(from, "create the folder"))?;
-    let path = from.join(".upload");
-    let options = &mut File::options();
-    let file = open_regular(&path, options.write(true).create(true).truncate(true));
-    let file = file.map_err(io_error(&path, "create"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: from.into(),
-            holder: None,
-        }),
-        Err(TryLockError::Error(error)) => Err(io_error(&path, "lock")(error)),
-    }
-}
-
 fn ended() -> Error {
     io_error(Path::new("."), "copy to the bucket")(io::Error::other("the thread ended"))
 }
@@ -391,31 +366,4 @@ fn ended() -> Error {
 /// A random word.
 fn mark() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
-}
-
-/// Files of a cache, relative to its folder, without `meta.json`, what is hidden, not whole or pending.
-fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        let path = dir.join(&folder);
-        for entry in fs::read_dir(&path).map_err(io_error(&path, "list"))? {
-            let entry = entry.map_err(io_error(&path, "list"))?;
-            let name = folder.join(entry.file_name());
-            let text = shown(&name).to_string();
-            let is_left_out = entry.file_name().to_string_lossy().starts_with('.')
-                || text.ends_with(".part")
-                || ["meta.json", "pending", "parts"].contains(&&*text);
-            if is_left_out {
-                continue;
-            }
-            if dir.join(&name).is_dir() {
-                folders.push(name);
-            } else {
-                found.push(name);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
 }
