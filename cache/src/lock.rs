@@ -295,8 +295,9 @@ fn is_at(_: &File, _: &Path) -> bool {
 
 /// Whether `holder`, which the content names, lives, although the system's lock is free or there is none.
 fn is_alive(path: &Path, holder: &Holder, has_locks: bool, silence: Duration) -> bool {
-    if holder.is_of_this_machine() {
-        return !has_locks && process::is_alive(holder.process);
+    // A process of that number may be another one, so it has to renew the content too.
+    if holder.is_of_this_machine() && (has_locks || !process::is_alive(holder.process)) {
+        return false;
     }
     let started = Instant::now();
     while started.elapsed() < silence {

@@ -120,10 +120,12 @@ fn text(holder: &Holder) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(holder)?)
 }
 
-/// Whether the process that the object names lives.
+/// Whether the process that the object names lives. A process of that number on this machine may be another one, so
+/// it has to renew the object too.
 fn is_alive(bucket: &Bucket, holder: Option<&Holder>, silence: Duration) -> bool {
-    if let Some(holder) = holder.filter(|holder| holder.is_of_this_machine()) {
-        return process::is_alive(holder.process);
+    let is_gone = |holder: &Holder| !process::is_alive(holder.process);
+    if holder.is_some_and(|holder| holder.is_of_this_machine() && is_gone(holder)) {
+        return false;
     }
     let started = Instant::now();
     while started.elapsed() < silence {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_holder_of_this_machine_is_replaced_at_once() {
+    fn a_dead_holder_of_this_machine_is_replaced_at_once_and_its_number_does_not_count() {
         let bucket = bucket();
         let dead = Holder {
             process: u32::MAX,
@@ -211,6 +213,13 @@ mod tests {
         };
         bucket.put(text(&dead).unwrap(), Over::Nothing).unwrap();
         take(&bucket, Duration::from_secs(600)).unwrap();
+        let reused = Holder {
+            since_unix: 1,
+            ..Holder::this()
+        };
+        let put = bucket.put(text(&reused).unwrap(), Over::Anything);
+        put.unwrap();
+        take(&bucket, SHORT).unwrap();
         bucket.put(b"no record".to_vec(), Over::Anything).unwrap();
         take(&bucket, SHORT).unwrap();
     }
