@@ -90,7 +90,10 @@ impl Form {
 
     /// A command with its options in groups, folded texts, and examples.
     fn finished(&self, name: &str, command: Command) -> Command {
-        let command = command.mut_args(|arg| self.placed(arg));
+        let mut command = command.mut_args(|arg| self.placed(arg));
+        if let Some(text) = command.get_long_about().map(ToString::to_string) {
+            command = command.long_about(fold(&text, WIDTH));
+        }
         let mut examples = self.examples.iter().filter(|(of, _)| *of == name);
         let examples = examples.next().map(|(_, examples)| *examples);
         with_examples(folded(command), examples.unwrap_or_default())

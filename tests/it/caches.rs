@@ -75,7 +75,7 @@ fn a_stopped_run_does_not_go_on_over_damage() {
 fn caches_are_listed_alike_by_both_programs_and_described() {
     let lab = Lab::new();
     lab.extract("manifest", &lab.manifest(6), &[]).expect(0);
-    let list = run(&lab, &["ls"]).expect(0).stdout;
+    let list = run(&lab, &["ls", "--wide"]).expect(0).stdout;
     let words: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(words[..2], ["images/tiny-vit@56", "slices"]);
     assert!(
@@ -83,7 +83,7 @@ fn caches_are_listed_alike_by_both_programs_and_described() {
         "{list}"
     );
     let mut probe = program("probe");
-    let other = Run::of(probe.arg("ls").arg("--cache").arg(lab.path("cache"))).expect(0);
+    let other = Run::of(probe.args(["ls", "--wide", "--cache"]).arg(lab.path("cache"))).expect(0);
     let words_of =
         |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
     assert_eq!(words_of(&other.stdout), words_of(&list));

@@ -44,6 +44,11 @@ fn common_knows_no_other_crate() {
 }
 
 #[test]
+fn terminal_knows_no_other_crate_but_common() {
+    assert_without("terminal", &["cache", "extract", "nn", "probe", "parquet"]);
+}
+
+#[test]
 fn imaging_knows_no_datasets_no_models_and_no_cache() {
     assert_without(
         "imaging",

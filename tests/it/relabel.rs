@@ -140,7 +140,7 @@ fn task_classes_and_patients_may_change() {
     by_table(&lab, "new", &table, &[]).expect(0);
     assert_eq!(labels(&lab, "new").0, ["c9", "c10"]);
 
-    let list = extract(&lab, &["ls"]).expect(0).stdout;
+    let list = extract(&lab, &["ls", "--wide"]).expect(0).stdout;
     assert!(list.contains("original, many, new, patients"), "{list}");
     let show = extract(&lab, &["show", "images/tiny-vit@56"])
         .expect(0)
