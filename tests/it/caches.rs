@@ -83,7 +83,12 @@ fn caches_are_listed_alike_by_both_programs_and_described() {
         "{list}"
     );
     let mut probe = program("probe");
-    let other = Run::of(probe.args(["ls", "--wide", "--cache"]).arg(lab.path("cache"))).expect(0);
+    let other = Run::of(
+        probe
+            .args(["ls", "--wide", "--cache"])
+            .arg(lab.path("cache")),
+    )
+    .expect(0);
     let words_of =
         |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
     assert_eq!(words_of(&other.stdout), words_of(&list));

@@ -113,6 +113,7 @@ impl Place<'_> {
         };
         let mut report = |event| match event {
             Event::Message(text) => tell(&text),
+            Event::Detail(text) if args.verbose => tell(&text),
             Event::Warning(text) => warn(&[text]),
             Event::Detail(_) | Event::Writing(_) | Event::Progress(_) => {}
         };
