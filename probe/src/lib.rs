@@ -22,6 +22,7 @@ pub mod probes;
 pub mod protocol;
 mod random;
 pub mod record;
+pub mod report;
 pub mod scores;
 pub mod segment;
 mod stream;

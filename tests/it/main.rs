@@ -39,6 +39,7 @@ mod publication;
 mod python;
 mod relabel;
 mod repair;
+mod report;
 mod restate;
 mod results;
 mod resume;

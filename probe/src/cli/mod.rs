@@ -12,6 +12,7 @@ mod over;
 mod places;
 mod predict;
 mod probe;
+mod report;
 mod segment;
 mod settings;
 
@@ -30,6 +31,7 @@ pub use self::help::parse;
 use self::list::List;
 use self::predict::Predict;
 use self::probe::ProbeCommand;
+use self::report::Report;
 use self::segment::Segment;
 use crate::kinds::KINDS;
 
@@ -55,6 +57,7 @@ enum Command {
     Predict(Predict),
     /// Test whether backbones differ, by the scores of the same cases
     Compare(Compare),
+    Report(Report),
     /// List the caches, and the runs
     #[command(visible_alias = "list")]
     Ls(List),
@@ -101,6 +104,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Segment(segment) => segment.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
+        Command::Report(report) => report.run(out, messages),
         Command::Ls(list) => list.run(out, messages),
     }
 }

@@ -207,7 +207,8 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     below + (above - below) * at.fract()
 }
 
-fn two_sided(differences: &[Option<f64>]) -> f64 {
+/// Two-sided p-value of no difference ([`Comparison::p`]).
+pub(crate) fn two_sided(differences: &[Option<f64>]) -> f64 {
     let defined = || differences.iter().flatten();
     let low = defined().filter(|&&d| d <= 0.0).count();
     let high = defined().filter(|&&d| d >= 0.0).count();

@@ -28,6 +28,21 @@ pub struct Calibration {
     pub maximum: f64,
 }
 
+/// The mean score of the cases of a bin, the share of them that is right, and their weight.
+pub type BinOf = (f64, f64, u64);
+
+/// The bins of [`calibration`] that have cases, for a calibration curve of several classes together.
+///
+/// `None` without cases, and where a score is no probability.
+///
+/// # Panics
+///
+/// If `weights` lacks one of the classes' cases.
+pub fn reliability(classes: &[Ranked], weights: &Weights) -> Option<Vec<BinOf>> {
+    let bins = bins(classes.iter().flat_map(|class| class.answers(weights)))?;
+    Some(filled(&bins))
+}
+
 /// The Brier score of a class, `mean (p - y)^2`, from 0 to 1; scikit-learn's `brier_score_loss` for
 /// two classes (Brier 1950).
 ///
@@ -92,6 +107,31 @@ impl SingleLabel {
         }))
     }
 
+    /// The bins of [`calibration`](Self::calibration) that have cases.
+    ///
+    /// `None` where scores are no probabilities, or no case has weight.
+    ///
+    /// # Panics
+    ///
+    /// If `weights` lacks a case.
+    pub fn reliability(&self, weights: &Weights) -> Option<Vec<BinOf>> {
+        self.are_probabilities()
+            .then(|| bins(self.highest(weights)))
+            .flatten()
+            .map(|bins| filled(&bins))
+    }
+
+    /// The highest score of each case.
+    fn highest<'a>(&'a self, weights: &'a Weights) -> impl Iterator<Item = Answer> + 'a {
+        (0..self.cases()).map(move |case| {
+            let scores = self.scores();
+            let row = scores.row(case);
+            let predicted = first_highest(row);
+            let is_right = predicted == self.labels()[case];
+            (row[predicted], is_right, weights.of(case))
+        })
+    }
+
     /// Calibration of the highest score of each case: differences from the share of correct predictions in the
     /// bins of [`calibration`] (Guo et al. 2017).
     ///
@@ -104,12 +144,7 @@ impl SingleLabel {
         if !self.are_probabilities() {
             return None;
         }
-        let scores = self.scores();
-        let rows = scores.rows().into_iter().zip(self.labels()).enumerate();
-        binned(rows.map(|(case, (row, &label))| {
-            let predicted = first_highest(row);
-            (row[predicted], predicted == label, weights.of(case))
-        }))
+        binned(self.highest(weights))
     }
 }
 
@@ -153,7 +188,7 @@ fn bin_of(score: f64) -> usize {
     above.clamp(1, BINS) - 1
 }
 
-fn binned(answers: impl Iterator<Item = Answer>) -> Option<Calibration> {
+fn bins(answers: impl Iterator<Item = Answer>) -> Option<[Bin; BINS]> {
     let mut bins = [Bin::default(); BINS];
     for (score, right, weight) in probabilities(answers)? {
         let bin = &mut bins[bin_of(score)];
@@ -161,10 +196,24 @@ fn binned(answers: impl Iterator<Item = Answer>) -> Option<Calibration> {
         bin.right += u64::from(weight) * u64::from(right);
         bin.all += u64::from(weight);
     }
+    bins.iter().any(|bin| bin.all > 0).then_some(bins)
+}
+
+fn filled(bins: &[Bin; BINS]) -> Vec<BinOf> {
+    let filled = bins.iter().filter(|bin| bin.all > 0);
+    let means = filled.map(|bin| {
+        let all = bin.all as f64;
+        (bin.confidence / all, bin.right as f64 / all, bin.all)
+    });
+    means.collect()
+}
+
+fn binned(answers: impl Iterator<Item = Answer>) -> Option<Calibration> {
+    let bins = bins(answers)?;
     let all: u64 = bins.iter().map(|bin| bin.all).sum();
     let filled = bins.iter().filter(|bin| bin.all > 0);
     let gaps = filled.map(|bin| ((bin.confidence - bin.right as f64).abs(), bin.all as f64));
-    (all > 0).then(|| Calibration {
+    Some(Calibration {
         expected: gaps.clone().map(|(gap, _)| gap).sum::<f64>() / all as f64,
         maximum: gaps.map(|(gap, all)| gap / all).fold(0.0, f64::max),
     })

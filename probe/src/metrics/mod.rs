@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod calibration;
 pub mod confidence;
 pub mod confusion;
+pub mod curves;
 pub mod delong;
 pub mod mcnemar;
 pub mod measures;

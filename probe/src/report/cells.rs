@@ -1,0 +1,179 @@
+//! Records by what a table or figure asks for: dataset, backbone, probe and protocol.
+
+use serde_json::Value;
+
+use super::read::{Study, interval, measure, parameter};
+use super::table::Figure;
+use crate::record::RunRecord;
+
+/// The rule by which [`Study::find`] takes a record, for captions.
+pub(super) const RULE: &str = "Of several records of a cell, the last one recorded is shown; records of controls, of other labels and of other splits are not.";
+
+/// What is evaluated: a probe with its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// `knn`, with the `k` that was chosen.
+    Knn,
+    Linear,
+    Logreg,
+    Ridge,
+    /// `segment --decoder linear`.
+    SegmentLinear,
+    /// `segment --decoder unet`.
+    UNet,
+}
+
+impl Way {
+    pub(super) const ALL: [Way; 6] = [
+        Way::Knn,
+        Way::Linear,
+        Way::Logreg,
+        Way::Ridge,
+        Way::SegmentLinear,
+        Way::UNet,
+    ];
+
+    /// The way with a name of the published tables.
+    pub(super) fn named(name: &str) -> Option<Way> {
+        match name {
+            "knn" => Some(Way::Knn),
+            "linear" => Some(Way::Linear),
+            "unet" => Some(Way::UNet),
+            _ => None,
+        }
+    }
+
+    /// The way of a record; `None` for others, such as results of few shots.
+    pub(super) fn of(record: &RunRecord) -> Option<Way> {
+        match record.probe.as_str() {
+            "knn" => (record.chosen == Some(true)).then_some(Way::Knn),
+            "linear" => Some(Way::Linear),
+            "logreg" => Some(Way::Logreg),
+            "ridge" => Some(Way::Ridge),
+            "segment" if record.params.get("shots").is_none_or(Value::is_null) => {
+                match parameter(record, "decoder") {
+                    Some("linear") => Some(Way::SegmentLinear),
+                    Some("unet") => Some(Way::UNet),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Words for people.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Way::Knn => "k nearest neighbours",
+            Way::Linear => "linear probing",
+            Way::Logreg => "logistic regression",
+            Way::Ridge => "ridge regression",
+            Way::SegmentLinear => "segmentation, linear decoder",
+            Way::UNet => "segmentation, U-Net",
+        }
+    }
+
+    pub(super) fn is_segmentation(self) -> bool {
+        matches!(self, Way::SegmentLinear | Way::UNet)
+    }
+}
+
+/// A measure with its name for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Measured {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+}
+
+/// The measure by which a record is compared with others.
+pub(super) fn main_measure(record: &RunRecord) -> Option<Measured> {
+    const KNOWN: [Measured; 3] = [
+        Measured {
+            name: "dice_jaccard_mean",
+            title: "(Dice + Jaccard) / 2",
+        },
+        Measured {
+            name: "dice_macro",
+            title: "Dice",
+        },
+        Measured {
+            name: "auroc_macro",
+            title: "AUROC",
+        },
+    ];
+    let mut known = KNOWN.into_iter();
+    known.find(|measured| measure(record, measured.name).is_some())
+}
+
+/// The main measure of a record as a figure.
+pub(super) fn figure(record: &RunRecord) -> Option<Figure> {
+    let name = main_measure(record)?.name;
+    Some(Figure {
+        value: measure(record, name)?,
+        decimals: 3,
+        interval: interval(record, name),
+        deviation: super::read::deviation(record, name),
+        is_best: false,
+    })
+}
+
+/// Whether a record counts in tables of the study: evaluated on `test` with true labels and features, and the
+/// splits and labels of the extraction.
+pub(super) fn is_plain(record: &RunRecord) -> bool {
+    record.control.is_none()
+        && record.split == "test"
+        && record.split_name.is_none()
+        && record.labels_name.is_none()
+}
+
+impl Study {
+    /// The record of a cell. Without a size, that of 224 pixels before others, then the largest.
+    pub(super) fn find(
+        &self,
+        way: Way,
+        protocol: &str,
+        dataset: &str,
+        (model, size): (&str, Option<u32>),
+    ) -> Option<&RunRecord> {
+        let fits = |record: &&RunRecord| {
+            record.dataset == dataset
+                && record.model == model
+                && record.protocol == protocol
+                && size.is_none_or(|size| record.image_size == size)
+                && is_plain(record)
+                && Way::of(record) == Some(way)
+        };
+        // Of equal ones the last.
+        self.results()
+            .filter(fits)
+            .max_by_key(|record| (record.image_size == 224, record.image_size))
+    }
+
+    /// Protocols of the results, `strict` first.
+    pub(super) fn protocols(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = self
+            .results()
+            .map(|record| record.protocol.as_str())
+            .collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.dedup();
+        found
+    }
+
+    /// Results of a way under a protocol: the last of each dataset and backbone, in this order.
+    pub(super) fn all_of(&self, way: Way, protocol: &str) -> Vec<&RunRecord> {
+        let mut found: std::collections::BTreeMap<(&str, &str, u32), &RunRecord> =
+            std::collections::BTreeMap::new();
+        for record in self.results() {
+            if is_plain(record) && record.protocol == protocol && Way::of(record) == Some(way) {
+                let place = (
+                    record.dataset.as_str(),
+                    record.model.as_str(),
+                    record.image_size,
+                );
+                found.insert(place, record);
+            }
+        }
+        found.into_values().collect()
+    }
+}

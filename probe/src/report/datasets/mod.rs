@@ -1,0 +1,128 @@
+//! A part of the page for each dataset.
+
+mod cases;
+mod classes;
+mod controls;
+mod curves;
+
+use std::path::Path;
+
+use maud::{Markup, html};
+
+use self::curves::Shown;
+use super::cells::{Way, figure, is_plain};
+use super::figures::few_shot_of;
+use super::pictures;
+use super::read::{Study, backbone};
+use super::render::html as render;
+use crate::record::RunRecord;
+
+/// Ways in the order in which one is shown in full.
+const ORDER: [Way; 6] = [
+    Way::Linear,
+    Way::Logreg,
+    Way::Ridge,
+    Way::Knn,
+    Way::UNet,
+    Way::SegmentLinear,
+];
+
+/// A part for each dataset; pictures of cases come from the caches in `caches`.
+pub(super) fn datasets(
+    study: &Study,
+    caches: Option<&Path>,
+    complaints: &mut Vec<String>,
+) -> Option<Markup> {
+    let names: Vec<&str> = study.datasets().into_iter().collect();
+    if names.is_empty() {
+        return None;
+    }
+    let parts: Vec<(&str, Markup)> = names
+        .into_iter()
+        .map(|name| (name, dataset(study, name, caches, complaints)))
+        .collect();
+    Some(html! {
+        @for (name, part) in parts {
+            h3 id=(anchor(name)) { (render::shown(name)) }
+            (part)
+        }
+    })
+}
+
+/// The id of a dataset's part.
+pub(super) fn anchor(name: &str) -> String {
+    format!("dataset-{}", render::id(name))
+}
+
+fn dataset(
+    study: &Study,
+    name: &str,
+    caches: Option<&Path>,
+    complaints: &mut Vec<String>,
+) -> Markup {
+    let shown = best(study, name);
+    let full = shown.and_then(|(way, record)| match Shown::read(study, way, record) {
+        Ok(shown) => shown,
+        Err(error) => {
+            complaints.push(format!("{}: {error}", record.name));
+            None
+        }
+    });
+    let curves = full.as_ref().map(Shown::charts);
+    let cases = full
+        .as_ref()
+        .map(|shown| cases::tables(study, shown, caches));
+    html! {
+        @if let Some((way, record)) = shown {
+            p { "Shown in detail: " (way.title()) " of " b { (render::shown(&backbone(record))) }
+                ", protocol " (render::shown(&record.protocol)) ", the backbone with the highest figure of it. Other results are in the tables." }
+        }
+        (classes::charts(study, name))
+        @if let Some(curves) = curves { div .grid { (curves) } }
+        @if let Some(cases) = cases { (cases) }
+        @if let Some(figure) = few_shot_of(study, name) { div .grid { (figure) } }
+        @if let Some(chart) = controls::chart(study, name) { (chart) }
+        (pictures::of_dataset(study, name, complaints))
+        (warnings(study, name))
+    }
+}
+
+/// The best backbone of the first way that has results; under `strict` before other protocols.
+fn best<'a>(study: &'a Study, dataset: &str) -> Option<(Way, &'a RunRecord)> {
+    ORDER.into_iter().find_map(|way| {
+        let protocols = study.protocols();
+        protocols.into_iter().find_map(|protocol| {
+            let records = study.all_of(way, protocol).into_iter();
+            let scored = records
+                .filter(|record| record.dataset == dataset)
+                .filter_map(|record| Some((figure(record)?.value, record)));
+            let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+            best.map(|(_, record)| (way, record))
+        })
+    })
+}
+
+/// Warnings of all records of the dataset, with the number of records that have them.
+fn warnings(study: &Study, dataset: &str) -> Markup {
+    let mut found: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    let records = study.results().filter(|record| record.dataset == dataset);
+    for warning in records.flat_map(|record| &record.warnings) {
+        *found.entry(warning).or_default() += 1;
+    }
+    html! {
+        @if !found.is_empty() {
+            h4 { "Warnings" }
+            ul .warnings { @for (warning, records) in found {
+                li { (render::shown(warning)) " (" (common::counted(records, "record")) ")" }
+            } }
+        }
+    }
+}
+
+/// Plain results of a dataset by one way under a protocol.
+fn plain<'a>(study: &'a Study, dataset: &'a str) -> impl Iterator<Item = (Way, &'a RunRecord)> {
+    study
+        .results()
+        .filter(move |record| record.dataset == dataset && is_plain(record))
+        .filter_map(|record| Some((Way::of(record)?, record)))
+}

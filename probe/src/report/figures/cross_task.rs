@@ -1,0 +1,86 @@
+//! Figure 1: mean ranks on segmentation against those on classification.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maud::Markup;
+use plot::{Axis, Caption, Cloud, Scatter};
+
+use crate::report::cells::{self, Way};
+use crate::report::read::Study;
+
+/// The figure; `None` unless two backbones have results of linear probing and of a U-Net on the same datasets.
+pub(super) fn figure(study: &Study, protocol: &str) -> Option<Markup> {
+    let [classification, segmentation] =
+        [Way::Linear, Way::UNet].map(|way| scores(study, way, protocol));
+    let models: BTreeSet<&String> = classification.keys().collect();
+    let models: Vec<&String> = models
+        .into_iter()
+        .filter(|model| segmentation.contains_key(*model))
+        .collect();
+    let (y, classified) = mean_ranks(&classification, &models)?;
+    let (x, segmented) = mean_ranks(&segmentation, &models)?;
+    let clouds = models.iter().enumerate().map(|(at, model)| Cloud {
+        name: (*model).clone(),
+        points: vec![(x[at], y[at])],
+        titles: vec![format!(
+            "{model}: segmentation {:.2}, classification {:.2}",
+            x[at], y[at]
+        )],
+    });
+    let worst = models.len() as f64 + 0.5;
+    let listed = models.iter().zip(x.iter().zip(&y));
+    let listed: Vec<String> = listed
+        .map(|(model, (x, y))| format!("{model} {x:.2} and {y:.2}"))
+        .collect();
+    let description = format!(
+        "Figure 1 of the study. Mean rank of {} backbones over {segmented} segmentation datasets (U-Net) to the right and over {classified} classification datasets (linear probing) upwards; 1 is best. Only datasets with a result of each backbone count, of a backbone in several sizes the largest. {}.",
+        models.len(),
+        listed.join("; ")
+    );
+    let chart = Scatter {
+        caption: Caption::new(
+            format!("cross-task-{protocol}"),
+            format!("Ranks across tasks, protocol {protocol}"),
+            description,
+        ),
+        x: Axis::new("mean rank, segmentation").range(0.5, worst),
+        y: Axis::new("mean rank, classification").range(0.5, worst),
+        clouds: clouds.collect(),
+        map: false,
+    };
+    Some(plot::figure(&chart.caption, &chart.svg()))
+}
+
+/// Figures by model, then dataset; of the largest size.
+type Scores = BTreeMap<String, BTreeMap<String, f64>>;
+
+fn scores(study: &Study, way: Way, protocol: &str) -> Scores {
+    let mut found = Scores::new();
+    // In the order of the sizes, so that the largest stays. Only datasets of masks are segmented, and these are
+    // not ranked as classification.
+    let segmented: BTreeSet<&str> = study
+        .results()
+        .filter(|record| record.probe == "segment")
+        .map(|record| record.dataset.as_str())
+        .collect();
+    for record in study.all_of(way, protocol) {
+        let is_of_task = way.is_segmentation() || !segmented.contains(record.dataset.as_str());
+        if is_of_task && let Some(figure) = cells::figure(record) {
+            let of_model = found.entry(record.model.clone()).or_default();
+            of_model.insert(record.dataset.clone(), figure.value);
+        }
+    }
+    found
+}
+
+/// Mean ranks of the models over the datasets that all of them have, and the number of these.
+fn mean_ranks(scores: &Scores, models: &[&String]) -> Option<(Vec<f64>, usize)> {
+    let datasets: BTreeSet<&String> = scores.values().flat_map(BTreeMap::keys).collect();
+    let row = |dataset: &&String| -> Vec<Option<f64>> {
+        let of = |model: &&String| scores.get(*model)?.get(*dataset).copied();
+        models.iter().map(of).collect()
+    };
+    let table = stats::Table::new(datasets.iter().map(row).collect()).ok()?;
+    let ranks = table.ranks().ok()?;
+    Some((ranks.mean, ranks.used.len()))
+}

@@ -1,0 +1,182 @@
+//! Figure 5: results by number of shots.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use plot::{Axis, Caption, Line, Lines, Point, Stroke};
+use serde_json::Value;
+
+use super::MOST;
+use crate::record::RunRecord;
+use crate::report::cells::{figure, is_plain, main_measure};
+use crate::report::published::PUBLISHED;
+use crate::report::read::{Study, backbone, parameter};
+
+/// Curves of the study's two datasets.
+pub(super) fn of_study(study: &Study, protocol: &str) -> Vec<Markup> {
+    let datasets = ["nih-chest-xray", "montgomery"];
+    let found = datasets.map(|dataset| curves(study, dataset, protocol, "study-"));
+    found.into_iter().flatten().collect()
+}
+
+/// Curves of a dataset, of each protocol.
+pub(in crate::report) fn of_dataset(study: &Study, dataset: &str) -> Option<Markup> {
+    let protocols = study.protocols();
+    let found: Vec<Markup> = protocols
+        .into_iter()
+        .flat_map(|protocol| curves(study, dataset, protocol, ""))
+        .collect();
+    (!found.is_empty()).then(|| html! { @for figure in found { (figure) } })
+}
+
+/// Points by number of shots, and the value with all examples.
+#[derive(Default)]
+struct Curve<'a> {
+    points: BTreeMap<u64, &'a RunRecord>,
+    all: Option<&'a RunRecord>,
+}
+
+/// A figure for each kind of head or decoder.
+fn curves(study: &Study, dataset: &str, protocol: &str, prefix: &str) -> Vec<Markup> {
+    let mut kinds: BTreeMap<String, BTreeMap<String, Curve<'_>>> = BTreeMap::new();
+    for record in study.results() {
+        let is_wanted = record.dataset == dataset && record.protocol == protocol;
+        let (true, true, Some(kind)) = (is_wanted, is_plain(record), kind(record)) else {
+            continue;
+        };
+        let curve = kinds
+            .entry(kind)
+            .or_default()
+            .entry(backbone(record))
+            .or_default();
+        match record.params.get("shots").and_then(Value::as_u64) {
+            Some(shots) => drop(curve.points.insert(shots, record)),
+            None => curve.all = Some(record),
+        }
+    }
+    let figures = kinds.into_iter().filter_map(|(kind, mut lines)| {
+        lines.retain(|_, curve| !curve.points.is_empty());
+        chart(dataset, protocol, prefix, &kind, lines)
+    });
+    figures.collect()
+}
+
+/// `linear` of few shots, or `U-Net` of decoders.
+fn kind(record: &RunRecord) -> Option<String> {
+    match record.probe.as_str() {
+        "few-shot" => Some(parameter(record, "head")?.to_owned()),
+        "segment" => Some(format!("{} decoder", parameter(record, "decoder")?)),
+        _ => None,
+    }
+}
+
+fn chart(
+    dataset: &str,
+    protocol: &str,
+    prefix: &str,
+    kind: &str,
+    curves: BTreeMap<String, Curve<'_>>,
+) -> Option<Markup> {
+    let mut curves: Vec<(String, Curve<'_>)> = curves.into_iter().collect();
+    // The best with the most shots first.
+    curves.sort_by(|(_, a), (_, b)| last(b).total_cmp(&last(a)));
+    let omitted = curves.len().saturating_sub(MOST);
+    curves.truncate(MOST);
+    let first = curves.first()?.1.points.values().next()?;
+    let measured = main_measure(first)?;
+    let ticks: std::collections::BTreeSet<u64> = curves
+        .iter()
+        .flat_map(|(_, curve)| curve.points.keys().copied())
+        .collect();
+    let mut lines: Vec<Line> = curves
+        .iter()
+        .map(|(name, curve)| line(name, curve))
+        .collect();
+    let published: Vec<Line> = curves
+        .iter()
+        .enumerate()
+        .filter_map(|(at, (_, curve))| published(dataset, (kind, measured.title), curve, at))
+        .collect();
+    let has_published = !published.is_empty();
+    lines.extend(published);
+    let all = curves
+        .iter()
+        .filter_map(|(name, curve)| Some(format!("{name} {:.3}", figure(curve.all?)?.value)));
+    let all: Vec<String> = all.collect();
+    let mut text = format!(
+        "{} by number of patients or examples per class, with standard deviations over draws where there are several.",
+        measured.title
+    );
+    if !all.is_empty() {
+        text += &format!(" With all: {}.", all.join(", "));
+    }
+    if has_published {
+        text += " Dashed: published (Figure 5 of the study).";
+    }
+    if omitted > 0 {
+        text += &format!(" {omitted} more backbones are in the table of all results.");
+    }
+    let chart = Lines {
+        caption: Caption::new(
+            format!("{prefix}few-shot-{dataset}-{protocol}-{kind}"),
+            format!("Few shots on {dataset}: {kind}, protocol {protocol}"),
+            text,
+        ),
+        x: Axis::new("shots")
+            .log()
+            .ticks(ticks.into_iter().map(|shots| shots as f64).collect()),
+        y: Axis::new(measured.title),
+        lines,
+        ..Lines::default()
+    };
+    Some(plot::figure(&chart.caption, &chart.svg()))
+}
+
+fn last(curve: &Curve<'_>) -> f64 {
+    let record = curve.points.values().next_back();
+    record
+        .and_then(|record| figure(record))
+        .map_or(f64::MIN, |figure| figure.value)
+}
+
+fn line(name: &str, curve: &Curve<'_>) -> Line {
+    let points = curve.points.iter().filter_map(|(&shots, record)| {
+        let figure = figure(record)?;
+        let spread = figure
+            .deviation
+            .map(|sd| (figure.value - sd, figure.value + sd));
+        Some(Point {
+            x: shots as f64,
+            y: figure.value,
+            interval: spread.or(figure.interval.map(|[low, high]| (low, high))),
+        })
+    });
+    Line::new(name, points.collect())
+}
+
+/// The published curve of a backbone, of the same head and measure.
+fn published(
+    dataset: &str,
+    (kind, measure): (&str, &str),
+    curve: &Curve<'_>,
+    of: usize,
+) -> Option<Line> {
+    let record = curve.points.values().next()?;
+    let found = PUBLISHED.curves.iter().find(|known| {
+        (
+            known.dataset.as_str(),
+            known.kind.as_str(),
+            known.measure.as_str(),
+        ) == (dataset, kind, measure)
+            && (&known.model, known.size) == (&record.model, record.image_size)
+    })?;
+    let points = PUBLISHED.shots.iter().zip(&found.values);
+    Some(Line {
+        points: points
+            .map(|(&shots, &value)| Point::new(shots.into(), value))
+            .collect(),
+        stroke: Stroke::Dashed,
+        of: Some(of),
+        ..Line::default()
+    })
+}

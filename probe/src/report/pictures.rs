@@ -1,0 +1,179 @@
+//! Pictures in the page: those that records name, and slices of caches.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use cache::{CacheReader, SliceMeta};
+use image::{GrayImage, ImageFormat, Luma};
+use maud::{Markup, html};
+
+use super::read::{Study, backbone, parameter};
+use super::render::html as render;
+use crate::examples::Case;
+use crate::picture::Upright;
+use crate::record::RunRecord;
+
+/// Largest file of a picture that is put into a page, in bytes.
+const LARGEST: u64 = 4 << 20;
+/// Pictures of a record in a page; others stay files.
+const MOST: usize = 12;
+/// What a PNG begins with.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// A picture as the source of an `<img>`.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// `data:image/png;base64,…`
+    pub(super) data: String,
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// Overlays and other pictures of the records of a dataset, by record.
+pub(super) fn of_dataset(study: &Study, dataset: &str, complaints: &mut Vec<String>) -> Markup {
+    let records = study
+        .records
+        .iter()
+        .filter(|record| record.dataset == dataset && !record.pictures.is_empty());
+    let found: Vec<(&RunRecord, Vec<(String, Source)>)> = records
+        .map(|record| (record, of_record(study, record, complaints)))
+        .filter(|(_, pictures)| !pictures.is_empty())
+        .collect();
+    html! {
+        @for (record, pictures) in found {
+            h4 { (render::shown(&title(record))) }
+            ul .cases .pictures { @for (name, picture) in pictures {
+                li {
+                    img src=(picture.data) width=(picture.width) height=(picture.height) loading="lazy" alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
+                    (render::shown(&name))
+                }
+            } }
+        }
+    }
+}
+
+fn title(record: &RunRecord) -> String {
+    let what = match record.probe.as_str() {
+        "segment" => format!(
+            "Overlays, {} decoder: image, truth, prediction",
+            parameter(record, "decoder").unwrap_or("linear")
+        ),
+        "pca" => "Principal components of patch tokens".into(),
+        "nearest" => "Nearest neighbours".into(),
+        "map" => "Map of embeddings".into(),
+        other => format!("Pictures of {other}"),
+    };
+    format!(
+        "{what} ({}, protocol {})",
+        backbone(record),
+        record.protocol
+    )
+}
+
+/// PNG files that a record names, below the folder of records.
+fn of_record(
+    study: &Study,
+    record: &RunRecord,
+    complaints: &mut Vec<String>,
+) -> Vec<(String, Source)> {
+    let omitted = record.pictures.len().saturating_sub(MOST);
+    if omitted > 0 {
+        complaints.push(format!(
+            "{}: {omitted} pictures are not in the page, which has {MOST} of a record",
+            record.name
+        ));
+    }
+    let mut found = Vec::new();
+    for name in record.pictures.iter().take(MOST) {
+        let path = study.file(Some(name));
+        let read = path.ok_or_else(|| "there is no such file below the folder of records".into());
+        match read.and_then(|path| png(&path)) {
+            Ok(source) => {
+                let stem = Path::new(name)
+                    .file_stem()
+                    .map(|stem| stem.to_string_lossy());
+                found.push((stem.unwrap_or_default().into_owned(), source));
+            }
+            Err(reason) => complaints.push(format!("{}: picture `{name}`: {reason}", record.name)),
+        }
+    }
+    found
+}
+
+fn png(path: &Path) -> Result<Source, String> {
+    let size = path.metadata().map_err(|error| error.to_string())?.len();
+    if size > LARGEST {
+        return Err(format!("{size} bytes, more than {LARGEST}"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    if !bytes.starts_with(PNG) {
+        return Err("it is no PNG".into());
+    }
+    let sides = image::ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png);
+    let (width, height) = sides.into_dimensions().map_err(|error| error.to_string())?;
+    Ok(source(&bytes, width, height))
+}
+
+fn source(png: &[u8], width: u32, height: u32) -> Source {
+    Source {
+        data: format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png)),
+        width,
+        height,
+    }
+}
+
+/// Pictures of the slices of a cache.
+pub(super) struct CachePictures {
+    reader: CacheReader,
+    slices: Vec<SliceMeta>,
+    /// Rows by sample, views left out.
+    rows: HashMap<String, Vec<usize>>,
+}
+
+impl CachePictures {
+    /// The cache of a record below `caches`; an error if it is another one or has no pictures.
+    pub(super) fn of(caches: &Path, record: &RunRecord) -> Result<CachePictures, cache::Error> {
+        let folder = caches.join(&record.dataset).join(backbone(record));
+        let reader = CacheReader::open(&folder)?;
+        let slices = reader.slices()?;
+        let mut rows: HashMap<String, Vec<usize>> = HashMap::new();
+        for (row, slice) in slices
+            .iter()
+            .enumerate()
+            .filter(|(_, slice)| slice.view == 0)
+        {
+            rows.entry(slice.sample.clone()).or_default().push(row);
+        }
+        if reader.sha256() != record.cache_sha256 || !reader.meta().has_pictures {
+            rows.clear();
+        }
+        Ok(CachePictures {
+            reader,
+            slices,
+            rows,
+        })
+    }
+
+    /// The slice of a case, of a volume the one in the middle.
+    pub(super) fn picture(&self, case: &Case) -> Option<Source> {
+        let rows = self.rows.get(&case.sample)?;
+        let row = match case.slice {
+            Some(slice) => *rows.iter().find(|&&row| self.slices[row].slice == slice)?,
+            None => *rows.get(rows.len() / 2)?,
+        };
+        let pixels = self.reader.picture(row).ok()?;
+        let side = pixels.shape()[0];
+        let upright = Upright::of(&self.slices[row], side);
+        let [height, width] = upright
+            .size()
+            .map(|length| u32::try_from(length).unwrap_or(1));
+        let flat: Vec<u8> = pixels.iter().copied().collect();
+        let picture = GrayImage::from_fn(width, height, |x, y| Luma([flat[upright.place(y, x)]]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Png).ok()?;
+        Some(source(bytes.get_ref(), width, height))
+    }
+}

@@ -1,0 +1,95 @@
+//! Tables as HTML.
+
+use common::text::printable;
+use maud::{Markup, html};
+
+use crate::report::table::{Cell, Column, Table};
+
+/// Rows of a table that is shown at once; longer ones scroll.
+const LONG: usize = 40;
+
+/// The table with its caption, in a container that scrolls.
+pub(in crate::report) fn table(table: &Table) -> Markup {
+    let id = id(&table.id);
+    html! {
+        figure .table id=(id) {
+            div .head {
+                h3 id={ (id) "-title" } { (shown(&table.title)) }
+            }
+            div .scroll .tall[table.rows.len() > LONG] tabindex="0" role="region" aria-labelledby={ (id) "-title" } {
+                table data-table=(table.id) aria-describedby={ (id) "-caption" } {
+                    caption .hidden { (shown(&table.title)) }
+                    thead { (head(table)) }
+                    tbody {
+                        @for row in &table.rows { (body_row(&table.columns, row)) }
+                    }
+                }
+            }
+            figcaption id={ (id) "-caption" } { (shown(&table.caption)) }
+        }
+    }
+}
+
+fn head(table: &Table) -> Markup {
+    html! {
+        @if let Some(groups) = table.groups() {
+            tr {
+                @for (name, columns) in groups {
+                    @if name.is_empty() {
+                        td colspan=(columns) {}
+                    } @else {
+                        th scope="colgroup" colspan=(columns) { (shown(name)) }
+                    }
+                }
+            }
+        }
+        tr .names {
+            @for column in &table.columns {
+                th scope="col" .number[column.is_number] { (shown(&column.name)) }
+            }
+        }
+    }
+}
+
+fn body_row(columns: &[Column], row: &[Cell]) -> Markup {
+    html! {
+        tr {
+            @for (at, (column, cell)) in columns.iter().zip(row).enumerate() {
+                @if at == 0 {
+                    th scope="row" { (value(cell)) }
+                } @else {
+                    td .number[column.is_number] .missing[*cell == Cell::Missing] { (value(cell)) }
+                }
+            }
+        }
+    }
+}
+
+fn value(cell: &Cell) -> Markup {
+    match cell {
+        Cell::Figure(figure) => html! {
+            @if figure.is_best { strong { (figure.number()) } } @else { (figure.number()) }
+            @if let Some(more) = figure.uncertainty() { " " small { (more) } }
+        },
+        Cell::Missing => html! { span title="no record" { "–" } },
+        Cell::Count(_) | Cell::Blank => html! { (cell.shown()) },
+        Cell::Text(text) => html! { (shown(text)) },
+    }
+}
+
+/// Text on one line, without characters that turn it around.
+pub(in crate::report) fn shown(text: &str) -> String {
+    printable(text).into_owned()
+}
+
+/// An id for links: letters, digits and hyphens.
+pub(in crate::report) fn id(text: &str) -> String {
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    text.chars().map(kept).collect()
+}

@@ -1,0 +1,130 @@
+//! The table of all results, of any dataset and backbone.
+
+use super::cells::Measured;
+use super::read::{Study, backbone, deviation, interval, measure};
+use super::table::{Cell, Column, Figure, Table};
+use crate::record::RunRecord;
+
+/// Columns with measures; the first that a record has is shown.
+const MEASURES: [(&str, &[Measured]); 3] = [
+    (
+        "AUROC or Dice",
+        &[
+            named("auroc_macro", "AUROC"),
+            named("dice_macro", "Dice"),
+            named("dice_pooled", "Dice, pooled"),
+        ],
+    ),
+    (
+        "AP or IoU",
+        &[
+            named("average_precision_macro", "AP"),
+            named("iou_macro", "IoU"),
+            named("jaccard_pooled", "Jaccard, foreground"),
+        ],
+    ),
+    (
+        "accuracy or (D + J) / 2",
+        &[
+            named("accuracy", "accuracy"),
+            named("dice_jaccard_mean", "(Dice + Jaccard) / 2"),
+        ],
+    ),
+];
+
+/// Columns whose values filter the rows of the page, with their names.
+pub(super) const FILTERS: [(usize, &str); 4] = [
+    (0, "dataset"),
+    (1, "backbone"),
+    (2, "probe"),
+    (3, "protocol"),
+];
+
+const fn named(name: &'static str, title: &'static str) -> Measured {
+    Measured { name, title }
+}
+
+/// All results, one per row, in the order of their names.
+pub(super) fn table(study: &Study) -> Table {
+    let mut records: Vec<&RunRecord> = study.results().collect();
+    records.sort_by_key(|record| {
+        (
+            &record.dataset,
+            &record.probe,
+            &record.protocol,
+            &record.model,
+            record.image_size,
+        )
+    });
+    let mut columns: Vec<Column> = FILTERS.map(|(_, name)| Column::text(name)).to_vec();
+    columns.push(Column::text("setting"));
+    columns.extend(MEASURES.map(|(header, _)| Column::number(header)));
+    columns.extend(["train", "test"].map(Column::number));
+    columns.push(Column::text("remarks"));
+    Table {
+        id: "results".into(),
+        title: "All results".into(),
+        caption: "One row per record. Brackets: 95% confidence interval by a bootstrap of patients; ±: standard deviation over draws. AUROC, average precision (AP), Dice and IoU are means over classes. AUROC and Dice of different protocols are different measures."
+            .into(),
+        columns,
+        rows: records.into_iter().map(row).collect(),
+    }
+}
+
+fn row(record: &RunRecord) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = vec![
+        record.dataset.clone().into(),
+        backbone(record).into(),
+        record.probe.clone().into(),
+        record.protocol.clone().into(),
+        record.setting.clone().into(),
+    ];
+    cells.extend(MEASURES.map(|(_, names)| {
+        let known = names.iter().find(|of| measure(record, of.name).is_some());
+        known.map_or(Cell::Blank, |of| figure(record, of.name))
+    }));
+    cells.extend([Cell::Count(record.n_train), Cell::Count(record.n_test)]);
+    cells.push(remarks(record).into());
+    cells
+}
+
+fn figure(record: &RunRecord, name: &str) -> Cell {
+    measure(record, name).map_or(Cell::Missing, |value| {
+        Cell::Figure(Figure {
+            value,
+            decimals: 3,
+            interval: interval(record, name),
+            deviation: deviation(record, name),
+            is_best: false,
+        })
+    })
+}
+
+/// What distinguishes a record from a plain one, and its warnings.
+fn remarks(record: &RunRecord) -> String {
+    let mut all = Vec::new();
+    if let Some(control) = &record.control {
+        all.push(format!("control {control}"));
+    }
+    if record.chosen == Some(true) && record.probe == "knn" {
+        all.push(format!(
+            "best on {}",
+            record.chosen_on.as_deref().unwrap_or("val")
+        ));
+    }
+    if record.split != "test" {
+        all.push(format!("evaluated on {}", record.split));
+    }
+    all.extend(record.split_name.iter().map(|name| format!("split {name}")));
+    all.extend(
+        record
+            .labels_name
+            .iter()
+            .map(|name| format!("labels {name}")),
+    );
+    if record.per_patient {
+        all.push("by patient".into());
+    }
+    all.extend(record.warnings.iter().cloned());
+    all.join("; ")
+}

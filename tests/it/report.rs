@@ -1,0 +1,210 @@
+//! Reports of run records.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, Run, program, python};
+
+/// Records written by the script for developers.
+fn records(lab: &Lab, more: &[&str]) -> PathBuf {
+    let runs = lab.path("runs");
+    let mut command = python("dev/make_records.py");
+    Run::of(command.arg(&runs).args(["--cases", "60"]).args(more)).expect(0);
+    runs
+}
+
+fn report(runs: &Path, out: &Path, more: &[&str]) -> Run {
+    let mut command = program("probe");
+    command
+        .arg("report")
+        .arg("--runs")
+        .arg(runs)
+        .arg("--out")
+        .arg(out);
+    Run::of(command.args(["--bootstrap", "100"]).args(more))
+}
+
+/// The tables of a page by name, a list of rows each.
+fn data(page: &str) -> Value {
+    let begin = "<script type=\"application/json\" id=\"data\">";
+    let (_, rest) = page.split_once(begin).unwrap();
+    let (json, _) = rest.split_once("</script>").unwrap();
+    serde_json::from_str::<Value>(json).unwrap()["tables"].take()
+}
+
+#[test]
+fn a_folder_without_records_gives_a_page_that_says_what_to_run() {
+    let lab = Lab::new();
+    let out = lab.path("report.html");
+    let run = report(&lab.path("runs"), &out, &[]).expect(0);
+    assert!(run.stderr.contains("no run records"), "{}", run.stderr);
+    let page = fs::read_to_string(out).unwrap();
+    assert!(page.contains("probe linear") && page.contains("What to run"));
+    report(&lab.path("runs"), &lab.path("report.pdf"), &[]).expect_error(2, &[".pdf", "--format"]);
+}
+
+#[test]
+fn partial_records_show_what_is_missing_beside_the_published_figures() {
+    let lab = Lab::new();
+    let runs = records(&lab, &["--part", "partial"]);
+    let out = lab.path("report.html");
+    report(&runs, &out, &[]).expect(0);
+    let page = fs::read_to_string(&out).unwrap();
+    let tables = data(&page);
+    let table = tables["table-3-strict"].as_array().unwrap();
+    let header: Vec<&str> = table[0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    let published = header
+        .iter()
+        .position(|name| *name == "NIH Chest X-ray published")
+        .unwrap();
+    // The first backbone is left out of these records, the third is not.
+    let [first, third] = [1, 3].map(|row| &table[row]);
+    assert_eq!((&first[1], &first[2]), (&"DenseNet201".into(), &"".into()));
+    assert_eq!(first[published], "0.735");
+    assert_eq!(third[1], "VGG19");
+    assert!(third[2].as_str().unwrap().parse::<f64>().unwrap() > 0.5);
+    assert!(page.contains("title=\"no record\""));
+    // A figure of SARS-CoV-2 has no record at all, as the third dataset is left out.
+    let ours = header
+        .iter()
+        .position(|name| *name == "SARS-CoV-2 ours")
+        .unwrap();
+    assert!(table[1..].iter().all(|row| row[ours] == ""));
+    // The same records give the same bytes.
+    let again = lab.path("again.html");
+    report(&runs, &again, &[]).expect(0);
+    assert!(fs::read(&again).unwrap() == fs::read(&out).unwrap());
+}
+
+#[test]
+fn text_of_files_is_text_in_every_format() {
+    let lab = Lab::new();
+    let runs = records(&lab, &["--part", "one", "--hostile"]);
+    let page = lab.path("report.html");
+    report(&runs, &page, &[]).expect(0);
+    let page = fs::read_to_string(page).unwrap();
+    assert!(
+        !page.contains("<script>alert") && !page.contains("<b>&\""),
+        "markup of a name"
+    );
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(page.contains("&lt;/script&gt;&lt;script&gt;alert(1)"));
+    assert!(!page.contains('\u{202e}') && !page.contains('\u{1b}'));
+    assert!(
+        data(&page)["results"][1][0]
+            .as_str()
+            .unwrap()
+            .contains("</script>")
+    );
+    let markdown = lab.path("report.md");
+    report(&runs, &markdown, &[]).expect(0);
+    let markdown = fs::read_to_string(markdown).unwrap();
+    assert!(!markdown.contains("<script>") && markdown.contains("&lt;script&gt;"));
+    let rows = markdown
+        .lines()
+        .filter(|line| line.starts_with("| brain-tumor"));
+    assert!(rows.count() > 0);
+    let latex = lab.path("report.tex");
+    report(&runs, &latex, &[]).expect(0);
+    let latex = fs::read_to_string(latex).unwrap();
+    assert!(latex.contains("\\textless{}script\\textgreater{}"));
+}
+
+#[test]
+fn a_broken_record_is_reported_and_skipped() {
+    let lab = Lab::new();
+    let runs = records(&lab, &["--part", "one"]);
+    let file = runs.join("linear.jsonl");
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{whole}{{\"dataset\": \"torn\n")).unwrap();
+    fs::write(runs.join("knn.jsonl"), b"\xff\xfe\n").unwrap();
+    let out = lab.path("report.html");
+    let run = report(&runs, &out, &[]).expect(1);
+    assert!(
+        run.stderr.contains("linear.jsonl") && run.stderr.contains("line 2"),
+        "{}",
+        run.stderr
+    );
+    let page = fs::read_to_string(out).unwrap();
+    assert!(page.contains("Left out") && page.contains("knn.jsonl"));
+    assert_eq!(data(&page)["results"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn csv_is_the_table_of_results_or_a_folder_of_all_tables() {
+    let lab = Lab::new();
+    let runs = records(&lab, &["--part", "one"]);
+    let (file, folder) = (lab.path("results.csv"), lab.path("tables"));
+    report(&runs, &file, &[]).expect(0);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.starts_with("dataset,backbone,probe,protocol,setting,"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 2);
+    report(&runs, &folder, &["--format", "csv"]).expect(0);
+    for name in ["results", "table-3-strict", "caches", "commands"] {
+        assert!(folder.join(format!("{name}.csv")).is_file(), "{name}");
+    }
+    assert_eq!(
+        fs::read_to_string(folder.join("results.csv")).unwrap(),
+        text
+    );
+}
+
+/// Real commands, from images to a page with pictures.
+#[test]
+fn results_of_own_data_are_shown_with_pictures_of_cases() {
+    let lab = Lab::new();
+    let pictures = ["--pictures", "true"];
+    lab.extract("manifest", &lab.manifest(60), &pictures)
+        .expect(0);
+    lab.probe_with("linear", &["--epochs", "1", "--lr", "0.00001"])
+        .expect(0);
+    let out = lab.path("report.html");
+    let cache = lab.path("cache");
+    report(
+        &lab.path("runs"),
+        &out,
+        &["--cache", cache.to_str().unwrap()],
+    )
+    .expect(0);
+    let page = fs::read_to_string(&out).unwrap();
+    for text in [
+        "Confusion",
+        "Calibration",
+        "ROC",
+        "Hardest",
+        "data:image/png;base64,",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    // Nothing of the study belongs to these records.
+    assert!(!page.contains("Tables of the reference study"));
+    // A file that is no picture, or lies elsewhere, is not put into the page.
+    let records = lab.path("runs/linear.jsonl");
+    let text = fs::read_to_string(&records).unwrap();
+    let begun = text.trim_end().strip_suffix('}').unwrap();
+    let stolen = lab.write("secret.png", "no PNG, secret");
+    let names = format!(
+        r#"["../secret.png", {:?}, "linear.jsonl"]"#,
+        stolen.to_str().unwrap()
+    );
+    fs::write(&records, format!("{begun},\"pictures\":{names}}}\n")).unwrap();
+    let run = report(&lab.path("runs"), &out, &[]).expect(1);
+    assert_eq!(
+        run.stderr.matches("no such file below").count(),
+        2,
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("it is no PNG"), "{}", run.stderr);
+    assert!(!fs::read_to_string(&out).unwrap().contains("bm8gUE5H"));
+}
