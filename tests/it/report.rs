@@ -205,6 +205,10 @@ fn results_of_own_data_are_shown_with_pictures_of_cases() {
         "{}",
         run.stderr
     );
-    assert!(run.stderr.contains("it is no PNG"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("it is neither PNG nor SVG"),
+        "{}",
+        run.stderr
+    );
     assert!(!fs::read_to_string(&out).unwrap().contains("bm8gUE5H"));
 }

@@ -7,7 +7,7 @@ use super::table::Figure;
 use crate::record::RunRecord;
 
 /// The rule by which [`Study::find`] takes a record, for captions.
-pub(super) const RULE: &str = "Of several records of a cell, the last one recorded is shown; records of controls, of other labels and of other splits are not.";
+pub(super) const RULE: &str = "Of several records of a cell, the last one recorded is shown; records of controls, of other labels, of other splits and of single folds are not.";
 
 /// What is evaluated: a probe with its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +46,13 @@ impl Way {
     /// The way of a record; `None` for others, such as results of few shots.
     pub(super) fn of(record: &RunRecord) -> Option<Way> {
         match record.probe.as_str() {
-            "knn" => (record.chosen == Some(true)).then_some(Way::Knn),
+            // Without a mark there is a single `k`.
+            "knn" => (record.chosen != Some(false)).then_some(Way::Knn),
             "linear" => Some(Way::Linear),
             "logreg" => Some(Way::Logreg),
             "ridge" => Some(Way::Ridge),
             "segment" if record.params.get("shots").is_none_or(Value::is_null) => {
-                match parameter(record, "decoder") {
+                match decoder(record) {
                     Some("linear") => Some(Way::SegmentLinear),
                     Some("unet") => Some(Way::UNet),
                     _ => None,
@@ -117,12 +118,21 @@ pub(super) fn figure(record: &RunRecord) -> Option<Figure> {
     })
 }
 
-/// Whether a record counts in tables of the study: evaluated on `test` with true labels and features, and the
-/// splits and labels of the extraction.
+/// The decoder of a segmentation.
+pub(super) fn decoder(record: &RunRecord) -> Option<&str> {
+    let setting = || record.settings.get("decoder").and_then(Value::as_str);
+    parameter(record, "decoder").or_else(setting)
+}
+
+/// Whether a record counts in tables of the study: evaluated on `test`, or on all folds together, with true labels
+/// and features, and the labels of the extraction.
 pub(super) fn is_plain(record: &RunRecord) -> bool {
     record.control.is_none()
         && record.split == "test"
-        && record.split_name.is_none()
+        && record
+            .split_name
+            .as_ref()
+            .is_none_or(|name| name.starts_with("kfold:"))
         && record.labels_name.is_none()
 }
 

@@ -17,6 +17,7 @@ mod resampled;
 mod results;
 mod study_tables;
 mod table;
+mod trust;
 
 use self::ranks::Ranking;
 use std::path::Path;
@@ -38,6 +39,8 @@ pub struct Report<'a> {
     /// Standings of the rankings.
     standings: Vec<Table>,
     results: Table,
+    /// What else the embeddings know.
+    trust: Option<Table>,
     made: Vec<Table>,
     /// A part for each dataset.
     datasets: Option<Markup>,
@@ -59,6 +62,7 @@ impl<'a> Report<'a> {
             standings: rankings.iter().map(Ranking::table).collect(),
             rankings,
             results: results::table(study),
+            trust: trust::table(study),
             made: made::tables(study),
             datasets,
             complaints,
@@ -74,7 +78,7 @@ impl<'a> Report<'a> {
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         let results = (!self.results.rows.is_empty()).then_some(&self.results);
         let first = self.of_study.iter().chain(&self.standings);
-        first.chain(results).chain(&self.made)
+        first.chain(&self.trust).chain(results).chain(&self.made)
     }
 
     /// A page that needs no other file.

@@ -12,6 +12,7 @@ use super::render::{csv, html as render};
 use super::results;
 use super::study_tables::absent;
 use super::table::Table;
+use super::trust;
 
 /// Title of a report.
 pub(super) const TITLE: &str = "Slicebank report";
@@ -157,6 +158,16 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             id: "datasets",
             title: "Datasets",
             body: body.clone(),
+        });
+    }
+    if let Some(table) = &report.trust {
+        sections.push(Section {
+            id: "trust-panel",
+            title: "Trust",
+            body: html! {
+                (render::table(table))
+                (trust::charts(report.study))
+            },
         });
     }
     if !report.results.rows.is_empty() {

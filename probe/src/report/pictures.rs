@@ -10,7 +10,8 @@ use cache::{CacheReader, SliceMeta};
 use image::{GrayImage, ImageFormat, Luma};
 use maud::{Markup, html};
 
-use super::read::{Study, backbone, parameter};
+use super::cells::decoder;
+use super::read::{Study, backbone};
 use super::render::html as render;
 use crate::examples::Case;
 use crate::picture::Upright;
@@ -26,10 +27,10 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// A picture as the source of an `<img>`.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    /// `data:image/png;base64,…`
+    /// `data:image/png;base64,…`, or the same of an SVG.
     pub(super) data: String,
-    pub(super) width: u32,
-    pub(super) height: u32,
+    /// Width and height in pixels, of a PNG.
+    pub(super) size: Option<[u32; 2]>,
 }
 
 /// Overlays and other pictures of the records of a dataset, by record.
@@ -47,7 +48,7 @@ pub(super) fn of_dataset(study: &Study, dataset: &str, complaints: &mut Vec<Stri
             h4 { (render::shown(&title(record))) }
             ul .cases .pictures { @for (name, picture) in pictures {
                 li {
-                    img src=(picture.data) width=(picture.width) height=(picture.height) loading="lazy" alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
+                    img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] loading="lazy" alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
                     (render::shown(&name))
                 }
             } }
@@ -59,7 +60,7 @@ fn title(record: &RunRecord) -> String {
     let what = match record.probe.as_str() {
         "segment" => format!(
             "Overlays, {} decoder: image, truth, prediction",
-            parameter(record, "decoder").unwrap_or("linear")
+            decoder(record).unwrap_or("linear")
         ),
         "pca" => "Principal components of patch tokens".into(),
         "nearest" => "Nearest neighbours".into(),
@@ -73,7 +74,7 @@ fn title(record: &RunRecord) -> String {
     )
 }
 
-/// PNG files that a record names, below the folder of records.
+/// PNG and SVG files that a record names, below the folder of records. An SVG in an `<img>` runs no scripts.
 fn of_record(
     study: &Study,
     record: &RunRecord,
@@ -90,7 +91,7 @@ fn of_record(
     for name in record.pictures.iter().take(MOST) {
         let path = study.file(Some(name));
         let read = path.ok_or_else(|| "there is no such file below the folder of records".into());
-        match read.and_then(|path| png(&path)) {
+        match read.and_then(|path| file(&path)) {
             Ok(source) => {
                 let stem = Path::new(name)
                     .file_stem()
@@ -103,14 +104,23 @@ fn of_record(
     found
 }
 
-fn png(path: &Path) -> Result<Source, String> {
+fn file(path: &Path) -> Result<Source, String> {
     let size = path.metadata().map_err(|error| error.to_string())?.len();
     if size > LARGEST {
         return Err(format!("{size} bytes, more than {LARGEST}"));
     }
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    if bytes.trim_ascii_start().starts_with(b"<svg") {
+        return Ok(Source {
+            data: format!(
+                "data:image/svg+xml;base64,{}",
+                BASE64_STANDARD.encode(&bytes)
+            ),
+            size: None,
+        });
+    }
     if !bytes.starts_with(PNG) {
-        return Err("it is no PNG".into());
+        return Err("it is neither PNG nor SVG".into());
     }
     let sides = image::ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png);
     let (width, height) = sides.into_dimensions().map_err(|error| error.to_string())?;
@@ -120,8 +130,7 @@ fn png(path: &Path) -> Result<Source, String> {
 fn source(png: &[u8], width: u32, height: u32) -> Source {
     Source {
         data: format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png)),
-        width,
-        height,
+        size: Some([width, height]),
     }
 }
 

@@ -71,7 +71,8 @@ impl Study {
 
     /// Names of datasets in the order of the alphabet.
     pub fn datasets(&self) -> BTreeSet<&str> {
-        self.results()
+        self.records
+            .iter()
             .map(|record| record.dataset.as_str())
             .collect()
     }

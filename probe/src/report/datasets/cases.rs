@@ -60,8 +60,8 @@ fn item(shown: &Shown<'_>, found: &Found, source: Option<&CachePictures>) -> Mar
     let picture = source.and_then(|source| source.picture(case));
     html! {
         li {
-            @if let Some(Source { data, width, height }) = picture {
-                img src=(data) width=(width) height=(height) loading="lazy" alt={ "Slice of " (render::shown(&name)) };
+            @if let Some(Source { data, size }) = picture {
+                img src=(data) width=[size.map(|[width, _]| width)] height=[size.map(|[_, height]| height)] loading="lazy" alt={ "Slice of " (render::shown(&name)) };
             }
             b { (render::shown(&name)) }
             @if let Some(patient) = case.patient.as_ref().filter(|patient| **patient != case.sample) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::MOST;
 use crate::record::RunRecord;
-use crate::report::cells::{figure, is_plain, main_measure};
+use crate::report::cells::{decoder, figure, is_plain, main_measure};
 use crate::report::published::PUBLISHED;
 use crate::report::read::{Study, backbone, parameter};
 
@@ -65,7 +65,7 @@ fn curves(study: &Study, dataset: &str, protocol: &str, prefix: &str) -> Vec<Mar
 fn kind(record: &RunRecord) -> Option<String> {
     match record.probe.as_str() {
         "few-shot" => Some(parameter(record, "head")?.to_owned()),
-        "segment" => Some(format!("{} decoder", parameter(record, "decoder")?)),
+        "segment" => Some(format!("{} decoder", decoder(record)?)),
         _ => None,
     }
 }
