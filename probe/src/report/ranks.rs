@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::counted;
 use maud::{Markup, html};
 use plot::{Caption, CriticalDifference, RankLine, Ranks as RankPlot};
 use stats::borda::{Borda, over_datasets, over_draws};
@@ -10,6 +11,7 @@ use stats::resample::Draws;
 
 use super::cells::{Way, figure};
 use super::read::{Study, backbone};
+use super::render::html as render;
 use super::resampled::{LEVEL, Resampled};
 use super::table::{Cell, Column, Figure, Table};
 
@@ -259,16 +261,16 @@ impl Ranking {
 
     fn nemenyi(&self) -> Markup {
         let found = self.ranks.nemenyi();
-        let groups = cliques(self.block.backbones.len(), |a, b| found.p[a][b] < LEVEL);
+        let differ = |a: usize, b: usize| found.p[a][b] < LEVEL;
         let difference = found.critical_difference(LEVEL).ok();
+        let ruler = difference.map_or_else(String::new, |difference| {
+            format!(" (critical difference {difference:.2})")
+        });
         let text = format!(
-            "Mean ranks; 1 is best. Bars join backbones that Nemenyi's test cannot tell apart at {LEVEL}{}. {}",
-            difference.map_or_else(String::new, |difference| format!(
-                " (critical difference {difference:.2})"
-            )),
-            self.alike(&groups)
+            "Mean ranks; 1 is best. Nemenyi's test tells {} apart at {LEVEL}{ruler}; bars join backbones that it cannot tell apart.",
+            self.told_apart(differ)
         );
-        self.diagram("Nemenyi", text, groups, difference)
+        self.diagram("Nemenyi", &text, differ, difference)
     }
 
     fn wilcoxon(&self) -> Markup {
@@ -277,20 +279,26 @@ impl Ranking {
             let mut pairs = found.iter();
             pairs.any(|pair| (pair.first, pair.second) == (a, b) && pair.p_holm < LEVEL)
         };
-        let groups = cliques(self.block.backbones.len(), differ);
+        let mut text = format!(
+            "Mean ranks. Wilcoxon's signed-rank test with Holm's correction tells {} apart at {LEVEL}; bars join backbones that it cannot tell apart.",
+            self.told_apart(differ)
+        );
         let datasets = self.block.datasets.len();
         let least = 0.5_f64.powi(datasets as i32 - 1);
-        let mut text = format!(
-            "Bars join backbones that Wilcoxon's signed-rank test, corrected by Holm over all {} pairs, cannot tell apart at {LEVEL}. {}",
-            found.len(),
-            self.alike(&groups)
-        );
         if least * found.len() as f64 > LEVEL {
             text += &format!(
-                " With {datasets} datasets, the test cannot tell any of so many pairs apart: its smallest p is {least:.3} before the correction."
+                " With {datasets} datasets it could not tell any of so many pairs apart: its least p is {least:.3} before the correction."
             );
         }
-        self.diagram("Wilcoxon–Holm", text, groups, None)
+        self.diagram("Wilcoxon–Holm", &text, differ, None)
+    }
+
+    /// Number of pairs that a test tells apart: `3 of 15 pairs`.
+    fn told_apart(&self, differ: impl Fn(usize, usize) -> bool) -> String {
+        let count = self.block.backbones.len();
+        let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+        let apart = pairs.filter(|&(a, b)| differ(a, b)).count();
+        format!("{apart} of {}", counted(count * (count - 1) / 2, "pair"))
     }
 
     /// Words for the groups that cannot be told apart.
@@ -310,25 +318,28 @@ impl Ranking {
         }
     }
 
+    /// A diagram whose description for those who do not see it lists the groups.
     fn diagram(
         &self,
         test: &str,
-        text: String,
-        cliques: Vec<Vec<usize>>,
+        text: &str,
+        differ: impl Fn(usize, usize) -> bool,
         difference: Option<f64>,
     ) -> Markup {
+        let cliques = cliques(self.block.backbones.len(), differ);
+        let description = format!("{text} {}", self.alike(&cliques));
         let names = self.block.backbones.iter().cloned();
         let chart = CriticalDifference {
             caption: Caption::new(
                 format!("{}-{test}", self.id()),
                 format!("{test}: {}", self.title()),
-                text,
+                description,
             ),
             ranks: names.zip(self.ranks.mean.iter().copied()).collect(),
             cliques,
             difference,
         };
-        plot::figure(&chart.caption, &chart.svg())
+        render::figure(&chart.caption.title, text, &chart.svg())
     }
 
     fn by_dataset(&self) -> Markup {

@@ -42,6 +42,11 @@ pub(super) fn datasets(
         .map(|name| (name, dataset(study, name, caches, complaints)))
         .collect();
     Some(html! {
+        nav aria-label="Datasets" {
+            ul { @for (name, _) in &parts {
+                li { a href={ "#" (anchor(name)) } { (render::shown(name)) } }
+            } }
+        }
         @for (name, part) in parts {
             h3 id=(anchor(name)) { (render::shown(name)) }
             (part)
@@ -50,7 +55,7 @@ pub(super) fn datasets(
 }
 
 /// The id of a dataset's part.
-pub(super) fn anchor(name: &str) -> String {
+fn anchor(name: &str) -> String {
     format!("dataset-{}", render::id(name))
 }
 

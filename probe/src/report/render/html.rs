@@ -77,6 +77,16 @@ fn value(cell: &Cell) -> Markup {
     }
 }
 
+/// A chart with a caption that is shorter than its description for those who do not see it.
+pub(in crate::report) fn figure(title: &str, text: &str, svg: &Markup) -> Markup {
+    html! {
+        figure .plot-figure {
+            div .plot-box tabindex="0" role="group" aria-label=(shown(title)) { (svg) }
+            figcaption { b { (shown(title)) } " " (shown(text)) }
+        }
+    }
+}
+
 /// Text on one line, without characters that turn it around.
 pub(in crate::report) fn shown(text: &str) -> String {
     printable(text).into_owned()
