@@ -82,6 +82,9 @@ pub(super) fn page(report: &Report<'_>) -> String {
 
 /// One line about the records.
 pub(super) fn summary(study: &Study) -> String {
+    if study.records.is_empty() {
+        return "No records.".into();
+    }
     let count = |of: fn(&crate::record::RunRecord) -> String| {
         let names: std::collections::BTreeSet<String> = study.results().map(of).collect();
         names.len()

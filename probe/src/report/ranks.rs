@@ -410,3 +410,48 @@ pub(super) fn p_value(p: f64) -> String {
         format!("{p:.3}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::RunRecord;
+    use crate::record::tests::record;
+
+    fn study(cells: &[(&str, &str, f64)]) -> Study {
+        let record = |&(dataset, model, auroc): &(&str, &str, f64)| RunRecord {
+            dataset: dataset.into(),
+            model: model.into(),
+            probe: "linear".into(),
+            metrics: serde_json::Map::from_iter([("auroc_macro".into(), auroc.into())]),
+            ..record()
+        };
+        Study {
+            records: cells.iter().map(record).collect(),
+            ..Study::default()
+        }
+    }
+
+    #[test]
+    fn what_lacks_most_results_is_left_out_and_the_last_record_counts() {
+        let study = study(&[
+            ("d1", "a", 0.1),
+            ("d1", "a", 0.9),
+            ("d1", "b", 0.8),
+            ("d2", "a", 0.7),
+            ("d2", "b", 0.6),
+            ("d3", "a", 0.5),
+            ("d1", "c", 0.4),
+        ]);
+        let block = Block::of(&study, Way::Linear, "strict");
+        assert_eq!(block.datasets, ["d1", "d2"]);
+        assert_eq!(block.backbones, ["a@224", "b@224"]);
+        assert_eq!(block.values, [[0.9, 0.8], [0.7, 0.6]]);
+        assert_eq!(block.left_out.len(), 2);
+    }
+
+    #[test]
+    fn one_backbone_is_not_ranked() {
+        let study = study(&[("d1", "a", 0.9), ("d2", "a", 0.9)]);
+        assert!(rankings(&study, &Resampled::default(), 10).is_empty());
+    }
+}

@@ -29,11 +29,7 @@ pub(super) fn charts(study: &Study, dataset: &str) -> Markup {
         by_backbone(study, dataset, false),
         by_backbone(study, dataset, true),
     ];
-    html! {
-        div .grid {
-            @for chart in charts.into_iter().flatten() { (chart) }
-        }
-    }
+    html! { @for chart in charts.into_iter().flatten() { (chart) } }
 }
 
 /// Positive test cases of each class.

@@ -82,11 +82,15 @@ fn dataset(
             p { "Shown in detail: " (way.title()) " of " b { (render::shown(&backbone(record))) }
                 ", protocol " (render::shown(&record.protocol)) ", the backbone with the highest figure of it. Other results are in the tables." }
         }
-        (classes::charts(study, name))
-        @if let Some(curves) = curves { div .grid { (curves) } }
+        div .grid {
+            (classes::charts(study, name))
+            @if let Some(curves) = curves { (curves) }
+        }
         @if let Some(cases) = cases { (cases) }
-        @if let Some(figure) = few_shot_of(study, name) { div .grid { (figure) } }
-        @if let Some(chart) = controls::chart(study, name) { (chart) }
+        div .grid {
+            @if let Some(figure) = few_shot_of(study, name) { (figure) }
+            @if let Some(chart) = controls::chart(study, name) { (chart) }
+        }
         (pictures::of_dataset(study, name, complaints))
         (warnings(study, name))
     }
