@@ -1,5 +1,7 @@
 //! Records by what a table or figure asks for: dataset, backbone, probe and protocol.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::read::{Study, interval, measure, parameter};
@@ -124,16 +126,36 @@ pub(super) fn decoder(record: &RunRecord) -> Option<&str> {
     parameter(record, "decoder").or_else(setting)
 }
 
-/// Whether a record counts in tables of the study: evaluated on `test`, or on all folds together, with true labels
-/// and features, and the labels of the extraction.
+/// Dataset, split and labels that a record is of: figures of other splits or labels are not compared with it.
+pub(super) fn task(record: &RunRecord) -> String {
+    let mut text = record.dataset.clone();
+    if let Some(name) = &record.split_name {
+        text += &format!(", split {name}");
+    }
+    if let Some(name) = &record.labels_name {
+        text += &format!(", labels {name}");
+    }
+    text
+}
+
+/// Whether a record counts as a result: evaluated on `test`, or on all folds together, with true labels and
+/// features. Single folds of a cross-validation do not count.
 pub(super) fn is_plain(record: &RunRecord) -> bool {
-    record.control.is_none()
-        && record.split == "test"
-        && record
-            .split_name
-            .as_ref()
-            .is_none_or(|name| name.starts_with("kfold:"))
+    let fold = record
+        .split_name
+        .as_ref()
+        .and_then(|name| name.strip_prefix("fold"));
+    let is_fold = fold.is_some_and(|number| number.parse::<u32>().is_ok());
+    record.control.is_none() && record.split == "test" && !is_fold
+}
+
+/// Whether a record counts in tables of the study: with the splits of the extraction or all folds together, and the
+/// labels of the extraction.
+fn is_of_study(record: &RunRecord) -> bool {
+    let split = record.split_name.as_ref();
+    is_plain(record)
         && record.labels_name.is_none()
+        && split.is_none_or(|name| name.starts_with("kfold:"))
 }
 
 impl Study {
@@ -150,13 +172,19 @@ impl Study {
                 && record.model == model
                 && record.protocol == protocol
                 && size.is_none_or(|size| record.image_size == size)
-                && is_plain(record)
+                && is_of_study(record)
                 && Way::of(record) == Some(way)
         };
         // Of equal ones the last.
         self.results()
             .filter(fits)
             .max_by_key(|record| (record.image_size == 224, record.image_size))
+    }
+
+    /// The tasks of all results, sorted.
+    pub(super) fn tasks(&self) -> BTreeSet<String> {
+        let plain = self.results().filter(|record| is_plain(record));
+        plain.map(task).collect()
     }
 
     /// Protocols of the results, `strict` first.
@@ -170,17 +198,13 @@ impl Study {
         found
     }
 
-    /// Results of a way under a protocol: the last of each dataset and backbone, in this order.
+    /// Results of a way under a protocol: the last of each [`task`] and backbone, in this order.
     pub(super) fn all_of(&self, way: Way, protocol: &str) -> Vec<&RunRecord> {
-        let mut found: std::collections::BTreeMap<(&str, &str, u32), &RunRecord> =
+        let mut found: std::collections::BTreeMap<(String, &str, u32), &RunRecord> =
             std::collections::BTreeMap::new();
         for record in self.results() {
             if is_plain(record) && record.protocol == protocol && Way::of(record) == Some(way) {
-                let place = (
-                    record.dataset.as_str(),
-                    record.model.as_str(),
-                    record.image_size,
-                );
+                let place = (task(record), record.model.as_str(), record.image_size);
                 found.insert(place, record);
             }
         }

@@ -42,6 +42,7 @@ pub struct Report<'a> {
     /// What else the embeddings know.
     trust: Option<Table>,
     made: Vec<Table>,
+    figures: Option<Markup>,
     /// A part for each dataset.
     datasets: Option<Markup>,
     /// Messages about records that could not be tested or shown in full.
@@ -64,6 +65,7 @@ impl<'a> Report<'a> {
             results: results::table(study),
             trust: trust::table(study),
             made: made::tables(study),
+            figures: figures::figures(study, &mut complaints),
             datasets,
             complaints,
         }

@@ -6,7 +6,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::{Map, Value, json};
 
 use super::Report;
-use super::figures::figures;
 use super::read::Study;
 use super::render::{csv, html as render};
 use super::results;
@@ -137,11 +136,11 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             body: of_study(report),
         });
     }
-    if let Some(body) = figures(report.study) {
+    if let Some(body) = &report.figures {
         sections.push(Section {
             id: "figures",
             title: "Figures",
-            body,
+            body: body.clone(),
         });
     }
     if !report.rankings.is_empty() {

@@ -33,25 +33,28 @@ pub(super) struct Source {
     pub(super) size: Option<[u32; 2]>,
 }
 
-/// Overlays and other pictures of the records of a dataset, by record.
-pub(super) fn of_dataset(study: &Study, dataset: &str, complaints: &mut Vec<String>) -> Markup {
-    let records = study
-        .records
-        .iter()
-        .filter(|record| record.dataset == dataset && !record.pictures.is_empty());
+/// Overlays and other pictures of some records, by record.
+pub(super) fn of_records<'a>(
+    study: &Study,
+    records: impl Iterator<Item = &'a RunRecord>,
+    complaints: &mut Vec<String>,
+) -> Markup {
+    let records = records.filter(|record| !record.pictures.is_empty());
     let found: Vec<(&RunRecord, Vec<(String, Source)>)> = records
         .map(|record| (record, of_record(study, record, complaints)))
         .filter(|(_, pictures)| !pictures.is_empty())
         .collect();
     html! {
         @for (record, pictures) in found {
-            h4 { (render::shown(&title(record))) }
-            ul .cases .pictures { @for (name, picture) in pictures {
-                li {
-                    img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] loading="lazy" alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
-                    (render::shown(&name))
+            figure .pictures {
+                figcaption { b { (render::shown(&title(record))) } }
+                @for (name, picture) in pictures {
+                    div {
+                        img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] loading="lazy" alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
+                        small { (render::shown(&name)) }
+                    }
                 }
-            } }
+            }
         }
     }
 }
@@ -59,10 +62,10 @@ pub(super) fn of_dataset(study: &Study, dataset: &str, complaints: &mut Vec<Stri
 fn title(record: &RunRecord) -> String {
     let what = match record.probe.as_str() {
         "segment" => format!(
-            "Overlays, {} decoder: image, truth, prediction",
+            "Figure 6 of the study: overlays, {} decoder; image, truth, prediction",
             decoder(record).unwrap_or("linear")
         ),
-        "pca" => "Principal components of patch tokens".into(),
+        "pca" => "Figure 2 of the study: principal components of patch tokens".into(),
         "nearest" => "Nearest neighbours".into(),
         "map" => "Map of embeddings".into(),
         other => format!("Pictures of {other}"),

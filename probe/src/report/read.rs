@@ -63,18 +63,16 @@ impl Study {
         self.records.iter().filter(is_result)
     }
 
+    /// Records that are no results: those of pictures, maps, retrieval and trust.
+    pub(super) fn others(&self) -> impl Iterator<Item = &RunRecord> + Clone {
+        let is_other = |record: &&RunRecord| OTHERS.contains(&record.probe.as_str());
+        self.records.iter().filter(is_other)
+    }
+
     /// Records of a probe.
     pub fn of<'a>(&'a self, probe: &'a str) -> impl Iterator<Item = &'a RunRecord> {
         let records = self.records.iter();
         records.filter(move |record| record.probe == probe)
-    }
-
-    /// Names of datasets in the order of the alphabet.
-    pub fn datasets(&self) -> BTreeSet<&str> {
-        self.records
-            .iter()
-            .map(|record| record.dataset.as_str())
-            .collect()
     }
 }
 

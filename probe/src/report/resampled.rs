@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 
-use super::cells::{Way, figure};
+use super::cells::{Way, figure, task};
 use super::read::{Study, backbone};
 use crate::error::{Cause, Error};
 use crate::examples::Case;
@@ -23,7 +23,7 @@ pub(super) const LEVEL: f64 = 0.05;
 /// The rule by which a figure is marked as the best, for captions.
 pub(super) const RULE: &str = "Bold: the best figure of a column, if it differs from every other one (paired bootstrap of patients, Holm-corrected p below 0.05).";
 
-/// Dataset, way and protocol.
+/// Task, way and protocol.
 type Group = (String, Way, String);
 
 /// Measures of backbones in bootstrap draws, by group.
@@ -50,9 +50,9 @@ impl Resampled {
         for protocol in study.protocols() {
             for way in Way::ALL {
                 let records = study.all_of(way, protocol);
-                for group in records.chunk_by(|a, b| a.dataset == b.dataset) {
+                for group in records.chunk_by(|a, b| task(a) == task(b)) {
                     let drawn = drawn(study, way, group, draws, &mut all.complaints);
-                    let place = (group[0].dataset.clone(), way, protocol.to_owned());
+                    let place = (task(group[0]), way, protocol.to_owned());
                     all.groups.insert(place, drawn);
                 }
             }
@@ -63,17 +63,17 @@ impl Resampled {
     /// Draws of the backbones of a group.
     pub(super) fn group(
         &self,
-        dataset: &str,
+        task: &str,
         way: Way,
         protocol: &str,
     ) -> Option<&BTreeMap<String, Vec<Option<f64>>>> {
         self.groups
-            .get(&(dataset.to_owned(), way, protocol.to_owned()))
+            .get(&(task.to_owned(), way, protocol.to_owned()))
     }
 
     /// Two-sided p-value of no difference between two records of a group.
     pub(super) fn p(&self, way: Way, first: &RunRecord, second: &RunRecord) -> Option<f64> {
-        let group = self.group(&first.dataset, way, &first.protocol)?;
+        let group = self.group(&task(first), way, &first.protocol)?;
         let [a, b] = [first, second].map(|record| group.get(&backbone(record)));
         let pairs = a?.iter().zip(b?);
         let differences: Vec<Option<f64>> = pairs.map(|(a, b)| Some((*a)? - (*b)?)).collect();

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::curves::Shown;
 use crate::predictions::Predictions;
 use crate::record::RunRecord;
+use crate::report::cells::task;
 use crate::report::pictures::{CachePictures, Source};
 use crate::report::read::Study;
 use crate::report::render::html as render;
@@ -115,7 +116,7 @@ fn hardest(study: &Study, shown: &Shown<'_>) -> (Vec<Found>, usize) {
     let mut sums = vec![0.0; cases.len()];
     let mut backbones = 0;
     let records = study.all_of(shown.way, &shown.record.protocol).into_iter();
-    let is_same = |record: &&RunRecord| record.dataset == shown.record.dataset;
+    let is_same = |record: &&RunRecord| task(record) == task(shown.record);
     for record in records.filter(is_same) {
         let read = study
             .file(record.predictions.as_deref())

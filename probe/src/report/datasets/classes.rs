@@ -7,7 +7,7 @@ use plot::{Axis, Bar, BarGroup, Bars, Caption};
 
 use super::plain;
 use crate::record::RunRecord;
-use crate::report::cells::{Way, figure};
+use crate::report::cells::{Way, figure, task};
 use crate::report::read::{Study, backbone, by_class};
 
 /// Backbones in a chart by class.
@@ -81,7 +81,7 @@ fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Ma
         .min_by(|a, b| (a.0, std::cmp::Reverse(a.1)).cmp(&(b.0, std::cmp::Reverse(b.1))))
         .map(|(_, protocol, way)| (way, protocol))?;
     let mut records: Vec<&RunRecord> = study.all_of(way, protocol);
-    records.retain(|record| record.dataset == dataset && figure(record).is_some());
+    records.retain(|record| task(record) == dataset && figure(record).is_some());
     records.sort_by(|a, b| {
         let [a, b] = [a, b].map(|record| figure(record).map_or(0.0, |figure| figure.value));
         b.total_cmp(&a)

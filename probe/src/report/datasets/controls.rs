@@ -4,12 +4,12 @@ use maud::Markup;
 use plot::{Axis, Caption, Interval, Intervals};
 
 use crate::record::RunRecord;
-use crate::report::cells::{figure, main_measure};
+use crate::report::cells::{figure, main_measure, task};
 use crate::report::read::{Study, backbone, deviation, measure};
 
 /// Results that have a control, with all of their controls.
 pub(super) fn chart(study: &Study, dataset: &str) -> Option<Markup> {
-    let all = || study.results().filter(|record| record.dataset == dataset);
+    let all = || study.results().filter(|record| task(record) == dataset);
     let controls: Vec<&RunRecord> = all().filter(|record| record.control.is_some()).collect();
     let title = main_measure(controls.first()?)?.title;
     let mut rows: Vec<Interval> = Vec::new();

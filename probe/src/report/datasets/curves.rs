@@ -12,7 +12,7 @@ use crate::metrics::ranked::{Ranked, auroc, average_precision};
 use crate::metrics::weights::Weights;
 use crate::predictions::Predictions;
 use crate::record::RunRecord;
-use crate::report::cells::Way;
+use crate::report::cells::{Way, task};
 use crate::report::figures::MOST;
 use crate::report::read::{Study, backbone};
 
@@ -92,7 +92,7 @@ impl<'a> Shown<'a> {
     }
 
     fn caption(&self, name: &str, title: &str, text: String) -> Caption {
-        let dataset = &self.record.dataset;
+        let dataset = task(self.record);
         Caption::new(
             format!("{name}-{dataset}"),
             format!("{title}: {} on {dataset}", backbone(self.record)),

@@ -10,7 +10,7 @@ use std::path::Path;
 use maud::{Markup, html};
 
 use self::curves::Shown;
-use super::cells::{Way, figure, is_plain};
+use super::cells::{Way, figure, is_plain, task};
 use super::figures::few_shot_of;
 use super::pictures;
 use super::read::{Study, backbone};
@@ -33,12 +33,12 @@ pub(super) fn datasets(
     caches: Option<&Path>,
     complaints: &mut Vec<String>,
 ) -> Option<Markup> {
-    let names: Vec<&str> = study.datasets().into_iter().collect();
+    let names = study.tasks();
     if names.is_empty() {
         return None;
     }
-    let parts: Vec<(&str, Markup)> = names
-        .into_iter()
+    let parts: Vec<(&String, Markup)> = names
+        .iter()
         .map(|name| (name, dataset(study, name, caches, complaints)))
         .collect();
     Some(html! {
@@ -77,6 +77,8 @@ fn dataset(
     let cases = full
         .as_ref()
         .map(|shown| cases::tables(study, shown, caches));
+    let of_task = study.results().filter(|record| task(record) == name);
+    let overlays = pictures::of_records(study, of_task, complaints);
     html! {
         @if let Some((way, record)) = shown {
             p { "Shown in detail: " (way.title()) " of " b { (render::shown(&backbone(record))) }
@@ -91,7 +93,7 @@ fn dataset(
             @if let Some(figure) = few_shot_of(study, name) { (figure) }
             @if let Some(chart) = controls::chart(study, name) { (chart) }
         }
-        (pictures::of_dataset(study, name, complaints))
+        (overlays)
         (warnings(study, name))
     }
 }
@@ -103,7 +105,7 @@ fn best<'a>(study: &'a Study, dataset: &str) -> Option<(Way, &'a RunRecord)> {
         protocols.into_iter().find_map(|protocol| {
             let records = study.all_of(way, protocol).into_iter();
             let scored = records
-                .filter(|record| record.dataset == dataset)
+                .filter(|record| task(record) == dataset)
                 .filter_map(|record| Some((figure(record)?.value, record)));
             let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
             best.map(|(_, record)| (way, record))
@@ -114,7 +116,7 @@ fn best<'a>(study: &'a Study, dataset: &str) -> Option<(Way, &'a RunRecord)> {
 /// Warnings of all records of the dataset, with the number of records that have them.
 fn warnings(study: &Study, dataset: &str) -> Markup {
     let mut found: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
-    let records = study.results().filter(|record| record.dataset == dataset);
+    let records = study.results().filter(|record| task(record) == dataset);
     for warning in records.flat_map(|record| &record.warnings) {
         *found.entry(warning).or_default() += 1;
     }
@@ -132,6 +134,6 @@ fn warnings(study: &Study, dataset: &str) -> Markup {
 fn plain<'a>(study: &'a Study, dataset: &'a str) -> impl Iterator<Item = (Way, &'a RunRecord)> {
     study
         .results()
-        .filter(move |record| record.dataset == dataset && is_plain(record))
+        .filter(move |record| is_plain(record) && task(record) == dataset)
         .filter_map(|record| Some((Way::of(record)?, record)))
 }

@@ -7,7 +7,7 @@ use plot::{Axis, Bar, BarGroup, Bars, Caption};
 
 use super::MOST;
 use crate::record::RunRecord;
-use crate::report::cells::{Way, figure, main_measure};
+use crate::report::cells::{Way, figure, main_measure, task};
 use crate::report::published::PUBLISHED;
 use crate::report::read::{Study, backbone};
 
@@ -43,9 +43,9 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Markup> {
     let omitted = series.len().saturating_sub(MOST);
     series.truncate(MOST);
     let groups = records
-        .chunk_by(|a, b| a.dataset == b.dataset)
+        .chunk_by(|a, b| task(a) == task(b))
         .map(|of_dataset| BarGroup {
-            name: of_dataset[0].dataset.clone(),
+            name: task(of_dataset[0]),
             bars: series
                 .iter()
                 .map(|name| {
@@ -86,9 +86,8 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Markup> {
     let records = ways.map(|way| study.all_of(way, protocol));
     let mut both: BTreeMap<String, usize> = BTreeMap::new();
     for linear in &records[0] {
-        let is_same = |unet: &&RunRecord| {
-            unet.dataset == linear.dataset && backbone(unet) == backbone(linear)
-        };
+        let is_same =
+            |unet: &&RunRecord| task(unet) == task(linear) && backbone(unet) == backbone(linear);
         if records[1].iter().copied().any(|unet| is_same(&unet)) {
             *both.entry(backbone(linear)).or_default() += 1;
         }
@@ -98,19 +97,18 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Markup> {
     let (chosen, _) = both
         .into_iter()
         .max_by_key(|(name, count)| (*count, of_study(name)))?;
-    let mut groups: BTreeMap<&str, Vec<Bar>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<Bar>> = BTreeMap::new();
     for (at, (way, records)) in ways.into_iter().zip(&records).enumerate() {
         for record in records.iter().filter(|record| backbone(record) == chosen) {
             let bars = groups
-                .entry(&record.dataset)
+                .entry(task(record))
                 .or_insert_with(|| vec![Bar::default(); 2]);
             bars[at] = bar(record, published(way, record));
         }
     }
-    let groups = groups.into_iter().map(|(name, bars)| BarGroup {
-        name: name.into(),
-        bars,
-    });
+    let groups = groups
+        .into_iter()
+        .map(|(name, bars)| BarGroup { name, bars });
     let groups: Vec<BarGroup> = groups.collect();
     let title = main_measure(records[0].first()?)?.title;
     let chart = Bars {

@@ -67,7 +67,7 @@ fn scores(study: &Study, way: Way, protocol: &str) -> Scores {
         let is_of_task = way.is_segmentation() || !segmented.contains(record.dataset.as_str());
         if is_of_task && let Some(figure) = cells::figure(record) {
             let of_model = found.entry(record.model.clone()).or_default();
-            of_model.insert(record.dataset.clone(), figure.value);
+            of_model.insert(cells::task(record), figure.value);
         }
     }
     found

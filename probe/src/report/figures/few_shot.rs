@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::MOST;
 use crate::record::RunRecord;
-use crate::report::cells::{decoder, figure, is_plain, main_measure};
+use crate::report::cells::{decoder, figure, is_plain, main_measure, task};
 use crate::report::published::PUBLISHED;
 use crate::report::read::{Study, backbone, parameter};
 
@@ -40,7 +40,7 @@ struct Curve<'a> {
 fn curves(study: &Study, dataset: &str, protocol: &str, prefix: &str) -> Vec<Markup> {
     let mut kinds: BTreeMap<String, BTreeMap<String, Curve<'_>>> = BTreeMap::new();
     for record in study.results() {
-        let is_wanted = record.dataset == dataset && record.protocol == protocol;
+        let is_wanted = task(record) == dataset && record.protocol == protocol;
         let (true, true, Some(kind)) = (is_wanted, is_plain(record), kind(record)) else {
             continue;
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::report::cells::{Way, figure};
+use crate::report::cells::{Way, figure, task};
 use crate::report::read::{Study, backbone};
 
 /// A table of results without gaps.
@@ -21,7 +21,7 @@ impl Block {
         let mut scores: BTreeMap<(String, String), f64> = BTreeMap::new();
         for record in study.all_of(way, protocol) {
             if let Some(figure) = figure(record) {
-                scores.insert((record.dataset.clone(), backbone(record)), figure.value);
+                scores.insert((task(record), backbone(record)), figure.value);
             }
         }
         let mut datasets: BTreeSet<&String> = scores.keys().map(|(dataset, _)| dataset).collect();
