@@ -75,7 +75,15 @@ const OPTIONS: &[Group] = &[
     ),
     (
         "Output",
-        &["runs", "force", "threads", "per-class", "wide", "format"],
+        &[
+            "out",
+            "runs",
+            "force",
+            "threads",
+            "per-class",
+            "wide",
+            "format",
+        ],
     ),
 ];
 
@@ -203,6 +211,16 @@ const EXAMPLES: &[Examples] = &[
             (
                 "probe compare --model dinov2-s14 --format csv",
                 "pairs of one backbone",
+            ),
+        ],
+    ),
+    (
+        "report",
+        &[
+            ("probe report --out report.html", "a page"),
+            (
+                "probe report --out tables --format csv",
+                "a folder with a file per table",
             ),
         ],
     ),

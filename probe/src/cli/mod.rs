@@ -57,6 +57,7 @@ enum Command {
     Predict(Predict),
     /// Test whether backbones differ, by the scores of the same cases
     Compare(Compare),
+    /// Make a page, Markdown, CSV or LaTeX of all records
     Report(Report),
     /// List the caches, and the runs
     #[command(visible_alias = "list")]

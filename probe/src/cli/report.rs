@@ -12,14 +12,15 @@ use common::text::{printable_lines, shown};
 use super::Outcome;
 use crate::report::{Report as Made, Study};
 
-/// Make a report of run records: a page, Markdown, CSV or LaTeX
 #[derive(Debug, Args)]
 pub(super) struct Report {
-    /// File to write; its ending chooses the format: html, md, csv (all results) or tex
+    /// File to write; its ending chooses the format: html, md, csv or tex
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Format, whatever the ending; with `csv`, a path without an ending is a folder with a file per table
-    #[arg(long)]
+    /// Format, whatever the ending
+    ///
+    /// A file of CSV has the table of all results. A path without an ending is a folder with a file per table.
+    #[arg(long, value_name = "FORMAT")]
     format: Option<ReportFormat>,
     /// Folder of run records
     #[arg(long, value_name = "DIR", default_value = "runs")]
