@@ -77,10 +77,15 @@ fn partial_records_show_what_is_missing_beside_the_published_figures() {
         .position(|name| *name == "SARS-CoV-2 ours")
         .unwrap();
     assert!(table[1..].iter().all(|row| row[ours] == ""));
+    // Bold is what differs significantly, which needs the saved scores.
+    assert!(page.contains("<strong>"));
     // The same records give the same bytes.
     let again = lab.path("again.html");
     report(&runs, &again, &[]).expect(0);
     assert!(fs::read(&again).unwrap() == fs::read(&out).unwrap());
+    fs::remove_dir_all(runs.join("predictions")).unwrap();
+    report(&runs, &again, &[]).expect(0);
+    assert!(!fs::read_to_string(&again).unwrap().contains("<strong>"));
 }
 
 #[test]
