@@ -157,10 +157,6 @@ fn by_patients(
     scores: &stats::Table,
     draws: &Draws,
 ) -> Option<Borda> {
-    // The decoders' scores by volume are not those of pooled pixels.
-    if way.is_segmentation() && protocol == "paper" {
-        return None;
-    }
     let rows = block.datasets.iter().map(|dataset| {
         let group = resampled.group(dataset, way, protocol)?;
         block
@@ -170,6 +166,12 @@ fn by_patients(
             .collect::<Option<Vec<_>>>()
     });
     let rows: Vec<Vec<&Vec<Option<f64>>>> = rows.collect::<Option<_>>()?;
+    // Large files have fewer draws.
+    let fewest = rows.iter().flatten().map(|draws| draws.len()).min()?;
+    let draws = &Draws {
+        count: draws.count.min(fewest),
+        ..*draws
+    };
     let of_draw = |number: usize| {
         let row = |row: &Vec<&Vec<Option<f64>>>| row.iter().map(|draws| draws[number]).collect();
         rows.iter().map(row).collect()
