@@ -90,7 +90,7 @@ impl Resampled {
         let differences: Vec<Option<f64>> = pairs.map(|(a, b)| Some((*a)? - (*b)?)).collect();
         let defined = differences.iter().flatten().count();
         let p = if differences.len() <= FEW {
-            normal(figure(first)?.value - figure(second)?.value, &differences)
+            normal(&differences)
         } else {
             two_sided(&differences)
         };
@@ -115,15 +115,15 @@ impl Resampled {
     }
 }
 
-/// Two-sided p-value of a normal distribution with the standard deviation of the draws.
-fn normal(difference: f64, draws: &[Option<f64>]) -> f64 {
+/// Two-sided p-value of no difference, of a normal distribution with the mean and standard deviation of the draws.
+fn normal(draws: &[Option<f64>]) -> f64 {
     let defined: Vec<f64> = draws.iter().copied().flatten().collect();
     let count = defined.len() as f64;
     let mean = defined.iter().sum::<f64>() / count;
     let squares: f64 = defined.iter().map(|value| (value - mean).powi(2)).sum();
     let deviation = (squares / (count - 1.0)).sqrt();
     if deviation > 0.0 {
-        libm::erfc(difference.abs() / deviation / std::f64::consts::SQRT_2)
+        libm::erfc(mean.abs() / deviation / std::f64::consts::SQRT_2)
     } else {
         1.0
     }
