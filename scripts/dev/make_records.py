@@ -1,9 +1,9 @@
 """Writes run records of the reference study, with made-up figures, for reports: 13 backbones, 9 datasets and
 5 probes (kNN, linear, logistic and ridge regression, few-shot) under both protocols, and decoders.
 
-    scripts/dev/run make_records.py RUNS [--part complete|partial|one] [--cases N] [--hostile]
+    scripts/dev/run make_records.py RUNS [--part complete|partial|few|one] [--cases N] [--hostile]
 
-`partial` leaves out every third backbone and dataset; `one` is a single record. `--cases` is the number of test
+`partial` leaves out every third backbone and dataset; `few` is of three backbones and datasets, `one` a single record. `--cases` is the number of test
 cases with saved scores. `--hostile` uses names with markup and control characters.
 """
 
@@ -199,7 +199,7 @@ def controls(writer, dataset, model):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=pathlib.Path)
-    parser.add_argument("--part", default="complete", choices=["complete", "partial", "one"])
+    parser.add_argument("--part", default="complete", choices=["complete", "partial", "few", "one"])
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
@@ -212,6 +212,8 @@ def main():
     if options.part == "partial":
         models = [name for at, name in enumerate(models) if at % 3]
         datasets = [name for at, name in enumerate(datasets) if at % 3 != 2]
+    if options.part == "few":
+        models, datasets = ["vgg19", "mae-l16", "dinov2-l14"], ["nih-chest-xray", "brain-tumor", "montgomery"]
     for dataset in datasets:
         for model in models:
             for protocol in ["strict", "paper"]:
