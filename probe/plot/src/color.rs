@@ -24,16 +24,16 @@ pub(crate) const PAPER: Paint = paint("paper", "#ffffff", "#15181b");
 /// Shading below text in ink, by opacity.
 pub(crate) const HEAT: Paint = paint("heat", "#56b4e9", "#00659c");
 
-/// Colours of series, after Okabe and Ito, with a contrast to the background of at least 3. The fifth and seventh
-/// replace sky blue and yellow, which are too light for lines.
+/// Colours of series: the first three are of Okabe and Ito, the others were searched for so that all have a contrast
+/// to the background of at least 3 and differ for colour-blind people too (a test computes both).
 pub(crate) const SERIES: [Paint; 7] = [
     paint("1", "#0072b2", "#56b4e9"),
     paint("2", "#d55e00", "#ff8a3d"),
-    paint("3", "#009e73", "#1fc89b"),
-    paint("4", "#bf5b97", "#f0a6cf"),
-    paint("5", "#4d4d4d", "#d0d0d0"),
-    paint("6", "#a87b00", "#f0d54a"),
-    paint("7", "#5b2a86", "#a99cff"),
+    paint("3", "#009e73", "#a9f4f8"),
+    paint("4", "#c46af5", "#9b49ff"),
+    paint("5", "#831635", "#c45718"),
+    paint("6", "#5f1fe0", "#ffe90d"),
+    paint("7", "#37477a", "#4a7f97"),
 ];
 
 impl Paint {
@@ -91,16 +91,84 @@ pub fn stylesheet() -> String {
 mod tests {
     use super::*;
 
-    fn luminance(hex: &str) -> f64 {
-        let channel = |at: usize| {
+    /// Linear red, green and blue.
+    fn linear(hex: &str) -> [f64; 3] {
+        [1, 3, 5].map(|at| {
             let value = f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0;
             if value <= 0.04045 {
                 value / 12.92
             } else {
                 ((value + 0.055) / 1.055).powf(2.4)
             }
+        })
+    }
+
+    fn times(matrix: &[[f64; 3]; 3], vector: [f64; 3]) -> [f64; 3] {
+        matrix.map(|row| row.iter().zip(vector).map(|(a, b)| a * b).sum())
+    }
+
+    fn luminance(hex: &str) -> f64 {
+        let [red, green, blue] = linear(hex);
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+
+    /// Coordinates in Oklab (Ottosson 2020).
+    fn oklab(linear: [f64; 3]) -> [f64; 3] {
+        let cones = times(
+            &[
+                [0.412_221, 0.536_333, 0.051_446],
+                [0.211_903, 0.680_700, 0.107_397],
+                [0.088_302, 0.281_719, 0.629_979],
+            ],
+            linear.map(|value| value.clamp(0.0, 1.0)),
+        );
+        times(
+            &[
+                [0.210_454, 0.793_618, -0.004_072],
+                [1.977_998, -2.428_592, 0.450_594],
+                [0.025_904, 0.782_772, -0.808_676],
+            ],
+            cones.map(f64::cbrt),
+        )
+    }
+
+    /// Sight without deficiency, and protanopia, deuteranopia and tritanopia (Machado et al. 2009).
+    const SIGHTS: [[[f64; 3]; 3]; 4] = [
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        [
+            [0.152_286, 1.052_583, -0.204_868],
+            [0.114_503, 0.786_281, 0.099_216],
+            [-0.003_882, -0.048_116, 1.051_998],
+        ],
+        [
+            [0.367_322, 0.860_646, -0.227_968],
+            [0.280_085, 0.672_501, 0.047_413],
+            [-0.011_820, 0.042_940, 0.968_881],
+        ],
+        [
+            [1.255_528, -0.076_749, -0.178_779],
+            [-0.078_411, 0.930_809, 0.147_602],
+            [0.004_733, 0.691_367, 0.303_900],
+        ],
+    ];
+
+    #[test]
+    fn series_differ_for_colour_blind_people() {
+        let seen = |hex: &str, sight| oklab(times(sight, linear(hex)));
+        let distance = |a: [f64; 3], b: [f64; 3]| {
+            let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
+            squares.sum::<f64>().sqrt()
         };
-        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+        for sight in &SIGHTS {
+            for (i, a) in SERIES.iter().enumerate() {
+                for b in &SERIES[..i] {
+                    let light = distance(seen(a.light, sight), seen(b.light, sight));
+                    let dark = distance(seen(a.dark, sight), seen(b.dark, sight));
+                    // A just noticeable difference is about 0.02.
+                    assert!(light > 0.07 && dark > 0.07, "{a:?} {b:?}: {light} {dark}");
+                }
+            }
+        }
     }
 
     /// Contrast as in WCAG 2.
