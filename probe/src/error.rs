@@ -389,6 +389,18 @@ pub enum Error {
         /// Tokens of the decoder.
         expected: String,
     },
+    /// Two caches hold tokens of different backbones.
+    #[error(
+        "`{}`: its tokens cannot be compared with those of `{}`, which are of another backbone or input size\nhint: name a cache of the same backbone and size with --against",
+        shown(.path),
+        shown(.other)
+    )]
+    OtherBackbone {
+        /// A cache's folder.
+        path: PathBuf,
+        /// The folder of the other cache.
+        other: PathBuf,
+    },
     /// A head or decoder was trained on other tokens.
     #[error(
         "`{}`: found tokens of the `{}` {found}, expected {expected} as the head was trained on\nhint: apply it to a cache of the same backbone that was extracted with the same recipe, or give --allow-mismatch to apply it anyway",

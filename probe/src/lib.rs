@@ -29,6 +29,7 @@ mod stream;
 pub mod table;
 pub mod targets;
 mod tensors;
+pub mod trust;
 mod values;
 mod version;
 

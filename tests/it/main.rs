@@ -49,4 +49,5 @@ mod segment;
 mod sources;
 mod splits;
 mod tokens;
+mod trust;
 mod weights;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::axis::{self, Area, Axis};
-use crate::color::{GRID, series};
+use crate::color::{GRID, SERIES, series};
 use crate::figure::{Caption, frame, no_data};
 use crate::legend::{Entry, Sample, legend};
 use crate::number::at;
@@ -58,7 +58,7 @@ impl Scatter {
             area.bottom = top + fit(&mut x, &mut y, top);
         }
         let count: usize = self.clouds.iter().map(|cloud| cloud.points.len()).sum();
-        let radius = radius(count);
+        let radius = radius(count, self.clouds.len());
         let body = html! {
             (legend)
             @if self.map {
@@ -117,9 +117,10 @@ fn widen(scale: &mut Scale, span: f64) {
     (scale.low, scale.high) = (middle - span / 2.0, middle + span / 2.0);
 }
 
-/// The size of markers: smaller for many points.
-fn radius(count: usize) -> f64 {
-    (60.0 / (count.max(1) as f64).sqrt()).clamp(1.2, 4.5)
+/// The size of markers: smaller for many points, but so that shapes can be told apart where colours repeat.
+fn radius(count: usize, classes: usize) -> f64 {
+    let least = if classes > SERIES.len() { 2.2 } else { 1.2 };
+    (60.0 / (count.max(1) as f64).sqrt()).clamp(least, 4.5)
 }
 
 fn draw(cloud: &Cloud, index: usize, radius: f64, (x, y): (&Scale, &Scale)) -> Markup {

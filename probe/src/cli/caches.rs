@@ -49,13 +49,9 @@ impl Caches {
     /// Opens a cache with the selected labels, and tells which labels are used if none are selected and the cache
     /// has several.
     pub(super) fn open(&self, path: &Path) -> Result<(CacheReader, Option<String>), cache::Error> {
-        let reader = if self.no_verify {
-            CacheReader::open_unverified(path)?
-        } else {
-            CacheReader::open(path)?
-        };
-        if let Some(name) = &self.labels {
-            return Ok((reader.with_labels(name)?, None));
+        let reader = self.open_with(path, self.labels.as_deref())?;
+        if self.labels.is_some() {
+            return Ok((reader, None));
         }
         let (sets, of_head) = (reader.label_sets()?, self.labels_of_head.as_ref());
         if let Some(name) = of_head.filter(|name| sets.contains(name)) {
@@ -70,6 +66,23 @@ impl Caches {
             format!("`{path}`: labels of the extraction; `--labels` names others: {sets}")
         });
         Ok((reader, told))
+    }
+
+    /// Opens a cache with a label set, or the labels of the extraction.
+    pub(super) fn open_with(
+        &self,
+        path: &Path,
+        labels: Option<&str>,
+    ) -> Result<CacheReader, cache::Error> {
+        let reader = if self.no_verify {
+            CacheReader::open_unverified(path)?
+        } else {
+            CacheReader::open(path)?
+        };
+        match labels {
+            Some(name) => reader.with_labels(name),
+            None => Ok(reader),
+        }
     }
 
     pub(super) fn find(&self) -> Result<Vec<PathBuf>> {

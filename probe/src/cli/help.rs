@@ -205,6 +205,19 @@ const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        "trust",
+        &[
+            (
+                "probe trust --dataset amos",
+                "all that the cache can answer",
+            ),
+            (
+                "probe trust --columns site --against other",
+                "a label set, and drift to a dataset",
+            ),
+        ],
+    ),
+    (
         "compare",
         &[
             ("probe compare --dataset amos", "all pairs on a dataset"),

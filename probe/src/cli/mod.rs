@@ -15,6 +15,7 @@ mod probe;
 mod report;
 mod segment;
 mod settings;
+mod trust;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::report::Report;
 use self::segment::Segment;
+use self::trust::Trust;
 use crate::kinds::KINDS;
 
 /// Evaluate cached tokens on a CPU
@@ -59,6 +61,11 @@ enum Command {
     Compare(Compare),
     /// Make a page, Markdown, CSV or LaTeX of all records
     Report(Report),
+    /// Ask what else the tokens know: metadata, patients, duplicates, drift
+    ///
+    /// Metadata are predicted by a linear head, cross-validated by patient. Patients are found again by their nearest
+    /// sample. Near-duplicates are looked for across splits, and drift between two caches (--against).
+    Trust(Trust),
     /// List the caches, and the runs
     #[command(visible_alias = "list")]
     Ls(List),
@@ -106,6 +113,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
         Command::Report(report) => report.run(out, messages),
+        Command::Trust(trust) => trust.run(out, messages),
         Command::Ls(list) => list.run(out, messages),
     }
 }

@@ -62,6 +62,12 @@ pub(super) struct Job<'a> {
     pub(super) evaluate: Box<Evaluate<'a>>,
 }
 
+/// The table of results, and the lines beneath it.
+pub(super) struct Shown {
+    pub(super) table: fn(&[RunRecord]) -> Grid,
+    pub(super) notes: fn(&[RunRecord]) -> Vec<String>,
+}
+
 /// Results of one type as results of any.
 pub(super) fn results<K: Keep + 'static>(found: Vec<K>) -> Results {
     let boxed = found.into_iter().map(|one| Box::new(one) as Box<dyn Keep>);
@@ -72,6 +78,20 @@ impl Job<'_> {
     /// Evaluates, records and prints. Results that are already recorded are only printed; a cache that cannot
     /// be evaluated is skipped with a warning.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let shown = Shown {
+            table: table::summary,
+            notes: table::notes,
+        };
+        self.run_shown(&shown, out, messages)
+    }
+
+    /// The same with another table.
+    pub(super) fn run_shown(
+        &self,
+        shown_as: &Shown,
+        out: &mut impl Write,
+        messages: &mut impl Write,
+    ) -> Result<Outcome> {
         self.output.check()?;
         let threads = self.output.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -109,13 +129,19 @@ impl Job<'_> {
         if all.is_empty() {
             return Ok(Outcome::Nothing);
         }
-        self.print(&all, &classes, out)?;
+        self.print(&all, &classes, shown_as, out)?;
         places::tell(&self.output.runs, &all, messages)?;
         Ok(outcome)
     }
 
     /// Prints tables; records have been printed already.
-    fn print(&self, all: &[RunRecord], classes: &[Grid], out: &mut impl Write) -> Result<()> {
+    fn print(
+        &self,
+        all: &[RunRecord],
+        classes: &[Grid],
+        shown: &Shown,
+        out: &mut impl Write,
+    ) -> Result<()> {
         let form = &self.output.form;
         match form.format {
             Format::Json => {}
@@ -129,13 +155,13 @@ impl Job<'_> {
                     }
                     writeln!(out)?;
                 }
-                form.print(&table::summary(all), out)?;
+                form.print(&(shown.table)(all), out)?;
                 let end = if form.format == Format::Markdown {
                     "\n"
                 } else {
                     ""
                 };
-                for note in table::notes(all) {
+                for note in (shown.notes)(all) {
                     writeln!(out, "{end}{note}")?;
                 }
             }
@@ -230,6 +256,12 @@ impl Keep for Evaluated {
             }
         }
         Ok(record)
+    }
+}
+
+impl Keep for RunRecord {
+    fn keep(self: Box<Self>, _: &Path, _: usize) -> Result<RunRecord, Error> {
+        Ok(*self)
     }
 }
 

@@ -119,7 +119,7 @@ fn parse<P: Probe + 'static>(matches: &ArgMatches) -> anyhow::Result<Box<dyn Any
 }
 
 impl TokenArgs {
-    fn tokens(&self) -> Tokens {
+    pub(crate) fn tokens(&self) -> Tokens {
         self.features.tokens(self.layer)
     }
 }

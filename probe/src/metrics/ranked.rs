@@ -55,6 +55,20 @@ impl Ranked {
         Ranked { class, cases, ties }
     }
 
+    /// Scores of the cases for a class, and which of them are of it.
+    pub(crate) fn of(
+        class: usize,
+        scores: impl Iterator<Item = f64>,
+        is_positive: impl Fn(usize) -> bool,
+    ) -> Ranked {
+        let examples = scores.enumerate().map(|(case, score)| Example {
+            case: case as u32,
+            score,
+            positive: is_positive(case),
+        });
+        Ranked::new(class, examples.collect())
+    }
+
     /// Cases of several classes as one class, for micro averages.
     pub fn pooled(classes: &[Ranked]) -> Ranked {
         Ranked::new(0, classes.iter().flat_map(Ranked::examples).collect())

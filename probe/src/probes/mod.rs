@@ -9,6 +9,7 @@ pub mod knn;
 pub mod linear;
 pub mod logreg;
 pub mod ml_knn;
+pub(crate) mod ridge;
 pub mod search;
 
 use half::f16;

@@ -2,6 +2,7 @@
 
 mod compared;
 mod summary;
+mod trust;
 
 use cache::{COLUMNS, Listed, RANKS, TEXT_COLUMNS};
 use serde_json::{Map, Value};
@@ -9,6 +10,7 @@ pub use terminal::{Column, Grid};
 
 pub use self::compared::comparisons;
 pub use self::summary::{notes, per_class, runs, summary, values};
+pub(crate) use self::trust::{trust, trust_notes};
 
 /// The caches below a folder, a row each.
 pub(crate) fn caches(found: &[Listed]) -> Grid {

@@ -139,7 +139,7 @@ pub fn notes(records: &[RunRecord]) -> Vec<String> {
 }
 
 /// Text in lines of at most 80 characters where it has spaces; from the second on they are indented.
-fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     let (mut folded, mut width) = (String::new(), 0);
     for word in text.split(' ') {
         let length = word.chars().count();
