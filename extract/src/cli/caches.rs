@@ -7,9 +7,8 @@ use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
 use serde_json::{Value, json};
-use terminal::{Column, Grid};
 
-use super::{Format, Status, eprint_line, print_line, tell_of_lock};
+use super::{Format, Status, eprint_line, grid, print_line, tell_of_lock};
 use crate::Error;
 
 /// Arguments of `extract ls`.
@@ -64,23 +63,11 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<Status> {
     } else if caches.is_empty() {
         print_line(&format!("no caches in `{}`", shown(&args.cache)))?;
     } else {
-        print_line(&listing(&caches, args.wide))?;
+        let rows = caches.iter().map(|cache| cache.cells().to_vec()).collect();
+        let columns = cache::COLUMNS.into_iter().zip(cache::RANKS);
+        print_line(&grid(columns, rows, cache::TEXT_COLUMNS).text(args.wide))?;
     }
     Ok(Status::Done)
-}
-
-/// A table of caches with all columns, or as many as fit a line.
-fn listing(caches: &[Listed], is_wide: bool) -> String {
-    let columns = cache::COLUMNS.into_iter().zip(cache::RANKS).enumerate();
-    let columns = columns.map(|(at, (header, rank))| {
-        if at < cache::TEXT_COLUMNS {
-            Column::text(header, rank)
-        } else {
-            Column::number(header, rank)
-        }
-    });
-    let rows = caches.iter().map(|cache| cache.cells().to_vec());
-    Grid::new(columns.collect(), rows).text(is_wide)
 }
 
 /// Prints everything that `meta.json` says of a cache, but its shards.

@@ -281,16 +281,27 @@ fn usable<T, E: Display>(cards: impl Iterator<Item = Result<T, E>>) -> (Vec<T>, 
     (cards.collect(), status)
 }
 
-/// Columns with two spaces between them; those from `first_number` on are aligned to the right.
+/// A table whose columns from `first_number` on are aligned to the right.
 fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
-    let columns = header.iter().enumerate().map(|(at, header)| {
+    let columns = header.iter().map(|header| (*header, 0));
+    grid(columns, rows, first_number).text(true)
+}
+
+/// A table whose columns have the ranks by which they may be left out; those from `first_number` on are aligned to the
+/// right.
+fn grid<'a>(
+    columns: impl Iterator<Item = (&'a str, u8)>,
+    rows: Vec<Vec<String>>,
+    first_number: usize,
+) -> Grid {
+    let columns = columns.enumerate().map(|(at, (header, rank))| {
         if at < first_number {
-            Column::text(*header, 0)
+            Column::text(header, rank)
         } else {
-            Column::number(*header, 0)
+            Column::number(header, rank)
         }
     });
-    Grid::new(columns.collect(), rows).text(true)
+    Grid::new(columns.collect(), rows)
 }
 
 #[cfg(test)]

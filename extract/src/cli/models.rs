@@ -10,13 +10,25 @@ use ndarray::Array4;
 use onnx_models::{Flavour, ModelCard};
 use serde_json::{Value, json};
 
-use super::{Format, Status, eprint_line, print_line, table, tell, usable};
+use super::{Format, Status, eprint_line, grid, print_line, tell, usable};
 use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
 use crate::export::{self, Exported, Exporter};
 use crate::{parity, project};
 
 /// Largest accepted difference of a token from the card's reference; CPUs round differently.
 const TOLERANCE: f32 = 1e-3;
+
+/// Columns of the list, with the ranks by which they may be left out.
+const COLUMNS: [(&str, u8); 8] = [
+    ("model", 0),
+    ("licence", 4),
+    ("weights", 5),
+    ("parameters", 0),
+    ("width", 1),
+    ("patch", 2),
+    ("pixels", 0),
+    ("ready", 0),
+];
 
 /// Options of `extract models`.
 #[derive(Debug, Args)]
@@ -26,6 +38,9 @@ pub struct ModelsArgs {
     /// Load the model's exports, and compare them with its card and the card's reference tokens
     #[arg(long, requires = "name")]
     pub check: bool,
+    /// Show all columns of the table
+    #[arg(long, conflicts_with = "name")]
+    pub wide: bool,
     /// Output format
     #[arg(long, default_value = "text")]
     pub format: Format,
@@ -55,7 +70,7 @@ pub struct ExportArgs {
 pub(super) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
     let home = project::find()?;
     match &args.name {
-        None => list(&home, args.format),
+        None => list(&home, args),
         Some(name) => {
             let card = ModelCard::read(&project::models(&home), name)?;
             if args.check {
@@ -131,26 +146,16 @@ fn compare_export(
 }
 
 /// Prints all cards, and warnings about invalid ones.
-fn list(home: &Path, format: Format) -> anyhow::Result<Status> {
+fn list(home: &Path, args: &ModelsArgs) -> anyhow::Result<Status> {
     let (cards, status) = usable(ModelCard::all(&project::models(home)));
-    if format == Format::Json {
+    if args.format == Format::Json {
         for card in &cards {
             print_line(&summary(home, card).to_string())?;
         }
         return Ok(status);
     }
-    let header = [
-        "model",
-        "licence",
-        "weights",
-        "parameters",
-        "width",
-        "patch",
-        "pixels",
-        "ready",
-    ];
     let rows = cards.iter().map(|card| row(home, card)).collect();
-    print_line(&table(&header, rows, 3))?;
+    print_line(&grid(COLUMNS.into_iter(), rows, 3).text(args.wide))?;
     Ok(status)
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::args::ExtractArgs;
 use super::extract::{dataset_and_recipe, preprocess};
-use super::{Format, Status, print_line, table, tell, warn};
+use super::{Format, Status, grid, print_line, tell, warn};
 use crate::backbone::{Provider, Runtime};
 use crate::dataset::{Dataset, Recipe};
 use crate::extraction::{Burst, Event, Extraction, Forecast};
@@ -28,6 +28,9 @@ pub struct PlanArgs {
     /// Batches to measure, after one to warm up; 0 to load no model
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=1000))]
     pub batches: u32,
+    /// Show all columns of the table
+    #[arg(long)]
+    pub wide: bool,
 }
 
 /// A dataset and a model, and what they take or why that is not known.
@@ -74,7 +77,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Status> {
             });
         }
     }
-    show(&pairs, of.format)?;
+    show(&pairs, args)?;
     Ok(if pairs.iter().all(|pair| pair.forecast.is_ok()) {
         Status::Done
     } else {
@@ -156,16 +159,30 @@ fn roots(given: Option<&Path>, datasets: &[String]) -> anyhow::Result<Vec<Option
     Ok(datasets.iter().map(of).collect())
 }
 
-const COLUMNS: [&str; 15] = [
-    "dataset", "model", "tokens", "device", "slices", "cls", "mean", "patch", "mask", "picture",
-    "all", "free", "slices/s", "hours", "memory",
+/// Columns with the ranks by which they may be left out.
+const COLUMNS: [(&str, u8); 15] = [
+    ("dataset", 0),
+    ("model", 0),
+    ("tokens", 2),
+    ("device", 6),
+    ("slices", 0),
+    ("cls", 7),
+    ("mean", 8),
+    ("patch", 5),
+    ("mask", 9),
+    ("picture", 10),
+    ("all", 0),
+    ("free", 4),
+    ("slices/s", 1),
+    ("hours", 0),
+    ("memory", 3),
 ];
 
 /// Number of the first column that is aligned to the right.
 const FIRST_NUMBER: usize = 4;
 
-fn show(pairs: &[Pair], format: Format) -> anyhow::Result<()> {
-    if format == Format::Json {
+fn show(pairs: &[Pair], args: &PlanArgs) -> anyhow::Result<()> {
+    if args.extract.format == Format::Json {
         return pairs
             .iter()
             .try_for_each(|pair| Ok(print_line(&json(pair).to_string())?));
@@ -179,7 +196,7 @@ fn show(pairs: &[Pair], format: Format) -> anyhow::Result<()> {
         .map(|(pair, forecast)| cells(pair, forecast))
         .collect();
     if !known.is_empty() {
-        print_line(&table(&COLUMNS, rows, FIRST_NUMBER))?;
+        print_line(&grid(COLUMNS.into_iter(), rows, FIRST_NUMBER).text(args.wide))?;
     }
     for note in notes(pairs) {
         print_line(&note)?;
