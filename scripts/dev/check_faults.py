@@ -48,7 +48,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 MOST_FAULTS = 4
-SECONDS = 300
+SECONDS = 900
 
 
 def main():
