@@ -315,7 +315,10 @@ impl Mirror {
             // The answer to an earlier attempt may have been lost.
             Err(error) => match self.bucket_text()? {
                 Some((found, version)) if found == text.as_bytes() => version,
-                _ if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Amazon's answer for an object that was deleted is that there is none.
+                _ if [io::ErrorKind::AlreadyExists, io::ErrorKind::NotFound]
+                    .contains(&error.kind()) =>
+                {
                     return Err(Error::Raced {
                         path: self.to.clone(),
                     });

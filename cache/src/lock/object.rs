@@ -56,19 +56,20 @@ impl LockObject {
             if found.as_ref().is_some_and(|found| found.is_same(&holder)) {
                 return Ok(lock(version));
             }
-            let locked = |holder| Error::Locked {
-                path: dir.into(),
-                holder,
-            };
             if is_alive(&bucket, found.as_ref(), silence) {
-                return Err(locked(found));
+                return Err(Error::Locked {
+                    path: dir.into(),
+                    holder: found,
+                });
             }
-            let put = bucket.put(text(&holder).map_err(failed)?, Over::Version(&version));
-            return match put {
-                Ok(version) => Ok(lock(version)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(locked(None)),
-                Err(error) => Err(failed(error)),
-            };
+            match bucket.put(text(&holder).map_err(failed)?, Over::Version(&version)) {
+                Ok(version) => return Ok(lock(version)),
+                // Its holder has ended, or another process has taken its place.
+                Err(error)
+                    if [io::ErrorKind::AlreadyExists, io::ErrorKind::NotFound]
+                        .contains(&error.kind()) => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
     }
 
