@@ -9,7 +9,8 @@ use std::path::Path;
 use probe::head::SavedHead;
 use probe::predictions::Predictions;
 use probe::record;
-use probe::segment::SavedDecoder;
+use probe::segment::{SavedDecoder, VolumeTable, measures_by_volume};
+use probe::study::StudyFile;
 
 /// Opens a file in a folder.
 type Target = fn(&Path, &Path);
@@ -19,7 +20,9 @@ pub(crate) const TARGETS: &[(&str, &str, Target)] = &[
     ("head", "head.safetensors", head),
     ("decoder", "decoder.safetensors", decoder),
     ("predictions", "predictions.parquet", predictions),
+    ("volumes", "volumes.parquet", volumes),
     ("records", "knn.jsonl", records),
+    ("study", "study.toml", study),
 ];
 
 /// Runs a target in a folder that is deleted afterwards.
@@ -51,6 +54,18 @@ fn predictions(_: &Path, file: &Path) {
     if let Ok((predictions, _)) = Predictions::read(file) {
         let _ = black_box(predictions.per_patient().is_ok());
     }
+}
+
+/// Tables of measures of volumes.
+fn volumes(_: &Path, file: &Path) {
+    if let Ok(table) = VolumeTable::read(file) {
+        let _ = black_box(measures_by_volume(&table, None).is_ok());
+    }
+}
+
+/// Studies.
+fn study(_: &Path, file: &Path) {
+    let _ = black_box(StudyFile::read(file).is_ok());
 }
 
 /// Records of results, as lines of JSON.

@@ -530,6 +530,24 @@ pub enum Error {
         /// Answers of the first.
         expected: usize,
     },
+    /// The file of a study is wrong.
+    #[error("`{}`: {}\nhint: {hint}", printable(.file), printable(.problem))]
+    Study {
+        /// The file, or the name of a built-in study.
+        file: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A fold has no result that can be pooled.
+    #[error(
+        "`{name}`: no single result with scores of the classes of the other folds, so that folds cannot be pooled\nhint: give one setting, or several of which one is chosen; `--force` repeats the evaluations"
+    )]
+    Fold {
+        /// Name of the fold's split.
+        name: String,
+    },
     /// A confidence level is no share.
     #[error(
         "confidence level: found `{found}`, expected a number between 0 and 1\nhint: give 0.95 for 95 %"

@@ -26,6 +26,7 @@ pub mod report;
 pub mod scores;
 pub mod segment;
 mod stream;
+pub mod study;
 pub mod table;
 pub mod targets;
 mod tensors;

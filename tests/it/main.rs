@@ -48,6 +48,7 @@ mod s3;
 mod segment;
 mod sources;
 mod splits;
+mod study;
 mod tokens;
 mod trust;
 mod weights;

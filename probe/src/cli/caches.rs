@@ -108,7 +108,8 @@ impl Caches {
         wanted.iter().map(|path| copy_of(path, copies)).collect()
     }
 
-    fn size(&self) -> Option<String> {
+    /// The size that is asked for.
+    pub(super) fn size(&self) -> Option<String> {
         self.image_size.map(|size| size.to_string())
     }
 

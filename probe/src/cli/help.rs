@@ -162,6 +162,23 @@ const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        "study",
+        &[
+            (
+                "probe study small --dry-run",
+                "cells of a built-in study, and the time",
+            ),
+            (
+                "probe study mine.toml --extract --root amos=data/amos22",
+                "make missing caches, and run",
+            ),
+            (
+                "probe study small --print > mine.toml",
+                "a start for your own",
+            ),
+        ],
+    ),
+    (
         "ridge",
         &[
             ("probe ridge --dataset amos", "all backbones on a dataset"),

@@ -16,6 +16,7 @@ mod report;
 mod segment;
 mod settings;
 mod trust;
+mod study;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use self::probe::ProbeCommand;
 use self::report::Report;
 use self::segment::Segment;
 use self::trust::Trust;
+use self::study::Study;
 use crate::kinds::KINDS;
 
 /// Evaluate cached tokens on a CPU
@@ -55,6 +57,8 @@ enum Command {
     ///
     /// Decoders of all learning rates are trained together, and the one that is best on `val` is chosen.
     Segment(Segment),
+    /// Evaluate models, datasets and probes that a file lists: what is missing, the cheapest first
+    Study(Study),
     /// Apply a saved head to other caches
     Predict(Predict),
     /// Test whether backbones differ, by the scores of the same cases
@@ -110,6 +114,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Probe(probe) => probe.run(out, messages),
         Command::FewShot(few_shot) => few_shot.run(out, messages),
         Command::Segment(segment) => segment.run(out, messages),
+        Command::Study(study) => study.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
         Command::Report(report) => report.run(out, messages),

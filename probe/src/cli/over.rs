@@ -169,6 +169,19 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// Evaluates and records.
+    pub(super) fn evaluate(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+        pool: &rayon::ThreadPool,
+        progress: &Progress<'_>,
+    ) -> Result<Vec<RunRecord>, Error> {
+        let found = pool.install(|| (self.evaluate)(reader, settings, progress))?;
+        let (Appended::Known(records) | Appended::New(records)) = self.keep(found)?;
+        Ok(records)
+    }
+
     /// Results for a cache under each protocol.
     fn cache(
         &self,
@@ -177,10 +190,7 @@ impl Job<'_> {
         pool: &rayon::ThreadPool,
         bar: &ProgressBar,
     ) -> Result<Vec<Found>, Error> {
-        let progress = Progress {
-            bar,
-            last: Mutex::new(Instant::now()),
-        };
+        let progress = Progress::new(bar);
         let (reader, told) = self.caches.open(path)?;
         told.iter().for_each(|text| progress.tell(text));
         let found = self.settings.iter().map(|settings| {
@@ -265,7 +275,14 @@ impl Keep for RunRecord {
     }
 }
 
-impl Progress<'_> {
+impl<'a> Progress<'a> {
+    pub(super) fn new(bar: &'a ProgressBar) -> Progress<'a> {
+        Progress {
+            bar,
+            last: Mutex::new(Instant::now()),
+        }
+    }
+
     /// Prints a line.
     pub(super) fn tell(&self, text: &str) {
         // A closed standard error loses the message.

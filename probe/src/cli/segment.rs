@@ -163,11 +163,12 @@ impl Segment {
 
 impl Keep for Evaluated {
     fn keep(mut self: Box<Self>, runs: &Path, number: usize) -> Result<RunRecord, Error> {
+        let table = self.table();
         let record = &mut self.record;
         let name = record.file_name(number);
         if record.spread.is_none() {
             let file = format!("predictions/{name}.parquet");
-            segment::write_volumes(&self.volumes, &self.names, &runs.join(&file))?;
+            table.write(&runs.join(&file))?;
             record.predictions = Some(file);
         }
         for (picture, pixels) in &self.pictures {

@@ -17,6 +17,7 @@ use super::resolution::Resolution;
 use super::saved::SavedDecoder;
 use super::stack::Stack;
 use super::volume::Volume;
+use super::volume_table::VolumeTable;
 use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
@@ -176,7 +177,10 @@ fn measured(
         });
     }
     warnings.extend(measures::without_distances(volumes));
-    measures::by_volume(volumes, &cases.names, settings.confidence.as_ref())
+    measures::measures_by_volume(
+        &VolumeTable::of(volumes, &cases.names),
+        settings.confidence.as_ref(),
+    )
 }
 
 /// The label maps that are written.

@@ -18,6 +18,7 @@ use super::predict::Predictor;
 use super::resolution::Resolution;
 use super::task::Task;
 use super::volume::Volume;
+use super::volume_table::VolumeTable;
 use crate::Error;
 use crate::evaluate::{Identity, average, blank, draws};
 use crate::hold_out::HeldOut;
@@ -126,9 +127,10 @@ impl Task<'_> {
     fn measures(&self, volumes: &[Volume], resolution: Resolution) -> Result<Measures, Error> {
         let names = &self.cases.names;
         match resolution {
-            Resolution::Native => {
-                measures::by_volume(volumes, names, self.settings.confidence.as_ref())
-            }
+            Resolution::Native => measures::measures_by_volume(
+                &VolumeTable::of(volumes, names),
+                self.settings.confidence.as_ref(),
+            ),
             Resolution::Input => Ok(measures::pooled(volumes, names)),
         }
     }

@@ -3,6 +3,7 @@
 use image::RgbImage;
 
 use super::volume::Volume;
+use super::volume_table::VolumeTable;
 use crate::record::RunRecord;
 
 /// The evaluation of a decoder.
@@ -17,4 +18,11 @@ pub struct Evaluated {
     /// Names and pictures of a slice of the best, the median and the worst volume, with true and
     /// predicted classes.
     pub pictures: Vec<(String, RgbImage)>,
+}
+
+impl Evaluated {
+    /// The measures of each volume as a table.
+    pub fn table(&self) -> VolumeTable {
+        VolumeTable::of(&self.volumes, &self.names)
+    }
 }

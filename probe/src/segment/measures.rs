@@ -3,7 +3,8 @@
 use common::counted;
 use serde_json::{Map, Value, json};
 
-use super::volume::{MEASURES, Measure, Volume};
+use super::volume::{MEASURES, Volume};
+use super::volume_table::{VolumeRow, VolumeTable};
 use crate::Error;
 use crate::examples::cluster_word;
 use crate::metrics::bootstrap::Bootstrap;
@@ -84,37 +85,41 @@ pub(super) fn never_predicted(
 
 /// Measures by volume: that of a class is the mean over the volumes in which it is defined, the macro mean
 /// is over classes; confidence intervals draw patients.
-pub(super) fn by_volume(
-    volumes: &[Volume],
-    names: &[String],
+///
+/// # Errors
+///
+/// [`Error::Level`] and [`Error::Draws`].
+pub fn measures_by_volume(
+    table: &VolumeTable,
     confidence: Option<&Confidence>,
 ) -> Result<Measures, Error> {
-    let classes = names.len();
-    let once = Weights::once(volumes.len());
+    let once = Weights::once(table.volumes.len());
     let mut values = Map::new();
-    for (name, measure) in MEASURES {
+    for (measure, (name, _)) in MEASURES.iter().enumerate() {
         values.insert(
             format!("{name}_macro"),
-            json!(macro_mean(volumes, classes, measure, &once)),
+            json!(macro_mean(table, measure, &once)),
         );
+        let means = table.names.iter().enumerate();
+        let means = means.map(|(class, name)| {
+            let mean = mean(&table.volumes, class, measure, &once);
+            (name.clone(), json!(mean))
+        });
         values.insert(
             format!("{name}_per_class"),
-            per_class(names, |class| mean(volumes, class, measure, &once)),
+            means.collect::<Map<_, _>>().into(),
         );
-        values.insert(
-            format!("{name}_sd"),
-            json!(deviation(volumes, classes, measure)),
-        );
+        values.insert(format!("{name}_sd"), json!(deviation(table, measure)));
     }
-    let undefined = volumes.iter().flat_map(|volume| {
-        (1..classes).filter(|&class| {
-            volume.hd95_mm(class).is_none() && volume.hd95_penalised_mm(class).is_some()
-        })
+    let undefined = table.volumes.iter().flat_map(|volume| {
+        let [.., penalised, hd95] = &volume.values;
+        let pairs = penalised.iter().zip(hd95);
+        pairs.filter(|(penalised, hd95)| hd95.is_none() && penalised.is_some())
     });
     values.insert("hd95_undefined".to_owned(), json!(undefined.count()));
-    values.insert("volumes".to_owned(), json!(volumes.len()));
+    values.insert("volumes".to_owned(), json!(table.volumes.len()));
     let ci = match confidence {
-        Some(confidence) => intervals(volumes, classes, confidence)?,
+        Some(confidence) => intervals(table, confidence)?,
         None => None,
     };
     Ok(Measures { values, ci })
@@ -122,10 +127,10 @@ pub(super) fn by_volume(
 
 /// Confidence intervals of the macro means; `None` if there are too few patients to draw from.
 fn intervals(
-    volumes: &[Volume],
-    classes: usize,
+    table: &VolumeTable,
     confidence: &Confidence,
 ) -> Result<Option<Map<String, Value>>, Error> {
+    let volumes = &table.volumes;
     let patients: Vec<&str> = volumes
         .iter()
         .map(|volume| volume.patient.as_deref().unwrap_or(&volume.sample))
@@ -135,10 +140,8 @@ fn intervals(
     };
     let level = Level::new(confidence.level)?;
     let mut intervals = Map::new();
-    for (name, measure) in MEASURES {
-        let found = bootstrap.interval(level, |weights| {
-            macro_mean(volumes, classes, measure, weights)
-        });
+    for (measure, (name, _)) in MEASURES.iter().enumerate() {
+        let found = bootstrap.interval(level, |weights| macro_mean(table, measure, weights));
         if let Some(found) = found.interval {
             intervals.insert(format!("{name}_macro"), json!([found.low, found.high]));
         }
@@ -159,10 +162,11 @@ fn per_class(names: &[String], measure: impl Fn(usize) -> Option<f64>) -> Value 
         .into()
 }
 
-fn mean(volumes: &[Volume], class: usize, measure: Measure, weights: &Weights) -> Option<f64> {
+/// The mean of a measure, by its place in [`MEASURES`], over the volumes in which it is defined.
+fn mean(volumes: &[VolumeRow], class: usize, measure: usize, weights: &Weights) -> Option<f64> {
     let (mut sum, mut count) = (0.0, 0.0);
     for (at, volume) in volumes.iter().enumerate() {
-        if let Some(value) = measure(volume, class) {
+        if let Some(value) = volume.values[measure][class] {
             let weight = f64::from(weights.of(at));
             sum += weight * value;
             count += weight;
@@ -171,19 +175,15 @@ fn mean(volumes: &[Volume], class: usize, measure: Measure, weights: &Weights) -
     (count > 0.0).then(|| sum / count)
 }
 
-fn macro_mean(
-    volumes: &[Volume],
-    classes: usize,
-    measure: Measure,
-    weights: &Weights,
-) -> Option<f64> {
-    average((1..classes).filter_map(|class| mean(volumes, class, measure, weights)))
+fn macro_mean(table: &VolumeTable, measure: usize, weights: &Weights) -> Option<f64> {
+    let classes = 0..table.names.len();
+    average(classes.filter_map(|class| mean(&table.volumes, class, measure, weights)))
 }
 
 /// The standard deviation over volumes of the mean over classes.
-fn deviation(volumes: &[Volume], classes: usize, measure: Measure) -> Option<f64> {
-    let of = |volume: &Volume| average((1..classes).filter_map(|class| measure(volume, class)));
-    let values: Vec<f64> = volumes.iter().filter_map(of).collect();
+fn deviation(table: &VolumeTable, measure: usize) -> Option<f64> {
+    let of = |volume: &VolumeRow| average(volume.values[measure].iter().copied().flatten());
+    let values: Vec<f64> = table.volumes.iter().filter_map(of).collect();
     let mean = average(values.iter().copied())?;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())

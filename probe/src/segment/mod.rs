@@ -37,12 +37,13 @@ pub use self::about::About;
 pub use self::apply::{Applying, apply, of_decoder};
 pub use self::evaluated::Evaluated;
 pub use self::fit::TrainingStore;
+pub use self::measures::measures_by_volume;
 pub use self::options::Options;
 pub use self::resolution::Resolution;
 pub use self::saved::SavedDecoder;
 use self::task::Task;
 pub use self::volume::{Distances, Volume};
-pub use self::volume_table::write_volumes;
+pub use self::volume_table::{VolumeRow, VolumeTable};
 use crate::Error;
 use crate::evaluate::Settings;
 

@@ -27,7 +27,9 @@ fn a_missed_structure_costs_the_diagonal_and_is_counted() {
         volume([1, 0, 0, 0, 2, 2], [0, 0, 1, 0, 2, 2]),
         volume([0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0]),
     ];
-    let found = by_volume(&volumes, &names(), None).unwrap().values;
+    let found = measures_by_volume(&VolumeTable::of(&volumes, &names()), None)
+        .unwrap()
+        .values;
     // 4 mm in the first volume; the diagonal of 3 x 2 x 12 mm in the second.
     let diagonal = 157.0_f64.sqrt();
     assert_eq!(found["hd95_mm_per_class"]["a"], 4.0);
@@ -43,7 +45,9 @@ fn a_missed_structure_costs_the_diagonal_and_is_counted() {
 #[test]
 fn a_structure_that_is_only_predicted_counts_0() {
     let volumes = [volume([0; 6], [0, 1, 0, 0, 0, 0]), volume([0; 6], [0; 6])];
-    let found = by_volume(&volumes, &names(), None).unwrap().values;
+    let found = measures_by_volume(&VolumeTable::of(&volumes, &names()), None)
+        .unwrap()
+        .values;
     assert_eq!(found["dice_per_class"]["a"], 0.0);
     assert_eq!(found["dice_per_class"]["b"], Value::Null);
     assert_eq!(found["hd95_undefined"], 1);

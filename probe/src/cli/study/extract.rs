@@ -1,0 +1,265 @@
+//! Caches and folds that are missing, and the `extract` commands that make them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use common::text::printable;
+use toml::Table;
+
+use super::cells::{Cell, State};
+use super::jobs::{Evaluation, words_of};
+use crate::Error;
+use crate::study::{Folds, StudyFile};
+
+/// Options of `extract` that the study gives itself.
+const GIVEN: [&str; 3] = ["model", "name", "cache"];
+
+/// What stands for a folder that is not known.
+const UNKNOWN: &str = "DIR";
+
+/// The folder of a dataset's download.
+#[derive(Clone, Debug)]
+pub(super) struct Root {
+    dataset: String,
+    dir: String,
+}
+
+impl FromStr for Root {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Root, String> {
+        let (dataset, dir) = word
+            .split_once('=')
+            .filter(|(dataset, dir)| !dataset.is_empty() && !dir.is_empty())
+            .ok_or("expected DATASET=DIR")?;
+        Ok(Root {
+            dataset: dataset.into(),
+            dir: dir.into(),
+        })
+    }
+}
+
+/// How missing caches are made.
+pub(super) struct Extract {
+    cache: PathBuf,
+    /// Options of `extract` by dataset, `root` included.
+    options: BTreeMap<String, Table>,
+    /// Options of all datasets.
+    all: Table,
+}
+
+/// A command that makes what cells lack.
+pub(super) struct Missing {
+    /// Words after `extract`.
+    words: Vec<String>,
+    /// Whether a folder is to be filled in.
+    lacks_root: bool,
+    /// Number of cells.
+    pub(super) cells: usize,
+}
+
+impl Missing {
+    /// The command as one types it.
+    pub(super) fn typed(&self) -> String {
+        let words = self.words.iter().map(|word| quoted(word));
+        let words: Vec<String> = words.collect();
+        format!("extract {}", words.join(" "))
+    }
+}
+
+impl Extract {
+    /// # Errors
+    ///
+    /// [`Error::Study`] for options that the study gives itself, and values that are no options.
+    pub(super) fn new(study: &StudyFile, cache: &Path, roots: &[Root]) -> Result<Extract, Error> {
+        let mut options = study.extract.of.clone();
+        let own = study.probes.iter().flat_map(|entry| study.datasets(entry));
+        let own: Vec<&String> = own.collect();
+        let failed = |(problem, hint): (String, String)| Error::Study {
+            file: "extract".into(),
+            problem,
+            hint,
+        };
+        for Root { dataset, dir } in roots {
+            if !own.contains(&dataset) {
+                let problem = format!("`--root {dataset}=…`: the study has no such dataset");
+                return Err(failed((problem, "see `datasets` of its file".into())));
+            }
+            let of = options.entry(dataset.clone()).or_default();
+            of.insert("root".into(), dir.clone().into());
+        }
+        for table in options.values().chain([&study.extract.all]) {
+            if let Some(given) = GIVEN.iter().find(|given| table.contains_key(**given)) {
+                let problem = format!("`{given}` cannot be given here");
+                return Err(failed((problem, "the study gives it itself".into())));
+            }
+            words_of(table).map_err(failed)?;
+        }
+        Ok(Extract {
+            cache: cache.into(),
+            options,
+            all: study.extract.all.clone(),
+        })
+    }
+
+    /// The commands that make what cells lack, in the order of the cells.
+    pub(super) fn missing<'c>(
+        &self,
+        cells: impl IntoIterator<Item = &'c Cell>,
+        evaluations: &[Evaluation<'_>],
+    ) -> Vec<Missing> {
+        let mut found: Vec<Missing> = Vec::new();
+        for cell in cells {
+            let words = match &cell.state {
+                State::NoCache => self.extraction(cell),
+                State::NoFold(folds) => {
+                    let fold = evaluations[cell.evaluation].fold.unwrap_or_default();
+                    self.split(&cell.dataset, *folds, fold)
+                }
+                _ => continue,
+            };
+            match found.iter_mut().find(|missing| missing.words == words) {
+                Some(missing) => missing.cells += 1,
+                None => found.push(Missing {
+                    lacks_root: words.iter().any(|word| word == UNKNOWN),
+                    words,
+                    cells: 1,
+                }),
+            }
+        }
+        found
+    }
+
+    fn extraction(&self, cell: &Cell) -> Vec<String> {
+        let mut options = self.all.clone();
+        let own = self.options.get(&cell.dataset);
+        options.extend(own.cloned().unwrap_or_default());
+        let mut words = vec!["--model".to_owned(), cell.model.clone()];
+        let card = options.remove("dataset");
+        let card = card.as_ref().and_then(toml::Value::as_str);
+        words.extend([
+            "--dataset".to_owned(),
+            card.unwrap_or(&cell.dataset).to_owned(),
+        ]);
+        if card.is_some() {
+            words.extend(["--name".to_owned(), cell.dataset.clone()]);
+        }
+        let root = options.remove("root");
+        let root = root.as_ref().and_then(toml::Value::as_str);
+        words.extend(["--root".to_owned(), root.unwrap_or(UNKNOWN).to_owned()]);
+        if !cell.size.is_empty() {
+            words.extend(["--image-size".to_owned(), cell.size.clone()]);
+        }
+        words.extend(words_of(&options).unwrap_or_default());
+        words.extend(self.cache_words());
+        words
+    }
+
+    fn split(&self, dataset: &str, folds: Folds, fold: u32) -> Vec<String> {
+        let mut words: Vec<String> = ["split", "--dataset", dataset, "--rule"]
+            .map(str::to_owned)
+            .to_vec();
+        words.push(folds.rule(fold));
+        words.extend(["--name".to_owned(), Folds::name(fold)]);
+        words.extend(self.cache_words());
+        words
+    }
+
+    /// `--cache`, unless it is the default.
+    fn cache_words(&self) -> Vec<String> {
+        if self.cache == Path::new("embeddings") {
+            return Vec::new();
+        }
+        vec!["--cache".into(), self.cache.display().to_string()]
+    }
+
+    /// Runs the commands for what cells lack. Returns whether one of them succeeded.
+    pub(super) fn make<'c>(
+        &self,
+        cells: impl IntoIterator<Item = &'c Cell>,
+        evaluations: &[Evaluation<'_>],
+        messages: &mut impl Write,
+    ) -> Result<bool> {
+        let mut made = false;
+        for missing in self.missing(cells, evaluations) {
+            let typed = missing.typed();
+            let typed = printable(&typed);
+            if missing.lacks_root {
+                // The list of what is missing follows at the end.
+                continue;
+            }
+            writeln!(messages, "$ {typed}")?;
+            let program = program();
+            let run = Command::new(&program)
+                .args(&missing.words)
+                .stdout(Stdio::from(io::stderr()))
+                .status();
+            let status = run.with_context(|| {
+                format!(
+                    "`{}`: cannot run it\nhint: install `extract` beside `probe`",
+                    program.display()
+                )
+            })?;
+            if status.success() {
+                made = true;
+            } else {
+                writeln!(messages, "warning: `{typed}` failed ({status})")?;
+            }
+        }
+        Ok(made)
+    }
+}
+
+/// The program `extract` beside this one, else that in the search path.
+fn program() -> PathBuf {
+    let name = format!("extract{}", env::consts::EXE_SUFFIX);
+    let beside = env::current_exe().ok();
+    let beside = beside.and_then(|own| Some(own.parent()?.join(&name)));
+    beside
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| name.into())
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (word, expected) in [
+            ("--split=fold0", "--split=fold0"),
+            ("my data", "'my data'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+
+    #[test]
+    fn a_root_needs_a_dataset_and_a_folder() {
+        assert!(
+            "amos=data/a=b"
+                .parse::<Root>()
+                .is_ok_and(|root| root.dir == "data/a=b")
+        );
+        for word in ["amos", "=data", "amos="] {
+            assert!(word.parse::<Root>().is_err(), "{word}");
+        }
+    }
+}

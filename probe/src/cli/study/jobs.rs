@@ -1,0 +1,268 @@
+//! From the probes of a study to the commands that one would type.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Arg, CommandFactory, Parser};
+use common::similar;
+use toml::{Table, Value};
+
+use super::super::over::Job;
+use super::super::probe::ProbeCommand;
+use super::super::{Cli, Command, few_shot::FewShot, segment::Segment};
+use super::Study;
+use crate::Error;
+use crate::kinds::KINDS;
+use crate::study::{Entry, Folds, StudyFile};
+
+/// Options that the study or its command gives, and where.
+const GIVEN: [(&str, &str); 12] = [
+    ("model", "list models in `models`"),
+    ("dataset", "list datasets in `datasets`"),
+    ("protocol", "list protocols in `protocols`"),
+    ("cache", "give `--cache` to `probe study`"),
+    ("runs", "give `--runs` to `probe study`"),
+    ("force", "give `--force` to `probe study`"),
+    ("threads", "give `--threads` to `probe study`"),
+    ("format", "give `--format` to `probe study`"),
+    (
+        "local-copy",
+        "copy the caches, and give that folder as `--cache`",
+    ),
+    ("per-class", "records have all classes"),
+    ("wide", "records have all columns"),
+    ("help", "see `probe COMMAND --help`"),
+];
+
+/// A command of a study.
+#[derive(Debug)]
+pub(super) struct Parsed<'a> {
+    /// The probe that it is of.
+    entry: &'a Entry,
+    /// The fold whose split it evaluates.
+    fold: Option<u32>,
+    command: Typed,
+}
+
+#[derive(Debug)]
+enum Typed {
+    Probe(ProbeCommand),
+    FewShot(FewShot),
+    Segment(Segment),
+}
+
+/// A command that is ready to evaluate caches.
+pub(super) struct Evaluation<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) fold: Option<u32>,
+    pub(super) job: Job<'a>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// The evaluations of all commands; warnings about options without effect go to `messages`.
+    pub(super) fn all(
+        parsed: &'a [Parsed<'a>],
+        messages: &mut impl Write,
+    ) -> Result<Vec<Evaluation<'a>>> {
+        let evaluations = parsed.iter().map(|parsed| {
+            // Commands of other folds give the same warnings.
+            let mut sink = Vec::new();
+            let job = parsed.command.job(&mut sink)?;
+            if parsed.fold.is_none() {
+                messages.write_all(&sink)?;
+            }
+            Ok(Evaluation {
+                entry: parsed.entry,
+                fold: parsed.fold,
+                job,
+            })
+        });
+        evaluations.collect()
+    }
+
+    /// Name for people: the command, with the decoder or head.
+    pub(super) fn label(&self) -> String {
+        let of = |key: &str| self.entry.options.get(key).and_then(Value::as_str);
+        let more = of("decoder").or(of("head"));
+        let more = more.map(|more| format!(" {more}")).unwrap_or_default();
+        self.entry.name.clone() + &more
+    }
+}
+
+impl Typed {
+    fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
+        match self {
+            Typed::Probe(probe) => probe.job(messages),
+            Typed::FewShot(few_shot) => few_shot.job(messages),
+            Typed::Segment(segment) => segment.job(messages),
+        }
+    }
+}
+
+/// Names of commands that a study may have.
+fn names() -> Vec<&'static str> {
+    let kinds = KINDS.iter().filter(|kind| kind.is_command);
+    kinds
+        .map(|kind| kind.name)
+        .chain(["few-shot", "segment"])
+        .collect()
+}
+
+/// Whether the results of a probe on folds can be pooled.
+pub(super) fn has_folds(entry: &Entry) -> bool {
+    entry.name != "few-shot"
+}
+
+/// The commands of all probes: one for the caches' own splits, and one for each fold.
+///
+/// # Errors
+///
+/// [`Error::Study`] if there is no such command, or it does not have such an option or value.
+pub(super) fn parse<'a>(
+    file: &str,
+    study: &'a StudyFile,
+    args: &Study,
+) -> Result<Vec<Parsed<'a>>, Error> {
+    let most = study.folds.values().map(|folds| folds.0).max().unwrap_or(0);
+    let mut commands = Vec::new();
+    for entry in &study.probes {
+        let failed = |(problem, hint)| Error::Study {
+            file: file.into(),
+            problem,
+            hint,
+        };
+        let words = words(study, entry).map_err(failed)?;
+        let folds = if has_folds(entry) { most } else { 0 };
+        for fold in [None].into_iter().chain((0..folds).map(Some)) {
+            let split = fold.map(|fold| format!("--split={}", Folds::name(fold)));
+            let words = words.iter().cloned().chain(split).chain(args.words());
+            let command = typed(&entry.name, words).map_err(failed)?;
+            commands.push(Parsed {
+                entry,
+                fold,
+                command,
+            });
+        }
+    }
+    let used = |option: &str| {
+        let mut probes = study.probes.iter();
+        probes.any(|entry| options_of(&entry.name).iter().any(|known| known == option))
+    };
+    match study.options.keys().find(|option| !used(option)) {
+        None => Ok(commands),
+        Some(option) => Err(Error::Study {
+            file: file.into(),
+            problem: format!("`options.{option}`: no probe of the study has such an option"),
+            hint: "see `probe COMMAND --help` for the options".into(),
+        }),
+    }
+}
+
+impl Study {
+    /// Options that all commands get.
+    fn words(&self) -> Vec<String> {
+        let of = |name: &str, path: &std::path::Path| format!("--{name}={}", path.display());
+        let mut words = vec![of("cache", &self.cache), of("runs", &self.runs)];
+        words.extend(self.force.then(|| "--force".to_owned()));
+        words
+    }
+}
+
+fn typed(name: &str, words: impl Iterator<Item = String>) -> Result<Typed, (String, String)> {
+    let program = ["probe".to_owned(), name.to_owned()];
+    let command = Cli::try_parse_from(program.into_iter().chain(words)).map(|cli| cli.command);
+    match command {
+        Ok(Command::Probe(probe)) => Ok(Typed::Probe(probe)),
+        Ok(Command::FewShot(few_shot)) => Ok(Typed::FewShot(few_shot)),
+        Ok(Command::Segment(segment)) => Ok(Typed::Segment(segment)),
+        Ok(_) => Err((format!("`{name}` is no probe"), expected())),
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let said = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+            let hint = format!("see `probe {name} --help` for the options and their values");
+            Err((format!("probe `{name}`: {said}"), hint))
+        }
+    }
+}
+
+fn expected() -> String {
+    format!("give one of `{}`", names().join("`, `"))
+}
+
+/// Names of the options of a command.
+fn options_of(name: &str) -> Vec<String> {
+    let cli = Cli::command();
+    let command = cli.find_subcommand(name);
+    let arguments = command.into_iter().flat_map(clap::Command::get_arguments);
+    arguments
+        .filter_map(Arg::get_long)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The options of a probe as words of a command line.
+fn words(study: &StudyFile, entry: &Entry) -> Result<Vec<String>, (String, String)> {
+    let name = entry.name.as_str();
+    if !names().contains(&name) {
+        let meant = similar(name, names());
+        let hint = meant.map_or_else(expected, |meant| format!("did you mean `{meant}`?"));
+        return Err((format!("there is no probe `{name}`"), hint));
+    }
+    let known = options_of(name);
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let mut options = study.options.clone();
+    options.retain(|option, _| known.contains(&option));
+    options.extend(entry.options.clone());
+    for option in options.keys() {
+        if let Some((_, hint)) = GIVEN.iter().find(|(given, _)| given == option) {
+            let problem = format!("probe `{name}`: `{option}` cannot be given here");
+            return Err((problem, (*hint).to_owned()));
+        }
+        if !known.contains(&option.as_str()) {
+            let meant = similar(option, known.iter().copied());
+            let hint = match meant {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("see `probe {name} --help` for its options"),
+            };
+            return Err((format!("probe `{name}` has no option `{option}`"), hint));
+        }
+    }
+    if options.contains_key("split") && !study.folds.is_empty() && has_folds(entry) {
+        let problem = format!("probe `{name}`: `split` and `[folds]` exclude each other");
+        return Err((problem, "leave one of them out".into()));
+    }
+    let protocol = format!("--protocol={}", study.protocols(entry).join(","));
+    Ok(std::iter::once(protocol)
+        .chain(words_of(&options)?)
+        .collect())
+}
+
+/// The options of a table as words of a command line: `k = [1, 5]` is `--k=1,5`, and `true` a flag.
+pub(super) fn words_of(options: &Table) -> Result<Vec<String>, (String, String)> {
+    let mut words = Vec::new();
+    for (option, value) in options {
+        match value {
+            Value::Boolean(true) => words.push(format!("--{option}")),
+            Value::Boolean(false) => {}
+            value => words.push(format!("--{option}={}", word(option, value)?)),
+        }
+    }
+    Ok(words)
+}
+
+fn word(option: &str, value: &Value) -> Result<String, (String, String)> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::Array(values) => {
+            let words = values.iter().map(|value| word(option, value));
+            Ok(words.collect::<Result<Vec<_>, _>>()?.join(","))
+        }
+        other => Err((
+            format!("`{option}` is `{other}`"),
+            "give a text, a number, true or false, or a list of them".into(),
+        )),
+    }
+}

@@ -1,0 +1,223 @@
+//! Printing cells and results.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use anyhow::Result;
+use common::counted;
+use common::text::printable;
+use serde_json::Value;
+
+use super::super::Form;
+use super::cells::{Cell, State};
+use super::estimate::{from_records, time};
+use super::extract::Extract;
+use super::jobs::Evaluation;
+use super::run::OfFolds;
+use crate::record::RunRecord;
+use crate::study::Folds;
+use crate::table::{Column, Grid};
+
+/// The measure that a line shows, of those that a record has.
+const SHOWN: [(&str, &str); 4] = [
+    ("auroc_macro", "AUROC"),
+    ("dice_macro", "Dice"),
+    ("dice_jaccard_mean", "(Dice + Jaccard) / 2"),
+    ("accuracy", "accuracy"),
+];
+
+/// The chosen record, or all if none is chosen.
+fn shown(records: &[RunRecord]) -> impl Iterator<Item = &RunRecord> {
+    let has_chosen = records.iter().any(|record| record.chosen == Some(true));
+    let is_shown = move |record: &&RunRecord| !has_chosen || record.chosen == Some(true);
+    records.iter().filter(is_shown)
+}
+
+/// The measure of the last shown record.
+pub(super) fn result(records: &[RunRecord]) -> String {
+    shown(records).last().map(measured).unwrap_or_default()
+}
+
+/// Setting and measure of a record, with the interval or the standard deviation.
+fn measured(record: &RunRecord) -> String {
+    let found = SHOWN.iter().find_map(|(name, header)| {
+        let value = record.metrics.get(*name)?.as_f64()?;
+        Some((*name, *header, value))
+    });
+    let Some((name, header, value)) = found else {
+        return "undefined".into();
+    };
+    let bounds = record.ci.as_ref().and_then(|ci| ci.get(name)?.as_array());
+    let bounds = bounds.map(|bounds| bounds.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
+    let spread = record
+        .spread
+        .as_ref()
+        .and_then(|of| of.get(name)?.get("sd")?.as_f64());
+    let mut text = format!("{header} {value:.3}");
+    match (bounds.as_deref(), spread) {
+        (Some([low, high]), _) => text += &format!(" [{low:.3}, {high:.3}]"),
+        (_, Some(sd)) => text += &format!(" ± {sd:.3}"),
+        _ => {}
+    }
+    text
+}
+
+/// One row per cell with its state, and the total time.
+pub(super) fn plan(
+    cells: &[Cell],
+    evaluations: &[Evaluation<'_>],
+    extract: &Extract,
+    form: &Form,
+    out: &mut impl Write,
+) -> Result<()> {
+    let columns = ["probe", "cache", "protocol", "state"].map(|header| Column::text(header, 0));
+    let columns = columns.into_iter().chain([Column::number("time", 0)]);
+    let rows = cells.iter().map(|cell| {
+        let evaluation = &evaluations[cell.evaluation];
+        let protocol = evaluation.job.settings[cell.setting].protocol.name();
+        let fold = evaluation
+            .fold
+            .map(|fold| format!(" {}", Folds::name(fold)));
+        let (state, time) = match &cell.state {
+            State::Done(_) => ("done", String::new()),
+            State::ToRun(_) => ("to run", time(cell.seconds)),
+            State::NoCache => ("no cache", String::new()),
+            State::NoFold(_) => ("no fold", String::new()),
+            State::Failed(_) => ("cannot run", String::new()),
+        };
+        vec![
+            evaluation.label(),
+            cell.cache(),
+            format!("{protocol}{}", fold.unwrap_or_default()),
+            state.to_owned(),
+            time,
+        ]
+    });
+    form.print(&Grid::new(columns.collect(), rows), out)?;
+    let to_run = cells
+        .iter()
+        .filter(|cell| matches!(cell.state, State::ToRun(_)));
+    let seconds: f64 = to_run.clone().map(|cell| cell.seconds).sum();
+    let (count, known) = (to_run.count(), from_records(cells, evaluations));
+    writeln!(out, "\n{}, {count} to run", counted(cells.len(), "cell"))?;
+    if count > 0 {
+        let time = time(seconds);
+        writeln!(
+            out,
+            "about {time}: {known} estimated from recorded cells of the same probe, {} from typical speeds of two cores",
+            count - known
+        )?;
+    }
+    rest(cells, evaluations, extract, out)
+}
+
+/// A table of the results on the caches' own splits, and one of the cross-validations.
+pub(super) fn results(
+    cells: &[Cell],
+    evaluations: &[Evaluation<'_>],
+    pooled: &[OfFolds],
+    form: &Form,
+    out: &mut impl Write,
+) -> Result<()> {
+    let protocols = evaluations.iter().flat_map(|of| &of.job.settings);
+    let protocols: BTreeSet<&str> = protocols.map(|of| of.protocol.name()).collect();
+    let has_protocols = protocols.len() > 1;
+    let row = |label: &str, record: &RunRecord, result: Vec<String>| {
+        let cache = format!("{}/{}@{}", record.dataset, record.model, record.image_size);
+        let protocol = has_protocols.then(|| record.protocol.clone());
+        let first = [label.to_owned(), cache].into_iter().chain(protocol);
+        first.chain(result).collect::<Vec<String>>()
+    };
+    let header = |last: &[&str]| {
+        let protocol = has_protocols.then_some("protocol");
+        let first = ["probe", "cache"].into_iter().chain(protocol);
+        let names = first.chain(last.iter().copied());
+        names
+            .map(|name| Column::text(name, 0))
+            .collect::<Vec<Column>>()
+    };
+    let own = cells.iter().flat_map(|cell| {
+        let evaluation = &evaluations[cell.evaluation];
+        let label = evaluation.label();
+        let records = shown(cell.records()).filter(|_| evaluation.fold.is_none());
+        records.map(move |record| row(&label, record, vec![shots(record) + &measured(record)]))
+    });
+    let own: Vec<Vec<String>> = own.collect();
+    let of_folds = pooled.iter().map(|OfFolds { label, record }| {
+        row(label, record, vec![measured(record), over_folds(record)])
+    });
+    if !own.is_empty() {
+        form.print(&Grid::new(header(&["result"]), own), out)?;
+    }
+    if !pooled.is_empty() {
+        let header = header(&["all folds", "mean ± sd of folds"]);
+        form.print(&Grid::new(header, of_folds), out)?;
+    }
+    Ok(())
+}
+
+/// The number of shots of a few-shot result.
+fn shots(record: &RunRecord) -> String {
+    if record.probe != "few-shot" {
+        return String::new();
+    }
+    let shots = record.setting.split(' ').next_back().unwrap_or_default();
+    format!("{shots}: ")
+}
+
+/// Mean and standard deviation over folds of the shown measure.
+fn over_folds(record: &RunRecord) -> String {
+    let found = SHOWN
+        .iter()
+        .find_map(|(name, _)| record.params.get("folds")?.get(name));
+    let of = |key: &str| found.and_then(|found| found.get(key)?.as_f64());
+    match (of("mean"), of("sd")) {
+        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
+        _ => String::new(),
+    }
+}
+
+/// One record per line.
+pub(super) fn json(cells: &[Cell], pooled: &[OfFolds], out: &mut impl Write) -> Result<()> {
+    let of_folds = pooled.iter().map(|of| &of.record);
+    let records = cells.iter().flat_map(Cell::records).chain(of_folds);
+    for record in records {
+        writeln!(out, "{}", record.to_json())?;
+    }
+    Ok(())
+}
+
+/// The cells without a result: errors, and the commands that make what is missing.
+pub(super) fn rest(
+    cells: &[Cell],
+    evaluations: &[Evaluation<'_>],
+    extract: &Extract,
+    messages: &mut impl Write,
+) -> Result<()> {
+    let mut failed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for cell in cells {
+        if let State::Failed(error) = &cell.state {
+            failed
+                .entry(error)
+                .or_default()
+                .push(cell.label(evaluations));
+        }
+    }
+    for (error, labels) in failed {
+        let labels = labels.join("; ");
+        writeln!(messages, "warning: {}: {error}", printable(&labels))?;
+    }
+    let missing = extract.missing(cells, evaluations);
+    if !missing.is_empty() {
+        let count: usize = missing.iter().map(|missing| missing.cells).sum();
+        let what = counted(count, "cell");
+        writeln!(
+            messages,
+            "{what} cannot run: caches or folds are missing. These commands make them, as `--extract` does:"
+        )?;
+        for missing in missing {
+            writeln!(messages, "  {}", printable(&missing.typed()))?;
+        }
+    }
+    Ok(())
+}
