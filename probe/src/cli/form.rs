@@ -38,7 +38,7 @@ impl Form {
     }
 
     /// Prints a table, except as JSON, which has records of its own.
-    pub(super) fn print(&self, table: &Grid, out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn print(&self, table: &Grid, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         match self.format {
             Format::Text => writeln!(out, "{}", table.text(self.wide)),
             Format::Csv => writeln!(out, "{}", table.csv()),

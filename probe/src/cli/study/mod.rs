@@ -104,7 +104,7 @@ impl Study {
         let mut all = cells(study, evaluations, &self.caches()?, &records, self.force);
         estimate::estimate(&mut all, evaluations);
         if self.dry_run {
-            print::plan(&all, evaluations, &extract, &self.form, out)?;
+            print::plan(&all, evaluations, &extract, &self.form, (out, messages))?;
             return Ok(Outcome::Done);
         }
         if self.extract {

@@ -6,9 +6,9 @@ use std::io::Write;
 use anyhow::Result;
 use common::counted;
 use common::text::printable;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::Form;
+use super::super::{Form, Format};
 use super::cells::{Cell, State};
 use super::estimate::{from_records, time};
 use super::extract::Extract;
@@ -62,53 +62,75 @@ fn measured(record: &RunRecord) -> String {
     text
 }
 
-/// One row per cell with its state, and the total time.
+/// One row per cell with its state, and the total time, which goes to `messages` beside data for programs.
 pub(super) fn plan(
     cells: &[Cell],
     evaluations: &[Evaluation<'_>],
     extract: &Extract,
     form: &Form,
-    out: &mut impl Write,
+    (out, messages): (&mut dyn Write, &mut dyn Write),
 ) -> Result<()> {
     let columns = ["probe", "cache", "protocol", "state"].map(|header| Column::text(header, 0));
-    let columns = columns.into_iter().chain([Column::number("time", 0)]);
-    let rows = cells.iter().map(|cell| {
-        let evaluation = &evaluations[cell.evaluation];
-        let protocol = evaluation.job.settings[cell.setting].protocol.name();
-        let fold = evaluation
-            .fold
-            .map(|fold| format!(" {}", Folds::name(fold)));
-        let (state, time) = match &cell.state {
-            State::Done(_) => ("done", String::new()),
-            State::ToRun(_) => ("to run", time(cell.seconds)),
-            State::NoCache => ("no cache", String::new()),
-            State::NoFold(_) => ("no fold", String::new()),
-            State::Failed(_) => ("cannot run", String::new()),
-        };
-        vec![
-            evaluation.label(),
-            cell.cache(),
-            format!("{protocol}{}", fold.unwrap_or_default()),
-            state.to_owned(),
-            time,
-        ]
-    });
-    form.print(&Grid::new(columns.collect(), rows), out)?;
+    let columns = columns
+        .into_iter()
+        .chain([Column::number("time", 0)])
+        .collect();
+    let rows = cells.iter().map(|cell| planned(cell, evaluations));
+    match form.format {
+        Format::Json => {
+            for row in rows {
+                let [probe, cache, protocol, state, time] = row;
+                let line = json!({
+                    "probe": probe, "cache": cache, "protocol": protocol, "state": state, "time": time,
+                });
+                writeln!(out, "{line}")?;
+            }
+        }
+        _ => form.print(&Grid::new(columns, rows.map(Vec::from)), &mut *out)?,
+    }
+    let end: &mut dyn Write = if form.format == Format::Text {
+        out
+    } else {
+        messages
+    };
     let to_run = cells
         .iter()
         .filter(|cell| matches!(cell.state, State::ToRun(_)));
     let seconds: f64 = to_run.clone().map(|cell| cell.seconds).sum();
     let (count, known) = (to_run.count(), from_records(cells, evaluations));
-    writeln!(out, "\n{}, {count} to run", counted(cells.len(), "cell"))?;
+    writeln!(end, "\n{}, {count} to run", counted(cells.len(), "cell"))?;
     if count > 0 {
-        let time = time(seconds);
         writeln!(
-            out,
-            "about {time}: {known} estimated from recorded cells of the same probe, {} from typical speeds of two cores",
+            end,
+            "about {}: {known} estimated from recorded cells of the same probe, {} from typical speeds of two cores",
+            time(seconds),
             count - known
         )?;
     }
-    rest(cells, evaluations, extract, out)
+    rest(cells, evaluations, extract, end)
+}
+
+/// Probe, cache, protocol with fold, state, and time of a cell to run.
+fn planned(cell: &Cell, evaluations: &[Evaluation<'_>]) -> [String; 5] {
+    let evaluation = &evaluations[cell.evaluation];
+    let protocol = evaluation.job.settings[cell.setting].protocol.name();
+    let fold = evaluation
+        .fold
+        .map(|fold| format!(" {}", Folds::name(fold)));
+    let (state, time) = match &cell.state {
+        State::Done(_) => ("done", String::new()),
+        State::ToRun(_) => ("to run", time(cell.seconds)),
+        State::NoCache => ("no cache", String::new()),
+        State::NoFold(_) => ("no fold", String::new()),
+        State::Failed(_) => ("cannot run", String::new()),
+    };
+    [
+        evaluation.label(),
+        cell.cache(),
+        format!("{protocol}{}", fold.unwrap_or_default()),
+        state.to_owned(),
+        time,
+    ]
 }
 
 /// A table of the results on the caches' own splits, and one of the cross-validations.
@@ -192,7 +214,7 @@ pub(super) fn rest(
     cells: &[Cell],
     evaluations: &[Evaluation<'_>],
     extract: &Extract,
-    messages: &mut impl Write,
+    messages: &mut (impl Write + ?Sized),
 ) -> Result<()> {
     let mut failed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for cell in cells {
