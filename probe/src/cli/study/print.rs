@@ -63,12 +63,12 @@ fn measured(record: &RunRecord) -> String {
 }
 
 /// One row per cell with its state, and the total time, which goes to `messages` beside data for programs.
-pub(super) fn plan(
+pub(super) fn plan<'a>(
     cells: &[Cell],
     evaluations: &[Evaluation<'_>],
     extract: &Extract,
     form: &Form,
-    (out, messages): (&mut dyn Write, &mut dyn Write),
+    (out, messages): (&'a mut dyn Write, &'a mut dyn Write),
 ) -> Result<()> {
     let columns = ["probe", "cache", "protocol", "state"].map(|header| Column::text(header, 0));
     let columns = columns
