@@ -5,6 +5,7 @@ mod beside;
 mod buckets;
 mod caches;
 mod card;
+mod changed;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuda;
 mod datasets;
