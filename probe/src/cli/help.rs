@@ -166,11 +166,11 @@ const EXAMPLES: &[Examples] = &[
         &[
             (
                 "probe study small --dry-run",
-                "cells of a built-in study, and the time",
+                "cells and time of a built-in study",
             ),
             (
                 "probe study mine.toml --extract --root amos=data/amos22",
-                "make missing caches, and run",
+                "missing caches too",
             ),
             (
                 "probe study small --print > mine.toml",

@@ -57,7 +57,9 @@ enum Command {
     ///
     /// Decoders of all learning rates are trained together, and the one that is best on `val` is chosen.
     Segment(Segment),
-    /// Evaluate models, datasets and probes that a file lists: what is missing, the cheapest first
+    /// Evaluate the models, datasets and probes of a file
+    ///
+    /// What is not yet recorded is evaluated, the cheapest first.
     Study(Study),
     /// Apply a saved head to other caches
     Predict(Predict),
