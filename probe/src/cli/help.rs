@@ -172,10 +172,7 @@ const EXAMPLES: &[Examples] = &[
                 "probe study mine.toml --extract --root amos=data/amos22",
                 "missing caches too",
             ),
-            (
-                "probe study small --print > mine.toml",
-                "a start for your own",
-            ),
+            ("probe study small --print", "a start for your own"),
         ],
     ),
     (
