@@ -15,8 +15,8 @@ mod probe;
 mod report;
 mod segment;
 mod settings;
-mod trust;
 mod study;
+mod trust;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,8 +35,8 @@ use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::report::Report;
 use self::segment::Segment;
-use self::trust::Trust;
 use self::study::Study;
+use self::trust::Trust;
 use crate::kinds::KINDS;
 
 /// Evaluate cached tokens on a CPU
