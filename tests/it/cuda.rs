@@ -141,7 +141,10 @@ fn tokens_that_a_graph_gives_in_half_precision_are_kept_as_they_are() {
     let extract = |kind| {
         let copies = Copies::new(kind);
         Run::of(&mut copies.extract("cpu", "cpu", &stand_in())).expect(0);
-        copies.tables("cpu")
+        // Files name the model.
+        let reader = copies.reader("cpu");
+        let tokens = (reader.cls(1).unwrap(), reader.mean(1).unwrap());
+        (tokens, reader.patch(1, 0).unwrap())
     };
     assert_eq!(extract("half"), extract("copy"));
 }
