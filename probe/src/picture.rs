@@ -4,9 +4,10 @@ use std::io::Cursor;
 use std::path::Path;
 
 use cache::SliceMeta;
-use common::Placement;
 use common::files::write_whole;
-use image::{ImageFormat, RgbImage};
+use common::{Picture, Placement};
+use image::imageops::{FilterType, resize};
+use image::{GrayImage, ImageFormat, Luma, RgbImage};
 
 use crate::error::{Cause, Error};
 
@@ -107,6 +108,23 @@ fn size(slice: &SliceMeta, side: usize, turn: Turn) -> [usize; 2] {
     }
     let longest = lengths[0].max(lengths[1]);
     lengths.map(|length| ((side as f64 * length / longest).round() as usize).max(1))
+}
+
+/// The upright picture of a slice, made smaller if a side is longer than `longest` pixels.
+pub(crate) fn grey(picture: &Picture, slice: &SliceMeta, longest: u32) -> GrayImage {
+    let side = picture.ncols();
+    let upright = Upright::of(slice, side);
+    let [height, width] = upright.size().map(|length| length as u32);
+    let upright = GrayImage::from_fn(width, height, |x, y| {
+        let at = upright.place(y, x);
+        Luma([picture[[at / side, at % side]]])
+    });
+    let most = height.max(width);
+    if most <= longest {
+        return upright;
+    }
+    let [width, height] = [width, height].map(|length| (length * longest / most).max(1));
+    resize(&upright, width, height, FilterType::Triangle)
 }
 
 /// Writes a picture as PNG.

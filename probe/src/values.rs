@@ -14,6 +14,12 @@ pub(crate) fn positive<T: FromStr + Into<f64> + Copy>(word: &str) -> Result<T, S
     value.ok_or_else(|| "expected a number above 0".into())
 }
 
+/// A finite number.
+pub(crate) fn finite(word: &str) -> Result<f64, String> {
+    let value = word.parse().ok().filter(|value: &f64| value.is_finite());
+    value.ok_or_else(|| "expected a number".into())
+}
+
 /// A number between 0 and 1, both excluded.
 pub(crate) fn fraction(word: &str) -> Result<f64, String> {
     let value = word.parse().ok();

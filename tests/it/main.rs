@@ -12,6 +12,7 @@ mod datasets;
 mod docs;
 mod doctor;
 mod downloads;
+mod explore;
 mod extract;
 mod fixtures;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -252,6 +252,49 @@ const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        "pca",
+        &[
+            ("probe pca --dataset chest-ct", "four images"),
+            (
+                "probe pca --dataset amos --case amos_0004:40 --layer 2",
+                "a slice, the block before the last",
+            ),
+        ],
+    ),
+    (
+        "nearest",
+        &[
+            (
+                "probe nearest --dataset amos",
+                "four images and their neighbours",
+            ),
+            (
+                "probe nearest --query amos_0004:40 --other-patients",
+                "a slice among other patients",
+            ),
+        ],
+    ),
+    (
+        "retrieve",
+        &[
+            ("probe retrieve --dataset amos", "test among train and val"),
+            (
+                "probe retrieve --eval all --k 1,20",
+                "each among all others",
+            ),
+        ],
+    ),
+    (
+        "map",
+        &[
+            ("probe map --dataset amos", "t-SNE by label, split, patient"),
+            (
+                "probe map --metadata about.csv --colour site",
+                "by a column of a table",
+            ),
+        ],
+    ),
+    (
         "ls",
         &[
             ("probe ls", "caches and runs"),

@@ -3,16 +3,22 @@
 mod caches;
 mod compare;
 mod effect;
+mod embedding;
+mod explore;
 mod few_shot;
 mod form;
 mod heads;
 mod help;
 mod list;
+mod map;
+mod nearest;
 mod over;
+mod pca;
 mod places;
 mod predict;
 mod probe;
 mod report;
+mod retrieve;
 mod segment;
 mod settings;
 mod study;
@@ -31,9 +37,13 @@ use self::few_shot::FewShot;
 use self::form::{Form, Format};
 pub use self::help::parse;
 use self::list::List;
+use self::map::MapCommand;
+use self::nearest::NearestCommand;
+use self::pca::Pca;
 use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::report::Report;
+use self::retrieve::Retrieve;
 use self::segment::Segment;
 use self::study::Study;
 use self::trust::Trust;
@@ -72,6 +82,14 @@ enum Command {
     /// Metadata are predicted by a linear head, cross-validated by patient. Patients are found again by their nearest
     /// sample. Near-duplicates are looked for across splits, and drift between two caches (--against).
     Trust(Trust),
+    /// Show the principal components of patch tokens as colours beside the images
+    Pca(Pca),
+    /// Show the nearest neighbours of some images as a contact sheet
+    Nearest(NearestCommand),
+    /// Draw a map of the embeddings in two dimensions
+    Map(MapCommand),
+    /// Measure how often similar images are of the same class
+    Retrieve(Retrieve),
     /// List the caches, and the runs
     #[command(visible_alias = "list")]
     Ls(List),
@@ -121,6 +139,10 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Compare(compare) => compare.run(out, messages),
         Command::Report(report) => report.run(out, messages),
         Command::Trust(trust) => trust.run(out, messages),
+        Command::Pca(pca) => pca.run(out, messages),
+        Command::Nearest(nearest) => nearest.run(out, messages),
+        Command::Retrieve(retrieve) => retrieve.run(out, messages),
+        Command::Map(map) => map.run(out, messages),
         Command::Ls(list) => list.run(out, messages),
     }
 }

@@ -29,6 +29,12 @@ pub(super) fn tell(
     let maps = records
         .iter()
         .filter_map(|record| record.params.get("label_maps")?.as_str());
+    let of_params = |name: &str| -> Vec<String> {
+        let files = records
+            .iter()
+            .filter_map(|record| record.params.get(name)?.as_str());
+        files.map(|file| below(&file.to_owned())).collect()
+    };
     let pictures = records
         .iter()
         .flat_map(|record| &record.pictures)
@@ -46,6 +52,8 @@ pub(super) fn tell(
         ("heads", files(|record| record.head.as_ref())),
         ("label maps", maps.map(str::to_owned).collect()),
         ("pictures", pictures.collect()),
+        ("pages", of_params("page")),
+        ("tables", of_params("table")),
     ];
     for (what, places) in lines {
         let mut what = what;

@@ -14,6 +14,7 @@ pub mod mcnemar;
 pub mod measures;
 pub mod overlap;
 pub mod ranked;
+pub(crate) mod retrieval;
 pub mod scored;
 pub mod surface;
 pub mod weights;

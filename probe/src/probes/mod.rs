@@ -2,6 +2,7 @@
 
 pub mod centroid;
 pub(crate) mod cholesky;
+mod eigen;
 #[cfg(feature = "hnsw")]
 pub mod hnsw;
 mod kernel;
@@ -9,8 +10,10 @@ pub mod knn;
 pub mod linear;
 pub mod logreg;
 pub mod ml_knn;
+pub(crate) mod pca;
 pub(crate) mod ridge;
 pub mod search;
+pub(crate) mod tsne;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;

@@ -17,6 +17,9 @@ use super::kernel::{self, Dot, Kernel, Kernels, Lanes, ROWS};
 
 mod fixed;
 mod nearest;
+mod ranking;
+
+pub use self::ranking::rankings;
 
 /// Bytes of a panel of keys, which stay in the first-level cache.
 const BLOCK_BYTES: usize = 24 << 10;

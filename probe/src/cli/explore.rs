@@ -1,0 +1,128 @@
+//! Commands that look at caches and write pictures.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cache::CacheReader;
+use clap::Args;
+use common::files::write_whole;
+use common::text::{printable, shown};
+
+use super::{Caches, Form, Format, Outcome, places};
+use crate::Error;
+use crate::record::{self, Appended, RunRecord};
+use crate::table::Grid;
+
+/// Options of all commands that look at caches.
+#[derive(Debug, Args)]
+pub(super) struct LookArgs {
+    #[command(flatten)]
+    caches: Caches,
+    /// Folder for run records, and for the files that the command writes
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    /// Threads [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// What a command shows of a cache.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// The setting, and numbers of the whole cache, for people.
+    pub(super) lines: Vec<String>,
+    /// Tables with their headings.
+    pub(super) tables: Vec<(String, Grid)>,
+}
+
+impl LookArgs {
+    /// Looks at each selected cache, which gives a record and what is printed. A second look at the same writes the
+    /// same files again, and no second record. A cache that cannot be looked at is skipped with a warning.
+    pub(super) fn each(
+        &self,
+        out: &mut impl Write,
+        messages: &mut impl Write,
+        look: impl Fn(&CacheReader, &Path) -> Result<(RunRecord, View), Error> + Sync,
+    ) -> Result<Outcome> {
+        self.form.check()?;
+        if cache::is_in_bucket(&self.runs) {
+            bail!(
+                "`--runs {}`: results are written to a folder, not to a bucket\nhint: give a folder, and copy it when the command has finished",
+                shown(&self.runs)
+            );
+        }
+        let pool = rayon::ThreadPoolBuilder::new();
+        let pool = pool.num_threads(self.threads.map_or(0, usize::from));
+        let pool = pool.build().context("cannot start the threads")?;
+        let caches = self.caches.find()?;
+        let mut records = Vec::new();
+        for path in &caches {
+            let found = self.caches.open(path).map_err(Error::from);
+            let found = found.and_then(|(reader, told)| {
+                let found = pool.install(|| look(&reader, &self.runs))?;
+                Ok((found, told))
+            });
+            match found {
+                Ok(((record, view), told)) => {
+                    if let Some(told) = told {
+                        writeln!(messages, "{told}")?;
+                    }
+                    let record = self.keep(record)?;
+                    self.print(&record, &view, out)?;
+                    records.push(record);
+                }
+                Err(error) => writeln!(messages, "warning: {error}")?,
+            }
+        }
+        places::tell(&self.runs, &records, messages)?;
+        Ok(match records.len() {
+            0 => Outcome::Nothing,
+            done if done < caches.len() => Outcome::Skipped,
+            _ => Outcome::Done,
+        })
+    }
+
+    fn keep(&self, record: RunRecord) -> Result<RunRecord, Error> {
+        let probe = record.probe.clone();
+        let kept = match record::append(&self.runs, &probe, vec![record.clone()], false)? {
+            Appended::Known(kept) | Appended::New(kept) => kept,
+        };
+        Ok(kept.into_iter().next().unwrap_or(record))
+    }
+
+    fn print(&self, record: &RunRecord, view: &View, out: &mut impl Write) -> io::Result<()> {
+        let is_text = self.form.format == Format::Text;
+        match self.form.format {
+            Format::Json => writeln!(out, "{}", record.to_json())?,
+            Format::Text => {
+                let cache = format!("{} {}@{}", record.dataset, record.model, record.image_size);
+                writeln!(out, "{}", printable(&cache))?;
+                for line in &view.lines {
+                    writeln!(out, "{}", printable(line))?;
+                }
+            }
+            Format::Csv | Format::Markdown => {}
+        }
+        for (heading, table) in &view.tables {
+            if is_text {
+                writeln!(out)?;
+            }
+            if is_text && !heading.is_empty() {
+                writeln!(out, "{}", printable(heading))?;
+            }
+            self.form.print(table, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file of text below the folder of records.
+pub(super) fn save(path: &Path, text: &str) -> Result<(), Error> {
+    write_whole(path, text.as_bytes()).map_err(|error| Error::Output {
+        path: path.into(),
+        source: error.into(),
+    })
+}

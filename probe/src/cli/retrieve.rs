@@ -1,0 +1,131 @@
+//! `probe retrieve`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use common::counted;
+use serde_json::Value;
+
+use super::Outcome;
+use super::effect;
+use super::embedding::EmbeddingArgs;
+use super::explore::{LookArgs, View};
+use super::settings::ConfidenceArgs;
+use crate::explore::{Queries, RetrieveOptions, retrieve};
+use crate::protocol::Protocol;
+use crate::record::RunRecord;
+use crate::table::{Column, Grid};
+use crate::values::integer;
+
+#[derive(Debug, Args)]
+pub(super) struct Retrieve {
+    /// Queries: the examples of `test` among those of `train` and `val`, of `val` among those of `train`, or each
+    /// among all others
+    #[arg(long, default_value = "test")]
+    eval: Eval,
+    /// Numbers of nearest examples for precision, recall and hit rate
+    #[arg(long = "k", value_name = "K", value_delimiter = ',', default_value = "1,5,10", value_parser = neighbours)]
+    ks: Vec<usize>,
+    #[command(flatten)]
+    embedding: EmbeddingArgs,
+    #[command(flatten)]
+    confidence: ConfidenceArgs,
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Eval {
+    Test,
+    Val,
+    All,
+}
+
+fn neighbours(word: &str) -> Result<usize, String> {
+    integer(word, &(1..=1_000_000))
+}
+
+impl Retrieve {
+    pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        effect::check(self.confidence.idle(), &[Protocol::Strict], messages)?;
+        let mut ks = self.ks.clone();
+        ks.sort_unstable();
+        ks.dedup();
+        let options = RetrieveOptions {
+            embedding: self.embedding.embedding(),
+            queries: match self.eval {
+                Eval::Test => Queries::Test,
+                Eval::Val => Queries::Val,
+                Eval::All => Queries::All,
+            },
+            ks,
+            confidence: self.confidence.confidence(),
+        };
+        self.look.each(out, messages, |reader, _| {
+            let record = retrieve(reader, &options)?;
+            let view = view(&record, &options.ks);
+            Ok((record, view))
+        })
+    }
+}
+
+fn view(record: &RunRecord, ks: &[usize]) -> View {
+    let unit = record.params["unit"].as_str().unwrap_or("example");
+    let mut lines = vec![format!(
+        "{}: {} of {} among {} of {}",
+        record.setting,
+        counted(record.n_test, unit),
+        record.split,
+        record.n_train,
+        record.params["among"].as_str().unwrap_or_default()
+    )];
+    let without = record.params["queries_without_relevant"].as_u64();
+    if let Some(without @ 1..) = without {
+        lines.push(format!(
+            "without a relevant example of another patient, not counted: {without}"
+        ));
+    }
+    let names = ks.iter().flat_map(|k| {
+        let of = |name: &str, title: &str| (format!("{name}_at_{k}"), format!("{title}@{k}"));
+        [
+            of("precision", "P"),
+            of("recall", "recall"),
+            of("hit", "hit"),
+        ]
+    });
+    let all = [
+        ("map".to_owned(), "mAP".to_owned()),
+        ("chance".to_owned(), "chance".to_owned()),
+    ];
+    let rows = all.into_iter().chain(names).map(|(name, title)| {
+        let of = |kind: &str| with_interval(record, &format!("{name}_{kind}"));
+        vec![title, of("macro"), of("micro")]
+    });
+    let columns = vec![
+        Column::text("", 0),
+        Column::number("macro", 0),
+        Column::number("micro", 0),
+    ];
+    View {
+        lines,
+        tables: vec![(String::new(), Grid::new(columns, rows))],
+    }
+}
+
+fn with_interval(record: &RunRecord, name: &str) -> String {
+    let value = record.metrics.get(name).and_then(Value::as_f64);
+    let Some(value) = value else {
+        return "undefined".into();
+    };
+    let bounds = record.ci.as_ref().and_then(|ci| ci.get(name)?.as_array());
+    let bounds: Vec<f64> = bounds
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect();
+    match bounds[..] {
+        [low, high] => format!("{value:.4} [{low:.3}, {high:.3}]"),
+        _ => format!("{value:.4}"),
+    }
+}
