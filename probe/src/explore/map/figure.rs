@@ -24,7 +24,7 @@ impl Mapped {
     /// All maps on one page.
     pub fn page(&self) -> String {
         let record = &self.record;
-        let title = format!("Mapped of {}", record.dataset);
+        let title = format!("Map of {}", record.dataset);
         let about = format!(
             "{}@{}, {}; {} {}s. {}",
             record.model,
