@@ -18,6 +18,8 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score
 
+# Similarities that differ by less are equal up to rounding in f32.
+TIE = 1e-6
 PANEL, GAP, SPLITS = 224, 4, {"test": ("train", "val"), "val": ("train",)}
 
 
@@ -151,34 +153,50 @@ def retrieve(cache, record, _):
     micro, classes = [], [[] for _ in cache.meta["classes"]]
     for q in queries:
         others = [n for n in searched if cache.who[n] != cache.who[q]]
-        others = [others[n] for n in np.argsort(-(x[others] @ x[q]), kind="stable")]
+        similarity = x[others] @ x[q]
+        order = np.argsort(-similarity, kind="stable")
+        others = [others[n] for n in order]
+        ties = np.cumsum(np.r_[0, np.diff(-similarity[order]) > TIE])
         share = ((states[others] == 1) & (states[q] == 1)).any(axis=1)
-        micro += measures(share, params["ks"])
+        micro += measures(share, ties, params["ks"])
         for c, answers in enumerate(classes):
             if states[q, c] == 1:
-                of_class = states[others, c]
-                answers += measures(of_class[~np.isnan(of_class)] == 1, params["ks"])
+                known_of = ~np.isnan(states[others, c])
+                answers += measures(states[others, c][known_of] == 1, ties[known_of], params["ks"])
     near(record["n_test"], len(micro), "queries")
     means = [np.mean(answers, axis=0) for answers in classes if answers]
     for at, name in enumerate(names(params["ks"])):
-        near(metrics[f"{name}_micro"], np.mean(micro, axis=0)[at], f"{name}_micro")
-        near(metrics[f"{name}_macro"], np.mean(means, axis=0)[at], f"{name}_macro")
+        within(metrics[f"{name}_micro"], np.mean(micro, axis=0)[:, at], f"{name}_micro")
+        within(metrics[f"{name}_macro"], np.mean(means, axis=0)[:, at], f"{name}_macro")
     found = [v for v in metrics["map_per_class"].values() if v is not None]
-    near(found, [mean[0] for mean in means], "map_per_class")
+    for value, mean in zip(found, means, strict=True):
+        within(value, mean[:, 0], "map_per_class")
+
+
+def within(found, bounds, what):
+    low, high = bounds
+    if not low - 1e-6 <= found <= high + 1e-6:
+        raise ValueError(f"{what}: {found}, expected {low} to {high}")
 
 
 def names(ks):
     return ["map", "chance"] + [f"{name}_at_{k}" for k in ks for name in ("precision", "recall", "hit")]
 
 
-def measures(relevant, ks):
+def measures(relevant, ties, ks):
+    """Measures if relevant items come last, and first, among those whose similarities differ by rounding alone."""
     if not relevant.any():
         return []
+    orders = [np.lexsort((relevant, ties)), np.lexsort((~relevant, ties))]
+    return [[measured(relevant[order], ks) for order in orders]]
+
+
+def measured(relevant, ks):
     found = [average_precision_score(relevant, -np.arange(len(relevant))), relevant.mean()]
     for k in ks:
         hits = relevant[:k].sum()
         found += [hits / k, hits / relevant.sum(), min(hits, 1)]
-    return [found]
+    return found
 
 
 def map_(cache, record, runs):

@@ -139,7 +139,7 @@ fn the_same_command_gives_the_same_bytes_on_any_number_of_threads() {
 #[test]
 fn the_foreground_of_a_picture_is_coloured_and_its_background_black() {
     let lab = lab();
-    let run = look(&lab, "pca --case images/00 --threshold 0").expect(0);
+    let run = look(&lab, "pca --case images/00 --flip --threshold 0").expect(0);
     let record = &records(&lab, "pca")[0];
     let sheet = image::open(picture(&lab, record)).unwrap().to_rgb8();
     // 40 by 32 pixels, enlarged to at least 224; the picture on the left, the colours on the right.
