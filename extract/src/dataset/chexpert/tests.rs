@@ -361,16 +361,16 @@ fn tables_that_make_no_sense_are_refused() {
         (
             "Frontal,RL",
             "Oblique,RL",
-            "line 7: the Frontal/Lateral is `Oblique`",
+            "line 7: found `Oblique` as the Frontal/Lateral",
         ),
         (
             "AP,1.0,,,,,,,,,0.0",
             "AP,1.0,,2,,,,,,,0.0",
-            "line 2: the Cardiomegaly is `2`",
+            "line 2: found `2` as the Cardiomegaly",
         ),
-        ("train/patient00005", "train/p5", "line 7: the Path is"),
-        ("patient00005", "patient00001", "line 7: the Path is"),
-        ("patient00005", "../../../etc", "line 7: the Path is"),
+        ("train/patient00005", "train/p5", "as the Path, expected"),
+        ("patient00005", "patient00001", "as the Path, expected"),
+        ("patient00005", "../../../etc", "as the Path, expected"),
         (HEADER, "Path,Sex", "`Path,Sex,Age,Frontal/Lateral`"),
     ] {
         let root = small("");

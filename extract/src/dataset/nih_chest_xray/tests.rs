@@ -327,7 +327,7 @@ fn tables_that_make_no_sense_are_refused() {
     let name = "a/nih/Data_Entry_2017.csv";
     let twice = format!("{}00000002_000.png,Mass,0,2,1,M,PA,1,1,1,1\n", table("\n"));
     for (content, part) in [
-        (twice, "line 8: the Image Index is `00000002_000.png`"),
+        (twice, "line 8: found `00000002_000.png` as the Image Index"),
         (format!("{HEADER}\n"), "a header and no lines"),
         ("<!DOCTYPE html>\n<html>".to_owned(), "is a web page"),
         (String::new(), "the file is empty"),

@@ -116,7 +116,8 @@ fn quotes_hold_separators_line_ends_and_quotes() {
     let lines: Vec<usize> = table.rows.iter().map(|row| row.line).collect();
     assert_eq!(lines, [2, 5, 6]);
     let broken = table.refuse_line_breaks(&[0, 1]).unwrap_err().to_string();
-    let is_named = broken.contains("line 2: the note") && broken.contains("line break");
+    let is_named = broken.contains("line 2: found")
+        && broken.contains("as the note, expected text without a line break");
     assert!(is_named, "{broken}");
     assert!(table.refuse_line_breaks(&[0]).is_ok());
 }

@@ -189,19 +189,23 @@ fn tables_that_contradict_themselves_or_the_card_are_refused() {
         (
             "train",
             TRAIN.replace("1,B,p1", "1,A,p1"),
-            "line 4: the reader is `A`",
+            "line 4: found `A` as the reader",
         ),
         (
             "train",
             TRAIN.replace("1,B,p1", "1,B,p2"),
-            "line 4: the who is `p2`",
+            "line 4: found `p2` as the who",
         ),
         (
             "train",
             TRAIN.replace("2,A,p2,AP,0", "2,A,p2,AP,2"),
-            "line 3: the Mass is `2`",
+            "line 3: found `2` as the Mass",
         ),
-        ("train", TRAIN.replace("\n2,A", "\n,A"), "line 3: the id is"),
+        (
+            "train",
+            TRAIN.replace("\n2,A", "\n,A"),
+            "as the id, expected",
+        ),
         ("train", TRAIN.replace("id,reader", "id,rad"), "`reader`"),
         (
             "train",
@@ -212,12 +216,12 @@ fn tables_that_contradict_themselves_or_the_card_are_refused() {
         (
             "test",
             TEST.replace("yes", "perhaps"),
-            "line 2: the Mass is `perhaps`",
+            "line 2: found `perhaps` as the Mass",
         ),
         (
             "test",
             "name,Mass,Edema\n".to_owned() + "9.png,1,0\n9.png,1,0\n",
-            "line 3: the name is",
+            "as the name, expected",
         ),
     ] {
         let root = small();
