@@ -27,6 +27,7 @@ mod lab;
 mod layers;
 mod model_cards;
 mod models;
+mod notebooks;
 mod options;
 mod own_data;
 mod parts;
