@@ -588,15 +588,17 @@ pub enum Error {
     },
     /// A file of scores differs from its record.
     #[error(
-        "`{}`: found scores with a macro AUROC of {found}, expected {recorded} as recorded\nhint: the file was replaced; --force evaluates it again",
+        "`{}`: found scores with {measure} {found}, expected {recorded} as recorded\nhint: the file was replaced; --force evaluates it again",
         shown(.path)
     )]
     OtherScores {
         /// The file.
         path: PathBuf,
-        /// Macro AUROC of the scores.
+        /// Name of the measure.
+        measure: &'static str,
+        /// The measure of the scores.
         found: f64,
-        /// Macro AUROC in the record.
+        /// The measure in the record.
         recorded: f64,
     },
     /// A paired test got different cases.

@@ -4,6 +4,7 @@
 //! [`protocol`] and returns [run records](record::RunRecord). [`cli`] is the program.
 
 pub mod cli;
+pub mod compare;
 pub mod control;
 pub mod error;
 pub mod evaluate;
@@ -14,6 +15,7 @@ mod font;
 pub mod head;
 mod hold_out;
 mod kinds;
+pub mod learning_curve;
 pub mod made_class;
 mod metadata;
 pub mod metrics;

@@ -205,7 +205,10 @@ fn only_what_differs_in_nothing_but_the_backbone_is_compared() {
         .clone()
         .map(|r| r["first"][1].as_str().unwrap())
         .collect();
-    assert_eq!(settings, ["k=3", "k=5", "centroid shots=all"]);
+    assert_eq!(
+        settings,
+        ["k=3", "k=5", "centroid shots=2", "centroid shots=all"]
+    );
     let knn = lab.lines("knn");
     for (comparison, k) in alike.zip([3, 5]) {
         let recorded = |model: &str| {
@@ -215,21 +218,48 @@ fn only_what_differs_in_nothing_but_the_backbone_is_compared() {
             let mut of = lines.filter(|r| r["model"] == model && r["params"]["k"] == k);
             of.next().unwrap()["metrics"]["auroc_macro"].clone()
         };
-        let figures = &comparison["recorded_auroc_macro"];
+        let figures = &comparison["recorded"];
         assert_eq!(
             (&figures[0], &figures[1]),
             (&recorded("other"), &recorded("tiny"))
         );
-        assert_eq!(comparison["auroc_macro"], *figures);
+        assert_eq!(comparison["values"], *figures);
     }
     for reason in [
         "no record of other@32: only one with",
         "no record of tiny@32: only one with",
         "features=cls (not mean-patch)",
-        "a mean over several draws",
     ] {
         assert!(ran.messages.contains(reason), "{reason}: {}", ran.messages);
     }
+    let drawn = ran.records.iter().find(|r| r["unit"] == "draw").unwrap();
+    assert_eq!(
+        (&drawn["units"], &drawn["probe"]),
+        (&2.into(), &"few-shot".into())
+    );
+    assert!(drawn["ci"][0].as_f64() <= drawn["difference"].as_f64());
+}
+
+#[test]
+fn p_values_are_corrected_for_all_pairs_of_the_table() {
+    let lab = Lab::new("two", &["tiny", "other", "third"]);
+    lab.run("knn --k 3");
+    let ran = lab.run("compare");
+    let mut p: Vec<[f64; 2]> = ran
+        .records
+        .iter()
+        .map(|r| ["p", "p_holm"].map(|name| r[name].as_f64().unwrap()))
+        .collect();
+    p.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    assert_eq!(p.len(), 3);
+    assert!((p[0][1] - (3.0 * p[0][0]).min(1.0)).abs() < 1e-12, "{p:?}");
+    assert!(p.windows(2).all(|pair| pair[0][1] <= pair[1][1]), "{p:?}");
+    assert!(
+        ran.messages
+            .contains("when corrected for 3 tests\nhint: `--bootstrap 1200`"),
+        "{}",
+        ran.messages
+    );
 }
 
 #[test]
@@ -247,8 +277,9 @@ fn scores_that_are_gone_or_replaced_are_named() {
     lab.run("knn --k 5");
     let ran = lab.run("compare");
     assert!(
-        ran.messages
-            .contains("are missing; --force evaluates it again"),
+        ran.messages.contains(
+            "are missing; `probe knn --dataset two --model tiny --image-size 32 --force`"
+        ),
         "{}",
         ran.messages
     );
@@ -276,4 +307,33 @@ fn an_unknown_name_is_answered_with_what_there_is() {
         let error = lab.try_run(command).err().unwrap().to_string();
         assert!(error.contains(expected), "{command}: {error}");
     }
+}
+
+#[test]
+fn a_learning_curve_is_recorded_once_or_its_refusal_with_the_reason() {
+    let lab = Lab::new("two", &["tiny"]);
+    let command = "few-shot --head centroid --shots 1,2 --repeats 2 --curve";
+    for _ in 0..2 {
+        let ran = lab.run(command);
+        let curve = ran.records.last().unwrap();
+        assert_eq!(curve["probe"], "curve");
+        let refused = curve["params"]["refused"].as_str().unwrap();
+        assert!(refused.contains("needs at least 4"), "{refused}");
+        assert_eq!(
+            curve["params"]["points"][0]["draws"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(lab.lines("curve").len(), 1);
+    }
+    lab.run(&format!("{command} --target 0.8"));
+    assert_eq!(lab.lines("curve").len(), 2);
+    let shuffled = lab.try_run(&format!("{command} --control shuffled-labels"));
+    let error = shuffled.err().unwrap().to_string();
+    assert!(
+        error.contains("no learning curve") && error.contains("hint:"),
+        "{error}"
+    );
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes probe/golden/ranks.json: tables of scores and what rank statistics of them must be.
 
-Ranks, Friedman's and Wilcoxon's tests, the studentized range and fits of curves are SciPy's, Nemenyi's test
+Ranks, Friedman's, Wilcoxon's and Student's tests, the studentized range and fits of curves are SciPy's, Nemenyi's test
 and the corrected tests of all pairs scikit-posthocs', Friedman's test and groups by Nemenyi's test also
 aeon's. Draws (with ChaCha8) are restated. Needs the packages in requirements-ranks.txt.
 """
@@ -42,7 +42,7 @@ def friedman(scores, ranks):
 
 
 def wilcoxon(differences):
-    test = stats.wilcoxon(differences)
+    test, t = stats.wilcoxon(differences), stats.ttest_1samp(differences, 0)
     ranks = stats.rankdata(np.abs(differences[differences != 0]))
     signs = np.sign(differences[differences != 0])
     return {
@@ -50,6 +50,8 @@ def wilcoxon(differences):
         "statistic": test.statistic,
         "p": test.pvalue,
         "rank_biserial": float((signs * ranks).sum() / ranks.sum()),
+        "t_p": t.pvalue,
+        "t_interval": list(t.confidence_interval(0.9)),
     }
 
 

@@ -299,9 +299,21 @@ fn backbones_are_compared_on_the_same_cases() {
     let run = lab.compare(&["--format", "json"]).expect(0);
     let found = records(&run).remove(0);
     assert_eq!(found["cases"], 20);
-    let [first, second] = [0, 1].map(|i| found["auroc_macro"][i].as_f64().unwrap());
+    assert_eq!(found["measure"], "auroc_macro");
+    let [first, second] = [0, 1].map(|i| found["values"][i].as_f64().unwrap());
     assert!((found["difference"].as_f64().unwrap() - (first - second)).abs() < 1e-12);
     assert!(found["p_mcnemar"].as_f64().unwrap() <= 1.0);
+    assert_eq!(
+        found["p_holm"], found["p"],
+        "a single test needs no correction"
+    );
+    let text = lab.compare(&[]).expect(0).stdout;
+    for words in [
+        "p (Holm): p corrected for the 1 test of",
+        "first less second",
+    ] {
+        assert!(text.contains(words), "no `{words}` in {text}");
+    }
 }
 
 #[test]

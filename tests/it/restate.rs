@@ -308,10 +308,11 @@ fn evaluations(lab: &Lab) {
 /// The names of all probes, as `probe few-shot --help` lists them.
 fn heads() -> Vec<String> {
     let help = Run::of(program("probe").args(["few-shot", "--help"])).expect(0);
-    let (_, values) = help.stdout.split_once("Possible values:").unwrap();
-    let lines = values.lines().skip(1).map(str::trim_start);
+    let (_, values) = help.stdout.split_once("--head <NAME>").unwrap();
+    let lines = values.lines().map(str::trim_start);
+    let lines = lines.skip_while(|line| !line.starts_with("- "));
     let values = lines.map_while(|line| line.strip_prefix("- "));
-    let names = values.map(|line| line.split(':').next().unwrap().to_owned());
+    let names = values.map(|line| line.split(' ').next().unwrap().to_owned());
     names.collect()
 }
 
@@ -339,6 +340,11 @@ fn few_shots(lab: &Lab) {
     );
 
     probe(lab, "few-shot --head centroid --dataset two --shots all");
+    let curve = "--shots 1,2,4,all --curve --target 0.8,0.99";
+    probe(
+        lab,
+        &format!("few-shot --head centroid --dataset three {curve}"),
+    );
 }
 
 #[test]
@@ -351,7 +357,8 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     with_copies(&lab);
     predictions(&lab);
     with_draws(&lab);
-    let compared = lab.compare(&["--format", "json"]).expect(0).stdout;
+    let few = ["--format", "json", "--bootstrap", "25", "--level", "0.8"];
+    let compared = lab.compare(&few).expect(0).stdout;
     let pairs = compared.lines().count();
     for kind in ["knn", "linear", "logreg", "ridge", "few-shot", "predict"] {
         let is_there = compared.contains(&format!("\"probe\":\"{kind}\""));
@@ -368,6 +375,11 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     let last = " 0 differs, 0 not restated";
     assert!(run.stdout.contains(last), "{}", run.stdout);
     assert!(run.stdout.contains(&format!("{pairs} pairs: the same")));
+    assert!(
+        run.stdout.contains("curve strict centroid: the same"),
+        "{}",
+        run.stdout
+    );
     for head in [
         "strict head of three",
         "paper head of nih",
@@ -377,6 +389,45 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
         assert!(run.stdout.contains(&line), "no `{line}` in {}", run.stdout);
     }
     differences(&lab);
+}
+
+#[test]
+fn comparisons_of_decoders_are_what_a_restatement_in_python_gives() {
+    let lab = Lab::new();
+    let table = volumes(&lab);
+    for size in ["14", "28"] {
+        extract(
+            &lab,
+            "volumes",
+            &table,
+            &["--tokens", "all", "--image-size", size],
+        );
+    }
+    let fit = "segment --lr 0.5 --epochs 12 --batch-size 8 --loss dice-ce";
+    probe(&lab, &format!("{fit} --protocol paper,strict"));
+    probe(&lab, &format!("{fit} --shots 2 --repeats 3"));
+    let few = [
+        "--probe",
+        "segment",
+        "--format",
+        "json",
+        "--bootstrap",
+        "40",
+    ];
+    let compared = lab.compare(&few).expect(0).stdout;
+    for words in [
+        "\"dice_macro\"",
+        "\"dice_pooled\"",
+        "\"unit\":\"draw\"",
+        "\"unit\":\"patient\"",
+    ] {
+        assert!(compared.contains(words), "no {words} in {compared}");
+    }
+    let run = restate(&lab, "runs", &lab.write("compared.jsonl", &compared)).expect(0);
+    assert!(run.stdout.contains("3 pairs: the same"), "{}", run.stdout);
+    let other = compared.replacen("\"units\":", "\"units\":1", 1);
+    let run = restate(&lab, "runs", &lab.write("other.jsonl", &other)).expect(1);
+    assert!(run.stdout.contains("units is"), "{}", run.stdout);
 }
 
 /// Changed results are found: a pair that is missing, one with another figure, and a wrong record.

@@ -6,20 +6,21 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use common::counted;
 use common::text::{printable, shown};
 
 use super::caches::{listed, unknown};
 use super::settings::ConfidenceArgs;
 use super::{Form, Format, Outcome, few_shot, predict};
-use crate::evaluate::{Comparison, Pair, Pairs, compare};
+use crate::compare::{Comparison, Pair, Pairs, compare, correct};
 use crate::kinds::KINDS;
 use crate::record::{self, RunRecord};
 use crate::table;
 
-/// Commands whose records have scores.
+/// Commands whose records can be compared.
 fn commands() -> impl Iterator<Item = &'static str> {
     let kinds = KINDS.iter().filter(|kind| kind.is_command);
-    let others = [few_shot::NAME, predict::NAME];
+    let others = [few_shot::NAME, "segment", predict::NAME];
     kinds.map(|kind| kind.name).chain(others)
 }
 
@@ -80,9 +81,13 @@ impl Compare {
         }
         if found.is_empty() {
             bail!(
-                "`{}`: no scores of two backbones by the same probe with the same settings on the same data\nhint: run `probe knn` or `probe linear` on caches of several backbones first",
+                "`{}`: no scores of two backbones by the same probe with the same settings on the same data\nhint: run a probe on caches of several backbones first, such as `probe knn`",
                 shown(&self.runs)
             );
+        }
+        let tests = correct(&mut found);
+        if let Some(warning) = coarse(tests, confidence.draws, &found) {
+            writeln!(messages, "warning: {warning}")?;
         }
         self.print(&found, out)?;
         Ok(outcome)
@@ -132,8 +137,31 @@ impl Compare {
             }
         }
         self.form.print(&table::comparisons(found), out)?;
+        let before = match self.form.format {
+            Format::Text => "",
+            Format::Markdown => "\n",
+            Format::Json | Format::Csv => return Ok(()),
+        };
+        for line in table::meaning(found) {
+            writeln!(out, "{before}{line}")?;
+        }
         Ok(())
     }
+}
+
+/// A warning if no corrected p-value of a bootstrap can be below 0.05.
+fn coarse(tests: usize, draws: usize, found: &[Comparison]) -> Option<String> {
+    let of_draws = |of: &&Comparison| of.tested.method.starts_with("bootstrap");
+    let least = 2.0 / (1 + draws) as f64;
+    let corrected = least * tests as f64;
+    if corrected < 0.05 || !found.iter().any(|of| of_draws(&of)) {
+        return None;
+    }
+    let enough = (2.0 * tests as f64 / 0.005).ceil();
+    let tests = counted(tests, "test");
+    Some(format!(
+        "p-values of {draws} draws are at least {least:.3}, and {corrected:.3} when corrected for {tests}\nhint: `--bootstrap {enough}` resolves smaller ones; `--dataset` and `--probe` make fewer tests"
+    ))
 }
 
 fn is_wanted(wanted: Option<&String>, found: &str) -> bool {

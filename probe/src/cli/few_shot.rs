@@ -9,6 +9,7 @@ use cache::Split;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
+use super::curve::CurveArgs;
 use super::effect::{Idle, NEVER};
 use super::over::{Job, results};
 use super::settings::SettingsArgs;
@@ -51,6 +52,8 @@ struct FewShotArgs {
     #[arg(long)]
     draw: Option<Draw>,
     #[command(flatten)]
+    curve: CurveArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
     output: Output,
@@ -73,7 +76,16 @@ fn heads() -> impl TypedValueParser<Value = &'static Kind> {
 
 impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        self.job(messages)?.run(out, messages)
+        let job = self.job(messages)?;
+        let curve = &self.args.curve;
+        if curve.curve {
+            curve.check(&job)?;
+        }
+        let outcome = job.run(out, messages)?;
+        if curve.curve && outcome != Outcome::Nothing {
+            curve.run(&job, out, messages)?;
+        }
+        Ok(outcome)
     }
 
     /// What the command evaluates.

@@ -108,6 +108,7 @@ const RARE: &[&str] = &[
     "seed",
     "select",
     "solver",
+    "target",
     "temperature",
     "threads",
     "train",
@@ -188,6 +189,10 @@ const EXAMPLES: &[Examples] = &[
             (
                 "probe few-shot --dataset amos --shots 1,4,16",
                 "patients per class",
+            ),
+            (
+                "probe few-shot --head logreg --curve --target 0.9",
+                "patients that are needed",
             ),
             (
                 "probe few-shot --head knn --help",

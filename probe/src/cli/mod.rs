@@ -2,6 +2,7 @@
 
 mod caches;
 mod compare;
+mod curve;
 mod effect;
 mod embedding;
 mod explore;

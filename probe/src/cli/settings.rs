@@ -17,9 +17,9 @@ use crate::values::fraction;
 /// Default number of random permutations of labels.
 const PERMUTATIONS: u32 = 20;
 /// Default number of bootstrap draws.
-const DRAWS: u32 = 1000;
+pub(super) const DRAWS: u32 = 1000;
 /// Default confidence level.
-const LEVEL: f64 = 0.95;
+pub(super) const LEVEL: f64 = 0.95;
 /// Reason why options that select tokens have no effect.
 const NO_TOKENS: &str = "`--control metadata-only` takes no tokens";
 

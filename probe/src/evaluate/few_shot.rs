@@ -24,6 +24,9 @@ use crate::made_class::draws_patients;
 use crate::random;
 use crate::record::RunRecord;
 
+/// Parameter of a draw: patients (samples, where none are known) that are fitted on.
+const PATIENTS: &str = "patients";
+
 /// Evaluates a probe on few examples: for each number of shots, the mean over its draws.
 ///
 /// Strict protocol: a draw takes, for each class, `shots` patients with the class and all of their
@@ -73,8 +76,9 @@ pub(crate) fn few_shot<P: Probe>(
             }
             _ => drawn(settings, &examples)?,
         };
+        let params = &mut evaluated.record.params;
+        params.insert("patient_unit".into(), examples.cluster_word().into());
         if shots.is_some() && !settings.protocol.one_draw() {
-            let params = &mut evaluated.record.params;
             params.insert("draw_of".into(), json!(few.draw));
         }
         if let Some(head) = &mut evaluated.head {
@@ -142,7 +146,15 @@ fn draw<P: Probe>(
         fitted.warnings.push("a draw holds one class only".into());
     }
     let confidence = settings.confidence.as_ref();
-    task.evaluated("few-shot", fitted, confidence.filter(|_| one_draw))
+    let fit = task.parts.fit.iter();
+    let patients: BTreeSet<&str> = fit.map(|&at| examples.cases[at].cluster()).collect();
+    let mut evaluated = task.evaluated("few-shot", fitted, confidence.filter(|_| one_draw))?;
+    let count = patients.len();
+    evaluated
+        .record
+        .params
+        .insert(PATIENTS.into(), json!(count));
+    Ok(evaluated)
 }
 
 /// Examples of some splits, one split after the other: the study's code numbers `train` before `val`.
@@ -155,16 +167,19 @@ fn pool(examples: &Examples, splits: &[Split]) -> Result<Vec<usize>, Error> {
 /// One result of several draws.
 fn together(mut draws: Vec<Evaluated>, shots: Option<usize>, probe: &str) -> Evaluated {
     let all: Vec<RunRecord> = draws.iter().map(|draw| draw.record.clone()).collect();
+    let patients: Vec<_> = all.iter().map(|record| &record.params[PATIENTS]).collect();
     let settings: Vec<_> = all.iter().map(|record| &record.setting).collect();
     let sizes: Vec<_> = all.iter().map(|record| record.n_train).collect();
     let mut first = draws.swap_remove(0);
     let record = &mut first.record;
+    record.params.shift_remove(PATIENTS);
     let word = shots.map_or_else(|| "all".to_owned(), |shots| shots.to_string());
     record.params.extend([
         ("head".to_owned(), json!(probe)),
         ("shots".to_owned(), json!(shots)),
         ("draws".to_owned(), json!(all.len())),
         ("train_per_draw".to_owned(), json!(sizes)),
+        ("patients_per_draw".to_owned(), json!(patients)),
         ("setting_per_draw".to_owned(), json!(settings)),
     ]);
     record.setting = format!("{probe} shots={word}");

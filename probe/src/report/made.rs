@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::read::{Study, backbone, parameter};
 use super::table::{Cell, Column, Table};
-use crate::evaluate::{flatten, short};
+use crate::compare::{flatten, short};
 use crate::record::RunRecord;
 
 /// Tables of caches, of evaluations and of commands.

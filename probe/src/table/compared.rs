@@ -1,10 +1,13 @@
 //! Tables of comparisons of backbones.
 
+use std::collections::BTreeSet;
+
+use common::counted;
 use serde_json::{Map, Value};
 use terminal::{Column, Grid};
 
 use super::{decimals, p_value};
-use crate::evaluate::{Comparison, flatten, short};
+use crate::compare::{Comparison, flatten, short};
 
 /// One row per pair of backbones, with the settings in which pairs of a probe differ.
 pub fn comparisons(found: &[Comparison]) -> Grid {
@@ -13,52 +16,105 @@ pub fn comparisons(found: &[Comparison]) -> Grid {
         Column::text("probe", 2),
         Column::text("protocol", 6),
         Column::text("setting", 3),
+        Column::text("measure", 4),
         Column::text("first", 0),
         Column::text("second", 0),
         Column::number("cases", 5),
-        Column::number("AUROC first", 1),
-        Column::number("AUROC second", 1),
+        Column::number("value first", 1),
+        Column::number("value second", 1),
         Column::number("difference", 0),
-        Column::number("p (bootstrap)", 0),
-        Column::number("p (DeLong)", 7),
-        Column::number("p (McNemar)", 8),
+        Column::number("p", 2),
+        Column::number("p (Holm)", 0),
+        Column::number("p (Wilcoxon)", 7),
+        Column::number("rank-biserial", 7),
+        Column::number("accuracy difference", 7),
+        Column::number("p (DeLong)", 8),
+        Column::number("p (McNemar)", 9),
     ];
     let rows = found.iter().map(|of| {
         let [first, second] = [&of.first, &of.second].map(|[backbone, _]| backbone.clone());
-        let difference = match of.ci {
-            Some([low, high]) => {
-                format!("{} [{low:.3}, {high:.3}]", decimals(of.difference, 4))
-            }
-            None => decimals(of.difference, 4),
-        };
-        let delong = match of.p_delong.len() {
-            1 => of.p_delong.values().next().and_then(Value::as_f64),
+        let (tested, more) = (&of.tested, &of.tested.more);
+        let delong = match more.p_delong.len() {
+            1 => more.p_delong.values().next().and_then(Value::as_f64),
             _ => None,
         };
-        let [auroc, other] = [0, 1].map(|i| with_recorded(of, i));
+        let [value, other] = [0, 1].map(|i| with_recorded(of, i));
         vec![
             of.dataset.clone(),
             of.probe.clone(),
             of.protocol.clone(),
             setting_of_both(of, found),
+            measure(of.measure).into(),
             first,
             second,
-            of.cases.to_string(),
-            auroc,
+            cases(of),
+            value,
             other,
-            difference,
-            p_value(of.p_bootstrap),
+            with_bounds(tested.difference, tested.ci),
+            p_value(tested.p),
+            p_value(of.p_holm),
+            p_value(more.p_wilcoxon),
+            effect(more.rank_biserial, more.rank_biserial_ci),
+            effect(more.accuracy_difference, more.accuracy_ci),
             p_value(delong),
-            p_value(of.p_mcnemar),
+            p_value(more.p_mcnemar),
         ]
     });
     Grid::new(columns, rows)
 }
 
-/// The macro AUROC over defined classes, and the recorded one where the protocol makes it another.
+/// The meaning of the columns, and the number of tests that are corrected for.
+pub fn meaning(found: &[Comparison]) -> [String; 2] {
+    let tests = found.iter().filter(|of| of.p_holm.is_some()).count();
+    let with_interval = found.iter().filter(|of| of.tested.ci.is_some());
+    let methods: BTreeSet<&str> = with_interval.map(|of| of.tested.method).collect();
+    let methods: Vec<&str> = methods.into_iter().collect();
+    let mut difference = "difference: first less second".to_owned();
+    if let (Some(of), false) = (found.first(), methods.is_empty()) {
+        let level = 100.0 * of.confidence.level;
+        difference += &format!(" with its {level}% interval ({})", methods.join("; "));
+    }
+    let tests = counted(tests, "test");
+    let holm = format!("p (Holm): p corrected for the {tests} of this table");
+    [difference, holm]
+}
+
+/// What is compared, in words.
+fn measure(name: &str) -> &str {
+    match name {
+        "auroc_macro" => "AUROC",
+        "dice_macro" => "Dice",
+        "dice_pooled" => "Dice (pooled)",
+        other => other,
+    }
+}
+
+/// Cases, and the number of draws that a mean is of.
+fn cases(of: &Comparison) -> String {
+    let tested = &of.tested;
+    if tested.unit == "draw" {
+        format!("{} ({})", tested.cases, counted(tested.units, "draw"))
+    } else {
+        tested.cases.to_string()
+    }
+}
+
+/// An effect that may not apply.
+fn effect(value: Option<f64>, ci: Option<[f64; 2]>) -> String {
+    value.map_or_else(|| "-".into(), |value| with_bounds(Some(value), ci))
+}
+
+fn with_bounds(value: Option<f64>, ci: Option<[f64; 2]>) -> String {
+    match ci {
+        Some([low, high]) => format!("{} [{low:.3}, {high:.3}]", decimals(value, 4)),
+        None => decimals(value, 4),
+    }
+}
+
+/// The measure over defined classes, and the recorded one where the protocol makes it another.
 fn with_recorded(of: &Comparison, which: usize) -> String {
     let [found, recorded] =
-        [of.auroc_macro, of.recorded_auroc_macro].map(|both| decimals(both[which], 4));
+        [of.tested.values, of.tested.recorded].map(|both| decimals(both[which], 4));
     if found == recorded {
         found
     } else {

@@ -1,6 +1,7 @@
 //! Tables that commands print.
 
 mod compared;
+mod curve;
 mod summary;
 mod trust;
 
@@ -8,7 +9,8 @@ use cache::{COLUMNS, Listed, RANKS, TEXT_COLUMNS};
 use serde_json::{Map, Value};
 pub use terminal::{Column, Grid};
 
-pub use self::compared::comparisons;
+pub use self::compared::{comparisons, meaning};
+pub(crate) use self::curve::curve;
 pub use self::summary::{notes, per_class, runs, summary, values};
 pub(crate) use self::trust::{trust, trust_notes};
 

@@ -65,7 +65,7 @@ pub struct Fit {
 pub enum NoFit {
     /// Fewer than [`FEWEST_SIZES`] numbers of patients.
     #[error(
-        "{found} numbers of patients are measured, a curve of three parameters needs at least {FEWEST_SIZES}"
+        "{found} sizes of the training set are measured, a curve of three parameters needs at least {FEWEST_SIZES}"
     )]
     Sizes {
         /// Different numbers.
@@ -73,7 +73,7 @@ pub enum NoFit {
     },
     /// The largest number is less than four times the smallest.
     #[error(
-        "the largest number of patients is only {ratio:.1} times the smallest: a curve needs at least 4 times"
+        "the largest training set is only {ratio:.1} times the smallest: a curve needs at least 4 times"
     )]
     Range {
         /// Largest by smallest.
@@ -81,12 +81,12 @@ pub enum NoFit {
     },
     /// No number of patients was drawn twice with different results.
     #[error(
-        "the draws do not differ, or there is only one of each number of patients: the spread over several draws is what weighs the points"
+        "the draws do not differ, or there is only one of each size: the spread over several draws weighs the points"
     )]
     Spread,
     /// The error of the largest number is not clearly lower than that of the smallest.
     #[error(
-        "the error does not clearly fall: it is {first:.4} of the fewest patients and {last:.4} of the most, and the standard error of the difference is {deviation:.4}"
+        "the error does not clearly fall: it is {first:.4} with the smallest training set and {last:.4} with the largest, and the standard error of the difference is {deviation:.4}"
     )]
     Fall {
         /// Mean error of the smallest number.
@@ -106,7 +106,7 @@ pub enum NoFit {
     },
     /// The curve misses the measured errors by far more than their spread.
     #[error(
-        "no power law fits: the best one misses the measured error at {n:.0} patients by {miss:.4}, the standard error there is {deviation:.4}"
+        "no power law fits: the best one misses the measured error at {n:.0} by {miss:.4}, the standard error there is {deviation:.4}"
     )]
     Misfit {
         /// The number of patients that is missed most.

@@ -20,6 +20,7 @@ mod error;
 mod friedman;
 pub mod holm;
 mod nemenyi;
+pub mod paired;
 mod pairs;
 mod ranks;
 pub mod resample;

@@ -110,12 +110,12 @@ pub fn average_ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
+    let mut lower = 0;
     for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        // The chunk lies in `order`, so its start is the number of lower values.
-        let lower = values.iter().filter(|&&v| v < values[tied[0]]).count();
         for &at in tied {
             ranks[at] = lower as f64 + (tied.len() + 1) as f64 / 2.0;
         }
+        lower += tied.len();
     }
     ranks
 }

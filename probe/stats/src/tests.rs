@@ -100,6 +100,11 @@ fn signed_ranks_equal_those_of_scipy() {
     for golden in golden()["wilcoxon"].as_array().unwrap() {
         let found = wilcoxon(&numbers(&golden["differences"]));
         let found = [found.statistic, found.p, found.rank_biserial.unwrap()];
+        let paired = paired::paired(&numbers(&golden["differences"]), 0.9)
+            .unwrap()
+            .unwrap();
+        assert_close(&[paired.p], &[golden["t_p"].as_f64().unwrap()]);
+        assert_close(&paired.interval, &numbers(&golden["t_interval"]));
         let expected = ["statistic", "p", "rank_biserial"].map(|name| golden[name].as_f64());
         assert_close(&found, &expected.map(Option::unwrap));
     }

@@ -74,6 +74,27 @@ pub fn wilcoxon(differences: &[f64]) -> Wilcoxon {
     }
 }
 
+/// The rank-biserial correlation alone, for draws of its interval.
+pub fn rank_biserial(differences: &[f64]) -> Option<f64> {
+    let kept: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
+    let sizes: Vec<f64> = kept.iter().map(|d| d.abs()).collect();
+    let [plus, minus] = sums(&kept, &average_ranks(&sizes));
+    (!kept.is_empty()).then(|| (plus - minus) / (plus + minus))
+}
+
+/// The sums of the ranks of positive and of negative differences.
+fn sums(differences: &[f64], ranks: &[f64]) -> [f64; 2] {
+    let (mut plus, mut minus) = (0.0, 0.0);
+    for (difference, rank) in differences.iter().zip(ranks) {
+        *(if *difference > 0.0 {
+            &mut plus
+        } else {
+            &mut minus
+        }) += rank;
+    }
+    [plus, minus]
+}
+
 /// Twice the share of the signs for which the positive ranks sum to at most `lower`, at most 1. Counts the sums
 /// of subsets of the doubled ranks, which are whole numbers.
 fn exact(ranks: &[f64], lower: f64) -> f64 {
@@ -117,5 +138,6 @@ mod tests {
         assert_eq!((found.p, found.rank_biserial), (2.0 / 32.0, Some(1.0)));
         let other = wilcoxon(&[-0.3, -0.1, -0.2, -0.5, -0.4]);
         assert_eq!((other.p, other.rank_biserial), (found.p, Some(-1.0)));
+        assert_eq!(rank_biserial(&[0.2, 0.0, -0.1]), Some(1.0 / 3.0));
     }
 }

@@ -5,7 +5,8 @@
 CACHES and RUNS are the folders of `extract --cache` and `probe --runs`. Every record of a probe, a few-shot
 run or a saved head that was applied (`predict`) is computed from the cache alone, with NumPy, SciPy and
 scikit-learn: draws, votes, heads, choices, thresholds, scores, measures, intervals and negative controls. FILE is the output of `probe compare --runs RUNS --format
-json`: its pairs and differences are computed from the records. Prints a line per record; exits with 1
+json`: its pairs, differences, intervals and tests are computed from the records. Learning curves are fitted
+again, without their intervals. Prints a line per record; exits with 1
 if a value differs by more than its tolerance. Ranks of scores that differ by less than the tolerance
 are undefined, so AUROC and average precision may take any value that breaking such ties can give.
 Records of an approximate index, of linfa, of decoders and of probes that evaluations.py lacks are listed as
@@ -19,6 +20,7 @@ import json
 import sys
 from pathlib import Path
 
+import curves
 import evaluations
 import intervals
 import numpy as np
@@ -55,6 +57,11 @@ def main():
         reason = left_out(record)
         if reason is None:
             try:
+                if record["probe"] == "curve":
+                    most = curves.compare(record, all_records, compare_values)
+                    counts["the same"] += 1
+                    print(f"{what}: the same: largest difference {most:.1e}")
+                    continue
                 together = [r["params"]["k"] for r in all_records
                             if r["probe"] == "knn" and r["key"] == record["key"]]
                 cache = Cache(caches[record["cache_sha256"]], record["protocol"])
@@ -87,6 +94,8 @@ def records(runs):
 def left_out(record):
     if record["probe"] == "segment" or "label_maps" in record["params"]:
         return "a decoder"
+    if record["probe"] == "curve":
+        return None
     if record["probe"] != "predict" and evaluations.method_of(record) is None:
         return "a probe without a method in `Evaluation`"
     for key, value in {"index": "hnsw", "solver": "linfa"}.items():

@@ -1,11 +1,9 @@
-"""Which records may be compared, and by how much their macro AUROCs differ."""
+"""Which records may be compared, and whether `probe compare` found what it must."""
 
 import json
 from itertools import combinations
 
-import numpy as np
-import polars as pl
-from sklearn.metrics import roc_auc_score
+from compared import compared, holm, is_comparable
 
 
 def pairs(records):
@@ -16,10 +14,12 @@ def pairs(records):
     """
     groups = {}
     for record in records:
-        if not record.get("predictions"):
+        if not is_comparable(record):
             continue
         same = [of_settings(record), record["examples_sha256"], record["dataset"], record["probe"]]
         roles = [record["setting"] if record["probe"] in ("knn", "few-shot") else ""]
+        if record["probe"] == "segment":
+            roles = [record["params"]["shots"]]
         if record["probe"] == "knn" and record.get("chosen"):
             roles.append("chosen")
         for role in roles:
@@ -38,27 +38,6 @@ def of_settings(record):
     return json.dumps(settings, sort_keys=True)
 
 
-def difference(pair, runs):
-    """The macro AUROCs of two records over the same cases, over classes for which they are defined."""
-    tables = [pl.read_parquet(runs / record["predictions"]).sort("sample", "slice") for record in pair]
-    keys = [table.select("sample", "slice").rows() for table in tables]
-    assert keys[0] == keys[1]
-    names = [c.removeprefix("target/") for c in tables[0].columns if c.startswith("target/")]
-    exclusive = all(sum(row) == 1 for row in np.array([tables[0][f"target/{n}"] for n in names]).T if None not in row)
-    if exclusive and len(names) == 2:
-        names = names[1:]
-    found = []
-    for table in tables:
-        values = []
-        for name in names:
-            known = table.filter(pl.col(f"target/{name}").is_not_null())
-            truth = known[f"target/{name}"].to_numpy()
-            if 0 < truth.sum() < len(truth):
-                values.append(roc_auc_score(truth, known[f"score/{name}"].to_numpy()))
-        found.append(float(np.mean(values)) if values else None)
-    return found, len(keys[0])
-
-
 def check(lines, records, runs, differs, tolerance):
     """Compares what `probe compare --format json` printed with the pairs found here."""
     expected = {}
@@ -71,13 +50,18 @@ def check(lines, records, runs, differs, tolerance):
     }
     if set(told) != set(expected) or len(told) != len(lines):
         raise differs(f"{len(lines)} are compared, of {set(told) ^ set(expected)} one side only")
-    for name, pair in expected.items():
-        aurocs, cases = difference(pair, runs)
-        line = told[name]
-        change = None if None in aurocs else aurocs[0] - aurocs[1]
-        values = [*line["auroc_macro"], line["difference"], line["cases"]]
-        for value, own in zip(values, [*aurocs, change, cases]):
-            is_same = value is own if None in (value, own) else abs(value - own) <= tolerance
-            if not is_same:
-                raise differs(f"compared {name}: {values}, expected {aurocs}, {cases} cases")
+    for name, line in told.items():
+        found = compared(expected[name], runs, line["confidence"])
+        for key, own in found.items():
+            if not is_same(line[key], own, tolerance):
+                raise differs(f"compared {name}: {key} is {line[key]}, expected {own}")
+    corrected = holm([line["p"] for line in lines])
+    if not is_same([line["p_holm"] for line in lines], corrected, tolerance):
+        raise differs("compared: p_holm is not Holm's correction of p")
     return len(expected)
+
+
+def is_same(value, own, tolerance):
+    if isinstance(own, list) and isinstance(value, list):
+        return len(value) == len(own) and all(is_same(*of, tolerance) for of in zip(value, own))
+    return value is own if None in (value, own) else abs(value - own) <= tolerance

@@ -27,7 +27,7 @@ pub struct Need {
 pub enum Unmet {
     /// The error is at or below the floor of the curve.
     #[error(
-        "the curve levels off at an error of {floor:.4} [{:.4}, {:.4}]: more patients like these do not reach it", interval[0], interval[1]
+        "the curve levels off at an error of {floor:.4} [{:.4}, {:.4}]: no number reaches it", interval[0], interval[1]
     )]
     Floor {
         /// The floor.
@@ -37,7 +37,7 @@ pub enum Unmet {
     },
     /// The number is too far beyond what was measured.
     #[error(
-        "the curve reaches it at {patients:.0} patients, more than {MOST_BEYOND:.0} times the {most:.0} that were measured: too far to extrapolate"
+        "the curve reaches it beyond {MOST_BEYOND:.0} times the {most:.0} that were measured: too far to extrapolate"
     )]
     Far {
         /// The number.
@@ -46,7 +46,7 @@ pub enum Unmet {
         most: f64,
     },
     /// The error is reached with fewer patients than were measured.
-    #[error("the fewest measured patients, {least:.0}, reach it already")]
+    #[error("the fewest that were measured, {least:.0}, reach it already")]
     Before {
         /// The smallest number that was measured.
         least: f64,

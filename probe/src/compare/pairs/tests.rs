@@ -124,10 +124,39 @@ fn of_a_backbone_the_latest_record_counts_and_missing_ones_are_named() {
     assert_eq!(pairs, ["a k=5 / b k=5"]);
     for named in [
         "1 earlier record",
-        "its scores `lost.parquet` are missing",
-        "a mean over several draws",
+        "its scores `lost.parquet` are missing; `probe knn --dataset d --model c --image-size 224 --force`",
+        "neither scores nor draws are kept; `probe few-shot --dataset d",
         "knn strict (k=5) of a@224, b@224 on d: no record of c@224: run `probe knn --dataset d --model c",
     ] {
         assert!(left_out.contains(named), "{named}: {left_out}");
     }
+}
+
+#[test]
+fn draws_of_equal_shots_are_paired_and_those_of_controls_are_not() {
+    let drawn = |model: &str, probe: &str, shots: u64, control: Option<&str>| {
+        let spread = json!({"auroc_macro": {"sd": 0.1, "draws": [0.7, 0.8]}});
+        RunRecord {
+            predictions: None,
+            spread: spread.as_object().cloned(),
+            control: control.map(Into::into),
+            params: Map::from_iter([("shots".into(), shots.into())]),
+            ..of(
+                model,
+                probe,
+                &format!("lr={model} shots={shots}"),
+                json!({}),
+            )
+        }
+    };
+    let records = ["a", "b"].map(|model| [1, 2].map(|shots| drawn(model, "segment", shots, None)));
+    let mut records = records.concat();
+    records.extend(["a", "b"].map(|model| drawn(model, "knn", 1, Some("shuffled-labels"))));
+    let (pairs, left_out) = found(&records);
+    let expected = [1, 2].map(|shots| format!("a lr=a shots={shots} / b lr=b shots={shots}"));
+    assert_eq!(pairs, expected);
+    assert!(
+        left_out.contains("a mean over draws of the control `shuffled-labels`"),
+        "{left_out}"
+    );
 }

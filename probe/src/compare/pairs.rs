@@ -6,6 +6,7 @@ use std::path::Path;
 use common::counted;
 use serde_json::{Map, Value};
 
+use super::Kind;
 use crate::record::RunRecord;
 
 /// Maximum number of differences that a message lists.
@@ -46,20 +47,20 @@ struct Group<'a> {
 
 impl<'a> Pairs<'a> {
     /// Pairs records that differ only in the backbone and in the settings chosen for it, and whose scores are
-    /// in `runs`. Of several results of an evaluation, such as those of each `k`, equal ones are paired, and
-    /// chosen ones with each other.
+    /// in `runs`, or which have the measures of several draws. Of several results of an evaluation, such as those
+    /// of each `k`, equal ones are paired, and chosen ones with each other.
     pub fn of(records: &'a [RunRecord], runs: &Path) -> Pairs<'a> {
         let mut left_out = Vec::new();
-        let has_scores = |record: &&RunRecord| {
+        let is_comparable = |record: &&RunRecord| {
             let file = record.predictions.as_ref();
-            file.is_some_and(|file| runs.join(file).is_file())
+            Kind::of(record).is_some() && file.is_none_or(|file| runs.join(file).is_file())
         };
-        let (scored, unscored): (Vec<_>, Vec<_>) = records.iter().partition(has_scores);
+        let (scored, unscored): (Vec<_>, Vec<_>) = records.iter().partition(is_comparable);
         left_out.extend(unscored.into_iter().map(without_scores));
         let mut groups: Vec<Group<'a>> = Vec::new();
         let mut earlier = 0;
         for record in scored {
-            earlier += usize::from(insert(&mut groups, record, role(record)));
+            earlier += usize::from(insert(&mut groups, record, &role(record)));
             if record.probe == "knn" && record.chosen == Some(true) {
                 insert(&mut groups, record, CHOSEN);
             }
@@ -116,10 +117,14 @@ fn backbone(record: &RunRecord) -> Backbone<'_> {
 
 /// Setting that distinguishes a result from others of its evaluation. Chosen settings, such as a learning
 /// rate, depend on the backbone and do not count.
-fn role(record: &RunRecord) -> &str {
+fn role(record: &RunRecord) -> String {
     match record.probe.as_str() {
-        "knn" | "few-shot" => &record.setting,
-        _ => "",
+        "knn" | "few-shot" => record.setting.clone(),
+        "segment" => match record.params.get("shots").and_then(Value::as_u64) {
+            Some(shots) => format!("shots={shots}"),
+            None => String::new(),
+        },
+        _ => String::new(),
     }
 }
 
@@ -144,12 +149,28 @@ pub(crate) fn flatten(prefix: &str, settings: &Map<String, Value>, into: &mut Ma
 }
 
 fn without_scores(record: &RunRecord) -> String {
-    let reason = match (&record.predictions, &record.spread) {
-        (Some(file), _) => format!("its scores `{file}` are missing; --force evaluates it again"),
-        (None, Some(_)) => "a mean over several draws, of which no scores are kept".into(),
-        (None, None) => "no scores are kept".into(),
+    let again = command(record);
+    let reason = match (&record.predictions, &record.control) {
+        (Some(file), _) if Kind::of(record).is_some() => {
+            format!("its scores `{file}` are missing; `{again} --force` evaluates it again")
+        }
+        (Some(_), _) => "it has no labels to measure by".into(),
+        (None, Some(control)) => format!("a mean over draws of the control `{control}`"),
+        (None, None) => format!("neither scores nor draws are kept; `{again} --force` keeps them"),
     };
     format!("{}: {reason}", described(record))
+}
+
+/// The command that evaluates a backbone, without the options that differ from their defaults.
+fn command(record: &RunRecord) -> String {
+    let head = match record.params.get("head").and_then(Value::as_str) {
+        Some(head) if record.probe == "few-shot" => format!(" --head {head}"),
+        _ => String::new(),
+    };
+    format!(
+        "probe {}{head} --dataset {} --model {} --image-size {}",
+        record.probe, record.dataset, record.model, record.image_size
+    )
 }
 
 fn described(record: &RunRecord) -> String {
@@ -186,10 +207,15 @@ fn missing<'a>(records: &'a [RunRecord], groups: &[Group<'a>]) -> Vec<String> {
             let differences = others.map(|other| differences(&other.traits, &group.traits));
             let instead = match differences.min_by_key(Vec::len) {
                 Some(differences) => format!("only one with {}", shortened(&differences)),
-                None => format!(
-                    "run `probe {} --dataset {} --model {} --image-size {}` with the same options",
-                    first.probe, first.dataset, lacking.0, lacking.1
-                ),
+                None => {
+                    let (model, image_size) = (lacking.0.to_owned(), lacking.1);
+                    let wanted = RunRecord {
+                        model,
+                        image_size,
+                        ..(*first).clone()
+                    };
+                    format!("run `{}` with the same options", command(&wanted))
+                }
             };
             messages.push(format!(
                 "{} {} ({}) of {} on {}: no record of {}: {instead}",

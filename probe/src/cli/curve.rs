@@ -1,0 +1,167 @@
+//! Learning curves of `probe few-shot --curve`.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use common::counted;
+use common::text::printable;
+use serde_json::Value;
+
+use super::Format;
+use super::over::Job;
+use super::places;
+use super::settings::{DRAWS, LEVEL};
+use crate::control::Control;
+use crate::evaluate::Settings;
+use crate::learning_curve::{NAME, Wanted};
+use crate::metrics::measures::Confidence;
+use crate::record::{self, Appended, RunRecord};
+use crate::table;
+use crate::values::fraction;
+
+/// Options of learning curves.
+#[derive(Debug, Args)]
+pub(super) struct CurveArgs {
+    /// Fit a learning curve to the results
+    ///
+    /// A power law with intervals, recorded in `RUNS/curve.jsonl`. It needs four numbers of shots.
+    #[arg(long)]
+    pub(super) curve: bool,
+    /// Macro AUROCs for which the curve tells the patients needed [default: 0.9]
+    #[arg(long, value_name = "AUROC", value_delimiter = ',', value_parser = fraction, requires = "curve")]
+    target: Option<Vec<f64>>,
+}
+
+impl CurveArgs {
+    /// Checks that the results have a learning curve.
+    pub(super) fn check(&self, job: &Job<'_>) -> Result<()> {
+        let is_shuffled =
+            |settings: &Settings| matches!(settings.control, Some(Control::ShuffledLabels { .. }));
+        if job.settings.iter().any(is_shuffled) {
+            bail!(
+                "`--curve`: nothing is learnt from shuffled labels, so that there is no learning curve\nhint: leave out --curve or --control"
+            );
+        }
+        Ok(())
+    }
+
+    /// Fits, records and prints a curve for each cache and protocol of a job that has run.
+    pub(super) fn run(
+        &self,
+        job: &Job<'_>,
+        out: &mut impl Write,
+        messages: &mut impl Write,
+    ) -> Result<()> {
+        let runs = &job.output.runs;
+        let targets = self.target.as_deref().unwrap_or(&[0.9]);
+        let (results, known) = (record::read(runs, job.probe)?, record::read(runs, NAME)?);
+        let mut all = Vec::new();
+        for path in job.caches.find()? {
+            // The job has told of caches that cannot be opened or evaluated.
+            let Ok((reader, _)) = job.caches.open(&path) else {
+                continue;
+            };
+            for settings in &job.settings {
+                let Ok(key) = (job.key)(&reader, settings) else {
+                    continue;
+                };
+                let Some(results) = results.of(&key) else {
+                    continue;
+                };
+                let confidence = Confidence {
+                    draws: DRAWS as usize,
+                    level: LEVEL,
+                    seed: settings.seed,
+                };
+                let wanted = Wanted {
+                    targets,
+                    confidence,
+                };
+                let before = known.of(&wanted.key(&key)).filter(|_| !job.output.force);
+                let record = match before {
+                    Some(records) => records[0].clone(),
+                    None => {
+                        let new = vec![wanted.record(results)];
+                        let (Appended::New(records) | Appended::Known(records)) =
+                            record::append(runs, NAME, new, job.output.force)?;
+                        records[0].clone()
+                    }
+                };
+                print(&record, job, out, messages)?;
+                all.push(record);
+            }
+        }
+        Ok(places::tell(runs, &all, messages)?)
+    }
+}
+
+fn print(
+    record: &RunRecord,
+    job: &Job<'_>,
+    out: &mut impl Write,
+    messages: &mut impl Write,
+) -> Result<()> {
+    let form = &job.output.form;
+    let between = match form.format {
+        Format::Json => return Ok(writeln!(out, "{}", record.to_json())?),
+        // A second table would have other columns than the first.
+        Format::Csv => return Ok(()),
+        Format::Text => "",
+        Format::Markdown => "\n",
+    };
+    let title = format!(
+        "{}, {}@{}, {} {}",
+        record.dataset, record.model, record.image_size, record.setting, record.protocol
+    );
+    let title = printable(&title);
+    if let Some(refused) = text(&record.params, "refused") {
+        writeln!(messages, "warning: {title}: no learning curve: {refused}")?;
+        return Ok(());
+    }
+    let curve = |name: &str| number(&record.params["curve"], name);
+    writeln!(
+        out,
+        "\n{title}: 1 - AUROC = {:.4} + {:.4} n^-{:.3}{between}",
+        curve("floor"),
+        curve("scale"),
+        curve("exponent")
+    )?;
+    form.print(&table::curve(record), out)?;
+    let targets = record.params.get("targets").and_then(Value::as_array);
+    for target in targets.into_iter().flatten() {
+        writeln!(out, "{between}{}", needed(record, target))?;
+    }
+    Ok(())
+}
+
+/// The line of a target.
+fn needed(record: &RunRecord, target: &Value) -> String {
+    let unit = text(&record.params, "unit").unwrap_or("patient");
+    let what = format!("AUROC {}", number(target, "target"));
+    if let Some(refused) = target.get("refused").and_then(Value::as_str) {
+        return format!("{what}: {refused}");
+    }
+    let patients = number(target, "patients").ceil() as usize;
+    let low = number(target, "low").ceil();
+    let high = match target.get("high").and_then(Value::as_f64) {
+        Some(high) => format!("{}", high.ceil()),
+        None => "not known".into(),
+    };
+    let beyond = match target.get("extrapolated") {
+        Some(Value::Bool(true)) => ", more than were measured",
+        _ => "",
+    };
+    format!(
+        "{what}: {} [{low}, {high}]{beyond}",
+        counted(patients, unit)
+    )
+}
+
+fn number(of: &Value, name: &str) -> f64 {
+    of.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN)
+}
+
+fn text<'a>(params: &'a serde_json::Map<String, Value>, name: &str) -> Option<&'a str> {
+    params.get(name)?.as_str()
+}

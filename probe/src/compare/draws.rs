@@ -1,0 +1,50 @@
+//! Comparison by several draws of training patients, which are the same for both backbones.
+
+use super::{Tested, recorded};
+use crate::Error;
+use crate::metrics::measures::Confidence;
+use crate::record::RunRecord;
+
+/// The measures of the draws of a record, at least two.
+pub(super) fn of(record: &RunRecord, measure: &str) -> Option<Vec<f64>> {
+    let draws = record.spread.as_ref()?.get(measure)?.get("draws")?;
+    let draws = draws.as_array()?.iter().map(serde_json::Value::as_f64);
+    let draws: Option<Vec<f64>> = draws.collect();
+    draws.filter(|draws| draws.len() > 1)
+}
+
+/// Compares the means over draws of two records. What varies is the choice of the training patients; the cases
+/// measured are the same in all draws, and their choice does not count.
+pub(super) fn compare(
+    records: [&RunRecord; 2],
+    measure: &'static str,
+    confidence: &Confidence,
+) -> Result<Tested, Error> {
+    let [Some(first), Some(second)] = records.map(|record| of(record, measure)) else {
+        return Err(Error::UnlikeCases);
+    };
+    if first.len() != second.len() {
+        return Err(Error::UnlikeCases);
+    }
+    let differences: Vec<f64> = first.iter().zip(&second).map(|(a, b)| a - b).collect();
+    let level = confidence.level;
+    let found = stats::paired::paired(&differences, level);
+    let found = found.map_err(|_| Error::Level { found: level })?;
+    let wilcoxon = stats::wilcoxon::wilcoxon(&differences);
+    let values = records.map(|record| recorded(record, measure));
+    let mut tested = Tested {
+        cases: records[0].n_test,
+        unit: "draw",
+        units: differences.len(),
+        values,
+        recorded: values,
+        difference: found.map(|found| found.mean),
+        ci: found.map(|found| found.interval),
+        p: found.map(|found| found.p),
+        method: "t distribution over draws of training patients",
+        ..Tested::default()
+    };
+    tested.more.p_wilcoxon = Some(wilcoxon.p);
+    tested.more.rank_biserial = wilcoxon.rank_biserial;
+    Ok(tested)
+}
