@@ -50,7 +50,7 @@ pub(super) fn of_records<'a>(
                 figcaption { b { (render::shown(&title(record))) } }
                 @for (name, picture) in pictures {
                     div {
-                        img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] loading="lazy" alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
+                        img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
                         small { (render::shown(&name)) }
                     }
                 }

@@ -62,7 +62,7 @@ fn item(shown: &Shown<'_>, found: &Found, source: Option<&CachePictures>) -> Mar
     html! {
         li {
             @if let Some(Source { data, size }) = picture {
-                img src=(data) width=[size.map(|[width, _]| width)] height=[size.map(|[_, height]| height)] loading="lazy" alt={ "Slice of " (render::shown(&name)) };
+                img src=(data) width=[size.map(|[width, _]| width)] height=[size.map(|[_, height]| height)] alt={ "Slice of " (render::shown(&name)) };
             }
             b { (render::shown(&name)) }
             @if let Some(patient) = case.patient.as_ref().filter(|patient| **patient != case.sample) {

@@ -57,6 +57,9 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Markup> {
                 .collect(),
         });
     let groups: Vec<BarGroup> = groups.collect();
+    if groups.len() * series.len() < 2 {
+        return None;
+    }
     let title = main_measure(records.first()?)?.title;
     let more = if omitted > 0 {
         format!(" {omitted} more backbones are in the tables.")
@@ -68,7 +71,7 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Markup> {
             format!("linear-{protocol}"),
             format!("Linear probing, protocol {protocol}"),
             format!(
-                "Figure 3 of the study. {title} of linear probing by dataset and backbone, with 95% intervals where they are recorded. Marks: published figures of the study, where it has one.{more}"
+                "As Figure 3 of the study: {title} of linear probing by dataset and backbone, with 95% intervals where they are recorded. Marks: published figures of the study, where it has one.{more}"
             ),
         ),
         axis: Axis::new(title).range(lowest(&groups), 1.0),
@@ -116,7 +119,7 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Markup> {
             format!("decoders-{protocol}"),
             format!("Linear decoder and U-Net on {chosen}, protocol {protocol}"),
             format!(
-                "Figure 4 of the study. {title} by dataset. Marks: published figures of the U-Net, where the measure is the study's."
+                "As Figure 4 of the study: {title} by dataset. Marks: published figures of the U-Net, where the measure is the study's."
             ),
         ),
         axis: Axis::new(title).range(0.0, 1.0),

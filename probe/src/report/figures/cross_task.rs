@@ -33,7 +33,7 @@ pub(super) fn figure(study: &Study, protocol: &str) -> Option<Markup> {
         .map(|(model, (x, y))| format!("{model} {x:.2} and {y:.2}"))
         .collect();
     let description = format!(
-        "Figure 1 of the study. Mean rank of {} backbones over {segmented} segmentation datasets (U-Net) to the right and over {classified} classification datasets (linear probing) upwards; 1 is best. Only datasets with a result of each backbone count, of a backbone in several sizes the largest. {}.",
+        "As Figure 1 of the study: mean rank of {} backbones over {segmented} segmentation datasets (U-Net) to the right and over {classified} classification datasets (linear probing) upwards; 1 is best. Only datasets with a result of each backbone count, of a backbone in several sizes the largest. {}.",
         models.len(),
         listed.join("; ")
     );

@@ -16,7 +16,7 @@ pub(in crate::report) fn table(table: &Table) -> Markup {
             div .head {
                 h3 id={ (id) "-title" } { (shown(&table.title)) }
             }
-            div .scroll .tall[table.rows.len() > LONG] tabindex="0" role="region" aria-labelledby={ (id) "-title" } {
+            div .scroll .tall[table.rows.len() > LONG] tabindex="0" role="region" aria-label={ (shown(&table.title)) ", table" } {
                 table data-table=(table.id) aria-describedby={ (id) "-caption" } {
                     caption .hidden { (shown(&table.title)) }
                     thead { (head(table)) }
@@ -58,11 +58,16 @@ fn body_row(columns: &[Column], row: &[Cell]) -> Markup {
                 @if at == 0 {
                     th scope="row" { (value(cell)) }
                 } @else {
-                    td .number[column.is_number] .missing[*cell == Cell::Missing] { (value(cell)) }
+                    td .number[column.is_number] .missing[*cell == Cell::Missing] .long[is_long(cell)] { (value(cell)) }
                 }
             }
         }
     }
+}
+
+/// Whether a cell has more text than fits on a line.
+fn is_long(cell: &Cell) -> bool {
+    matches!(cell, Cell::Text(text) if text.chars().count() > 36)
 }
 
 fn value(cell: &Cell) -> Markup {
