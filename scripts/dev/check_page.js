@@ -34,7 +34,7 @@ async function check(browser, width, scheme) {
   });
   await tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   await tab.setViewport({ width, height: 900, isMobile: width < 600, hasTouch: width < 600 });
-  await tab.goto(pathToFileURL(path.resolve(page)).href, { waitUntil: "load" });
+  await tab.goto(pathToFileURL(path.resolve(page)).href, { waitUntil: "load", timeout: 300000 });
   const wide = await tab.evaluate(() => {
     const limit = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth <= limit) return [];
