@@ -12,6 +12,8 @@ mod bucket;
 #[cfg(feature = "object-store")]
 mod client;
 mod location;
+// Without stores, nothing has a version.
+#[cfg_attr(not(feature = "object-store"), allow(dead_code))]
 mod object;
 mod reading;
 mod spool;
