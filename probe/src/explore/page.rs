@@ -11,9 +11,11 @@ use super::nearest::{Nearest, Neighbour, Shown};
 
 /// Colours follow the system's choice of light or dark; a narrow screen gets one column of cards less.
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: #d0d4da; --soft: #5a6270; --back: #f6f7f9; --mark: #9a3412; }
-@media (prefers-color-scheme: dark) { :root { --line: #3a414c; --soft: #a3acba; --back: #1b1f26; --mark: #fdba74; } }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 80rem; padding: 1rem; }
+:root { color-scheme: light dark; --line: #d0d4da; --soft: #5a6270; --back: #f6f7f9; --mark: #9a3412;
+  --page: #fff; --ink: #1a1d23; }
+@media (prefers-color-scheme: dark) { :root { --line: #3a414c; --soft: #a3acba; --back: #1b1f26; --mark: #fdba74;
+  --page: #12151a; --ink: #e6e9ee; } }
+body { background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 80rem; padding: 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; overflow-wrap: anywhere; }
 .soft { color: var(--soft); }
 ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .75rem;

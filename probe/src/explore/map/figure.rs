@@ -8,6 +8,9 @@ use super::Mapped;
 use super::colour::Column;
 use crate::explore::page::page;
 
+/// Maps are as wide as the page, and no wider.
+const STYLE: &str =
+    "figure { margin: 1rem 0; } svg.plot.wide { min-width: 0; max-width: 100%; height: auto; }";
 /// Most points that are drawn.
 const MOST: usize = 20_000;
 /// Most points that have a tooltip each.
@@ -46,7 +49,7 @@ impl Mapped {
         let body = html! {
             @for figure in &figures { (figure) }
         };
-        page(&title, &about, &plot::stylesheet(), &body)
+        page(&title, &about, &(plot::stylesheet() + STYLE), &body)
     }
 
     /// What distances on the map mean.
