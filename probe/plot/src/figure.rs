@@ -9,8 +9,7 @@ use crate::text::{Label, SIZE, clean};
 /// What a figure shows, for screen readers, tooltips and captions.
 #[derive(Clone, Debug, Default)]
 pub struct Caption {
-    /// Prefix of all ids in the figure, unique in the page; characters other than letters, digits and `-` become
-    /// `-`.
+    /// Prefix of all ids in the figure, any text that is unique in the page.
     pub id: String,
     /// One line.
     pub title: String,
@@ -32,11 +31,18 @@ impl Caption {
         }
     }
 
-    /// An id in the figure.
+    /// An id in the figure. A prefix with other characters than letters, digits and `-` gets a hash (FNV-1a), so that
+    /// `a b` and `a_b` differ.
     pub(crate) fn id(&self, name: &str) -> String {
-        let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let prefix: String = self.id.chars().map(safe).collect();
-        format!("plot-{prefix}-{name}")
+        let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let prefix = self.id.replace(|c| !is_safe(c), "-");
+        if self.id.chars().all(is_safe) {
+            return format!("plot-{prefix}-{name}");
+        }
+        let hash = self.id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        format!("plot-{prefix}-{hash:016x}-{name}")
     }
 }
 
@@ -79,4 +85,17 @@ pub(crate) fn no_data(caption: &Caption) -> Markup {
         (Label::new("no data", width / 2.0, height / 2.0).paint(MUTED).draw())
     };
     frame(caption, width, height, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_different_figures_differ() {
+        let id = |prefix: &str| Caption::new(prefix, "", "").id("title");
+        assert_eq!(id("roc-amos"), "plot-roc-amos-title");
+        assert_ne!(id("a b"), id("a_b"));
+        assert_ne!(id("a b"), id("a-b"));
+    }
 }
