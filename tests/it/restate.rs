@@ -357,7 +357,7 @@ fn all_probes_give_what_a_restatement_in_python_gives() {
     with_copies(&lab);
     predictions(&lab);
     with_draws(&lab);
-    let few = ["--format", "json", "--bootstrap", "25", "--level", "0.8"];
+    let few = ["--format", "json", "--bootstrap", "10", "--level", "0.8"];
     let compared = lab.compare(&few).expect(0).stdout;
     let pairs = compared.lines().count();
     for kind in ["knn", "linear", "logreg", "ridge", "few-shot", "predict"] {
