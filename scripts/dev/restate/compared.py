@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from chacha import Random
 from intervals import interval
 from measures import area
@@ -29,8 +30,12 @@ def compared(pair, runs, confidence):
         found = by_draws([record["spread"][measure]["draws"] for record in pair], confidence)
         found["cases"] = pair[0]["n_test"]
     else:
-        tables = [pl.read_parquet(runs / record["predictions"]) for record in pair]
-        found = (by_scores if measure == "auroc_macro" else by_volumes)(tables, measure, confidence)
+        files = [runs / record["predictions"] for record in pair]
+        tables = [pl.read_parquet(file) for file in files]
+        if measure == "auroc_macro":
+            found = by_scores(tables, all(map(is_single, files)), confidence)
+        else:
+            found = by_volumes(tables, measure, confidence)
     return found | {"recorded": [record["metrics"].get(measure) for record in pair]}
 
 
@@ -46,7 +51,12 @@ def by_draws(draws, confidence):
     return found | {"p_wilcoxon": wilcoxon(differences), "rank_biserial": rank_biserial(differences)}
 
 
-def by_scores(tables, measure, confidence):
+def is_single(file):
+    """Whether the file says that each case is of one class; `predict` does not."""
+    return pq.read_metadata(file).metadata.get(b"slicebank.task") == b"single-label"
+
+
+def by_scores(tables, single, confidence):
     first = tables[0]
     keys = [table.select("sample", "slice").rows() for table in tables]
     assert sorted(keys[0], key=str) == sorted(keys[1], key=str)
@@ -73,11 +83,11 @@ def by_scores(tables, measure, confidence):
     patients = clusters(first)
     found = {"cases": len(truth), "units": len(set(patients))}
     found |= by_patients(patients, mean, confidence)
-    if exclusive and len(set(patients)) > 1:
+    if single and len(set(patients)) > 1:
         right = [of.argmax(axis=1) == truth.argmax(axis=1) for of in scores]
         accuracy = by_patients(patients, lambda rows, of: float(right[of][rows].mean()), confidence)
         found |= {"accuracy_difference": accuracy["difference"], "accuracy_ci": accuracy["ci"]}
-    if exclusive and len(set(patients)) == len(patients):
+    if single and len(set(patients)) == len(patients):
         right = [of.argmax(axis=1) == truth.argmax(axis=1) for of in scores]
         only = [int((right[of] & ~right[1 - of]).sum()) for of in (0, 1)]
         found["p_mcnemar"] = float(stats.binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
