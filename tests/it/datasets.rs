@@ -317,7 +317,7 @@ fn the_help_tells_of_commands_and_of_extracting() {
     says(
         &run,
         &[
-            "extract [OPTIONS] --dataset <DATASET> <--model <MODEL>|--onnx <FILE>>",
+            "extract [OPTIONS] --dataset <NAME> <--model <NAME>|--onnx <FILE>>",
             "extract <COMMAND>",
         ],
     );

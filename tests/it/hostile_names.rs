@@ -181,7 +181,7 @@ fn cards_of_models_add_no_line() {
         command.args(words).env("HF_HUB_OFFLINE", "1");
         run(command.env("SLICEBANK_HOME", &home), status)
     };
-    let list = extract(&["models"], 0);
+    let list = extract(&["models", "--wide"], 0);
     assert!(list.stdout.contains("licence\\nINJECTED"), "{list:#?}");
     let show = extract(&["models", "tiny-vit"], 0);
     assert!(

@@ -179,6 +179,7 @@ fn a_cache_of_an_earlier_version_is_finished_as_it_was_begun() {
     assert!(version.is_some_and(|version| version.starts_with("1.")));
     let mut begun = CacheMeta {
         has_placement: false,
+        has_provenance: false,
         onnxruntime_version: None,
         rows: 0,
         shards: Vec::new(),

@@ -136,7 +136,7 @@ fn an_approximate_search_tells_its_recall_and_finds_the_same_again() {
     }
     let table = lab.probe(&["--k", "5", "--index", "hnsw"]).expect(0);
     assert!(
-        table.stdout.contains("k=5 hnsw recall="),
+        table.stdout.contains("recall") && table.stdout.contains("k=5 hnsw  "),
         "{}",
         table.stdout
     );
