@@ -26,6 +26,9 @@ pub struct Origin {
     /// The name of the labels made after extraction; `None` for those of the extraction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels_name: Option<String>,
+    /// sha256 of their description, in hex; not known of heads of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_sha256: Option<String>,
     /// Splits used for fitting or selection.
     pub seen: Vec<Split>,
     /// Hashes of the patients used for fitting or selection, of samples if no patients are known.
@@ -78,6 +81,7 @@ impl Origin {
             split_name,
             split_sha256,
             labels_name: reader.labels().map(|set| set.name.clone()),
+            labels_sha256: reader.labels().map(|set| set.sha256.clone()),
             seen: Split::ALL.into_iter().filter(is_seen).collect(),
             seen_cases: cases
                 .collect::<BTreeSet<_>>()

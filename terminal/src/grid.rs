@@ -15,6 +15,7 @@ pub struct Column {
     is_number: bool,
     /// Columns of the highest rank are left out first; those of rank 0 never are.
     rank: u8,
+    is_key: bool,
 }
 
 /// Rows of text under headers.
@@ -31,6 +32,15 @@ impl Column {
             header: header.into(),
             is_number: false,
             rank,
+            is_key: false,
+        }
+    }
+
+    /// A column of text that tells rows apart: it is left out only if all its cells are equal.
+    pub fn key(header: impl Into<String>, rank: u8) -> Column {
+        Column {
+            is_key: true,
+            ..Column::text(header, rank)
         }
     }
 
@@ -61,7 +71,7 @@ impl Grid {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         let mut text = self.aligned(&shown);
         while !wide && width(&text) > WIDTH {
-            let rank = |&at: &usize| self.columns[at].rank;
+            let rank = |&at: &usize| self.rank(at);
             // Of equal ranks, the last column.
             let Some(least) = shown
                 .iter()
@@ -80,6 +90,16 @@ impl Grid {
             text += &format!("\n(--wide shows {})", printable(&left_out.join(", ")));
         }
         text
+    }
+
+    fn rank(&self, at: usize) -> u8 {
+        let column = &self.columns[at];
+        let tells_apart = || self.rows.windows(2).any(|rows| rows[0][at] != rows[1][at]);
+        if column.is_key && tells_apart() {
+            0
+        } else {
+            column.rank
+        }
     }
 
     fn aligned(&self, shown: &[usize]) -> String {

@@ -55,7 +55,9 @@ pub(super) fn anew(path: &Path) -> String {
             "delete the folder `{}` and extract that part again, with `--shard {index}/{of}`",
             shown(dir)
         ),
-        None => "delete the cache and extract again".to_owned(),
+        None if path.ends_with("meta.json") => "delete the cache and extract again".to_owned(),
+        None => "`extract verify` names all damaged files, and with `--repair` extracts them again"
+            .to_owned(),
     }
 }
 

@@ -37,9 +37,10 @@ pub(super) struct Caches {
     /// Labels made by `extract relabel` [default: `original`, those of the extraction]
     #[arg(long, value_name = "NAME")]
     labels: Option<String>,
-    /// Labels that are used without `labels` where a cache has them: those of a head's training.
+    /// Name of the labels that are used without `labels` where a cache has them, those of a head's training, and
+    /// their sha256.
     #[arg(skip)]
-    pub(super) labels_of_head: Option<String>,
+    pub(super) labels_of_head: Option<(String, Option<String>)>,
     /// Do not compare what is read with its checksums: damage may pass as a result
     #[arg(long)]
     no_verify: bool,
@@ -54,12 +55,26 @@ impl Caches {
             return Ok((reader, None));
         }
         let (sets, of_head) = (reader.label_sets()?, self.labels_of_head.as_ref());
-        if let Some(name) = of_head.filter(|name| sets.contains(name)) {
+        if let Some((name, sha256)) = of_head.filter(|(name, _)| sets.contains(name)) {
+            let reader = reader.with_labels(name)?;
+            let found = reader.labels().map(|set| &set.sha256);
+            let relation = match sha256 {
+                Some(_) if sha256.as_ref() == found => "as in the training of the head",
+                _ => "which have the name of those in the training of the head, and other content",
+            };
             let told = format!(
-                "`{}`: labels `{name}`, as in the training of the head; `--labels` names others",
+                "`{}`: labels `{name}`, {relation}; `--labels` names others",
                 shown(path)
             );
-            return Ok((reader.with_labels(name)?, Some(told)));
+            return Ok((reader, Some(told)));
+        }
+        if let Some((name, _)) = of_head {
+            let told = format!(
+                "`{}`: labels of the extraction; the head was trained on labels `{}`, which this cache does not have",
+                shown(path),
+                printable(name)
+            );
+            return Ok((reader, Some(told)));
         }
         let told = (!sets.is_empty()).then(|| {
             let (path, sets) = (shown(path), listed(&sets));

@@ -155,7 +155,8 @@ impl Predict {
 
     fn caches(&self, origin: &Origin) -> Caches {
         let mut caches = self.caches.clone();
-        caches.labels_of_head.clone_from(&origin.labels_name);
+        let name = origin.labels_name.clone();
+        caches.labels_of_head = name.map(|name| (name, origin.labels_sha256.clone()));
         if caches.model.is_none() {
             caches.model = Some(origin.tokens.model.name.clone());
             caches.image_size = caches.image_size.or(Some(origin.tokens.image_size));

@@ -30,6 +30,9 @@ pub(super) fn compare(
     let level = confidence.level;
     let found = stats::paired::paired(&differences, level);
     let found = found.map_err(|_| Error::Level { found: level })?;
+    // Draws without any spread are the same examples each time, such as all that there are.
+    let is_spread = differences.iter().any(|value| *value != differences[0]);
+    let interval = found.filter(|_| is_spread);
     let wilcoxon = stats::wilcoxon::wilcoxon(&differences);
     let values = records.map(|record| recorded(record, measure));
     let mut tested = Tested {
@@ -39,12 +42,14 @@ pub(super) fn compare(
         values,
         recorded: values,
         difference: found.map(|found| found.mean),
-        ci: found.map(|found| found.interval),
-        p: found.map(|found| found.p),
+        ci: interval.map(|found| found.interval),
+        p: interval.map(|found| found.p),
         method: "t distribution over draws of training patients",
         ..Tested::default()
     };
-    tested.more.p_wilcoxon = Some(wilcoxon.p);
-    tested.more.rank_biserial = wilcoxon.rank_biserial;
+    if is_spread {
+        tested.more.p_wilcoxon = Some(wilcoxon.p);
+        tested.more.rank_biserial = wilcoxon.rank_biserial;
+    }
     Ok(tested)
 }

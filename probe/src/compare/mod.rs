@@ -24,6 +24,10 @@ use crate::record::RunRecord;
 /// Maximum difference from the recorded value, by rounding.
 const SAME: f64 = 1e-9;
 
+/// Fewest patients (or samples) with an interval and a p-value. With fewer than six, no outcome has a p-value below
+/// 0.05 in a sign test (2 / 2^5), and a bootstrap that draws the same few again claims more than they can tell.
+pub(crate) const FEWEST_UNITS: usize = 6;
+
 /// Two backbones on the same cases. Keys that do not apply are `null`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
@@ -189,7 +193,8 @@ pub fn correct(found: &mut [Comparison]) -> usize {
 }
 
 impl Tested {
-    /// The difference with its interval and p-value by a bootstrap; nothing of one patient.
+    /// The difference with its interval and p-value by a bootstrap; only the difference of fewer than
+    /// [`FEWEST_UNITS`], nothing of one patient.
     fn with(mut self, found: Option<bootstrap::Comparison>) -> Tested {
         self.method = "bootstrap of patients, percentiles";
         if self.unit == "sample" {
@@ -199,6 +204,11 @@ impl Tested {
             return self;
         };
         self.difference = Some(found.difference);
+        if self.units < FEWEST_UNITS {
+            self.method = "none: fewer than six patients or samples";
+            self.more.accuracy_ci = None;
+            return self;
+        }
         self.ci = found.sampled.interval.map(|of| [of.low, of.high]);
         self.p = found.p;
         self

@@ -167,8 +167,13 @@ fn command(record: &RunRecord) -> String {
         Some(head) if record.probe == "few-shot" => format!(" --head {head}"),
         _ => String::new(),
     };
+    let split = match &record.split_name {
+        Some(name) if name.starts_with("kfold:") => return "probe study FILE.toml".into(),
+        Some(name) => format!(" --split {name}"),
+        None => String::new(),
+    };
     format!(
-        "probe {}{head} --dataset {} --model {} --image-size {}",
+        "probe {}{head} --dataset {} --model {} --image-size {}{split}",
         record.probe, record.dataset, record.model, record.image_size
     )
 }
@@ -214,7 +219,12 @@ fn missing<'a>(records: &'a [RunRecord], groups: &[Group<'a>]) -> Vec<String> {
                         image_size,
                         ..(*first).clone()
                     };
-                    format!("run `{}` with the same options", command(&wanted))
+                    match first.probe.as_str() {
+                        "predict" => {
+                            "run `probe predict --head` with a head of that backbone".into()
+                        }
+                        _ => format!("run `{}` with the same options", command(&wanted)),
+                    }
                 }
             };
             messages.push(format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{More, POOLED, Tested, check_recorded, recorded};
+use super::{FEWEST_UNITS, More, POOLED, Tested, check_recorded, recorded};
 use crate::Error;
 use crate::examples::cluster_word;
 use crate::metrics::bootstrap::Bootstrap;
@@ -43,7 +43,9 @@ pub(super) fn compare(
         return Ok(tested.with(None));
     }
     let level = Level::new(confidence.level)?;
-    tested.more = over_patients(&differences, level, confidence)?;
+    if names.len() >= FEWEST_UNITS {
+        tested.more = over_patients(&differences, level, confidence)?;
+    }
     let bootstrap = Bootstrap::new(&patients, confidence.draws, confidence.seed)?;
     let found = bootstrap.compare(
         level,

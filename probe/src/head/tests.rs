@@ -23,6 +23,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
                 split_name: None,
                 split_sha256: None,
                 labels_name: None,
+                labels_sha256: None,
                 seen: vec![Split::Train],
                 seen_cases: ["0".to_owned()].into(),
             },

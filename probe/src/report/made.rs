@@ -164,10 +164,14 @@ fn commands(study: &Study) -> Table {
 }
 
 fn command(record: &RunRecord) -> String {
+    let split = record.split_name.as_deref().unwrap_or_default();
+    if split.starts_with("kfold:") {
+        return "probe study FILE.toml, whose folds are measured together".into();
+    }
     let mut words = vec!["probe".to_owned(), record.probe.clone()];
     let parameters = match record.probe.as_str() {
         "segment" => &["decoder"][..],
-        "few-shot" => &["head"][..],
+        "few-shot" | "predict" => &["head"][..],
         _ => &[],
     };
     for name in parameters {

@@ -6,6 +6,7 @@
 mod cells;
 mod datasets;
 mod figures;
+mod learning;
 mod made;
 mod page;
 mod pictures;
@@ -15,6 +16,7 @@ mod read;
 mod render;
 mod resampled;
 mod results;
+mod retrieval;
 mod study_tables;
 mod table;
 mod trust;
@@ -41,6 +43,8 @@ pub struct Report<'a> {
     results: Table,
     /// What else the embeddings know.
     trust: Option<Table>,
+    retrieval: Option<Table>,
+    learning: Option<Table>,
     made: Vec<Table>,
     figures: Option<Markup>,
     /// A part for each dataset.
@@ -64,6 +68,8 @@ impl<'a> Report<'a> {
             rankings,
             results: results::table(study),
             trust: trust::table(study),
+            retrieval: retrieval::table(study),
+            learning: learning::table(study),
             made: made::tables(study),
             figures: figures::figures(study, &mut complaints),
             datasets,
@@ -80,7 +86,9 @@ impl<'a> Report<'a> {
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         let results = (!self.results.rows.is_empty()).then_some(&self.results);
         let first = self.of_study.iter().chain(&self.standings);
-        first.chain(&self.trust).chain(results).chain(&self.made)
+        let others = [&self.learning, &self.retrieval, &self.trust];
+        let others = others.into_iter().flatten();
+        first.chain(others).chain(results).chain(&self.made)
     }
 
     /// A page that needs no other file.

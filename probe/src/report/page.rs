@@ -11,7 +11,7 @@ use super::render::{csv, html as render};
 use super::results;
 use super::study_tables::absent;
 use super::table::Table;
-use super::trust;
+use super::{learning, trust};
 
 /// Title of a report.
 pub(super) const TITLE: &str = "Slicebank report";
@@ -160,6 +160,23 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             id: "datasets",
             title: "Datasets",
             body: body.clone(),
+        });
+    }
+    if let Some(table) = &report.learning {
+        sections.push(Section {
+            id: "learning",
+            title: "Learning curves",
+            body: html! {
+                (render::table(table))
+                (learning::charts(report.study))
+            },
+        });
+    }
+    if let Some(table) = &report.retrieval {
+        sections.push(Section {
+            id: "retrieved",
+            title: "Retrieval",
+            body: render::table(table),
         });
     }
     if let Some(table) = &report.trust {

@@ -10,7 +10,7 @@ use cache::{CacheReader, SliceMeta};
 use image::{GrayImage, ImageFormat, Luma};
 use maud::{Markup, html};
 
-use super::cells::decoder;
+use super::cells::{decoder, task};
 use super::read::{Study, backbone};
 use super::render::html as render;
 use crate::examples::Case;
@@ -71,8 +71,10 @@ fn title(record: &RunRecord) -> String {
         other => format!("Pictures of {other}"),
     };
     format!(
-        "{what} ({}, protocol {})",
+        "{what} ({} on {}, {}, protocol {})",
         backbone(record),
+        task(record),
+        record.setting,
         record.protocol
     )
 }

@@ -9,7 +9,9 @@ use crate::Error;
 use crate::record::{self, RunRecord};
 
 /// Probes whose records are no results of a task but come with it.
-const OTHERS: [&str; 6] = ["pca", "nearest", "retrieve", "map", "trust", "compare"];
+const OTHERS: [&str; 7] = [
+    "pca", "nearest", "retrieve", "map", "trust", "compare", "curve",
+];
 
 /// What is known of some evaluations.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Measures of several backbones in the same bootstrap draws of patients.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use arrow::array::{Array, AsArray};
@@ -8,6 +8,7 @@ use arrow::datatypes::Float64Type;
 
 use super::cells::{Way, figure, task};
 use super::read::{Study, backbone};
+use crate::compare::FEWEST_UNITS;
 use crate::error::{Cause, Error};
 use crate::examples::Case;
 use crate::metrics::bootstrap::{Bootstrap, two_sided};
@@ -26,7 +27,7 @@ const WORK: usize = 60_000_000;
 const FEW: usize = 200;
 
 /// The rule by which a figure is marked as the best, for captions.
-pub(super) const RULE: &str = "Bold: the best figure of a column, if it differs from every other one (paired bootstrap of patients, Holm-corrected p below 0.05).";
+pub(super) const RULE: &str = "Bold: the best figure of a column, if it differs from every other one (paired bootstrap of at least six patients, Holm-corrected p below 0.05).";
 
 /// Task, way and protocol.
 type Group = (String, Way, String);
@@ -145,6 +146,7 @@ fn drawn(
         };
         let like = first.as_ref().map(|(_, first)| first);
         match cases(&file, way, like) {
+            Ok((cases, _)) if count(&cases.clusters) < FEWEST_UNITS => {}
             Ok((cases, as_first)) => {
                 let known = first.take().map_or_else(
                     || {
@@ -167,6 +169,11 @@ fn drawn(
         }
     }
     found
+}
+
+/// Number of different clusters.
+fn count<T: Ord>(clusters: &[T]) -> usize {
+    clusters.iter().collect::<BTreeSet<_>>().len()
 }
 
 /// What the other files of a group must have in common with the first.

@@ -13,9 +13,9 @@ use crate::compare::{Comparison, flatten, short};
 pub fn comparisons(found: &[Comparison]) -> Grid {
     let columns = vec![
         Column::text("dataset", 0),
-        Column::text("probe", 2),
-        Column::text("protocol", 6),
-        Column::text("setting", 3),
+        Column::key("probe", 2),
+        Column::key("protocol", 6),
+        Column::key("setting", 3),
         Column::text("measure", 4),
         Column::text("first", 0),
         Column::text("second", 0),

@@ -35,7 +35,7 @@ pub fn summary(records: &[RunRecord]) -> Grid {
     let mut columns = vec![
         Column::text("dataset", 0),
         Column::text("model@size", 0),
-        Column::text("protocol", 5),
+        Column::key("protocol", 5),
         Column::text("setting", 0),
     ];
     let has_control = any(|record| record.control.is_some());
@@ -94,7 +94,7 @@ pub fn summary(records: &[RunRecord]) -> Grid {
 pub fn runs(records: &[RunRecord]) -> Grid {
     let columns = vec![
         Column::text("run", 0),
-        Column::text("protocol", 2),
+        Column::key("protocol", 2),
         Column::text("setting", 1),
         Column::text("measure", 0),
         Column::text("time", 3),

@@ -20,8 +20,8 @@ const ELSEWHERE: [&str; 2] = [
 /// A row for each answer.
 pub(crate) fn trust(records: &[RunRecord]) -> Grid {
     let columns = vec![
-        Column::text("dataset", 2),
-        Column::text("model@size", 3),
+        Column::key("dataset", 2),
+        Column::key("model@size", 3),
         Column::text("question", 0),
         Column::text("found", 0),
         Column::number("chance", 0),

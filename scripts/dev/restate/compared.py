@@ -8,6 +8,9 @@ from intervals import interval
 from measures import area
 from scipy import stats
 
+# With fewer patients there is no interval and no p-value.
+FEWEST_UNITS = 6
+TESTS = ("ci", "p", "p_wilcoxon", "rank_biserial", "rank_biserial_ci", "accuracy_ci")
 OVERLAPS = ("dice_macro", "dice_pooled")
 
 
@@ -36,6 +39,8 @@ def compared(pair, runs, confidence):
             found = by_scores(tables, all(map(is_single, files)), confidence)
         else:
             found = by_volumes(tables, measure, confidence)
+    if pair[0].get("predictions") and found["units"] < FEWEST_UNITS:
+        found |= dict.fromkeys(set(TESTS) & set(found))
     return found | {"recorded": [record["metrics"].get(measure) for record in pair]}
 
 
@@ -44,10 +49,10 @@ def by_draws(draws, confidence):
     found = {"units": len(differences), "values": [float(np.mean(of)) for of in draws]}
     found["difference"] = float(differences.mean())
     if np.ptp(differences) == 0:
-        found |= {"ci": [found["difference"]] * 2, "p": float(found["difference"] == 0)}
-    else:
-        test = stats.ttest_1samp(differences, 0)
-        found |= {"ci": list(test.confidence_interval(confidence["level"])), "p": float(test.pvalue)}
+        # The same examples in each draw.
+        return found | dict.fromkeys(("ci", "p", "p_wilcoxon", "rank_biserial"))
+    test = stats.ttest_1samp(differences, 0)
+    found |= {"ci": list(test.confidence_interval(confidence["level"])), "p": float(test.pvalue)}
     return found | {"p_wilcoxon": wilcoxon(differences), "rank_biserial": rank_biserial(differences)}
 
 

@@ -27,6 +27,9 @@ pub(super) struct Ranking {
     patients: Option<Borda>,
 }
 
+/// Fewest datasets that are resampled: draws of fewer repeat each other.
+const FEWEST_DATASETS: usize = 5;
+
 /// Rankings of all ways and protocols with at least two backbones.
 pub(super) fn rankings(study: &Study, resampled: &Resampled, draws: usize) -> Vec<Ranking> {
     let mut found = Vec::new();
@@ -59,7 +62,9 @@ impl Ranking {
         };
         Some(Ranking {
             ranks: scores.ranks().ok()?,
-            datasets: over_datasets(&scores, &draws).ok(),
+            datasets: (block.datasets.len() >= FEWEST_DATASETS)
+                .then(|| over_datasets(&scores, &draws).ok())
+                .flatten(),
             patients: by_patients(&block, way, protocol, resampled, &scores, &draws),
             way,
             protocol: protocol.into(),
@@ -125,17 +130,17 @@ impl Ranking {
     fn rule(&self) -> String {
         let datasets = self.block.datasets.join(", ");
         let mut text = format!("Rule: {}. Datasets: {datasets}. ", stats::borda::RULE);
-        if self.block.datasets.len() > 1 {
+        if self.block.datasets.len() >= FEWEST_DATASETS {
             text += "Datasets resampled: 95% interval over draws of datasets with replacement, what other datasets of the kind would have given; ";
         } else {
-            text += "One dataset cannot be resampled; ";
+            text += "Fewer than five datasets are not resampled; ";
         }
         text += match &self.patients {
             Some(_) => {
                 "patients resampled: over draws of test patients of the same datasets, the same for all backbones. First: share of draws with the lowest mean rank."
             }
             None => {
-                "patients are not resampled, because scores of some of these results are not saved, are of other cases, or are of pooled pixels."
+                "patients are not resampled, because scores of some of these results are not saved, are of other cases or of fewer than six patients, or are of pooled pixels."
             }
         };
         if !self.block.left_out.is_empty() {

@@ -1,0 +1,120 @@
+//! Learning curves: records of `probe few-shot --curve`.
+
+use maud::{Markup, html};
+use plot::{Axis, Caption, Line, Lines, Point, Stroke};
+use serde_json::Value;
+
+use super::read::{Study, backbone, parameter};
+use super::table::{Cell, Column, Table};
+use crate::record::RunRecord;
+
+/// A row per curve and target; `None` without records.
+pub(super) fn table(study: &Study) -> Option<Table> {
+    let rows: Vec<Vec<Cell>> = study.of("curve").flat_map(rows).collect();
+    (!rows.is_empty()).then(|| Table {
+        id: "learning-curves".into(),
+        title: "Learning curves".into(),
+        caption: "Power laws fitted to results of few shots: 1 - AUROC = floor + scale n^-exponent for n training patients. Needed: patients for the target, with a 95% interval; it is an extrapolation where it exceeds what was measured."
+            .into(),
+        columns: vec![
+            Column::text("dataset"),
+            Column::text("backbone"),
+            Column::text("head"),
+            Column::number("target"),
+            Column::number("needed"),
+            Column::text("interval"),
+            Column::text("remarks"),
+        ],
+        rows,
+    })
+}
+
+fn rows(record: &RunRecord) -> Vec<Vec<Cell>> {
+    let row = |target: Cell, needed: Cell, interval: String, remarks: &str| {
+        vec![
+            record.dataset.clone().into(),
+            backbone(record).into(),
+            record.setting.clone().into(),
+            target,
+            needed,
+            interval.into(),
+            remarks.to_owned().into(),
+        ]
+    };
+    if let Some(refused) = parameter(record, "refused") {
+        return vec![row(Cell::Missing, Cell::Missing, String::new(), refused)];
+    }
+    let targets = record.params.get("targets").and_then(Value::as_array);
+    let targets = targets.into_iter().flatten().map(|target| {
+        let number = |name: &str| target.get(name).and_then(Value::as_f64);
+        let wanted = Cell::plain(number("target"));
+        let Some(patients) = number("patients") else {
+            let refused = target.get("refused").and_then(Value::as_str);
+            return row(
+                wanted,
+                Cell::Missing,
+                String::new(),
+                refused.unwrap_or_default(),
+            );
+        };
+        let end = |name: &str| number(name).map_or("not known".into(), |n| n.ceil().to_string());
+        let beyond = target.get("extrapolated") == Some(&Value::Bool(true));
+        row(
+            wanted,
+            Cell::Count(patients.ceil() as usize),
+            format!("{} to {}", end("low"), end("high")),
+            if beyond { "extrapolated" } else { "" },
+        )
+    });
+    targets.collect()
+}
+
+/// The fitted curves with what was measured.
+pub(super) fn charts(study: &Study) -> Markup {
+    let charts = study.of("curve").filter_map(chart);
+    html! { @for chart in charts { (chart) } }
+}
+
+/// The list `name` of the parameters: numbers of patients with the AUROC and its interval.
+fn points(record: &RunRecord, name: &str) -> Option<Vec<Point>> {
+    let points = record.params.get(name)?.as_array()?.iter().map(|point| {
+        let number = |name: &str| point.get(name).and_then(Value::as_f64);
+        Some(Point {
+            x: number("n")?,
+            y: number("mean")?,
+            interval: number("low").zip(number("high")),
+        })
+    });
+    points.collect()
+}
+
+fn chart(record: &RunRecord) -> Option<Markup> {
+    let (measured, fitted) = (points(record, "points")?, points(record, "line")?);
+    let chart = Lines {
+        caption: Caption::new(
+            format!("curve-{}", record.key),
+            format!(
+                "Learning curve of {} on {}: {}",
+                backbone(record),
+                record.dataset,
+                record.setting
+            ),
+            "Points: measured means over draws. Dashed: the fitted power law with its 95% interval.",
+        ),
+        x: Axis::new("training patients").log(),
+        y: Axis::new("AUROC"),
+        lines: vec![
+            Line {
+                stroke: Stroke::Points,
+                ..Line::new("measured", measured)
+            },
+            Line {
+                stroke: Stroke::Dashed,
+                spread: plot::Spread::Band,
+                ..Line::new("fitted", fitted)
+            },
+        ],
+        ..Lines::default()
+    };
+    Some(plot::figure(&chart.caption, &chart.svg()))
+}
