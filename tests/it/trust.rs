@@ -36,7 +36,7 @@ fn noise(seed: u32, row: usize, column: usize) -> f32 {
     let mut state =
         seed ^ (row as u32).wrapping_mul(2_654_435_761) ^ (column as u32).wrapping_mul(40_503);
     for _ in 0..3 {
-        state = (state ^ (state >> 16)).wrapping_mul(0x45d9_f3b);
+        state = (state ^ (state >> 16)).wrapping_mul(0x045d_9f3b);
     }
     (state >> 8) as f32 / (1 << 23) as f32 - 1.0
 }
