@@ -165,7 +165,7 @@ mod tests {
             beat,
             ..Holder::this()
         };
-        text(&other).unwrap()
+        text(&other).expect("a holder is text")
     }
 
     #[test]

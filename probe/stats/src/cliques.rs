@@ -81,7 +81,7 @@ mod tests {
         // 0 and 2 do not differ, though 1 lies between them and differs from both.
         let found = cliques(3, |i, j| (i, j) != (0, 2));
         assert_eq!(found, [[0, 2]]);
-        let differ = |i: usize, j: usize| (i * 7 + j * 13) % 3 == 0;
+        let differ = |i: usize, j: usize| (i * 7 + j * 13).is_multiple_of(3);
         let found = cliques(12, differ);
         for (i, j) in (0..12).flat_map(|j| (0..j).map(move |i| (i, j))) {
             let together = found.iter().any(|g| g.contains(&i) && g.contains(&j));
