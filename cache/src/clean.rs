@@ -88,7 +88,7 @@ fn unnamed(dir: &Path, meta: &CacheMeta) -> Result<Vec<(PathBuf, u64)>, Error> {
     .collect()
 }
 
-/// Whether the file `path` of the cache `dir` belongs to no finished shard, to none of the label sets `sets`, and
+/// True if the file `path` of the cache `dir` belongs to no finished shard, to none of the label sets `sets`, and
 /// to no extension that goes on. Files of other names belong to somebody.
 pub(crate) fn is_left(dir: &Path, path: &Path, meta: &CacheMeta, sets: &[String]) -> bool {
     let Some(names) = path.strip_prefix(dir).ok().and_then(|name| {
@@ -126,7 +126,7 @@ pub(crate) fn orphans(dir: &Path, meta: &CacheMeta) -> Result<Vec<PathBuf>, Erro
     Ok(files)
 }
 
-/// Whether a file in a folder of a cache is named like those of shards, but no shard has it. While patch tokens are
+/// True if a file in a folder of a cache is named like those of shards, but no shard has it. While patch tokens are
 /// added, their tables may be there already.
 fn is_orphan(dir: &Path, names: &[&str], meta: &CacheMeta) -> bool {
     if is_left_of_tables(names, meta.shards.len()) {

@@ -27,7 +27,7 @@ const MOST_BYTES: u64 = 64 << 20;
 /// A process that wrote to a cache.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    /// What it did: `extract`, `extend`, `repair` or `merge`.
+    /// Its work: `extract`, `extend`, `repair` or `merge`.
     pub action: String,
     /// Time at which it began, in UTC (RFC 3339).
     #[serde(default)]

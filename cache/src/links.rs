@@ -37,7 +37,7 @@ pub(crate) fn refuse_links(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a folder may have folders in it, as those of tables have not. A label set may have the name of one.
+/// True if a folder may have folders in it, as those of tables have not. A label set may have the name of one.
 fn has_folders(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default();
     let is_table = Table::ALL.iter().any(|table| name == table.name());

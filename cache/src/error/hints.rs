@@ -35,7 +35,7 @@ pub(super) fn did_you_mean(name: &str, known: &[String]) -> String {
     })
 }
 
-/// What is left to do with parts.
+/// Steps that are left to do with parts.
 pub(super) fn parts_left(path: &Path, missing: &[u32]) -> String {
     if missing.is_empty() {
         let path = shown(path);

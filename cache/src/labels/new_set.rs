@@ -138,7 +138,7 @@ impl Drop for NewSet {
     }
 }
 
-/// Whether the folder of a set is that of one that is being written.
+/// True if the folder of a set is that of one that is being written.
 pub(crate) fn is_new(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
