@@ -72,6 +72,13 @@ pub fn local_path(path: &Path, copies: &Path) -> PathBuf {
     Location::of(path).map_or_else(|| path.into(), |of| copies.join(of.relative()))
 }
 
+/// The path in a bucket whose [`local_path`] below `copies` is `local`; other paths stay as they are.
+pub fn original_path(local: &Path, copies: &Path) -> PathBuf {
+    let copy = local.strip_prefix(copies).ok();
+    let original = copy.and_then(Location::of_relative);
+    original.unwrap_or_else(|| local.into())
+}
+
 /// Copies a path in a bucket to [`local_path`]: a folder with all that it holds, or an object with
 /// all of its folder.
 ///

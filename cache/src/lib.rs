@@ -47,7 +47,7 @@ mod write;
 
 pub use batch::{Labels, SliceMeta, Split, Task, TokenBatch};
 pub use clean::Locked;
-pub use download::{Downloaded, download, local_copy, local_path};
+pub use download::{Downloaded, download, local_copy, local_path, original_path};
 pub use encoding::PatchDtype;
 pub use error::Error;
 pub use extend::Extension;

@@ -98,6 +98,31 @@ impl CacheLock {
         (!holder.is_of_this_machine()).then_some(holder)
     }
 
+    /// Frees the lock that this process holds on the cache `dir`, as dropping it would. It is for a process that ends
+    /// at once; what fails is left to the next holder, which finds this one dead.
+    pub fn release(dir: &Path) {
+        let path = dir.join(".lock");
+        let is_own =
+            |found: &Holder| found.is_of_this_machine() && found.process == std::process::id();
+        match Bucket::of(&path) {
+            Ok(Some(bucket)) => {
+                if let Ok(Some((Some(found), _))) = object::read(&bucket)
+                    && is_own(&found)
+                {
+                    let _ = bucket.delete(&[path]);
+                }
+            }
+            Ok(None) => {
+                if read(&path).is_ok_and(|found| found.as_ref().is_some_and(is_own)) {
+                    let file = open_regular(&path, OpenOptions::new().write(true));
+                    let _ = file.and_then(|file| file.set_len(0));
+                    remove_without_cache(dir);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
     /// The same as [`of`](CacheLock::of); a holder on another machine counts as dead after `silence`.
     fn after(dir: &Path, silence: Duration) -> Result<CacheLock, Error> {
         let mut lock = CacheLock::taken(dir, silence)?;
@@ -227,6 +252,16 @@ impl Drop for CacheLock {
             // Those with other files in them stay.
             created.iter().all(|dir| fs::remove_dir(dir).is_ok());
         }
+    }
+}
+
+/// Removes `.lock` and the folders of a dataset and a cache, or of a part, if there is no cache in them.
+fn remove_without_cache(dir: &Path) {
+    if !dir.join("meta.json").exists() {
+        let _ = fs::remove_file(dir.join(".lock"));
+        // Those with other files in them stay.
+        let mut folders = dir.ancestors().take(2);
+        folders.all(|dir| fs::remove_dir(dir).is_ok());
     }
 }
 

@@ -265,13 +265,15 @@ pub enum Error {
     },
     /// Patients have samples in several splits.
     #[error(
-        "patients in several splits: {count}, {examples}\nhint: split by patient, for instance with `--split random:0.7:0.1:0.2`, or allow it with `--allow-patient-overlap`", examples = shown(examples)
+        "patients in several splits: {count}, {examples}\nhint: {hint}, or allow it with `--allow-patient-overlap`", examples = shown(examples)
     )]
     PatientOverlap {
         /// Number of such patients.
         count: usize,
         /// Up to five of them, with their splits.
         examples: String,
+        /// Advice.
+        hint: &'static str,
     },
     /// A split rule does not apply to these samples.
     #[error("`{rule}`: found {found}, expected {expected}\nhint: {hint}", rule = shown(rule), found = shown(found), expected = shown(expected), hint = shown(hint))]

@@ -66,6 +66,20 @@ fn a_card_names_each_file_with_its_hash_and_the_licence_of_the_images() {
         assert!(readme.contains(words), "no {words}: {readme}");
     }
     assert!(!readme.contains(&*lab.path("").to_string_lossy()));
+    // Text of a user is no Markdown, and adds neither cells nor lines.
+    let odd = ["--licence", "a | b\n# *c*", "--url", "https://x.org/?a|b"];
+    card(&odd).expect(0);
+    let readme = fs::read_to_string(lab.cache().join("README.md")).unwrap();
+    for line in [
+        "| licence of the images | a \\| b\\\\n\\# \\*c\\* |",
+        "| images | https://x.org/?a\\|b |",
+        "license_name: \"a | b\\n# *c*\"",
+    ] {
+        assert!(
+            readme.lines().any(|found| found == line),
+            "no {line}: {readme}"
+        );
+    }
     let path = lab.cache().join("cls/00001.parquet");
     let mut bytes = fs::read(&path).unwrap();
     bytes[300] ^= 1;

@@ -187,7 +187,11 @@ fn a_table_that_leaves_a_doubt_is_refused_by_name() {
         "t.csv",
         format!("sample,label,patient\n{}", patients.collect::<String>()),
     );
-    by_table(&lab, "x", &table, &[]).expect_error(2, &["patients in several splits"]);
+    let words = [
+        "patients in several splits",
+        "`patient` of the table that `--labels` names",
+    ];
+    by_table(&lab, "x", &table, &[]).expect_error(2, &words);
     relabel(
         &lab,
         "x",

@@ -199,6 +199,47 @@ fn a_signal_saves_what_is_computed() {
     }
 }
 
+#[test]
+fn a_signal_before_the_first_slice_says_so_and_frees_the_lock() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(4);
+    // While another process writes, the run has nothing to save.
+    let lock = CacheLock::of(&lab.cache()).unwrap();
+    let start = || {
+        let mut command = lab.extract_command("manifest", &manifest);
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = start();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("waiting for"));
+    kill(&child, "TERM");
+    let told: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{told:?}");
+    let expected = "stopped before the first slice of this run; the same command continues";
+    assert_eq!(told, [expected]);
+    drop(lock);
+    for _ in 0..3 {
+        let mut child = start();
+        let own = format!("\"process\":{},", child.id());
+        let path = lab.cache().join(".lock");
+        let started = Instant::now();
+        while !std::fs::read_to_string(&path).is_ok_and(|text| text.contains(&own)) {
+            assert!(started.elapsed() < Duration::from_secs(60));
+        }
+        kill(&child, "INT");
+        let told = BufReader::new(child.stderr.take().unwrap()).lines();
+        let told: Vec<String> = told.map(Result::unwrap).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
+        let is_told = |line: &String| {
+            line.starts_with("stopped ") && line.ends_with("; the same command continues")
+        };
+        assert!(told.iter().any(is_told), "{told:?}");
+        let left = std::fs::read(&path).unwrap_or_default();
+        assert_eq!(String::from_utf8_lossy(&left), "");
+    }
+    lab.extract("manifest", &manifest, &[]).expect(0);
+}
+
 /// Sends a signal as `kill` does.
 pub fn kill(child: &Child, signal: &str) {
     let id = child.id().to_string();

@@ -19,6 +19,24 @@ pub fn shown(text: &(impl AsRef<OsStr> + ?Sized)) -> String {
     printable(&text.as_ref().to_string_lossy()).into_owned()
 }
 
+/// Text that Markdown (GitHub's) shows as it is, also in a cell of a table.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in printable(text).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '|' | '[' | ']' | '#' | '~' | '!' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// A path with `/` between its parts, on every system.
 pub fn slashed(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
@@ -102,6 +120,12 @@ mod tests {
             assert_eq!(printable(text), expected);
         }
         assert!(matches!(printable("plain"), Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn markdown_has_no_meaning() {
+        let text = markdown("a|b_c\n[x](y) <i> `z`");
+        assert_eq!(text, "a\\|b\\_c\\\\n\\[x\\](y) &lt;i&gt; \\`z\\`");
     }
 
     #[test]

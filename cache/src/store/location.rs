@@ -54,6 +54,15 @@ impl<'a> Location<'a> {
             .join(self.bucket)
             .join(self.key)
     }
+
+    /// The path of which [`relative`](Location::relative) is the local copy; `None` for other paths.
+    pub(crate) fn of_relative(copy: &Path) -> Option<PathBuf> {
+        let mut parts = copy.iter().map(|part| part.to_str());
+        let first = parts.next()??;
+        let scheme = Scheme::ALL.into_iter().find(|of| of.name() == first)?;
+        let parts: Vec<&str> = parts.collect::<Option<_>>()?;
+        Some(format!("{}://{}", scheme.name(), parts.join("/")).into())
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +76,13 @@ mod tests {
             .join("meta.json");
         let found = Location::of(&dir).unwrap();
         assert_eq!((found.bucket, found.key), ("bucket", "a/b/c@224/meta.json"));
-        assert_eq!(found.relative(), Path::new("s3/bucket/a/b/c@224/meta.json"));
+        let copy = Path::new("s3/bucket/a/b/c@224/meta.json");
+        assert_eq!(found.relative(), copy);
+        let original = "s3://bucket/a/b/c@224/meta.json";
+        assert_eq!(Location::of_relative(copy), Some(original.into()));
+        for path in ["", "S3/bucket", "embeddings/a"] {
+            assert_eq!(Location::of_relative(Path::new(path)), None);
+        }
         let parent = dir.parent().unwrap();
         assert_eq!(Location::of(parent).unwrap().key, "a/b/c@224");
         for (path, bucket, key) in [("gs://b", "b", ""), ("az://b/", "b", ""), ("s3://", "", "")] {

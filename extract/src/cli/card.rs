@@ -9,7 +9,7 @@ use anyhow::Context;
 use cache::{CacheMeta, CacheReader, SliceMeta};
 use clap::Args;
 use common::files::write_whole;
-use common::text::shown;
+use common::text::{markdown, printable, shown};
 use common::{counted, sha256_bytes};
 use serde_json::Value;
 
@@ -127,31 +127,50 @@ fn description(meta: &CacheMeta) -> String {
 
 /// A README with the header that the Hugging Face hub reads.
 fn readme(meta: &CacheMeta, facts: &Facts) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
+    // YAML takes a string of JSON, and printable text has no line breaks of Unicode.
+    let quoted = |text: &str| printable(&Value::from(text).to_string()).into_owned();
     let title = format!("{} by {}", meta.dataset, meta.model.name);
+    let rows = [
+        ("images", markdown(&facts.url)),
+        ("licence of the images", markdown(&facts.licence)),
+        (
+            "model",
+            format!(
+                "{}, sha256 {}",
+                markdown(&meta.model.name),
+                markdown(&meta.model.sha256)
+            ),
+        ),
+        (
+            "computed by",
+            markdown(&format!(
+                "Slicebank {}, {}, {}",
+                meta.tool_version, meta.provider, meta.precision
+            )),
+        ),
+        (
+            "split",
+            format!(
+                "{}, sha256 of the list of samples {}",
+                markdown(meta.split.as_deref().unwrap_or("official")),
+                facts.split_sha256
+            ),
+        ),
+    ];
+    let rows = rows.map(|(name, text)| format!("| {name} | {text} |\n"));
     let counts = facts.counts.iter();
     let counts =
         counts.map(|(split, (samples, slices))| format!("| {split} | {samples} | {slices} |\n"));
     format!(
         "---\nlicense: other\nlicense_name: {licence}\nlicense_link: {url}\npretty_name: {name}\ntags: [slicebank, medical, embeddings]\n---\n\n\
-         # {title}\n\n{text}.\n\n\
-         | | |\n|---|---|\n| images | {page} |\n| licence of the images | {terms} |\n\
-         | model | `{model}`, sha256 `{sha256}` |\n| computed by | Slicebank {version}, {provider}, {precision} |\n\
-         | split | `{split}`, sha256 of the list of samples `{split_sha256}` |\n\n\
+         # {heading}\n\n{text}.\n\n| | |\n|---|---|\n{rows}\n\
          | split | samples | slices |\n|---|---|---|\n{counts}",
         licence = quoted(&facts.licence),
         url = quoted(&facts.url),
         name = quoted(&title),
-        text = description(meta),
-        page = facts.url,
-        terms = facts.licence,
-        model = meta.model.name,
-        sha256 = meta.model.sha256,
-        version = meta.tool_version,
-        provider = meta.provider,
-        precision = meta.precision,
-        split = meta.split.as_deref().unwrap_or("official"),
-        split_sha256 = facts.split_sha256,
+        heading = markdown(&title),
+        text = markdown(&description(meta)),
+        rows = rows.concat(),
         counts = counts.collect::<String>(),
     )
 }

@@ -32,13 +32,13 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         );
     }
     args.backbone.forbid_tf32()?;
+    let signals = Signals::register()?;
     let home = project::find()?;
     let card = args.backbone.card(&home)?;
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;
     let backbone = args.backbone.choice();
     let runtime = Runtime::load(&home, backbone.provider != Some(Provider::Cpu))?;
     let recipe = preprocess(args, &dataset, &recipe, &card, backbone.image_size(&card));
-    let signals = Signals::register()?;
     let extraction = Extraction {
         runtime: &runtime,
         home: &home,
@@ -58,6 +58,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         Event::Detail(text) if args.verbose => tell(&text),
         Event::Detail(_) => {}
         Event::Warning(text) => warn(&[text]),
+        Event::Locked(dir) => signals.locked(dir),
         Event::Writing(dir) => {
             signals.save_first();
             bar.start(&dir);
@@ -85,6 +86,9 @@ fn total(extraction: &Extraction<'_>) -> anyhow::Result<Total> {
 
 /// Where a run has stopped, as far as the number of all slices is known.
 fn stopped(meta: &CacheMeta, extraction: &Extraction<'_>) -> String {
+    if meta.saved_rows() == 0 {
+        return "stopped before the first slice; the same command continues".to_owned();
+    }
     let of = extraction.slices().map_or_else(
         || format!(" ({})", counted(meta.samples, "sample")),
         |all| format!(" of {all}"),

@@ -127,7 +127,8 @@ fn split_cache(args: &SplitArgs, dir: &Path, opened: Option<&Dataset>) -> Result
     let skipped: Vec<&str> = skipped.map(|skipped| skipped.sample.as_str()).collect();
     let splits = split::assign(&args.rule, &members, &skipped)?;
     let overlaps = split::overlaps(&members, &splits);
-    let overlap = split::check_overlaps(&overlaps, args.allow_patient_overlap)?;
+    let hint = "split by patient, for instance with `--rule random:0.7:0.1:0.2`";
+    let overlap = split::check_overlaps(&overlaps, args.allow_patient_overlap, hint)?;
     let odd = split::warnings(&args.rule, &members, &splits);
     let counts = count(&members, &splits, &slices);
     let samples = members.into_iter().map(|member| member.sample);

@@ -43,7 +43,11 @@ pub(super) fn lock(
             {
                 holder
             }
-            found => return Ok(found?),
+            found => {
+                let lock = found?;
+                report(Event::Locked(dir.into()));
+                return Ok(lock);
+            }
         };
         if !is_told {
             let of = holder.map_or("another process".to_owned(), |of| of.to_string());

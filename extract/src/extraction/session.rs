@@ -23,7 +23,11 @@ impl Extraction<'_> {
     ) -> Result<Session, Error> {
         let device = backbone.options().device;
         let path = |path: &Path| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+            // What lies in a bucket is read and written in a local copy.
+            let mut path = cache::original_path(path, self.staging);
+            if !cache::is_in_bucket(&path) {
+                path = std::path::absolute(&path).unwrap_or(path);
+            }
             path.to_string_lossy().into_owned()
         };
         let is_named = self.settings.record_host;

@@ -64,7 +64,8 @@ pub fn by_dataset(
             patients.add(&patient, split);
         }
     }
-    let overlap = check_overlaps(&patients.overlaps(), target.allow_patient_overlap)?;
+    let hint = "correct the patients of the dataset";
+    let overlap = check_overlaps(&patients.overlaps(), target.allow_patient_overlap, hint)?;
     let work: Vec<Work<'_>> = groups
         .into_iter()
         .map(|rows| Work {

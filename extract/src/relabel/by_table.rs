@@ -61,7 +61,8 @@ pub fn by_table(
             patients.add(&patient, split);
         }
     })?;
-    let overlap = check_overlaps(&patients.overlaps(), target.allow_patient_overlap)?;
+    let hint = "correct the column `patient` of the table that `--labels` names";
+    let overlap = check_overlaps(&patients.overlaps(), target.allow_patient_overlap, hint)?;
     let writer = LabelWriter::create(reader, (target.name, target.replace), new, target.staging)?;
     let mut rows = rows.into_iter();
     writer.write(|slice| {

@@ -19,8 +19,8 @@ use common::draw::equidistant;
 pub use self::limit::limit;
 pub use self::member::Member;
 pub(crate) use self::names::{Key, Names, alike};
-pub(crate) use self::overlap::PatientSplits;
-pub use self::overlap::{Overlap, check_overlaps, overlaps, warnings};
+pub use self::overlap::{Overlap, overlaps, warnings};
+pub(crate) use self::overlap::{PatientSplits, check_overlaps};
 pub use self::rule::SplitRule;
 use crate::Error;
 use crate::dataset::Sample;
@@ -81,7 +81,8 @@ pub fn divide_checked(
     divide(samples, rule)?;
     let members = Member::of_samples(samples);
     let splits: Vec<Option<Split>> = samples.iter().map(|sample| sample.split).collect();
-    let overlap = check_overlaps(&overlaps(&members, &splits), allow_overlap)?;
+    let hint = "split by patient, for instance with `--split random:0.7:0.1:0.2`";
+    let overlap = check_overlaps(&overlaps(&members, &splits), allow_overlap, hint)?;
     Ok(overlap
         .into_iter()
         .chain(warnings(rule, &members, &splits))

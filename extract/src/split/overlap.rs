@@ -78,12 +78,16 @@ pub fn overlaps(members: &[Member], splits: &[Option<Split>]) -> Vec<Overlap> {
     found.overlaps()
 }
 
-/// Refuses patients in several splits; if they are allowed, gives a warning.
+/// Refuses patients in several splits; if they are allowed, gives a warning. `hint` is the advice of the error.
 ///
 /// # Errors
 ///
 /// [`Error::PatientOverlap`].
-pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<String>, Error> {
+pub(crate) fn check_overlaps(
+    overlaps: &[Overlap],
+    allowed: bool,
+    hint: &'static str,
+) -> Result<Option<String>, Error> {
     let count = overlaps.len();
     match (count, allowed) {
         (0, _) => Ok(None),
@@ -96,6 +100,7 @@ pub fn check_overlaps(overlaps: &[Overlap], allowed: bool) -> Result<Option<Stri
                 .map(Overlap::to_string)
                 .collect::<Vec<_>>()
                 .join(", "),
+            hint,
         }),
     }
 }

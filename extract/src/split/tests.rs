@@ -191,7 +191,9 @@ fn a_patient_in_two_splits_is_refused_unless_allowed() {
     let members: Vec<Member> = (0..90).map(of_patient).collect();
     let splits: Vec<Option<Split>> = (0..90).map(|k| Some(Split::ALL[k % 2])).collect();
     let found = overlaps(&members, &splits);
-    let text = check_overlaps(&found, false).unwrap_err().to_string();
+    let text = check_overlaps(&found, false, "do this")
+        .unwrap_err()
+        .to_string();
     assert!(
         text.starts_with("patients in several splits: 30, `p0` in train and val, "),
         "{text}"
@@ -201,12 +203,12 @@ fn a_patient_in_two_splits_is_refused_unless_allowed() {
         "{text}"
     );
     assert!(
-        text.contains("hint:") && text.contains("--allow-patient-overlap"),
+        text.contains("hint: do this, or") && text.contains("--allow-patient-overlap"),
         "{text}"
     );
-    let warning = check_overlaps(&found, true).unwrap().unwrap();
+    let warning = check_overlaps(&found, true, "").unwrap().unwrap();
     assert!(warning.contains(": 30"), "{warning}");
-    assert_eq!(check_overlaps(&[], false).unwrap(), None);
+    assert_eq!(check_overlaps(&[], false, "").unwrap(), None);
 }
 
 #[test]

@@ -101,10 +101,10 @@ impl<'a> Report<'a> {
         let mut text = format!(
             "# {}\n\n{}\n\n",
             page::TITLE,
-            markdown::escaped(&page::summary(self.study))
+            common::text::markdown(&page::summary(self.study))
         );
         for complaint in &self.complaints {
-            text += &format!("- Left out: {}\n", markdown::escaped(complaint));
+            text += &format!("- Left out: {}\n", common::text::markdown(complaint));
         }
         if self.study.records.is_empty() {
             text += &format!("{}\n\n```sh\n{}\n```\n", page::NOTHING, page::FIRST_STEPS);

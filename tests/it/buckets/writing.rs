@@ -152,6 +152,17 @@ fn what_a_signal_saved_between_two_shards_is_continued_elsewhere() {
 }
 
 #[test]
+fn the_history_of_a_cache_in_a_bucket_names_the_bucket() {
+    let lab = Lab::new();
+    lab.manifest(4);
+    Run::of(extract(&lab, "named", "staging").arg("--record-host")).expect(0);
+    let history = s3::get(&format!("named/{CACHE}/history.json")).unwrap();
+    let history: serde_json::Value = serde_json::from_slice(&history).unwrap();
+    let place = &history["sessions"][0]["cache"];
+    assert_eq!(place, &format!("s3://named/{CACHE}"));
+}
+
+#[test]
 fn parts_in_a_bucket_are_joined_by_the_last() {
     let lab = Lab::new();
     let expected = local(&lab, 24);

@@ -1,6 +1,6 @@
 //! Tables as Markdown (GitHub's).
 
-use common::text::printable;
+use common::text::markdown as escaped;
 
 use crate::report::table::{Cell, Table};
 
@@ -43,24 +43,6 @@ fn cell(cell: &Cell) -> String {
         }
         other => escaped(&other.shown()),
     }
-}
-
-/// Text that Markdown shows as it is.
-pub(in crate::report) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '|' | '[' | ']' | '#' | '~' | '!' | '$' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
