@@ -88,15 +88,33 @@ impl Form {
         command.help_template(template)
     }
 
+    /// A program with its options in groups, for forms that fold text themselves.
+    pub(crate) fn unfolded(&self, command: Command) -> Command {
+        let names = names(&command);
+        let mut command = command.mut_args(|arg| self.placed(arg));
+        for name in &names {
+            command =
+                command.mut_subcommand(name, |command| command.mut_args(|arg| self.placed(arg)));
+        }
+        command
+    }
+
+    /// Examples of a command, by its name; the program's own by an empty one.
+    pub(crate) fn examples_of(&self, name: &str) -> &'static [Example] {
+        let mut examples = self.examples.iter().filter(|(of, _)| *of == name);
+        examples
+            .next()
+            .map(|(_, examples)| *examples)
+            .unwrap_or_default()
+    }
+
     /// A command with its options in groups, folded texts, and examples.
     fn finished(&self, name: &str, command: Command) -> Command {
-        let mut command = command.mut_args(|arg| self.placed(arg));
+        let mut command = command.mut_args(|arg| self.brief(self.placed(arg)));
         if let Some(text) = command.get_long_about().map(ToString::to_string) {
             command = command.long_about(fold(&text, WIDTH));
         }
-        let mut examples = self.examples.iter().filter(|(of, _)| *of == name);
-        let examples = examples.next().map(|(_, examples)| *examples);
-        with_examples(folded(command), examples.unwrap_or_default())
+        with_examples(folded(command), self.examples_of(name))
     }
 
     /// An option in its group, with a placeholder.
@@ -126,7 +144,12 @@ impl Form {
         if let Some((word, _)) = words.find(|(_, of)| of.contains(&name.as_str())) {
             arg = arg.value_name(*word);
         }
-        let is_rare = self.rare.contains(&long.as_str());
+        arg
+    }
+
+    /// An option that `-h` leaves out if it is rarely needed.
+    fn brief(&self, arg: Arg) -> Arg {
+        let is_rare = arg.get_long().is_some_and(|long| self.rare.contains(&long));
         if is_rare {
             arg.hide_short_help(true)
         } else {

@@ -1,7 +1,11 @@
-//! What both programs print in one form: help and tables.
+//! What both programs print in one form: help, man pages, completions and tables.
 
+mod completions;
 mod grid;
 mod help;
+mod man;
 
+pub use self::completions::CompletionsArgs;
 pub use self::grid::{Column, Grid, WIDTH};
 pub use self::help::{Example, Examples, Form, Group};
+pub use self::man::ManArgs;

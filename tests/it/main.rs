@@ -49,6 +49,7 @@ mod resume;
 mod runtime;
 mod s3;
 mod segment;
+mod shells;
 mod sources;
 mod splits;
 mod study;

@@ -1,9 +1,12 @@
 //! The help of the program.
 
-use clap::{Command, CommandFactory, FromArgMatches};
-use terminal::{Examples, Form, Group};
+use std::io::{self, ErrorKind};
 
-use super::Cli;
+use clap::{Command, CommandFactory, FromArgMatches};
+use common::text::Printable;
+use terminal::{CompletionsArgs, Examples, Form, Group, ManArgs};
+
+use super::{Cli, Status, print_line};
 
 /// Parses the command line of the process. Errors and requests for help end it, as clap does.
 pub fn parse() -> Cli {
@@ -14,14 +17,29 @@ pub fn parse() -> Cli {
 
 /// The program with its help.
 fn command() -> Command {
-    let form = Form {
-        commands: COMMANDS,
-        options: OPTIONS,
-        rare: RARE,
-        examples: EXAMPLES,
-    };
-    form.complete(Cli::command())
+    FORM.complete(Cli::command())
 }
+
+/// Prints completions for a shell.
+pub(super) fn completions(args: CompletionsArgs) -> anyhow::Result<Status> {
+    print_line(args.script(Cli::command()).trim_end())?;
+    Ok(Status::Done)
+}
+
+/// Prints the man page, or writes the pages of all commands.
+pub(super) fn man(args: &ManArgs) -> anyhow::Result<Status> {
+    match args.run(&FORM, Cli::command(), &mut Printable(io::stdout())) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Status::Done),
+        result => Ok(result.map(|()| Status::Done)?),
+    }
+}
+
+const FORM: Form = Form {
+    commands: COMMANDS,
+    options: OPTIONS,
+    rare: RARE,
+    examples: EXAMPLES,
+};
 
 const COMMANDS: &[Group] = &[
     (
@@ -33,6 +51,7 @@ const COMMANDS: &[Group] = &[
         "Change caches",
         &["split", "relabel", "merge", "card", "gc", "rm"],
     ),
+    ("Set up a shell", &["completions", "man"]),
 ];
 
 const OPTIONS: &[Group] = &[
@@ -287,6 +306,29 @@ const EXAMPLES: &[Examples] = &[
         &[
             ("extract doctor", "check this machine"),
             ("extract doctor --cache /data/caches", "and another disk"),
+        ],
+    ),
+    (
+        "completions",
+        &[
+            (
+                "extract completions bash",
+                "for ~/.local/share/bash-completion/completions/extract",
+            ),
+            (
+                "extract completions zsh",
+                "for ~/.zfunc/_extract, with ~/.zfunc in $fpath",
+            ),
+        ],
+    ),
+    (
+        "man",
+        &[
+            ("extract man", "the page, to be piped to `man -l -`"),
+            (
+                "extract man --out ~/.local/share/man/man1",
+                "all pages: `man extract-plan`",
+            ),
         ],
     ),
 ];

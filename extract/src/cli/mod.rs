@@ -28,7 +28,7 @@ use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use common::text::{printable, printable_lines};
-use terminal::{Column, Grid};
+use terminal::{Column, CompletionsArgs, Grid, ManArgs};
 
 use crate::extraction::wait_elsewhere;
 
@@ -121,6 +121,10 @@ enum Command {
     /// Check this machine: ONNX Runtime, GPU, memory, disk, hub
     #[command(long_about = DOCTOR_LONG_ABOUT)]
     Doctor(DoctorArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the man page, or write those of all commands
+    Man(ManArgs),
 }
 
 const EXPORT_LONG_ABOUT: &str = "\
@@ -234,6 +238,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Plan(args)) => plan::run(args),
         Some(Command::Card(args)) => card::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Completions(args)) => help::completions(*args),
+        Some(Command::Man(args)) => help::man(args),
     }
 }
 

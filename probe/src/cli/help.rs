@@ -1,11 +1,13 @@
 //! The help of the program.
 
 use std::ffi::OsString;
+use std::io::Write;
 
+use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches};
-use terminal::{Examples, Form, Group};
+use terminal::{CompletionsArgs, Examples, Form, Group, ManArgs};
 
-use super::{Cli, few_shot};
+use super::{Cli, Outcome, few_shot};
 
 /// Parses the command line of the process. Errors and requests for help end it, as clap does.
 pub fn parse() -> Cli {
@@ -21,6 +23,18 @@ fn command(words: &[OsString]) -> Command {
     command.mut_subcommand(few_shot::NAME, |few_shot| {
         few_shot::of_head(few_shot, words)
     })
+}
+
+/// Prints completions for a shell; those of `few-shot` have the options of all heads.
+pub(super) fn completions(args: CompletionsArgs, out: &mut impl Write) -> Result<Outcome> {
+    write!(out, "{}", args.script(Cli::command()))?;
+    Ok(Outcome::Done)
+}
+
+/// Prints the man page, or writes the pages of all commands.
+pub(super) fn man(args: &ManArgs, out: &mut impl Write) -> Result<Outcome> {
+    args.run(&FORM, Cli::command(), out)?;
+    Ok(Outcome::Done)
 }
 
 const FORM: Form = Form {
@@ -40,6 +54,7 @@ const COMMANDS: &[Group] = &[
     ("Apply", &["predict"]),
     ("Look at results", &["ls", "compare", "report", "trust"]),
     ("Look at tokens", &["pca", "nearest", "retrieve", "map"]),
+    ("Set up a shell", &["completions", "man"]),
 ];
 
 const OPTIONS: &[Group] = &[
@@ -304,6 +319,29 @@ const EXAMPLES: &[Examples] = &[
         &[
             ("probe ls", "caches and runs"),
             ("probe ls --wide", "with heads and scores"),
+        ],
+    ),
+    (
+        "completions",
+        &[
+            (
+                "probe completions bash",
+                "for ~/.local/share/bash-completion/completions/probe",
+            ),
+            (
+                "probe completions zsh",
+                "for ~/.zfunc/_probe, with ~/.zfunc in $fpath",
+            ),
+        ],
+    ),
+    (
+        "man",
+        &[
+            ("probe man", "the page, to be piped to `man -l -`"),
+            (
+                "probe man --out ~/.local/share/man/man1",
+                "all pages: `man probe-knn`",
+            ),
         ],
     ),
 ];

@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use common::text::shown;
+use terminal::{CompletionsArgs, ManArgs};
 
 use self::caches::Caches;
 use self::compare::Compare;
@@ -94,6 +95,10 @@ enum Command {
     /// List the caches, and the runs
     #[command(visible_alias = "list")]
     Ls(List),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the man page, or write those of all commands
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +150,8 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Retrieve(retrieve) => retrieve.run(out, messages),
         Command::Map(map) => map.run(out, messages),
         Command::Ls(list) => list.run(out, messages),
+        Command::Completions(args) => help::completions(args, out),
+        Command::Man(args) => help::man(&args, out),
     }
 }
 
