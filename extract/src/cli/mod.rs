@@ -92,7 +92,7 @@ enum Command {
     /// Add another split to finished caches, under a name
     #[command(long_about = SPLIT_LONG_ABOUT)]
     Split(SplitArgs),
-    /// Give finished caches other labels, patients or masks, under a name
+    /// Give finished caches other labels, patients or masks
     #[command(long_about = RELABEL_LONG_ABOUT)]
     Relabel(RelabelArgs),
     /// List the caches

@@ -79,12 +79,12 @@ enum Command {
     Compare(Compare),
     /// Make a page, Markdown, CSV or LaTeX of all records
     Report(Report),
-    /// Ask what else the tokens know: metadata, patients, duplicates, drift
+    /// Ask what else tokens know: metadata, patients, duplicates, drift
     ///
     /// Metadata are predicted by a linear head, cross-validated by patient. Patients are found again by their nearest
     /// sample. Near-duplicates are looked for across splits, and drift between two caches (--against).
     Trust(Trust),
-    /// Show the principal components of patch tokens as colours beside the images
+    /// Show the principal components of patch tokens as colours
     Pca(Pca),
     /// Show the nearest neighbours of some images as a contact sheet
     Nearest(NearestCommand),
