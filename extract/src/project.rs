@@ -35,6 +35,16 @@ pub fn models(home: &Path) -> PathBuf {
     home.join("onnx_models")
 }
 
+/// The Python environments that may have ONNX Runtime: that in which the program is installed, `bin/extract`
+/// with links resolved, as uv and pipx install it without setting a variable, and those that are active.
+pub(crate) fn environments() -> Vec<PathBuf> {
+    let own = env::current_exe().and_then(std::fs::canonicalize).ok();
+    let own = own.and_then(|program| Some(program.parent()?.parent()?.to_path_buf()));
+    let names = ["VIRTUAL_ENV", "CONDA_PREFIX"];
+    let active = names.iter().filter_map(env::var_os).map(PathBuf::from);
+    own.into_iter().chain(active).collect()
+}
+
 fn above(start: &Path) -> Option<PathBuf> {
     let mut folders = start.ancestors();
     let found = folders.find(|folder| models(folder).is_dir());

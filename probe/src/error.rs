@@ -1,6 +1,6 @@
 //! Errors of probes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::counted;
 use common::text::{printable, shown};
@@ -11,6 +11,13 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Message of another library, on one line.
 fn said(cause: &dyn std::fmt::Display) -> String {
     printable(&cause.to_string()).into_owned()
+}
+
+/// The dataset of a cache, `DATASET/MODEL@SIZE`.
+fn dataset_of(cache: &Path) -> String {
+    let dataset = cache.parent().and_then(Path::file_name);
+    let dataset = dataset.map(|name| name.to_string_lossy());
+    dataset.map_or("NAME".to_owned(), |name| printable(&name).into_owned())
 }
 
 /// An error of a probe.
@@ -66,8 +73,9 @@ pub enum Error {
     },
     /// The requested splits have no labelled example.
     #[error(
-        "`{}`: no labelled {unit} is in `{wanted}`; by split there are {found}\nhint: give the dataset another split (`extract split`) and name it with --split",
-        shown(.path)
+        "`{}`: no labelled {unit} is in `{wanted}`; by split there are {found}\nhint: divide it, for instance by `extract split --dataset {} --rule random:0.7:0.1:0.2 --name main`, and give `--split main`",
+        shown(.path),
+        dataset_of(.path)
     )]
     EmptySplit {
         /// The cache's folder.

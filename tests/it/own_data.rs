@@ -5,7 +5,7 @@ use std::process::Command;
 
 use cache::{CacheReader, Labels};
 
-use crate::lab::{Lab, Run, masks, nifti, npy, project, ramp};
+use crate::lab::{Lab, Run, masks, nifti, npy, program, project, ramp};
 
 #[test]
 fn a_cache_does_not_depend_on_how_the_folder_is_spelt() {
@@ -54,6 +54,83 @@ fn what_is_done_with_scans_by_default_is_said() {
         !lab.extract("manifest", &csv, &["--name", "p"])
             .stderr
             .contains("warning")
+    );
+}
+
+/// Writes `n` images of two classes below `folder`, each in `ROOT/SPLIT/CLASS` for the splits, or without these.
+fn classes(lab: &Lab, folder: &str, splits: &[&str], n: u32) {
+    for k in 0..n {
+        let class = ["left", "right"][k as usize % 2];
+        let split = splits.get(k as usize / 2 % splits.len().max(1));
+        let split = split.map_or(String::new(), |split| format!("{split}/"));
+        lab.png(&format!("{folder}/{split}{class}/{k}.png"), k, k);
+    }
+}
+
+#[test]
+fn folders_of_train_and_test_alone_serve_every_probe_that_chooses() {
+    let lab = Lab::new();
+    classes(&lab, "data", &["train", "train", "test"], 48);
+    lab.extract("folder", &lab.path("data"), &[]).expect(0);
+    for probe in ["knn", "linear", "logreg", "ridge", "few-shot"] {
+        let more: &[&str] = match probe {
+            "knn" => &["--k", "3,5"],
+            "few-shot" => &["--shots", "4", "--repeats", "2"],
+            _ => &[],
+        };
+        let run = lab.probe_with(probe, more).expect(0);
+        assert!(run.stderr.contains("no `val`"), "{probe}: {run:#?}");
+        let again = lab
+            .probe_with(probe, &[more, &["--force"]].concat())
+            .expect(0);
+        assert_eq!(again.stdout, run.stdout, "{probe}");
+    }
+}
+
+#[test]
+fn folders_of_classes_without_splits_are_told_how_to_get_some() {
+    let lab = Lab::new();
+    classes(&lab, "data", &[], 40);
+    let said = lab
+        .extract("folder", &lab.path("data"), &[])
+        .expect(0)
+        .stderr;
+    let rule = "--rule random:0.7:0.1:0.2 --name main";
+    assert!(
+        said.contains("--split random:0.7:0.1:0.2") && said.contains(rule),
+        "{said}"
+    );
+    let told = format!("extract split --dataset images {rule}");
+    lab.probe_with("knn", &["--k", "3"])
+        .expect_error(2, &[&told, "--split main"]);
+    let mut divide = program("extract");
+    divide.args(told.split_whitespace().skip(1));
+    Run::of(divide.arg("--cache").arg(lab.path("cache"))).expect(0);
+    lab.probe_with("knn", &["--k", "3", "--split", "main"])
+        .expect(0);
+}
+
+#[test]
+fn a_head_is_applied_to_a_folder_of_images_without_classes() {
+    let lab = Lab::new();
+    classes(&lab, "data", &["train", "val", "test"], 48);
+    lab.extract("folder", &lab.path("data"), &[]).expect(0);
+    lab.probe_with("ridge", &[]).expect(0);
+    for k in 0..4 {
+        lab.png(&format!("new/{k}.png"), k, 100 + k);
+    }
+    let mut extract = lab.extract_as("new", "folder", &lab.path("new"));
+    let said = Run::of(&mut extract).expect(0).stderr;
+    assert!(said.contains("4 images without labels"), "{said}");
+    assert!(!said.contains("--split"), "{said}");
+    let mut predict = program("probe");
+    predict.args(["predict", "--head", "latest", "--dataset", "new"]);
+    predict.arg("--cache").arg(lab.path("cache"));
+    let run = Run::of(predict.arg("--runs").arg(lab.path("runs"))).expect(0);
+    assert!(run.stdout.contains("4 slices"), "{run:#?}");
+    assert!(
+        run.stderr.contains("has no labels: nothing measured"),
+        "{run:#?}"
     );
 }
 

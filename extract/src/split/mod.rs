@@ -12,7 +12,7 @@ pub(crate) mod rule;
 
 use std::collections::{BTreeSet, HashMap};
 
-use cache::Split;
+use cache::{Labels, Split};
 use common::counted;
 use common::draw::equidistant;
 
@@ -83,10 +83,19 @@ pub fn divide_checked(
     let splits: Vec<Option<Split>> = samples.iter().map(|sample| sample.split).collect();
     let hint = "split by patient, for instance with `--split random:0.7:0.1:0.2`";
     let overlap = check_overlaps(&overlaps(&members, &splits), allow_overlap, hint)?;
-    Ok(overlap
-        .into_iter()
-        .chain(warnings(rule, &members, &splits))
-        .collect())
+    // What has neither labels nor masks is for `probe predict` and maps, which need no split.
+    let is_plain = |sample: &Sample| sample.labels == Labels::Unlabelled && sample.mask.is_empty();
+    let odd = if *rule == SplitRule::Official && samples.iter().all(is_plain) {
+        Vec::new()
+    } else {
+        warnings(rule, &members, &splits)
+    };
+    Ok(overlap.into_iter().chain(odd).collect())
+}
+
+/// A common rule that can divide the members, where `rule` does not.
+fn fitting(rule: &SplitRule, members: &[Member]) -> &'static str {
+    Splitting { rule, members }.fitting()
 }
 
 struct Splitting<'a> {
@@ -282,26 +291,35 @@ impl Splitting<'_> {
     }
 
     fn too_few(&self, found: String, least: usize) -> Error {
-        let expected = format!(
-            "at least {least} (`{}` divides what there is)",
+        let expected = format!("at least {least}");
+        let hint = format!(
+            "`--split {}` divides what there is (`--rule` of `extract split`); for the rest of a download, `extract datasets NAME --root DIR` lists what is missing",
             self.fitting()
         );
-        let hint = "ask for less, or check that the download is complete: `extract datasets NAME --root DIR`";
-        self.unsplittable(found, &expected, hint)
+        self.unsplittable(found, &expected, &hint)
     }
 
     /// A common rule that can divide the members.
     fn fitting(&self) -> &'static str {
         let train =
             (0..self.members.len()).filter(|&k| self.members[k].official == Some(Split::Train));
-        let of_train = share(0.1, self.units(train).len());
+        let of_train = self.units(train).len();
+        let parts = [
+            (0.1, "official:val=0.1"),
+            (0.2, "official:val=0.2"),
+            (0.5, "official:val=0.5"),
+        ];
+        let of_train = parts.into_iter().find(|(part, _)| {
+            let count = share(*part, of_train);
+            count > 0 && count < of_train
+        });
         let is_official = matches!(
             self.rule,
             SplitRule::OfficialLast(_) | SplitRule::OfficialPart { .. }
         );
         let drawn = self.units(self.drawn()).len();
-        if is_official && of_train > 0 {
-            "official:val=0.1"
+        if let Some((_, of_train)) = of_train.filter(|_| is_official) {
+            of_train
         } else if ends_of_parts([0.7, 0.1, 0.2], drawn).is_some() {
             "random:0.7:0.1:0.2"
         } else if drawn >= 3 {

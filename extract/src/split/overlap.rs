@@ -110,9 +110,12 @@ pub(crate) fn check_overlaps(
 pub fn warnings(rule: &SplitRule, members: &[Member], splits: &[Option<Split>]) -> Vec<String> {
     let is_undivided = *rule != SplitRule::None && splits.iter().all(Option::is_none);
     let undivided = is_undivided.then(|| {
-        "no sample is in a split, but `probe` needs splits: give a rule such as \
-         `random:0.7:0.1:0.2` with `--split`, or later with `extract split`"
-            .to_owned()
+        let fitting = super::fitting(rule, members);
+        format!(
+            "no sample is in a split, and `probe` trains and measures by splits: extract with `--split {fitting}`, \
+             or divide the finished cache by `extract split --dataset NAME --rule {fitting} --name main`, and give \
+             `probe` `--split main`"
+        )
     });
     unknown_patients(rule, members)
         .into_iter()

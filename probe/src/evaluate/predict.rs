@@ -52,7 +52,11 @@ pub fn predict(
     let is_labelled = |&row: &usize| has_classes && examples.is_labelled[row];
     let is_labelled: Vec<bool> = rows.iter().map(is_labelled).collect();
     let known = known(&all, &is_labelled, about.is_single_label);
-    warnings.extend(coverage(has_classes, known.len(), all.cases.len()));
+    warnings.extend(if examples.classes.is_empty() {
+        Some("the dataset has no labels: nothing measured".to_owned())
+    } else {
+        coverage(has_classes, known.len(), all.cases.len())
+    });
     let evaluated = all.cases.iter().map(Case::who);
     warnings.extend(about.origin.overlap(reader, evaluated));
     let mut labelled = labelled(&all, &known, about.is_single_label);
