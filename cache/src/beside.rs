@@ -63,6 +63,7 @@ pub(crate) fn open(dir: &Path, folder: &str, file: &str) -> Result<ParquetFile, 
     Ok(ParquetFile {
         path: path.into(),
         checksums,
+        bytes: None,
     })
 }
 

@@ -29,11 +29,17 @@ struct State {
 }
 
 impl CheckedFile {
+    /// Opens a file. An object is not asked for its size if that is `known` or its checksums say it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
     pub(crate) fn open(
         path: &Path,
         checksums: Option<Arc<Checksums>>,
+        known: Option<u64>,
     ) -> Result<CheckedFile, Error> {
-        let known = checksums.as_ref().map(|checksums| checksums.length());
+        let known = known.or(checksums.as_ref().map(|checksums| checksums.length()));
         let file = Reading::open(path, known).map_err(io_error(path, "open"))?;
         let length = file.len().map_err(io_error(path, "read"))?;
         Ok(CheckedFile {
@@ -152,8 +158,8 @@ mod tests {
                 .into_iter()
                 .flat_map(move |start| edges.map(|end| start..end))
         };
-        let file = CheckedFile::open(&path, Some(Arc::clone(&sums))).unwrap();
-        let bare = CheckedFile::open(&path, None).unwrap();
+        let file = CheckedFile::open(&path, Some(Arc::clone(&sums)), None).unwrap();
+        let bare = CheckedFile::open(&path, None, None).unwrap();
         for range in ranges(bytes.len()).filter(|range| !range.is_empty()) {
             for file in [&file, &bare] {
                 let mut out = vec![0; range.len()];
@@ -168,7 +174,7 @@ mod tests {
         bytes[at] ^= 1;
         fs::write(&path, &bytes).unwrap();
         for range in ranges(bytes.len()).filter(|range| !range.is_empty()) {
-            let file = CheckedFile::open(&path, Some(Arc::clone(&sums))).unwrap();
+            let file = CheckedFile::open(&path, Some(Arc::clone(&sums)), None).unwrap();
             let holds = range.start < 4 * BLOCK && range.end > 3 * BLOCK;
             let read = file.read(range.start as u64, &mut vec![0; range.len()]);
             assert_eq!(read.is_err(), holds, "{range:?}");

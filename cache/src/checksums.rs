@@ -38,7 +38,7 @@ impl Checksums {
             found,
             expected,
         };
-        let expected = (length.div_ceil(BLOCK as u64) + 1) * size_of::<u32>() as u64;
+        let expected = Checksums::bytes_of(length);
         let size_differs =
             |found: u64| damaged("size in bytes", found.to_string(), expected.to_string());
         // Before the file is read: it may be a link to anything, of any size.
@@ -66,6 +66,11 @@ impl Checksums {
             length,
             blocks: blocks.map(|&bytes| u32::from_le_bytes(bytes)).collect(),
         }))
+    }
+
+    /// Size of the checksums of a file of `length` bytes.
+    pub(crate) fn bytes_of(length: u64) -> u64 {
+        (length.div_ceil(BLOCK as u64) + 1) * size_of::<u32>() as u64
     }
 
     /// Length of the file in bytes.

@@ -43,12 +43,6 @@ pub enum Error {
         /// The cause.
         source: serde_json::Error,
     },
-    /// A file in a finished cache belongs to no shard.
-    #[error("`{path}`: no shard in `meta.json` has this file\nhint: `extract gc` deletes it", path = shown(path))]
-    Unnamed {
-        /// The file.
-        path: PathBuf,
-    },
     /// The history of a cache is damaged.
     #[error("`{path}`: {}\nhint: only `extract show` reads it; delete it", shown(what), path = shown(path))]
     History {

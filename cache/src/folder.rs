@@ -15,6 +15,12 @@ pub(crate) const LABELS: &str = "labels";
 /// Folder in a finished cache with the unfinished one that has all tables.
 pub(crate) const EXTENSION: &str = "extension";
 
+/// Folder of the checksums of all files.
+pub(crate) const CHECKSUMS: &str = "checksums";
+
+/// Folder of shards that are computed again.
+pub(crate) const REPAIR: &str = "repair";
+
 /// Folder of the parts of a cache.
 pub(crate) const PARTS: &str = "parts";
 
@@ -36,7 +42,7 @@ pub(crate) fn part_numbers(dir: &Path) -> Option<(u32, u32)> {
 /// The file of the checksums of a table's file.
 pub(crate) fn checksums_of(dir: &Path, table: &str, file: &str) -> PathBuf {
     let name = Path::new(file).with_extension("crc32");
-    dir.join("checksums").join(table).join(name)
+    dir.join(CHECKSUMS).join(table).join(name)
 }
 
 /// The folder of rows that were saved since the last finished shard. It is laid out like a cache.
@@ -46,7 +52,7 @@ pub(crate) fn pending(dir: &Path) -> PathBuf {
 
 /// The folder of shards that are computed again.
 pub(crate) fn repair(dir: &Path) -> PathBuf {
-    dir.join("repair")
+    dir.join(REPAIR)
 }
 
 pub(crate) fn shard_file(index: usize) -> String {

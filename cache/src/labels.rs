@@ -49,6 +49,13 @@ pub struct LabelSet {
     pub ignored_mask_value: Option<u16>,
     /// Files of the tables, shard by shard.
     pub shards: Vec<Shard>,
+    /// How often a set of this name was replaced. If it was, the folders of the tables end in `-` and this number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replaced: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The label set that a reader uses.
@@ -60,13 +67,21 @@ pub struct NamedLabels {
     pub sha256: String,
     /// True if it has masks of its own.
     pub(crate) has_masks: bool,
+    /// As in its description.
+    pub(crate) replaced: u32,
 }
 
 impl NamedLabels {
     /// Folder of a table in the cache, if the set has the table.
     pub(crate) fn folder(&self, table: Table) -> Option<String> {
         let has = table == Table::Slices || table == Table::Mask && self.has_masks;
-        has.then(|| table_folder(&self.name, table))
+        has.then(|| {
+            format!(
+                "{}/{}",
+                folder_of(&self.name),
+                table_folder(table, self.replaced)
+            )
+        })
     }
 }
 
@@ -108,6 +123,12 @@ impl LabelSet {
     pub fn has_masks(&self) -> bool {
         let mut shards = self.shards.iter();
         shards.any(|shard| shard.tables.contains_key(Table::Mask.name()))
+    }
+
+    /// True if a folder of the set has one of its tables.
+    pub(crate) fn has_folder(&self, folder: &str) -> bool {
+        let is_of = |table: Table| folder == table_folder(table, self.replaced);
+        is_of(Table::Slices) || self.has_masks() && is_of(Table::Mask)
     }
 
     /// The description of a cache whose labels are those of this set.
@@ -163,9 +184,22 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Folder of a table of a set, relative to that of the cache.
-fn table_folder(name: &str, table: Table) -> String {
-    format!("{}/{}", folder_of(name), table.name())
+/// Folder of a table in that of a set whose name was `replaced` so often.
+fn table_folder(table: Table, replaced: u32) -> String {
+    match replaced {
+        0 => table.name().to_owned(),
+        replaced => format!("{}-{replaced}", table.name()),
+    }
+}
+
+/// True if a folder of a set is named like that of a table, of this set or one before.
+pub(crate) fn is_table_folder(folder: &str) -> bool {
+    let (table, replaced) = folder.split_once('-').unwrap_or((folder, "0"));
+    let is_number = replaced.parse::<u32>().is_ok();
+    is_number
+        && [Table::Slices, Table::Mask]
+            .iter()
+            .any(|of| of.name() == table)
 }
 
 /// Folder of a set, relative to that of the cache.

@@ -46,7 +46,7 @@ mod verify;
 mod write;
 
 pub use batch::{Labels, SliceMeta, Split, Task, TokenBatch};
-pub use clean::Locked;
+pub use clean::{Leftovers, Locked};
 pub use download::{Downloaded, download, local_copy, local_path, original_path};
 pub use encoding::PatchDtype;
 pub use error::Error;
@@ -72,5 +72,5 @@ pub use sources::{ShardSources, SourceFile};
 pub use splits::{NamedSplit, write_split};
 pub use store::is_in_bucket;
 pub use table_reader::read_table;
-pub use verify::{Depth, Fault, NamedSet, verify};
+pub use verify::{Depth, Fault, NamedSet, Verified, verify};
 pub use write::{CacheWriter, Position, Repair};

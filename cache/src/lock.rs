@@ -87,15 +87,19 @@ impl CacheLock {
         Ok(lock)
     }
 
+    /// The process that `.lock` names. It may have ended: one that is killed leaves its name there.
+    pub fn holder(dir: &Path) -> Option<Holder> {
+        let path = dir.join(".lock");
+        match Bucket::of(&path).ok()? {
+            Some(bucket) => object::read(&bucket).ok()??.0,
+            None => read(&path).ok()?,
+        }
+    }
+
     /// The process on another machine that `.lock` names. Until it is known whether that process lives, the
     /// next attempt to lock the cache takes up to [`CacheLock::SILENCE`].
     pub fn holder_elsewhere(dir: &Path) -> Option<Holder> {
-        let path = dir.join(".lock");
-        let holder = match Bucket::of(&path).ok()? {
-            Some(bucket) => object::read(&bucket).ok()??.0?,
-            None => read(&path).ok()??,
-        };
-        (!holder.is_of_this_machine()).then_some(holder)
+        CacheLock::holder(dir).filter(|holder| !holder.is_of_this_machine())
     }
 
     /// Frees the lock that this process holds on the cache `dir`, as dropping it would. It is for a process that ends

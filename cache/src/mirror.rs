@@ -18,7 +18,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::clean::{is_left, is_unnamed};
+use crate::clean::{Inventory, is_unnamed};
 use crate::error::io_error;
 use crate::folder::pending;
 use crate::store::{self, Bucket, Over, Version};
@@ -157,8 +157,8 @@ impl Mirror {
             pending: self.pending.clone(),
             ..meta.clone()
         };
-        let mut left = store::below(&self.to).map_err(io_error(&self.to, "list"))?;
-        left.retain(|path| is_left(&self.to, path, &named, &[]));
+        let left = Inventory::of(&self.to)?.unnamed(&named);
+        let left: Vec<PathBuf> = left.into_iter().map(|(path, _)| path).collect();
         store::delete(&left).map_err(io_error(&self.to, "delete objects below"))
     }
 

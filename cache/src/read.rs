@@ -181,7 +181,7 @@ impl CacheReader {
     }
 
     /// Folder of a table, relative to that of the cache.
-    fn folder(&self, table: Table) -> String {
+    pub(crate) fn folder(&self, table: Table) -> String {
         let own = self.labels.as_ref().and_then(|labels| labels.folder(table));
         own.unwrap_or_else(|| table.name().to_owned())
     }
@@ -191,6 +191,7 @@ impl CacheReader {
         let path = self.path(table, shard);
         let known = self.meta.shards.get(shard);
         let known = known.and_then(|shard| shard.tables.get(table.name()));
+        let bytes = known.map(|file| file.bytes);
         let checksums = match known.filter(|file| file.has_checksums && self.has_checks) {
             Some(file) => Some(self.checksums(table, shard, file.bytes)?),
             None => None,
@@ -198,6 +199,7 @@ impl CacheReader {
         Ok(ParquetFile {
             path: path.into(),
             checksums,
+            bytes,
         })
     }
 

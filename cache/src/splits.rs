@@ -1,7 +1,7 @@
 //! Named splits, made after extraction: `splits/NAME.parquet`.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
@@ -106,15 +106,38 @@ impl CacheReader {
     /// As [`named_split`](Self::named_split) and [`slices`](Self::slices), and
     /// [`Error::SplitTable`] if the split is not one of exactly this cache's samples.
     pub fn slices_with_split(&self, name: &str) -> Result<(Vec<SliceMeta>, NamedSplit), Error> {
-        let split = self.named_split(name)?;
         let mut slices = self.slices()?;
-        let path = split_path(self.dir(), name)?;
-        let rows = slices.iter().map(|slice| (slice.sample.as_str(), false));
-        check_samples(&path, split.of.keys().map(String::as_str), rows.collect())?;
+        let rows = slices.iter().map(|slice| slice.sample.as_str());
+        let split = self.checked_split(name, rows)?;
         for slice in &mut slices {
             slice.split = split.of.get(&slice.sample).copied().flatten();
         }
         Ok((slices, split))
+    }
+}
+
+impl CacheReader {
+    /// Checks a named split of a cache with these samples.
+    ///
+    /// # Errors
+    ///
+    /// As [`slices_with_split`](Self::slices_with_split).
+    pub(crate) fn check_split(&self, name: &str, samples: &HashSet<Box<str>>) -> Result<(), Error> {
+        let samples = samples.iter().map(|sample| &**sample);
+        self.checked_split(name, samples).map(drop)
+    }
+
+    /// A named split, if it is one of exactly these samples.
+    fn checked_split<'a>(
+        &self,
+        name: &str,
+        samples: impl Iterator<Item = &'a str>,
+    ) -> Result<NamedSplit, Error> {
+        let split = self.named_split(name)?;
+        let path = split_path(self.dir(), name)?;
+        let seen: HashMap<&str, bool> = samples.map(|sample| (sample, false)).collect();
+        check_samples(&path, split.of.keys().map(String::as_str), seen)?;
+        Ok(split)
     }
 }
 

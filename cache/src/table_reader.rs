@@ -42,6 +42,8 @@ pub(crate) type RowsBuilder = ParquetRecordBatchReaderBuilder<Source>;
 pub(crate) struct ParquetFile {
     pub(crate) path: Arc<Path>,
     pub(crate) checksums: Option<Arc<Checksums>>,
+    /// Its size, if a description says it.
+    pub(crate) bytes: Option<u64>,
 }
 
 impl ParquetFile {
@@ -50,18 +52,22 @@ impl ParquetFile {
         ParquetFile {
             path: path.into(),
             checksums: None,
+            bytes: None,
         }
     }
 
     fn open(&self) -> Result<CheckedFile, Error> {
-        CheckedFile::open(&self.path, self.checksums.clone())
+        CheckedFile::open(&self.path, self.checksums.clone(), self.bytes)
     }
 
     /// Metadata of the file, after a check that every column is within the file.
     pub(crate) fn metadata(&self) -> Result<ArrowReaderMetadata, Error> {
-        let file = Footer(self.open()?);
+        self.metadata_in(&Footer(Arc::new(self.open()?)))
+    }
+
+    fn metadata_in(&self, file: &Footer) -> Result<ArrowReaderMetadata, Error> {
         contained(&self.path, || {
-            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+            let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
             check(metadata.metadata(), file.0.len())?;
             Ok(metadata)
         })
@@ -69,15 +75,17 @@ impl ParquetFile {
 
     /// Rows of the file, whose values take at most `value_bytes` each.
     pub(crate) fn rows(&self, value_bytes: usize) -> Result<RowsBuilder, Error> {
-        let metadata = self.metadata()?;
-        let source = Source::open(self, &metadata, value_bytes, Arc::default())?;
+        // What is read of the end of an object is often all of it.
+        let footer = Footer(Arc::new(self.open()?));
+        let metadata = self.metadata_in(&footer)?;
+        let source = Source::of(footer.0, &metadata, value_bytes, Arc::default());
         let rows = (BATCH_BYTES / value_bytes.max(1)).clamp(1, BATCH_ROWS);
         Ok(RowsBuilder::new_with_metadata(source, metadata).with_batch_size(rows))
     }
 }
 
 /// A file of which the metadata at its end is read.
-struct Footer(CheckedFile);
+struct Footer(Arc<CheckedFile>);
 
 impl Length for Footer {
     fn len(&self) -> u64 {
@@ -231,11 +239,21 @@ impl Source {
         value_bytes: usize,
         buffers: Arc<Buffers>,
     ) -> Result<Source, Error> {
-        Ok(Source {
-            file: Arc::new(of.open()?),
+        let file = Arc::new(of.open()?);
+        Ok(Source::of(file, metadata, value_bytes, buffers))
+    }
+
+    fn of(
+        file: Arc<CheckedFile>,
+        metadata: &ArrowReaderMetadata,
+        value_bytes: usize,
+        buffers: Arc<Buffers>,
+    ) -> Source {
+        Source {
+            file,
             limits: PageLimits::new(metadata.metadata(), value_bytes),
             buffers,
-        })
+        }
     }
 }
 

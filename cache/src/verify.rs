@@ -1,29 +1,29 @@
 //! Verification of a whole cache: every byte, row and value.
 
 mod lone;
+mod shards;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::path::{Path, PathBuf};
 
 use common::hex;
 use sha2::{Digest, Sha256};
 
 use crate::checksums::{BLOCK, Checksums};
+use crate::clean::Inventory;
 use crate::error::io_error;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
-use crate::store::{self, Reading};
-use crate::{CacheMeta, CacheReader, Error, History, ShardSources, SliceMeta};
+use crate::store::{self, Files, Reading};
+use crate::{CacheLock, CacheMeta, CacheReader, Error, History, Holder, ShardSources};
 
 /// How much of a cache [`verify`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// `meta.json`, sizes, checksums of metadata, numbers of rows, schemas, and the rows of `slices`.
+    /// `meta.json`, sizes, numbers of rows, schemas, and the rows of `slices`; in a folder, also checksums of metadata
+    /// and the records of sources.
     Quick,
     /// Every byte of every file and every value.
     Full,
@@ -75,66 +75,118 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Checks a cache with `threads` threads, or more in a bucket, and lists its faults in the order of shards.
+/// What [`verify`] found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Faults, in the order of shards.
+    pub faults: Vec<Fault>,
+    /// Files that no description names, with their sizes in bytes: what [`Locked::leftovers`](crate::Locked::leftovers)
+    /// has. They are no faults. None are listed while another process may write.
+    pub unnamed: Vec<(PathBuf, u64)>,
+    /// The process that `.lock` names. It writes to the cache, unless it [has ended](Holder::has_ended).
+    pub holder: Option<Holder>,
+}
+
+/// Checks a cache with `threads` threads, or more in a bucket.
 ///
 /// A cache that is not finished has the fault [`Error::Incomplete`].
 ///
 /// # Errors
 ///
-/// [`Error::NoCache`] if `dir` is none.
-pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Vec<Fault>, Error> {
+/// [`Error::NoCache`] if `dir` is none, and [`Error::Io`] if it cannot be listed.
+pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Verified, Error> {
     let reader = match CacheReader::of_meta(dir) {
         Ok(reader) => reader,
         Err(error @ Error::NoCache { .. }) => return Err(error),
-        Err(error) => return Ok(vec![Fault::of_cache(error)]),
-    };
-    let mut faults = Vec::new();
-    let checks = [
-        check_own_hash(&reader),
-        reader.check_count(),
-        check_complete(&reader),
-        History::read(dir).map(drop),
-    ];
-    let wrong = checks.into_iter().filter_map(Result::err);
-    faults.extend(wrong.map(Fault::of_cache));
-    let shards = reader.meta().shards.len();
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..threads.max(store::threads(dir)).clamp(1, shards.max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let shard = next.fetch_add(1, Ordering::Relaxed);
-                    if shard >= shards {
-                        return;
-                    }
-                    let faults = faults_of_shard(&reader, shard, depth);
-                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    found.extend(faults);
-                }
+        Err(error) => {
+            return Ok(Verified {
+                faults: vec![Fault::of_cache(error)],
+                ..Verified::default()
             });
         }
-    });
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|fault: &Fault| fault.shard);
-    let parts = reader.meta().pending.clone();
-    let pending = CacheReader::of_pending(dir, reader.meta(), parts);
-    faults.extend(check_pending(&pending).map(|(_, fault)| Fault::of_cache(fault)));
-    let is_readable = found.is_empty();
-    faults.extend(found);
-    faults.extend(lone::lone_files(&reader)?);
-    faults.extend(lone::unnamed_files(&reader)?);
-    if is_readable {
-        faults.extend(reader.check_rows().err().map(Fault::of_cache));
-        for name in reader.splits()? {
-            let fault = reader.slices_with_split(&name).err();
+    };
+    let holder = CacheLock::holder(dir);
+    let inventory = Inventory::of(dir)?;
+    let is_written = holder.as_ref().is_some_and(|holder| !holder.has_ended());
+    let unnamed = (!is_written).then(|| inventory.unnamed(reader.meta()));
+    let check = Check {
+        reader: &reader,
+        files: inventory.files(),
+        depth,
+        threads: threads.max(store::threads(dir)).max(1),
+    };
+    Ok(Verified {
+        faults: check.faults()?,
+        unnamed: unnamed.unwrap_or_default(),
+        holder,
+    })
+}
+
+/// The verification of a cache.
+#[derive(Clone, Copy)]
+struct Check<'a> {
+    reader: &'a CacheReader,
+    files: &'a Files,
+    depth: Depth,
+    threads: usize,
+}
+
+impl Check<'_> {
+    fn faults(&self) -> Result<Vec<Fault>, Error> {
+        let (reader, dir) = (self.reader, self.reader.dir());
+        let checks = [
+            check_own_hash(reader),
+            reader.check_count(),
+            check_complete(reader),
+            History::read(dir).map(drop),
+        ];
+        let wrong = checks.into_iter().filter_map(Result::err);
+        let mut faults: Vec<Fault> = wrong.map(Fault::of_cache).collect();
+        let splits = reader.splits()?;
+        let mut samples = HashSet::new();
+        let found = self.pass(&Table::of(reader.meta()), None, |slice| {
+            // Only splits are compared with them.
+            if !splits.is_empty() && !samples.contains(&*slice.sample) {
+                samples.insert(slice.sample.into());
+            }
+        })?;
+        let parts = reader.meta().pending.clone();
+        let pending = CacheReader::of_pending(dir, reader.meta(), parts);
+        faults.extend(check_pending(&pending).map(|(_, fault)| Fault::of_cache(fault)));
+        let is_readable = found.of_shards.is_empty();
+        faults.extend(found.of_shards);
+        faults.extend(lone::lone_files(reader, self.files, &splits));
+        if !is_readable {
+            return Ok(faults);
+        }
+        faults.extend(found.of_rows.map(Fault::of_cache));
+        for name in splits {
+            let fault = reader.check_split(&name, &samples).err();
             faults.extend(fault.map(|error| Fault::of_set(NamedSet::Split(name), error)));
         }
         for name in reader.label_sets()? {
-            faults.extend(faults_of_labels(dir, &name, depth));
+            faults.extend(self.of_labels(&name)?);
         }
+        Ok(faults)
     }
-    Ok(faults)
+
+    /// Faults of a label set, whose rows must be those of the cache.
+    fn of_labels(&self, name: &str) -> Result<Vec<Fault>, Error> {
+        let of_set = |error| Fault::of_set(NamedSet::Labels(name.to_owned()), error);
+        let opened = CacheReader::of_meta(self.reader.dir());
+        let labelled = match opened.and_then(|reader| reader.of_labels(name)) {
+            Ok(labelled) => labelled,
+            Err(error) => return Ok(vec![of_set(error)]),
+        };
+        let check = Check {
+            reader: &labelled,
+            ..*self
+        };
+        let found = check.pass(&labelled.label_tables(), Some(self.reader), |_| {})?;
+        // They are not of shards of the cache itself.
+        let faults = found.of_shards.into_iter().map(|fault| fault.error);
+        Ok(faults.chain(found.of_rows).map(of_set).collect())
+    }
 }
 
 impl CacheReader {
@@ -144,8 +196,8 @@ impl CacheReader {
     ///
     /// The first fault.
     pub fn verify(&self) -> Result<(), Error> {
-        let faults = verify(self.dir(), Depth::Full, 1)?;
-        let first = faults.into_iter().next();
+        let found = verify(self.dir(), Depth::Full, 1)?;
+        let first = found.faults.into_iter().next();
         first.map_or(Ok(()), |fault| Err(fault.error))
     }
 }
@@ -205,76 +257,6 @@ fn check_complete(reader: &CacheReader) -> Result<(), Error> {
         path: reader.dir().into(),
         rows: reader.meta().saved_rows(),
     })
-}
-
-/// Faults of a label set, whose rows must be those of the cache.
-fn faults_of_labels(dir: &Path, name: &str, depth: Depth) -> Vec<Fault> {
-    let of_set = |error| Fault::of_set(NamedSet::Labels(name.to_owned()), error);
-    let reader = match CacheReader::of_meta(dir).and_then(|reader| reader.of_labels(name)) {
-        Ok(reader) => reader,
-        Err(error) => return vec![of_set(error)],
-    };
-    let tables = reader.label_tables();
-    let shards = 0..reader.meta().shards.len();
-    let faults = shards.flat_map(|shard| faults_of_tables(&reader, &tables, shard, depth));
-    // They are not of shards of the cache itself.
-    let mut faults: Vec<Fault> = faults.map(|fault| of_set(fault.error)).collect();
-    if faults.is_empty() {
-        let checked = reader
-            .check_rows()
-            .and_then(|()| check_same_rows(dir, &reader));
-        faults.extend(checked.err().map(of_set));
-    }
-    faults
-}
-
-/// Refuses a label set whose slices are not those of the cache.
-fn check_same_rows(dir: &Path, labelled: &CacheReader) -> Result<(), Error> {
-    let reader = CacheReader::of_meta(dir)?;
-    for shard in 0..reader.meta().shards.len() {
-        let pairs = reader.shard_slices(shard)?;
-        let pairs = pairs.into_iter().zip(labelled.shard_slices(shard)?);
-        for (stored, new) in pairs {
-            let expected = SliceMeta {
-                patient: new.patient.clone(),
-                labels: new.labels.clone(),
-                ..stored
-            };
-            if new != expected {
-                return Err(Error::LabelSet {
-                    path: labelled.path(Table::Slices, shard),
-                    what: format!("the rows of `{}` are not those of the cache", new.sample),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn faults_of_shard(reader: &CacheReader, shard: usize, depth: Depth) -> Vec<Fault> {
-    let mut faults = faults_of_tables(reader, &Table::of(reader.meta()), shard, depth);
-    let sources = ShardSources::read(reader.dir(), reader.meta(), shard);
-    faults.extend(sources.err().map(|error| Fault::of_shard(shard, error)));
-    faults
-}
-
-/// At most one fault of each table: what follows the first one is of no use.
-fn faults_of_tables(
-    reader: &CacheReader,
-    tables: &[Table],
-    shard: usize,
-    depth: Depth,
-) -> Vec<Fault> {
-    let faults = tables.iter().filter_map(|&table| {
-        let mut checked = reader.check_table_of(table, shard);
-        if depth == Depth::Full {
-            checked = check_bytes(reader, table, shard)
-                .and(checked)
-                .and_then(|()| reader.check_values(table, shard));
-        }
-        checked.err()
-    });
-    faults.map(|error| Fault::of_shard(shard, error)).collect()
 }
 
 /// Compares a file with its hash and each block with its checksum.

@@ -263,7 +263,10 @@ class Cache:
         if table not in self.meta["shards"][shard]["tables"]:
             raise CacheError(f"`{self.path}`: there is no table `{table}`")
         if self._label_meta is not self.meta and table in self._label_meta["shards"][shard]["tables"]:
-            return f"labels/{self.labels_name}/{name}"
+            # Files of labels that replaced others of their name are in numbered folders.
+            replaced = self._label_meta.get("replaced", 0)
+            folder = f"{table}-{replaced}" if replaced else table
+            return f"labels/{self.labels_name}/{folder}/{shard:05}.parquet"
         return name
 
     def _parquet(self, table: str, shard: int) -> pq.ParquetFile:

@@ -6,7 +6,8 @@ request to them.
 Those whose names contain a word misbehave: `faulty` fails every third request, before or after it took
 effect; `outage` fails 60 requests in a row; `slow` answers each PUT and POST after a while.
 
-GET `/-/requests` answers with the number of requests so far by method, and the bytes of their answers, as JSON.
+GET `/-/requests` answers with the number of requests so far by method, and the bytes of their answers, as JSON;
+`/-/requests/BUCKET` with those to a bucket.
 """
 
 import collections
@@ -31,11 +32,13 @@ class Server:
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.counts = collections.defaultdict(itertools.count)
         self.made = set()
-        self.requests = collections.Counter()
+        # By bucket; those of the empty name are all.
+        self.requests = collections.defaultdict(collections.Counter)
 
     def __call__(self, environ, start_response):
-        if environ["PATH_INFO"] == "/-/requests":
-            return Response(json.dumps(self.requests))(environ, start_response)
+        if environ["PATH_INFO"].startswith("/-/requests"):
+            bucket = environ["PATH_INFO"].removeprefix("/-/requests").strip("/")
+            return Response(json.dumps(self.requests[bucket]))(environ, start_response)
         bucket = environ["PATH_INFO"].strip("/").split("/")[0]
         count = next(self.counts[bucket])
         if "slow" in bucket and environ["REQUEST_METHOD"] in ("PUT", "POST"):
@@ -56,8 +59,9 @@ class Server:
                 make |= {"QUERY_STRING": "", "wsgi.input": open(os.devnull, "rb")}
                 list(self.moto(environ | make, lambda *_: None))
             answer = list(self.moto(environ, start_response))
-            self.requests[environ["REQUEST_METHOD"]] += 1
-            self.requests["bytes"] += sum(map(len, answer))
+            for counts in {bucket, ""}:
+                self.requests[counts][environ["REQUEST_METHOD"]] += 1
+                self.requests[counts]["bytes"] += sum(map(len, answer))
             return answer
 
 

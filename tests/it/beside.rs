@@ -1,6 +1,9 @@
 //! What lies in a cache beside its shards: files that nothing names, and named splits and labels that no longer fit.
 
 use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
 
 use crate::lab::{Lab, Run, program, snapshot};
 
@@ -38,34 +41,117 @@ fn with_sets(lab: &Lab, table: &str) {
     over(lab, &words).expect(0);
 }
 
+/// Paths of the JSON of `verify` that no description names, and those that `gc` would delete.
+fn unnamed(lab: &Lab) -> (Vec<String>, Vec<String>) {
+    let run = over(lab, &["verify", "--format", "json"]).expect(0);
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let unnamed = json["unnamed"].as_array().cloned().unwrap_or_default();
+    let unnamed = unnamed.iter().map(|path| path.as_str().unwrap().to_owned());
+    let run = over(lab, &["gc", "images/tiny-vit@56", "--dry-run"]).expect(0);
+    let lines = run.stdout.lines();
+    let deleted = lines.filter_map(|line| line.strip_prefix("would delete "));
+    let deleted = deleted.map(|line| line.rsplit_once(": ").unwrap().0.to_owned());
+    (unnamed.collect(), deleted.collect())
+}
+
 #[test]
-fn files_that_no_shard_has_are_reported_by_verify_and_deleted_by_gc() {
+fn files_that_no_description_names_are_told_by_verify_and_deleted_by_gc() {
     let lab = Lab::new();
-    lab.extract("manifest", &lab.manifest(6), &SMALL).expect(0);
+    let table = lab.manifest(6);
+    lab.extract("manifest", &table, &SMALL).expect(0);
+    with_sets(&lab, table.to_str().unwrap());
     let before = snapshot(&lab.cache());
     let files = [
-        "cls/00007.parquet",
-        "patch/00000.parquet",
-        "checksums/patch/00000.crc32",
+        ".slicebank-1-meta.json",
         "checksums/labels/gone/slices/00000.crc32",
+        "checksums/patch/00000.crc32",
+        "cls/00007.parquet",
+        "extension/cls/00000.parquet",
+        "labels/.new-x/labels.json",
+        "labels/again/mask/00000.parquet",
+        "labels/again/slices-1/00000.parquet",
+        "labels/gone/slices/00000.parquet",
+        "patch/00000.parquet",
+        "pending/cls/00000.parquet",
+        "repair/meta.json",
         "sources/00002.parquet",
+        "splits/.slicebank-1-mine.parquet",
     ];
-    for file in files {
+    // While patch tokens are added, these are somebody's.
+    let (extended, rest) = (["extension/cls/00000.parquet"], "notes.txt");
+    for file in files.iter().chain([&rest]) {
         lab.write(&format!("cache/images/tiny-vit@56/{file}"), "left");
     }
-    let run = over(&lab, &["verify"]).expect(1);
-    for file in files {
-        let is_named = |line: &str| line.contains(file) && line.contains("no shard");
-        assert!(run.stdout.lines().any(is_named), "no {file} in {run:?}");
+    let expected = files.iter().filter(|file| !extended.contains(file));
+    let expected: Vec<_> = expected.map(|file| lab.cache().join(file)).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|path| path.to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(unnamed(&lab), (expected.clone(), expected.clone()));
+    let run = over(&lab, &["verify"]).expect(0);
+    let note = "note: 13 files of 0.0 MB that no description names, for instance `.slicebank-1-meta.json`; `extract gc images/tiny-vit@56` removes them";
+    assert!(run.stderr.lines().any(|line| line == note), "{run:?}");
+    let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
+    assert_eq!(run.stdout.lines().count(), expected.len(), "{run:?}");
+    assert_eq!(unnamed(&lab), (vec![], vec![]));
+    for file in [extended[0], rest] {
+        fs::remove_file(lab.cache().join(file)).unwrap();
     }
+    over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
+    assert!(snapshot(&lab.cache()) == before);
+    // No empty folders are left.
+    for folder in [
+        "extension",
+        "repair",
+        "pending",
+        "labels/gone",
+        "labels/.new-x",
+        "checksums/labels/gone",
+    ] {
+        assert!(!lab.cache().join(folder).exists(), "{folder}");
+    }
+}
+
+#[test]
+fn a_killed_writer_is_told_by_verify_and_its_name_removed_by_gc() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(6), &SMALL).expect(0);
+    let lock = lab.cache().join(".lock");
+    let mut writer = Command::new("true").spawn().unwrap();
+    let dead = json!({
+        "host": common::process::host(),
+        "boot": common::process::boot(),
+        "process": writer.id(),
+        "since_unix": 1,
+    });
+    writer.wait().unwrap();
+    fs::write(&lock, dead.to_string()).unwrap();
+    let run = over(&lab, &["verify"]).expect(0);
+    let told = format!("note: `.lock` names process {} on", dead["process"]);
     assert!(
-        run.stderr.contains("hint: `extract gc images/tiny-vit@56`"),
+        run.stderr.contains(&told) && run.stderr.contains("extract gc images"),
         "{run:?}"
     );
     let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
-    assert_eq!(run.stdout.lines().count(), files.len(), "{run:?}");
-    over(&lab, &["verify"]).expect(0);
-    assert!(snapshot(&lab.cache()) == before);
+    assert!(
+        run.stdout
+            .contains("which has ended; it names no process now"),
+        "{run:?}"
+    );
+    assert_eq!(fs::read(&lock).unwrap(), b"");
+    let run = over(&lab, &["verify"]).expect(0);
+    assert_eq!(run.stderr, "");
+    // What a process writes now is not called left.
+    lab.write("cache/images/tiny-vit@56/cls/00007.parquet", "begun");
+    let lock = cache::CacheLock::of(&lab.cache()).unwrap();
+    let run = over(&lab, &["verify", "--format", "json"]).expect(0);
+    assert!(
+        !run.stdout.contains("unnamed") && run.stderr.contains("while it writes"),
+        "{run:?}"
+    );
+    drop(lock);
+    assert_eq!(unnamed(&lab).0.len(), 1);
 }
 
 #[test]

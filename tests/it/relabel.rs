@@ -228,13 +228,33 @@ fn labels_of_a_name_are_replaced_only_by_force() {
     assert_eq!(labels(&lab, "x").1, vec![Labels::Single(Some(0)); 6]);
     extract(&lab, &["verify"]).expect(0);
 
+    // The files of the old set are gone; those that a stop leaves beside a set are not read, and replaced.
+    let names = |folder: &str| -> Vec<String> {
+        let entries = fs::read_dir(lab.cache().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("labels/x"), ["labels.json", "slices-1"]);
+    assert_eq!(names("checksums/labels/x"), ["slices-1"]);
+    lab.write(
+        "cache/images/tiny-vit@56/labels/x/slices-2/00000.parquet",
+        "begun",
+    );
+    assert_eq!(labels(&lab, "x").1, vec![Labels::Single(Some(0)); 6]);
+    by_table(&lab, "x", &flipped(&lab, 6), &["--force"]).expect(0);
+    assert_eq!(labels(&lab, "x").1[0], Labels::Single(Some(1)));
+    assert_eq!(names("labels/x"), ["labels.json", "slices-2"]);
+    by_table(&lab, "x", &table, &["--force"]).expect(0);
+
     // What a stop leaves is no label set.
     fs::remove_file(lab.cache().join("labels/x/labels.json")).unwrap();
     lab.probe(&["--k", "3", "--labels", "x"])
         .expect_error(2, &["no labels `x`"]);
     let run = extract(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
     assert!(
-        run.stdout.contains("labels/x/slices/00000.parquet"),
+        run.stdout.contains("labels/x/slices-3/00000.parquet"),
         "{run:?}"
     );
     by_table(&lab, "x", &table, &[]).expect(0);

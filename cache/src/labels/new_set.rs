@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use common::files::sync_dir;
 
-use super::{FOLDER, description_of, folder_of};
+use super::{FOLDER, description_of, folder_of, is_table_folder, table_folder};
+use crate::clean::is_unnamed;
 use crate::error::io_error;
 use crate::schema::Table;
-use crate::store::REQUESTS;
+use crate::store::{Bucket, Over, REQUESTS, Version, remove_empty};
 use crate::{Error, is_in_bucket, local_path, parallel, store};
 
 /// Start of the folder's name; no set has such a name.
@@ -24,15 +25,19 @@ pub(super) struct NewSet {
     dir: PathBuf,
     staging: PathBuf,
     name: String,
+    replaced: u32,
+    tables: Vec<Table>,
+    /// The description in a bucket that is replaced; `None` if there is none.
+    version: Option<Version>,
 }
 
 impl NewSet {
     /// Creates the folders of tables, without what a stopped writer left in them. For a cache `to` in a bucket they
-    /// are below `staging`.
+    /// are below `staging`. `replaced` is that of the new [`LabelSet`](super::LabelSet).
     pub(super) fn create(
         to: &Path,
         staging: &Path,
-        name: &str,
+        (name, replaced): (&str, u32),
         tables: &[Table],
     ) -> Result<NewSet, Error> {
         let new = NewSet {
@@ -40,6 +45,9 @@ impl NewSet {
             staging: staging.into(),
             to: to.into(),
             name: name.into(),
+            replaced,
+            tables: tables.into(),
+            version: version_of(&description_of(to, name))?,
         };
         for parent in parents(&new.dir) {
             delete(&parent.join(new.temporary()))?;
@@ -58,7 +66,8 @@ impl NewSet {
 
     /// Folder of a table, relative to [`dir`](NewSet::dir).
     pub(super) fn folder(&self, table: Table) -> String {
-        format!("{}/{}", folder_of(&self.temporary()), table.name())
+        let folder = folder_of(&self.temporary());
+        format!("{folder}/{}", table_folder(table, self.replaced))
     }
 
     /// File of the description.
@@ -66,51 +75,104 @@ impl NewSet {
         description_of(&self.dir, &self.temporary())
     }
 
-    /// Makes all files those of the set. The old description is deleted before the first table is replaced, and the
-    /// new one comes last, so that no reader finds a set that is mixed.
+    /// Makes all files those of the set. Tables get names that the old set does not have, and the description is
+    /// replaced in one step, so that a stop leaves the old set or the new one. Then the old tables are deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Raced`] if another process has replaced the description in a bucket, and [`Error::Io`].
     pub(super) fn take_place(&self) -> Result<(), Error> {
-        let description = description_of(&self.to, &self.name);
-        let old = std::slice::from_ref(&description);
-        store::delete(old).map_err(io_error(&description, "delete"))?;
         if is_in_bucket(&self.to) {
-            return self.upload(&description);
+            self.upload()?;
+        } else {
+            self.rename()?;
         }
+        // What cannot be deleted is found by `extract gc`.
+        let _ = self.delete_others(true);
+        Ok(())
+    }
+
+    fn rename(&self) -> Result<(), Error> {
         for parent in parents(&self.dir) {
             let (new, set) = (parent.join(self.temporary()), parent.join(&self.name));
             fs::create_dir_all(&set).map_err(io_error(&set, "create the folder"))?;
-            for table in Table::ALL {
-                let place = set.join(table.name());
-                rename(&place, &new.join(replaced(table)))?;
-                rename(&new.join(table.name()), &place)?;
+            for folder in self.folders() {
+                // A stopped writer may have left it.
+                delete(&set.join(&folder))?;
+                let to = set.join(&folder);
+                fs::rename(new.join(&folder), &to).map_err(io_error(&to, "rename"))?;
             }
             sync_dir(&set).map_err(io_error(&set, "sync"))?;
         }
-        rename(&self.description(), &description)?;
+        let description = description_of(&self.to, &self.name);
+        fs::rename(self.description(), &description).map_err(io_error(&description, "rename"))?;
         let folder = self.dir.join(folder_of(&self.name));
         sync_dir(&folder).map_err(io_error(&folder, "sync"))
     }
 
-    /// Uploads the tables and the description to a bucket.
-    fn upload(&self, description: &Path) -> Result<(), Error> {
+    /// Uploads the tables, and then the description if it is as it was.
+    fn upload(&self) -> Result<(), Error> {
+        self.delete_others(false)?;
         let mut files = Vec::new();
         for (here, there) in parents(&self.dir).into_iter().zip(parents(&self.to)) {
             let (new, set) = (here.join(self.temporary()), there.join(&self.name));
-            store::delete_all(&set).map_err(io_error(&set, "delete"))?;
             for file in store::below(&new).map_err(io_error(&new, "list"))? {
-                let name = file.strip_prefix(&new).unwrap_or(&file).to_path_buf();
-                let to = set.join(name);
-                if to != description {
+                let to = set.join(file.strip_prefix(&new).unwrap_or(&file));
+                if file != self.description() {
                     files.push((file, to));
                 }
             }
         }
-        let last = (self.description(), description.to_path_buf());
-        let upload = |(file, to): &(PathBuf, PathBuf)| {
-            let uploaded = store::upload(file, to, &self.temporary());
-            uploaded.map_err(io_error(to, "write"))
+        parallel::map(REQUESTS, files.len(), |index| {
+            let (file, to) = &files[index];
+            store::upload(file, to, &self.temporary()).map_err(io_error(to, "write"))
+        })?;
+        self.put_description()
+    }
+
+    fn put_description(&self) -> Result<(), Error> {
+        let (file, to) = (self.description(), description_of(&self.to, &self.name));
+        let text = fs::read(&file).map_err(io_error(&file, "read"))?;
+        let Some(bucket) = Bucket::of(&to).map_err(io_error(&to, "write"))? else {
+            return Ok(());
         };
-        parallel::map(REQUESTS, files.len(), |index| upload(&files[index]))?;
-        upload(&last)
+        let over = self.version.as_ref().map_or(Over::Nothing, Over::Version);
+        match bucket.put(text.clone(), over) {
+            Ok(_) => Ok(()),
+            // The answer to an earlier attempt may have been lost.
+            Err(_) if bucket.read().is_ok_and(|(found, _)| found == text) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Raced {
+                path: self.to.clone(),
+            }),
+            Err(error) => Err(io_error(&to, "write")(error)),
+        }
+    }
+
+    /// Deletes the files of tables of this name: those of other sets, or those in the places of this one.
+    fn delete_others(&self, are_others: bool) -> Result<(), Error> {
+        for parent in parents(&self.to) {
+            let set = parent.join(&self.name);
+            let mut files = store::below(&set).map_err(io_error(&set, "list"))?;
+            files.retain(|file| {
+                let mut names = file.strip_prefix(&set).unwrap_or(file).iter();
+                let folder = names.next().and_then(|name| name.to_str());
+                let is_other = |folder: &str| self.folders().all(|own| own != folder) == are_others;
+                folder.is_some_and(|folder| is_table_folder(folder) && is_other(folder))
+                    && names.count() == 1
+                    && is_unnamed(file, 0)
+            });
+            store::delete(&files).map_err(io_error(&set, "delete files in"))?;
+            if !is_in_bucket(&set) {
+                remove_empty(&set);
+            }
+        }
+        Ok(())
+    }
+
+    /// The folders of tables in that of the set.
+    fn folders(&self) -> impl Iterator<Item = String> {
+        let tables = self.tables.iter();
+        tables.map(|&table| table_folder(table, self.replaced))
     }
 
     fn temporary(&self) -> String {
@@ -123,17 +185,32 @@ fn parents(dir: &Path) -> [PathBuf; 2] {
     [dir.join(FOLDER), dir.join("checksums").join(FOLDER)]
 }
 
+/// Version of an object in a bucket.
+fn version_of(path: &Path) -> Result<Option<Version>, Error> {
+    let failed = |error| io_error(path, "read")(error);
+    let Some(bucket) = Bucket::of(path).map_err(failed)? else {
+        return Ok(None);
+    };
+    match bucket.read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(read.map_err(failed)?.1)),
+    }
+}
+
 impl Drop for NewSet {
     fn drop(&mut self) {
         for parent in parents(&self.dir) {
             // What cannot be deleted now is deleted by the next writer of the name.
             let _ = fs::remove_dir_all(parent.join(self.temporary()));
-            if is_in_bucket(&self.to) {
-                // Those with other files in them stay.
-                let folders = parent.ancestors();
-                let mut folders = folders.take_while(|folder| *folder != self.staging);
-                folders.all(|folder| fs::remove_dir(folder).is_ok());
-            }
+            let is_last = |folder: &&Path| **folder != *self.dir && **folder != *self.staging;
+            let mut folders = parent.ancestors().take_while(is_last);
+            // Those with other files in them stay.
+            folders.all(|folder| fs::remove_dir(folder).is_ok());
+        }
+        if is_in_bucket(&self.to) {
+            let folders = self.dir.ancestors();
+            let mut folders = folders.take_while(|folder| **folder != *self.staging);
+            folders.all(|folder| fs::remove_dir(folder).is_ok());
         }
     }
 }
@@ -143,24 +220,11 @@ pub(crate) fn is_new(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// Folder in that of the new set for a table that it replaces.
-fn replaced(table: Table) -> String {
-    format!("old-{}", table.name())
-}
-
 fn delete(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(io_error(folder, "delete")(error))
         }
-        _ => Ok(()),
-    }
-}
-
-/// Renames a file or folder, if it is there.
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(to, "rename")(error)),
         _ => Ok(()),
     }
 }

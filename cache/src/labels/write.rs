@@ -83,6 +83,9 @@ impl LabelWriter<'_> {
             return Err(Error::LabelsOfPart { path: dir.into() });
         }
         let lock = CacheLock::of(dir)?;
+        // Of a damaged set nothing is kept.
+        let old = LabelSet::read(dir, name).ok();
+        let replaced = old.map_or(0, |(old, _)| old.replaced.wrapping_add(1));
         if !replace && store::is_file(&description_of(dir, name)) {
             let (path, name) = (dir.into(), name.to_owned());
             return Err(Error::LabelsExist { path, name });
@@ -113,8 +116,9 @@ impl LabelWriter<'_> {
                 mask_classes,
                 ignored_mask_value,
                 shards: Vec::new(),
+                replaced,
             },
-            new: NewSet::create(dir, staging, name, &tables)?,
+            new: NewSet::create(dir, staging, (name, replaced), &tables)?,
             tables,
             closing: Vec::new(),
             _lock: lock,

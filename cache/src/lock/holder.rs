@@ -55,6 +55,11 @@ impl Holder {
         }
     }
 
+    /// Whether the process is known to have ended: it was one of this machine, and there is none of its number.
+    pub fn has_ended(&self) -> bool {
+        self.is_of_this_machine() && !process::is_alive(self.process)
+    }
+
     /// Whether both are one process at different times.
     pub(super) fn is_same(&self, other: &Holder) -> bool {
         Holder {

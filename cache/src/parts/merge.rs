@@ -42,11 +42,9 @@ pub fn merge(dir: &Path, threads: usize) -> Result<CacheMeta, Error> {
         Err(error) => return Err(error),
     };
     if has_parts(dir) {
-        let faults = verify(dir, Depth::Full, threads)?;
-        faults
-            .into_iter()
-            .next()
-            .map_or(Ok(()), |fault| Err(fault.error))?;
+        let found = verify(dir, Depth::Full, threads)?;
+        let first = found.faults.into_iter().next();
+        first.map_or(Ok(()), |fault| Err(fault.error))?;
         for part in dirs(dir)? {
             record.follow(History::usable(&part).sessions);
         }

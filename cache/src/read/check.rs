@@ -59,7 +59,7 @@ impl CacheReader {
         Ok(())
     }
 
-    pub(super) fn invalid(&self, shard: usize, row: usize, invalid: Invalid) -> Error {
+    pub(crate) fn invalid(&self, shard: usize, row: usize, invalid: Invalid) -> Error {
         Error::Shard {
             path: self.path(Table::Slices, shard),
             what: invalid.what,
@@ -110,6 +110,12 @@ impl CacheReader {
             store::stat(&path).map_err(io_error(&path, "read"))?.bytes
         };
         self.same(&path, "size in bytes", bytes, expected)?;
+        self.check_end(table, index, bytes)
+    }
+
+    /// Compares number of rows and schema of a file of `bytes` bytes with `meta.json`.
+    pub(crate) fn check_end(&self, table: Table, index: usize, bytes: u64) -> Result<(), Error> {
+        let (path, shard) = (self.path(table, index), &self.meta.shards[index]);
         let layers = 1..=self.meta.layers;
         let tensors = layers.filter_map(|layer| table.tensor_bytes(&self.meta, layer));
         let least = u64::from(shard.rows).saturating_mul(tensors.sum::<usize>() as u64);

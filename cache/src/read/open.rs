@@ -86,6 +86,7 @@ impl CacheReader {
                 name: name.to_owned(),
                 sha256,
                 has_masks: set.has_masks(),
+                replaced: set.replaced,
             }),
             ..self
         })
@@ -148,6 +149,19 @@ impl CacheReader {
             has_checks: true,
             checksums: Mutex::default(),
         })
+    }
+
+    /// The same reader, which does not compare what it reads with checksums.
+    pub(crate) fn without_checks(&self) -> CacheReader {
+        CacheReader {
+            dir: self.dir.clone(),
+            meta: self.meta.clone(),
+            sha256: self.sha256.clone(),
+            first: self.first,
+            labels: self.labels.clone(),
+            has_checks: false,
+            checksums: Mutex::default(),
+        }
     }
 
     /// A reader of `parts`, which hold the rows after the shards of the cache `dir`, below `pending/`.

@@ -11,6 +11,7 @@ mod bucket;
 mod bucket;
 #[cfg(feature = "object-store")]
 mod client;
+mod files;
 mod location;
 // Without stores, nothing has a version.
 #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
@@ -26,6 +27,7 @@ use std::time::SystemTime;
 use common::files::write_whole;
 
 pub(crate) use self::bucket::Bucket;
+pub(crate) use self::files::Files;
 pub(crate) use self::location::Location;
 pub(crate) use self::object::{Found, Listing, Object, Over, Version};
 pub(crate) use self::reading::Reading;
@@ -127,35 +129,18 @@ pub(crate) fn delete_all(dir: &Path) -> io::Result<()> {
 
 /// All files below a folder, sorted; none if there is no such folder. Links are not followed.
 pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    if let Some(bucket) = Bucket::of(dir)? {
-        let objects = bucket.all()?.into_iter();
-        return Ok(objects.map(|object| object.path).collect());
-    }
-    let (mut found, mut folders) = (Vec::new(), vec![dir.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else {
-                found.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    Ok(Files::below(dir)?.into_paths())
 }
 
-/// Size of a file, or of a link itself, in bytes.
-pub(crate) fn size(path: &Path) -> io::Result<u64> {
-    match Bucket::of(path)? {
-        Some(bucket) => Ok(bucket.stat()?.bytes),
-        None => Ok(fs::symlink_metadata(path)?.len()),
+/// Removes the folders in `dir` that have no files in them, and `dir` itself if it has none. Links are not followed.
+pub(crate) fn remove_empty(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
     }
+    // Those with files in them stay.
+    let _ = fs::remove_dir(dir);
 }
 
 /// The folders in a folder, sorted.

@@ -10,6 +10,9 @@ use super::{Bucket, Object, Spool};
 /// Bytes of an object that are fetched at a time, since a request takes longer than as many bytes.
 const WINDOW: usize = 1 << 20;
 
+/// Bytes at the end of an object that are fetched together: the end of a table is read in several steps.
+const END: u64 = 128 << 10;
+
 /// An open file.
 #[derive(Debug)]
 pub(crate) enum Reading {
@@ -109,6 +112,8 @@ impl Window {
             }
             let (start, count) = if all <= WINDOW as u64 {
                 (0, all)
+            } else if left <= END {
+                (all - END, END)
             } else {
                 (place, left.min(out.len().max(WINDOW) as u64))
             };

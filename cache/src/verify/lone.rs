@@ -1,72 +1,73 @@
-//! Files of splits and sources whose checksums are missing, checksums of splits that are missing, and files
-//! that belong to nothing.
+//! Files of splits and sources whose checksums are missing, and checksums of splits that are missing.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::{Fault, NamedSet};
-use crate::error::io_error;
-use crate::folder::{checksums_of, shard_file};
-use crate::{CacheReader, Error, clean, is_in_bucket, sources, splits, store};
+use crate::folder::{CHECKSUMS, checksums_of, shard_file};
+use crate::store::Files;
+use crate::{CacheReader, Error, sources, splits};
 
-/// The faults of a cache that has checksums; there are none in caches of earlier versions.
-pub(super) fn lone_files(reader: &CacheReader) -> Result<Vec<Fault>, Error> {
+/// The faults of a cache that has checksums and the splits `names`; there are none in caches of earlier versions.
+pub(super) fn lone_files(reader: &CacheReader, files: &Files, names: &[String]) -> Vec<Fault> {
     let shards = &reader.meta().shards;
     let mut tables = shards.iter().flat_map(|shard| shard.tables.values());
     if !tables.any(|file| file.has_checksums) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let listed = shards.iter().enumerate();
     let listed = listed.filter(|(_, shard)| shard.sources_sha256.is_some());
     let mut faults: Vec<Fault> = listed
         .filter_map(|(shard, _)| {
-            let error = without_checksums(reader, sources::FOLDER, &shard_file(shard))?;
+            let file = (sources::FOLDER, &*shard_file(shard));
+            let error = without_checksums(reader, files, file)?;
             Some(Fault::of_shard(shard, error))
         })
         .collect();
-    let names = splits::names(reader.dir())?;
-    for name in &names {
-        let error = without_checksums(reader, splits::FOLDER, &format!("{name}.parquet"));
+    for name in names {
+        let file = format!("{name}.parquet");
+        let error = without_checksums(reader, files, (splits::FOLDER, &file));
         let set = NamedSet::Split(name.clone());
         faults.extend(error.map(|error| Fault::of_set(set, error)));
     }
-    faults.extend(without_split(reader, &names)?);
-    Ok(faults)
-}
-
-/// The faults of files that no shard of the finished cache has. In a bucket, they are not looked for.
-pub(super) fn unnamed_files(reader: &CacheReader) -> Result<Vec<Fault>, Error> {
-    if !reader.meta().complete || is_in_bucket(reader.dir()) {
-        return Ok(Vec::new());
-    }
-    let files = clean::orphans(reader.dir(), reader.meta())?.into_iter();
-    let errors = files.map(|path| Error::Unnamed { path });
-    Ok(errors.map(Fault::of_cache).collect())
+    faults.extend(without_split(reader, files, names));
+    faults
 }
 
 /// The fault of a file that is there, and its checksums are not.
-fn without_checksums(reader: &CacheReader, folder: &str, file: &str) -> Option<Error> {
+fn without_checksums(
+    reader: &CacheReader,
+    files: &Files,
+    (folder, file): (&str, &str),
+) -> Option<Error> {
     let path = reader.dir().join(folder).join(file);
     let sums = checksums_of(reader.dir(), folder, file);
-    let is_lone = store::is_file(&path) && !store::is_file(&sums);
+    let is_lone = files.bytes(&path).is_some() && files.bytes(&sums).is_none();
     is_lone.then(|| missing(reader, path, "file of its checksums", &sums))
 }
 
 /// Faults of checksums without a split of the names.
-fn without_split(reader: &CacheReader, names: &[String]) -> Result<Vec<Fault>, Error> {
-    let sums = reader.dir().join("checksums").join(splits::FOLDER);
-    let files = store::files(&sums).map_err(io_error(&sums, "list"))?;
-    let lone = files.into_iter().filter_map(|file| {
+fn without_split<'a>(
+    reader: &'a CacheReader,
+    files: &'a Files,
+    names: &'a [String],
+) -> impl Iterator<Item = Fault> + 'a {
+    let sums = reader.dir().join(CHECKSUMS).join(splits::FOLDER);
+    files.iter().filter_map(move |(file, _)| {
+        if file.parent() != Some(&sums) {
+            return None;
+        }
         let ending = file.extension().and_then(OsStr::to_str)?;
         let name = file.file_stem().and_then(OsStr::to_str)?;
-        let is_lone = ending == "crc32" && names.iter().all(|known| known != name);
-        let split = splits::FOLDER;
-        let split = reader.dir().join(split).join(format!("{name}.parquet"));
+        // Others are none that a writer finished.
+        let is_lone =
+            ending == "crc32" && splits::is_plain(name) && names.iter().all(|known| known != name);
+        let split = reader.dir().join(splits::FOLDER);
+        let split = split.join(format!("{name}.parquet"));
         let set = NamedSet::Split(name.to_owned());
         let error = || missing(reader, file.clone(), "file of these checksums", &split);
         is_lone.then(|| Fault::of_set(set, error()))
-    });
-    Ok(lone.collect())
+    })
 }
 
 fn missing(reader: &CacheReader, path: PathBuf, what: &'static str, other: &Path) -> Error {

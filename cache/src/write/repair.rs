@@ -217,6 +217,13 @@ impl Repair {
     }
 }
 
+impl Drop for Repair {
+    /// Deletes what was not put in its place.
+    fn drop(&mut self) {
+        let _ = self.delete_new();
+    }
+}
+
 /// The first table whose file differs.
 fn different_table(found: &Shard, expected: &Shard) -> Option<String> {
     let is_other = |table: &String| {

@@ -69,8 +69,18 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 fn of_a_thousand_changed_bytes_each_is_found_and_none_changes_what_is_read() {
     let dir = whole();
     let expected = content(dir.path()).unwrap();
-    assert!(verify(dir.path(), Depth::Full, 2).unwrap().is_empty());
-    assert!(verify(dir.path(), Depth::Quick, 2).unwrap().is_empty());
+    assert!(
+        verify(dir.path(), Depth::Full, 2)
+            .unwrap()
+            .faults
+            .is_empty()
+    );
+    assert!(
+        verify(dir.path(), Depth::Quick, 2)
+            .unwrap()
+            .faults
+            .is_empty()
+    );
     let files = files(dir.path());
     let mut state: u64 = 1;
     let mut below = |end: usize| {
@@ -88,7 +98,7 @@ fn of_a_thousand_changed_bytes_each_is_found_and_none_changes_what_is_read() {
         fs::write(path, &changed).unwrap();
         let what = format!("{}: byte {at} changed by {change}", path.display());
         let faults = verify(dir.path(), Depth::Full, 1);
-        assert!(faults.is_ok_and(|faults| !faults.is_empty()), "{what}");
+        assert!(faults.is_ok_and(|found| !found.faults.is_empty()), "{what}");
         if let Ok(found) = content(dir.path()) {
             assert!(found == expected, "{what}");
         }
@@ -102,7 +112,7 @@ fn missing_checksums_are_a_fault_and_those_of_earlier_versions_are_not_asked_for
     let dir = whole();
     let sums = dir.path().join("checksums/cls/00001.crc32");
     fs::remove_file(&sums).unwrap();
-    let faults = verify(dir.path(), Depth::Quick, 1).unwrap();
+    let faults = verify(dir.path(), Depth::Quick, 1).unwrap().faults;
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].shard, Some(1));
     let error = content(dir.path()).unwrap_err().to_string();
@@ -113,7 +123,12 @@ fn missing_checksums_are_a_fault_and_those_of_earlier_versions_are_not_asked_for
     without_checksums(dir.path());
     let expected = expected.replace("has_checksums: true", "has_checksums: false");
     assert_eq!(content(dir.path()).unwrap(), expected);
-    assert!(verify(dir.path(), Depth::Full, 1).unwrap().is_empty());
+    assert!(
+        verify(dir.path(), Depth::Full, 1)
+            .unwrap()
+            .faults
+            .is_empty()
+    );
 }
 
 #[test]
@@ -122,7 +137,12 @@ fn a_replaced_split_has_its_own_checksums_and_one_without_them_is_read() {
     let splits = [("sample 0", None), ("sample 1", Some(Split::Val))];
     let splits = splits.map(|(sample, split)| (sample.to_owned(), split));
     write_split(dir.path(), "other", "another rule", &splits).unwrap();
-    assert!(verify(dir.path(), Depth::Full, 1).unwrap().is_empty());
+    assert!(
+        verify(dir.path(), Depth::Full, 1)
+            .unwrap()
+            .faults
+            .is_empty()
+    );
     // As after a stop between writing the split and its checksums.
     fs::remove_file(dir.path().join("checksums/splits/other.crc32")).unwrap();
     let reader = CacheReader::open(dir.path()).unwrap();

@@ -61,7 +61,7 @@ fn changes(dir: &Path) -> Vec<Option<Error>> {
     vec![
         CacheLock::of(dir).err(),
         Locked::of(dir)
-            .and_then(|locked| locked.delete_unnamed())
+            .and_then(|locked| locked.delete_files(&locked.leftovers()?))
             .err(),
         CacheWriter::open(dir, plain()).map(drop).err(),
         relabelled.unwrap_or_else(Some),
@@ -168,7 +168,9 @@ fn a_file_in_the_making_that_is_a_link_is_deleted_and_not_followed() {
     )
     .unwrap();
     let locked = Locked::of(&made.cache()).unwrap();
-    assert_eq!(locked.delete_unnamed().unwrap().len(), 2);
+    let left = locked.leftovers().unwrap();
+    assert_eq!(left.files.len(), 2);
+    locked.delete_files(&left).unwrap();
     assert!(!part.is_symlink());
     assert_eq!(fs::read(&target).unwrap(), b"precious");
 }

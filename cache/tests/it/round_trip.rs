@@ -131,7 +131,7 @@ fn damaged_rows_between_shards_are_dropped_and_told() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&path, bytes).unwrap();
-        let faults = cache::verify(dir.path(), Depth::Full, 1).unwrap();
+        let faults = cache::verify(dir.path(), Depth::Full, 1).unwrap().faults;
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         assert!(
             faults.iter().any(|fault| fault.contains(file)),

@@ -100,6 +100,7 @@ fn a_split_that_is_written_again_is_replaced_and_the_default_stays() {
     assert!(
         cache::verify(made.reader().dir(), cache::Depth::Full, 1)
             .unwrap()
+            .faults
             .is_empty()
     );
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheName, CacheReader, History, LabelSet, Listed, Locked, Parts, Session};
+use cache::{CacheMeta, CacheName, CacheReader, History, LabelSet, Listed, Locked, Session};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -211,25 +211,32 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
     } else {
         "deleted"
     };
-    for of in &args.of {
+    // All is read before anything is deleted.
+    let found = args.of.iter().map(|of| {
         let dir = found(&args.cache, of);
         tell_of_lock(&dir);
         let locked = Locked::of(&dir)?;
-        let unnamed = if args.dry_run {
-            locked.unnamed()?
-        } else {
-            locked.delete_unnamed()?
-        };
-        for (path, bytes) in &unnamed {
+        let left = locked.leftovers()?;
+        Ok((shown(&dir), locked, left))
+    });
+    for (dir, locked, left) in found.collect::<Result<Vec<_>, cache::Error>>()? {
+        if let Some(holder) = locked.left_by() {
+            print_line(&format!(
+                "{dir}: `.lock` named {holder}, which has ended; it names no process now"
+            ))?;
+        }
+        if !args.dry_run {
+            locked.delete_files(&left)?;
+        }
+        for (path, bytes) in &left.files {
             print_line(&format!("{verb} {}: {bytes} bytes", shown(path)))?;
         }
-        if Parts::of(&dir)?.is_some() {
-            let path = shown(&dir);
+        if left.has_parts {
             print_line(&format!(
-                "{path}: parts are left, which `extract merge {path}` deletes"
+                "{dir}: parts are left, which `extract merge {dir}` deletes"
             ))?;
-        } else if unnamed.is_empty() {
-            print_line(&format!("{}: nothing to delete", shown(&dir)))?;
+        } else if left.files.is_empty() {
+            print_line(&format!("{dir}: nothing to delete"))?;
         }
     }
     Ok(Status::Done)

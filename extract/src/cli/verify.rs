@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use cache::{CacheMeta, CacheReader, Depth, Fault, Listed, NamedSet};
+use cache::{CacheMeta, CacheReader, Depth, Fault, Listed, NamedSet, Verified};
 use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
@@ -69,15 +69,15 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
             Depth::Full
         };
         let mut found = cache::verify(&dir, depth, threads)?;
-        let shards = damaged(&found);
+        let shards = damaged(&found.faults);
         if args.again.repair && !shards.is_empty() {
-            print_line(&lines(&found).join("\n"))?;
+            print_line(&lines(&found.faults).join("\n"))?;
             let how = (args.root.as_deref(), threads);
-            let check = || Ok(damaged(&cache::verify(&dir, Depth::Full, threads)?));
+            let check = || Ok(damaged(&cache::verify(&dir, Depth::Full, threads)?.faults));
             repair(&args.again, &dir, how, &shards, check)?;
             found = cache::verify(&dir, Depth::Full, threads)?;
         }
-        let mut faults = lines(&found);
+        let mut faults = lines(&found.faults);
         let compared = match &args.root {
             Some(root) if args.sources => compare_sources(&dir, root, &mut faults)?,
             _ => None,
@@ -85,9 +85,9 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         if !faults.is_empty() {
             status = Status::Skipped;
         }
-        let can_repair = !damaged(&found).is_empty() && !args.again.repair;
+        let can_repair = !damaged(&found.faults).is_empty() && !args.again.repair;
         let cache = Listed::of(dir);
-        print(args, &cache, &faults, compared.as_ref())?;
+        print(args, &cache, (&found, &faults), compared.as_ref())?;
         // The errors of a part say what to do: it cannot be repaired.
         let is_part = matches!(&cache.meta, Ok(meta) if meta.part.is_some());
         if can_repair && cache.is_complete() && !is_part {
@@ -97,8 +97,11 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
                 "hint: `extract verify {name} --repair --root DIR` extracts damaged shards again"
             ));
         }
-        for hint in hints(&found, &cache) {
-            tell(&hint);
+        for line in hints(&found.faults, &cache)
+            .iter()
+            .chain(&notes(&found, &cache))
+        {
+            tell(line);
         }
     }
     Ok(status)
@@ -119,16 +122,37 @@ fn hints(faults: &[Fault], cache: &Listed) -> Vec<String> {
     });
     let mut hints: Vec<String> = sets.collect();
     let mut errors = faults.iter().map(|of| &of.error);
-    if errors.any(|error| matches!(error, cache::Error::Unnamed { .. })) {
-        hints.push(format!(
-            "hint: `extract gc {name}` deletes files that no shard has"
-        ));
-    }
-    let mut errors = faults.iter().map(|of| &of.error);
     if errors.any(|error| matches!(error, cache::Error::History { .. })) {
         hints.push("hint: delete `history.json`: only `extract show` reads it".to_owned());
     }
     hints
+}
+
+/// What is no fault: files that no description names, and processes that `.lock` names.
+fn notes(found: &Verified, cache: &Listed) -> Vec<String> {
+    let name = cache.name();
+    let name = printable(&name);
+    let mut notes = Vec::new();
+    match &found.holder {
+        Some(holder) if holder.has_ended() => notes.push(format!(
+            "note: `.lock` names {holder}, which has ended; `extract gc {name}` removes the name"
+        )),
+        Some(holder) => notes.push(format!(
+            "note: `.lock` names {holder}: while it writes, files that no description names are not listed"
+        )),
+        None => {}
+    }
+    if let Some((first, _)) = found.unnamed.first() {
+        let files = counted(found.unnamed.len(), "file");
+        let bytes: u64 = found.unnamed.iter().map(|(_, bytes)| bytes).sum();
+        let first = first.strip_prefix(&cache.dir).unwrap_or(first);
+        notes.push(format!(
+            "note: {files} of {:.1} MB that no description names, for instance `{}`; `extract gc {name}` removes them",
+            bytes as f64 / 1e6,
+            shown(first)
+        ));
+    }
+    notes
 }
 
 fn lines(faults: &[Fault]) -> Vec<String> {
@@ -180,7 +204,7 @@ fn compare_sources(
 fn print(
     args: &VerifyArgs,
     cache: &Listed,
-    faults: &[String],
+    (found, faults): (&Verified, &[String]),
     compared: Option<&Compared>,
 ) -> anyhow::Result<()> {
     if args.format == Format::Json {
@@ -189,6 +213,10 @@ fn print(
             "depth": if args.quick { "quick" } else { "full" },
             "faults": faults,
         });
+        if !found.unnamed.is_empty() {
+            let unnamed = found.unnamed.iter().map(|(path, _)| path.to_string_lossy());
+            line["unnamed"] = unnamed.collect();
+        }
         if let Some(compared) = compared {
             line["source_files"] = compared.files.into();
             line["source_folder"] = compared.folder.to_string_lossy().into();

@@ -179,6 +179,143 @@ fn splits_and_labels_in_a_bucket_are_those_of_a_folder() {
 }
 
 #[test]
+fn a_stop_while_labels_are_replaced_leaves_the_old_ones() {
+    let lab = Lab::new();
+    let bucket = "slow-replaced";
+    local(&lab, 24);
+    Run::of(&mut extract(&lab, bucket, "staging")).expect(0);
+    let staging = lab.path("staging");
+    let relabel = |class: &str, force: &[&str]| {
+        let rows: String = (0..24)
+            .map(|i| format!("images/{i:04},{class}\n"))
+            .collect();
+        let table = lab.write("labels.csv", format!("sample,label\n{rows}"));
+        let mut command = program("extract");
+        command
+            .args(["relabel", NAME, "--name", "other", "--labels"])
+            .arg(table);
+        command.args(["--cache", &format!("s3://{bucket}/embeddings"), "--staging"]);
+        command.arg(&staging).args(force);
+        s3::connect(&mut command);
+        command
+    };
+    Run::of(&mut relabel("x", &[])).expect(0);
+    let before = s3::objects(bucket, CACHE);
+    let mut child = started(&mut relabel("y", &["--force"]));
+    let new = format!("{CACHE}/labels/other/slices-1/");
+    while !s3::names(bucket).iter().any(|name| name.starts_with(&new)) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let after = s3::objects(bucket, CACHE);
+    assert!(
+        before
+            .iter()
+            .all(|object| object.0 == ".lock" || after.contains(object))
+    );
+    let verified = over("extract", bucket, &["verify"]).expect(0);
+    assert!(
+        verified
+            .stderr
+            .contains("`extract gc images/tiny-vit@56` removes them"),
+        "{verified:?}"
+    );
+    let run = over("extract", bucket, &["gc", NAME]).expect(0);
+    assert!(run.stdout.contains("labels/other/slices-1/0"), "{run:?}");
+    assert!(s3::objects(bucket, CACHE) == before);
+    Run::of(&mut relabel("y", &["--force"])).expect(0);
+    let names = s3::names(bucket);
+    assert_eq!(
+        names
+            .iter()
+            .filter(|name| name.contains("labels/other/slices/"))
+            .count(),
+        0
+    );
+    over("extract", bucket, &["verify"]).expect(0);
+}
+
+#[test]
+fn of_two_that_delete_a_cache_one_has_deleted_it() {
+    let lab = Lab::new();
+    lab.manifest(24);
+    Run::of(&mut extract(&lab, "slow-removed", "staging")).expect(0);
+    let start = || {
+        let mut command = program("extract");
+        command.args(["rm", NAME, "--cache", "s3://slow-removed/embeddings"]);
+        started(s3::connect(&mut command))
+    };
+    let runs = [start(), start()].map(ended);
+    let deleted = |run: &&Run| run.stdout.contains("deleted s3://");
+    assert_eq!(runs.iter().filter(deleted).count(), 1, "{runs:?}");
+    let other = runs.iter().find(|run| !deleted(run)).unwrap();
+    let said = ["is writing this cache", "no cache here"];
+    assert!(
+        other.status == 2 && said.iter().any(|words| other.stderr.contains(words)),
+        "{other:?}"
+    );
+    assert!(s3::names("slow-removed").is_empty());
+}
+
+#[test]
+fn gc_reads_all_descriptions_before_it_deletes() {
+    let lab = Lab::new();
+    lab.manifest(6);
+    Run::of(&mut extract(&lab, "broken-part", "staging")).expect(0);
+    for name in ["parts/1-of-2/meta.json", "cls/00099.parquet"] {
+        s3::put(&format!("broken-part/{CACHE}/{name}"), b"12345");
+    }
+    let before = s3::objects("broken-part", CACHE);
+    let run = over("extract", "broken-part", &["gc", NAME]);
+    run.expect_error(2, &["parts/1-of-2/meta.json"]);
+    assert!(s3::objects("broken-part", CACHE) == before);
+}
+
+#[test]
+fn verifying_quickly_lists_a_bucket_and_reads_little_more() {
+    let lab = Lab::new();
+    lab.manifest(24);
+    Run::of(&mut extract(&lab, "counted", "staging")).expect(0);
+    let requests = || {
+        let counts = s3::get("-/requests/counted").unwrap();
+        let counts: serde_json::Value = serde_json::from_slice(&counts).unwrap();
+        let count = |method: &str| counts[method].as_u64().unwrap_or(0);
+        (count("GET"), count("HEAD"))
+    };
+    let before = requests();
+    over("extract", "counted", &["verify", "--quick"]).expect(0);
+    let (get, head) = requests();
+    // Of each of six shards: the rows with their checksums, and the ends of `cls` and `mean`.
+    let (get, head) = (get - before.0, head - before.1);
+    assert!(get <= 6 * 4 + 10 && head <= 5, "{get} {head}");
+    // A file of another size, one without checksums, and one that is missing are found.
+    for (name, bytes) in [
+        ("cls/00001.parquet", &b"12345"[..]),
+        ("mean/00002.parquet", b""),
+    ] {
+        s3::put(&format!("counted/{CACHE}/{name}"), bytes);
+    }
+    for name in [
+        "checksums/cls/00003.crc32",
+        "sources/00004.parquet",
+        "slices/00005.parquet",
+    ] {
+        s3::delete(&format!("counted/{CACHE}/{name}"));
+    }
+    let run = over("extract", "counted", &["verify", "--quick"]).expect(1);
+    for name in [
+        "cls/00001.parquet`: size in bytes is 5",
+        "mean/00002.parquet`: size in bytes is 0",
+        "checksums/cls/00003.crc32`: size in bytes is missing",
+        "sources/00004.parquet`: the file is missing",
+        "slices/00005.parquet`: size in bytes is missing",
+    ] {
+        assert!(run.stdout.contains(name), "no {name} in {run:?}");
+    }
+}
+
+#[test]
 fn parts_whose_last_run_did_not_join_them_are_merged() {
     let lab = Lab::new();
     let expected = local(&lab, 24);
