@@ -39,6 +39,15 @@ pub struct Downloaded {
 ///
 /// [`Error::Io`] if an object cannot be read or a file not be written, and if nothing lies below `from`.
 pub fn download(from: &Path, to: &Path) -> Result<Downloaded, Error> {
+    download_some(from, to, |_| true)
+}
+
+/// As [`download`], of the objects with these names below `from`.
+pub(crate) fn download_some(
+    from: &Path,
+    to: &Path,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Downloaded, Error> {
     let list = |action| io_error(from, action);
     let bucket = Bucket::of(from).map_err(list("list"))?;
     let bucket = bucket.ok_or_else(|| list("list")(io::ErrorKind::InvalidInput.into()))?;
@@ -51,9 +60,10 @@ pub fn download(from: &Path, to: &Path) -> Result<Downloaded, Error> {
     let path = to.join(LIST);
     let known = known(&path)?;
     delete_gone(to, &known, &found)?;
+    let found = found.into_iter().filter(|(name, _)| is_wanted(name));
     let log = open_regular(&path, File::options().create(true).append(true));
     let log = Mutex::new(log.map_err(io_error(&path, "create"))?);
-    let (first, last): (Vec<_>, Vec<_>) = found.into_iter().partition(|(name, _)| !is_meta(name));
+    let (first, last): (Vec<_>, Vec<_>) = found.partition(|(name, _)| !is_meta(name));
     let mut done = Downloaded::default();
     for part in [first, last] {
         let (kept, wanted): (Vec<_>, Vec<_>) = part

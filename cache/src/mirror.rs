@@ -6,7 +6,7 @@
 //! never replaced, so a process that lost cannot harm the other's files. A run that is stopped by a signal leaves
 //! what it has saved of its next shard in the bucket too.
 
-mod folder;
+pub(crate) mod folder;
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
@@ -367,6 +367,6 @@ fn ended() -> Error {
 }
 
 /// A random word.
-fn mark() -> String {
+pub(crate) fn mark() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }

@@ -1,7 +1,11 @@
-//! Descriptions of small caches, for the tests and benchmarks of all crates.
+//! Descriptions of small caches and changes of files, for the tests and benchmarks of all crates.
+
+mod changed;
 
 use cache::{CacheMeta, FORMAT_VERSION, Labels, ModelMeta, SliceMeta, Task, Tokens};
 use serde_json::{Value, json};
+
+pub use self::changed::run_changed;
 
 /// A cache of unlabelled slices with CLS tokens of one layer, of width 1.
 pub fn meta() -> CacheMeta {

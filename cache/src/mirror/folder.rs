@@ -12,7 +12,7 @@ use crate::links::refuse_links;
 use crate::{Error, is_in_bucket};
 
 /// Locks the local folder.
-pub(super) fn lock(from: &Path) -> Result<File, Error> {
+pub(crate) fn lock(from: &Path) -> Result<File, Error> {
     if is_in_bucket(from) {
         let text = "a folder of the local file system is needed";
         let error = io::Error::new(io::ErrorKind::InvalidInput, text);

@@ -1,11 +1,12 @@
 //! `extract verify --repair`: extracts damaged shards again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use cache::{CacheMeta, Repair};
+use cache::{CacheLock, CacheMeta, Depth, Fault, Repair, Staged};
 use clap::{Args, ValueEnum};
 use common::counted;
 use common::text::{printable, shown};
@@ -56,32 +57,62 @@ pub struct RepairArgs {
     pub layout: LayoutArgs,
 }
 
-/// Repairs the sorted `shards` of the cache `dir`; `check` gives those that are still damaged.
+/// Sorted numbers of the shards that have faults.
+pub(super) fn damaged(faults: &[Fault]) -> Vec<usize> {
+    let shards: BTreeSet<usize> = faults.iter().filter_map(|fault| fault.shard).collect();
+    shards.into_iter().collect()
+}
+
+/// Repairs the sorted `shards` of the cache `dir`. That of a bucket is repaired in a copy of what is needed, below
+/// `--staging`.
 pub(super) fn repair(
     args: &RepairArgs,
     dir: &Path,
-    (root, threads): (Option<&Path>, usize),
+    how: (Option<&Path>, usize),
     shards: &[usize],
-    check: impl Fn() -> anyhow::Result<Vec<usize>>,
 ) -> anyhow::Result<()> {
     tell_of_lock(dir);
-    let begun = Repair::begin(dir)?;
-    let meta = begun.meta().clone();
-    if let Some(part) = meta.part {
-        return Err(anyhow!(
+    if !cache::is_in_bucket(dir) {
+        return repair_folder(args, dir, how, shards);
+    }
+    refuse_part(&CacheMeta::read(dir)?, dir)?;
+    let staged = Staged::to_repair(CacheLock::of(dir)?, &args.layout.staging, shards)?;
+    repair_folder(args, staged.dir(), how, shards)?;
+    Ok(staged.replace(shards)?)
+}
+
+fn refuse_part(meta: &CacheMeta, dir: &Path) -> anyhow::Result<()> {
+    meta.part.map_or(Ok(()), |part| {
+        Err(anyhow!(
             "`{}`: parts of a cache cannot be repaired\nhint: delete this folder and extract the part again, with `--shard {}/{}`",
             shown(dir),
             part.index,
             part.of
-        ));
-    }
+        ))
+    })
+}
+
+fn repair_folder(
+    args: &RepairArgs,
+    dir: &Path,
+    (root, threads): (Option<&Path>, usize),
+    shards: &[usize],
+) -> anyhow::Result<()> {
+    let begun = Repair::begin(dir)?;
+    let meta = begun.meta().clone();
+    refuse_part(&meta, dir)?;
     for &shard in shards {
         begun.restore_checksums(shard)?;
     }
     drop(begun);
-    let left = check()?;
-    let restored = shards.len() - left.iter().filter(|shard| shards.contains(shard)).count();
-    let name = shown(dir);
+    let left = damaged(&cache::verify(dir, Depth::Full, threads)?.faults);
+    // A copy has no other shards than those that are repaired.
+    let left: Vec<usize> = left
+        .into_iter()
+        .filter(|shard| shards.contains(shard))
+        .collect();
+    let restored = shards.len() - left.len();
+    let name = shown(&cache::original_path(dir, &args.layout.staging));
     if restored > 0 {
         let shards = counted(restored, "shard");
         tell(&format!("{name}: checksums of {shards} restored"));

@@ -11,7 +11,7 @@ use common::text::{printable, shown};
 use serde_json::json;
 
 use super::caches::found;
-use super::repair::{RepairArgs, repair};
+use super::repair::{RepairArgs, damaged, repair};
 use super::{Format, Status, print_line, tell};
 use crate::Error;
 use crate::sources::{self, Compared};
@@ -72,9 +72,7 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         let shards = damaged(&found.faults);
         if args.again.repair && !shards.is_empty() {
             print_line(&lines(&found.faults).join("\n"))?;
-            let how = (args.root.as_deref(), threads);
-            let check = || Ok(damaged(&cache::verify(&dir, Depth::Full, threads)?.faults));
-            repair(&args.again, &dir, how, &shards, check)?;
+            repair(&args.again, &dir, (args.root.as_deref(), threads), &shards)?;
             found = cache::verify(&dir, Depth::Full, threads)?;
         }
         let mut faults = lines(&found.faults);
@@ -157,12 +155,6 @@ fn notes(found: &Verified, cache: &Listed) -> Vec<String> {
 
 fn lines(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(ToString::to_string).collect()
-}
-
-/// Sorted numbers of the shards that have faults.
-fn damaged(faults: &[Fault]) -> Vec<usize> {
-    let shards: BTreeSet<usize> = faults.iter().filter_map(|fault| fault.shard).collect();
-    shards.into_iter().collect()
 }
 
 /// Compares the files below `root` with the records of a cache; `None` if it has none that can be read.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use cache::{CacheMeta, Mirror, Parts};
+use cache::{CacheLock, CacheMeta, Mirror, Parts, Staged};
 use common::counted;
 
 use super::lock::lock;
 use super::target::Target;
-use super::{Event, Extraction, Summary};
+use super::{BackboneChoice, Event, Extraction, Summary};
 use crate::Error;
 
 impl Extraction<'_> {
@@ -20,6 +20,9 @@ impl Extraction<'_> {
         let samples = self.samples()?;
         let there = Target::new(whole.into(), self.settings.part, samples.clone());
         there.refuse_mixture()?;
+        if let Some(lock) = self.lock_to_extend(&there, report)? {
+            return self.extend_in_bucket(lock, &there, report);
+        }
         let is_done = |meta: CacheMeta| meta.complete && !self.is_retried(&meta);
         let is_finished = || {
             let finished = there.finished();
@@ -35,12 +38,7 @@ impl Extraction<'_> {
                 samples,
             );
             let mirror = Mirror::begin(lock, &here.dir)?;
-            let mut report = |event| {
-                report(match event {
-                    Event::Writing(_) => Event::Writing(there.dir.clone()),
-                    event => event,
-                });
-            };
+            let mut report = named(&there, report);
             let summary = mirror.run(self.stop, || self.run_in(&here, &mut report))?;
             Summary {
                 dir: there.dir.clone(),
@@ -54,6 +52,54 @@ impl Extraction<'_> {
         } else {
             Ok(summary)
         }
+    }
+
+    /// Locks a finished cache in a bucket if patch tokens are to be added to it.
+    fn lock_to_extend(
+        &self,
+        there: &Target,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<Option<CacheLock>, Error> {
+        let is_extended = || {
+            let meta = there.finished().map(CacheMeta::read).transpose()?;
+            Ok::<_, Error>(meta.is_some_and(|meta| {
+                let backbone = BackboneChoice {
+                    tokens: Some(self.tokens(Some(&meta))),
+                    ..self.backbone.clone()
+                };
+                let with_tokens = Extraction {
+                    backbone: &backbone,
+                    ..*self
+                };
+                with_tokens.extends(&meta)
+            }))
+        };
+        if !is_extended()? {
+            return Ok(None);
+        }
+        let lock = lock(&there.dir, self.settings.wait, report)?;
+        // Another process may have added them meanwhile.
+        Ok(is_extended()?.then_some(lock))
+    }
+
+    /// Adds patch tokens to a copy of a finished cache, and their tables to the bucket.
+    fn extend_in_bucket(
+        &self,
+        lock: CacheLock,
+        there: &Target,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<Summary, Error> {
+        let staged = Staged::to_extend(lock, self.staging)?;
+        let here = Target::new(staged.dir().into(), None, there.samples.clone());
+        let mut report = named(there, report);
+        let summary = self.run_in(&here, &mut report)?;
+        if summary.outcome.meta.complete {
+            staged.add_tables()?;
+        }
+        Ok(Summary {
+            dir: there.dir.clone(),
+            ..summary
+        })
     }
 
     /// Joins the parts in a bucket in a local folder if all of them are done.
@@ -88,5 +134,15 @@ impl Extraction<'_> {
             Err(error) => return Err(error.into()),
         }
         Ok(summary)
+    }
+}
+
+/// Events of a run in a local folder, with the name of the cache in the bucket.
+fn named<'a>(there: &'a Target, report: &'a mut dyn FnMut(Event)) -> impl FnMut(Event) + 'a {
+    |event| {
+        report(match event {
+            Event::Writing(_) => Event::Writing(there.dir.clone()),
+            event => event,
+        });
     }
 }

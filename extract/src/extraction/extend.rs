@@ -58,7 +58,7 @@ impl Extraction<'_> {
         let extension = Extension::open(lock(dir, self.settings.wait, report)?, &run)?;
         report(Event::Message(format!(
             "{}: complete, but without patch tokens; the backbone runs again to add them",
-            dir.display()
+            cache::original_path(dir, self.staging).display()
         )));
         let slices = (self.dataset, self.recipe);
         let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;

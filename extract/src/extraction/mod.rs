@@ -235,7 +235,8 @@ impl Extraction<'_> {
         if retry.is_none()
             && let Some(dir) = finished
         {
-            return summary_of(dir, &meta, report);
+            let name = cache::original_path(dir, self.staging);
+            return summary_of(dir, (&name, &meta), report);
         }
         // Before the cache is created, so that after a failure another precision can be tried.
         let slices = (self.dataset, self.recipe);
@@ -331,16 +332,16 @@ impl Extraction<'_> {
     }
 }
 
-/// The summary of the finished cache in `dir`, which an earlier run with this description has made.
+/// The summary of the finished cache in `dir`, named `name`, which an earlier run with this description has made.
 fn summary_of(
     dir: &Path,
-    run: &CacheMeta,
+    (name, run): (&Path, &CacheMeta),
     report: &mut dyn FnMut(Event),
 ) -> Result<Summary, Error> {
     let meta = CacheReader::open_same(dir, run)?.meta().clone();
     report(Event::Message(format!(
         "{}: already complete",
-        dir.display()
+        name.display()
     )));
     Ok(Summary {
         dir: dir.into(),

@@ -288,7 +288,7 @@ fn verifying_quickly_lists_a_bucket_and_reads_little_more() {
     let (get, head) = requests();
     // Of each of six shards: the rows with their checksums, and the ends of `cls` and `mean`.
     let (get, head) = (get - before.0, head - before.1);
-    assert!(get <= 6 * 4 + 10 && head <= 5, "{get} {head}");
+    assert!(get <= 6 * 4 + 14 && head <= 5, "{get} {head}");
     // A file of another size, one without checksums, and one that is missing are found.
     for (name, bytes) in [
         ("cls/00001.parquet", &b"12345"[..]),
@@ -340,22 +340,77 @@ fn parts_whose_last_run_did_not_join_them_are_merged() {
 }
 
 #[test]
-fn what_works_on_folders_only_is_refused_with_the_way_around() {
+fn damaged_shards_in_a_bucket_are_extracted_again_and_no_others() {
     let lab = Lab::new();
-    let table = lab.manifest(6);
-    Run::of(&mut extract(&lab, "refused", "staging")).expect(0);
-    let path = format!("refused/{CACHE}/cls/00000.parquet");
-    let mut bytes = s3::get(&path).unwrap();
-    bytes[700] ^= 1;
-    s3::put(&path, &bytes);
-    let root = table.to_str().unwrap();
-    let words = [
-        "verify",
-        "--repair",
-        "--dataset",
-        "manifest",
-        "--root",
-        root,
+    let table = lab.manifest(24);
+    Run::of(&mut extract(&lab, "repaired", "staging")).expect(0);
+    let before = s3::objects("repaired", CACHE);
+    let flip = |name: &str| {
+        let path = format!("repaired/{CACHE}/{name}");
+        let mut bytes = s3::get(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        s3::put(&path, &bytes);
+    };
+    flip("checksums/mean/00004.crc32");
+    flip("cls/00001.parquet");
+    flip("slices/00002.parquet");
+    s3::delete(&format!("repaired/{CACHE}/mean/00005.parquet"));
+    let staging = lab.path("staging");
+    let words = ["verify", "--repair", "--dataset", "manifest", "--root"];
+    let more = [
+        table.to_str().unwrap(),
+        "--staging",
+        staging.to_str().unwrap(),
     ];
-    over("extract", "refused", &words).expect_error(2, &["not in buckets", "copy the cache"]);
+    let run = over("extract", "repaired", &[&words[..], &more].concat()).expect(0);
+    for told in ["checksums of 1 shard restored", "3 shards repaired"] {
+        let line = format!("s3://repaired/{CACHE}: {told}");
+        assert!(run.stderr.contains(&line), "no {line} in {run:?}");
+    }
+    assert!(s3::objects("repaired", CACHE) == before);
+    assert!(snapshot(&staging).is_empty());
+}
+
+#[test]
+fn patch_tokens_are_added_to_a_cache_in_a_bucket() {
+    let lab = Lab::new();
+    let all = [&super::SMALL_SHARDS[..], &["--tokens", "all"]].concat();
+    let expected = super::local_with(&lab, 24, &all);
+    let run = |staging, more: &[&str]| super::extract_with(&lab, "slow-extended", staging, more);
+    let cls = [&super::SMALL_SHARDS[..], &["--tokens", "cls"]].concat();
+    Run::of(&mut run("staging", &cls)).expect(0);
+    let before = s3::objects("slow-extended", CACHE);
+    // Stopped while the new tables are uploaded: the cache is as it was, and they are told to be left.
+    let mut child = started(&mut run("staging", &all));
+    let new = format!("{CACHE}/patch/");
+    while !s3::names("slow-extended")
+        .iter()
+        .any(|name| name.starts_with(&new))
+    {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let after = s3::objects("slow-extended", CACHE);
+    assert!(before.iter().all(|object| after.contains(object)));
+    over("extract", "slow-extended", &["verify"]).expect(0);
+    // What was computed is in the staging folder.
+    let run = Run::of(&mut run("staging", &all)).expect(0);
+    assert!(!run.stdout.contains("slices in"), "{run:?}");
+    let tables = |files: Vec<(String, Vec<u8>)>| -> Vec<_> {
+        let files = files.into_iter();
+        files.filter(|(name, _)| name != "meta.json").collect()
+    };
+    assert!(tables(s3::objects("slow-extended", CACHE)) == tables(expected));
+    assert!(snapshot(&lab.path("staging")).is_empty());
+    over("extract", "slow-extended", &["verify"]).expect(0);
+    let again = Run::of(&mut super::extract_with(
+        &lab,
+        "slow-extended",
+        "other",
+        &all,
+    ))
+    .expect(0);
+    assert!(again.stderr.contains("already complete"), "{again:?}");
 }
