@@ -90,7 +90,7 @@ fn files_that_no_description_names_are_told_by_verify_and_deleted_by_gc() {
         .collect();
     assert_eq!(unnamed(&lab), (expected.clone(), expected.clone()));
     let run = over(&lab, &["verify"]).expect(0);
-    let note = "note: 13 files of 0.0 MB that no description names, for instance `.slicebank-1-meta.json`; `extract gc images/tiny-vit@56` removes them";
+    let note = "note: 13 files, 52 bytes, that no description names, for instance `.slicebank-1-meta.json`; `extract gc images/tiny-vit@56` removes them";
     assert!(run.stderr.lines().any(|line| line == note), "{run:?}");
     let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
     assert_eq!(run.stdout.lines().count(), expected.len(), "{run:?}");

@@ -1,5 +1,6 @@
 //! Caches and datasets in a bucket of an S3 server.
 
+mod changes;
 mod commands;
 mod reading;
 mod writing;

@@ -50,6 +50,7 @@ mod runtime;
 mod s3;
 mod segment;
 mod shells;
+mod signals;
 mod sources;
 mod splits;
 mod study;

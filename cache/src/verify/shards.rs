@@ -10,7 +10,7 @@ use crate::schema::Table;
 use crate::{CacheReader, Error, ShardSources, SliceMeta, is_in_bucket, parallel, sources};
 
 /// Shards for each thread whose rows are in memory.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 
 /// What was found in a pass.
 #[derive(Debug, Default)]

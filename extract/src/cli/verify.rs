@@ -145,8 +145,7 @@ fn notes(found: &Verified, cache: &Listed) -> Vec<String> {
         let bytes: u64 = found.unnamed.iter().map(|(_, bytes)| bytes).sum();
         let first = first.strip_prefix(&cache.dir).unwrap_or(first);
         notes.push(format!(
-            "note: {files} of {:.1} MB that no description names, for instance `{}`; `extract gc {name}` removes them",
-            bytes as f64 / 1e6,
+            "note: {files}, {bytes} bytes, that no description names, for instance `{}`; `extract gc {name}` removes them",
             shown(first)
         ));
     }

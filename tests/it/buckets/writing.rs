@@ -9,8 +9,8 @@ use cache::CacheMeta;
 
 use super::{CACHE, ended, extract, extract_with, local, local_with, over, started, wait_for};
 use crate::lab::{Lab, Run, program, snapshot};
-use crate::resume::kill;
 use crate::s3;
+use crate::signals::kill;
 
 #[test]
 fn a_server_that_fails_requests_delays_only() {
