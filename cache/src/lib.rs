@@ -57,8 +57,8 @@ pub use labels::{LabelSet, LabelWriter, NamedLabels, NewLabels, ORIGINAL, Relabe
 pub use list::{COLUMNS, Listed, RANKS, TEXT_COLUMNS, list};
 pub use lock::{CacheLock, Holder};
 pub use meta::{
-    CacheMeta, FORMAT_VERSION, LayerShape, MOST_CLASSES, MaskClass, ModelMeta, Shard, Skipped,
-    TableFile, Tokens, check_class_names,
+    CacheMeta, FORMAT_VERSION, Imported, ImportedTokens, LayerShape, MOST_CLASSES, MaskClass,
+    ModelMeta, Shard, Skipped, TableFile, Tokens, check_class_names,
 };
 pub use mirror::Mirror;
 pub use name::CacheName;

@@ -1,6 +1,7 @@
 //! `meta.json`: the description of a cache and the list of its finished shards.
 
 mod check;
+mod imported;
 mod same;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::check::{MOST_CLASSES, check_class_names};
+pub use self::imported::{Imported, ImportedTokens};
 use crate::error::io_error;
 use crate::schema::Table;
 use crate::{Added, Error, Part, PatchDtype, Task, parts, store};
@@ -65,6 +67,9 @@ pub struct CacheMeta {
     pub provider: String,
     /// The precision of the computation.
     pub precision: String,
+    /// Where the tokens come from, if another program computed them; `None` if `extract` did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// The version of ONNX Runtime with which the cache was begun; `None` in caches of earlier
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

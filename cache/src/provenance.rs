@@ -69,6 +69,7 @@ pub(crate) fn of(meta: &CacheMeta, table: Option<Table>) -> Vec<KeyValue> {
         "preprocess": meta.preprocess,
         "provider": meta.provider,
         "precision": meta.precision,
+        "imported": meta.imported,
         "parity": made.parity,
     });
     if let Value::Object(keys) = &mut value {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use extract::dataset::{self, DatasetCard};
 use extract::export::{self, Exporter};
+use extract::interchange::Import;
 use extract::split::{self, Member, SplitRule};
 use imaging::preprocess::Slicing;
 use imaging::read::{Reader, Source};
@@ -27,6 +28,11 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("json", json),
     ("card", card),
     ("checkpoint", checkpoint),
+    ("vectors-npy", vectors_npy),
+    ("vectors-npz", vectors_npz),
+    ("vectors-hdf5", vectors_hdf5),
+    ("vectors-parquet", vectors_parquet),
+    ("vectors-torch", vectors_torch),
 ];
 
 /// Runs a target in a folder that is deleted afterwards.
@@ -149,6 +155,68 @@ fn checkpoint(folder: &Path, bytes: &[u8]) {
     }
     let graph = folder.join(write(folder, "onnx_models/other.onnx", bytes));
     let _ = black_box(export::exported(&card, &graph).is_ok());
+}
+
+/// Embeddings in an array of NumPy, alone and as patch tokens of another.
+fn vectors_npy(folder: &Path, bytes: &[u8]) {
+    vectors(folder, write(folder, "x.npy", bytes), Some("x.npy"));
+}
+
+/// Embeddings in an archive of NumPy.
+fn vectors_npz(folder: &Path, bytes: &[u8]) {
+    vectors(folder, write(folder, "x.npz", bytes), None);
+}
+
+/// Embeddings in an HDF5 file, alone and as one of a folder.
+fn vectors_hdf5(folder: &Path, bytes: &[u8]) {
+    vectors(folder, write(folder, "x.h5", bytes), Some("features"));
+    write(folder, "slides/x.h5", bytes);
+    vectors(folder, "slides", None);
+}
+
+/// Embeddings in a Parquet file, which is its own table.
+fn vectors_parquet(folder: &Path, bytes: &[u8]) {
+    vectors(folder, write(folder, "x.parquet", bytes), None);
+}
+
+/// Embeddings in a file of `torch.save`.
+fn vectors_torch(folder: &Path, bytes: &[u8]) {
+    write(folder, "eva/x.pt", bytes);
+    write(
+        folder,
+        "eva/manifest.csv",
+        b"origin,embeddings,target,split\nx.png,x.pt,0,train\n",
+    );
+    vectors(folder, "eva", None);
+}
+
+/// Imports embeddings, alone and with patch tokens.
+fn vectors(folder: &Path, source: &str, patches: Option<&str>) {
+    let source = folder.join(source);
+    let beside = patches.map(|name| folder.join(name).to_string_lossy().into_owned());
+    for (model, patches) in [
+        ("alone", None),
+        ("file", beside.as_deref()),
+        ("name", patches),
+    ] {
+        let import = Import {
+            source: &source,
+            format: None,
+            table: None,
+            label_columns: &[],
+            row_column: None,
+            array: None,
+            patches,
+            grid: None,
+            scale: 1.0,
+            model,
+            dataset: "d",
+            image_size: 224,
+            caches: &folder.join("caches"),
+            allow_patient_overlap: false,
+        };
+        let _ = black_box(import.run(&mut |_| {}).is_ok());
+    }
 }
 
 /// Writes a file and returns its name.

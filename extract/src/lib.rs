@@ -9,6 +9,7 @@ pub mod export;
 pub mod extraction;
 mod fingerprint;
 pub mod inspect;
+pub mod interchange;
 #[cfg(test)]
 #[path = "../imaging/src/read/dicom/made.rs"]
 #[allow(dead_code, reason = "the tests of `imaging` use the rest")]

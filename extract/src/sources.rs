@@ -91,13 +91,10 @@ impl<'a> Recorder<'a> {
     }
 
     fn record(&self, sample: &Sample, file: &Path) -> Result<SourceFile, Error> {
-        let (sha256, (bytes, modified_ns)) = hash(file).map_err(Error::io(file))?;
         Ok(SourceFile {
             path: recorded_path(self.dataset, file),
-            bytes,
-            modified_ns,
-            sha256,
             sample: sample.id.clone(),
+            ..record(file).map_err(Error::io(file))?
         })
     }
 }
@@ -107,6 +104,18 @@ pub(crate) fn recorded_path(dataset: &Dataset, file: &Path) -> String {
     let path = slashed(file.strip_prefix(&dataset.root).unwrap_or(file));
     let pseudonyms = dataset.pseudonyms.as_ref();
     pseudonyms.map_or(path.clone(), |pseudonyms| pseudonyms.path(&path))
+}
+
+/// The record of a file, without its path and sample.
+pub(crate) fn record(file: &Path) -> io::Result<SourceFile> {
+    let (sha256, (bytes, modified_ns)) = hash(file)?;
+    Ok(SourceFile {
+        path: String::new(),
+        bytes,
+        modified_ns,
+        sha256,
+        sample: String::new(),
+    })
 }
 
 /// SHA-256 of a file, and its size and time of change.

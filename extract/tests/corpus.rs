@@ -23,7 +23,7 @@ const MAX_HELD: u64 = 600 << 20;
 const MAX_ASKED_FOR: u64 = 2 << 30;
 
 /// Most bytes of all files.
-const MAX_CORPUS: u64 = 350_000;
+const MAX_CORPUS: u64 = 500_000;
 
 fn files(target: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

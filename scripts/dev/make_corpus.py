@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Writes files that are made to break a reader to extract/fuzz/corpus/TARGET/.
 
-Bombs, headers that lie, and whole files cut short or changed in one place; under 350 KB in all. The
+Bombs, headers that lie, and whole files cut short or changed in one place; under 500 KB in all. The
 same files come out each time. Needs Python 3.11 and the packages in requirements-test.txt.
 """
 
 import shutil
 
 import wheels
-from corpus import arrays, dicom, model, nifti, raster, text
+from corpus import arrays, dicom, embeddings, model, nifti, raster, text
 
 CORPUS = wheels.ROOT / "extract" / "fuzz" / "corpus"
 TARGETS = {
@@ -21,6 +21,11 @@ TARGETS = {
     "json": text.jsons,
     "card": text.cards,
     "checkpoint": model.files,
+    "vectors-npy": embeddings.npy,
+    "vectors-npz": embeddings.npz,
+    "vectors-hdf5": embeddings.hdf5,
+    "vectors-parquet": embeddings.lists,
+    "vectors-torch": embeddings.torch,
 }
 
 

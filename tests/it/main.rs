@@ -23,6 +23,7 @@ mod graphs;
 mod hostile_models;
 mod hostile_names;
 mod hub;
+mod interchange;
 mod lab;
 mod layers;
 mod model_cards;

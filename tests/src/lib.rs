@@ -41,6 +41,7 @@ pub fn meta() -> CacheMeta {
         preprocess: recipe(28),
         provider: "cpu".into(),
         precision: "fp32".into(),
+        imported: None,
         onnxruntime_version: None,
         parity: None,
         added: None,

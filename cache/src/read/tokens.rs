@@ -18,6 +18,16 @@ impl CacheReader {
         self.tokens(Table::Cls, layer)
     }
 
+    /// CLS tokens of a layer in one shard, `[rows, D]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the cache has no such layer or shard; otherwise as [`slices`](Self::slices).
+    pub fn shard_cls(&self, layer: u32, shard: usize) -> Result<Array2<f32>, Error> {
+        self.check_layer(Table::Cls, layer)?;
+        self.shard_tokens(Table::Cls, layer, shard)
+    }
+
     /// Means of the patch tokens of a layer, `[N, D]`.
     ///
     /// # Errors
@@ -117,7 +127,7 @@ impl CacheReader {
             return Err(Error::Missing {
                 path: self.dir.clone(),
                 what: format!("no layer {layer}, the cache has 1 to {}", self.meta.layers),
-                hint: "layer 1 is the last block; extract again with more `--layers`",
+                hint: "layer 1 is the last block: ask for fewer blocks, or extract again with more `--layers`",
             });
         }
         Ok(())

@@ -51,6 +51,7 @@ const COMMANDS: &[Group] = &[
         "Change caches",
         &["split", "relabel", "merge", "card", "gc", "rm"],
     ),
+    ("Other programs", &["import-tokens", "export-tokens"]),
     ("Set up a shell", &["completions", "man"]),
 ];
 
@@ -295,6 +296,32 @@ const EXAMPLES: &[Examples] = &[
             (
                 "extract plan --model dinov2-s14 --dataset amos --root data/amos22 --batches 0",
                 "without loading the model",
+            ),
+        ],
+    ),
+    (
+        "import-tokens",
+        &[
+            (
+                "extract import-tokens x.npy --table rows.csv --model mine --dataset chest",
+                "a vector for each row of the table",
+            ),
+            (
+                "extract import-tokens features --from trident --model uni --dataset s",
+                "files of TRIDENT",
+            ),
+        ],
+    ),
+    (
+        "export-tokens",
+        &[
+            (
+                "extract export-tokens amos/dinov2-s14@224 --to npz --out amos-npz",
+                "arrays for NumPy and scikit-learn",
+            ),
+            (
+                "extract export-tokens amos/dinov2-s14@224 --to webdataset --out w --patches",
+                "patch tokens for PyTorch",
             ),
         ],
     ),

@@ -9,8 +9,10 @@ mod contents;
 mod datasets;
 mod diff;
 mod doctor;
+mod export_tokens;
 mod extract;
 mod help;
+mod import_tokens;
 mod merge;
 mod models;
 mod plan;
@@ -40,7 +42,9 @@ pub use self::card::CardArgs;
 pub use self::datasets::DatasetsArgs;
 pub use self::diff::DiffArgs;
 pub use self::doctor::DoctorArgs;
+pub use self::export_tokens::ExportTokensArgs;
 pub use self::help::parse;
+pub use self::import_tokens::ImportTokensArgs;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
 pub use self::plan::PlanArgs;
@@ -120,6 +124,12 @@ enum Command {
     /// Estimate slices, GB, hours and memory of extractions
     #[command(long_about = PLAN_LONG_ABOUT)]
     Plan(Box<PlanArgs>),
+    /// Make a cache of embeddings that another program computed
+    #[command(long_about = IMPORT_LONG_ABOUT, visible_alias = "import")]
+    ImportTokens(Box<ImportTokensArgs>),
+    /// Write a finished cache as files of other programs
+    #[command(long_about = EXPORT_TOKENS_LONG_ABOUT)]
+    ExportTokens(ExportTokensArgs),
     /// Describe a finished cache for its publication
     #[command(long_about = CARD_LONG_ABOUT)]
     Card(CardArgs),
@@ -194,6 +204,22 @@ each pair of a dataset and a model. Nothing is written and nothing is downloaded
 the hours are from a few batches, which are read and computed as in a run, and
 need the model's weights.";
 
+const IMPORT_LONG_ABOUT: &str = "\
+Make a cache of embeddings that another program computed.
+
+Reads arrays of NumPy, Parquet, HDF5, and the folders of TRIDENT and eva, with a
+vector for each image or slice, patch tokens or both, and a table with their
+labels, patients and splits. All probes run on the cache. It has no masks and
+pictures, and its recipe is not known.";
+
+const EXPORT_TOKENS_LONG_ABOUT: &str = "\
+Write a finished cache as files of other programs.
+
+Writes the tokens of one layer to a new folder: arrays of NumPy, a Parquet file
+with lists, HDF5, WebDataset, or the files of eva, TRIDENT and UNICORN. `rows.csv`
+beside them has sample, patient, split and label of each row; `extract
+import-tokens` reads it.";
+
 const CARD_LONG_ABOUT: &str = "\
 Describe a finished cache for its publication: Croissant, and a README.
 
@@ -250,6 +276,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Gc(args)) => caches::collect_garbage(args),
         Some(Command::Rm(args)) => caches::remove(args),
         Some(Command::Plan(args)) => plan::run(args),
+        Some(Command::ExportTokens(args)) => export_tokens::run(args),
+        Some(Command::ImportTokens(args)) => import_tokens::run(args),
         Some(Command::Card(args)) => card::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Completions(args)) => help::completions(*args),

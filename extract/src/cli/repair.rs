@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use cache::{CacheLock, CacheMeta, Depth, Fault, Repair, Staged};
 use clap::{Args, ValueEnum};
 use common::counted;
@@ -141,6 +141,12 @@ fn extract_again(
     (root, threads): (&Path, usize),
     shards: &[usize],
 ) -> anyhow::Result<()> {
+    if meta.imported.is_some() {
+        bail!(
+            "`{}`: its tokens were imported, so they cannot be computed again\nhint: delete it (`extract rm`) and repeat `extract import-tokens`",
+            shown(dir)
+        );
+    }
     let home = project::find()?;
     let card = match &args.card {
         Some(file) => ModelCard::read_file(file)?,

@@ -231,7 +231,7 @@ pub(super) fn is_nifti(path: &Path) -> bool {
 }
 
 /// The path without `.`, or `None` if it is absolute or has `..` in it.
-pub(super) fn inner_path(value: &str) -> Option<PathBuf> {
+pub(crate) fn inner_path(value: &str) -> Option<PathBuf> {
     let parts = Path::new(value)
         .components()
         .filter(|part| *part != Component::CurDir);

@@ -37,7 +37,9 @@ pub use self::card::{DatasetCard, LayoutOptions, Recipe, Uncertain, UnnamedValue
 pub(crate) use self::examples::examples;
 pub use self::label_table::{LabelTable, Merge};
 pub use self::layouts::{LAYOUTS, Layout};
-pub(crate) use self::manifest::{LabelRow, LabelRows};
+pub(crate) use self::manifest::{
+    LabelRow, LabelRows, TokenLines, TokenTable, TokenTableOptions, plain_slice,
+};
 pub(crate) use self::sample_notes::SampleNotes;
 pub use self::sample_notes::SampleOddities;
 use crate::Error;

@@ -57,6 +57,11 @@ impl Table {
     /// Cells with words for a missing value ([`BLANKS`]) are blank. In a column of numbers, whole numbers
     /// written as `1.0` are read as `1`: programs write them so if a cell of the column is blank.
     pub(crate) fn read(path: &Path) -> Result<Table, Error> {
+        Table::read_without(path, &[])
+    }
+
+    /// The same without the cells of some columns of a Parquet file, which are blank.
+    pub(crate) fn read_without(path: &Path, left_out: &[String]) -> Result<Table, Error> {
         // Reading a pipe could block forever.
         if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
             let path = path.to_path_buf();
@@ -68,7 +73,7 @@ impl Table {
         sniffed.map_err(Error::io(path))?;
         file.rewind().map_err(Error::io(path))?;
         let mut table = match &start[..] {
-            b"PAR1" | b"PARE" => parquet::read(path, file)?,
+            b"PAR1" | b"PARE" => parquet::read(path, file, left_out)?,
             _ => csv::read(path, file)?,
         };
         for column in 0..table.headers.len() {

@@ -133,6 +133,7 @@ impl Extraction<'_> {
             preprocess: serde_json::to_value(self.recipe)?,
             provider: options.device.provider.name().to_string(),
             precision: options.device.precision.name().to_string(),
+            imported: None,
             onnxruntime_version: self.runtime.version(),
             parity: None,
             added: None,

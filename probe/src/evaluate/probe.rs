@@ -33,8 +33,8 @@ pub(crate) trait Probe: Args + Debug + Send + Sync {
     /// Share of the patients in `train` that replaces a missing `val`.
     const VAL_SHARE: f64 = VAL_SHARE;
 
-    /// Tokens to read.
-    fn tokens(&self) -> Tokens;
+    /// Tokens to read of a cache with `layers` blocks.
+    fn tokens(&self, layers: u32) -> Tokens;
 
     /// Options as they are recorded, with the defaults of the protocol and of the dataset's task filled
     /// in. Evaluations with equal options are equal.
@@ -64,7 +64,10 @@ pub(crate) trait Probe: Args + Debug + Send + Sync {
     ///
     /// As [`Examples::read`].
     fn examples(&self, reader: &CacheReader, settings: &Settings) -> Result<Examples, Error> {
-        let mut examples = Examples::read(reader, &settings.selection(self.tokens()))?;
+        let mut examples = Examples::read(
+            reader,
+            &settings.selection(self.tokens(reader.meta().layers)),
+        )?;
         let lacks_val = settings.eval == Split::Test && examples.of(&[Split::Val]).is_empty();
         if lacks_val && settings.protocol.holds_out() && Self::CHOOSES {
             let share = settings.val_share.unwrap_or(Self::VAL_SHARE);

@@ -26,7 +26,7 @@ impl Probe for Centroid {
     const IS_COMMAND: bool = false;
     const CHOOSES: bool = false;
 
-    fn tokens(&self) -> Tokens {
+    fn tokens(&self, _: u32) -> Tokens {
         self.tokens.tokens()
     }
 

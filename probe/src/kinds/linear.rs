@@ -15,6 +15,9 @@ use crate::probes::linear::{
 use crate::protocol::Protocol;
 use crate::values::{brief, positive};
 
+/// Usual numbers of last blocks of the grid.
+const BLOCKS: [u32; 2] = [1, 4];
+
 /// The study's learning rates (appendix B.2).
 const LEARNING_RATES: &str = "0.1,0.01,0.05,0.001,0.005,0.0001,0.0005,0.00001";
 /// Learning rates of DINOv2's evaluation, for batches of 256.
@@ -35,7 +38,8 @@ pub(super) struct Linear {
     #[arg(hide_default_value = true)]
     lr: Vec<Rates>,
     /// Numbers of last blocks whose CLS tokens a head takes, each with and without the mean patch token
-    #[arg(long, value_delimiter = ',', default_value = "1,4", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// [default: 1 and 4, or only 1 if the cache has fewer]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
     blocks: Vec<u32>,
     /// Passes over the training examples
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -87,6 +91,15 @@ impl Linear {
         rates.collect()
     }
 
+    /// Numbers of last blocks of the grid, for a cache with `layers` blocks.
+    fn blocks(&self, layers: u32) -> Vec<u32> {
+        if self.blocks.is_empty() {
+            let usual = BLOCKS.into_iter();
+            return usual.filter(|&blocks| blocks <= layers).collect();
+        }
+        self.blocks.clone()
+    }
+
     fn reduction(&self, protocol: Protocol) -> Reduction {
         self.loss.unwrap_or(protocol.reduction())
     }
@@ -95,8 +108,8 @@ impl Linear {
 impl Probe for Linear {
     const NAME: &'static str = "linear";
 
-    fn tokens(&self) -> Tokens {
-        Tokens::last_blocks(self.blocks.iter().copied().max().unwrap_or(1))
+    fn tokens(&self, layers: u32) -> Tokens {
+        Tokens::last_blocks(self.blocks(layers).into_iter().max().unwrap_or(1))
     }
 
     fn options(
@@ -110,7 +123,7 @@ impl Probe for Linear {
         }
         Ok(fields(&json!({
             "learning_rates": self.learning_rates(),
-            "blocks": self.blocks,
+            "blocks": self.blocks(reader.meta().layers),
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "momentum": self.momentum,
@@ -130,6 +143,7 @@ struct Heads<'a> {
     task: &'a Task<'a>,
     options: &'a Linear,
     learning_rates: Vec<f32>,
+    grid_blocks: Vec<u32>,
     reduction: Reduction,
     loss: Loss,
     /// Heads before training.
@@ -141,7 +155,8 @@ impl<'a> Heads<'a> {
         let reduction = options.reduction(task.settings.protocol);
         let loss = Loss::of(&task.examples.targets, task.classes(), reduction);
         let learning_rates = options.learning_rates();
-        let blocks: Vec<usize> = options.blocks.iter().map(|&n| n as usize).collect();
+        let grid_blocks = options.blocks(task.examples.columns.cls.len() as u32);
+        let blocks: Vec<usize> = grid_blocks.iter().map(|&n| n as usize).collect();
         let grid = linear::grid(&learning_rates, &blocks).into_iter();
         let (columns, outputs) = (&task.examples.columns, loss.outputs(task.classes()));
         let fresh = |(stream, options): (usize, HeadOptions)| {
@@ -159,6 +174,7 @@ impl<'a> Heads<'a> {
             task,
             options,
             learning_rates,
+            grid_blocks,
             reduction,
             loss,
         }
@@ -219,7 +235,7 @@ impl Grid for Heads<'_> {
             "mean": inputs.mean,
             "learning_rate": head.options.learning_rate,
             "grid_learning_rates": self.learning_rates,
-            "grid_blocks": options.blocks,
+            "grid_blocks": self.grid_blocks,
             "select": options.select,
             "epochs": options.epochs,
             "batch_size": options.batch_size,

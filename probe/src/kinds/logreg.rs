@@ -48,7 +48,7 @@ impl Probe for Logreg {
     /// DINOv2's.
     const VAL_SHARE: f64 = 0.1;
 
-    fn tokens(&self) -> Tokens {
+    fn tokens(&self, _: u32) -> Tokens {
         self.tokens.tokens()
     }
 
@@ -102,7 +102,7 @@ impl Grid for Path<'_> {
     /// no published evaluation has sigmoids of a multinomial model.
     fn linear(&self, fit: &Fit) -> LinearModel {
         LinearModel {
-            tokens: self.options.tokens(),
+            tokens: self.options.tokens.tokens(),
             columns: 0..fit.weight.ncols(),
             weight: rounded(&fit.weight),
             bias: fit.bias.mapv(|b| f64::from(b as f32)),

@@ -48,7 +48,7 @@ pub(super) struct Ridge {
 impl Probe for Ridge {
     const NAME: &'static str = "ridge";
 
-    fn tokens(&self) -> Tokens {
+    fn tokens(&self, _: u32) -> Tokens {
         self.tokens.tokens()
     }
 
@@ -85,7 +85,7 @@ impl Grid for Alphas<'_> {
 
     fn linear(&self, model: &Model) -> LinearModel {
         LinearModel {
-            tokens: self.1.tokens(),
+            tokens: self.1.tokens.tokens(),
             columns: 0..model.weight.ncols(),
             weight: model.weight.clone(),
             bias: model.bias.clone(),

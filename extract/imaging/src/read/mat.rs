@@ -1,5 +1,7 @@
 //! Arrays in HDF5 files, as MATLAB 7.3 writes them.
 
+mod rows;
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -9,6 +11,7 @@ use common::FileError;
 use hdf5_pure::{Chunk, DType, Dataset, File, FormatError, H5Element, ReadSeekSource, Source};
 use ndarray::Array;
 
+pub use self::rows::FloatRows;
 use super::budget::SampleBudget;
 use super::limits::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
 use super::volume::{Block, Volume};
@@ -134,33 +137,8 @@ impl<'a> MatFile<'a> {
                 format!("{MAX_SIDE} a side and {limit} bytes"),
             ));
         }
-        self.check_chunks(&array, &shape, &chunk)?;
+        check_chunks(self.path, self.bytes, &array, &shape, &chunk)?;
         Ok(array)
-    }
-
-    /// Refuses chunks outside of the file, and more chunks than the array has: memory is allocated by the
-    /// sizes in the index.
-    fn check_chunks(&self, array: &Dataset, shape: &[u64], chunk: &[u64]) -> Result<(), Error> {
-        if !array.is_chunked() {
-            return Ok(());
-        }
-        let chunks = array
-            .chunks()
-            .map_err(|error| Error::damaged(self.path, error))?;
-        let sides = shape.iter().zip(chunk);
-        let most = sides.map(|(&side, &step)| side.div_ceil(step.max(1)));
-        let is_inside = |chunk: &Chunk| {
-            let end = chunk.address.checked_add(chunk.storage_size);
-            end.is_some_and(|end| end <= self.bytes)
-        };
-        if chunks.len() as u64 <= most.product() && chunks.iter().all(is_inside) {
-            Ok(())
-        } else {
-            Err(Error::damaged(
-                self.path,
-                "its index names chunks that it cannot hold",
-            ))
-        }
     }
 
     fn plane<T: Voxel + H5Element>(&self, name: &str, array: &Dataset) -> Result<Voxels, Error> {
@@ -186,6 +164,37 @@ impl<'a> MatFile<'a> {
         array
             .read::<T>()
             .map_err(|error| Error::damaged(self.path, error))
+    }
+}
+
+/// Refuses chunks outside of the file, which has `bytes` bytes, and more chunks than the array has: memory is
+/// allocated by the sizes in the index.
+fn check_chunks(
+    path: &Path,
+    bytes: u64,
+    array: &Dataset,
+    shape: &[u64],
+    chunk: &[u64],
+) -> Result<(), Error> {
+    if !array.is_chunked() {
+        return Ok(());
+    }
+    let chunks = array
+        .chunks()
+        .map_err(|error| Error::damaged(path, error))?;
+    let sides = shape.iter().zip(chunk);
+    let most = sides.map(|(&side, &step)| side.div_ceil(step.max(1)));
+    let is_inside = |chunk: &Chunk| {
+        let end = chunk.address.checked_add(chunk.storage_size);
+        end.is_some_and(|end| end <= bytes)
+    };
+    if chunks.len() as u64 <= most.product() && chunks.iter().all(is_inside) {
+        Ok(())
+    } else {
+        Err(Error::damaged(
+            path,
+            "its index names chunks that it cannot hold",
+        ))
     }
 }
 

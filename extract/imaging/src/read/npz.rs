@@ -1,18 +1,14 @@
 //! Arrays of images in `.npz` archives, read from front to back.
 
+mod entry;
+
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use common::counted;
-use flate2::Crc;
-use flate2::read::DeflateDecoder;
 use ndarray::Array;
-use zip::{CompressionMethod, ZipArchive};
 
-use super::bytes::numbers;
-use super::limits::{MAX_RATIO, MAX_SIDE, MAX_UNPACKED};
+pub use self::entry::{Entry, header_text, names, shape};
+use super::limits::{MAX_SIDE, MAX_UNPACKED};
 use super::volume::{Block, Volume};
 use super::voxels::Voxel;
 use crate::Error;
@@ -23,9 +19,6 @@ const KEPT: usize = 256;
 
 /// Greatest size of all kept images in bytes, unless one image alone is larger.
 const KEPT_BYTES: usize = 64 << 20;
-
-/// Longest header of an array in bytes.
-const MAX_HEADER: usize = 1 << 16;
 
 /// Header of an array `[N, …]` of 8-bit integers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +61,7 @@ impl NpzArray {
     pub fn open(path: &Path, name: &str) -> Result<NpzArray, Error> {
         let mut stream = Entry::open(path, name)?;
         let header = header(path, name, &mut stream)?;
-        stream.check_size(path, name, &header)?;
+        stream.check_size(path, name, (&header.shape, header.bytes()))?;
         Ok(NpzArray {
             path: path.to_path_buf(),
             name: name.to_owned(),
@@ -176,110 +169,6 @@ impl NpzArray {
     }
 }
 
-/// Names of the arrays in an archive.
-///
-/// # Errors
-///
-/// [`FileError::Damaged`](common::FileError::Damaged) if it is no archive.
-pub fn names(path: &Path) -> Result<Vec<String>, Error> {
-    let archive = archive(path)?;
-    let names = archive.file_names().flatten();
-    Ok(names
-        .filter_map(|name| Some(name.strip_suffix(".npy")?.to_owned()))
-        .collect())
-}
-
-fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
-    let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    ZipArchive::new(file).map_err(|error| Error::damaged(path, error))
-}
-
-/// Unpacked bytes of an entry, with the checksum of those read so far.
-struct Entry {
-    bytes: Box<dyn Read + Send>,
-    sum: Crc,
-    expected_sum: u32,
-    /// Packed and unpacked bytes by the archive's index.
-    packed: u64,
-    unpacked: u64,
-}
-
-impl Entry {
-    fn open(path: &Path, name: &str) -> Result<Entry, Error> {
-        let mut archive = archive(path)?;
-        let file_name = format!("{name}.npy");
-        let entry = archive
-            .by_name(&file_name)
-            .map_err(|error| Error::damaged(path, format!("`{file_name}`: {error}")))?;
-        let (packed, unpacked) = (entry.compressed_size(), entry.size());
-        let (method, expected_sum) = (entry.compression(), entry.crc32());
-        let start = entry.data_start();
-        let start =
-            start.ok_or_else(|| Error::damaged(path, format!("`{file_name}` has no place")))?;
-        drop(entry);
-        let mut file = File::open(path).map_err(Error::io(path))?;
-        file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
-        let size = file.metadata().map_err(Error::io(path))?.len();
-        let bytes = BufReader::with_capacity(1 << 16, file).take(packed);
-        let bytes: Box<dyn Read + Send> = match method {
-            CompressionMethod::Stored => Box::new(bytes),
-            CompressionMethod::Deflated => Box::new(DeflateDecoder::new(bytes)),
-            other => {
-                let reason = format!("`{file_name}` is packed by {other}, expected deflate");
-                return Err(Error::damaged(path, reason));
-            }
-        };
-        Ok(Entry {
-            bytes,
-            sum: Crc::new(),
-            expected_sum,
-            packed: packed.min(size),
-            unpacked,
-        })
-    }
-
-    /// Whether the array is as large as the entry, and can be; called when its header is read.
-    fn check_size(&self, path: &Path, name: &str, header: &Header) -> Result<(), Error> {
-        let found = u64::from(self.sum.amount()).saturating_add(header.bytes());
-        if found == self.unpacked && found <= self.packed.saturating_mul(MAX_RATIO) {
-            return Ok(());
-        }
-        let (shape, unpacked) = (&header.shape, self.unpacked);
-        let reason = format!(
-            "`{name}` says that its shape is {shape:?}, the archive that it has {}, {} of them in the file",
-            counted(unpacked, "byte"),
-            self.packed
-        );
-        Err(Error::damaged(path, reason))
-    }
-
-    /// The next `count` bytes.
-    fn next_bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
-        numbers(self, count).map_err(|short| match short.error.kind() {
-            io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
-            _ => short.error.to_string(),
-        })
-    }
-
-    /// Checks the checksum, and that no bytes are left.
-    fn finish(&mut self) -> Result<(), String> {
-        match self.read(&mut [0]) {
-            Ok(0) if self.sum.sum() == self.expected_sum => Ok(()),
-            Ok(0) => Err("its checksum is wrong, so any image in it may be".to_owned()),
-            Ok(_) => Err("it goes on after its last image".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Read for Entry {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
 /// Reads NumPy's header (format 1 to 3): a Python dictionary as text.
 fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> {
     let text = header_text(stream)
@@ -315,33 +204,6 @@ fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> 
         ));
     }
     Ok(Header { shape })
-}
-
-fn header_text(stream: &mut Entry) -> Result<String, String> {
-    let start = stream.next_bytes(8)?;
-    if start[..6] != *b"\x93NUMPY" {
-        return Err("it is no NumPy array".to_owned());
-    }
-    let size = stream
-        .next_bytes(if start[6] == 1 { 2 } else { 4 })?
-        .iter()
-        .rev()
-        .fold(0, |size, byte| size << 8 | usize::from(*byte));
-    if size > MAX_HEADER {
-        return Err(format!("it has a header of {}", counted(size, "byte")));
-    }
-    Ok(String::from_utf8_lossy(&stream.next_bytes(size)?).into_owned())
-}
-
-/// Numbers in the brackets after `'shape':`.
-fn shape(text: &str) -> Option<Vec<usize>> {
-    let after = text.split_once("'shape':")?.1;
-    let inner = after.split_once('(')?.1.split_once(')')?.0;
-    let sides = inner
-        .split(',')
-        .map(str::trim)
-        .filter(|side| !side.is_empty());
-    sides.map(|side| side.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod label_rows;
 mod labels;
 mod paths;
 mod rows;
+mod token_rows;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub(crate) use self::label_rows::{LabelRow, LabelRows};
 use self::labels::LabelSource;
 pub(super) use self::labels::{NO_NEGATIVE, is_negative, is_several, parse_state};
 use self::rows::Lister;
+pub(crate) use self::token_rows::{TokenLines, TokenTable, TokenTableOptions, plain_slice};
 use super::examples::examples;
 use super::files::{file_in, find_root, read_text};
 use super::missing::Gap;

@@ -30,14 +30,14 @@ const BATCH_ROWS: usize = 256;
 /// An empty list: not blank, since it is known to be empty.
 const NO_ELEMENT: &str = "|";
 
-/// Reads all columns of a Parquet file that can be shown as text; elements of lists have `|`
-/// between them.
+/// Reads all columns of a Parquet file that can be shown as text, but those in `left_out`; elements of lists
+/// have `|` between them.
 ///
 /// # Errors
 ///
 /// [`Error::Parquet`].
-pub(super) fn read(path: &Path, file: File) -> Result<Table, Error> {
-    let read = contained(|| table(path, file)).unwrap_or_else(|| {
+pub(super) fn read(path: &Path, file: File, left_out: &[String]) -> Result<Table, Error> {
+    let read = contained(|| table(path, file, left_out)).unwrap_or_else(|| {
         let reason = "the file is damaged, its parser broke down";
         Err(ParquetError::General(reason.to_owned()))
     });
@@ -47,7 +47,7 @@ pub(super) fn read(path: &Path, file: File) -> Result<Table, Error> {
     })
 }
 
-fn table(path: &Path, file: File) -> Result<Table, ParquetError> {
+fn table(path: &Path, file: File, left_out: &[String]) -> Result<Table, ParquetError> {
     let limit = file.metadata()?.len().saturating_mul(MAX_RATIO) + MAX_BYTES;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS);
     let count = reader.metadata().file_metadata().num_rows();
@@ -57,7 +57,7 @@ fn table(path: &Path, file: File) -> Result<Table, ParquetError> {
     }
     let fields = reader.schema().fields().clone();
     let shown: Vec<usize> = (0..fields.len())
-        .filter(|&k| is_shown(&fields[k]))
+        .filter(|&k| is_shown(&fields[k]) && !left_out.contains(fields[k].name()))
         .collect();
     let mask = ProjectionMask::roots(reader.parquet_schema(), shown.iter().copied());
     check_compression(reader.metadata(), &shown)?;

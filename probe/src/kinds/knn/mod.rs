@@ -148,7 +148,7 @@ impl Probe for Knn {
     const NAME: &'static str = "knn";
     const EVALUATES_VAL: bool = true;
 
-    fn tokens(&self) -> Tokens {
+    fn tokens(&self, _: u32) -> Tokens {
         self.tokens.tokens()
     }
 

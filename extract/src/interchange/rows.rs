@@ -1,0 +1,46 @@
+//! Arrays of tokens, read row by row.
+
+use std::path::Path;
+
+use crate::Error;
+
+/// Greatest number of numbers in a row.
+const MOST_NUMBERS: usize = 1 << 28;
+
+/// Rows of an array `[N, …]`, read from front to back in bounded memory.
+pub(super) trait Rows {
+    /// Number of rows, `N`.
+    fn count(&self) -> u64;
+
+    /// Shape of a row.
+    fn shape(&self) -> &[usize];
+
+    /// File of the next row, and the number of the row in it.
+    fn place(&self) -> (&Path, u64);
+
+    /// Appends the numbers of the next row, multiplied by `scale`, to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`](common::FileError) if they cannot be read.
+    fn read(&mut self, scale: f64, out: &mut Vec<f32>) -> Result<(), Error>;
+}
+
+/// Numbers in a row of this shape.
+///
+/// # Errors
+///
+/// [`Error::Layout`] if there are none or too many.
+pub(super) fn row_numbers(path: &Path, shape: &[usize]) -> Result<usize, Error> {
+    let sides = shape.iter();
+    let count = sides.fold(1_usize, |count, &side| count.saturating_mul(side));
+    if (1..=MOST_NUMBERS).contains(&count) {
+        return Ok(count);
+    }
+    Err(Error::Layout {
+        path: path.to_path_buf(),
+        found: format!("rows of the shape {shape:?}"),
+        expected: format!("1 to {MOST_NUMBERS} numbers in a row"),
+        hint: "the first axis is that of images or slices".to_owned(),
+    })
+}
