@@ -1,4 +1,4 @@
-//! Learning curves of few-shot results: the error as a power law of the number of training patients.
+//! Learning curves of results of few shots: the error as a power law of the number of training patients.
 
 use serde_json::{Map, Value, json};
 use stats::curve::{self, Fit, Size};
@@ -10,15 +10,19 @@ use crate::record::RunRecord;
 
 /// Name of the file of the records of curves.
 pub const NAME: &str = "curve";
-/// The measure whose distance from 1 is the error.
-const MEASURE: &str = "auroc_macro";
+/// Measures whose distance from 1 is the error, with their names for people.
+const MEASURES: [(&str, &str); 3] = [
+    ("dice_macro", "Dice"),
+    ("dice_pooled", "Dice"),
+    ("auroc_macro", "AUROC"),
+];
 /// Points of the line that is recorded for a figure.
 const LINE: usize = 40;
 
 /// What a curve is fitted with.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
-    /// Macro AUROCs for which to tell the patients needed.
+    /// AUROCs or Dice coefficients for which to tell the patients needed.
     pub targets: &'a [f64],
     /// Draws, level and seed of the intervals.
     pub confidence: Confidence,
@@ -37,19 +41,21 @@ impl Wanted<'_> {
     pub fn record(&self, results: &[RunRecord]) -> RunRecord {
         let mut results: Vec<&RunRecord> = results.iter().collect();
         let unit = unit(&results);
+        let (measure, _) = measured(&results[0].metrics);
         results.sort_by(|a, b| number(a, unit).total_cmp(&number(b, unit)));
-        let measured = results.iter().filter(|result| errors(result).is_some());
-        let sizes: Vec<Size> = measured
-            .map(|result| Size {
+        let size = |result: &&RunRecord| {
+            Some(Size {
                 n: number(result, unit),
-                errors: errors(result).unwrap_or_default(),
+                errors: errors(result, measure)?,
             })
-            .collect();
+        };
+        let sizes: Vec<Size> = results.iter().filter_map(size).collect();
         let first = results[0];
         let mut params = Map::new();
-        let head = first.params.get("head").cloned().unwrap_or_default();
+        let of = |name: &str| first.params.get(name).cloned();
+        let head = of("head").or_else(|| of("decoder")).unwrap_or_default();
         params.insert("head".into(), head);
-        params.insert("measure".into(), MEASURE.into());
+        params.insert("measure".into(), measure.into());
         params.insert("unit".into(), unit.into());
         params.insert("few_shot_key".into(), first.key.clone().into());
         params.insert("points".into(), sizes.iter().map(point).collect());
@@ -103,6 +109,21 @@ impl Wanted<'_> {
     }
 }
 
+/// The measure of some results by their name in records and for people.
+fn measured(metrics: &Map<String, Value>) -> (&'static str, &'static str) {
+    let mut known = MEASURES.into_iter();
+    let found = known.find(|(name, _)| metrics.contains_key(*name));
+    found.unwrap_or(("auroc_macro", "AUROC"))
+}
+
+/// The measure of the record of a curve, for people.
+pub(crate) fn measure_of(curve: &RunRecord) -> &'static str {
+    let name = curve.params.get("measure").and_then(Value::as_str);
+    let mut known = MEASURES.into_iter();
+    let found = known.find(|(known, _)| Some(*known) == name);
+    found.map_or("AUROC", |(_, title)| title)
+}
+
 /// What the results count: training patients (or samples) if they were drawn, else examples.
 fn unit(results: &[&RunRecord]) -> &'static str {
     let of = |name: &str| {
@@ -146,15 +167,15 @@ fn number(result: &RunRecord, unit: &str) -> f64 {
 }
 
 /// The error of each draw of a result.
-fn errors(result: &RunRecord) -> Option<Vec<f64>> {
+fn errors(result: &RunRecord, measure: &str) -> Option<Vec<f64>> {
     let draws = result
         .spread
         .as_ref()
-        .and_then(|of| of.get(MEASURE)?.get("draws")?.as_array());
+        .and_then(|of| of.get(measure)?.get("draws")?.as_array());
     let error = |value: &Value| value.as_f64().map(|value| 1.0 - value);
     match draws {
         Some(draws) => draws.iter().map(error).collect(),
-        None => Some(vec![error(result.metrics.get(MEASURE)?)?]),
+        None => Some(vec![error(result.metrics.get(measure)?)?]),
     }
 }
 
@@ -164,7 +185,7 @@ fn point(size: &Size) -> Value {
     json!({"n": size.n, "mean": mean, "draws": values})
 }
 
-/// The patients needed for a macro AUROC, or the reason why they are not known.
+/// The patients needed for a value of the measure, or the reason why they are not known.
 fn need(fit: &Fit, target: f64) -> Value {
     match fit.needed(1.0 - target) {
         Ok(need) => {

@@ -129,6 +129,13 @@ impl RunRecord {
         stem.filter(|_| self.results > 1).unwrap_or(&self.name)
     }
 
+    /// Whether this is of a single fold of a cross-validation: of the named split `fold0`, `fold1`, ….
+    pub(crate) fn is_of_fold(&self) -> bool {
+        let name = self.split_name.as_deref().unwrap_or_default();
+        let number = name.strip_prefix("fold");
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    }
+
     /// A name for files of the result, without an extension; `number` differs among those of an evaluation.
     pub(crate) fn file_name(&self, number: usize) -> String {
         name::file_name(self, number)

@@ -337,3 +337,59 @@ fn a_learning_curve_is_recorded_once_or_its_refusal_with_the_reason() {
         "{error}"
     );
 }
+
+#[test]
+fn draws_that_take_all_patients_are_not_tested() {
+    let lab = Lab::new("two", &["first", "second"]);
+    let options = "--epochs 2 --batch-size 4 --lr 0.1 --blocks 1 --repeats 3";
+    lab.run(&format!("few-shot {options} --shots 2,500"));
+    let found = lab.run("compare").records;
+    let of = |shots: &str| {
+        let is_of = |record: &&Value| record["first"][1].as_str().unwrap().ends_with(shots);
+        found.iter().find(is_of).unwrap()
+    };
+    assert!(of("shots=2")["p"].is_number(), "{found:?}");
+    let all = of("shots=500");
+    assert!(all["difference"].is_number() && all["p"].is_null() && all["ci"].is_null());
+    assert!(
+        all["method"]
+            .as_str()
+            .unwrap()
+            .contains("the same training patients")
+    );
+}
+
+#[test]
+fn single_folds_are_a_family_of_their_own() {
+    let lab = Lab::new("two", &["first", "second"]);
+    lab.run("knn --k 1");
+    // The same results as those of two folds.
+    let file = lab.path("runs/knn.jsonl");
+    let mut text = fs::read_to_string(&file).unwrap();
+    for line in text.clone().lines() {
+        for fold in ["fold0", "fold1"] {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            record["split_name"] = fold.into();
+            record["settings"]["split_name"] = fold.into();
+            record["key"] = format!("{fold}{}", record["key"]).into();
+            text += &format!("{record}\n");
+        }
+    }
+    fs::write(&file, text).unwrap();
+    let together = lab.run("compare");
+    assert!(
+        together.messages.contains("4 records of single folds"),
+        "{}",
+        together.messages
+    );
+    let p = |record: &Value, name: &str| record[name].as_f64().unwrap();
+    assert_eq!(together.records.len(), 1);
+    assert_eq!(
+        p(&together.records[0], "p"),
+        p(&together.records[0], "p_holm")
+    );
+    let folds = lab.run("compare --folds");
+    assert_eq!(folds.records.len(), 2, "{}", folds.messages);
+    let corrected = (2.0 * p(&folds.records[0], "p")).min(1.0);
+    assert!((p(&folds.records[0], "p_holm") - corrected).abs() < 1e-12);
+}

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets::NOTHING};
 use common::text::printable;
 
 /// Characters of a line, of help or of a table that is not wide.
@@ -65,11 +65,32 @@ impl Grid {
         self.rows.len()
     }
 
+    /// The same table after columns of text, of which each row has the same cells.
+    #[must_use]
+    pub fn beside(mut self, columns: &[(&str, &str)]) -> Grid {
+        let headers = columns.iter().map(|(header, _)| Column::key(*header, 0));
+        self.columns.splice(0..0, headers);
+        for row in &mut self.rows {
+            let cells = columns.iter().map(|(_, cell)| (*cell).to_owned());
+            row.splice(0..0, cells);
+        }
+        self
+    }
+
+    /// Adds the rows of a table with the same columns.
+    pub fn append(&mut self, other: Grid) {
+        if self.columns.is_empty() {
+            self.columns = other.columns;
+        }
+        self.rows.extend(other.rows);
+    }
+
     /// Aligned columns for a terminal. Unless `wide`, columns are left out until 80 characters hold a row, and a last
     /// line names them.
     pub fn text(&self, wide: bool) -> String {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
-        let mut text = self.aligned(&shown);
+        let unbounded = vec![None; self.columns.len()];
+        let mut text = self.aligned(&shown, &unbounded);
         while !wide && width(&text) > WIDTH {
             let rank = |&at: &usize| self.rank(at);
             // Of equal ranks, the last column.
@@ -82,12 +103,41 @@ impl Grid {
                 break;
             };
             shown.retain(|&at| at != least);
-            text = self.aligned(&shown);
+            text = self.aligned(&shown, &unbounded);
+        }
+        if !wide {
+            text = self.wrapped(&shown, text);
         }
         let left_out = (0..self.columns.len()).filter(|at| !shown.contains(at));
         let left_out: Vec<_> = left_out.map(|at| &*self.columns[at].header).collect();
         if !left_out.is_empty() {
             text += &format!("\n(--wide shows {})", printable(&left_out.join(", ")));
+        }
+        text
+    }
+
+    /// Wraps columns that tell rows apart at spaces, the widest first, if the text is still too wide.
+    fn wrapped(&self, shown: &[usize], mut text: String) -> String {
+        let letters = |cell: &str| cell.chars().count();
+        let cells = |at: usize| self.rows.iter().map(move |row| row[at].as_str());
+        let longest = |at: usize| cells(at).map(letters).max().unwrap_or_default();
+        let mut keys: Vec<usize> = shown
+            .iter()
+            .copied()
+            .filter(|&at| self.columns[at].is_key)
+            .collect();
+        keys.sort_by_key(|&at| std::cmp::Reverse(longest(at)));
+        let mut widths = vec![None; self.columns.len()];
+        for at in keys {
+            let excess = width(&text).saturating_sub(WIDTH);
+            if excess == 0 {
+                break;
+            }
+            let header = letters(&self.columns[at].header);
+            let words = cells(at).flat_map(|cell| cell.split(' ')).map(letters);
+            let least = words.max().unwrap_or_default().max(header);
+            widths[at] = Some(longest(at).saturating_sub(excess).max(least));
+            text = self.aligned(shown, &widths);
         }
         text
     }
@@ -102,13 +152,18 @@ impl Grid {
         }
     }
 
-    fn aligned(&self, shown: &[usize]) -> String {
+    /// Aligned columns; the cells of those with a width are wrapped.
+    fn aligned(&self, shown: &[usize], widths: &[Option<usize>]) -> String {
         let mut table = Table::new();
         table.load_preset(NOTHING);
         table.set_header(self.header(shown));
         table.add_rows(self.rows.iter().map(|row| cells(row, shown)));
         for (column, &at) in table.column_iter_mut().zip(shown) {
             column.set_padding((0, 2));
+            if let Some(width) = widths[at] {
+                let width = u16::try_from(width + 2).unwrap_or(u16::MAX);
+                column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(width)));
+            }
             if self.columns[at].is_number {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -161,8 +216,8 @@ fn width(text: &str) -> usize {
     widths.max().unwrap_or_default()
 }
 
-/// A cell without what Markdown or HTML would take as their own.
-fn markdown(cell: &str) -> String {
+/// Text without what Markdown or HTML would take as their own.
+pub fn markdown(cell: &str) -> String {
     let mut escaped = String::new();
     for letter in cell.chars() {
         match letter {
@@ -206,6 +261,17 @@ mod tests {
         let long = grid(&"b".repeat(99));
         assert_eq!(long.text(false), "name\na\n(--wide shows long, n)");
         assert!(long.text(true).contains("bbb") && !long.text(true).contains("--wide"));
+    }
+
+    #[test]
+    fn keys_that_tell_rows_apart_are_wrapped_at_spaces() {
+        let columns = vec![Column::text("name", 0), Column::key("setting", 1)];
+        let row = |n: u32| vec!["a".repeat(40), format!("{} n={n}", "word=1 ".repeat(9))];
+        let text = Grid::new(columns, [row(1), row(2)]).text(false);
+        assert!(width(&text) <= WIDTH, "{text}");
+        assert!(!text.contains("--wide") && text.contains("n=2"), "{text}");
+        let words = text.split_whitespace();
+        assert_eq!(words.filter(|word| *word == "word=1").count(), 18, "{text}");
     }
 
     #[test]

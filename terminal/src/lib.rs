@@ -6,6 +6,6 @@ mod help;
 mod man;
 
 pub use self::completions::CompletionsArgs;
-pub use self::grid::{Column, Grid, WIDTH};
+pub use self::grid::{Column, Grid, WIDTH, markdown};
 pub use self::help::{Example, Examples, Form, Group};
 pub use self::man::ManArgs;

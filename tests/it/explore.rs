@@ -240,6 +240,55 @@ fn maps_are_coloured_by_any_column_of_a_table() {
 }
 
 #[test]
+fn csv_is_one_table_with_the_cache_and_the_query_of_each_row() {
+    let lab = lab();
+    let table = |words: &str| {
+        let run = look(&lab, &format!("{words} --format csv")).expect(0);
+        let rows: Vec<Vec<String>> = run
+            .stdout
+            .lines()
+            .map(|line| line.split(',').map(str::to_owned).collect())
+            .collect();
+        assert!(
+            rows.iter().all(|row| row.len() == rows[0].len()),
+            "{run:#?}"
+        );
+        assert_eq!(
+            &rows[0][..3],
+            ["dataset", "model", "image_size"],
+            "{run:#?}"
+        );
+        rows
+    };
+    let rows = table("nearest --query images/00 --query images/03 --k 2");
+    let column = |name: &str| rows[0].iter().position(|of| of == name).unwrap();
+    let found: Vec<[&str; 2]> = rows[1..]
+        .iter()
+        .map(|row| [column("query"), column("rank")].map(|at| row[at].as_str()))
+        .collect();
+    let expected = [
+        ("images/00", "1"),
+        ("images/00", "2"),
+        ("images/03", "1"),
+        ("images/03", "2"),
+    ];
+    assert_eq!(found, expected.map(|(query, rank)| [query, rank]));
+    let rows = table("retrieve --k 1");
+    assert!(
+        rows.iter().any(|row| row[3] == "precision_at_1_macro"),
+        "{rows:?}"
+    );
+    assert_eq!(table("map --colour label,split").len(), 3);
+    let rows = table("pca --no-cut --case images/00");
+    let share: f64 = rows[1][4].parse().unwrap();
+    assert!((0.0..=1.0).contains(&share), "{rows:?}");
+    // The caches; runs are another table.
+    let run = look(&lab, "ls --format csv").expect(0);
+    assert_eq!(run.stdout.lines().count(), 2, "{run:#?}");
+    assert!(run.stderr.contains("another table"), "{run:#?}");
+}
+
+#[test]
 fn what_cannot_be_shown_is_an_error_that_says_what_to_do() {
     let lab = lab();
     for (words, expected) in [

@@ -116,6 +116,13 @@ fn text_of_files_is_text_in_every_format() {
         .lines()
         .filter(|line| line.starts_with("| brain-tumor"));
     assert!(rows.count() > 0);
+    let csv = lab.path("report.csv");
+    report(&runs, &csv, &[]).expect(0);
+    let csv = fs::read_to_string(csv).unwrap();
+    assert!(
+        csv.contains("</script>") && !csv.contains('\u{1b}'),
+        "{csv:?}"
+    );
     let latex = lab.path("report.tex");
     report(&runs, &latex, &[]).expect(0);
     let latex = fs::read_to_string(latex).unwrap();
@@ -216,4 +223,29 @@ fn results_of_own_data_are_shown_with_pictures_of_cases() {
         run.stderr
     );
     assert!(!fs::read_to_string(&out).unwrap().contains("bm8gUE5H"));
+    // Tables need no pictures.
+    for name in ["report.md", "report.csv", "report.tex"] {
+        let run = report(&lab.path("runs"), &lab.path(name), &[]).expect(0);
+        assert!(!run.stderr.contains("picture"), "{}", run.stderr);
+    }
+    report(&lab.path("runs"), &out, &["--cache", "nope"])
+        .expect_error(2, &["`nope`", "no such folder", "--cache"]);
+}
+
+#[test]
+fn a_damaged_picture_is_reported_and_left_out() {
+    let lab = Lab::new();
+    let runs = records(&lab, &["--part", "one"]);
+    let file = runs.join("linear.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    let begun = text.trim_end().strip_suffix('}').unwrap();
+    fs::write(&file, format!("{begun},\"pictures\":[\"a.png\"]}}\n")).unwrap();
+    let picture = lab.png("runs/a.png", 0, 0);
+    let out = lab.path("report.html");
+    report(&runs, &out, &[]).expect(0);
+    let whole = fs::read(&picture).unwrap();
+    fs::write(&picture, &whole[..whole.len() / 2]).unwrap();
+    let run = report(&runs, &out, &[]).expect(1);
+    assert!(run.stderr.contains("picture `a.png`"), "{}", run.stderr);
+    assert!(!fs::read_to_string(&out).unwrap().contains("data:image/png"));
 }

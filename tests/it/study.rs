@@ -120,6 +120,18 @@ fn a_study_records_what_the_typed_commands_record_and_runs_only_what_is_missing(
         keys(&lab, "runs/linear.jsonl")
     );
     assert_eq!(again.stdout, run.stdout);
+    // Times are those that are recorded, also of what is repeated.
+    let plan = study(&lab, TWO, "own", &["--dry-run", "--force"]).expect(0);
+    let basis = "recorded times of the same probe and options: 6 cells";
+    assert!(plan.stdout.contains(basis), "{plan:#?}");
+    let others = TWO.replace("k = [1, 3]", "k = [5]");
+    let plan = study(&lab, &others, "own", &["--dry-run"]).expect(0);
+    let basis = "recorded times of the same probe with other options: 2 cells";
+    assert!(plan.stdout.contains(basis), "{plan:#?}");
+    let csv = study(&lab, TWO, "own", &["--format", "csv"])
+        .expect(0)
+        .stdout;
+    assert_eq!(csv.matches("dataset,").count(), 1, "{csv}");
     let json = study(&lab, TWO, "own", &["--format", "json"]).expect(0);
     assert_eq!(json.stdout.lines().count(), 4 + 2 + 4);
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::color::{PAPER, Paint, series};
 use crate::number::at;
 use crate::shape::{curve, dashes, marker, unmarked_dashes};
-use crate::text::{Anchor, Label, clean, shorten, width};
+use crate::text::{Anchor, Label, shorten_all, width};
 
 /// What stands before a name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,21 +33,23 @@ const LONGEST: f64 = 190.0;
 pub(crate) fn legend(entries: &[Entry<'_>], left: f64, right: f64, top: f64) -> (Markup, f64) {
     let mut at = (left, top + ROW / 2.0);
     let mut places = Vec::new();
-    for entry in entries {
-        let wide = SAMPLE + width(&shorten(&clean(entry.2), LONGEST)) + 16.0;
+    let names: Vec<&str> = entries.iter().map(|(_, _, name)| *name).collect();
+    let short = shorten_all(&names, LONGEST);
+    for (entry, short) in entries.iter().zip(&short) {
+        let wide = SAMPLE + width(short) + 16.0;
         if at.0 > left && at.0 + wide > right {
             at = (left, at.1 + ROW);
         }
-        places.push((entry, at));
+        places.push((entry, short, at));
         at.0 += wide;
     }
     let height = places
         .last()
-        .map_or(0.0, |(_, last)| last.1 + ROW / 2.0 - top + 6.0);
+        .map_or(0.0, |(_, _, last)| last.1 + ROW / 2.0 - top + 6.0);
     let markup = html! {
-        @for ((index, sample, name), (x, y)) in places {
+        @for ((index, sample, name), short, (x, y)) in places {
             (draw(*index, *sample, x, y))
-            (Label::new(name, x + SAMPLE, y).anchor(Anchor::Start).most(LONGEST).draw())
+            (Label::new(name, x + SAMPLE, y).anchor(Anchor::Start).short(short).draw())
         }
     };
     (markup, height)

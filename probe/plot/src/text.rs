@@ -68,6 +68,49 @@ pub(crate) fn shorten(text: &str, most: f64) -> String {
     format!("{}…{}", head.trim_end(), tail.trim_start())
 }
 
+/// Names shortened to so many pixels, so that those that differ still differ: by what their common beginning and end
+/// leave, or else by a number.
+pub(crate) fn shorten_all(names: &[&str], most: f64) -> Vec<String> {
+    let whole: Vec<String> = names.iter().map(|name| clean(name)).collect();
+    let mut short: Vec<String> = whole.iter().map(|name| shorten(name, most)).collect();
+    for at in 0..whole.len() {
+        let alike: Vec<usize> = (0..whole.len())
+            .filter(|&other| short[other] == short[at] && whole[other] != whole[at])
+            .collect();
+        if alike.is_empty() {
+            continue;
+        }
+        let group: Vec<usize> = [&[at], &alike[..]].concat();
+        let texts: Vec<Vec<char>> = group
+            .iter()
+            .map(|&of| whole[of].chars().collect())
+            .collect();
+        let front = common(&texts, |text, index| text.get(index));
+        let back = common(&texts, |text, index| text.iter().rev().nth(index));
+        for (&of, text) in group.iter().zip(&texts) {
+            let end = text.len().saturating_sub(back).max(front);
+            let own: String = text[front.saturating_sub(8)..end].iter().collect();
+            short[of] = format!("…{}…", shorten(&own, most - 2.0 * width("…")));
+        }
+        for (number, &of) in (1..).zip(&group) {
+            let is_known = |other: &&usize| **other != of && short[**other] == short[of];
+            if group.iter().any(|other| is_known(&other)) {
+                short[of] = format!("{} ({number})", shorten(&whole[of], most - width(" (00)")));
+            }
+        }
+    }
+    short
+}
+
+/// How many characters, counted from an end by `of`, all texts have in common.
+fn common(texts: &[Vec<char>], of: impl Fn(&Vec<char>, usize) -> Option<&char>) -> usize {
+    let is_same = |index: &usize| {
+        let first = of(&texts[0], *index);
+        first.is_some() && texts.iter().all(|text| of(text, *index) == first)
+    };
+    (0..).take_while(is_same).count()
+}
+
 /// Where the given position is in the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Anchor {
@@ -80,6 +123,8 @@ pub(crate) enum Anchor {
 #[derive(Clone, Debug)]
 pub(crate) struct Label<'a> {
     text: &'a str,
+    /// The text as it is drawn, if not the whole text shortened.
+    short: Option<&'a str>,
     x: f64,
     y: f64,
     anchor: Anchor,
@@ -93,6 +138,7 @@ impl<'a> Label<'a> {
     pub(crate) fn new(text: &'a str, x: f64, y: f64) -> Self {
         Label {
             text,
+            short: None,
             x,
             y,
             anchor: Anchor::Middle,
@@ -112,6 +158,12 @@ impl<'a> Label<'a> {
         Label { most, ..self }
     }
 
+    /// Draws this in place of the whole text, which becomes a tooltip.
+    pub(crate) fn short(self, short: &'a str) -> Self {
+        let short = Some(short);
+        Label { short, ..self }
+    }
+
     /// Turns the text about its position, in degrees clockwise.
     pub(crate) fn turn(self, turn: f64) -> Self {
         Label { turn, ..self }
@@ -127,7 +179,8 @@ impl<'a> Label<'a> {
 
     pub(crate) fn draw(&self) -> Markup {
         let whole = clean(self.text);
-        let text = shorten(&whole, self.most);
+        let shortened = || shorten(&whole, self.most);
+        let text = self.short.map_or_else(shortened, str::to_owned);
         let anchor = match self.anchor {
             Anchor::Start => None,
             Anchor::Middle => Some("middle"),
@@ -165,6 +218,27 @@ mod tests {
             marked.contains(&format!("<title>{name}</title>")),
             "{marked}"
         );
+    }
+
+    #[test]
+    fn long_names_that_differ_in_the_middle_are_told_apart() {
+        let name = |middle: &str| format!("{}{middle}{}", "a".repeat(40), "z".repeat(40));
+        let names = [name("left"), name("right"), "b".repeat(60), name("left")];
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let short = shorten_all(&names, 120.0);
+        assert!(
+            short[0].contains("left") && short[1].contains("right"),
+            "{short:?}"
+        );
+        assert_eq!(short[0], short[3]);
+        assert!(short.iter().all(|name| width(name) <= 120.0), "{short:?}");
+        // Differences that are themselves too long.
+        let names = [
+            name(&format!("{}1{}", "m".repeat(40), "n".repeat(40))),
+            name("m2n"),
+        ];
+        let short = shorten_all(&[&names[0], &names[1]], 120.0);
+        assert_ne!(short[0], short[1]);
     }
 
     #[test]

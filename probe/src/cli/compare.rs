@@ -38,6 +38,9 @@ pub(super) struct Compare {
     /// Only pairs with this backbone
     #[arg(long)]
     model: Option<String>,
+    /// Compare single folds of cross-validations, in place of all folds together
+    #[arg(long)]
+    folds: bool,
     #[command(flatten)]
     confidence: ConfidenceArgs,
     #[command(flatten)]
@@ -56,7 +59,8 @@ impl Compare {
                 shown(&self.runs)
             );
         }
-        let records = self.records(messages)?;
+        let mut records = self.records(messages)?;
+        self.keep_family(&mut records, messages)?;
         let has_model = |record: &RunRecord| is_wanted(self.model.as_ref(), &record.model);
         let Pairs { pairs, left_out } = Pairs::of(&records, &self.runs);
         for reason in left_out {
@@ -128,6 +132,28 @@ impl Compare {
                 && is_wanted(self.dataset.as_ref(), &record.dataset)
         });
         Ok(records)
+    }
+
+    /// Keeps single folds, or all other records: a fold and the folds together are not independent, and would be
+    /// corrected for each other.
+    fn keep_family(&self, records: &mut Vec<RunRecord>, messages: &mut impl Write) -> Result<()> {
+        let before = records.len();
+        records.retain(|record| record.is_of_fold() == self.folds);
+        let others = before - records.len();
+        if others > 0 && !self.folds {
+            writeln!(
+                messages,
+                "not compared: {} of single folds; `--folds` compares these alone",
+                counted(others, "record")
+            )?;
+        } else if others > 0 {
+            let others = counted(others, "record");
+            writeln!(
+                messages,
+                "not compared: {others} of other splits than single folds"
+            )?;
+        }
+        Ok(())
     }
 
     fn print(&self, found: &[Comparison], out: &mut impl Write) -> Result<()> {

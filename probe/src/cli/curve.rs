@@ -1,4 +1,4 @@
-//! Learning curves of `probe few-shot --curve`.
+//! Learning curves: `--curve` of `probe few-shot` and `probe segment`.
 
 use std::io::Write;
 
@@ -8,13 +8,13 @@ use common::counted;
 use common::text::printable;
 use serde_json::Value;
 
-use super::Format;
 use super::over::Job;
 use super::places;
 use super::settings::{DRAWS, LEVEL};
+use super::{Format, Outcome};
 use crate::control::Control;
 use crate::evaluate::Settings;
-use crate::learning_curve::{NAME, Wanted};
+use crate::learning_curve::{NAME, Wanted, measure_of};
 use crate::metrics::measures::Confidence;
 use crate::record::{self, Appended, RunRecord};
 use crate::table;
@@ -27,15 +27,32 @@ pub(super) struct CurveArgs {
     ///
     /// A power law with intervals, recorded in `RUNS/curve.jsonl`. It needs four numbers of shots.
     #[arg(long)]
-    pub(super) curve: bool,
-    /// Macro AUROCs for which the curve tells the patients needed [default: 0.9]
-    #[arg(long, value_name = "AUROC", value_delimiter = ',', value_parser = fraction, requires = "curve")]
+    curve: bool,
+    /// Macro AUROCs, or of decoders Dice coefficients, for which the curve tells the patients needed [default: 0.9]
+    #[arg(long, value_name = "VALUE", value_delimiter = ',', value_parser = fraction, requires = "curve")]
     target: Option<Vec<f64>>,
 }
 
 impl CurveArgs {
+    /// Runs a job and, if it is asked for, fits a curve to the results.
+    pub(super) fn run_after(
+        &self,
+        job: &Job<'_>,
+        out: &mut impl Write,
+        messages: &mut impl Write,
+    ) -> Result<Outcome> {
+        if self.curve {
+            Self::check(job)?;
+        }
+        let outcome = job.run(out, messages)?;
+        if self.curve && outcome != Outcome::Nothing {
+            self.run(job, out, messages)?;
+        }
+        Ok(outcome)
+    }
+
     /// Checks that the results have a learning curve.
-    pub(super) fn check(&self, job: &Job<'_>) -> Result<()> {
+    fn check(job: &Job<'_>) -> Result<()> {
         let is_shuffled =
             |settings: &Settings| matches!(settings.control, Some(Control::ShuffledLabels { .. }));
         if job.settings.iter().any(is_shuffled) {
@@ -47,12 +64,7 @@ impl CurveArgs {
     }
 
     /// Fits, records and prints a curve for each cache and protocol of a job that has run.
-    pub(super) fn run(
-        &self,
-        job: &Job<'_>,
-        out: &mut impl Write,
-        messages: &mut impl Write,
-    ) -> Result<()> {
+    fn run(&self, job: &Job<'_>, out: &mut impl Write, messages: &mut impl Write) -> Result<()> {
         let runs = &job.output.runs;
         let targets = self.target.as_deref().unwrap_or(&[0.9]);
         let (results, known) = (record::read(runs, job.probe)?, record::read(runs, NAME)?);
@@ -120,9 +132,10 @@ fn print(
         return Ok(());
     }
     let curve = |name: &str| number(&record.params["curve"], name);
+    let measure = measure_of(record);
     writeln!(
         out,
-        "\n{title}: 1 - AUROC = {:.4} + {:.4} n^-{:.3}{between}",
+        "\n{title}: 1 - {measure} = {:.4} + {:.4} n^-{:.3}{between}",
         curve("floor"),
         curve("scale"),
         curve("exponent")
@@ -138,7 +151,7 @@ fn print(
 /// The line of a target.
 fn needed(record: &RunRecord, target: &Value) -> String {
     let unit = text(&record.params, "unit").unwrap_or("patient");
-    let what = format!("AUROC {}", number(target, "target"));
+    let what = format!("{} {}", measure_of(record), number(target, "target"));
     if let Some(refused) = target.get("refused").and_then(Value::as_str) {
         return format!("{what}: {refused}");
     }

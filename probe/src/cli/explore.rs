@@ -12,7 +12,7 @@ use common::text::{printable, shown};
 use super::{Caches, Form, Format, Outcome, places};
 use crate::Error;
 use crate::record::{self, Appended, RunRecord};
-use crate::table::Grid;
+use crate::table::{Grid, markdown};
 
 /// Options of all commands that look at caches.
 #[derive(Debug, Args)]
@@ -36,6 +36,8 @@ pub(super) struct View {
     pub(super) lines: Vec<String>,
     /// Tables with their headings.
     pub(super) tables: Vec<(String, Grid)>,
+    /// All of it as one table, for CSV.
+    pub(super) data: Grid,
 }
 
 impl LookArgs {
@@ -58,7 +60,7 @@ impl LookArgs {
         let pool = pool.num_threads(self.threads.map_or(0, usize::from));
         let pool = pool.build().context("cannot start the threads")?;
         let caches = self.caches.find()?;
-        let mut records = Vec::new();
+        let (mut records, mut data) = (Vec::new(), Grid::default());
         for path in &caches {
             let found = self.caches.open(path).map_err(Error::from);
             let found = found.and_then(|(reader, told)| {
@@ -71,11 +73,22 @@ impl LookArgs {
                         writeln!(messages, "{told}")?;
                     }
                     let record = self.keep(record)?;
-                    self.print(&record, &view, out)?;
+                    if self.form.format == Format::Csv {
+                        data.append(view.data.beside(&[
+                            ("dataset", &record.dataset),
+                            ("model", &record.model),
+                            ("image_size", &record.image_size.to_string()),
+                        ]));
+                    } else {
+                        self.print(&record, &view, out)?;
+                    }
                     records.push(record);
                 }
                 Err(error) => writeln!(messages, "warning: {error}")?,
             }
+        }
+        if self.form.format == Format::Csv && !records.is_empty() {
+            self.form.print(&data, out)?;
         }
         places::tell(&self.runs, &records, messages)?;
         Ok(match records.len() {
@@ -94,28 +107,36 @@ impl LookArgs {
     }
 
     fn print(&self, record: &RunRecord, view: &View, out: &mut impl Write) -> io::Result<()> {
-        let is_text = self.form.format == Format::Text;
-        match self.form.format {
-            Format::Json => writeln!(out, "{}", record.to_json())?,
-            Format::Text => {
-                let cache = format!("{} {}@{}", record.dataset, record.model, record.image_size);
-                writeln!(out, "{}", printable(&cache))?;
-                for line in &view.lines {
-                    writeln!(out, "{}", printable(line))?;
-                }
-            }
-            Format::Csv | Format::Markdown => {}
+        if self.form.format == Format::Json {
+            return writeln!(out, "{}", record.to_json());
+        }
+        // Paragraphs of Markdown are apart.
+        let is_markdown = self.form.format == Format::Markdown;
+        let between = if is_markdown { "\n" } else { "" };
+        let cache = format!("{} {}@{}", record.dataset, record.model, record.image_size);
+        for line in [&cache].into_iter().chain(&view.lines) {
+            writeln!(out, "{}{between}", self.paragraph(line))?;
         }
         for (heading, table) in &view.tables {
-            if is_text {
+            if !is_markdown {
                 writeln!(out)?;
             }
-            if is_text && !heading.is_empty() {
-                writeln!(out, "{}", printable(heading))?;
+            if !heading.is_empty() {
+                writeln!(out, "{}{between}", self.paragraph(heading))?;
             }
             self.form.print(table, out)?;
+            write!(out, "{between}")?;
         }
         Ok(())
+    }
+
+    /// A line of text in the form of the output.
+    fn paragraph(&self, line: &str) -> String {
+        if self.form.format == Format::Markdown {
+            markdown(&printable(line))
+        } else {
+            printable(line).into_owned()
+        }
     }
 }
 

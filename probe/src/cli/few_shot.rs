@@ -77,15 +77,7 @@ fn heads() -> impl TypedValueParser<Value = &'static Kind> {
 impl FewShot {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let job = self.job(messages)?;
-        let curve = &self.args.curve;
-        if curve.curve {
-            curve.check(&job)?;
-        }
-        let outcome = job.run(out, messages)?;
-        if curve.curve && outcome != Outcome::Nothing {
-            curve.run(&job, out, messages)?;
-        }
-        Ok(outcome)
+        self.args.curve.run_after(&job, out, messages)
     }
 
     /// What the command evaluates.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use common::counted;
 use common::text::shown;
 
 use super::{Form, Format, Outcome};
@@ -60,6 +61,13 @@ impl List {
         }
         if runs.is_empty() {
             writeln!(messages, "no runs in `{}`", shown(&self.runs))?;
+        } else if self.form.format == Format::Csv && !caches.is_empty() {
+            let runs = counted(runs.len(), "run");
+            writeln!(
+                messages,
+                "{runs} in `{}` are another table: `probe report --out runs.csv` writes it, and `--format json` prints both",
+                shown(&self.runs)
+            )?;
         } else {
             if !caches.is_empty() {
                 writeln!(out)?;

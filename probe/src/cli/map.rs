@@ -108,6 +108,7 @@ fn view(record: &RunRecord) -> View {
     let rows = names.zip(&record.pictures);
     let rows = rows.map(|(name, file)| vec![name.to_owned(), file.clone()]);
     let columns = vec![Column::text("coloured by", 0), Column::text("picture", 0)];
+    let table = Grid::new(columns, rows);
     View {
         lines: vec![
             record.setting.clone(),
@@ -116,6 +117,7 @@ fn view(record: &RunRecord) -> View {
                 counted(record.n_test, unit)
             ),
         ],
-        tables: vec![(String::new(), Grid::new(columns, rows))],
+        data: table.clone(),
+        tables: vec![(String::new(), table)],
     }
 }

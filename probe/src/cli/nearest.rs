@@ -60,6 +60,36 @@ impl NearestCommand {
     }
 }
 
+/// The neighbours of all queries, with the query in front.
+fn data(found: &Nearest) -> Grid {
+    let mut all = Grid::default();
+    for (query, neighbours) in &found.queries {
+        let columns = ["case", "label", "patient", "split"].map(|name| Column::text(name, 0));
+        let numbers = ["rank", "distance"].map(|name| Column::number(name, 0));
+        let columns = numbers.into_iter().chain(columns);
+        let same = Column::text("same_patient", 0);
+        let rows = (1..).zip(neighbours).map(|(rank, neighbour)| {
+            let shown = &neighbour.shown;
+            vec![
+                rank.to_string(),
+                neighbour.distance.to_string(),
+                shown.name.clone(),
+                shown.label.clone(),
+                shown.patient.clone(),
+                shown.split.to_owned(),
+                neighbour.same_patient.to_string(),
+            ]
+        });
+        let table = Grid::new(columns.chain([same]).collect(), rows);
+        let key = [
+            ("query", query.name.as_str()),
+            ("query_label", query.label.as_str()),
+        ];
+        all.append(table.beside(&key));
+    }
+    all
+}
+
 fn view(found: &Nearest) -> View {
     let tables = found.queries.iter().map(|(query, neighbours)| {
         let heading = format!("{}  {}", query.name, query.label);
@@ -92,5 +122,6 @@ fn view(found: &Nearest) -> View {
     View {
         lines: vec![found.record.setting.clone()],
         tables: tables.collect(),
+        data: data(found),
     }
 }

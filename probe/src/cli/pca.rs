@@ -94,9 +94,12 @@ fn view(painted: &Painted) -> View {
     let columns = vec![Column::text("image", 0), Column::number("foreground", 0)];
     let images = painted.images.iter();
     let rows = images.map(|(name, share)| vec![name.clone(), percent(*share)]);
+    let images = painted.images.iter();
+    let data = images.map(|(name, share)| vec![name.clone(), share.to_string()]);
     View {
         lines,
-        tables: vec![(String::new(), Grid::new(columns, rows))],
+        tables: vec![(String::new(), Grid::new(columns.clone(), rows))],
+        data: Grid::new(columns, data),
     }
 }
 

@@ -25,14 +25,9 @@ pub(super) struct Report {
     /// Folder of run records
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
-    /// Folder of caches, for pictures of cases
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "SLICEBANK_CACHE",
-        default_value = "embeddings"
-    )]
-    cache: PathBuf,
+    /// Folder of caches, for pictures of cases in the page [default: embeddings, if there is such a folder]
+    #[arg(long, value_name = "DIR", env = "SLICEBANK_CACHE")]
+    cache: Option<PathBuf>,
     /// Bootstrap draws of patients for tests and ranks
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     bootstrap: u32,
@@ -57,8 +52,12 @@ impl Report {
                 );
             }
         }
+        let caches = self.caches()?;
         let study = Study::read(&self.runs)?;
-        let report = Made::of(&study, self.bootstrap as usize, Some(&self.cache));
+        let mut report = Made::of(&study, self.bootstrap as usize);
+        if format == ReportFormat::Html {
+            report.draw(caches);
+        }
         for complaint in report.complaints() {
             writeln!(messages, "warning: {}", printable_lines(complaint))?;
         }
@@ -77,6 +76,26 @@ impl Report {
         } else {
             Ok(Outcome::Skipped)
         }
+    }
+
+    /// The folder of caches, for the pictures of the page.
+    fn caches(&self) -> Result<&Path> {
+        let Some(cache) = &self.cache else {
+            return Ok(Path::new("embeddings"));
+        };
+        if cache::is_in_bucket(cache) {
+            bail!(
+                "`--cache {}`: expected a folder on this machine, not a bucket\nhint: without --cache, the page has no pictures of cases",
+                shown(cache)
+            );
+        }
+        if !cache.is_dir() {
+            bail!(
+                "`{}`: there is no such folder\nhint: name that of the caches with --cache; without it, the page has no pictures of cases",
+                shown(cache)
+            );
+        }
+        Ok(cache)
     }
 
     fn write(&self, report: &Made<'_>, format: ReportFormat) -> Result<()> {

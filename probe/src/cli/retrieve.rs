@@ -110,7 +110,28 @@ fn view(record: &RunRecord, ks: &[usize]) -> View {
     View {
         lines,
         tables: vec![(String::new(), Grid::new(columns, rows))],
+        data: data(record),
     }
+}
+
+/// A row per measure.
+fn data(record: &RunRecord) -> Grid {
+    let names = ["value", "low", "high"].map(|name| Column::number(name, 0));
+    let columns = [Column::text("measure", 0)].into_iter().chain(names);
+    let measured = record
+        .metrics
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_f64()?)));
+    let rows = measured.map(|(name, value)| {
+        let bounds = bounds(record, name).map_or([String::new(), String::new()], |bounds| {
+            bounds.map(|bound| bound.to_string())
+        });
+        [name.clone(), value.to_string()]
+            .into_iter()
+            .chain(bounds)
+            .collect()
+    });
+    Grid::new(columns.collect(), rows)
 }
 
 fn with_interval(record: &RunRecord, name: &str) -> String {
@@ -118,14 +139,17 @@ fn with_interval(record: &RunRecord, name: &str) -> String {
     let Some(value) = value else {
         return "undefined".into();
     };
-    let bounds = record.ci.as_ref().and_then(|ci| ci.get(name)?.as_array());
-    let bounds: Vec<f64> = bounds
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_f64)
-        .collect();
+    match bounds(record, name) {
+        Some([low, high]) => format!("{value:.4} [{low:.3}, {high:.3}]"),
+        None => format!("{value:.4}"),
+    }
+}
+
+/// The interval of a measure.
+fn bounds(record: &RunRecord, name: &str) -> Option<[f64; 2]> {
+    let bounds = record.ci.as_ref()?.get(name)?.as_array()?;
     match bounds[..] {
-        [low, high] => format!("{value:.4} [{low:.3}, {high:.3}]"),
-        _ => format!("{value:.4}"),
+        [ref low, ref high] => Some([low.as_f64()?, high.as_f64()?]),
+        _ => None,
     }
 }

@@ -9,6 +9,7 @@ use cache::Split;
 use clap::{Args, ValueEnum};
 use nn::{Kind, Loss};
 
+use super::curve::CurveArgs;
 use super::effect::{Idle, NEVER};
 use super::few_shot::{REPEATS, Shots, drawn, shots};
 use super::over::{Job, Keep, results};
@@ -57,6 +58,8 @@ pub(super) struct Segment {
     /// Random draws of each number; their mean and standard deviation are reported [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: Option<u32>,
+    #[command(flatten)]
+    curve: CurveArgs,
     /// Pixels of masks whose value has no name although others have one: error or ignore
     #[arg(long, value_name = "WHAT", default_value = "error")]
     unnamed_values: UnnamedArg,
@@ -86,7 +89,8 @@ pub(super) enum UnnamedArg {
 
 impl Segment {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
-        self.job(messages)?.run(out, messages)
+        let job = self.job(messages)?;
+        self.curve.run_after(&job, out, messages)
     }
 
     /// What the command evaluates.

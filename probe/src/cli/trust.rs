@@ -28,9 +28,11 @@ pub(super) struct Trust {
     /// Dataset whose cache of the same backbone is compared for drift, or a cache: `DATASET/MODEL@SIZE`
     #[arg(long, value_name = "DATASET")]
     against: Option<String>,
-    /// Cosine from which two samples are near-duplicates
-    #[arg(long, value_name = "COSINE", default_value_t = 0.99, value_parser = fraction)]
-    cosine: f64,
+    /// Cosine from which two samples are near-duplicates [default: found by the usual distance of neighbours]
+    ///
+    /// By default, a tenth of the median distance, 1 - cosine, of samples of train to the nearest one of another patient.
+    #[arg(long, value_name = "COSINE", value_parser = fraction)]
+    cosine: Option<f64>,
     /// Random permutations for p-values; 0 for none
     #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     permutations: u32,

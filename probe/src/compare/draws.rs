@@ -2,6 +2,7 @@
 
 use super::{Tested, recorded};
 use crate::Error;
+use crate::evaluate::EXHAUSTED;
 use crate::metrics::measures::Confidence;
 use crate::record::RunRecord;
 
@@ -30,8 +31,11 @@ pub(super) fn compare(
     let level = confidence.level;
     let found = stats::paired::paired(&differences, level);
     let found = found.map_err(|_| Error::Level { found: level })?;
-    // Draws without any spread are the same examples each time, such as all that there are.
-    let is_spread = differences.iter().any(|value| *value != differences[0]);
+    // Draws that take all examples differ by the seed of the head alone, and say nothing of other examples. Records
+    // of earlier versions do not say so, but heads without a seed then have no spread.
+    let take_all = |record: &RunRecord| record.params.get(EXHAUSTED) == Some(&true.into());
+    let is_spread = !records.into_iter().any(take_all)
+        && differences.iter().any(|value| *value != differences[0]);
     let interval = found.filter(|_| is_spread);
     let wilcoxon = stats::wilcoxon::wilcoxon(&differences);
     let values = records.map(|record| recorded(record, measure));
@@ -44,7 +48,11 @@ pub(super) fn compare(
         difference: found.map(|found| found.mean),
         ci: interval.map(|found| found.interval),
         p: interval.map(|found| found.p),
-        method: "t distribution over draws of training patients",
+        method: if is_spread {
+            "t distribution over draws of training patients"
+        } else {
+            "none: all draws are of the same training patients"
+        },
         ..Tested::default()
     };
     if is_spread {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::pairs::{Pair, Pairs};
-pub(crate) use self::pairs::{flatten, short};
+pub(crate) use self::pairs::{brief, flatten, short};
 use crate::Error;
 use crate::metrics::bootstrap;
 use crate::metrics::measures::Confidence;

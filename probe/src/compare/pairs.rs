@@ -272,6 +272,17 @@ fn shortened(differences: &[String]) -> String {
     }
 }
 
+/// A setting for people as [`short`], of a long list of numbers its ends.
+pub(crate) fn brief(value: &Value) -> String {
+    match value {
+        Value::Array(values) if values.len() > 10 && values.iter().all(Value::is_number) => {
+            let (first, last) = (short(&values[0]), short(&values[values.len() - 1]));
+            format!("[{first},…,{last}]")
+        }
+        other => short(other),
+    }
+}
+
 /// A setting for people: text without quotes, numbers as given.
 pub(crate) fn short(value: &Value) -> String {
     match value {

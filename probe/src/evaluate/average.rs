@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 
+/// Parameter of random draws that all take all examples there are: they differ by the seed of the head alone.
+pub(crate) const EXHAUSTED: &str = "draws_take_all";
+
 /// Number of draws of `shots` examples: `repeats`, or 1 if all examples are taken (`None`) or the protocol
 /// makes a single draw.
 pub(crate) fn draws(protocol: Protocol, shots: Option<usize>, repeats: usize) -> u64 {
@@ -22,6 +25,12 @@ pub(crate) fn draws(protocol: Protocol, shots: Option<usize>, repeats: usize) ->
 pub(crate) fn average(first: &mut RunRecord, all: &[RunRecord]) {
     let warnings = all.iter().flat_map(|record| record.warnings.clone());
     first.warnings = warnings.collect::<BTreeSet<String>>().into_iter().collect();
+    let takes_all = |draw: &RunRecord| draw.params.get(EXHAUSTED) == Some(&json!(true));
+    let take_all = all.len() > 1 && all.iter().all(takes_all);
+    first.params.shift_remove(EXHAUSTED);
+    if take_all {
+        first.params.insert(EXHAUSTED.into(), json!(true));
+    }
     if all.len() > 1 {
         let metrics: Vec<_> = all.iter().map(|record| record.metrics.clone()).collect();
         let (means, deviations) = spread(&metrics);

@@ -7,7 +7,7 @@ use cache::{CacheReader, Split};
 use common::draw::equidistant;
 use serde_json::json;
 
-use super::average::{average, draws};
+use super::average::{EXHAUSTED, average, draws};
 use super::evaluated::Evaluated;
 use super::fitted::chosen;
 use super::identity::Identity;
@@ -112,6 +112,7 @@ fn draw<P: Probe>(
         vec![Split::Train]
     };
     let pool = pool(examples, &fitted_on)?;
+    let most = pool.len();
     let (train, val, chosen_on) = if one_draw {
         let drawn = shots.map(|shots| study_draw(examples, &pool, shots));
         (drawn.unwrap_or(pool), test.clone(), Split::Test)
@@ -148,12 +149,11 @@ fn draw<P: Probe>(
     let confidence = settings.confidence.as_ref();
     let fit = task.parts.fit.iter();
     let patients: BTreeSet<&str> = fit.map(|&at| examples.cases[at].cluster()).collect();
+    let takes_all = shots.is_some() && task.parts.fit.len() == most;
     let mut evaluated = task.evaluated("few-shot", fitted, confidence.filter(|_| one_draw))?;
-    let count = patients.len();
-    evaluated
-        .record
-        .params
-        .insert(PATIENTS.into(), json!(count));
+    let params = &mut evaluated.record.params;
+    params.insert(PATIENTS.into(), json!(patients.len()));
+    params.insert(EXHAUSTED.into(), json!(takes_all));
     Ok(evaluated)
 }
 

@@ -22,7 +22,7 @@ mod task;
 mod whole;
 
 pub(crate) use self::any_probe::AnyProbe;
-pub(crate) use self::average::{average, draws};
+pub(crate) use self::average::{EXHAUSTED, average, draws};
 pub(crate) use self::choose::{Grid, Report, choose};
 pub use self::evaluated::Evaluated;
 pub(crate) use self::evaluated::blank;

@@ -19,11 +19,11 @@ fn result(patients: u32, draws: u32) -> RunRecord {
     let params = json!({
         "head": "centroid", "patients_per_draw": numbers, "train_per_draw": numbers, "patient_unit": "patient",
     });
-    let spread = json!({MEASURE: {"sd": 0.01, "draws": values}});
+    let spread = json!({"auroc_macro": {"sd": 0.01, "draws": values}});
     RunRecord {
         probe: "few-shot".into(),
         params: params.as_object().cloned().unwrap(),
-        metrics: Map::from_iter([(MEASURE.into(), mean.into())]),
+        metrics: Map::from_iter([("auroc_macro".into(), mean.into())]),
         spread: spread.as_object().cloned().filter(|_| draws > 1),
         predictions: Some("scores".into()),
         ..record()

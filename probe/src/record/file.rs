@@ -50,6 +50,11 @@ impl Recorded {
             .map(Vec::as_slice)
     }
 
+    /// The records of each evaluation, in the order of the file.
+    pub fn evaluations(&self) -> &[Vec<RunRecord>] {
+        &self.evaluations
+    }
+
     /// The records of all evaluations; of those with equal keys only the latest.
     pub fn latest(self) -> Vec<RunRecord> {
         let numbered = self.evaluations.iter().enumerate();

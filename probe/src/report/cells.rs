@@ -120,6 +120,16 @@ pub(super) fn figure(record: &RunRecord) -> Option<Figure> {
     })
 }
 
+/// The interval of a figure, or else a standard deviation to both sides, within 0 to 1, where AUROC and Dice lie.
+pub(super) fn around(figure: &Figure) -> Option<(f64, f64)> {
+    let interval = figure.interval.map(|[low, high]| (low, high));
+    let value = figure.value;
+    let spread = figure
+        .deviation
+        .map(|sd| ((value - sd).max(0.0), (value + sd).min(1.0)));
+    interval.or(spread)
+}
+
 /// The decoder of a segmentation.
 pub(super) fn decoder(record: &RunRecord) -> Option<&str> {
     let setting = || record.settings.get("decoder").and_then(Value::as_str);
@@ -141,12 +151,7 @@ pub(super) fn task(record: &RunRecord) -> String {
 /// Whether a record counts as a result: evaluated on `test`, or on all folds together, with true labels and
 /// features. Single folds of a cross-validation do not count.
 pub(super) fn is_plain(record: &RunRecord) -> bool {
-    let fold = record
-        .split_name
-        .as_ref()
-        .and_then(|name| name.strip_prefix("fold"));
-    let is_fold = fold.is_some_and(|number| number.parse::<u32>().is_ok());
-    record.control.is_none() && record.split == "test" && !is_fold
+    record.control.is_none() && record.split == "test" && !record.is_of_fold()
 }
 
 /// Whether a record counts in tables of the study: with the splits of the extraction or all folds together, and the

@@ -1,4 +1,4 @@
-//! Learning curves: records of `probe few-shot --curve`.
+//! Learning curves: records of `--curve` of `probe few-shot` and `probe segment`.
 
 use maud::{Markup, html};
 use plot::{Axis, Caption, Line, Lines, Point, Stroke};
@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::read::{Study, backbone, parameter};
 use super::table::{Cell, Column, Table};
+use crate::learning_curve::measure_of;
 use crate::record::RunRecord;
 
 /// A row per curve and target; `None` without records.
@@ -14,14 +15,16 @@ pub(super) fn table(study: &Study) -> Option<Table> {
     (!rows.is_empty()).then(|| Table {
         id: "learning-curves".into(),
         title: "Learning curves".into(),
-        caption: "Power laws fitted to results of few shots: 1 - AUROC = floor + scale n^-exponent for n training patients. Needed: patients for the target, with a 95% interval; it is an extrapolation where it exceeds what was measured."
+        caption: "Power laws fitted to results of few shots: 1 - measure = floor + scale n^-exponent for n training patients, or samples where no patients are known. Needed: their number for the target, with a 95% interval; it is an extrapolation where it exceeds what was measured."
             .into(),
         columns: vec![
             Column::text("dataset"),
             Column::text("backbone"),
             Column::text("head"),
+            Column::text("measure"),
             Column::number("target"),
             Column::number("needed"),
+            Column::text("unit"),
             Column::text("interval"),
             Column::text("remarks"),
         ],
@@ -35,8 +38,10 @@ fn rows(record: &RunRecord) -> Vec<Vec<Cell>> {
             record.dataset.clone().into(),
             backbone(record).into(),
             record.setting.clone().into(),
+            measure_of(record).into(),
             target,
             needed,
+            parameter(record, "unit").unwrap_or("patient").into(),
             interval.into(),
             remarks.to_owned().into(),
         ]
@@ -89,6 +94,7 @@ fn points(record: &RunRecord, name: &str) -> Option<Vec<Point>> {
 }
 
 fn chart(record: &RunRecord) -> Option<Markup> {
+    let unit = parameter(record, "unit").unwrap_or("patient");
     let (measured, fitted) = (points(record, "points")?, points(record, "line")?);
     let chart = Lines {
         caption: Caption::new(
@@ -101,8 +107,8 @@ fn chart(record: &RunRecord) -> Option<Markup> {
             ),
             "Points: measured means over draws. Dashed: the fitted power law with its 95% interval.",
         ),
-        x: Axis::new("training patients").log(),
-        y: Axis::new("AUROC"),
+        x: Axis::new(format!("training {unit}s")).log(),
+        y: Axis::new(measure_of(record)),
         lines: vec![
             Line {
                 stroke: Stroke::Points,

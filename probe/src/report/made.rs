@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::read::{Study, backbone, parameter};
 use super::table::{Cell, Column, Table};
-use crate::compare::{flatten, short};
+use crate::compare::{brief, flatten, short};
 use crate::record::RunRecord;
 
 /// Tables of caches, of evaluations and of commands.
@@ -129,7 +129,7 @@ fn shared(records: &[&RunRecord]) -> String {
     }
     let pairs: Vec<String> = all
         .iter()
-        .map(|(name, value)| format!("{name}={}", short(value)))
+        .map(|(name, value)| format!("{name}={}", brief(value)))
         .collect();
     pairs.join(" ")
 }

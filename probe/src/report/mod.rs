@@ -49,17 +49,17 @@ pub struct Report<'a> {
     figures: Option<Markup>,
     /// A part for each dataset.
     datasets: Option<Markup>,
-    /// Messages about records that could not be tested or shown in full.
+    /// Tables of these parts.
+    of_datasets: Vec<Table>,
+    /// Messages about records that could not be tested, or be shown in full.
     complaints: Vec<String>,
 }
 
 impl<'a> Report<'a> {
-    /// Computes what the report shows. Tests and ranks draw patients `draws` times; pictures of cases come from
-    /// `caches`.
-    pub fn of(study: &'a Study, draws: usize, caches: Option<&Path>) -> Report<'a> {
+    /// Computes the tables. Tests and ranks draw patients `draws` times.
+    pub fn of(study: &'a Study, draws: usize) -> Report<'a> {
         let resampled = Resampled::of(study, draws);
-        let mut complaints = [study.complaints.clone(), resampled.complaints.clone()].concat();
-        let datasets = datasets::datasets(study, caches, &mut complaints);
+        let complaints = [study.complaints.clone(), resampled.complaints.clone()].concat();
         let rankings = ranks::rankings(study, &resampled, draws);
         Report {
             study,
@@ -71,10 +71,18 @@ impl<'a> Report<'a> {
             retrieval: retrieval::table(study),
             learning: learning::table(study),
             made: made::tables(study),
-            figures: figures::figures(study, &mut complaints),
-            datasets,
+            figures: None,
+            datasets: None,
+            of_datasets: Vec::new(),
             complaints,
         }
+    }
+
+    /// Draws the figures of the page, and adds the pictures that records name and those of cases, from `caches`.
+    pub fn draw(&mut self, caches: &Path) {
+        let (tables, complaints) = (&mut self.of_datasets, &mut self.complaints);
+        self.datasets = datasets::datasets(self.study, caches, tables, complaints);
+        self.figures = figures::figures(self.study, &mut self.complaints);
     }
 
     /// Messages about what was left out.
@@ -88,10 +96,11 @@ impl<'a> Report<'a> {
         let first = self.of_study.iter().chain(&self.standings);
         let others = [&self.learning, &self.retrieval, &self.trust];
         let others = others.into_iter().flatten();
+        let others = self.of_datasets.iter().chain(others);
         first.chain(others).chain(results).chain(&self.made)
     }
 
-    /// A page that needs no other file.
+    /// A page that needs no other file; figures and pictures come from [`Report::draw`].
     pub fn html(&self) -> String {
         page::page(self)
     }
@@ -113,9 +122,9 @@ impl<'a> Report<'a> {
         text + &self.tables().map(markdown::table).collect::<String>()
     }
 
-    /// All tables as LaTeX, for the packages `booktabs` and `longtable`.
+    /// All tables as LaTeX, for the packages `array`, `booktabs` and `longtable`.
     pub fn latex(&self) -> String {
-        let first = "% \\usepackage{booktabs,longtable}\n\n";
+        let first = "% \\usepackage{array,booktabs,longtable}\n\n";
         first.to_owned() + &self.tables().map(latex::table).collect::<String>()
     }
 

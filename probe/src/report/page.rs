@@ -85,7 +85,7 @@ pub(super) fn summary(study: &Study) -> String {
         return "No records.".into();
     }
     let count = |of: fn(&crate::record::RunRecord) -> String| {
-        let names: std::collections::BTreeSet<String> = study.results().map(of).collect();
+        let names: std::collections::BTreeSet<String> = study.records.iter().map(of).collect();
         names.len()
     };
     let newest = study
@@ -242,4 +242,27 @@ fn data<'t>(tables: impl Iterator<Item = &'t Table>) -> String {
     let tables: Map<String, Value> = tables.collect();
     let text = json!({ "tables": tables }).to_string();
     printable(&text).replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::RunRecord;
+
+    #[test]
+    fn all_records_count_in_the_summary() {
+        let record = RunRecord {
+            probe: "trust".into(),
+            ..crate::record::tests::record()
+        };
+        let study = Study {
+            records: vec![record],
+            ..Study::default()
+        };
+        let text = summary(&study);
+        assert!(
+            text.starts_with("1 record of 1 dataset, 1 backbone and 1 probe;"),
+            "{text}"
+        );
+    }
 }

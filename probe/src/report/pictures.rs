@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use cache::{CacheReader, SliceMeta};
 use image::{GrayImage, ImageFormat, Luma};
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::cells::{decoder, task};
 use super::read::{Study, backbone};
@@ -19,6 +20,8 @@ use crate::record::RunRecord;
 
 /// Largest file of a picture that is put into a page, in bytes.
 const LARGEST: u64 = 4 << 20;
+/// Most memory of a decoded picture, in bytes.
+const MOST_DECODED: u64 = 256 << 20;
 /// Pictures of a record in a page; others stay files.
 const MOST: usize = 12;
 /// What a PNG begins with.
@@ -93,15 +96,21 @@ fn of_record(
         ));
     }
     let mut found = Vec::new();
-    for name in record.pictures.iter().take(MOST) {
+    // Pictures of a map are in the order of its columns.
+    let colours = record.params.get("colours").and_then(Value::as_array);
+    let colours = colours.filter(|of| of.len() == record.pictures.len());
+    for (at, name) in record.pictures.iter().enumerate().take(MOST) {
         let path = study.file(Some(name));
         let read = path.ok_or_else(|| "there is no such file below the folder of records".into());
         match read.and_then(|path| file(&path)) {
             Ok(source) => {
-                let stem = Path::new(name)
-                    .file_stem()
-                    .map(|stem| stem.to_string_lossy());
-                found.push((stem.unwrap_or_default().into_owned(), source));
+                let stem = Path::new(name).file_stem().unwrap_or_default();
+                let colour = colours.and_then(|of| of[at].as_str());
+                let title = match colour {
+                    Some(colour) => format!("coloured by {colour}"),
+                    None => stem.to_string_lossy().into_owned(),
+                };
+                found.push((title, source));
             }
             Err(reason) => complaints.push(format!("{}: picture `{name}`: {reason}", record.name)),
         }
@@ -116,6 +125,9 @@ fn file(path: &Path) -> Result<Source, String> {
     }
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     if bytes.trim_ascii_start().starts_with(b"<svg") {
+        if !bytes.trim_ascii_end().ends_with(b"</svg>") {
+            return Err("the SVG has no end".into());
+        }
         return Ok(Source {
             data: format!(
                 "data:image/svg+xml;base64,{}",
@@ -127,9 +139,13 @@ fn file(path: &Path) -> Result<Source, String> {
     if !bytes.starts_with(PNG) {
         return Err("it is neither PNG nor SVG".into());
     }
-    let sides = image::ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png);
-    let (width, height) = sides.into_dimensions().map_err(|error| error.to_string())?;
-    Ok(source(&bytes, width, height))
+    // A browser shows a damaged picture in part, or not at all, and says nothing.
+    let mut reader = image::ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png);
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(MOST_DECODED);
+    reader.limits(limits);
+    let picture = reader.decode().map_err(|error| error.to_string())?;
+    Ok(source(&bytes, picture.width(), picture.height()))
 }
 
 fn source(png: &[u8], width: u32, height: u32) -> Source {

@@ -166,6 +166,18 @@ impl Cases {
         Who::of(slice.patient.as_deref(), &slice.sample)
     }
 
+    /// Number of patients (samples, where none are known) of some rows.
+    pub(super) fn patients(&self, rows: &[usize]) -> usize {
+        let slices = rows.iter().map(|&row| &self.slices[row]);
+        let patients = slices.map(|slice| slice.patient.as_ref().unwrap_or(&slice.sample));
+        patients.collect::<BTreeSet<&String>>().len()
+    }
+
+    /// Word for what [`Cases::patients`] counts: `patient` or `sample`.
+    pub(super) fn cluster_word(&self) -> &'static str {
+        cluster_word(self.slices.iter().map(|slice| slice.patient.as_deref()))
+    }
+
     /// The values that occur in masks and are not ignored.
     fn found(&self) -> BTreeSet<u16> {
         let values = self.masks.iter().flatten().flat_map(Runs::values);

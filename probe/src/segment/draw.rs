@@ -20,10 +20,13 @@ use super::task::Task;
 use super::volume::Volume;
 use super::volume_table::VolumeTable;
 use crate::Error;
-use crate::evaluate::{Identity, average, blank, draws};
+use crate::evaluate::{EXHAUSTED, Identity, average, blank, draws};
 use crate::hold_out::HeldOut;
 use crate::metrics::measures::Measures;
 use crate::record::RunRecord;
+
+/// Parameter of a draw: patients (samples, where none are known) that are learnt from.
+const PATIENTS: &str = "patients";
 
 /// Advice if a decoder finds nothing.
 const ADVICE: &str = "train for more `--epochs`, at other learning rates (`--lr`) or with \
@@ -44,10 +47,19 @@ impl Task<'_> {
         let records: Vec<RunRecord> = all.iter().map(|draw| draw.record.clone()).collect();
         let mut first = all.swap_remove(0);
         average(&mut first.record, &records);
+        let params = &mut first.record.params;
         if records.len() > 1 {
-            let draws = json!(records.len());
-            first.record.params.insert("draws".into(), draws);
+            params.insert("draws".into(), json!(records.len()));
         }
+        if shots.is_some() {
+            let sizes: Vec<usize> = records.iter().map(|record| record.n_train).collect();
+            let patients = records.iter().map(|record| &record.params[PATIENTS]);
+            let patients: Vec<Value> = patients.cloned().collect();
+            params.insert("train_per_draw".into(), json!(sizes));
+            params.insert("patients_per_draw".into(), json!(patients));
+            params.insert("patient_unit".into(), self.cases.cluster_word().into());
+        }
+        params.shift_remove(PATIENTS);
         Ok(first)
     }
 
@@ -160,6 +172,8 @@ impl Task<'_> {
             ("classes".to_owned(), json!(&self.cases.names[1..])),
             ("shots".to_owned(), json!(shots)),
             ("train".to_owned(), json!(splits.join("+"))),
+            (PATIENTS.to_owned(), json!(self.cases.patients(&parts.fit))),
+            (EXHAUSTED.to_owned(), json!(parts.takes_all)),
         ];
         params.into_iter().chain(held_out).collect()
     }

@@ -19,6 +19,8 @@ pub(super) struct Parts {
     /// Rows that the final decoder learns from.
     pub(super) fit: Vec<usize>,
     pub(super) fitted_on: Vec<Split>,
+    /// Whether a draw took all rows that there are.
+    pub(super) takes_all: bool,
 }
 
 impl Task<'_> {
@@ -64,6 +66,7 @@ impl Task<'_> {
             chosen_on,
             fit: self.part(&fitted_on, true)?,
             fitted_on,
+            takes_all: false,
         })
     }
 
@@ -83,11 +86,13 @@ impl Task<'_> {
             let known = pool.iter().map(|&row| cluster(row)).collect();
             random::sample(known, shots, seed, 0).collect()
         };
+        let most = pool.len();
         let drawn: Vec<usize> = pool
             .into_iter()
             .filter(|&row| taken.contains(cluster(row)))
             .collect();
         Ok(Parts {
+            takes_all: drawn.len() == most,
             scan: drawn.clone(),
             choose: self.choose(chosen_on)?,
             chosen_on,

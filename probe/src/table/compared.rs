@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use terminal::{Column, Grid};
 
 use super::{decimals, p_value};
-use crate::compare::{Comparison, flatten, short};
+use crate::compare::{Comparison, brief, flatten};
 
 /// One row per pair of backbones, with the settings in which pairs of a probe differ.
 pub fn comparisons(found: &[Comparison]) -> Grid {
     let columns = vec![
-        Column::text("dataset", 0),
+        Column::key("dataset", 1),
         Column::key("probe", 2),
         Column::key("protocol", 6),
         Column::key("setting", 3),
@@ -122,6 +122,12 @@ fn with_recorded(of: &Comparison, which: usize) -> String {
     }
 }
 
+/// The head of a comparison of few shots: `logreg` of `logreg shots=4`.
+fn head(of: &Comparison) -> Option<&str> {
+    let [_, setting] = &of.first;
+    setting.split(' ').next().filter(|_| of.probe == "few-shot")
+}
+
 /// The setting of both, or each one's, and other settings in which comparisons by the probe differ.
 fn setting_of_both(of: &Comparison, all: &[Comparison]) -> String {
     let [[_, first], [_, second]] = [&of.first, &of.second];
@@ -136,11 +142,14 @@ fn setting_of_both(of: &Comparison, all: &[Comparison]) -> String {
         flat
     };
     let own = flat(of);
-    let alike = all.iter().filter(|other| other.probe == of.probe);
+    // Heads of few shots have options of their own.
+    let alike = all
+        .iter()
+        .filter(|other| other.probe == of.probe && head(other) == head(of));
     let others: Vec<Map<String, Value>> = alike.map(flat).collect();
     let differing = own.iter().filter(|(name, value)| {
         *name != "protocol" && others.iter().any(|other| other.get(*name) != Some(value))
     });
-    let differing = differing.map(|(name, value)| format!(" {name}={}", short(value)));
+    let differing = differing.map(|(name, value)| format!(" {name}={}", brief(value)));
     both + &differing.collect::<String>()
 }

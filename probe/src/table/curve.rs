@@ -4,6 +4,7 @@ use serde_json::Value;
 use terminal::{Column, Grid};
 
 use super::decimals;
+use crate::learning_curve::measure_of;
 use crate::record::RunRecord;
 
 /// One row per number of training patients: measured and on the curve.
@@ -14,7 +15,7 @@ pub(crate) fn curve(record: &RunRecord) -> Grid {
     let columns = vec![
         Column::number(format!("{}s", unit.unwrap_or("patient")), 0),
         Column::number("draws", 0),
-        Column::number("AUROC measured", 0),
+        Column::number(format!("{} measured", measure_of(record)), 0),
         Column::number("on the curve", 0),
     ];
     let curve = |n: f64| {

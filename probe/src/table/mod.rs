@@ -7,7 +7,7 @@ mod trust;
 
 use cache::{COLUMNS, Listed, RANKS, TEXT_COLUMNS};
 use serde_json::{Map, Value};
-pub use terminal::{Column, Grid};
+pub use terminal::{Column, Grid, markdown};
 
 pub use self::compared::{comparisons, meaning};
 pub(crate) use self::curve::curve;

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 pub use self::columns::BUILT_IN;
 use self::columns::{Column, column};
 use self::decode::{Decoded, FOLDS, decode};
+pub use self::duplicates::USUAL_SHARE;
 use self::subject::{Subject, check_comparable};
 use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank, fields};
@@ -38,8 +39,9 @@ pub struct Questions {
     pub columns: Vec<String>,
     /// Name of the split of the samples; `None` for that of the extraction.
     pub split_name: Option<String>,
-    /// Cosine from which two samples are near-duplicates.
-    pub cosine: f64,
+    /// Cosine from which two samples are near-duplicates; by default that of [`USUAL_SHARE`] of the usual distance of
+    /// neighbours.
+    pub cosine: Option<f64>,
     /// Random permutations for p-values.
     pub permutations: usize,
     /// Intervals by patients, and the seed of all draws.
@@ -295,7 +297,7 @@ mod tests {
             tokens: Tokens::last_blocks(1),
             columns: Vec::new(),
             split_name: None,
-            cosine: 0.999,
+            cosine: Some(0.999),
             permutations: 40,
             confidence: Some(Confidence {
                 draws: 200,

@@ -118,6 +118,41 @@ fn few_volumes_are_drawn_as_the_protocol_says() {
 }
 
 #[test]
+fn few_volumes_have_a_learning_curve_or_the_reason_why_there_is_none() {
+    let lab = Lab::new();
+    volumes(&lab, &["--tokens", "all"]).expect(0);
+    let more = [
+        "--epochs",
+        "1",
+        "--lr",
+        "0.5",
+        "--shots",
+        "1,6",
+        "--repeats",
+        "2",
+        "--curve",
+    ];
+    let run = lab.probe_with("segment", &[&more[..], &["--format", "json"]].concat());
+    let found = records(&run.expect(0));
+    let curve = &found[2]["params"];
+    assert_eq!(
+        (&curve["measure"], &curve["unit"]),
+        (&"dice_macro".into(), &"patient".into())
+    );
+    assert_eq!(curve["points"][0]["n"], 1.0);
+    assert!(
+        curve["refused"]
+            .as_str()
+            .unwrap()
+            .contains("needs at least 4"),
+        "{curve}"
+    );
+    // Six of six patients: the draws differ by their seed alone.
+    assert_eq!(found[1]["params"]["draws_take_all"], true);
+    assert!(found[0]["params"].get("draws_take_all").is_none());
+}
+
+#[test]
 fn without_val_decoders_are_chosen_on_a_part_of_train() {
     let lab = Lab::new();
     volumes(&lab, &[]).expect(0);

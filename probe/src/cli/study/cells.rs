@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cache::{CacheMeta, CacheName, CacheReader, Task};
 
+use super::estimate::{Basis, Work};
 use super::jobs::{Evaluation, has_folds};
 use crate::Error;
 use crate::record::{self, Recorded, RunRecord};
@@ -23,9 +24,14 @@ pub(super) struct Cell {
     /// Image size; blank if there is no cache and no size is asked for.
     pub(super) size: String,
     pub(super) state: State,
-    /// Work in units of its probe, and the estimated time in seconds.
+    /// Hash of the cache; blank if there is none.
+    pub(super) cache_sha256: String,
+    /// Records of the same evaluation that `--force` repeats.
+    pub(super) earlier: Vec<RunRecord>,
+    /// Work in units of its probe, the estimated time in seconds, and what it is estimated from.
     pub(super) work: f64,
     pub(super) seconds: f64,
+    pub(super) basis: Basis,
 }
 
 /// State of a cell.
@@ -63,6 +69,11 @@ impl Records {
             }
         }
         Ok(Records(records))
+    }
+
+    /// The records of each evaluation of a probe.
+    pub(super) fn all(&self, probe: &str) -> &[Vec<RunRecord>] {
+        self.0.get(probe).map_or(&[], Recorded::evaluations)
     }
 
     /// The records of a probe with a key.
@@ -140,8 +151,11 @@ pub(super) fn cells(
                     model: model.clone(),
                     size: evaluation.job.caches.size().unwrap_or_default(),
                     state: State::NoCache,
+                    cache_sha256: String::new(),
+                    earlier: Vec::new(),
                     work: 0.0,
                     seconds: 0.0,
+                    basis: Basis::Typical,
                 };
                 if found.is_empty() {
                     cells.extend((0..evaluation.job.settings.len()).map(blank));
@@ -176,6 +190,7 @@ fn of_cache(
     }
     let cell = |setting: usize| {
         let settings = &evaluation.job.settings[setting];
+        let mut earlier = Vec::new();
         let state = match &reader {
             Err(error) => State::Failed(error.to_string()),
             Ok(reader) => match (evaluation.fold, folds) {
@@ -186,16 +201,25 @@ fn of_cache(
                     Err(error) => State::Failed(error.to_string()),
                     Ok(key) => match records.of(evaluation.job.probe, &key) {
                         Some(known) if !force => State::Done(known.to_vec()),
-                        _ => State::ToRun(path.to_path_buf()),
+                        known => {
+                            earlier = known.unwrap_or_default().to_vec();
+                            State::ToRun(path.to_path_buf())
+                        }
                     },
                 },
             },
         };
-        let meta = reader.as_ref().ok().map(CacheReader::meta);
+        let (mut work, mut cache_sha256) = (0.0, String::new());
+        if let Ok(reader) = &reader {
+            work = Work::of(evaluation).on(reader.meta());
+            cache_sha256 = reader.sha256().to_owned();
+        }
         Cell {
             size: size.clone(),
             state,
-            work: meta.map_or(0.0, |meta| super::estimate::work(evaluation, meta)),
+            earlier,
+            work,
+            cache_sha256,
             ..blank(setting)
         }
     };

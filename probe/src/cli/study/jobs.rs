@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Arg, CommandFactory, Parser};
 use common::similar;
 use toml::{Table, Value};
@@ -16,7 +16,7 @@ use crate::kinds::KINDS;
 use crate::study::{Entry, Folds, StudyFile};
 
 /// Options that the study or its command gives, and where.
-const GIVEN: [(&str, &str); 12] = [
+const GIVEN: [(&str, &str); 14] = [
     ("model", "list models in `models`"),
     ("dataset", "list datasets in `datasets`"),
     ("protocol", "list protocols in `protocols`"),
@@ -31,6 +31,14 @@ const GIVEN: [(&str, &str); 12] = [
     ),
     ("per-class", "records have all classes"),
     ("wide", "records have all columns"),
+    (
+        "curve",
+        "type the command with `--curve` when the study has run: it reads the study's results",
+    ),
+    (
+        "target",
+        "type the command with `--curve` when the study has run: it reads the study's results",
+    ),
     ("help", "see `probe COMMAND --help`"),
 ];
 
@@ -67,9 +75,14 @@ impl<'a> Evaluation<'a> {
         let evaluations = parsed.iter().map(|parsed| {
             // Commands of other folds give the same warnings.
             let mut sink = Vec::new();
-            let job = parsed.command.job(&mut sink)?;
+            let name = &parsed.entry.name;
+            let job = parsed.command.job(&mut sink);
+            let job = job.map_err(|error| anyhow!("probe `{name}`: {error}"))?;
             if parsed.fold.is_none() {
-                messages.write_all(&sink)?;
+                let text = String::from_utf8_lossy(&sink);
+                let of_probe = format!("warning: probe `{name}`: ");
+                let text = text.replace("warning: ", &of_probe);
+                messages.write_all(text.as_bytes())?;
             }
             Ok(Evaluation {
                 entry: parsed.entry,

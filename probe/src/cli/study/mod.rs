@@ -102,7 +102,7 @@ impl Study {
         let extract = Extract::new(study, &self.cache, &self.root)?;
         let records = Records::read(&self.runs, evaluations, messages)?;
         let mut all = cells(study, evaluations, &self.caches()?, &records, self.force);
-        estimate::estimate(&mut all, evaluations);
+        estimate::estimate(&mut all, evaluations, &records);
         if self.dry_run {
             print::plan(&all, evaluations, &extract, &self.form, (out, messages))?;
             return Ok(Outcome::Done);
@@ -115,7 +115,7 @@ impl Study {
                     all = cells(study, evaluations, &self.caches()?, &records, self.force);
                 }
             }
-            estimate::estimate(&mut all, evaluations);
+            estimate::estimate(&mut all, evaluations, &records);
         }
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::super::{Form, Format};
 use super::cells::{Cell, State};
-use super::estimate::{from_records, time};
+use super::estimate::{Basis, count, time};
 use super::extract::Extract;
 use super::jobs::Evaluation;
 use super::run::OfFolds;
 use crate::record::RunRecord;
 use crate::study::Folds;
-use crate::table::{Column, Grid};
+use crate::table::{Column, Grid, values};
 
 /// The measure that a line shows, of those that a record has.
 const SHOWN: [(&str, &str); 4] = [
@@ -97,15 +97,16 @@ pub(super) fn plan<'a>(
         .iter()
         .filter(|cell| matches!(cell.state, State::ToRun(_)));
     let seconds: f64 = to_run.clone().map(|cell| cell.seconds).sum();
-    let (count, known) = (to_run.count(), from_records(cells, evaluations));
-    writeln!(end, "\n{}, {count} to run", counted(cells.len(), "cell"))?;
-    if count > 0 {
-        writeln!(
-            end,
-            "about {}: {known} estimated from recorded cells of the same probe, {} from typical speeds of two cores",
-            time(seconds),
-            count - known
-        )?;
+    let to_run = to_run.count();
+    writeln!(end, "\n{}, {to_run} to run", counted(cells.len(), "cell"))?;
+    if to_run > 0 {
+        writeln!(end, "about {}, estimated from", time(seconds))?;
+        for basis in [Basis::Same, Basis::Probe, Basis::Typical] {
+            let cells = count(cells, basis);
+            if cells > 0 {
+                writeln!(end, "  {}: {}", basis.words(), counted(cells, "cell"))?;
+            }
+        }
     }
     rest(cells, evaluations, extract, end)
 }
@@ -133,7 +134,8 @@ fn planned(cell: &Cell, evaluations: &[Evaluation<'_>]) -> [String; 5] {
     ]
 }
 
-/// A table of the results on the caches' own splits, and one of the cross-validations.
+/// A table of the results on the caches' own splits, and one of the cross-validations; as CSV a table of both, folds
+/// included.
 pub(super) fn results(
     cells: &[Cell],
     evaluations: &[Evaluation<'_>],
@@ -141,6 +143,11 @@ pub(super) fn results(
     form: &Form,
     out: &mut impl Write,
 ) -> Result<()> {
+    if form.format == Format::Csv {
+        let own = cells.iter().flat_map(|cell| shown(cell.records()));
+        let all = own.chain(pooled.iter().map(|of| &of.record)).cloned();
+        return Ok(form.print(&values(&all.collect::<Vec<RunRecord>>()), out)?);
+    }
     let protocols = evaluations.iter().flat_map(|of| &of.job.settings);
     let protocols: BTreeSet<&str> = protocols.map(|of| of.protocol.name()).collect();
     let has_protocols = protocols.len() > 1;
@@ -162,29 +169,39 @@ pub(super) fn results(
         let evaluation = &evaluations[cell.evaluation];
         let label = evaluation.label();
         let records = shown(cell.records()).filter(|_| evaluation.fold.is_none());
-        records.map(move |record| row(&label, record, vec![shots(record) + &measured(record)]))
+        let several = shown(cell.records()).count() > 1;
+        records.map(move |record| {
+            let which = if several {
+                which(record)
+            } else {
+                String::new()
+            };
+            row(&label, record, vec![which + &measured(record)])
+        })
     });
     let own: Vec<Vec<String>> = own.collect();
     let of_folds = pooled.iter().map(|OfFolds { label, record }| {
         row(label, record, vec![measured(record), over_folds(record)])
     });
-    if !own.is_empty() {
+    let has_own = !own.is_empty();
+    if has_own {
         form.print(&Grid::new(header(&["result"]), own), out)?;
     }
     if !pooled.is_empty() {
+        if has_own {
+            writeln!(out)?;
+        }
         let header = header(&["all folds", "mean ± sd of folds"]);
         form.print(&Grid::new(header, of_folds), out)?;
     }
     Ok(())
 }
 
-/// The number of shots of a few-shot result.
-fn shots(record: &RunRecord) -> String {
-    if record.probe != "few-shot" {
-        return String::new();
-    }
-    let shots = record.setting.split(' ').next_back().unwrap_or_default();
-    format!("{shots}: ")
+/// What tells a result from others of its cell: the number of shots, or the setting.
+fn which(record: &RunRecord) -> String {
+    let words = || record.setting.split(' ');
+    let shots = words().find(|word| word.starts_with("shots="));
+    format!("{}: ", shots.unwrap_or(&record.setting))
 }
 
 /// Mean and standard deviation over folds of the shown measure.

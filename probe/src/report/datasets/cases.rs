@@ -23,13 +23,13 @@ struct Found {
 
 /// Cases of the result that is shown: those with the largest error, and those with the largest mean error over all
 /// backbones. Nothing for scores that are no probabilities.
-pub(super) fn tables(study: &Study, shown: &Shown<'_>, caches: Option<&Path>) -> Markup {
+pub(super) fn tables(study: &Study, shown: &Shown<'_>, caches: &Path) -> Markup {
     if !shown.predictions.scores.kind.is_probability() {
         return html! {};
     }
     let wrong = confidently_wrong(shown);
     let (hard, backbones) = hardest(study, shown);
-    let source = caches.and_then(|caches| CachePictures::of(caches, shown.record).ok());
+    let source = CachePictures::of(caches, shown.record).ok();
     html! {
         (list("Most confidently wrong", "Cases whose scores are farthest from their classes.", shown, wrong, source.as_ref()))
         (list("Hardest", &format!("Cases with the largest mean squared error over {}.", common::counted(backbones, "backbone")), shown, hard, source.as_ref()))

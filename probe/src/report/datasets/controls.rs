@@ -4,8 +4,8 @@ use maud::Markup;
 use plot::{Axis, Caption, Interval, Intervals};
 
 use crate::record::RunRecord;
-use crate::report::cells::{figure, main_measure, task};
-use crate::report::read::{Study, backbone, deviation, measure};
+use crate::report::cells::{around, figure, main_measure, task};
+use crate::report::read::{Study, backbone, measure};
 
 /// Results that have a control, with all of their controls.
 pub(super) fn chart(study: &Study, dataset: &str) -> Option<Markup> {
@@ -65,17 +65,10 @@ pub(super) fn chart(study: &Study, dataset: &str) -> Option<Markup> {
 
 fn row(name: &str, group: &str, record: &RunRecord) -> Interval {
     let figure = figure(record);
-    let spread = figure.and_then(|figure| {
-        let sd = main_measure(record).and_then(|of| deviation(record, of.name))?;
-        Some((figure.value - sd, figure.value + sd))
-    });
     Interval {
         name: name.into(),
         group: group.into(),
         value: figure.map(|figure| figure.value),
-        interval: figure
-            .and_then(|figure| figure.interval)
-            .map(|[low, high]| (low, high))
-            .or(spread),
+        interval: figure.as_ref().and_then(around),
     }
 }

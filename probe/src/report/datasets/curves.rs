@@ -15,9 +15,14 @@ use crate::record::RunRecord;
 use crate::report::cells::{Way, task};
 use crate::report::figures::MOST;
 use crate::report::read::{Study, backbone};
+use crate::report::table::{Cell, Column, Table};
 
 /// Classes of a confusion matrix.
 const MOST_CLASSES: usize = 25;
+/// Classes of a confusion matrix whose cells have room for their numbers.
+const MOST_NUMBERED: usize = 16;
+/// Rows of a table of confusions.
+const MOST_PAIRS: usize = 500;
 
 /// A result with its saved scores.
 pub(super) struct Shown<'a> {
@@ -131,8 +136,14 @@ impl<'a> Shown<'a> {
                 ..Line::default()
             })
         });
-        let mut text =
-            format!("{y} by {x} of each class against the rest; numbers: area below the curve.");
+        let lines: Vec<Line> = lines.collect();
+        let mut text = match &lines[..] {
+            // A single line has no legend.
+            [only] => format!("{y} by {x}; area below the curve: {}.", only.name),
+            _ => {
+                format!("{y} by {x} of each class against the rest; numbers: area below the curve.")
+            }
+        };
         if omitted > 0 {
             text += &format!(" {omitted} rarer classes are left out.");
         }
@@ -140,7 +151,7 @@ impl<'a> Shown<'a> {
             caption: self.caption(name, title, text),
             x: Axis::new(x).range(0.0, 1.0),
             y: Axis::new(y).range(0.0, 1.0),
-            lines: lines.collect(),
+            lines,
             diagonal: name == "roc",
             square: true,
         };
@@ -187,6 +198,53 @@ impl<'a> Shown<'a> {
             square: true,
         };
         Some(plot::figure(&chart.caption, &chart.svg()))
+    }
+
+    /// The confusion matrix as a table, if it has more classes than there is room for numbers: a row for each pair
+    /// of classes with cases.
+    pub(super) fn pairs(&self) -> Option<Table> {
+        let single = self.scored.single.as_ref()?;
+        if self.names.len() <= MOST_NUMBERED {
+            return None;
+        }
+        let once = Weights::once(self.predictions.cases.len());
+        let counts = confusion::Matrix::new(single, &once);
+        let counts = counts.counts();
+        let mut pairs: Vec<((usize, usize), u64)> = counts
+            .indexed_iter()
+            .map(|(at, &count)| (at, count))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let omitted = pairs.len().saturating_sub(MOST_PAIRS);
+        pairs.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        pairs.truncate(MOST_PAIRS);
+        let rows = pairs.into_iter().map(|((truth, predicted), count)| {
+            let all = counts.row(truth).sum();
+            vec![
+                self.names[truth].clone().into(),
+                self.names[predicted].clone().into(),
+                Cell::Count(count as usize),
+                Cell::plain(Some(count as f64 / all as f64)),
+            ]
+        });
+        let mut caption =
+            "Numbers of the matrix: cases by true class and class with the highest score, and their share of the cases of the true class. Pairs without cases are left out.".to_owned();
+        if omitted > 0 {
+            caption += &format!(" {omitted} rarer pairs are left out.");
+        }
+        let dataset = task(self.record);
+        Some(Table {
+            id: format!("confusion-{dataset}"),
+            title: format!("Confusion: {} on {dataset}", backbone(self.record)),
+            caption,
+            columns: vec![
+                Column::text("true class"),
+                Column::text("predicted class"),
+                Column::number("cases"),
+                Column::number("share"),
+            ],
+            rows: rows.collect(),
+        })
     }
 
     fn confusion(&self, once: &Weights) -> Option<Markup> {

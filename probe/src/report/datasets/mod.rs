@@ -15,6 +15,7 @@ use super::figures::few_shot_of;
 use super::pictures;
 use super::read::{Study, backbone};
 use super::render::html as render;
+use super::table::Table;
 use crate::record::RunRecord;
 
 /// Ways in the order in which one is shown in full.
@@ -27,10 +28,12 @@ const ORDER: [Way; 6] = [
     Way::SegmentLinear,
 ];
 
-/// A part for each dataset; pictures of cases come from the caches in `caches`.
+/// A part for each dataset; pictures of cases come from the caches in `caches`. Tables of a part are added to `tables`
+/// too.
 pub(super) fn datasets(
     study: &Study,
-    caches: Option<&Path>,
+    caches: &Path,
+    tables: &mut Vec<Table>,
     complaints: &mut Vec<String>,
 ) -> Option<Markup> {
     let names = study.tasks();
@@ -39,7 +42,7 @@ pub(super) fn datasets(
     }
     let parts: Vec<(&String, Markup)> = names
         .iter()
-        .map(|name| (name, dataset(study, name, caches, complaints)))
+        .map(|name| (name, dataset(study, name, caches, tables, complaints)))
         .collect();
     Some(html! {
         nav aria-label="Datasets" {
@@ -62,7 +65,8 @@ fn anchor(name: &str) -> String {
 fn dataset(
     study: &Study,
     name: &str,
-    caches: Option<&Path>,
+    caches: &Path,
+    tables: &mut Vec<Table>,
     complaints: &mut Vec<String>,
 ) -> Markup {
     let shown = best(study, name);
@@ -74,6 +78,9 @@ fn dataset(
         }
     });
     let curves = full.as_ref().map(Shown::charts);
+    let pairs = full.as_ref().and_then(Shown::pairs);
+    let table = pairs.as_ref().map(render::table);
+    tables.extend(pairs);
     let cases = full
         .as_ref()
         .map(|shown| cases::tables(study, shown, caches));
@@ -88,6 +95,7 @@ fn dataset(
             (classes::charts(study, name))
             @if let Some(curves) = curves { (curves) }
         }
+        @if let Some(table) = table { (table) }
         @if let Some(cases) = cases { (cases) }
         div .grid {
             @if let Some(figure) = few_shot_of(study, name) { (figure) }

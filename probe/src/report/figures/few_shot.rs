@@ -7,8 +7,9 @@ use plot::{Axis, Caption, Line, Lines, Point, Stroke};
 use serde_json::Value;
 
 use super::MOST;
+use crate::evaluate::EXHAUSTED;
 use crate::record::RunRecord;
-use crate::report::cells::{decoder, figure, is_plain, main_measure, task};
+use crate::report::cells::{around, decoder, figure, is_plain, main_measure, task};
 use crate::report::published::PUBLISHED;
 use crate::report::read::{Study, backbone, parameter};
 
@@ -142,13 +143,12 @@ fn last(curve: &Curve<'_>) -> f64 {
 fn line(name: &str, curve: &Curve<'_>) -> Line {
     let points = curve.points.iter().filter_map(|(&shots, record)| {
         let figure = figure(record)?;
-        let spread = figure
-            .deviation
-            .map(|sd| (figure.value - sd, figure.value + sd));
+        // Draws that take all examples have no spread by the choice of examples.
+        let takes_all = record.params.get(EXHAUSTED) == Some(&Value::Bool(true));
         Some(Point {
             x: shots as f64,
             y: figure.value,
-            interval: spread.or(figure.interval.map(|[low, high]| (low, high))),
+            interval: around(&figure).filter(|_| !takes_all),
         })
     });
     Line::new(name, points.collect())

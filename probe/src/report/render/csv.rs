@@ -1,5 +1,7 @@
 //! Tables as CSV (RFC 4180).
 
+use common::text::printable;
+
 use crate::report::table::{Cell, Table};
 
 /// The table with a header. A column with intervals is followed by their bounds, one with standard
@@ -7,7 +9,7 @@ use crate::report::table::{Cell, Table};
 pub(in crate::report) fn table(table: &Table) -> String {
     let mut text = String::new();
     for row in rows(table) {
-        let cells: Vec<String> = row.iter().map(|cell| quoted(cell)).collect();
+        let cells: Vec<String> = row.iter().map(|cell| quoted(&printable(cell))).collect();
         text += &cells.join(",");
         text += "\r\n";
     }
@@ -95,14 +97,14 @@ mod tests {
         let table_of = Table {
             columns: vec![Column::text("model"), Column::number("AUROC").of("NIH")],
             rows: vec![
-                vec!["a,\"b\"\n".into(), Cell::Figure(figure)],
+                vec!["a,\"b\"\n\u{1b}[2J".into(), Cell::Figure(figure)],
                 vec!["=1+1".into(), Cell::Missing],
             ],
             ..Table::default()
         };
         assert_eq!(
             table(&table_of),
-            "model,NIH AUROC,NIH AUROC low,NIH AUROC high\r\n\"a,\"\"b\"\"\n\",0.123456789,0.1,-0.5\r\n'=1+1,,,\r\n"
+            "model,NIH AUROC,NIH AUROC low,NIH AUROC high\r\n\"a,\"\"b\"\"\\n\\u{1b}[2J\",0.123456789,0.1,-0.5\r\n'=1+1,,,\r\n"
         );
     }
 }

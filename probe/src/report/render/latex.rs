@@ -1,44 +1,101 @@
-//! Tables as LaTeX, for `\input` into a document with the packages `booktabs` and `longtable`.
+//! Tables as LaTeX, for `\input` into a document with the packages `array`, `booktabs` and `longtable`.
 
 use common::text::printable;
 
-use crate::report::table::{Cell, Table};
+use super::columns::{Part, parts};
+use crate::report::table::{Cell, Column, Table};
 
-/// The table with caption and label, over several pages if it is long.
+/// The table with caption and label, over several pages if it is long. Text that is too long wraps; columns for which
+/// a page of `article` is too narrow are in further parts, each with the first columns.
 pub(in crate::report) fn table(table: &Table) -> String {
-    let form: String = table
-        .columns
-        .iter()
-        .map(|column| if column.is_number { 'r' } else { 'l' })
-        .collect();
-    let caption = format!(
-        "\\textbf{{{}.}} {}",
-        escaped(&table.title),
-        escaped(&table.caption)
-    );
+    let parts = parts(table);
+    let count = parts.len();
+    let parts = (1..).zip(&parts);
+    parts
+        .map(|(number, of)| part(table, of, (number, count)))
+        .collect()
+}
+
+fn part(table: &Table, part: &Part, (number, count): (usize, usize)) -> String {
+    let columns: Vec<&Column> = part.columns.iter().map(|&at| &table.columns[at]).collect();
+    let forms = columns.iter().zip(&part.widths);
+    let forms = forms.map(|(column, width)| match (width, column.is_number) {
+        (Some(letters), _) => {
+            let em = *letters as f64 * EM;
+            format!(">{{\\raggedright\\arraybackslash}}p{{{em:.1}em}}")
+        }
+        (None, true) => "r".into(),
+        (None, false) => "l".into(),
+    });
+    let mut title = escaped(&table.title);
+    if count > 1 {
+        title += &format!(" (part {number} of {count})");
+    }
+    let caption = format!("\\textbf{{{title}.}} {}", escaped(&table.caption));
+    let mut label = label(&table.id);
+    if number > 1 {
+        label += &format!("-{number}");
+    }
     let mut text = format!(
-        "{{\\small\n\\begin{{longtable}}{{{form}}}\n\\caption{{{caption}}}\\label{{{}}}\\\\\n\\toprule\n",
-        label(&table.id)
+        "{{\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\\begin{{longtable}}{{{}}}\n\\caption{{{caption}}}\\label{{{label}}}\\\\\n\\toprule\n",
+        forms.collect::<String>()
     );
-    text += &groups(table);
-    let header: Vec<String> = table
-        .columns
-        .iter()
-        .map(|column| escaped(&column.name))
-        .collect();
-    text += &format!("{} \\\\\n\\midrule\n\\endhead\n", header.join(" & "));
+    text += &groups(&columns);
+    let header = columns.iter().zip(&part.widths);
+    let header = header.map(|(column, width)| match width {
+        None if column.is_number => stacked(&column.name),
+        _ => escaped(&column.name),
+    });
+    text += &format!(
+        "{} \\\\\n\\midrule\n\\endhead\n",
+        header.collect::<Vec<_>>().join(" & ")
+    );
     for row in &table.rows {
-        let cells: Vec<String> = row.iter().map(cell).collect();
-        text += &format!("{} \\\\\n", cells.join(" & "));
+        let cells = part.columns.iter().zip(&part.widths);
+        let cells = cells.map(|(&at, width)| match width {
+            Some(_) => breakable(&row[at].shown()),
+            None => cell(&row[at]),
+        });
+        text += &format!("{} \\\\\n", cells.collect::<Vec<_>>().join(" & "));
     }
     text + "\\bottomrule\n\\end{longtable}\n}\n\n"
 }
 
+/// Width of a letter of text.
+const EM: f64 = 0.52;
+
+/// Letters of a word from which on it may be broken.
+const LONG: usize = 8;
+
+/// Words on lines of their own, of the header of a column of numbers.
+fn stacked(name: &str) -> String {
+    let words: Vec<String> = name.split(' ').map(escaped).collect();
+    match &words[..] {
+        [word] => word.clone(),
+        words => format!("\\shortstack[r]{{{}}}", words.join("\\\\")),
+    }
+}
+
+/// Text whose long words may be broken after characters that join their parts.
+fn breakable(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        if word.chars().count() <= LONG {
+            return escaped(word);
+        }
+        let parts = word.split_inclusive(['/', ',', '=', '_', '-', '@', '.', ':', '+', ';']);
+        let parts: Vec<String> = parts.map(escaped).collect();
+        parts.join("\\allowbreak{}")
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// The row of headers of groups with a rule below each; empty without groups.
-fn groups(table: &Table) -> String {
-    let Some(groups) = table.groups() else {
+fn groups(columns: &[&Column]) -> String {
+    if columns.iter().all(|column| column.group.is_none()) {
         return String::new();
-    };
+    }
+    let runs = columns.chunk_by(|a, b| a.group == b.group);
+    let groups = runs.map(|run| (run[0].group.as_deref().unwrap_or_default(), run.len()));
     let (mut cells, mut rules, mut first) = (Vec::new(), String::new(), 1);
     for (name, columns) in groups {
         cells.push(format!(
@@ -55,13 +112,21 @@ fn groups(table: &Table) -> String {
 
 fn cell(cell: &Cell) -> String {
     match cell {
-        Cell::Figure(figure) if figure.is_best => {
-            let more = figure.uncertainty().map(|more| format!(" {more}"));
-            format!(
-                "\\textbf{{{}}}{}",
-                figure.number(),
-                escaped(&more.unwrap_or_default())
-            )
+        Cell::Figure(figure) => {
+            let number = if figure.is_best {
+                format!("\\textbf{{{}}}", figure.number())
+            } else {
+                figure.number()
+            };
+            match figure.uncertainty() {
+                Some(more) => {
+                    let more = escaped(&more);
+                    format!(
+                        "\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{number}\\\\\\tiny {more}\\end{{tabular}}"
+                    )
+                }
+                None => number,
+            }
         }
         Cell::Missing => "--".into(),
         other => escaped(&other.shown()),
