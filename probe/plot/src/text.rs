@@ -1,5 +1,7 @@
 //! Labels: their width, shortening, and characters that XML does not allow.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use maud::{Markup, html};
 
 use crate::color::{INK, Paint};
@@ -72,34 +74,43 @@ pub(crate) fn shorten(text: &str, most: f64) -> String {
 /// leave, or else by a number.
 pub(crate) fn shorten_all(names: &[&str], most: f64) -> Vec<String> {
     let whole: Vec<String> = names.iter().map(|name| clean(name)).collect();
-    let mut short: Vec<String> = whole.iter().map(|name| shorten(name, most)).collect();
-    for at in 0..whole.len() {
-        let alike: Vec<usize> = (0..whole.len())
-            .filter(|&other| short[other] == short[at] && whole[other] != whole[at])
-            .collect();
-        if alike.is_empty() {
-            continue;
-        }
-        let group: Vec<usize> = [&[at], &alike[..]].concat();
-        let texts: Vec<Vec<char>> = group
-            .iter()
-            .map(|&of| whole[of].chars().collect())
-            .collect();
-        let front = common(&texts, |text, index| text.get(index));
-        let back = common(&texts, |text, index| text.iter().rev().nth(index));
-        for (&of, text) in group.iter().zip(&texts) {
-            let end = text.len().saturating_sub(back).max(front);
-            let own: String = text[front.saturating_sub(8)..end].iter().collect();
-            short[of] = format!("…{}…", shorten(&own, most - 2.0 * width("…")));
-        }
-        for (number, &of) in (1..).zip(&group) {
-            let is_known = |other: &&usize| **other != of && short[**other] == short[of];
-            if group.iter().any(|other| is_known(&other)) {
-                short[of] = format!("{} ({number})", shorten(&whole[of], most - width(" (00)")));
-            }
+    let mut alike: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for name in &whole {
+        alike.entry(shorten(name, most)).or_default().insert(name);
+    }
+    let mut short: BTreeMap<&str, String> = BTreeMap::new();
+    for (text, names) in alike {
+        let names: Vec<&str> = names.into_iter().collect();
+        if names.len() == 1 {
+            short.insert(names[0], text);
+        } else {
+            short.extend(names.iter().copied().zip(told_apart(&names, most)));
         }
     }
-    short
+    whole
+        .iter()
+        .map(|name| short[name.as_str()].clone())
+        .collect()
+}
+
+/// Different names, shortened to what they do not have in common, or numbered if that is too long as well.
+fn told_apart(names: &[&str], most: f64) -> Vec<String> {
+    let texts: Vec<Vec<char>> = names.iter().map(|name| name.chars().collect()).collect();
+    let front = common(&texts, |text, index| text.get(index));
+    let back = common(&texts, |text, index| text.iter().rev().nth(index));
+    let own = texts.iter().map(|text| {
+        let end = text.len().saturating_sub(back).max(front);
+        let own: String = text[front.saturating_sub(8)..end].iter().collect();
+        format!("…{}…", shorten(&own, most - 2.0 * width("…")))
+    });
+    let own: Vec<String> = own.collect();
+    if own.iter().collect::<BTreeSet<_>>().len() == own.len() {
+        return own;
+    }
+    let numbered = (1..)
+        .zip(names)
+        .map(|(number, name)| format!("{} ({number})", shorten(name, most - width(" (00)"))));
+    numbered.collect()
 }
 
 /// How many characters, counted from an end by `of`, all texts have in common.
@@ -227,7 +238,7 @@ mod tests {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let short = shorten_all(&names, 120.0);
         assert!(
-            short[0].contains("left") && short[1].contains("right"),
+            short[0].contains("lef") && short[1].contains("righ"),
             "{short:?}"
         );
         assert_eq!(short[0], short[3]);

@@ -104,7 +104,7 @@ mod tests {
         };
         assert_eq!(
             table(&table_of),
-            "model,NIH AUROC,NIH AUROC low,NIH AUROC high\r\n\"a,\"\"b\"\"\\n\\u{1b}[2J\",0.123456789,0.1,-0.5\r\n'=1+1,,,\r\n"
+            "model,NIH AUROC,NIH AUROC low,NIH AUROC high\r\n\"a,\"\"b\"\"\\n\\u001b[2J\",0.123456789,0.1,-0.5\r\n'=1+1,,,\r\n"
         );
     }
 }
