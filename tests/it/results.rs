@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::lab::{Lab, Run};
+use crate::lab::{Lab, Run, program};
 use crate::probe::three_splits;
 
 /// The records in a file of runs.
@@ -157,4 +157,44 @@ fn the_summary_of_an_extraction_has_splits_patients_and_classes() {
     let summary: Value = serde_json::from_str(json.trim()).unwrap();
     assert_eq!(summary["splits"]["test"]["classes"]["right"], 1);
     assert_eq!(summary["splits"]["test"]["patients"], 1);
+}
+
+#[test]
+fn lists_of_extract_fit_80_columns_and_come_as_csv_and_markdown() {
+    let lab = Lab::new();
+    trained(&lab);
+    let extract = |words: &[&str]| {
+        let run = Run::of(program("extract").args(words));
+        run.expect(0).stdout
+    };
+    let cache = lab.cache();
+    let cards = [
+        &["datasets"][..],
+        &["datasets", "amos"],
+        &["models", "dinov2-l14"],
+        &["show", cache.to_str().unwrap()],
+    ];
+    for words in cards {
+        let text = extract(words);
+        // Words that are longer, such as addresses and hashes, stay whole.
+        let is_long = |line: &&str| line.chars().count() > 80 && line.trim().contains(' ');
+        let long = text
+            .lines()
+            .find(|line| is_long(line) && !line.contains("http"));
+        assert!(long.is_none(), "{words:?}: {long:?}");
+    }
+    let all = lab.path("cache");
+    let list = ["ls", "--cache", all.to_str().unwrap(), "--format"];
+    let csv = extract(&[&list[..], &["csv"]].concat());
+    assert!(
+        csv.starts_with("cache,") && csv.lines().count() == 2,
+        "{csv}"
+    );
+    let markdown = extract(&[&list[..], &["markdown"]].concat());
+    assert!(markdown.starts_with("| cache |"), "{markdown}");
+    let csv = extract(&["models", "--format", "csv"]);
+    assert!(
+        csv.starts_with("model,licence,") && csv.contains("tiny-vit,"),
+        "{csv}"
+    );
 }

@@ -7,8 +7,9 @@ use clap::Args;
 use common::counted;
 use common::text::{printable, shown};
 use serde_json::{Value, json};
+use terminal::folded;
 
-use super::{Format, Status, eprint_line, grid, print_line, tell_of_lock};
+use super::{Format, Status, TableFormat, eprint_line, grid, print_line, tell_of_lock};
 use crate::Error;
 
 /// Arguments of `extract ls`.
@@ -22,7 +23,7 @@ pub struct ListArgs {
     pub wide: bool,
     /// Output: a table, or one JSON object per line
     #[arg(long, default_value = "text")]
-    pub format: Format,
+    pub format: TableFormat,
 }
 
 /// Arguments of `extract show`.
@@ -56,16 +57,19 @@ pub struct RemoveArgs {
 /// Lists all caches below a folder.
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<Status> {
     let caches = cache::list(&args.cache)?;
-    if args.format == Format::Json {
-        for cache in &caches {
-            print_line(&cache.json().to_string())?;
+    let rows = caches.iter().map(|cache| cache.cells().to_vec()).collect();
+    let columns = cache::COLUMNS.into_iter().zip(cache::RANKS);
+    let table = grid(columns, rows, cache::TEXT_COLUMNS);
+    match args.format.of(&table, args.wide)? {
+        None => {
+            for cache in &caches {
+                print_line(&cache.json().to_string())?;
+            }
         }
-    } else if caches.is_empty() {
-        print_line(&format!("no caches in `{}`", shown(&args.cache)))?;
-    } else {
-        let rows = caches.iter().map(|cache| cache.cells().to_vec()).collect();
-        let columns = cache::COLUMNS.into_iter().zip(cache::RANKS);
-        print_line(&grid(columns, rows, cache::TEXT_COLUMNS).text(args.wide))?;
+        Some(_) if caches.is_empty() && args.format == TableFormat::Text => {
+            print_line(&format!("no caches in `{}`", shown(&args.cache)))?;
+        }
+        Some(text) => print_line(&text)?,
     }
     Ok(Status::Done)
 }
@@ -99,8 +103,15 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<Status> {
         lines.push("history:".to_owned());
         lines.extend(sessions.iter().map(session));
     }
+    let lines: Vec<String> = lines.iter().map(|line| hanging(line)).collect();
     print_line(&lines.join("\n"))?;
     Ok(Status::Done)
+}
+
+/// A line that goes on with two more spaces than it begins with.
+fn hanging(line: &str) -> String {
+    let spaces = line.len() - line.trim_start_matches(' ').len();
+    folded(line, spaces + 2)
 }
 
 /// A process that wrote to a cache, on one line.

@@ -8,6 +8,7 @@ use clap::Args;
 use common::counted;
 use common::text::printable;
 use ndarray::ArrayView1;
+use terminal::folded;
 
 use super::caches::{found, plain};
 use super::{Status, print_line};
@@ -63,6 +64,7 @@ pub(super) fn run(args: &DiffArgs) -> anyhow::Result<Status> {
         print_line("no difference in descriptions, slices and CLS tokens")?;
         return Ok(Status::Done);
     }
+    let lines: Vec<String> = lines.iter().map(|line| folded(line, 2)).collect();
     print_line(&lines.join("\n"))?;
     Ok(Status::Skipped)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use terminal::folded;
 
 use super::{Format, Status, print_line};
 use crate::doctor::{self, State};
@@ -34,12 +35,10 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
             State::Warning => "warning",
             State::Fault => "FAULT",
         };
-        print_line(&format!(
-            "{state:<8} {:<13} {}",
-            finding.check, finding.found
-        ))?;
+        let line = format!("{state:<8} {:<13} {}", finding.check, finding.found);
+        print_line(&folded(&line, 23))?;
         if let Some(remedy) = &finding.remedy {
-            print_line(&format!("{:22} -> {remedy}", ""))?;
+            print_line(&folded(&format!("{:23}-> {remedy}", ""), 26))?;
         }
     }
     let is_faulty = findings.iter().any(|finding| finding.state == State::Fault);

@@ -243,6 +243,36 @@ pub enum Format {
     Json,
 }
 
+/// Values of `--format` of commands that print a single table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// A table of 80 columns, or more with --wide
+    Text,
+    /// One JSON object per line
+    Json,
+    /// Comma-separated values
+    Csv,
+    /// A table of Markdown
+    Markdown,
+}
+
+impl TableFormat {
+    /// The table in this form; nothing as JSON, which has objects of its own.
+    fn of(self, table: &Grid, wide: bool) -> anyhow::Result<Option<String>> {
+        if wide && self != TableFormat::Text {
+            anyhow::bail!(
+                "`--wide` has no effect: only `--format text` leaves out columns\nhint: leave it out"
+            );
+        }
+        Ok(match self {
+            TableFormat::Text => Some(table.text(wide)),
+            TableFormat::Json => None,
+            TableFormat::Csv => Some(table.csv()),
+            TableFormat::Markdown => Some(table.markdown()),
+        })
+    }
+}
+
 /// Exit status of a run without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {

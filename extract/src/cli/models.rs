@@ -9,8 +9,9 @@ use common::text::{printable, shown};
 use ndarray::Array4;
 use onnx_models::{Flavour, ModelCard};
 use serde_json::{Value, json};
+use terminal::folded;
 
-use super::{Format, Status, eprint_line, grid, print_line, tell, usable};
+use super::{Format, Status, TableFormat, eprint_line, grid, print_line, tell, usable};
 use crate::backbone::{Backbone, BackboneOptions, Device, Runtime};
 use crate::export::{self, Exported, Exporter};
 use crate::{parity, project};
@@ -41,9 +42,9 @@ pub struct ModelsArgs {
     /// Show all columns of the table
     #[arg(long, conflicts_with = "name")]
     pub wide: bool,
-    /// Output format
+    /// Output format; `csv` and `markdown` of the list alone
     #[arg(long, default_value = "text")]
-    pub format: Format,
+    pub format: TableFormat,
 }
 
 /// Options of `extract export`.
@@ -149,14 +150,16 @@ fn compare_export(
 /// Prints all cards, and warnings about invalid ones.
 fn list(home: &Path, args: &ModelsArgs) -> anyhow::Result<Status> {
     let (cards, status) = usable(ModelCard::all(&project::models(home)));
-    if args.format == Format::Json {
-        for card in &cards {
-            print_line(&summary(home, card).to_string())?;
-        }
-        return Ok(status);
-    }
     let rows = cards.iter().map(|card| row(home, card)).collect();
-    print_line(&grid(COLUMNS.into_iter(), rows, 3).text(args.wide))?;
+    let table = grid(COLUMNS.into_iter(), rows, 3);
+    match args.format.of(&table, args.wide)? {
+        Some(text) => print_line(&text)?,
+        None => {
+            for card in &cards {
+                print_line(&summary(home, card).to_string())?;
+            }
+        }
+    }
     Ok(status)
 }
 
@@ -231,11 +234,17 @@ fn summary(home: &Path, card: &ModelCard) -> Value {
     })
 }
 
-fn show(home: &Path, card: &ModelCard, format: Format) -> anyhow::Result<Status> {
+fn show(home: &Path, card: &ModelCard, format: TableFormat) -> anyhow::Result<Status> {
     let summary = summary(home, card);
-    if format == Format::Json {
-        print_line(&summary.to_string())?;
-        return Ok(Status::Done);
+    match format {
+        TableFormat::Text => {}
+        TableFormat::Json => {
+            print_line(&summary.to_string())?;
+            return Ok(Status::Done);
+        }
+        TableFormat::Csv | TableFormat::Markdown => anyhow::bail!(
+            "`--format`: a card is no table\nhint: give `text` or `json`, or leave out the name for the list"
+        ),
     }
     let mut lines = vec![
         format!("{}: {}", card.name, card.title),
@@ -270,8 +279,8 @@ fn show(home: &Path, card: &ModelCard, format: Format) -> anyhow::Result<Status>
             ),
         });
     }
-    let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
-    print_line(&lines.join("\n"))?;
+    let lines = lines.iter().map(|line| folded(&printable(line), 12));
+    print_line(&lines.collect::<Vec<String>>().join("\n"))?;
     Ok(Status::Done)
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use cache::{Split, Task};
 use common::counted;
 use common::text::{printable, shown};
+use terminal::folded;
 
 use super::table;
 use crate::dataset::DatasetCard;
@@ -15,7 +16,7 @@ const PLACES: usize = 10;
 
 /// A card in a few lines.
 pub(super) fn entry(card: &DatasetCard) -> String {
-    let mut text = format!("{}: {}", card.name, card.title);
+    let mut text = folded(&format!("{}: {}", card.name, card.title), 2);
     let facts = [&card.modality, &card.size, &card.licence];
     let facts: Vec<&str> = facts
         .map(String::as_str)
@@ -24,7 +25,7 @@ pub(super) fn entry(card: &DatasetCard) -> String {
         .collect();
     for line in [&card.task, &facts.join(" · "), &card.source] {
         if !line.is_empty() {
-            text += &format!("\n  {}", printable(line));
+            text += &format!("\n{}", folded(&format!("  {}", printable(line)), 4));
         }
     }
     text
@@ -32,12 +33,12 @@ pub(super) fn entry(card: &DatasetCard) -> String {
 
 /// A card in full.
 pub(super) fn card(card: &DatasetCard) -> String {
-    let mut text = printable(&card.name).into_owned();
-    if card.title.is_empty() {
-        text.push('\n');
-    }
+    let title = match card.title.as_str() {
+        "" => printable(&card.name).into_owned(),
+        title => printable(&format!("{}: {title}", card.name)).into_owned(),
+    };
+    let mut text = folded(&title, 2) + "\n";
     let facts = [
-        ("", &card.title),
         ("task", &card.task),
         ("modality", &card.modality),
         ("licence", &card.licence),
@@ -48,37 +49,26 @@ pub(super) fn card(card: &DatasetCard) -> String {
         ("in masks", &mask_classes(card)),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        let value = printable(value);
-        if name.is_empty() {
-            text += &format!(": {value}\n");
-        } else {
-            text += &format!("{name:<9} {value}\n");
-        }
+        let line = format!("{name:<9} {}", printable(value));
+        text += &format!("{}\n", folded(&line, 10));
     }
     if !card.tree.is_empty() {
         text += &format!("\nfiles, unpacked:\n{}", indented(card.tree.trim_end()));
     }
     if !card.recipe.is_empty() {
-        let rows = card.recipe.iter().map(|(name, recipe)| {
-            let split = recipe.split.clone().unwrap_or_default();
-            vec![
-                name.clone(),
-                recipe.intensity.to_string(),
-                recipe.slicing.to_string(),
-                word(&recipe.rescale),
-                word(&recipe.normalise),
-                split.to_string(),
-            ]
-        });
-        let header = [
-            "recipe",
-            "intensity",
-            "slicing",
-            "rescale",
-            "normalise",
-            "split",
-        ];
-        text += &format!("\n{}\n", table(&header, rows.collect(), header.len()));
+        text += "\nrecipes:\n";
+    }
+    for (name, recipe) in &card.recipe {
+        let line = format!(
+            "  {:<9} intensity {}, slicing {}, rescale {}, normalise {}, split {}",
+            printable(name),
+            recipe.intensity,
+            recipe.slicing,
+            word(&recipe.rescale),
+            word(&recipe.normalise),
+            recipe.split.clone().unwrap_or_default()
+        );
+        text += &format!("{}\n", folded(&line, 12));
     }
     text.trim_end().to_owned()
 }

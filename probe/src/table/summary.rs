@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use common::counted;
 use common::text::printable;
 use serde_json::{Map, Value};
-use terminal::{Column, Grid, WIDTH};
+use terminal::{Column, Grid, folded};
 
 use super::{decimals, number, p_value};
 use crate::record::RunRecord;
@@ -134,26 +134,8 @@ pub fn notes(records: &[RunRecord]) -> Vec<String> {
     notes.extend(records.iter().filter_map(permuted));
     let without: BTreeSet<_> = records.iter().filter_map(without_auroc).collect();
     notes.extend(without);
-    let notes = notes.iter().map(|note| folded(&printable(note)));
+    let notes = notes.iter().map(|note| folded(&printable(note), 2));
     notes.collect()
-}
-
-/// Text in lines of at most 80 characters where it has spaces; from the second on they are indented.
-pub(super) fn folded(text: &str) -> String {
-    let (mut folded, mut width) = (String::new(), 0);
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
-            folded += "\n  ";
-            width = 2;
-        } else if width > 0 {
-            folded.push(' ');
-            width += 1;
-        }
-        folded += word;
-        width += length;
-    }
-    folded
 }
 
 /// A row per record with its names, and a column per measure, bound of its interval and standard deviation.

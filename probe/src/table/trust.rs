@@ -3,9 +3,8 @@
 use common::counted;
 use common::text::printable;
 use serde_json::Value;
-use terminal::{Column, Grid};
+use terminal::{Column, Grid, folded};
 
-use super::summary::folded;
 use crate::record::RunRecord;
 
 /// Pairs of near-duplicates that are printed for a cache.
@@ -102,7 +101,10 @@ pub(crate) fn trust_notes(records: &[RunRecord]) -> Vec<String> {
             );
         }
     }
-    let mut notes: Vec<String> = notes.iter().map(|note| folded(&printable(note))).collect();
+    let mut notes: Vec<String> = notes
+        .iter()
+        .map(|note| folded(&printable(note), 2))
+        .collect();
     notes.extend(ELSEWHERE.map(str::to_owned));
     notes
 }
