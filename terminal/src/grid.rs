@@ -5,8 +5,13 @@ use std::borrow::Cow;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets::NOTHING};
 use common::text::printable;
 
+use crate::folded;
+
 /// Characters of a line, of help or of a table that is not wide.
 pub const WIDTH: usize = 80;
+
+/// Letters to which a column may be narrowed by breaking words.
+const LEAST: usize = 10;
 
 /// Header of a column, and how it is shown.
 #[derive(Clone, Debug)]
@@ -111,12 +116,14 @@ impl Grid {
         let left_out = (0..self.columns.len()).filter(|at| !shown.contains(at));
         let left_out: Vec<_> = left_out.map(|at| &*self.columns[at].header).collect();
         if !left_out.is_empty() {
-            text += &format!("\n(--wide shows {})", printable(&left_out.join(", ")));
+            let left_out = format!("(--wide shows {})", printable(&left_out.join(", ")));
+            text += &format!("\n{}", folded(&left_out, 2));
         }
         text
     }
 
-    /// Wraps columns that tell rows apart at spaces, the widest first, if the text is still too wide.
+    /// Wraps columns that tell rows apart, the widest first, if the text is still too wide: at spaces, and longer words
+    /// anywhere.
     fn wrapped(&self, shown: &[usize], mut text: String) -> String {
         let letters = |cell: &str| cell.chars().count();
         let cells = |at: usize| self.rows.iter().map(move |row| row[at].as_str());
@@ -135,7 +142,7 @@ impl Grid {
             }
             let header = letters(&self.columns[at].header);
             let words = cells(at).flat_map(|cell| cell.split(' ')).map(letters);
-            let least = words.max().unwrap_or_default().max(header);
+            let least = words.max().unwrap_or_default().min(LEAST).max(header);
             widths[at] = Some(longest(at).saturating_sub(excess).max(least));
             text = self.aligned(shown, &widths);
         }
@@ -264,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_tell_rows_apart_are_wrapped_at_spaces() {
+    fn keys_are_wrapped_if_nothing_more_can_be_left_out() {
         let columns = vec![Column::text("name", 0), Column::key("setting", 1)];
         let row = |n: u32| vec!["a".repeat(40), format!("{} n={n}", "word=1 ".repeat(9))];
         let text = Grid::new(columns, [row(1), row(2)]).text(false);
@@ -272,6 +279,16 @@ mod tests {
         assert!(!text.contains("--wide") && text.contains("n=2"), "{text}");
         let words = text.split_whitespace();
         assert_eq!(words.filter(|word| *word == "word=1").count(), 18, "{text}");
+        let columns = ["first", "second", "third"].map(|name| Column::key(name, 0));
+        let long = Grid::new(
+            columns.to_vec(),
+            [["a", "b", "c"].map(|name| name.repeat(40)).to_vec()],
+        );
+        let text = long.text(false);
+        assert!(
+            width(&text) <= WIDTH && text.matches('c').count() == 41,
+            "{text}"
+        );
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub fn comparisons(found: &[Comparison]) -> Grid {
         Column::key("protocol", 6),
         Column::key("setting", 3),
         Column::text("measure", 4),
-        Column::text("first", 0),
-        Column::text("second", 0),
+        Column::key("first", 0),
+        Column::key("second", 0),
         Column::number("cases", 5),
         Column::number("value first", 1),
         Column::number("value second", 1),
@@ -148,7 +148,9 @@ fn setting_of_both(of: &Comparison, all: &[Comparison]) -> String {
         .filter(|other| other.probe == of.probe && head(other) == head(of));
     let others: Vec<Map<String, Value>> = alike.map(flat).collect();
     let differing = own.iter().filter(|(name, value)| {
-        *name != "protocol" && others.iter().any(|other| other.get(*name) != Some(value))
+        *name != "protocol"
+            && !value.is_null()
+            && others.iter().any(|other| other.get(*name) != Some(value))
     });
     let differing = differing.map(|(name, value)| format!(" {name}={}", brief(value)));
     both + &differing.collect::<String>()
