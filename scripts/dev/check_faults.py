@@ -77,6 +77,7 @@ def main():
             lab.run(cache).finish()
             failures += not lab.is_same(cache)
             caches += 1
+            print(f"{name}: {number} of {wanted}, {failures} caches differ so far", flush=True)
         print(f"{name}: {number} in {caches} caches; {counted}", flush=True)
     if failures:
         sys.exit(f"error: {failures} caches differ from the undisturbed one; see {work}")
