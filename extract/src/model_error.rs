@@ -32,7 +32,7 @@ pub enum ModelError {
     NoHome(PathBuf),
     /// ONNX Runtime is not installed.
     #[error(
-        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime`", searched = shown(searched)
+        "ONNX Runtime's library was not found; searched: {searched}\nhint: run `scripts/install_onnxruntime` in the project, or `pip install onnxruntime` in the active Python environment", searched = shown(searched)
     )]
     NoRuntime {
         /// The folders that were searched.
@@ -213,9 +213,6 @@ pub enum ModelError {
         /// The partial file.
         path: PathBuf,
     },
-    /// The project's scripts are missing.
-    #[error("`{}`: no such script\nhint: run `extract` in a checkout of the project, or set `SLICEBANK_HOME` to one", shown(.0))]
-    NoScript(PathBuf),
     /// A script failed.
     #[error("`{}`: {reason}\nhint: see its messages above; the script can be run by itself", shown(path), reason = shown(reason))]
     Script {

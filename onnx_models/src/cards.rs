@@ -18,10 +18,9 @@ impl ModelCard {
     /// and the errors of [`ModelCard::read_file`].
     pub fn read(folder: &Path, name: &str) -> Result<ModelCard, Error> {
         let path = folder.join(format!("{name}.toml"));
-        let built_in = BUILT_IN.iter().find(|card| card.0 == name);
         let card = if names_in(folder).contains(name) {
             ModelCard::read_file(&path)?
-        } else if let Some((_, text)) = built_in {
+        } else if let Some(text) = ModelCard::built_in_text(name) {
             ModelCard::parse(text, &path)?
         } else {
             return Err(Error::UnknownModel {
@@ -38,6 +37,13 @@ impl ModelCard {
                 found: card.name,
             })
         }
+    }
+
+    /// The text of the built-in card `name`.
+    #[must_use]
+    pub fn built_in_text(name: &str) -> Option<&'static str> {
+        let card = BUILT_IN.iter().find(|card| card.0 == name);
+        card.map(|(_, text)| *text)
     }
 
     /// All cards by name, each as [`ModelCard::read`] returns it.

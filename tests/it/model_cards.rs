@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::lab::{Lab, Run, program, runtime};
+use crate::lab::{Lab, Run, program, project, runtime};
 use crate::models::{HUB_SOURCE, export, home, models, weights};
 
 #[test]
@@ -104,6 +104,42 @@ fn an_installed_program_has_the_cards_and_those_of_a_folder_replace_them() {
     );
     let shown = run(&["models", "tiny-vit"]).expect(0).stdout;
     assert!(shown.starts_with("tiny-vit: my own\n"), "{shown}");
+}
+
+#[test]
+fn scripts_of_an_installed_program_come_out_of_it_into_the_folder_it_works_in() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("home")).unwrap();
+    let weights = lab.write("weights.safetensors", fs::read(weights()).unwrap());
+    let export = || {
+        let mut command = program("extract");
+        command.args(["export", "vgg19", "--weights"]).arg(&weights);
+        command.env("SLICEBANK_HOME", lab.path("home"));
+        // `make_venv` stops at it.
+        command.env("SLICEBANK_PYTHON", "/no/python3");
+        Run::of(&mut command)
+    };
+    let words = [".slicebank/scripts/export_model", "/no/python3", "hint:"];
+    export().expect_error(2, &words);
+    let folder = lab.path("home/.slicebank");
+    let names = ["export_model", "export_model.py", "make_venv", "names.py"];
+    for name in names {
+        let text = fs::read_to_string(folder.join("scripts").join(name)).unwrap();
+        let own = project().join("scripts").join(name);
+        assert_eq!(text, fs::read_to_string(own).unwrap());
+    }
+    let card = fs::read_to_string(folder.join("cards/vgg19.toml")).unwrap();
+    assert_eq!(
+        card,
+        fs::read_to_string(models().join("vgg19.toml")).unwrap()
+    );
+    // Those of another version are replaced.
+    let changed = lab.write("home/.slicebank/scripts/names.py", "");
+    export().expect_error(2, &words);
+    assert!(!fs::read(changed).unwrap().is_empty());
+    let own = fs::read_dir(lab.path("home")).unwrap();
+    let own: Vec<_> = own.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(own.len(), 2, "{own:?}");
 }
 
 #[test]

@@ -25,7 +25,10 @@ const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
 /// Key of a graph's metadata, for graphs of scripts: [`made_by`].
 const MADE_BY: &str = "slicebank.made_by";
 
-/// The files that determine the graphs of models that PyTorch exports.
+/// The script that exports a model by PyTorch.
+const EXPORT: &str = "export_model";
+
+/// The files that determine its graphs.
 const SCRIPTS: [&str; 5] = [
     "export_model.py",
     "originals.py",
@@ -83,7 +86,7 @@ impl Exporter<'_> {
     /// # Errors
     ///
     /// [`Error::ImageSize`], [`Error::Weights`] if the weights are not what the card says,
-    /// the errors of [`weights::Getter::get`], [`ModelError::NoScript`], [`ModelError::Script`] if the script
+    /// the errors of [`weights::Getter::get`], [`ModelError::Io`], [`ModelError::Script`] if the script
     /// fails, and [`ModelError::NoFlavour`] if it exports no such graph.
     pub fn export(
         &mut self,
@@ -141,7 +144,7 @@ impl Exporter<'_> {
         size: u32,
         path: &Path,
     ) -> Result<Exported, ModelError> {
-        let toml = project::models(self.home).join(format!("{}.toml", card.name));
+        let toml = self.card_file(card)?;
         let made_by = made_by(self.home, card, size).unwrap_or_default();
         let size = size.to_string();
         let words = [
@@ -155,8 +158,19 @@ impl Exporter<'_> {
             "--out".as_ref(),
             path.as_os_str(),
         ];
-        python::run(self.home, "export_model", &words, self.tell)?;
+        python::run(self.home, EXPORT, &words, self.tell)?;
         exported(card, path)
+    }
+
+    /// The file of a card: that of the project, else a copy of the built-in one.
+    fn card_file(&self, card: &ModelCard) -> Result<PathBuf, ModelError> {
+        let name = format!("{}.toml", card.name);
+        let own = project::models(self.home).join(&name);
+        let built_in = ModelCard::built_in_text(&card.name);
+        match built_in.filter(|_| !own.is_file()) {
+            Some(text) => python::unpacked_card(self.home, &name, text),
+            None => Ok(own),
+        }
     }
 }
 
@@ -219,12 +233,11 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
 }
 
 /// A hash of all inputs of a script's graph except the weights: the card, the input size, the scripts, and
-/// the versions of the libraries. `None` for models that no script exports, and in a project without the
-/// scripts.
+/// the versions of the libraries. `None` for models that no script exports, and if the project has the script but
+/// not all that it needs.
 fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
-    let python = card.python.as_ref()?;
-    let scripts = SCRIPTS.iter().map(|name| home.join("scripts").join(name));
-    let hashes = scripts.map(|path| sha256_file(&path).ok());
+    let builder = card.python.as_ref()?;
+    let hashes = python::hashes(home, EXPORT, &SCRIPTS)?;
     let parts = serde_json::json!({
         "name": card.name,
         "width": card.width,
@@ -233,9 +246,9 @@ fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
         "patch_size": card.patch_size,
         "native_size": card.native_size,
         "layers": card.layers,
-        "python": python,
+        "python": builder,
         "image_size": size,
-        "scripts": hashes.collect::<Option<Vec<_>>>()?,
+        "scripts": hashes,
     });
     Some(sha256_bytes(parts.to_string().as_bytes()))
 }
