@@ -162,6 +162,8 @@ fn a_script_s_graph_of_other_weights_than_those_there_is_not_used() {
         command.arg("--root").arg(lab.manifest(3));
         command.arg("--cache").arg(lab.path("cache"));
         command.env("SLICEBANK_HOME", lab.path("home"));
+        // No environment is made.
+        command.env("SLICEBANK_PYTHON", "/no/python3");
         Run::of(command.env("ORT_DYLIB_PATH", runtime()))
     };
     extract().expect(0);

@@ -209,7 +209,9 @@ fn find(home: &Path, for_gpu: bool) -> Result<PathBuf, ModelError> {
     for environment in environments() {
         folders.extend(python_packages(&environment));
     }
-    let found = folders.iter().find_map(|folder| library_in(folder));
+    let found = folders.iter().filter(|_| for_gpu);
+    let found = found.filter_map(|folder| gpu_library(folder)).next();
+    let found = found.or_else(|| folders.iter().find_map(|folder| library_in(folder)));
     found.ok_or_else(|| ModelError::NoRuntime {
         searched: folders
             .iter()
@@ -235,6 +237,19 @@ fn site_packages(environment: &Path) -> Vec<PathBuf> {
     versions
         .map(|version| version.join("site-packages"))
         .collect()
+}
+
+/// The library of the Python package `onnxruntime-gpu` in a folder `site-packages/onnxruntime/capi`, which the package
+/// `onnxruntime` shares: libraries of two versions lie side by side.
+fn gpu_library(folder: &Path) -> Option<PathBuf> {
+    let packages = entries(folder.ancestors().nth(2)?).into_iter();
+    let mut names = packages.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    let version = names.find_map(|name| {
+        let version = name.strip_prefix("onnxruntime_gpu-")?;
+        version.strip_suffix(".dist-info").map(str::to_owned)
+    })?;
+    let library = folder.join(format!("libonnxruntime.so.{version}"));
+    library.is_file().then_some(library)
 }
 
 /// The shared library in a folder; in wheels, its name has the full version.
@@ -279,6 +294,27 @@ mod tests {
         assert!(folders.contains(&packages.join("onnxruntime/capi")));
         assert!(folders.contains(&cudnn));
         assert!(folders.contains(&packages.join("tensorrt_libs")));
+    }
+
+    #[test]
+    fn of_both_packages_of_onnx_runtime_a_gpu_needs_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let capi = dir.path().join("site-packages/onnxruntime/capi");
+        fs::create_dir_all(&capi).unwrap();
+        assert_eq!(gpu_library(&capi), None);
+        for version in ["1.31.1", "1.32.0"] {
+            fs::write(capi.join(format!("libonnxruntime.so.{version}")), "").unwrap();
+        }
+        for package in [
+            "onnxruntime-1.32.0.dist-info",
+            "onnxruntime_gpu-1.31.1.dist-info",
+        ] {
+            let info = dir.path().join("site-packages").join(package);
+            fs::create_dir(info).unwrap();
+        }
+        let name = |library: Option<PathBuf>| library.unwrap().file_name().unwrap().to_owned();
+        assert_eq!(name(gpu_library(&capi)), "libonnxruntime.so.1.31.1");
+        assert_eq!(name(library_in(&capi)), "libonnxruntime.so.1.32.0");
     }
 
     #[test]

@@ -25,10 +25,7 @@ const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
 /// Key of a graph's metadata, for graphs of scripts: [`made_by`].
 const MADE_BY: &str = "slicebank.made_by";
 
-/// The script that exports a model by PyTorch.
-const EXPORT: &str = "export_model";
-
-/// The files that determine its graphs.
+/// The files that determine the graphs of models that PyTorch exports.
 const SCRIPTS: [&str; 5] = [
     "export_model.py",
     "originals.py",
@@ -158,7 +155,7 @@ impl Exporter<'_> {
             "--out".as_ref(),
             path.as_os_str(),
         ];
-        python::run(self.home, EXPORT, &words, self.tell)?;
+        python::run(self.home, "export_model", &words, self.tell)?;
         exported(card, path)
     }
 
@@ -233,11 +230,12 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
 }
 
 /// A hash of all inputs of a script's graph except the weights: the card, the input size, the scripts, and
-/// the versions of the libraries. `None` for models that no script exports, and if the project has the script but
-/// not all that it needs.
+/// the versions of the libraries. `None` for models that no script exports, and in a project without the
+/// scripts.
 fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
-    let builder = card.python.as_ref()?;
-    let hashes = python::hashes(home, EXPORT, &SCRIPTS)?;
+    let python = card.python.as_ref()?;
+    let scripts = SCRIPTS.iter().map(|name| home.join("scripts").join(name));
+    let hashes = scripts.map(|path| sha256_file(&path).ok());
     let parts = serde_json::json!({
         "name": card.name,
         "width": card.width,
@@ -246,9 +244,9 @@ fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
         "patch_size": card.patch_size,
         "native_size": card.native_size,
         "layers": card.layers,
-        "python": builder,
+        "python": python,
         "image_size": size,
-        "scripts": hashes,
+        "scripts": hashes.collect::<Option<Vec<_>>>()?,
     });
     Some(sha256_bytes(parts.to_string().as_bytes()))
 }

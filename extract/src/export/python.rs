@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::files::Partial;
-use common::{sha256_bytes, sha256_file};
 
 use crate::ModelError;
 
@@ -71,20 +70,6 @@ pub(super) fn run(
         Err(error) => error.to_string(),
     };
     Err(ModelError::Script { path, reason })
-}
-
-/// The sha256 of each of the files `names`, of those beside the script `script` that [`run`] would run. `None` if one
-/// cannot be read.
-pub(super) fn hashes(home: &Path, script: &str, names: &[&str]) -> Option<Vec<String>> {
-    let names = names.iter();
-    if is_in_project(home, script) {
-        let files = names.map(|name| home.join("scripts").join(name));
-        return files.map(|file| sha256_file(&file).ok()).collect();
-    }
-    let texts = names.map(|name| BUILT_IN.iter().find(|(of, _)| of == name));
-    texts
-        .map(|found| found.map(|(_, text)| sha256_bytes(text.as_bytes())))
-        .collect()
 }
 
 /// Names the Python interpreter that makes environments.
