@@ -6,16 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from slicebank._errors import CacheError
 from slicebank._files import Files
+
+if TYPE_CHECKING:
+    # Imported where it is used: it takes as long as all else together, with pandas installed.
+    import pyarrow.dataset
 
 Tokens = Literal["cls", "mean", "cls+mean"]
 Unit = Literal["slice", "volume"]
@@ -23,6 +27,28 @@ Pool = Literal["mean", "max"]
 
 _STATES = {0: "absent", 1: "present", -1: "uncertain"}
 _ORIGINAL = "original"
+
+
+class _Groups(NamedTuple):
+    """Slices of each of `N` examples."""
+
+    at: np.ndarray
+    """Positions of slices in their frame; those of an example are together, in their order."""
+    starts: np.ndarray
+    """`[N]`: where those of each example begin in `at`."""
+
+    def are_single(self) -> bool:
+        """Whether each example has one slice."""
+        return len(self.at) == len(self.starts)
+
+    def reduced(self, by: np.ufunc, values: np.ndarray) -> np.ndarray:
+        """`[N, …]`: the values of each example's slices reduced to one; `values` has one for each slice."""
+        values = values[self.at]
+        return values if self.are_single() else by.reduceat(values, self.starts, axis=0)
+
+    def split(self, values: np.ndarray) -> list[np.ndarray]:
+        """The values of the slices of each example."""
+        return np.split(values[self.at], self.starts[1:])
 
 
 class Features(NamedTuple):
@@ -144,7 +170,7 @@ class Cache:
             rows = rows.filter(has_label.any().over("sample") if unit == "volume" else has_label)
         groups = _members(rows, unit)
         x = self._pooled(rows["row"].to_numpy(), groups, layer, tokens, pool)
-        firsts = rows[[int(members[0]) for members in groups]]
+        firsts = rows[groups.at[groups.starts]]
         who = firsts.select(pl.coalesce("patient", "sample"))["patient"].to_numpy()
         return Features(
             X=x,
@@ -228,6 +254,8 @@ class Cache:
             slices = cache.dataset()
             duckdb.sql("SELECT split, count(*) FROM slices GROUP BY split")
         """
+        import pyarrow.dataset
+
         shards = range(len(self.meta["shards"]))
         paths = [f"{self._files.folder}/{self._file(table, shard)}" for shard in shards]
         return pyarrow.dataset.dataset(paths, filesystem=self._files.system, format="parquet")
@@ -359,35 +387,58 @@ class Cache:
     def _pooled(
         self,
         rows: np.ndarray,
-        groups: list[np.ndarray],
+        groups: _Groups,
         layers: int | Sequence[int],
         tokens: Tokens,
         pool: Pool,
     ) -> np.ndarray:
-        """`[N, F]`: features of each group of `rows`."""
+        """`[N, F]`: features of each group of `rows`, which ascend."""
         layers = [layers] if isinstance(layers, int) else sorted(layers, reverse=True)
-        tables = tokens.split("+")
-        columns: list[np.ndarray] = []
-        for table in tables:
-            if table not in ("cls", "mean"):
-                raise ValueError(f"tokens must be `cls`, `mean` or `cls+mean`, not `{tokens}`")
-            for layer in layers:
-                stored = self.tokens(table, layer)[rows]
-                columns.append(_pool(stored, groups, pool))
-        return np.concatenate(columns, axis=1)
+        if pool not in ("mean", "max"):
+            raise ValueError(f"pool must be `mean` or `max`, not `{pool}`")
+        kinds = {"cls": "cls", "mean": "patch"}
+        if any(table not in kinds for table in tokens.split("+")):
+            raise ValueError(f"tokens must be `cls`, `mean` or `cls+mean`, not `{tokens}`")
+        parts = [(table, layer) for table in tokens.split("+") for layer in layers]
+        widths = [self._shape(layer)[kinds[table]] for table, layer in parts]
+        x = np.empty((len(groups.starts), sum(widths)), np.float32)
+        for (table, layer), width, end in zip(parts, widths, np.cumsum(widths), strict=True):
+            target = x[:, end - width : end]
+            if groups.are_single():
+                self._fill(target, table, layer, rows)
+            else:
+                stored = np.empty((len(rows), width), np.float16)
+                self._fill(stored, table, layer, rows)
+                target[:] = _pool(groups.split(stored), pool)
+        return x
 
-    def _targets(self, rows: pl.DataFrame, groups: list[np.ndarray]) -> np.ndarray:
+    def _fill(self, target: np.ndarray, table: str, layer: int, rows: np.ndarray) -> None:
+        """Writes the tokens of `rows`, which ascend, into `target`, `[len(rows), D]`."""
+        starts = np.searchsorted(rows, self._starts)
+
+        def fill(shard: int) -> None:
+            first, end = starts[shard], starts[shard + 1]
+            if first < end:
+                numbers = rows[first:end] - self._starts[shard]
+                values = self._tensor(table, layer, shard)
+                is_whole = len(numbers) == len(values)
+                target[first:end] = values if is_whole else values[numbers]
+
+        # NumPy and pyarrow work without the interpreter's lock.
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+            list(threads.map(fill, range(len(self._starts) - 1)))
+
+    def _targets(self, rows: pl.DataFrame, groups: _Groups) -> np.ndarray:
         """Labels of each group: `[N]` or `[N, C]`."""
         match self._label_meta["task"]:
             case "single-label":
-                labels = rows["label"].fill_null(-1).to_numpy()
-                return np.array([_one(labels[members], rows, members) for members in groups], np.int64)
+                return _only(rows["label"].fill_null(-1).to_numpy().astype(np.int64), rows, groups)
             case "multi-label":
                 states = rows.select(self._label_columns()).cast(pl.Float32).to_numpy()
-                y = np.stack([_merged(states[members]) for members in groups])
+                y = _merged(states, groups)
                 return y if np.isnan(y).any() else y.astype(np.int8)
             case _:
-                return np.full(len(groups), -1, np.int64)
+                return np.full(len(groups.starts), -1, np.int64)
 
 
 def _meta(files: Files, name: str) -> dict[str, Any]:
@@ -450,46 +501,47 @@ def _unit(rows: pl.DataFrame, labels: list[str]) -> Unit:
     return "volume" if several and equal else "slice"
 
 
-def _members(rows: pl.DataFrame, unit: Unit) -> list[np.ndarray]:
-    """Positions in `rows` of the slices of each example, in order of first appearance."""
+def _members(rows: pl.DataFrame, unit: Unit) -> _Groups:
+    """The slices of each example, examples in order of first appearance."""
     if unit == "slice":
-        return [np.array([position]) for position in range(len(rows))]
+        positions = np.arange(len(rows))
+        return _Groups(positions, positions)
     if unit != "volume":
         raise ValueError(f"unit must be `slice` or `volume`, not `{unit}`")
     numbered = rows.select("sample").with_row_index("at")
-    groups = numbered.group_by("sample", maintain_order=True).agg("at")
-    return [np.array(at) for at in groups["at"]]
+    groups = numbered.group_by("sample", maintain_order=True).agg("at")["at"]
+    sizes = groups.list.len().to_numpy().astype(np.int64)
+    return _Groups(groups.explode().to_numpy(), np.cumsum(sizes) - sizes)
 
 
-def _pool(tokens: np.ndarray, groups: list[np.ndarray], pool: Pool) -> np.ndarray:
-    """`[N, D]`, float32. Volumes are rounded to half precision, as `probe` does."""
-    if pool not in ("mean", "max"):
-        raise ValueError(f"pool must be `mean` or `max`, not `{pool}`")
-    if all(len(members) == 1 for members in groups):
-        return tokens[np.concatenate(groups)].astype(np.float32) if groups else tokens.astype(np.float32)
-    pooled = np.empty((len(groups), tokens.shape[1]), np.float16)
-    for at, members in enumerate(groups):
-        slices = tokens[members].astype(np.float32)
+def _pool(examples: list[np.ndarray], pool: Pool) -> np.ndarray:
+    """`[N, D]`: tokens of examples, each `[slices, D]`, in half precision, as `probe` does."""
+    pooled = np.empty((len(examples), examples[0].shape[1]), np.float16)
+    for at, tokens in enumerate(examples):
+        slices = tokens.astype(np.float32)
         pooled[at] = slices.mean(axis=0) if pool == "mean" else slices.max(axis=0)
-    return pooled.astype(np.float32)
+    return pooled
 
 
-def _one(labels: np.ndarray, rows: pl.DataFrame, members: np.ndarray) -> int:
-    known = np.unique(labels[labels >= 0])
-    if len(known) > 1:
-        sample = rows["sample"][int(members[0])]
+def _only(labels: np.ndarray, rows: pl.DataFrame, groups: _Groups) -> np.ndarray:
+    """`[N]`: the one class of the slices of each example; -1 where it is not known."""
+    highest = groups.reduced(np.maximum, labels)
+    known = np.where(labels < 0, np.iinfo(labels.dtype).max, labels)
+    lowest = groups.reduced(np.minimum, known)
+    several = np.flatnonzero((highest >= 0) & (lowest != highest))
+    if len(several):
+        sample = rows["sample"][int(groups.at[groups.starts[several[0]]])]
         raise CacheError(
             f"sample `{sample}`: its slices are of several classes\nhint: use `unit=\"slice\"`"
         )
-    return int(known[0]) if len(known) else -1
+    return highest
 
 
-def _merged(states: np.ndarray) -> np.ndarray:
-    """A class is present in an example if it is in any slice, else uncertain if it is in one, else absent.
+def _merged(states: np.ndarray, groups: _Groups) -> np.ndarray:
+    """`[N, C]`: a class is present in an example if it is in any slice, else uncertain if it is in one, else absent.
 
-    Slices without any label do not count; a blank label beside others means absent.
+    A blank label is NaN: beside others of the slice it means absent, and slices without any label do not count.
     """
-    states = states[~np.isnan(states).all(axis=1)]
-    present = (states == 1).any(axis=0)
-    uncertain = (states == -1).any(axis=0)
+    present = groups.reduced(np.logical_or, states == 1)
+    uncertain = groups.reduced(np.logical_or, states == -1)
     return np.where(present, 1, np.where(uncertain, np.nan, 0)).astype(np.float32)
