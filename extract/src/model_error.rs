@@ -92,7 +92,7 @@ pub enum ModelError {
     },
     /// A provider cannot run here.
     #[error(
-        "the provider `{provider}` cannot run here: {source}\nhint: `libcuda` is NVIDIA's driver, `libnvinfer` and `libnvonnxparser` are TensorRT's; `scripts/install_onnxruntime --gpu` installs the rest; the GPU needs memory for the model (try a smaller `--batch-size`), a compute capability that ONNX Runtime was built for (7.5, 8.0, 8.6, 8.9, 9.0 and 12.0), and a number that exists (`--gpu`); `--provider cpu` needs none of it", source = shown(&source.to_string())
+        "the provider `{provider}` cannot run here: {source}\nhint: `libcuda` is NVIDIA's driver, `libnvinfer` and `libnvonnxparser` are TensorRT's; `scripts/install_onnxruntime --gpu` of the project, or the extra `[gpu]` of its wheel, installs the rest; the GPU needs memory for the model (try a smaller `--batch-size`), a compute capability that ONNX Runtime was built for (7.5, 8.0, 8.6, 8.9, 9.0 and 12.0), and a number that exists (`--gpu`); `--provider cpu` needs none of it", source = shown(&source.to_string())
     )]
     Provider {
         /// The provider.
