@@ -67,12 +67,24 @@ const EM: f64 = 0.52;
 /// Letters of a word from which on it may be broken.
 const LONG: usize = 8;
 
-/// Words on lines of their own, of the header of a column of numbers.
+/// Letters of a line of the header of a column of numbers.
+const HEADER: usize = 10;
+
+/// The header of a column of numbers, in several lines if it is long.
 fn stacked(name: &str) -> String {
-    let words: Vec<String> = name.split(' ').map(escaped).collect();
-    match &words[..] {
-        [word] => word.clone(),
-        words => format!("\\shortstack[r]{{{}}}", words.join("\\\\")),
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < HEADER => {
+                *line += &format!(" {word}");
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
+    match &lines[..] {
+        [line] => line.clone(),
+        lines => format!("\\shortstack[r]{{{}}}", lines.join("\\\\")),
     }
 }
 
@@ -177,6 +189,19 @@ mod tests {
         assert_eq!(
             escaped("\\input{a}_%&#$~^<[±"),
             "\\textbackslash{}input\\{a\\}\\_\\%\\&\\#\\$\\textasciitilde{}\\textasciicircum{}\\textless{}{[}$\\pm$"
+        );
+    }
+
+    #[test]
+    fn long_headers_are_stacked_and_long_words_may_break() {
+        assert_eq!(stacked("AUROC"), "AUROC");
+        assert_eq!(
+            stacked("accuracy or (D + J) / 2"),
+            "\\shortstack[r]{accuracy\\\\or (D + J)\\\\/ 2}"
+        );
+        assert_eq!(
+            breakable("a few-shot_head"),
+            "a few-\\allowbreak{}shot\\_\\allowbreak{}head"
         );
     }
 
