@@ -79,7 +79,7 @@ fn a_missing_split_is_told_of_by_what_the_dataset_has() {
             told.contains("60 in `train`, 0 in `val`, 0 in `test`"),
             "{told}"
         );
-        assert!(told.contains("name it with --split"), "{told}");
+        assert!(told.contains("give `--split "), "{told}");
         assert!(!told.contains("--eval"), "{told}");
     }
     let told = probe(

@@ -26,10 +26,10 @@ const SHOWN: [(&str, &str); 4] = [
     ("accuracy", "accuracy"),
 ];
 
-/// The chosen record, or all if none is chosen.
+/// The chosen record, or all if none is chosen; of several numbers of shots all.
 fn shown(records: &[RunRecord]) -> impl Iterator<Item = &RunRecord> {
     let has_chosen = records.iter().any(|record| record.chosen == Some(true));
-    let is_shown = move |record: &&RunRecord| !has_chosen || record.chosen == Some(true);
+    let is_shown = move |record: &&RunRecord| !has_chosen || record.chosen != Some(false);
     records.iter().filter(is_shown)
 }
 
