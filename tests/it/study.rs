@@ -104,6 +104,9 @@ fn a_study_records_what_the_typed_commands_record_and_runs_only_what_is_missing(
 
     let run = study(&lab, TWO, "own", &[]).expect(0);
     assert!(run.stderr.contains("[6/6]"), "{run:#?}");
+    for shots in ["shots=1: ", "shots=all: "] {
+        assert_eq!(run.stdout.matches(shots).count(), 2, "{run:#?}");
+    }
     for probe in ["knn", "linear", "few-shot"] {
         let [own, others] =
             ["own", "runs"].map(|runs| keys(&lab, &format!("{runs}/{probe}.jsonl")));
