@@ -11,26 +11,13 @@ import pathlib
 import numpy
 import torch
 from monai.losses import DiceCELoss, DiceLoss
+from numbers_of_tests import Numbers
 from torch.nn import functional
 
 from torch_decoders import Linear, UNet
 
 torch.set_num_threads(1)
 IGNORE = 65535
-
-
-class Numbers:
-    """A linear congruential generator of numbers in [-1, 1)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def take(self, count):
-        result = numpy.empty(count, numpy.float32)
-        for index in range(count):
-            self.state = (self.state * 1664525 + 1013904223) % 2**32
-            result[index] = (self.state >> 8) / 2**23 - 1
-        return result
 
 
 def loss_of(kind, logits, masks):

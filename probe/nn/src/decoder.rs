@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::linear;
 use crate::loss::{IGNORE, Loss};
-use crate::parameter::{Parameter, Tensor};
+use crate::parameter::{Parameter, Tensor, load};
 use crate::shape::{Kind, Shape};
 use crate::unet;
 use crate::workspace::{Maps, Workspace, check, length};
@@ -201,32 +201,4 @@ pub fn step(
         .map(|decoder| &mut decoder.tensors[..])
         .collect();
     Ok(workspace.step(tensors, tokens, masks, loss, rates, (batch, counted)))
-}
-
-/// Copies each of `tensors` to the target of its name, after all have been checked.
-fn load<'a>(
-    mut targets: Vec<(&str, &[usize], &mut Vec<f32>)>,
-    tensors: impl IntoIterator<Item = Tensor<'a>>,
-) -> Result<(), Error> {
-    let mut sources: Vec<Option<&[f32]>> = vec![None; targets.len()];
-    for tensor in tensors {
-        let place = targets.iter().position(|target| target.0 == tensor.name);
-        let place = place.ok_or_else(|| Error::Unknown(tensor.name.to_owned()))?;
-        let (name, shape, target) = &targets[place];
-        if *shape != tensor.shape || tensor.data.len() != target.len() {
-            return Err(Error::TensorShape {
-                name: (*name).to_owned(),
-                expected: shape.to_vec(),
-                found: tensor.shape.to_vec(),
-            });
-        }
-        sources[place] = Some(tensor.data);
-    }
-    if let Some(place) = sources.iter().position(Option::is_none) {
-        return Err(Error::Missing(targets[place].0.to_owned()));
-    }
-    for ((_, _, target), source) in targets.iter_mut().zip(sources.into_iter().flatten()) {
-        target.copy_from_slice(source);
-    }
-    Ok(())
 }

@@ -50,7 +50,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shape(reason) => write!(f, "no decoder has this shape: {reason}"),
+            Self::Shape(reason) => write!(f, "no decoder or network has this shape: {reason}"),
             Self::Missing(name) => write!(f, "the tensor '{name}' is missing"),
             Self::Unknown(name) => write!(f, "the decoder has no tensor '{name}'"),
             Self::TensorShape {

@@ -1,6 +1,6 @@
-//! Segmentation decoders over cached patch tokens, and their training: a linear one and a U-Net,
-//! with the parameters, names and results of their PyTorch counterparts. Results do not depend on
-//! the number of threads.
+//! Training on a CPU, with the parameters and results of PyTorch's counterparts: segmentation decoders over cached
+//! patch tokens (a linear one and a U-Net), and the last blocks of a vision transformer. Results do not depend on the
+//! number of threads.
 
 mod block;
 mod conv;
@@ -26,6 +26,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod transformer;
 mod unet;
 mod upconv;
 mod upsample;

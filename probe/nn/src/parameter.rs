@@ -1,5 +1,6 @@
 //! Parameters of a decoder, and the step of gradient descent that trains them.
 
+use crate::error::Error;
 use crate::matrix::vectorised;
 use rayon::prelude::*;
 
@@ -64,4 +65,32 @@ impl Parameter {
                 );
             });
     }
+}
+
+/// Copies each of `tensors` to the target of its name, after all have been checked.
+pub(crate) fn load<'a>(
+    mut targets: Vec<(&str, &[usize], &mut Vec<f32>)>,
+    tensors: impl IntoIterator<Item = Tensor<'a>>,
+) -> Result<(), Error> {
+    let mut sources: Vec<Option<&[f32]>> = vec![None; targets.len()];
+    for tensor in tensors {
+        let place = targets.iter().position(|target| target.0 == tensor.name);
+        let place = place.ok_or_else(|| Error::Unknown(tensor.name.to_owned()))?;
+        let (name, shape, target) = &targets[place];
+        if *shape != tensor.shape || tensor.data.len() != target.len() {
+            return Err(Error::TensorShape {
+                name: (*name).to_owned(),
+                expected: shape.to_vec(),
+                found: tensor.shape.to_vec(),
+            });
+        }
+        sources[place] = Some(tensor.data);
+    }
+    if let Some(place) = sources.iter().position(Option::is_none) {
+        return Err(Error::Missing(targets[place].0.to_owned()));
+    }
+    for ((_, _, target), source) in targets.iter_mut().zip(sources.into_iter().flatten()) {
+        target.copy_from_slice(source);
+    }
+    Ok(())
 }
