@@ -30,11 +30,18 @@ fn check_shapes(dir: &Path, meta: &CacheMeta, batch: &TokenBatch) -> Result<(), 
         let shape = |layer| [vec![rows], of(layer)].concat();
         layers.iter().map(shape).collect()
     };
-    let patch = if Table::of(meta).contains(&Table::Patch) {
-        shapes(|layer| vec![layer.patches(), layer.patch as usize])
-    } else {
-        Vec::new()
+    let positions = |layer| match meta.tokens.table()? {
+        Table::Residual => Some(meta.positions(layer)),
+        _ => Some(meta.shape(layer).patches()),
     };
+    let patch = (1..=meta.layers).rev().filter_map(|layer| {
+        Some(vec![
+            rows,
+            positions(layer)?,
+            meta.shape(layer).patch as usize,
+        ])
+    });
+    let patch: Vec<Vec<usize>> = patch.collect();
     let masks = if meta.has_masks { rows } else { 0 };
     let pictures = if meta.has_pictures {
         vec![[meta.image_size as usize; 2]; rows]
@@ -110,7 +117,8 @@ fn check_values(meta: &CacheMeta, batch: &TokenBatch) -> Result<(), Error> {
     for (layer, tokens) in (1..=meta.layers).rev().zip(&batch.patch) {
         for (row, slice) in batch.slices.iter().enumerate() {
             if let Some(value) = tokens.not_finite(row) {
-                return Err(bad_value(Table::Patch, layer, slice, value));
+                let table = meta.tokens.table().unwrap_or(Table::Patch);
+                return Err(bad_value(table, layer, slice, value));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Patch tokens for a finished cache that has none.
+//! Tokens of single positions for a finished cache that has none.
 //!
 //! They are written as a cache of their own in the folder `extension` of the finished cache, which stays as it
 //! is meanwhile. At the end, the new tables are moved, and `meta.json` is replaced. The files that were there
@@ -13,9 +13,9 @@ use ndarray::ArrayView1;
 use crate::error::io_error;
 use crate::folder::EXTENSION;
 use crate::schema::Table;
-use crate::{Added, CacheLock, CacheMeta, CacheReader, CacheWriter, Error, History, Tokens};
+use crate::{Added, CacheLock, CacheMeta, CacheReader, CacheWriter, Error, History};
 
-/// A finished cache without patch tokens, locked, to which they are added.
+/// A finished cache without tokens of single positions, locked, to which they are added.
 pub struct Extension {
     finished: CacheReader,
     /// Locked until the cache has its new tables.
@@ -23,7 +23,7 @@ pub struct Extension {
 }
 
 impl Extension {
-    /// Opens the finished cache that is locked to add what `run` has besides: patch tokens, and pictures.
+    /// Opens the finished cache that is locked to add what `run` has besides: tokens of patches or of all positions, and pictures.
     ///
     /// # Errors
     ///
@@ -34,6 +34,7 @@ impl Extension {
         let finished = CacheReader::open(dir)?;
         let same = CacheMeta {
             tokens: finished.meta().tokens,
+            first_tokens: finished.meta().first_tokens,
             patch_dtype: finished.meta().patch_dtype,
             has_pictures: finished.meta().has_pictures,
             ..run.clone()
@@ -77,7 +78,8 @@ impl Extension {
         let tables = new_tables(old, added.meta());
         let made = Added::of(&tables, added.meta());
         let mut meta = CacheMeta {
-            tokens: Tokens::All,
+            tokens: added.meta().tokens,
+            first_tokens: added.meta().first_tokens,
             patch_dtype: added.meta().patch_dtype,
             has_pictures: added.meta().has_pictures,
             added: Some(made).filter(|made| !made.is_same(old)),

@@ -90,6 +90,9 @@ pub struct CacheMeta {
     /// [`shape`](CacheMeta::shape), which handles both cases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shapes: Vec<LayerShape>,
+    /// Tokens before the patches in `residual`: CLS and registers; 0 without this table.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first_tokens: u32,
     /// Element type of all tensors: `f16`, little-endian.
     pub dtype: String,
     /// Element type of patch tokens; `f16` in caches of earlier versions.
@@ -163,6 +166,23 @@ pub enum Tokens {
     Cls,
     /// Patch tokens too.
     All,
+    /// CLS tokens, means, and the tokens of all positions before the model's last LayerNorm.
+    Residual,
+}
+
+impl Tokens {
+    /// The table of tokens of single positions.
+    pub(crate) fn table(self) -> Option<Table> {
+        match self {
+            Tokens::Cls => None,
+            Tokens::All => Some(Table::Patch),
+            Tokens::Residual => Some(Table::Residual),
+        }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The meaning of a value in masks.
@@ -236,6 +256,11 @@ impl CacheMeta {
             patch: self.width,
             grid: self.grid,
         }
+    }
+
+    /// Tokens of a slice in `residual`: CLS, registers and patches of a layer.
+    pub fn positions(&self, layer: u32) -> usize {
+        self.first_tokens as usize + self.shape(layer).patches()
     }
 
     /// Bytes of all tokens of a slice.

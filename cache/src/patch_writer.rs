@@ -1,6 +1,6 @@
-//! Writer of the patch tokens of a shard.
+//! Writer of the tokens of single positions of a shard: of patches, or of all positions.
 //!
-//! Patch tokens are nearly all of a cache, so they are copied from the backbone's memory into pages, without
+//! They are nearly all of a cache, so they are copied from the backbone's memory into pages, without
 //! Arrow arrays in between. The file equals that of Arrow's writer for the same rows, byte for byte.
 
 use std::path::Path;
@@ -34,10 +34,14 @@ pub(crate) struct PatchWriter {
 }
 
 impl PatchWriter {
-    pub(crate) fn create(path: &Path, meta: &CacheMeta) -> Result<PatchWriter, Error> {
+    pub(crate) fn create(
+        path: &Path,
+        table: Table,
+        meta: &CacheMeta,
+    ) -> Result<PatchWriter, Error> {
         let name = Name::of(path);
-        let schema = Table::Patch.schema(meta);
-        let mut properties = properties(Table::Patch, meta);
+        let schema = table.schema(meta);
+        let mut properties = properties(table, meta);
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let group_rows = properties.max_row_group_row_count().unwrap_or(1);
         let sink = name.create()?;

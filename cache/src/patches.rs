@@ -1,4 +1,4 @@
-//! Reader of the patch tokens of single rows, in any order, by row groups.
+//! Reader of the tokens of single positions, of single rows, in any order, by row groups.
 
 use std::io;
 use std::iter;
@@ -52,24 +52,34 @@ impl CacheReader {
     /// [`Error::Missing`] if the cache keeps no patch tokens or has no such layer, and
     /// [`Error::Io`] or [`Error::Parquet`] if a shard cannot be read.
     pub fn patches(&self, layers: &[u32]) -> Result<PatchReader, Error> {
-        self.shard_patches(layers, 0..self.meta().shards.len())
+        self.shard_patches(Table::Patch, layers, 0..self.meta().shards.len())
     }
 
-    /// A reader of the patch tokens of `layers` in some shards.
+    /// A reader of the tokens of all positions before the last LayerNorm, `[positions, D]`: CLS, registers, patches.
+    ///
+    /// # Errors
+    ///
+    /// As [`patches`](CacheReader::patches), if the cache has no table `residual`.
+    pub fn residuals(&self, layers: &[u32]) -> Result<PatchReader, Error> {
+        self.shard_patches(Table::Residual, layers, 0..self.meta().shards.len())
+    }
+
+    /// A reader of the tokens of `layers` in some shards of a table of single positions.
     pub(crate) fn shard_patches(
         &self,
+        table: Table,
         layers: &[u32],
         of: Range<usize>,
     ) -> Result<PatchReader, Error> {
         for &layer in layers {
-            self.check_layer(Table::Patch, layer)?;
+            self.check_layer(table, layer)?;
         }
         let (mut shards, mut groups) = (Vec::new(), Vec::new());
         let before = self.meta().shards[..of.start].iter();
         let mut first: usize = before.map(|shard| shard.rows as usize).sum();
         let at_once = store::threads(self.dir());
         let files = parallel::map(at_once, of.len(), |index| {
-            let file = self.file(Table::Patch, of.start + index)?;
+            let file = self.file(table, of.start + index)?;
             let metadata = file.metadata()?;
             Ok((file, metadata))
         })?;
@@ -82,9 +92,9 @@ impl CacheReader {
             shards.push((file, metadata));
         }
         let column = |layer| {
-            let bytes = Table::Patch.tensor_bytes(self.meta(), layer);
-            let encoding = Table::Patch.encoding(self.meta(), layer);
-            let name = Table::Patch.column(layer);
+            let bytes = table.tensor_bytes(self.meta(), layer);
+            let encoding = table.encoding(self.meta(), layer);
+            let name = table.column(layer);
             (name, bytes.unwrap_or_default(), encoding)
         };
         Ok(PatchReader {
@@ -248,7 +258,7 @@ fn check_count(path: &Path, found: usize, expected: usize) -> Result<(), Error> 
     }
 }
 
-/// Patch tokens of a row as in the file.
+/// Tokens of a row as in the file.
 #[derive(Debug)]
 pub struct PatchRow {
     /// The row's number in the cache.

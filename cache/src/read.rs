@@ -159,7 +159,7 @@ impl CacheReader {
                 let slices = self.shard_slices(shard)?;
                 slices.iter().map(mask_bytes).max().unwrap_or(0) as usize
             }
-            Table::Cls | Table::Mean | Table::Patch => tensors.max().unwrap_or(0),
+            Table::Cls | Table::Mean | Table::Patch | Table::Residual => tensors.max().unwrap_or(0),
         };
         let path = self.path(table, shard);
         let builder = self.file(table, shard)?.rows(value_bytes)?;

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct OpenShard {
     pub(crate) rows: u32,
     tables: Vec<(Table, TableWriter)>,
-    patches: Option<PatchWriter>,
+    patches: Option<(Table, PatchWriter)>,
     /// Files that are read for its rows first.
     pub(crate) sources: Vec<SourceFile>,
     /// Metadata of the file of these records.
@@ -48,8 +48,8 @@ impl OpenShard {
             // A cache that was fetched from a bucket has no empty folders.
             fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
             let path = folder.join(&name);
-            if table == Table::Patch {
-                shard.patches = Some(PatchWriter::create(&path, meta)?);
+            if table.is_of_positions() {
+                shard.patches = Some((table, PatchWriter::create(&path, table, meta)?));
             } else {
                 let writer = TableWriter::create(&path, table, meta)?;
                 shard.tables.push((table, writer));
@@ -74,7 +74,7 @@ impl OpenShard {
             }
         }
         self.rows += u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        if let Some(writer) = &mut self.patches {
+        if let Some((_, writer)) = &mut self.patches {
             writer.write(first, &batch.patch, rows)?;
         }
         Ok(())
@@ -89,8 +89,8 @@ impl OpenShard {
                 writer.write(&batch?)?;
             }
         }
-        if let Some(writer) = &mut self.patches {
-            for batch in reader.table_rows(Table::Patch, shard, batch_size)? {
+        if let Some((table, writer)) = &mut self.patches {
+            for batch in reader.table_rows(*table, shard, batch_size)? {
                 writer.write_batch(&batch?)?;
             }
         }
@@ -105,8 +105,8 @@ impl OpenShard {
         let tables = self.tables.into_iter();
         let tables = tables.map(|(table, writer)| Ok((table, writer.close()?)));
         let mut tables = tables.collect::<Result<Vec<_>, Error>>()?;
-        if let Some(writer) = self.patches {
-            tables.push((Table::Patch, writer.close()?));
+        if let Some((table, writer)) = self.patches {
+            tables.push((table, writer.close()?));
         }
         Ok(ClosingShard {
             rows: self.rows,
@@ -150,7 +150,7 @@ impl ClosingShard {
     }
 }
 
-/// Rows of a table; `None` of patch tokens, which [`PatchWriter`] encodes.
+/// Rows of a table; `None` of tokens of single positions, which [`PatchWriter`] encodes.
 fn encode(
     table: Table,
     meta: &CacheMeta,
@@ -172,7 +172,7 @@ fn encode(
         Table::Picture => schema::encode_pictures(meta, first, &batch.pictures[rows]),
         Table::Cls => tensors(&batch.cls),
         Table::Mean => tensors(&batch.mean),
-        Table::Patch => return Ok(None),
+        Table::Patch | Table::Residual => return Ok(None),
     }
     .map(Some)
 }

@@ -17,7 +17,7 @@ use crate::{CacheMeta, Error, provenance};
 /// Bytes of a column in a row group of tensors or pictures; larger groups are read more slowly.
 const ROW_GROUP_BYTES: usize = 4 << 20;
 
-/// The same for patch tokens. Training shuffles row groups, and slices of one volume are similar, so few
+/// The same for tokens of single positions. Training shuffles row groups, and slices of one volume are similar, so few
 /// of them should be in one group.
 const PATCH_ROW_GROUP_BYTES: usize = 1 << 20;
 
@@ -84,7 +84,7 @@ pub(crate) fn properties(table: Table, meta: &CacheMeta) -> WriterProperties {
     let group_rows = |limit: usize, bytes: usize| Some((limit / bytes.max(1)).max(1));
     match columns.max() {
         // A row a page: single rows are read without their neighbours, and kept in memory without them.
-        Some(bytes) if table == Table::Patch => builder
+        Some(bytes) if table.is_of_positions() => builder
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_write_batch_size(1)

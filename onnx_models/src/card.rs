@@ -38,6 +38,9 @@ pub struct ModelCard {
     /// The card's own [`layers`](Self::layers), if [`with_layers`](Self::with_layers) raised them.
     #[serde(skip)]
     pub usual_layers: Option<u32>,
+    /// True if an export also gives all tokens before the last LayerNorm.
+    #[serde(skip)]
+    pub residual: bool,
     /// Mean of each input channel.
     pub mean: [f32; 3],
     /// Standard deviation of each input channel.
@@ -224,12 +227,34 @@ impl ModelCard {
         Ok(self)
     }
 
-    /// The card before [`with_layers`](Self::with_layers) raised its layers, if it did.
-    pub fn with_usual_layers(&self) -> Option<ModelCard> {
-        let layers = self.usual_layers?;
+    /// The card of a graph that also gives all tokens before the last LayerNorm.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoResidual`] if this crate does not build the model's graph.
+    pub fn with_residual(mut self) -> Result<ModelCard, Error> {
+        if self.vit.is_none() {
+            return Err(Error::NoResidual { model: self.name });
+        }
+        self.residual = true;
+        Ok(self)
+    }
+
+    /// Tokens of an image before the patches: CLS and registers.
+    pub fn first_tokens(&self) -> u32 {
+        let of = |vit: &VitCard| u32::from(vit.tensors.has_cls()) + vit.registers;
+        self.vit.as_ref().map_or(0, of)
+    }
+
+    /// The card before [`with_layers`](Self::with_layers) or [`with_residual`](Self::with_residual) changed it, if one
+    /// did.
+    pub fn usual(&self) -> Option<ModelCard> {
         let mut card = self.clone();
-        (card.layers, card.usual_layers) = (layers, None);
-        Some(card)
+        card.residual = false;
+        if let Some(layers) = card.usual_layers.take() {
+            card.layers = layers;
+        }
+        (card != *self).then_some(card)
     }
 
     /// Rows and columns of the patch grid for inputs of `image_size` pixels.

@@ -108,6 +108,11 @@ impl Checkpoint {
         self.info(name).is_some()
     }
 
+    /// The encoder's `name` with its prefix, in the canonical form.
+    pub(super) fn full_name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     fn info(&self, name: &str) -> Option<&TensorInfo> {
         self.tensors.get(name)
     }

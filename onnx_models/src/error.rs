@@ -85,6 +85,12 @@ pub enum Error {
         /// The largest number.
         most: u32,
     },
+    /// A model has no tokens before its last LayerNorm.
+    #[error("`{model}`: its graph is not built by this program, and gives no tokens before the last LayerNorm\nhint: give a vision transformer of `extract models`, or other `--tokens`", model = shown(model))]
+    NoResidual {
+        /// The model.
+        model: String,
+    },
     /// A file of weights is not what the card says.
     #[error("`{}`: {what}\nhint: give the weights that the card describes as `--weights FILE`, or correct the card", shown(path), what = shown(what))]
     Weights {

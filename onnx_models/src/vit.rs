@@ -37,7 +37,7 @@ pub const INT8_ATTENTION: &str = "Int8Attention";
 ///
 /// Input `pixels`, f32 `[B, 3, size, size]`, normalised. Outputs for `K` in `1..=card.layers`, 1
 /// being the last block: `cls_K` and `mean_K`, `[B, D]`, and `patch_K`, `[B, P, D]`, row by row of
-/// the grid.
+/// the grid; `residual_K`, all tokens `[B, N, D]` before the last LayerNorm, if the card says so.
 ///
 /// # Errors
 ///
@@ -86,6 +86,18 @@ pub fn vit_graph(
         opsets: &opsets,
     };
     Ok(builder.graph.into_bytes(versions, metadata))
+}
+
+/// Key of a graph's metadata: the sha256 of its weights.
+pub const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
+
+/// The metadata of a graph for inputs of `size` pixels over weights with this hash.
+pub fn vit_metadata(card: &ModelCard, size: u32, weights: String) -> [(&'static str, String); 3] {
+    [
+        ("slicebank.model", card.name.clone()),
+        ("slicebank.image_size", size.to_string()),
+        (WEIGHTS_SHA256, weights),
+    ]
 }
 
 struct VitBuilder<'a> {
@@ -258,7 +270,7 @@ impl VitBuilder<'_> {
         Ok(())
     }
 
-    /// Adds the outputs `cls_K`, `mean_K` and `patch_K` of the block `layer`, 1 for the last.
+    /// Adds the outputs `cls_K`, `mean_K`, `patch_K` and, if the card says so, `residual_K` of the block `layer`, 1 for the last.
     fn outputs(&mut self, layer: u32, stream: Stream) -> Result<Stream, Error> {
         let (sum, given) = if self.vit.final_norm {
             self.normed(stream, self.names.last_norm, &format!("norm_{layer}"))?
@@ -285,6 +297,11 @@ impl VitBuilder<'_> {
         let bounds = [&*tokens, "patches.first", "patches.end", "one"];
         let shape = [self.patches(), self.width];
         self.output("Slice", &bounds, &format!("patch_{layer}"), [], &shape);
+        if self.card.residual {
+            let shape = [self.tokens(), self.width];
+            let name = format!("residual_{layer}");
+            self.output("Reshape", &[&sum, "shape.tokens"], &name, [], &shape);
+        }
         Ok(Stream::of(sum))
     }
 

@@ -37,6 +37,7 @@ pub fn meta() -> CacheMeta {
         grid: [2, 2],
         shapes: vec![],
         dtype: "f16".into(),
+        first_tokens: 0,
         patch_dtype: cache::PatchDtype::F16,
         preprocess: recipe(28),
         provider: "cpu".into(),

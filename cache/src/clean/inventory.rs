@@ -76,7 +76,7 @@ impl Inventory {
         };
         match &names[..] {
             [PARTS, ..] => false,
-            [EXTENSION, ..] => meta.tokens == Tokens::All,
+            [EXTENSION, ..] => meta.tokens != Tokens::Cls,
             [REPAIR, ..] => true,
             ["pending", rest @ ..] => is_left_of_tables(rest, meta.pending.len()),
             [LABELS, set, "labels.json"] => labels::is_new(set),

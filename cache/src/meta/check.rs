@@ -14,6 +14,9 @@ use crate::{Error, description};
 /// Greatest side of a backbone's input in pixels.
 const LARGEST_INPUT: u64 = 1 << 12;
 
+/// Greatest number of tokens before the patches; models have up to 5.
+const MOST_FIRST_TOKENS: u64 = 1024;
+
 /// Greatest number of classes: a table of pairs of classes takes 128 MiB.
 pub const MOST_CLASSES: usize = 4096;
 
@@ -54,6 +57,18 @@ impl CacheMeta {
         let side = u64::from(self.image_size);
         check_size(dir, "image size", side, 1..=LARGEST_INPUT)?;
         (1..=self.layers).try_for_each(|layer| self.shape(layer).check(dir))?;
+        let first = u64::from(self.first_tokens);
+        check_size(
+            dir,
+            "tokens before the patches",
+            first,
+            0..=MOST_FIRST_TOKENS,
+        )?;
+        for layer in 1..=self.layers {
+            let width = self.shape(layer).patch as usize;
+            let bytes = (2 * self.positions(layer)).saturating_mul(width) as u64;
+            check_size(dir, "bytes of tokens", bytes, 1..=i32::MAX as u64)?;
+        }
         let (width, last) = (u64::from(self.width), self.shape(1));
         check_size(dir, "the last shape's cls", last.cls.into(), width..=width)?;
         for (found, expected) in last.grid.into_iter().zip(self.grid.map(u64::from)) {

@@ -68,6 +68,7 @@ fn values(meta: &CacheMeta) -> Value {
         if let Ok(dtype) = serde_json::to_value(meta.patch_dtype) {
             values.insert("patch_dtype".to_string(), dtype);
         }
+        values.insert("first_tokens".to_string(), meta.first_tokens.into());
         let ignored = meta.ignored_mask_value.into();
         values.insert("ignored_mask_value".to_string(), ignored);
     }

@@ -7,7 +7,9 @@ use common::{Mask, Picture};
 use ndarray::{Array2, Array3, Axis, Slice, concatenate};
 
 use crate::schema::Table;
-use crate::{CacheReader, Error, PatchReader, PatchRow, PatchTokens, SliceMeta, TokenBatch};
+use crate::{
+    CacheReader, Error, PatchReader, PatchRow, PatchTokens, SliceMeta, TokenBatch, Tokens,
+};
 
 type Values<T> = Box<dyn Iterator<Item = Result<T, Error>>>;
 
@@ -25,7 +27,7 @@ pub(super) struct ShardRows<'a> {
     pictures: Option<Values<Picture>>,
 }
 
-/// Patch tokens of a shard, by row groups.
+/// Tokens of single positions of a shard, by row groups.
 struct Patches {
     reader: PatchReader,
     next_group: usize,
@@ -38,9 +40,10 @@ impl<'a> ShardRows<'a> {
         let layers = || (1..=meta.layers).rev();
         let tokens = |table| layers().map(move |layer| reader.shard_tokens(table, layer, shard));
         let has = |table| Table::of(meta).contains(&table);
-        let patches = has(Table::Patch)
-            .then(|| reader.shard_patches(&layers().collect::<Vec<_>>(), shard..shard + 1))
-            .transpose()?;
+        let patches = meta.tokens.table().map(|table| {
+            reader.shard_patches(table, &layers().collect::<Vec<_>>(), shard..shard + 1)
+        });
+        let patches = patches.transpose()?;
         Ok(ShardRows {
             reader,
             slices: reader.shard_slices(shard)?.into_iter(),
@@ -110,7 +113,11 @@ impl Patches {
         let layers = (1..=of.meta().layers).rev().enumerate();
         let layers = layers.map(|(index, layer)| {
             let shape = of.meta().shape(layer);
-            let mut tokens = Array3::zeros((rows.len(), shape.patches(), shape.patch as usize));
+            let positions = match of.meta().tokens {
+                Tokens::Residual => of.meta().positions(layer),
+                Tokens::Cls | Tokens::All => shape.patches(),
+            };
+            let mut tokens = Array3::zeros((rows.len(), positions, shape.patch as usize));
             for (row, mut out) in rows.iter().zip(tokens.outer_iter_mut()) {
                 if let Some(out) = out.as_slice_mut() {
                     row.copy_to(index, out)?;

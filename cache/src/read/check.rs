@@ -18,7 +18,7 @@ impl CacheReader {
             Table::Slices => self.shard_slices(shard).map(drop),
             Table::Mask => self.masks(shard)?.try_for_each(|part| part.map(drop)),
             Table::Picture => self.pictures(shard)?.try_for_each(|part| part.map(drop)),
-            Table::Cls | Table::Mean | Table::Patch => (1..=self.meta().layers)
+            Table::Cls | Table::Mean | Table::Patch | Table::Residual => (1..=self.meta().layers)
                 .try_for_each(|layer| self.check_finite(table, layer, shard)),
         }
     }

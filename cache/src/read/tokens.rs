@@ -117,12 +117,16 @@ impl CacheReader {
     }
 
     pub(super) fn row_values(&self, table: Table, layer: u32) -> usize {
-        let values = table.tensor_values(self.meta.shape(layer));
+        let values = table.tensor_values(&self.meta, layer);
         values.unwrap_or_default()
     }
 
     pub(crate) fn check_layer(&self, table: Table, layer: u32) -> Result<(), Error> {
-        self.check_table(table, "extract again with `--tokens all`")?;
+        let hint = match table {
+            Table::Residual => "extract again with `--tokens residual`",
+            _ => "extract again with `--tokens all`",
+        };
+        self.check_table(table, hint)?;
         if layer == 0 || layer > self.meta.layers {
             return Err(Error::Missing {
                 path: self.dir.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::encoding::Encoding;
-use crate::{CacheMeta, LayerShape, PatchDtype, Task, Tokens};
+use crate::{CacheMeta, PatchDtype, Task};
 
 /// Tables of a cache; each has a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,16 +14,18 @@ pub(crate) enum Table {
     Cls,
     Mean,
     Patch,
+    Residual,
     Mask,
     Picture,
 }
 
 impl Table {
-    pub(crate) const ALL: [Table; 6] = [
+    pub(crate) const ALL: [Table; 7] = [
         Table::Slices,
         Table::Cls,
         Table::Mean,
         Table::Patch,
+        Table::Residual,
         Table::Mask,
         Table::Picture,
     ];
@@ -34,6 +36,7 @@ impl Table {
             Table::Cls => "cls",
             Table::Mean => "mean",
             Table::Patch => "patch",
+            Table::Residual => "residual",
             Table::Mask => "mask",
             Table::Picture => "picture",
         }
@@ -42,9 +45,7 @@ impl Table {
     /// The tables that a cache with this description has.
     pub(crate) fn of(meta: &CacheMeta) -> Vec<Table> {
         let mut tables = vec![Table::Slices, Table::Cls, Table::Mean];
-        if meta.tokens == Tokens::All {
-            tables.push(Table::Patch);
-        }
+        tables.extend(meta.tokens.table());
         if meta.has_masks {
             tables.push(Table::Mask);
         }
@@ -54,19 +55,26 @@ impl Table {
         tables
     }
 
-    /// Values of a row in the tensor column of a layer of this shape; `None` for tables without tensors.
-    pub(crate) fn tensor_values(self, shape: LayerShape) -> Option<usize> {
+    /// Whether it holds tokens of single positions, nearly all of a cache.
+    pub(crate) fn is_of_positions(self) -> bool {
+        matches!(self, Table::Patch | Table::Residual)
+    }
+
+    /// Values of a row in the tensor column of a layer; `None` for tables without tensors.
+    pub(crate) fn tensor_values(self, meta: &CacheMeta, layer: u32) -> Option<usize> {
+        let shape = meta.shape(layer);
         match self {
             Table::Cls => Some(shape.cls as usize),
             Table::Mean => Some(shape.patch as usize),
             Table::Patch => Some(shape.patch as usize * shape.patches()),
+            Table::Residual => Some(shape.patch as usize * meta.positions(layer)),
             Table::Slices | Table::Mask | Table::Picture => None,
         }
     }
 
     /// Encoding of the tensor column of a layer.
     pub(crate) fn encoding(self, meta: &CacheMeta, layer: u32) -> Encoding {
-        if self == Table::Patch && meta.patch_dtype == PatchDtype::Int8 {
+        if self.is_of_positions() && meta.patch_dtype == PatchDtype::Int8 {
             let width = meta.shape(layer).patch as usize;
             Encoding::Int8 { width }
         } else {
@@ -76,7 +84,7 @@ impl Table {
 
     /// Bytes of a row in the tensor column of a layer; `None` for tables without tensors.
     pub(crate) fn tensor_bytes(self, meta: &CacheMeta, layer: u32) -> Option<usize> {
-        let values = self.tensor_values(meta.shape(layer))?;
+        let values = self.tensor_values(meta, layer)?;
         Some(self.encoding(meta, layer).bytes(values))
     }
 
@@ -89,7 +97,7 @@ impl Table {
                 let kind = DataType::FixedSizeBinary(fixed_size(picture_bytes(meta)));
                 fields.push(Field::new("picture", kind, false));
             }
-            Table::Cls | Table::Mean | Table::Patch => {
+            Table::Cls | Table::Mean | Table::Patch | Table::Residual => {
                 let layers = (1..=meta.layers).rev();
                 fields.extend(layers.map(|layer| self.tensor_field(layer, meta)));
             }

@@ -48,6 +48,7 @@ pub(crate) fn meta(task: Task, tokens: Tokens, has_masks: bool, shard_rows: u32)
         layers: 2,
         width: WIDTH,
         grid: [2, 2],
+        first_tokens: if tokens == Tokens::Residual { 3 } else { 0 },
         shard_rows,
         ..plain()
     }
@@ -67,11 +68,12 @@ pub(crate) fn batch(meta: &CacheMeta, first: usize, count: usize) -> TokenBatch 
     };
     let patch = |l: usize| {
         let width = shapes[l].patch as usize;
-        let shape = (count, shapes[l].patches(), width);
+        let positions = meta.first_tokens as usize + shapes[l].patches();
+        let shape = (count, positions, width);
         Array3::from_shape_fn(shape, |(r, p, d)| -value(first + r, l, p * width + d)).into()
     };
     let layers = match meta.tokens {
-        Tokens::All => meta.layers as usize,
+        Tokens::All | Tokens::Residual => meta.layers as usize,
         Tokens::Cls => 0,
     };
     TokenBatch {
@@ -157,6 +159,9 @@ pub(crate) fn assert_holds(dir: &Path, meta: &CacheMeta, rows: usize) {
                 all.patch[at].to_f32()
             );
         }
+    }
+    if meta.tokens == Tokens::Residual {
+        assert_residuals(&reader, &all);
     }
     if meta.has_masks {
         let masks = (0..shards).flat_map(|s| reader.masks(s).unwrap());
@@ -251,4 +256,23 @@ fn told_size(dir: &Path, table: &str) {
         .unwrap()
         .len();
     fs::write(dir.join("meta.json"), serde_json::to_string(&meta).unwrap()).unwrap();
+}
+
+fn assert_residuals(reader: &CacheReader, all: &TokenBatch) {
+    let layers: Vec<u32> = (1..=reader.meta().layers).rev().collect();
+    let residuals = reader.residuals(&layers).unwrap();
+    let groups: Vec<_> = residuals.groups().iter().collect();
+    let rows = residuals
+        .read_all(&groups, |_| true)
+        .flat_map(Result::unwrap);
+    let rows: Vec<_> = rows.collect();
+    assert_eq!(rows.len(), all.slices.len());
+    for (at, expected) in all.patch.iter().enumerate() {
+        let expected = expected.to_f32();
+        for (row, expected) in rows.iter().zip(expected.outer_iter()) {
+            let mut found = vec![0.0; expected.len()];
+            row.copy_to(at, &mut found).unwrap();
+            assert!(found.iter().eq(&expected));
+        }
+    }
 }

@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn joined_parts_are_the_files_of_one_run(
         cuts in prop::collection::btree_set(1..SAMPLES, 0..6),
-        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All]),
+        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All, Tokens::Residual]),
         has_masks: bool,
         batch_size in 1_u32..6,
         batches in 1_u32..4,

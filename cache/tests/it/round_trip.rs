@@ -22,7 +22,7 @@ proptest! {
         batches in prop::collection::vec(1_usize..6, 1..6),
         shard_rows in 1_u32..9,
         task in prop::sample::select(vec![Task::Unlabelled, Task::SingleLabel, Task::MultiLabel]),
-        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All]),
+        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All, Tokens::Residual]),
         has_masks: bool,
         has_placement: bool,
         has_pictures: bool,

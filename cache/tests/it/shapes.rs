@@ -45,7 +45,7 @@ proptest! {
     fn layers_of_any_shapes_are_read_as_written(
         batches in prop::collection::vec(1_usize..6, 1..6),
         shard_rows in 1_u32..9,
-        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All]),
+        tokens in prop::sample::select(vec![Tokens::Cls, Tokens::All, Tokens::Residual]),
         shapes in shapes(),
     ) {
         let dir = tempfile::tempdir().unwrap();

@@ -182,6 +182,11 @@ impl Backbone {
         self.runners.first().map_or(&[], |runner| &runner.shapes)
     }
 
+    /// Tokens before the patches in residual tokens; 0 if these are not kept.
+    pub fn first_tokens(&self) -> u32 {
+        self.runners.first().map_or(0, |runner| runner.first_tokens)
+    }
+
     /// Number of GPUs that compute.
     pub fn gpus(&self) -> usize {
         if self.options.device.provider.is_gpu() {

@@ -24,6 +24,8 @@ pub(super) struct Runner {
     pub(super) bindings: Arc<Bindings>,
     outputs: Outputs,
     pub(super) shapes: Vec<LayerShape>,
+    /// Tokens before the patches in residual tokens.
+    pub(super) first_tokens: u32,
     /// Number of operators that run on the CPU although a GPU was selected.
     pub(super) on_cpu: usize,
 }
@@ -42,6 +44,7 @@ impl Runner {
         let file = &exported.path;
         let (session, on_cpu) = spec.open()?;
         let shapes = session::check(&session, file, card, options)?;
+        let first_tokens = session::first_tokens(&session, file, options, &shapes)?;
         let device = options.device;
         let is_gpu = device.provider.is_gpu();
         let bind = || {
@@ -69,6 +72,7 @@ impl Runner {
                 },
             },
             shapes,
+            first_tokens,
             on_cpu,
         })
     }
@@ -106,6 +110,7 @@ impl Runner {
             slices,
             computed,
             shapes: &self.shapes,
+            first_tokens: self.first_tokens as usize,
             file,
         };
         Ok(TokenBatch {
@@ -113,7 +118,8 @@ impl Runner {
             mean: found.flat("mean", |shape| shape.patch)?,
             patch: match tokens {
                 Tokens::Cls => Vec::new(),
-                Tokens::All => found.patches()?,
+                Tokens::All => found.positions("patch", 0)?,
+                Tokens::Residual => found.positions("residual", found.first_tokens)?,
             },
             slices: Vec::new(),
             masks: Vec::new(),
@@ -130,6 +136,8 @@ struct RunOutputs<'a> {
     /// Number of slices that were computed: more if the batch was filled up.
     computed: usize,
     shapes: &'a [LayerShape],
+    /// Tokens before the patches in residual tokens.
+    first_tokens: usize,
     file: &'a Path,
 }
 
@@ -167,10 +175,10 @@ impl RunOutputs<'_> {
         layers.collect()
     }
 
-    /// Patch tokens, which stay in ONNX Runtime's memory.
-    fn patches(&mut self) -> Result<Vec<PatchTokens>, ModelError> {
-        let layers = self.layers("patch").into_iter().map(|(name, shape)| {
-            let axes = [shape.patches(), shape.patch as usize];
+    /// Tokens of single positions, `first` before the patches; they stay in ONNX Runtime's memory.
+    fn positions(&mut self, kind: &str, first: usize) -> Result<Vec<PatchTokens>, ModelError> {
+        let layers = self.layers(kind).into_iter().map(|(name, shape)| {
+            let axes = [first + shape.patches(), shape.patch as usize];
             let value = self.take(&name, &axes)?;
             let numbers = if value.try_extract_tensor::<f16>().is_ok() {
                 Numbers::f16(TensorBytes::<f16>::new(value))

@@ -166,12 +166,19 @@ pub(super) fn cause(text: &str) -> &str {
     cause.map_or(text, |(_, cause)| cause).trim()
 }
 
+/// Kind of the outputs with tokens of single positions.
+pub(super) fn of_positions(tokens: Tokens) -> Option<&'static str> {
+    match tokens {
+        Tokens::Cls => None,
+        Tokens::All => Some("patch"),
+        Tokens::Residual => Some("residual"),
+    }
+}
+
 /// Names of the outputs that are needed.
 pub(super) fn outputs(options: &BackboneOptions) -> Vec<String> {
     let mut kinds = vec!["cls", "mean"];
-    if options.tokens == Tokens::All {
-        kinds.push("patch");
-    }
+    kinds.extend(of_positions(options.tokens));
     let layers = 1..=options.layers;
     layers
         .flat_map(|layer| kinds.iter().map(move |kind| format!("{kind}_{layer}")))
@@ -225,6 +232,38 @@ pub(super) fn check(
             })
         })
         .collect()
+}
+
+/// Checks the outputs `residual_K`, and returns the number of tokens before the patches; 0 if they are not needed.
+pub(super) fn first_tokens(
+    session: &Session,
+    file: &Path,
+    options: &BackboneOptions,
+    shapes: &[LayerShape],
+) -> Result<u32, ModelError> {
+    if options.tokens != Tokens::Residual {
+        return Ok(0);
+    }
+    let outputs = session.outputs().iter();
+    let outputs: Vec<_> = outputs
+        .map(|output| (output.name(), output.dtype()))
+        .collect();
+    let mut first = None;
+    for (layer, shape) in (1..=options.layers).rev().zip(shapes) {
+        let name = format!("residual_{layer}");
+        let width = Some(i64::from(shape.patch));
+        let tokens = tensor(file, &name, &outputs, &[None, width])?[0];
+        let found = u32::try_from(tokens - shape.patches() as i64);
+        let found = found
+            .ok()
+            .filter(|found| first.is_none_or(|first| first == *found));
+        let wrong = || {
+            let expected = "CLS, registers and all patches, as many in each layer";
+            wrong_output(file, &name, &format!("{tokens} tokens"), expected)
+        };
+        first = Some(found.ok_or_else(wrong)?);
+    }
+    Ok(first.unwrap_or(0))
 }
 
 /// Checks the input or output `name`, and returns the lengths of its axes after the batch; `None` in `expected`

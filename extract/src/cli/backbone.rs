@@ -31,8 +31,9 @@ pub struct BackboneArgs {
     /// Input size in pixels [default: the card's]
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
-    /// Tokens to write: `cls` (and means of the patch tokens), or `all` (patch tokens too)
-    /// [default: `all` if the dataset has masks, else `cls`]
+    /// Tokens to write: `cls` (and means of the patch tokens), `all` (patch tokens too), or `residual`
+    /// (all tokens before the last LayerNorm too, for `probe adapt`) [default: `all` if the dataset has
+    /// masks, else `cls`]
     #[arg(long)]
     pub tokens: Option<TokensArg>,
     /// Number of the last blocks whose tokens are written [default: 5, or fewer if the model has
@@ -79,6 +80,8 @@ pub enum TokensArg {
     Cls,
     /// Patch tokens too.
     All,
+    /// CLS, registers and patches before the last LayerNorm too.
+    Residual,
 }
 
 /// Values of `--provider`.
@@ -124,6 +127,7 @@ impl BackboneArgs {
             tokens: self.tokens.map(|tokens| match tokens {
                 TokensArg::Cls => Tokens::Cls,
                 TokensArg::All => Tokens::All,
+                TokensArg::Residual => Tokens::Residual,
             }),
             layers: self.layers,
             provider: self.provider.into(),

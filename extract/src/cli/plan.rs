@@ -160,7 +160,7 @@ fn roots(given: Option<&Path>, datasets: &[String]) -> anyhow::Result<Vec<Option
 }
 
 /// Columns with the ranks by which they may be left out.
-const COLUMNS: [(&str, u8); 15] = [
+const COLUMNS: [(&str, u8); 16] = [
     ("dataset", 0),
     ("model", 0),
     ("tokens", 2),
@@ -169,6 +169,7 @@ const COLUMNS: [(&str, u8); 15] = [
     ("cls", 7),
     ("mean", 8),
     ("patch", 5),
+    ("residual", 5),
     ("mask", 9),
     ("picture", 10),
     ("all", 0),
@@ -239,6 +240,7 @@ fn cells(pair: &Pair, forecast: &Forecast) -> Vec<String> {
         of("cls"),
         of("mean"),
         of("patch"),
+        of("residual"),
         of("mask"),
         of("picture"),
         size(forecast.bytes()),
@@ -253,6 +255,7 @@ fn tokens(forecast: &Forecast) -> &'static str {
     match forecast.tokens {
         Tokens::Cls => "cls",
         Tokens::All => "all",
+        Tokens::Residual => "residual",
     }
 }
 

@@ -15,12 +15,11 @@ use std::path::{Path, PathBuf};
 use cache::ModelMeta;
 use common::files::write_whole;
 use common::{sha256_bytes, sha256_file};
-use onnx_models::{Error, Flavour, ModelCard, OnnxFile, VitCard, vit_graph};
+use onnx_models::{
+    Error, Flavour, ModelCard, OnnxFile, VitCard, WEIGHTS_SHA256, vit_graph, vit_metadata,
+};
 
 use crate::{ModelError, project};
-
-/// Key of a graph's metadata: the sha256 of its weights.
-const WEIGHTS_SHA256: &str = "slicebank.weights_sha256";
 
 /// Key of a graph's metadata, for graphs of scripts: [`made_by`].
 const MADE_BY: &str = "slicebank.made_by";
@@ -263,8 +262,8 @@ fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
 }
 
 /// Writes the graph unless the file has these bytes. The model's hash is that of the graph, which holds the
-/// hash of the weights, with the card's own number of layers: a layer's tokens do not depend on the number
-/// of layers that the graph gives.
+/// hash of the weights, with the card's own number of layers and without residual tokens: a layer's tokens do not
+/// depend on what else the graph gives.
 fn write_vit(
     card: &ModelCard,
     vit: &VitCard,
@@ -273,19 +272,13 @@ fn write_vit(
     flavour: Flavour,
     path: &Path,
 ) -> Result<Exported, ModelError> {
-    let about = [
-        ("slicebank.model", card.name.clone()),
-        ("slicebank.image_size", size.to_string()),
-        (
-            WEIGHTS_SHA256,
-            sha256_file(weights).map_err(ModelError::io(weights))?,
-        ),
-    ];
+    let sha256 = sha256_file(weights).map_err(ModelError::io(weights))?;
+    let about = vit_metadata(card, size, sha256);
     let bytes = vit_graph(card, vit, weights, size, flavour, &about)?;
     if fs::read(path).ok().as_ref() != Some(&bytes) {
         write_whole(path, &bytes).map_err(ModelError::io(path))?;
     }
-    let hashed = match card.with_usual_layers() {
+    let hashed = match card.usual() {
         Some(card) => vit_graph(&card, vit, weights, size, flavour, &about)?,
         None => bytes,
     };

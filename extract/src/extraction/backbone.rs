@@ -218,6 +218,10 @@ impl BackboneChoice {
             Some(file) => export::exported(card, file),
             None => {
                 let tell = &mut |line: &str| report(Event::Message(line.to_owned()));
+                let card = match self.tokens {
+                    Some(Tokens::Residual) => &card.clone().with_residual()?,
+                    _ => card,
+                };
                 Exporter { home, tell }.ensure(card, self.image_size(card), flavour)
             }
         }

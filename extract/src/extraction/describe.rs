@@ -18,11 +18,11 @@ const SHARD_ROWS: usize = 1024;
 
 impl Extraction<'_> {
     /// Tokens to keep: those that were asked for; else those of the unfinished cache `begun`; else patch
-    /// tokens if there are masks. A finished cache with patch tokens keeps them.
+    /// tokens if there are masks. A finished cache with tokens of single positions keeps them.
     pub(super) fn tokens(&self, begun: Option<&CacheMeta>) -> Tokens {
         let has_rows = begun.filter(|begun| !begun.is_blank());
         let is_kept = |begun: &&CacheMeta| {
-            begun.complete && (begun.tokens == Tokens::All || self.settings.retry_skipped)
+            begun.complete && (begun.tokens != Tokens::Cls || self.settings.retry_skipped)
         };
         if let Some(begun) = has_rows.filter(is_kept) {
             return begun.tokens;
@@ -44,8 +44,8 @@ impl Extraction<'_> {
         tokens: Option<Tokens>,
         begun: Option<&CacheMeta>,
     ) -> Result<Option<PatchDtype>, Error> {
-        if tokens == Some(Tokens::All) {
-            let there = begun.filter(|begun| begun.tokens == Tokens::All && !begun.is_blank());
+        if tokens.is_some_and(|tokens| tokens != Tokens::Cls) {
+            let there = begun.filter(|begun| begun.tokens != Tokens::Cls && !begun.is_blank());
             return Ok(self
                 .settings
                 .patch_dtype
@@ -54,7 +54,7 @@ impl Extraction<'_> {
         if self.settings.patch_dtype == Some(PatchDtype::Int8) {
             return Err(Error::Options {
                 found: "`--token-dtype int8` without patch tokens, which it is for".to_owned(),
-                hint: "give `--tokens all`, or leave `--token-dtype` out".to_owned(),
+                hint: "give `--tokens all` or `residual`, or leave `--token-dtype` out".to_owned(),
             });
         }
         Ok(None)
@@ -128,6 +128,7 @@ impl Extraction<'_> {
             width: last.cls,
             grid: last.grid,
             shapes,
+            first_tokens: backbone.first_tokens(),
             dtype: "f16".to_string(),
             patch_dtype: self.settings.patch_dtype.unwrap_or_default(),
             preprocess: serde_json::to_value(self.recipe)?,

@@ -1,4 +1,4 @@
-//! Patch tokens for a finished cache that has none.
+//! Tokens of single positions for a finished cache that has none.
 
 use std::path::Path;
 
@@ -14,32 +14,63 @@ use crate::backbone::Backbone;
 use crate::dataset::Dataset;
 
 impl Extraction<'_> {
-    /// Whether the finished cache has no patch tokens and this extraction keeps them.
+    /// Whether the finished cache has no tokens of single positions and this extraction keeps them.
     pub(super) fn extends(&self, finished: &CacheMeta) -> bool {
         finished.complete
             && self.settings.part.is_none()
             && finished.tokens == Tokens::Cls
-            && self.backbone.tokens == Some(Tokens::All)
+            && self.keeps_positions()
     }
 
-    /// Refuses to add patch tokens with `--shard`: one process adds them to the whole cache.
+    fn keeps_positions(&self) -> bool {
+        self.backbone
+            .tokens
+            .is_some_and(|tokens| tokens != Tokens::Cls)
+    }
+
+    /// Refuses patch tokens beside residual tokens: a cache holds one of the two.
+    pub(super) fn refuse_other_tokens(&self, dir: &Path, begun: &CacheMeta) -> Result<(), Error> {
+        let [there, asked] = [Some(begun.tokens), self.backbone.tokens];
+        if begun.is_blank()
+            || !self.keeps_positions()
+            || there == asked
+            || there == Some(Tokens::Cls)
+        {
+            return Ok(());
+        }
+        let word = |tokens| match tokens {
+            Some(Tokens::Residual) => "residual",
+            _ => "all",
+        };
+        Err(Error::Options {
+            found: format!(
+                "`--tokens {}`: `{}` was extracted with `--tokens {}`",
+                word(asked),
+                shown(dir),
+                word(there)
+            ),
+            hint: "a cache holds one of the two: give another `--cache`".to_owned(),
+        })
+    }
+
+    /// Refuses to add tokens of single positions with `--shard`: one process adds them to the whole cache.
     pub(super) fn refuse_extended_part(&self, dir: &Path, begun: &CacheMeta) -> Result<(), Error> {
         let Some(part) = self.settings.part else {
             return Ok(());
         };
-        if begun.tokens == Tokens::All || self.backbone.tokens != Some(Tokens::All) {
+        if begun.tokens != Tokens::Cls || !self.keeps_positions() {
             return Ok(());
         }
         Err(Error::Options {
             found: format!(
-                "`--shard {part}`: patch tokens cannot be added in parts to `{}`, which was extracted without",
+                "`--shard {part}`: `--tokens all` and `residual` cannot be added in parts to `{}`, which was extracted without",
                 shown(dir)
             ),
-            hint: "finish all parts with `--tokens cls`; then the command without `--shard` adds patch tokens".to_owned(),
+            hint: "finish all parts with `--tokens cls`; then the command without `--shard` adds the others".to_owned(),
         })
     }
 
-    /// Runs the backbone over the samples of a finished cache again and adds patch tokens to it.
+    /// Runs the backbone over the samples of a finished cache again and adds tokens of single positions to it.
     pub(super) fn extend(
         &self,
         dir: &Path,
@@ -57,8 +88,13 @@ impl Extraction<'_> {
         };
         let extension = Extension::open(lock(dir, self.settings.wait, report)?, &run)?;
         report(Event::Message(format!(
-            "{}: complete, but without patch tokens; the backbone runs again to add them",
-            cache::original_path(dir, self.staging).display()
+            "{}: complete, but without {} tokens; the backbone runs again to add them",
+            cache::original_path(dir, self.staging).display(),
+            if run.tokens == Tokens::Residual {
+                "residual"
+            } else {
+                "patch"
+            }
         )));
         let slices = (self.dataset, self.recipe);
         let (backbone, parity) = self.backbone.pass(place, backbone, slices, report)?;

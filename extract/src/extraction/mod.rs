@@ -159,6 +159,9 @@ impl Extraction<'_> {
         if let Ok(meta) = CacheMeta::read(own) {
             sources::compare(own, &meta, self.dataset)?;
         }
+        if let Some(begun) = &begun {
+            self.refuse_other_tokens(own, begun)?;
+        }
         let backbone = BackboneChoice {
             tokens: Some(self.tokens(begun.as_ref())),
             ..self.backbone.clone()

@@ -127,7 +127,9 @@ pub struct Tables {
     pub shapes: Vec<LayerShape>,
     /// Kinds of tokens.
     pub tokens: Tokens,
-    /// Element type of patch tokens.
+    /// Tokens before the patches in residual tokens.
+    pub first_tokens: u32,
+    /// Element type of tokens of single positions.
     pub patch_dtype: PatchDtype,
     /// Whether there are masks.
     pub has_masks: bool,
@@ -146,15 +148,20 @@ impl Tables {
             ("cls", sum(|layer| layer.cls.into())),
             ("mean", sum(|layer| layer.patch.into())),
         ];
-        if self.tokens == Tokens::All {
-            let patch = |layer: &LayerShape| -> u64 {
-                let (patches, width) = (layer.patches() as u64, u64::from(layer.patch));
+        let table = match self.tokens {
+            Tokens::Cls => None,
+            Tokens::All => Some(("patch", 0)),
+            Tokens::Residual => Some(("residual", u64::from(self.first_tokens))),
+        };
+        if let Some((table, first)) = table {
+            let bytes = |layer: &LayerShape| -> u64 {
+                let (tokens, width) = (first + layer.patches() as u64, u64::from(layer.patch));
                 match self.patch_dtype {
-                    PatchDtype::F16 => 2 * patches * width,
-                    PatchDtype::Int8 => patches * (width + 4),
+                    PatchDtype::F16 => 2 * tokens * width,
+                    PatchDtype::Int8 => tokens * (width + 4),
                 }
             };
-            tables.push(("patch", rows * self.shapes.iter().map(patch).sum::<u64>()));
+            tables.push((table, rows * self.shapes.iter().map(bytes).sum::<u64>()));
         }
         if self.has_masks {
             tables.push(("mask", rows * 2 * slices.pixels / MASK_RATIO));
@@ -181,14 +188,14 @@ impl Tables {
             };
             options.push(("--layers 1", one.total(slices)));
         }
-        if self.tokens == Tokens::All && self.patch_dtype == PatchDtype::F16 {
+        if self.tokens != Tokens::Cls && self.patch_dtype == PatchDtype::F16 {
             let int8 = Tables {
                 patch_dtype: PatchDtype::Int8,
                 ..self.clone()
             };
             options.push(("--token-dtype int8", int8.total(slices)));
         }
-        if self.tokens == Tokens::All {
+        if self.tokens != Tokens::Cls {
             let cls = Tables {
                 tokens: Tokens::Cls,
                 pictures: None,

@@ -32,6 +32,7 @@ impl Extraction<'_> {
         Tables {
             shapes,
             tokens,
+            first_tokens: self.card.first_tokens(),
             patch_dtype: self.settings.patch_dtype.unwrap_or_default(),
             has_masks,
             pictures: pictures.then_some(self.recipe.image_size),

@@ -93,6 +93,7 @@ pub(super) fn describe(
         grid: shape.grid,
         shapes: vec![shape],
         dtype: "f16".to_owned(),
+        first_tokens: 0,
         patch_dtype: PatchDtype::F16,
         preprocess: unknown_recipe(import.image_size),
         parity: None,
