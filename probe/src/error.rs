@@ -403,6 +403,75 @@ pub enum Error {
         /// The learning rates.
         learning_rates: String,
     },
+    /// A card or weights of a backbone cannot be used.
+    #[error(transparent)]
+    Backbone(#[from] onnx_models::Error),
+    /// The weights of a backbone are missing.
+    #[error(
+        "`{}`: no such file; adaptation needs the weights of the backbone\nhint: `extract export {model}` gets them; give their folder as `--models`",
+        shown(.path),
+        model = shown(.model)
+    )]
+    NoWeights {
+        /// The file.
+        path: PathBuf,
+        /// The backbone.
+        model: String,
+    },
+    /// A cache was extracted with other weights.
+    #[error(
+        "`{}`: `{}` was extracted with other weights, or with another card of this model\nhint: give the folder of those as `--models`, or extract again",
+        shown(.path),
+        shown(.cache)
+    )]
+    OtherWeights {
+        /// The file of weights.
+        path: PathBuf,
+        /// The cache's folder.
+        cache: PathBuf,
+    },
+    /// A backbone has no blocks that can be adapted.
+    #[error(
+        "`{}`: `{model}` is no vision transformer of `extract models`, so it cannot be adapted\nhint: leave it out by `--model`",
+        shown(.path),
+        model = shown(.model)
+    )]
+    NotTransformer {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The backbone.
+        model: String,
+    },
+    /// A backbone has too few blocks.
+    #[error(
+        "`{}`: `{model}` has {}\nhint: give fewer `--blocks`",
+        shown(.path),
+        counted(*depth, "block"),
+        model = shown(.model)
+    )]
+    TooFewBlocks {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The backbone.
+        model: String,
+        /// Its blocks.
+        depth: u32,
+    },
+    /// The loss of an adaptation overflowed.
+    #[error(
+        "`{}`: {phase}: the loss or the scores became NaN or infinite in epoch {epoch} at the learning rate {learning_rate}\nhint: give a smaller --lr, or a smaller --head-lr",
+        shown(.path)
+    )]
+    AdaptDiverged {
+        /// The cache's folder.
+        path: PathBuf,
+        /// The part of the training.
+        phase: &'static str,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The learning rate of the blocks.
+        learning_rate: f32,
+    },
     /// A decoder does not fit its input.
     #[error(
         "decoder: {0}\nhint: the U-Net needs a width that is a multiple of 8, and a saved decoder the backbone and image size of its training"

@@ -85,6 +85,8 @@ pub struct Examples {
     pub is_labelled: Vec<bool>,
     /// Unit of examples.
     pub unit: Unit,
+    /// The slice of the cache of each of the `R` rows; the first one of a volume.
+    pub(crate) stored: Vec<usize>,
     pub(crate) held_out: Option<HeldOut>,
     path: PathBuf,
 }
@@ -190,6 +192,7 @@ impl Examples {
             classes,
             rows,
             unit,
+            stored: firsts,
             held_out: None,
             path: path.into(),
         };
@@ -210,6 +213,7 @@ impl Examples {
     ) -> Examples {
         Examples {
             rows: (0..cases.len()).map(|row| vec![row]).collect(),
+            stored: (0..cases.len()).collect(),
             is_labelled: vec![true; cases.len()],
             features,
             columns,

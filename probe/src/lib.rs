@@ -3,6 +3,7 @@
 //! [`evaluate`] reads [`examples`] from a cache, fits one of the [`probes`], computes [`metrics`] by a
 //! [`protocol`] and returns [run records](record::RunRecord). [`cli`] is the program.
 
+pub mod adapt;
 pub mod cli;
 pub mod compare;
 pub mod control;

@@ -1,5 +1,6 @@
 //! The two programs as a user types them, over real ONNX Runtime and real files.
 
+mod adapt;
 mod bad_input;
 mod beside;
 mod buckets;

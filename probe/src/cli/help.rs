@@ -48,7 +48,7 @@ const COMMANDS: &[Group] = &[
     (
         "Evaluate",
         &[
-            "knn", "linear", "logreg", "ridge", "few-shot", "segment", "study",
+            "knn", "linear", "logreg", "ridge", "few-shot", "segment", "adapt", "study",
         ],
     ),
     ("Apply", &["predict"]),
@@ -212,6 +212,19 @@ const EXAMPLES: &[Examples] = &[
             (
                 "probe few-shot --head knn --help",
                 "options of another head",
+            ),
+        ],
+    ),
+    (
+        "adapt",
+        &[
+            (
+                "probe adapt --dataset nih-chest-xray --blocks 2",
+                "low-rank adapters of two blocks",
+            ),
+            (
+                "probe adapt --method bitfit --epochs 20 --patience 3",
+                "biases, until `val` gets no better",
             ),
         ],
     ),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod adapt;
 mod caches;
 mod compare;
 mod curve;
@@ -33,6 +34,7 @@ use clap::{Args, Parser, Subcommand};
 use common::text::shown;
 use terminal::{CompletionsArgs, ManArgs};
 
+use self::adapt::Adapt;
 use self::caches::Caches;
 use self::compare::Compare;
 use self::few_shot::FewShot;
@@ -69,6 +71,11 @@ enum Command {
     ///
     /// Decoders of all learning rates are trained together, and the one that is best on `val` is chosen.
     Segment(Segment),
+    /// Adapt the last blocks of the backbone, and classify
+    ///
+    /// The blocks are trained from the tokens before them, which `extract --tokens residual` keeps, with a linear head.
+    /// The best epoch on `val` is chosen, and training is repeated on train and val.
+    Adapt(Adapt),
     /// Evaluate the models, datasets and probes of a file
     ///
     /// What is not yet recorded is evaluated, the cheapest first.
@@ -140,6 +147,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Probe(probe) => probe.run(out, messages),
         Command::FewShot(few_shot) => few_shot.run(out, messages),
         Command::Segment(segment) => segment.run(out, messages),
+        Command::Adapt(adapt) => adapt.run(out, messages),
         Command::Study(study) => study.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use cache::{CacheReader, Split};
-use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::fitted::Fitted;
@@ -20,8 +19,8 @@ use crate::protocol::Protocol;
 /// Share of the patients in `train` that replaces a missing `val`.
 pub(crate) const VAL_SHARE: f64 = 0.2;
 
-/// A probe with its options, which are its fields: [`Args`] reads them from the command line.
-pub(crate) trait Probe: Args + Debug + Send + Sync {
+/// A probe with its options.
+pub(crate) trait Probe: Debug + Send + Sync {
     /// Name in records and on the command line.
     const NAME: &'static str;
     /// Whether it is a command of its own, and not only a head of `few-shot`.

@@ -20,7 +20,7 @@ pub(crate) enum Select {
 
 impl Select {
     /// Name of the measure in records, after `val_`.
-    pub(super) fn measure(self) -> &'static str {
+    pub(crate) fn measure(self) -> &'static str {
         match self {
             Select::Auroc => "auroc_macro",
             Select::Accuracy => "accuracy",
@@ -28,7 +28,7 @@ impl Select {
     }
 
     /// Checks that classes are exclusive if accuracy is the measure.
-    pub(super) fn check(self, task: &Task<'_>) -> Result<(), Error> {
+    pub(crate) fn check(self, task: &Task<'_>) -> Result<(), Error> {
         if self == Select::Accuracy && !task.is_single_label() {
             return Err(Error::SelectAccuracy {
                 path: task.reader.dir().into(),
@@ -38,7 +38,7 @@ impl Select {
     }
 
     /// Value of the measure; `None` if it is not defined.
-    pub(super) fn of(self, scored: &Scored, undefined_auroc: Option<f64>) -> Option<f64> {
+    pub(crate) fn of(self, scored: &Scored, undefined_auroc: Option<f64>) -> Option<f64> {
         match self {
             Select::Auroc => scored.auroc_macro(undefined_auroc),
             Select::Accuracy => {

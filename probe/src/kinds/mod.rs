@@ -59,7 +59,7 @@ pub(crate) struct TokenArgs {
 }
 
 impl Kind {
-    const fn of<P: Probe + 'static>() -> Kind {
+    const fn of<P: Probe + Args + 'static>() -> Kind {
         Kind {
             name: P::NAME,
             is_command: P::IS_COMMAND,
@@ -112,7 +112,7 @@ impl Kind {
     }
 }
 
-fn parse<P: Probe + 'static>(matches: &ArgMatches) -> anyhow::Result<Box<dyn AnyProbe>> {
+fn parse<P: Probe + Args + 'static>(matches: &ArgMatches) -> anyhow::Result<Box<dyn AnyProbe>> {
     let probe = P::from_arg_matches(matches)?;
     probe.check()?;
     Ok(Box::new(probe))

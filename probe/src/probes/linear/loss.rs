@@ -1,7 +1,7 @@
 //! Training losses of heads, and their gradients.
 
 use clap::ValueEnum;
-use ndarray::ArrayViewMut2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::Serialize;
 
 use crate::targets::Targets;
@@ -42,6 +42,64 @@ impl Loss {
         match self {
             Loss::Binary => 1,
             Loss::CrossEntropy | Loss::MultiLabel(_) => classes,
+        }
+    }
+
+    /// The loss of a part of a batch of `batch` examples: replaces the logits `[B, O]` of the part's examples `rows` by the
+    /// gradient, and returns the part's share.
+    pub(crate) fn part(
+        self,
+        mut logits: ArrayViewMut2<'_, f32>,
+        targets: &Targets,
+        rows: &[usize],
+        batch: usize,
+    ) -> f64 {
+        let share = match self {
+            Loss::MultiLabel(Reduction::Sum) => 1.0,
+            Loss::CrossEntropy | Loss::Binary | Loss::MultiLabel(Reduction::Mean) => {
+                rows.len() as f64 / batch as f64
+            }
+        };
+        let value = self.value(logits.view(), targets, rows);
+        self.gradient(logits.view_mut(), targets, rows);
+        logits.mapv_inplace(|g| g * share as f32);
+        value * share
+    }
+
+    /// The loss of the logits `[B, O]` of the examples `rows`.
+    fn value(self, logits: ArrayView2<'_, f32>, targets: &Targets, rows: &[usize]) -> f64 {
+        // -log(sigmoid(z)) or -log(1 - sigmoid(z)).
+        let binary = |z: f32, is: bool| {
+            let z = f64::from(if is { -z } else { z });
+            z.max(0.0) + (-z.abs()).exp().ln_1p()
+        };
+        let (batch, outputs) = logits.dim();
+        let places = (0..batch).flat_map(|e| (0..outputs).map(move |o| (e, o)));
+        match (self, targets) {
+            (Loss::CrossEntropy, Targets::Single(labels)) => {
+                let losses = logits.outer_iter().zip(rows).map(|(z, &row)| {
+                    let most = f64::from(z.fold(f32::NEG_INFINITY, |a, &b| a.max(b)));
+                    let total: f64 = z.iter().map(|&z| (f64::from(z) - most).exp()).sum();
+                    most + total.ln() - f64::from(z[labels[row] as usize])
+                });
+                losses.sum::<f64>() / batch as f64
+            }
+            (Loss::Binary, Targets::Single(labels)) => {
+                let losses = places.map(|(e, o)| binary(logits[[e, o]], labels[rows[e]] == 1));
+                losses.sum::<f64>() / batch as f64
+            }
+            (Loss::MultiLabel(reduction), Targets::Multi(present)) => {
+                let losses = places.map(|(e, o)| {
+                    let target = present[[rows[e], o]];
+                    target.map_or(0.0, |is| binary(logits[[e, o]], is))
+                });
+                let sum = losses.sum::<f64>() / outputs as f64;
+                match reduction {
+                    Reduction::Mean => sum / batch as f64,
+                    Reduction::Sum => sum,
+                }
+            }
+            _ => unreachable!("a loss of another task than the targets'"),
         }
     }
 

@@ -1,0 +1,108 @@
+//! Adapting the last blocks of a backbone to the labels of a cache, from the tokens before these blocks.
+//!
+//! `Backbone` reads the blocks' weights, after it has checked that the cache is of them; `Residuals` streams tokens of
+//! the cache; `Training` trains a [`nn::transformer::Network`] and stops at the best epoch on `val`; the network
+//! is trained again on `train` and `val`, and scores `test`. `saved` writes what was trained under the names that
+//! other programs know.
+
+mod backbone;
+mod checkpoint;
+mod fit;
+mod options;
+mod residuals;
+mod saved;
+mod train;
+
+use std::path::Path;
+
+use cache::CacheReader;
+use serde_json::{Map, Value};
+
+pub(crate) use self::options::{LoraOptions, Rule};
+pub use self::options::{Method, Options};
+use crate::Error;
+use crate::evaluate::{AnyProbe, Evaluated, Fitted, Probe, Settings, Task, fields};
+use crate::features::{Features, Tokens};
+use crate::protocol::Protocol;
+
+/// Files and messages of adaptations.
+#[derive(Clone, Copy)]
+pub struct Store<'a> {
+    /// The folder of run records.
+    pub runs: &'a Path,
+    /// The folder of model cards and weights.
+    pub models: &'a Path,
+    /// Whether trainings begin anew.
+    pub force: bool,
+    /// Shows the progress of a training.
+    pub say: &'a (dyn Fn(&str) + Sync),
+    /// Prints a line that stays.
+    pub tell: &'a (dyn Fn(&str) + Sync),
+}
+
+/// The key of the evaluation of an adaptation.
+///
+/// # Errors
+///
+/// [`Error::Cache`] if the slices of the cache or the named split cannot be read.
+pub fn key(options: &Options, reader: &CacheReader, settings: &Settings) -> Result<String, Error> {
+    let adapt = Adapt {
+        options,
+        store: None,
+    };
+    adapt.key(reader, settings, None)
+}
+
+/// Adapts the backbone of a cache and evaluates it.
+///
+/// # Errors
+///
+/// [`Error::Cache`] if the cache has no residual tokens or too few layers, [`Error::Backbone`] and
+/// [`Error::OtherWeights`] if the weights are missing or not those of the cache, [`Error::AdaptDiverged`], those of
+/// other probes, and [`Error::Output`] if a file cannot be written.
+pub fn evaluate(
+    options: &Options,
+    reader: &CacheReader,
+    settings: &Settings,
+    store: Store<'_>,
+) -> Result<Vec<Evaluated>, Error> {
+    let adapt = Adapt {
+        options,
+        store: Some(store),
+    };
+    adapt.evaluate(reader, settings, None)
+}
+
+/// The adaptation as a probe. Without a store it has a key alone.
+#[derive(Debug)]
+struct Adapt<'a> {
+    options: &'a Options,
+    store: Option<Store<'a>>,
+}
+
+impl std::fmt::Debug for Store<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("runs", &self.runs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Probe for Adapt<'_> {
+    const NAME: &'static str = "adapt";
+
+    fn tokens(&self, _: u32) -> Tokens {
+        Features::Cls.tokens(1)
+    }
+
+    fn options(&self, _: Protocol, _: &CacheReader) -> Result<Map<String, Value>, Error> {
+        Ok(fields(self.options))
+    }
+
+    fn fit(&self, task: &Task<'_>) -> Result<Vec<Fitted>, Error> {
+        match self.store {
+            Some(store) => Ok(vec![fit::fit(self.options, task, store)?]),
+            None => Ok(Vec::new()),
+        }
+    }
+}

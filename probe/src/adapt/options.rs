@@ -1,0 +1,105 @@
+//! Options of an adaptation.
+
+use clap::ValueEnum;
+use nn::transformer::{self, Optimiser};
+use serde::Serialize;
+
+use crate::evaluate::Select;
+
+/// What of the last blocks is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Low-rank adapters of queries, keys and values and of the MLP
+    Lora,
+    /// All biases
+    Bitfit,
+    /// All parameters
+    Full,
+}
+
+/// A rule by which gradients change parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Rule {
+    /// AdamW
+    Adamw,
+    /// Gradient descent with momentum 0.9
+    Sgd,
+}
+
+/// Options of an adaptation, as they are recorded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Options {
+    /// Number of last blocks, `n`.
+    pub(crate) blocks: u32,
+    pub(crate) method: Method,
+    /// Rank of adapters, and the number by which their results are multiplied, times the rank; dropout of
+    /// their inputs. `None` for other methods.
+    pub(crate) lora: Option<LoraOptions>,
+    /// Initial learning rate of the blocks.
+    pub(crate) learning_rate: f32,
+    /// Initial learning rate of the head.
+    pub(crate) head_learning_rate: f32,
+    pub(crate) optimiser: Rule,
+    pub(crate) weight_decay: f32,
+    pub(crate) epochs: usize,
+    pub(crate) batch_size: usize,
+    /// Epochs without a better result on `val` after which training ends.
+    pub(crate) patience: Option<usize>,
+    pub(crate) select: Select,
+}
+
+/// Options of low-rank adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct LoraOptions {
+    pub(crate) rank: u32,
+    pub(crate) alpha: f32,
+    pub(crate) dropout: f32,
+}
+
+impl Method {
+    /// Name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Method::Lora => "lora",
+            Method::Bitfit => "bitfit",
+            Method::Full => "full",
+        }
+    }
+
+    /// The default learning rate of the blocks: that of the study for adapters (appendix B.3), and of its rates for
+    /// fine-tuning (B.1) the largest for biases and a small one for all parameters.
+    pub(crate) fn learning_rate(self) -> f32 {
+        match self {
+            Method::Lora => 2e-4,
+            Method::Bitfit => 5e-4,
+            Method::Full => 1e-5,
+        }
+    }
+}
+
+impl Options {
+    /// The method for a backbone; `is_split` says whether queries, keys and values have three layers.
+    pub(super) fn method(&self, is_split: bool) -> transformer::Method {
+        match (self.method, self.lora) {
+            (Method::Bitfit, _) => transformer::Method::BitFit,
+            (Method::Lora, Some(lora)) => transformer::Method::Lora(transformer::Lora {
+                rank: lora.rank as usize,
+                alpha: lora.alpha,
+                dropout: lora.dropout,
+                is_split,
+            }),
+            (Method::Full | Method::Lora, _) => transformer::Method::Full,
+        }
+    }
+
+    pub(super) fn optimiser(&self) -> Optimiser {
+        match self.optimiser {
+            Rule::Adamw => Optimiser::AdamW {
+                decay: self.weight_decay,
+            },
+            Rule::Sgd => Optimiser::Sgd { momentum: 0.9 },
+        }
+    }
+}
