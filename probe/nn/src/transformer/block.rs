@@ -225,8 +225,7 @@ impl Block {
         self.attend
             .learn(&parts, &trace.norms[0].out, drop, inner, gradients, spare);
         let [norm, _] = &self.norms;
-        let is_trained = norm.tensors().into_iter().any(|t| t.place.is_some());
-        if scope.is_first && !is_trained {
+        if scope.is_first && !norm.is_trained() {
             return;
         }
         dnorm.clear();
@@ -235,14 +234,7 @@ impl Block {
         if scope.is_first {
             return;
         }
-        if every > 1 {
-            spare.clear();
-            spare.resize(dnorm.len(), 0.0);
-            for (row, d) in spare.chunks_mut(every * width).zip(d.chunks_exact(width)) {
-                row[..width].copy_from_slice(d);
-            }
-            std::mem::swap(spare, d);
-        }
+        spread(d, width, every, spare);
         norm.backward(&trace.norms[0], dnorm, d, width);
     }
 
@@ -281,6 +273,20 @@ impl Block {
         self.norms[1].learn(normed, dnorm, gradients);
         self.norms[1].backward(normed, dnorm, d, width);
     }
+}
+
+/// Puts `every - 1` rows of zeros after each row of `rows`; `spare` is a buffer.
+fn spread(rows: &mut Vec<f32>, width: usize, every: usize, spare: &mut Vec<f32>) {
+    if every == 1 {
+        return;
+    }
+    spare.clear();
+    spare.resize(rows.len() * every, 0.0);
+    let places = spare.chunks_mut(every * width);
+    for (place, row) in places.zip(rows.chunks_exact(width)) {
+        place[..width].copy_from_slice(row);
+    }
+    std::mem::swap(spare, rows);
 }
 
 /// `out = x + scale · branch`, for rows `x` that are `stride` numbers apart.

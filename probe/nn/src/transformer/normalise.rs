@@ -32,6 +32,10 @@ impl Norm {
         [&mut self.gain, &mut self.shift]
     }
 
+    pub(super) fn is_trained(&self) -> bool {
+        self.tensors().into_iter().any(|t| t.place.is_some())
+    }
+
     /// Fills `normed` from rows `x` of the LayerNorm's width that are `stride` numbers apart.
     pub(super) fn forward(&self, x: &[f32], stride: usize, normed: &mut Normed) {
         let (gain, shift) = (&self.gain.data[..], &self.shift.data[..]);
