@@ -37,7 +37,8 @@ fn a_stop_while_labels_are_replaced_leaves_the_old_ones() {
             let before = s3::objects(bucket, CACHE);
             let mut child = started(&mut relabel("y", &["--force"]));
             let new = format!("{CACHE}/labels/other/slices-{number}/");
-            while !s3::names(bucket).iter().any(|name| name.starts_with(&new)) {
+            let is_begun = || s3::names(bucket).iter().any(|name| name.starts_with(&new));
+            while child.try_wait().unwrap().is_none() && !is_begun() {
                 thread::sleep(Duration::from_millis(5));
             }
             child.kill().unwrap();
@@ -121,7 +122,8 @@ fn patch_tokens_are_added_to_a_cache_in_a_bucket() {
             let before = s3::objects(bucket, CACHE);
             let mut child = started(&mut extract_with(&lab, bucket, "staging", &all));
             let new = format!("{CACHE}/patch/");
-            while !s3::names(bucket).iter().any(|name| name.starts_with(&new)) {
+            let is_begun = || s3::names(bucket).iter().any(|name| name.starts_with(&new));
+            while child.try_wait().unwrap().is_none() && !is_begun() {
                 thread::sleep(Duration::from_millis(5));
             }
             child.kill().unwrap();
