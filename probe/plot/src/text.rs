@@ -238,7 +238,7 @@ mod tests {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let short = shorten_all(&names, 120.0);
         assert!(
-            short[0].contains("lef") && short[1].contains("righ"),
+            short[0].contains("le") && short[1].contains("ri"),
             "{short:?}"
         );
         assert_eq!(short[0], short[3]);
