@@ -48,14 +48,7 @@ pub fn wilcoxon(differences: &[f64]) -> Wilcoxon {
     let sizes: Vec<f64> = kept.iter().map(|d| d.abs()).collect();
     let ranks = average_ranks(&sizes);
     let tied = ties(&sizes);
-    let (mut plus, mut minus) = (0.0, 0.0);
-    for (difference, rank) in kept.iter().zip(&ranks) {
-        *(if *difference > 0.0 {
-            &mut plus
-        } else {
-            &mut minus
-        }) += rank;
-    }
+    let [plus, minus] = sums(&kept, &ranks);
     let (pairs, zeros) = (differences.len(), differences.len() - kept.len());
     let is_plain = zeros == 0 && tied.is_empty();
     let is_exact = pairs <= MOST_TIED || is_plain && pairs <= MOST_EXACT || kept.is_empty();
@@ -86,11 +79,11 @@ pub fn rank_biserial(differences: &[f64]) -> Option<f64> {
 fn sums(differences: &[f64], ranks: &[f64]) -> [f64; 2] {
     let (mut plus, mut minus) = (0.0, 0.0);
     for (difference, rank) in differences.iter().zip(ranks) {
-        *(if *difference > 0.0 {
-            &mut plus
+        if *difference > 0.0 {
+            plus += rank;
         } else {
-            &mut minus
-        }) += rank;
+            minus += rank;
+        }
     }
     [plus, minus]
 }
