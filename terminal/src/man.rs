@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(files, ["it.1", "it-run.1"]);
         assert!(pages[0].text.contains("it\\-run(1)\nRun things\n"));
         for part in [
-            ".TH it\\-run 1  \"it 1.2\" Slicebank\n",
+            ".TH it-run 1  \"it 1.2\" Slicebank\n",
             ".SH MANY\n",
             "Rarely needed.",
             ".SH EXAMPLES\n.TP\n\\fBit run \\-\\-count 3\\fR\nrun three\n",
