@@ -32,8 +32,7 @@ pub struct BackboneArgs {
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<u32>,
     /// Tokens to write: `cls` (and means of the patch tokens), `all` (patch tokens too), or `residual`
-    /// (all tokens before the last LayerNorm too, for `probe adapt`) [default: `all` if the dataset has
-    /// masks, else `cls`]
+    /// (for `probe adapt`) [default: `all` if the dataset has masks, else `cls`]
     #[arg(long)]
     pub tokens: Option<TokensArg>,
     /// Number of the last blocks whose tokens are written [default: 5, or fewer if the model has
