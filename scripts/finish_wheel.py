@@ -2,11 +2,13 @@
 """Adds to a wheel of maturin what maturin does not write: finish_wheel.py WHEEL TARGET OUT.
 
 The man pages of its programs, the licences of all crates, and the list of these (SBOM, CycloneDX) without paths of this
-machine. The wheel is written into the folder OUT, the list beside it. For scripts/build_wheel.
+machine. The wheel is written into the folder OUT, the list beside it; earlier wheels for the same platform and those of
+other versions are deleted there. For scripts/build_wheel.
 """
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,8 +34,24 @@ def main():
         add_man_pages(unpacked / f"{info.stem}.data")
         add_licences(info, arguments.target)
         bill = clean_bill(info)
+        remove_earlier(arguments.out, arguments.wheel.stem)
         (arguments.out / f"{arguments.wheel.stem}.cdx.json").write_text(bill)
         run(sys.executable, "-m", "wheel", "pack", "--dest-dir", arguments.out, unpacked)
+
+
+def remove_earlier(folder, new):
+    """Deletes the wheels that `new` replaces, and their lists: `pip install dist/slicebank-*.whl` takes one of them only."""
+    for wheel in folder.glob("slicebank-*.whl"):
+        (version, platform), (new_version, new_platform) = identity(wheel.stem), identity(new)
+        if version != new_version or platform == new_platform:
+            wheel.unlink()
+            wheel.with_name(f"{wheel.stem}.cdx.json").unlink(missing_ok=True)
+
+
+def identity(stem):
+    """Version and platform in the name of a wheel, without the version of the platform: `linux_x86_64`."""
+    _, version, *_, platform = stem.split("-")
+    return version, re.sub(r"_\d+_\d+(?=_)", "", platform.split(".")[0]).removeprefix("many")
 
 
 def run(*command):
