@@ -418,6 +418,21 @@ pub enum Error {
         /// The backbone.
         model: String,
     },
+    /// The weights of a backbone do not fit its card.
+    #[error(
+        "`{}`: {}\nhint: `extract export {model}` gets the weights that the card describes; give their folder as `--models`, or correct the card",
+        shown(.path),
+        shown(.what),
+        model = shown(.model)
+    )]
+    UnfitWeights {
+        /// The file.
+        path: PathBuf,
+        /// The difference.
+        what: String,
+        /// The backbone.
+        model: String,
+    },
     /// A cache was extracted with other weights.
     #[error(
         "`{}`: `{}` was extracted with other weights, or with another card of this model\nhint: give the folder of those as `--models`, or extract again",

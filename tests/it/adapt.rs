@@ -160,6 +160,52 @@ fn features(cache: &Path, count: u32) -> (Vec<f32>, Vec<f32>) {
 }
 
 #[test]
+fn graphs_with_residual_tokens_are_files_of_their_own() {
+    let of = |words: &[&str]| {
+        let lab = extracted(words);
+        CacheMeta::read(&lab.cache()).unwrap().model.sha256
+    };
+    let usual = of(&[]);
+    let models = project().join("onnx_models");
+    let graph = |kind: &str| fs::read(models.join(format!("tiny-vit@56{kind}.onnx"))).unwrap();
+    let kinds = ["", ".plain"];
+    let before = kinds.map(graph);
+    assert_eq!(of(&RESIDUAL), usual);
+    assert!(kinds.map(graph) == before);
+    let has_residual = |graph: &[u8]| graph.windows(10).any(|word| word == b"residual_1");
+    assert!(!before.iter().any(|graph| has_residual(graph)));
+    for kind in kinds {
+        assert!(has_residual(&graph(&format!("{kind}.residual"))), "{kind}");
+    }
+}
+
+#[test]
+fn plans_of_residual_tokens_refuse_what_an_extraction_refuses() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(2);
+    let mut plan = program("extract");
+    plan.args(["plan", "--model", "tiny-vit,resnet152,dinov3-s16"])
+        .args(["--dataset", "manifest", "--name", "images", "--root"])
+        .arg(&manifest)
+        .args(["--tokens", "residual", "--batches", "0"])
+        .args(["--format", "json"]);
+    let run = Run::of(&mut plan).expect(1);
+    let lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines[0]["error"].is_null(), "{run:#?}");
+    for line in &lines[1..] {
+        let error = line["error"].as_str().unwrap();
+        assert!(
+            error.contains("no tokens before the last LayerNorm"),
+            "{run:#?}"
+        );
+    }
+}
+
+#[test]
 fn new_adapters_reproduce_the_tokens_of_the_last_block() {
     let lab = extracted(&RESIDUAL);
     for count in [1, 2, 4] {
@@ -182,6 +228,8 @@ fn adaptation_is_recorded_and_saved_for_any_number_of_threads() {
     let first = record(&lab);
     let params = &first["params"];
     assert_eq!(params["method"], "lora");
+    assert_eq!(params["learning_rate"], 0.0002);
+    assert_eq!(params["lora"]["dropout"], 0.1);
     // Two blocks of adapters of queries, keys, values, fc1 and fc2 of rank 48, and a head of 32 + 1.
     let adapters = 48 * (3 * (32 + 32) + 2 * (32 + 128));
     assert_eq!(params["trained_parameters"], 2 * adapters + 33);
@@ -207,6 +255,7 @@ fn adaptation_is_recorded_and_saved_for_any_number_of_threads() {
         header.tensors().keys()
     );
     let config: Value = serde_json::from_slice(&saved[0].1).unwrap();
+    assert_eq!(config["lora_dropout"], 0.1);
     assert_eq!(config["target_modules"].as_array().unwrap().len(), 10);
     let run = lab.probe_with("adapt", &words).expect(0);
     assert!(run.stderr.contains("is recorded already"), "{run:#?}");
@@ -278,6 +327,22 @@ fn an_adaptation_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn the_state_is_kept_until_the_record_is_written() {
+    let lab = extracted(&RESIDUAL);
+    let words = ["--blocks", "1", "--epochs", "2"];
+    // A file where the folder of predictions should be: all that comes before the record fails.
+    let blocked = lab.path("runs/predictions");
+    fs::create_dir_all(lab.path("runs")).unwrap();
+    fs::write(&blocked, "").unwrap();
+    lab.probe_with("adapt", &words)
+        .expect_error(2, &["predictions"]);
+    fs::remove_file(&blocked).unwrap();
+    let run = lab.probe_with("adapt", &words).expect(0);
+    assert!(run.stderr.contains("goes on after epoch 2"), "{run:#?}");
+    assert_eq!(fs::read_dir(lab.path("runs/training")).unwrap().count(), 0);
+}
+
+#[test]
 fn what_cannot_be_adapted_is_said() {
     let lab = extracted(&[]);
     lab.probe_with("adapt", &[])
@@ -304,6 +369,11 @@ fn what_cannot_be_adapted_is_said() {
     fs::write(&weights, bytes).unwrap();
     lab.probe_with("adapt", &words)
         .expect_error(2, &["was extracted with other weights"]);
+    fs::write(&weights, "weights").unwrap();
+    lab.probe_with("adapt", &words).expect_error(
+        2,
+        &["tiny-vit.safetensors", "give their folder as `--models`"],
+    );
     let words = [
         "--blocks",
         "2",

@@ -187,14 +187,20 @@ pub fn available(card: &ModelCard, flavour: Flavour) -> Result<Flavour, ModelErr
     }
 }
 
-/// The file of a model's graph in the project at `home`.
+/// The file of a model's graph in the project at `home`. Graphs of other outputs have other names, so that processes
+/// that need different ones do not replace each other's.
 pub fn file(home: &Path, card: &ModelCard, size: u32, flavour: Flavour) -> PathBuf {
-    let kind = match flavour {
-        Flavour::Fused => String::new(),
-        flavour => format!(".{}", flavour.name()),
-    };
-    let file = format!("{}@{size}{kind}.onnx", card.name);
-    project::models(home).join(file)
+    let mut file = format!("{}@{size}", card.name);
+    if flavour != Flavour::Fused {
+        file += &format!(".{}", flavour.name());
+    }
+    if card.usual_layers.is_some() {
+        file += &format!(".layers{}", card.layers);
+    }
+    if card.residual {
+        file += ".residual";
+    }
+    project::models(home).join(file + ".onnx")
 }
 
 /// An exported graph, `path`, with the hash of it and of the files with weights that it refers to.

@@ -1,5 +1,6 @@
 //! The backbone of an extraction: the first device that can run it, and the parity gate.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,6 +90,21 @@ impl BackboneChoice {
     /// Input size in pixels.
     pub fn image_size(&self, card: &ModelCard) -> u32 {
         self.image_size.unwrap_or(card.image_size)
+    }
+
+    /// The card of the graph to export, which gives residual tokens if they are to be stored.
+    ///
+    /// # Errors
+    ///
+    /// [`onnx_models::Error::NoResidual`] if the model has none.
+    pub(super) fn exported_card<'a>(
+        &self,
+        card: &'a ModelCard,
+    ) -> Result<Cow<'a, ModelCard>, ModelError> {
+        Ok(match self.tokens {
+            Some(Tokens::Residual) => Cow::Owned(card.clone().with_residual()?),
+            _ => Cow::Borrowed(card),
+        })
     }
 
     /// Number of last blocks to store.
@@ -218,11 +234,8 @@ impl BackboneChoice {
             Some(file) => export::exported(card, file),
             None => {
                 let tell = &mut |line: &str| report(Event::Message(line.to_owned()));
-                let card = match self.tokens {
-                    Some(Tokens::Residual) => &card.clone().with_residual()?,
-                    _ => card,
-                };
-                Exporter { home, tell }.ensure(card, self.image_size(card), flavour)
+                let card = self.exported_card(card)?;
+                Exporter { home, tell }.ensure(&card, self.image_size(&card), flavour)
             }
         }
     }

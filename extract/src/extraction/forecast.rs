@@ -81,9 +81,13 @@ impl Extraction<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`], and [`Error::Model`] if the card does not allow the input size.
+    /// [`Error::Options`], and [`Error::Model`] if the card does not allow the input size, or residual tokens are to be
+    /// stored and the model has none.
     pub fn forecast(&self, batches: u32, report: &mut dyn FnMut(Event)) -> Result<Forecast, Error> {
         self.check_crop()?;
+        if self.backbone.onnx.is_none() {
+            self.backbone.exported_card(self.card)?;
+        }
         let dir = Target::new(self.dir()?, self.settings.part, self.samples()?).dir;
         let begun = CacheMeta::read(&dir).ok();
         let there = begun.map_or((0, 0), |begun| (begun.bytes(), begun.rows));

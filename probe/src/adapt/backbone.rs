@@ -22,7 +22,7 @@ impl Backbone {
     ///
     /// # Errors
     ///
-    /// [`Error::Backbone`] without a card or weights, or if they do not fit each other,
+    /// [`Error::Backbone`] without a card, [`Error::NoWeights`], [`Error::UnfitWeights`],
     /// [`Error::NotTransformer`], [`Error::TooFewBlocks`], and [`Error::OtherWeights`] if the cache was extracted
     /// with other weights.
     pub(super) fn open(
@@ -55,7 +55,8 @@ impl Backbone {
         }
         let sha256 = common::sha256_file(&weights).map_err(onnx_models::Error::io(&weights))?;
         check_weights(reader, &card, vit, (&weights, &sha256))?;
-        let last = onnx_models::last_blocks(&card, vit, &weights, options.blocks)?;
+        let last = onnx_models::last_blocks(&card, vit, &weights, options.blocks)
+            .map_err(|error| of_weights(error, &card))?;
         let hidden = last.blocks.first().map_or(0, |block| block.mlp[1].shape[1]);
         Ok(Backbone {
             encoder: Encoder {
@@ -110,7 +111,8 @@ fn check_weights(
     };
     let about = onnx_models::vit_metadata(card, meta.image_size, sha256.into());
     for &flavour in flavours {
-        let graph = onnx_models::vit_graph(card, vit, weights, meta.image_size, flavour, &about)?;
+        let graph = onnx_models::vit_graph(card, vit, weights, meta.image_size, flavour, &about)
+            .map_err(|error| of_weights(error, card))?;
         if common::sha256_bytes(&graph) == meta.model.sha256 {
             return Ok(());
         }
@@ -119,6 +121,18 @@ fn check_weights(
         path: weights.into(),
         cache: reader.dir().into(),
     })
+}
+
+/// [`Error::UnfitWeights`] if weights are not what the card says, else [`Error::Backbone`].
+fn of_weights(error: onnx_models::Error, card: &ModelCard) -> Error {
+    match error {
+        onnx_models::Error::Weights { path, what } => Error::UnfitWeights {
+            path,
+            what,
+            model: card.name.clone(),
+        },
+        error => error.into(),
+    }
 }
 
 fn weights_of(block: &Block) -> BlockWeights {

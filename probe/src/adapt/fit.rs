@@ -1,6 +1,6 @@
 //! An adaptation fitted on parts of the examples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cache::Split;
 use nn::transformer::{Network, Session};
@@ -22,6 +22,11 @@ const CHOICE: &str = "choice";
 /// The training of the network that is measured.
 const TRAINING: &str = "training";
 
+/// The files of the states of both trainings of the evaluation `key`, in the folder of run records `runs`.
+pub(super) fn states(runs: &Path, key: &str) -> [PathBuf; 2] {
+    [CHOICE, TRAINING].map(|phase| runs.join(format!("training/adapt-{key}-{phase}.safetensors")))
+}
+
 /// Chooses the epoch on `val`, trains again on `parts.fit`, scores `parts.test`, and writes what was trained.
 pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Result<Fitted, Error> {
     options.select.check(task)?;
@@ -41,11 +46,7 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
         loss,
         store,
     };
-    let files = [CHOICE, TRAINING].map(|phase| -> PathBuf {
-        let key = &task.identity.key;
-        let file = format!("training/adapt-{key}-{phase}.safetensors");
-        store.runs.join(file)
-    });
+    let files = states(store.runs, &task.identity.key);
     let (trained, chosen) = train(&training, &backbone, &files)?;
     let parts = (&trained.network, &trained.session);
     let test = scores(
@@ -57,10 +58,6 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
     let folder = format!("adapters/adapt-{}", task.identity.key);
     let network = &trained.network;
     saved::write(&store.runs.join(&folder), &backbone, options, task, network)?;
-    for file in files {
-        // A file that cannot be removed is overwritten by the next training.
-        let _ = std::fs::remove_file(file);
-    }
     let mut params = fields(options);
     let measure = format!("val_{}", options.select.measure());
     params.insert("best_epoch".into(), json!(chosen.epochs));

@@ -73,6 +73,14 @@ pub fn evaluate(
     adapt.evaluate(reader, settings, None)
 }
 
+/// Removes the states of the trainings of the evaluation `key`, once its record is in the folder `runs`.
+pub fn forget(runs: &Path, key: &str) {
+    for file in fit::states(runs, key) {
+        // A file that cannot be removed is overwritten by the next training.
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 /// The adaptation as a probe. Without a store it has a key alone.
 #[derive(Debug)]
 struct Adapt<'a> {

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use nn::transformer::{self, Optimiser};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::evaluate::Select;
 
@@ -38,10 +38,13 @@ pub struct Options {
     /// their inputs. `None` for other methods.
     pub(crate) lora: Option<LoraOptions>,
     /// Initial learning rate of the blocks.
+    #[serde(serialize_with = "decimal")]
     pub(crate) learning_rate: f32,
     /// Initial learning rate of the head.
+    #[serde(serialize_with = "decimal")]
     pub(crate) head_learning_rate: f32,
     pub(crate) optimiser: Rule,
+    #[serde(serialize_with = "decimal")]
     pub(crate) weight_decay: f32,
     pub(crate) epochs: usize,
     pub(crate) batch_size: usize,
@@ -54,7 +57,9 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct LoraOptions {
     pub(crate) rank: u32,
+    #[serde(serialize_with = "decimal")]
     pub(crate) alpha: f32,
+    #[serde(serialize_with = "decimal")]
     pub(crate) dropout: f32,
 }
 
@@ -102,4 +107,14 @@ impl Options {
             Rule::Sgd => Optimiser::Sgd { momentum: 0.9 },
         }
     }
+}
+
+/// The number that has the shortest decimal of `value`: 0.1 for the f32 nearest to it.
+pub(super) fn shortest(value: f32) -> f64 {
+    let decimal = value.to_string();
+    decimal.parse().unwrap_or(f64::from(value))
+}
+
+fn decimal<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(shortest(*value))
 }

@@ -9,7 +9,7 @@ use onnx_models::{Block, LastBlocks};
 use serde_json::{Value, json};
 
 use super::backbone::Backbone;
-use super::options::{Method, Options};
+use super::options::{Method, Options, shortest};
 use crate::Error;
 use crate::evaluate::Task;
 use crate::tensors::{self, Tensor};
@@ -96,8 +96,8 @@ fn config(options: &Options, backbone: &Backbone) -> Value {
         "base_model_name_or_path": null,
         "inference_mode": true,
         "r": lora.map(|lora| lora.rank),
-        "lora_alpha": lora.map(|lora| lora.alpha),
-        "lora_dropout": lora.map(|lora| lora.dropout),
+        "lora_alpha": lora.map(|lora| shortest(lora.alpha)),
+        "lora_dropout": lora.map(|lora| shortest(lora.dropout)),
         "bias": "none",
         "fan_in_fan_out": false,
         "use_rslora": false,

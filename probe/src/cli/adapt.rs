@@ -113,6 +113,9 @@ impl Adapt {
                 };
                 adapt::evaluate(&options, reader, settings, store).map(results)
             }),
+            recorded: Some(Box::new(|record| {
+                adapt::forget(&self.output.runs, &record.key);
+            })),
         };
         job.run(out, messages)
     }

@@ -103,6 +103,7 @@ impl FewShot {
             evaluate: Box::new(move |reader, settings, _| {
                 probe.evaluate(reader, settings, Some(&few)).map(results)
             }),
+            recorded: None,
         })
     }
 

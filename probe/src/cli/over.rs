@@ -39,6 +39,9 @@ type Key<'a> = dyn Fn(&CacheReader, &Settings) -> Result<String, Error> + Sync +
 type Evaluate<'a> =
     dyn Fn(&CacheReader, &Settings, &Progress<'_>) -> Result<Results, Error> + Sync + 'a;
 
+/// Called with a record.
+type OnRecord<'a> = dyn Fn(&RunRecord) + Sync + 'a;
+
 /// Result of an evaluation.
 pub(super) trait Keep: Send {
     /// Writes the files of the result and returns its record; results of one key differ by `number`.
@@ -60,6 +63,8 @@ pub(super) struct Job<'a> {
     pub(super) settings: Vec<Settings>,
     pub(super) key: Box<Key<'a>>,
     pub(super) evaluate: Box<Evaluate<'a>>,
+    /// Called with each record once it is in the file of records.
+    pub(super) recorded: Option<Box<OnRecord<'a>>>,
 }
 
 /// The table of results, and the lines beneath it.
@@ -226,6 +231,9 @@ impl Job<'_> {
                     records.extend(before);
                 }
                 Appended::New(new) => records.extend(new),
+            }
+            if let Some(recorded) = &self.recorded {
+                records[first..].iter().for_each(recorded);
             }
             let warnings = records[first..].iter().flat_map(|record| &record.warnings);
             for warning in warnings.collect::<BTreeSet<_>>() {

@@ -115,6 +115,7 @@ impl Predict {
                 evaluate::predict(reader, head, &settings, part, self.mismatch())
                     .map(|one| results(vec![one]))
             }),
+            recorded: None,
         };
         job.run(out, messages)
     }
@@ -149,6 +150,7 @@ impl Predict {
                 let applied = segment::apply(reader, head, &settings, how, &folder_of(reader));
                 applied.map(|one| results(vec![one]))
             }),
+            recorded: None,
         };
         job.run(out, messages)
     }

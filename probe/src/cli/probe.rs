@@ -73,6 +73,7 @@ impl ProbeCommand {
             evaluate: Box::new(move |reader, settings, _| {
                 probe.evaluate(reader, settings, None).map(results)
             }),
+            recorded: None,
         })
     }
 }

@@ -115,6 +115,7 @@ impl Segment {
                 };
                 segment::evaluate(reader, &options, settings, &store).map(results)
             }),
+            recorded: None,
         })
     }
 

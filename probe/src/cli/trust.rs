@@ -68,6 +68,7 @@ impl Trust {
                 let say = |what: &str| progress.say(what);
                 questions.ask(&of(reader, &sets, &other), &say).map(results)
             }),
+            recorded: None,
         };
         let shown = Shown {
             table: table::trust,

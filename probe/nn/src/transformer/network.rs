@@ -21,6 +21,11 @@ use crate::workspace::length;
 
 /// Images that a thread computes at once.
 const CHUNK: usize = 2;
+/// The largest number of groups of images of a batch, each with gradients of its own: the memory that gradients take does
+/// not grow with the batch. Threads compute groups, and results depend on their number, so it depends on the method alone.
+const GROUPS: usize = 16;
+/// The same if all parameters are trained, whose gradients are large.
+const GROUPS_OF_ALL: usize = 8;
 /// Numbers of a task that adds gradients.
 const TASK: usize = 1 << 14;
 
@@ -188,12 +193,16 @@ impl Network {
 
     /// Fills the start of the session's gradients; returns the loss.
     fn gradients(&self, session: &mut Session, batch: &Batch<'_>) -> f64 {
+        let images = batch.tokens.len() / self.image();
         let group = match self.method {
-            // Adapters and biases are few: a group for each chunk lets more threads work.
-            Method::Lora(_) | Method::BitFit => CHUNK,
-            Method::Full => 2 * CHUNK,
+            // Adapters and biases are few: smaller groups let more threads work.
+            Method::Lora(_) | Method::BitFit => images.div_ceil(GROUPS).next_multiple_of(CHUNK),
+            Method::Full => {
+                let images = images.div_ceil(GROUPS_OF_ALL);
+                images.next_multiple_of(2 * CHUNK)
+            }
         };
-        let groups = batch.tokens.len().div_ceil(group * self.image());
+        let groups = images.div_ceil(group);
         let dropout = match self.method {
             Method::Lora(lora) if lora.dropout > 0.0 => {
                 Some(Dropout::new(lora.dropout, self.seed, session.state.steps))

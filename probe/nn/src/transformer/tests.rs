@@ -123,6 +123,29 @@ fn loss_and_gradients(network: &mut Network, tokens: &[f32]) -> (f64, Vec<f32>) 
     (loss, session.momenta()[0].to_vec())
 }
 
+#[test]
+fn memory_of_gradients_does_not_grow_with_the_batch() {
+    let encoder = encoder(Activation::Gelu, Pooling::First);
+    for (method, groups) in [(lora(0.1, true), 16), (Method::Full, 8)] {
+        let mut network = network(encoder, method);
+        let mut session = Session::new(&network, Optimiser::Sgd { momentum: 0.9 });
+        for images in [groups * 4, groups * 8 + 1] {
+            let tokens = random(images * encoder.tokens * encoder.width, 9);
+            let batch = Batch {
+                tokens: &tokens,
+                loss: &loss,
+            };
+            let rates = Rates {
+                encoder: 1e-4,
+                head: 1e-4,
+            };
+            network.step(&mut session, &batch, rates).unwrap();
+            let most = groups * network.trained();
+            assert!(session.gradients.len() <= most, "{images}");
+        }
+    }
+}
+
 /// The network moved by `by` along `direction`.
 fn moved(network: &Network, direction: &[f32], by: f32) -> Network {
     let mut moved = network.clone();
