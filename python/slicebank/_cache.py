@@ -193,9 +193,7 @@ class Cache:
         groups of the file that hold the rows are read; consecutive rows of one row group are not copied.
         """
         if self.meta["tokens"] != "all":
-            raise CacheError(
-                f"`{self.path}`: no patch tokens\nhint: run `extract` again with `--tokens all`, which adds them"
-            )
+            raise CacheError(f"`{self.path}`: no patch tokens\nhint: {self._patches_hint()}")
         height, width = self.grid(layer)
         shape = (height * width, self._shape(layer)["patch"])
         column = f"patch_{layer}"
@@ -207,6 +205,16 @@ class Cache:
         if not arrays:
             return np.empty((0, *shape), np.float16)
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def _patches_hint(self) -> str:
+        if "imported" in self.meta:
+            return "import a file that has them under another name (`extract import-tokens`, option `--patches`)"
+        if self.meta["tokens"] == "residual":
+            return (
+                "this cache has the table `residual` in their place: extract into another folder of caches "
+                "(`--cache`), without `--tokens residual`"
+            )
+        return "run `extract` again with `--tokens all`, which adds them"
 
     def masks(self, rows: int | slice | Sequence[int] | np.ndarray) -> list[np.ndarray | None]:
         """Label maps of some rows, each `[H, W]`, uint16, at the slice's own size; `None` without a mask.

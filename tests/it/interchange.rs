@@ -173,6 +173,8 @@ fn patch_tokens_in_any_shape_and_alone_are_imported() {
     import(&lab, "x.npy", "flat", &flat).expect(0);
     import(&lab, "x.npy", "grid", &["--patches", &path("grid.npy")]).expect(0);
     import(&lab, "grid.npy", "alone", &[]).expect(0);
+    import(&lab, "x.npy", "vectors", &["--grid", "2x3"])
+        .expect_error(2, &["`--grid 2x3`", "single vectors", ".npz"]);
     let square = ["--patches", &path("patches.npy")];
     import(&lab, "x.npy", "square", &square).expect_error(2, &["patches.npy", "--grid"]);
     let read = |model: &str| CacheReader::open(&cache(&lab, model)).unwrap();
@@ -240,13 +242,45 @@ fn rows_of_a_sample_are_its_slices_and_a_column_may_name_the_rows() {
 }
 
 #[test]
+fn patients_in_several_splits_and_columns_that_contradict_each_other_are_refused() {
+    let lab = lab();
+    lab.write(
+        "rows.csv",
+        table(|row| format!("s{row}")).replace(",p1,val", ",p0,val"),
+    );
+    let run = import(&lab, "x.npy", "m", &[]).expect_error(2, &["several splits", "p0"]);
+    assert_eq!(
+        run.stderr.matches("--allow-patient-overlap").count(),
+        1,
+        "{run:#?}"
+    );
+    let mut csv = "label,class,patient,patient_id\n".to_owned();
+    for row in 0..ROWS {
+        csv += &format!("a{0},a{0},p{row},p{row}\n", row % 2);
+    }
+    lab.write("rows.csv", &csv);
+    let run = import(&lab, "x.npy", "same", &[]).expect(0);
+    assert!(!run.stderr.contains("not used"), "{run:#?}");
+    lab.write("rows.csv", csv.replace("a1,a1,p3,", "a1,b,p3,"));
+    import(&lab, "x.npy", "m", &[])
+        .expect_error(2, &["`a1` as `label` and `b` as `class` in line 5"]);
+    lab.write("rows.csv", csv.replace("p3,p3", "p3,p4"));
+    import(&lab, "x.npy", "m", &[]).expect_error(2, &["`p4` as `patient_id` in line 5"]);
+}
+
+#[test]
 fn numbers_that_a_cache_cannot_hold_are_refused_or_scaled() {
     let lab = lab();
     for (name, value) in [("nan", f32::NAN), ("inf", f32::INFINITY), ("large", 1e6)] {
         let mut bytes = f32s(WIDTH);
         bytes[4 * (17 * WIDTH + 3)..][..4].copy_from_slice(&value.to_le_bytes());
         lab.write("bad.npy", npy("<f4", &[ROWS, WIDTH], &bytes));
-        let words = ["bad.npy", "row 17 (from 0), number 3", "`s17`"];
+        let words = [
+            "bad.npy",
+            "row 17 (from 0), number 3",
+            "`s17`",
+            "the file is damaged",
+        ];
         import(&lab, "bad.npy", name, &[]).expect_error(2, &words);
         assert!(!cache(&lab, name).exists(), "nothing is left of it");
     }
@@ -275,7 +309,29 @@ fn damaged_and_hostile_arrays_are_errors() {
         .position(|word| word == b"False")
         .unwrap();
     fortran[place..place + 5].copy_from_slice(b"True ");
-    let cases: [(&str, Vec<u8>, &str); 9] = [
+    let replaced = |from: &str, to: &str| {
+        let text = String::from_utf8_lossy(&good[10..70]).replace(from, to);
+        let length = (text.len() as u16).to_le_bytes();
+        [&b"\x93NUMPY\x01\x00"[..], &length, text.as_bytes()].concat()
+    };
+    let cases: [(&str, Vec<u8>, &str); 14] = [
+        ("scalar", npy("<f4", &[], b"1234"), "`[N, D]`"),
+        ("flat", npy("<f4", &[ROWS], &f32s(1)), "`[N, D]`"),
+        (
+            "negative",
+            replaced("(60", "(-60"),
+            "no shape in the header",
+        ),
+        (
+            "garbage",
+            replaced("'shape'", &"x".repeat(20_000)),
+            "no shape in the header",
+        ),
+        (
+            "broad",
+            npy("<f4", &[1, 26_000_000], b""),
+            "1048576 numbers in a vector",
+        ),
         ("short", good[..good.len() - 1].to_vec(), "damaged"),
         ("long", [&good[..], b"1"].concat(), "damaged"),
         ("empty", Vec::new(), "damaged"),
@@ -292,7 +348,8 @@ fn damaged_and_hostile_arrays_are_errors() {
     ];
     for (name, bytes, word) in cases {
         lab.write("bad.npy", bytes);
-        import(&lab, "bad.npy", name, &[]).expect_error(2, &["bad.npy", word]);
+        let run = import(&lab, "bad.npy", name, &[]).expect_error(2, &["bad.npy", word]);
+        assert!(run.stderr.len() < 600, "{run:#?}");
     }
     let other = npy(
         "<f4",

@@ -5,6 +5,9 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// Greatest number of characters of a text that [`clipped`] keeps.
+const MOST_SHOWN: usize = 100;
+
 /// Escapes `text` so that it stays on one line and cannot control a terminal.
 ///
 /// Control characters (C0, DEL and C1, so also line breaks and the escape character), the line and
@@ -17,6 +20,14 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// A name or path escaped by [`printable`], for messages.
 pub fn shown(text: &(impl AsRef<OsStr> + ?Sized)) -> String {
     printable(&text.as_ref().to_string_lossy()).into_owned()
+}
+
+/// The first 100 characters of a text, for messages.
+pub fn clipped(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Text that Markdown (GitHub's) shows as it is, also in a cell of a table.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cache::{MOST_CLASSES, NAME_BYTES};
 use common::counted;
+use common::text::clipped;
 use unicode_normalization::UnicodeNormalization;
 
 use super::examples::examples;
@@ -66,7 +67,7 @@ fn refuse_nul(path: &Path, classes: &[String]) -> Result<(), Error> {
     };
     Err(Error::Layout {
         path: path.to_path_buf(),
-        found: format!("a class named `{}`", table::clipped(name)),
+        found: format!("a class named `{}`", clipped(name)),
         expected: "names without NUL (`\\0`)".to_owned(),
         hint: "check that the table is not damaged, or give the class another name".to_owned(),
     })
@@ -86,7 +87,7 @@ fn refuse_too_many_bytes<'a>(
         found: format!(
             "{what} with a name of {}, `{}`",
             counted(name.len(), "byte"),
-            table::clipped(name)
+            clipped(name)
         ),
         expected: format!("at most {NAME_BYTES} bytes"),
         hint: "give it a shorter name".to_owned(),
@@ -100,7 +101,7 @@ pub(super) fn refuse_long(path: &Path, names: &[String]) -> Result<(), Error> {
     };
     Err(Error::Layout {
         path: path.to_path_buf(),
-        found: format!("a class named `{}`", table::clipped(name)),
+        found: format!("a class named `{}`", clipped(name)),
         expected: format!("names of at most {} characters", table::MAX_NAME),
         hint: "give the class a shorter name".to_owned(),
     })

@@ -10,6 +10,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use cache::MaskClass;
+use common::text::clipped;
 use common::{FileError, counted};
 
 use self::cells::Cells;
@@ -21,9 +22,6 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Longest name of a class, in characters.
 pub(super) const MAX_NAME: usize = 1000;
-
-/// Number of characters of a cell in a message.
-const SHOWN: usize = 100;
 
 /// Words for a missing value, in any case.
 const BLANKS: [&str; 7] = ["nan", "-nan", "n/a", "#n/a", "na", "<na>", "null"];
@@ -156,6 +154,43 @@ impl Table {
         }
     }
 
+    /// As [`column`](Self::column), but an error if columns with several of these names have other cells: which is
+    /// meant is not known.
+    pub(crate) fn agreed(&self, names: &[&str]) -> Result<Option<usize>, Error> {
+        let Some(column) = self.column(names)? else {
+            return Ok(None);
+        };
+        let named = |header: &str| names.iter().any(|name| header.eq_ignore_ascii_case(name));
+        for other in 0..self.headers.len() {
+            if other == column || !named(&self.headers[other]) || self.unread[other].is_some() {
+                continue;
+            }
+            let row = self
+                .rows
+                .iter()
+                .find(|row| row.cells[column] != row.cells[other]);
+            if let Some(row) = row {
+                return Err(self.disagreeing(row, [column, other]));
+            }
+        }
+        Ok(Some(column))
+    }
+
+    /// An error about two columns of one meaning with different cells.
+    fn disagreeing(&self, row: &Row, columns: [usize; 2]) -> Error {
+        let [(a, first), (b, second)] =
+            columns.map(|column| (&self.headers[column], clipped(&row.cells[column])));
+        Error::Layout {
+            path: self.path.clone(),
+            found: format!(
+                "`{first}` as `{a}` and `{second}` as `{b}` in line {}",
+                row.line
+            ),
+            expected: "the same, since both names have one meaning".to_owned(),
+            hint: "rename or delete the column that is not meant".to_owned(),
+        }
+    }
+
     /// As [`column`](Self::column), but an error if there is no such column.
     pub(crate) fn required(&self, names: &[&str]) -> Result<usize, Error> {
         self.column(names)?.ok_or_else(|| Error::MissingColumn {
@@ -182,10 +217,18 @@ impl Table {
         })
     }
 
-    /// A warning of columns that are not among `used`.
+    /// A warning of columns that are not among `used`, and have other cells than these.
     pub(super) fn unused(&self, used: &[usize]) -> Option<String> {
         let is_index = |header: &str| INDEX_COLUMNS.iter().any(|start| header.starts_with(start));
-        let unused = (0..self.headers.len()).filter(|column| !used.contains(column));
+        let repeats = |column: usize, used: usize| {
+            let mut rows = self.rows.iter();
+            rows.all(|row| row.cells[column] == row.cells[used])
+        };
+        let is_used = |column: usize| {
+            used.iter()
+                .any(|&used| column == used || repeats(column, used))
+        };
+        let unused = (0..self.headers.len()).filter(|column| !is_used(*column));
         let unused = unused.map(|column| self.headers[column].clone());
         let unused: Vec<String> = unused.filter(|h| !h.is_empty() && !is_index(h)).collect();
         let name = super::files::name(&self.path);
@@ -252,14 +295,6 @@ impl Table {
 /// True if a class cannot have this name.
 pub(super) fn is_too_long(name: &str) -> bool {
     name.chars().nth(MAX_NAME).is_some()
-}
-
-/// The beginning of a text that may be long.
-pub(super) fn clipped(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// True if a cell says that there is no value.

@@ -69,7 +69,7 @@ impl Hdf5 {
             4 => Kind::F32,
             _ => Kind::F64,
         };
-        let row_bytes = row_numbers(path, &shape)? * kind.bytes();
+        let row_bytes = row_numbers(path, Some(&name), &shape)? * kind.bytes();
         Ok(Hdf5 {
             path: path.to_path_buf(),
             encoding: Encoding {

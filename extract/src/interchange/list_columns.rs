@@ -65,7 +65,7 @@ impl ListColumn {
         let first = column.batch.as_ref().filter(|batch| !batch.is_empty());
         let width = first.map(|batch| numbers(batch, 0, 1.0).map(|numbers| numbers.len()));
         let width = width.flatten().ok_or_else(|| column.odd("no numbers"))?;
-        row_numbers(path, &[width])?;
+        row_numbers(path, Some(&column.name), &[width])?;
         column.shape = vec![width];
         Ok(column)
     }

@@ -133,8 +133,7 @@ impl ListedRows {
         }
         let samples = checks.samples();
         let overlaps = checks.patients.overlaps();
-        let hint = "correct the column `split`, leave it out and use `extract split`, or allow it with \
-                    `--allow-patient-overlap`";
+        let hint = "correct the column `split`, or leave it out and use `extract split`";
         let warnings = check_overlaps(&overlaps, allow_patient_overlap, hint)?;
         Ok(Checked {
             slices,

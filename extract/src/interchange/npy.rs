@@ -5,10 +5,11 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use common::FileError;
+use common::text::clipped;
 use imaging::read::npz::{self, Entry};
 
 use super::numbers::{Encoding, Kind};
-use super::rows::{Rows, row_numbers};
+use super::rows::{Rows, row_numbers, within};
 use crate::Error;
 
 /// Names of arrays of embeddings in archives, most specific first.
@@ -107,9 +108,24 @@ impl Npy {
     }
 
     fn of(path: &Path, name: Option<&str>, text: &str, input: Input) -> Result<Npy, Error> {
-        let shape = npz::shape(text).filter(|shape| !shape.is_empty());
-        let shape = shape.ok_or_else(|| refused(path, name, &format!("the header `{text}`")))?;
+        let shape = npz::shape(text).ok_or_else(|| {
+            let header = clipped(text.trim());
+            Error::damaged(
+                path,
+                format!("no shape in the header `{header}`{}", within(name)),
+            )
+        })?;
         let encoding = encoding(path, name, text)?;
+        if shape.len() < 2 {
+            return Err(Error::Layout {
+                path: path.to_path_buf(),
+                found: format!("an array of the shape {shape:?}{}", within(name)),
+                expected: "`[N, D]`, or patch tokens `[N, P, D]` or `[N, rows, columns, D]`".to_owned(),
+                hint: "save it with an axis of images or slices in front: `np.save(path, np.atleast_2d(array))` if \
+                       it is one vector"
+                    .to_owned(),
+            });
+        }
         if text.contains("'fortran_order': True") && shape.len() > 1 {
             return Err(Error::Layout {
                 path: path.to_path_buf(),
@@ -118,7 +134,7 @@ impl Npy {
                 hint: "save it again: `np.save(path, np.ascontiguousarray(array))`".to_owned(),
             });
         }
-        let row_bytes = row_numbers(path, &shape[1..])? * encoding.kind.bytes();
+        let row_bytes = row_numbers(path, name, &shape[1..])? * encoding.kind.bytes();
         Ok(Npy {
             path: path.to_path_buf(),
             name: name.map(str::to_owned),
@@ -263,7 +279,7 @@ fn encoding(path: &Path, name: Option<&str>, text: &str) -> Result<Encoding, Err
             return Err(refused(
                 path,
                 name,
-                &format!("numbers of the type `{word}`"),
+                &format!("numbers of the type `{}`", clipped(word)),
             ));
         }
     };
@@ -280,8 +296,4 @@ fn refused(path: &Path, name: Option<&str>, found: &str) -> Error {
         expected: "an array of float16, float32 or float64".to_owned(),
         hint: "save it again: `np.save(path, array.astype(np.float32))`".to_owned(),
     }
-}
-
-fn within(name: Option<&str>) -> String {
-    name.map_or(String::new(), |name| format!(" in `{name}`"))
 }

@@ -148,13 +148,13 @@ fn refused(value: f32, column: usize, place: Place<'_>) -> Error {
         (
             format!("{value} {at}"),
             "magnitudes below 65520, since a cache holds half precision",
-            "multiply all numbers by a factor: for instance `--scale 0.01`",
+            "multiply all numbers by a factor, for instance `--scale 0.01`; or the file is damaged: copy it again",
         )
     } else {
         (
             format!("{value} {at}"),
             "finite numbers",
-            "leave such rows out of the file and the table, or compute them again",
+            "leave such rows out of the file and the table, or compute them again; or the file is damaged: copy it again",
         )
     };
     Error::Layout {

@@ -38,14 +38,15 @@ impl TokenReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] for other shapes, and arrays of different numbers of rows.
+    /// [`Error::Layout`] for other shapes, and arrays of different numbers of rows; [`Error::Options`] for a grid
+    /// without patch tokens.
     pub(super) fn of(
         tokens: Box<dyn Rows>,
         patches: Option<Box<dyn Rows>>,
         grid: Option<[u32; 2]>,
         scale: f64,
     ) -> Result<TokenReader, Error> {
-        let is_vector = row_numbers(tokens.place().0, tokens.shape())?
+        let is_vector = row_numbers(tokens.place().0, None, tokens.shape())?
             == tokens.shape().last().copied().unwrap_or(0);
         let (vectors, patches) = match (is_vector, patches) {
             (true, patches) => (Some(tokens), patches),
@@ -60,6 +61,9 @@ impl TokenReader {
         {
             let expected = format!("{} rows, as in the other array", vectors.count());
             return Err(odd(&**patches, &expected, "save both from the same images"));
+        }
+        if let (None, Some(grid)) = (&patches, grid) {
+            return Err(unused_grid(grid));
         }
         let cls = vectors.as_ref().and_then(|rows| rows.shape().last());
         let cls = cls.map(|width| *width as u32);
@@ -212,7 +216,7 @@ fn patch_shape(
             return Err(odd(patches, expected, "see docs/interchange.md"));
         }
     };
-    let count = row_numbers(patches.place().0, patches.shape())?;
+    let count = row_numbers(patches.place().0, None, patches.shape())?;
     if rows.saturating_mul(columns).saturating_mul(width) != count
         || grid.is_some_and(|grid| grid.map(|side| side as usize) != [rows, columns])
     {
@@ -229,6 +233,17 @@ fn patch_shape(
         patch: width,
         grid: [rows as u32, columns as u32],
     })
+}
+
+/// An error about a grid that no patch tokens have.
+fn unused_grid([rows, columns]: [u32; 2]) -> Error {
+    Error::Options {
+        found: format!(
+            "`--grid {rows}x{columns}` without patch tokens: the rows are single vectors"
+        ),
+        hint: "leave it out, or import patch tokens `[N, P, D]` from a `.npy`, `.npz` or HDF5 file"
+            .to_owned(),
+    }
 }
 
 fn odd(rows: &dyn Rows, expected: &str, hint: &str) -> Error {

@@ -67,7 +67,7 @@ impl Torch {
             count += rows as u64;
         }
         let width = width.ok_or_else(|| odd(path, &[]))?;
-        row_numbers(path, &[width])?;
+        row_numbers(path, None, &[width])?;
         Ok(Torch {
             path: path.to_path_buf(),
             tensors,

@@ -5,6 +5,7 @@ mod entry;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use common::text::clipped;
 use ndarray::Array;
 
 pub use self::entry::{Entry, header_text, names, shape};
@@ -175,14 +176,19 @@ fn header(path: &Path, name: &str, stream: &mut Entry) -> Result<Header, Error> 
         .map_err(|reason| Error::damaged(path, format!("`{name}`: {reason}")))?;
     let shape = shape(&text)
         .filter(|shape| !shape.is_empty())
-        .ok_or_else(|| Error::damaged(path, format!("`{name}` has the header `{text}`")))?;
+        .ok_or_else(|| {
+            Error::damaged(
+                path,
+                format!("`{name}` has the header `{}`", clipped(text.trim())),
+            )
+        })?;
     let is_bytes = ["|u1", "|b1", "u1"]
         .iter()
         .any(|kind| text.contains(&format!("'{kind}'")));
     if !is_bytes || !text.contains("'fortran_order': False") {
         let reason = format!(
             "`{name}` is `{}`, expected 8-bit numbers in C order",
-            text.trim()
+            clipped(text.trim())
         );
         return Err(Error::damaged(path, reason));
     }

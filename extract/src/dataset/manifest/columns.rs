@@ -36,7 +36,7 @@ impl Columns {
             mask,
             labels: LabelSource::find(table, &options.label_columns, mask.is_some())?,
             slices: table.column(&["slices", "slice"])?,
-            patient: table.column(&PATIENT)?,
+            patient: table.agreed(&PATIENT)?,
             split: table.column(&["split"])?,
             id: table.column(&["id"])?,
         })

@@ -62,7 +62,7 @@ impl LabelRows {
                 table.column(&IMAGE)?.map_or_else(|| no_key(&table), Ok)?,
             ),
         };
-        let patient = table.column(&PATIENT)?;
+        let patient = table.agreed(&PATIENT)?;
         let source = LabelSource::find(&table, label_columns, false)?;
         if table.rows.is_empty() || source == LabelSource::Nothing && patient.is_none() {
             return Err(nothing(&table));

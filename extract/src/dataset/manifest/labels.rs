@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use cache::{Labels, Task};
+use common::text::clipped;
 
 use crate::Error;
 use crate::dataset::files;
-use crate::dataset::table::{Row, Table, clipped};
+use crate::dataset::table::{Row, Table};
 
 /// Source of the labels.
 #[derive(PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl LabelSource {
         if let Some(column) = table.column(&["labels"])? {
             return Ok(LabelSource::Joined(column));
         }
-        Ok(match table.column(&["label", "class", "target", "y"])? {
+        Ok(match table.agreed(&["label", "class", "target", "y"])? {
             Some(column) => LabelSource::Single(column),
             None if mask => LabelSource::Mask,
             None => LabelSource::Nothing,

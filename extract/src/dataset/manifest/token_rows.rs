@@ -76,7 +76,7 @@ impl TokenTable {
     pub(crate) fn read(path: &Path, options: TokenTableOptions<'_>) -> Result<TokenTable, Error> {
         let table = Table::read_without(path, options.left_out)?;
         let named = |name: Option<&str>| name.map(|name| table.required(&[name])).transpose();
-        let patient = table.column(&PATIENT)?;
+        let patient = table.agreed(&PATIENT)?;
         let image = table.column(&IMAGE)?;
         let columns = Columns {
             sample: table.column(&SAMPLE)?,

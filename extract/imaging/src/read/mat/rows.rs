@@ -71,12 +71,19 @@ impl MatFile<'_> {
         } else {
             self.bytes
         };
-        if size(&shape) > most || size(&chunk) > most.min(MAX_UNPACKED) {
-            let found = format!("an array `{name}` of the shape {shape:?}");
+        let needed = size(&shape).max(size(&chunk));
+        if needed > most {
+            let file = self.bytes;
+            let reason = format!(
+                "the array `{name}` of the shape {shape:?} has {needed} bytes, more than a file of {file} can hold"
+            );
+            return Err(Error::damaged(self.path, reason));
+        }
+        if size(&chunk) > MAX_UNPACKED {
             return Err(Error::too_large(
                 self.path,
-                found,
-                format!("{most} bytes, since the file has {}", self.bytes),
+                format!("chunks of the shape {chunk:?} in `{name}`"),
+                format!("{MAX_UNPACKED} bytes"),
             ));
         }
         check_chunks(self.path, self.bytes, &array, &shape, &chunk)?;
