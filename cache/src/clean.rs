@@ -9,8 +9,9 @@ use common::files::target_of;
 
 pub(crate) use self::inventory::Inventory;
 use crate::error::io_error;
-use crate::folder::{CHECKSUMS, EXTENSION, LABELS, REPAIR, SPLITS, pending};
+use crate::folder::{CHECKSUMS, EXTENSION, LABELS, REPAIR, SOURCES, SPLITS, pending};
 use crate::parts::lock_parts;
+use crate::schema::Table;
 use crate::{CacheLock, CacheMeta, Error, Holder, Parts, is_cache, is_in_bucket, store};
 
 /// A cache that this process has locked, so that no writer lives.
@@ -126,12 +127,13 @@ pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<(), Error> 
     Ok(())
 }
 
-/// Removes empty folders in those of a cache that come and go. A bucket has none.
+/// Removes the empty folders of a cache, which its writers make again. A bucket has none.
 fn remove_empty(dir: &Path) {
     if !is_in_bucket(dir) {
-        let folders = [LABELS, SPLITS, CHECKSUMS, EXTENSION, REPAIR];
-        folders
-            .iter()
+        let folders = [LABELS, SPLITS, CHECKSUMS, EXTENSION, REPAIR, SOURCES];
+        let tables = Table::ALL.iter().map(|table| table.name());
+        tables
+            .chain(folders)
             .for_each(|name| store::remove_empty(&dir.join(name)));
         store::remove_empty(&pending(dir));
     }

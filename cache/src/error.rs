@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use common::counted;
-use common::text::shown;
+use common::text::{argument, shown};
 
 use self::hints::{anew, cause, did_you_mean, hint, known_names, named, of_splits, parts_left};
 use crate::Holder;
@@ -288,7 +288,7 @@ pub enum Error {
     },
     /// The cache has no label set of this name.
     #[error(
-        "`{path}`: the cache has no labels `{name}`{}{}\nhint: make them with `extract relabel --name {name}`, or leave `--labels` out", known_names(known, "those"), did_you_mean(name, known), path = shown(path), name = shown(name)
+        "`{path}`: the cache has no labels `{name}`{}{}\nhint: make them with `extract relabel {cache} --name {name} --labels TABLE`, or leave `--labels` out", known_names(known, "those"), did_you_mean(name, known), path = shown(path), cache = argument(path), name = shown(name)
     )]
     NoLabels {
         /// The cache's folder.

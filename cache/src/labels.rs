@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::new_set::is_new;
+pub(crate) use self::new_set::{is_new, temporary};
 pub use self::write::{LabelWriter, NewLabels, Relabelled};
 use crate::error::io_error;
 use crate::meta::check_own_hash;
@@ -207,11 +207,11 @@ fn folder_of(name: &str) -> String {
     format!("{FOLDER}/{name}")
 }
 
-fn description_of(dir: &Path, name: &str) -> PathBuf {
+pub(crate) fn description_of(dir: &Path, name: &str) -> PathBuf {
     dir.join(FOLDER).join(name).join("labels.json")
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if is_plain(name) && name != ORIGINAL {
         return Ok(());
     }

@@ -14,6 +14,7 @@ mod object;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -36,6 +37,9 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// Bytes of the content: a record of a fixed size is replaced in one write.
 const RECORD: usize = 512;
+
+/// Held while this process writes the content of a lock, and for good once it [ends](CacheLock::release).
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// The right to write to a cache, until it is dropped.
 #[derive(Debug)]
@@ -102,9 +106,15 @@ impl CacheLock {
         CacheLock::holder(dir).filter(|holder| !holder.is_of_this_machine())
     }
 
-    /// Frees the lock that this process holds on the cache `dir`, as dropping it would. It is for a process that ends
-    /// at once; what fails is left to the next holder, which finds this one dead.
-    pub fn release(dir: &Path) {
+    /// Frees the locks that this process holds on the caches `dirs`, as dropping them would. It is for a process that
+    /// ends at once: its other threads wait for ever when they write a lock. What fails is left to the next holder,
+    /// which finds this one dead.
+    pub fn release(dirs: &[PathBuf]) {
+        mem::forget(writing());
+        dirs.iter().for_each(|dir| CacheLock::release_one(dir));
+    }
+
+    fn release_one(dir: &Path) {
         let path = dir.join(".lock");
         let is_own =
             |found: &Holder| found.is_of_this_machine() && found.process == std::process::id();
@@ -269,6 +279,11 @@ fn remove_without_cache(dir: &Path) {
     }
 }
 
+/// The right to write the content of a lock.
+fn writing() -> MutexGuard<'static, ()> {
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn locked_object(object: &Mutex<LockObject>) -> MutexGuard<'_, LockObject> {
     object.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -374,6 +389,7 @@ fn is_taken_over(found: io::Result<Option<Holder>>, holder: &Holder) -> bool {
 fn write(mut file: &File, holder: &Holder) -> io::Result<()> {
     let mut text = serde_json::to_string(holder)?;
     text = format!("{text:<width$}\n", width = RECORD - 1);
+    let _turn = writing();
     file.seek(SeekFrom::Start(0))?;
     file.write_all(text.as_bytes())?;
     file.sync_data()

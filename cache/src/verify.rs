@@ -3,7 +3,7 @@
 mod lone;
 mod shards;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::checksums::{BLOCK, Checksums};
 use crate::clean::Inventory;
 use crate::error::io_error;
+use crate::folder::LABELS;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
@@ -112,6 +113,7 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Verified, Erro
     let check = Check {
         reader: &reader,
         files: inventory.files(),
+        lost: inventory.without_description(reader.meta()),
         depth,
         threads: threads.max(store::threads(dir)).max(1),
     };
@@ -123,10 +125,12 @@ pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Verified, Erro
 }
 
 /// The verification of a cache.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Check<'a> {
     reader: &'a CacheReader,
     files: &'a Files,
+    /// Label sets without a description.
+    lost: BTreeSet<&'a str>,
     depth: Depth,
     threads: usize,
 }
@@ -156,6 +160,7 @@ impl Check<'_> {
         let is_readable = found.of_shards.is_empty();
         faults.extend(found.of_shards);
         faults.extend(lone::lone_files(reader, self.files, &splits));
+        faults.extend(self.lost.iter().map(|set| without_description(dir, set)));
         if !is_readable {
             return Ok(faults);
         }
@@ -180,7 +185,7 @@ impl Check<'_> {
         };
         let check = Check {
             reader: &labelled,
-            ..*self
+            ..self.clone()
         };
         let found = check.pass(&labelled.label_tables(), Some(self.reader), |_| {})?;
         // They are not of shards of the cache itself.
@@ -247,6 +252,14 @@ fn check_own_hash(reader: &CacheReader) -> Result<(), Error> {
         found: "another".into(),
         expected: "`sha256` of the text before it".into(),
     })
+}
+
+fn without_description(dir: &Path, set: &str) -> Fault {
+    let error = Error::LabelSet {
+        path: dir.join(LABELS).join(set),
+        what: format!("label set `{set}` has no labels.json"),
+    };
+    Fault::of_set(NamedSet::Labels(set.to_owned()), error)
 }
 
 fn check_complete(reader: &CacheReader) -> Result<(), Error> {

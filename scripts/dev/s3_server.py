@@ -6,6 +6,9 @@ request to them.
 Those whose names contain a word misbehave: `faulty` fails every third request, before or after it took
 effect; `outage` fails 60 requests in a row; `slow` answers each PUT and POST after a while.
 
+PUT of `/-/held/BUCKET` makes each PUT of a `meta.json` or `labels.json` to the bucket wait for ever, and DELETE of it
+ends this for later ones.
+
 GET `/-/requests` answers with the number of requests so far by method, and the bytes of their answers, as JSON;
 `/-/requests/BUCKET` with those to a bucket.
 """
@@ -32,6 +35,7 @@ class Server:
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.counts = collections.defaultdict(itertools.count)
         self.made = set()
+        self.held = set()
         # By bucket; those of the empty name are all.
         self.requests = collections.defaultdict(collections.Counter)
 
@@ -39,7 +43,15 @@ class Server:
         if environ["PATH_INFO"].startswith("/-/requests"):
             bucket = environ["PATH_INFO"].removeprefix("/-/requests").strip("/")
             return Response(json.dumps(self.requests[bucket]))(environ, start_response)
+        if environ["PATH_INFO"].startswith("/-/held/"):
+            name = environ["PATH_INFO"].removeprefix("/-/held/")
+            is_put = environ["REQUEST_METHOD"] == "PUT"
+            (self.held.add if is_put else self.held.discard)(name)
+            return Response(status=200 if is_put else 204)(environ, start_response)
         bucket = environ["PATH_INFO"].strip("/").split("/")[0]
+        is_description = environ["PATH_INFO"].endswith(("/meta.json", "/labels.json"))
+        if bucket in self.held and environ["REQUEST_METHOD"] == "PUT" and is_description:
+            threading.Event().wait()
         count = next(self.counts[bucket])
         if "slow" in bucket and environ["REQUEST_METHOD"] in ("PUT", "POST"):
             time.sleep(SECONDS)

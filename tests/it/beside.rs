@@ -63,11 +63,12 @@ fn files_that_no_description_names_are_told_by_verify_and_deleted_by_gc() {
     let before = snapshot(&lab.cache());
     let files = [
         ".slicebank-1-meta.json",
+        "checksums/labels/.new-gone/slices/00000.crc32",
         "checksums/labels/gone/slices/00000.crc32",
         "checksums/patch/00000.crc32",
         "cls/00007.parquet",
         "extension/cls/00000.parquet",
-        "labels/.new-x/labels.json",
+        "labels/.new-gone/labels.json",
         "labels/again/mask/00000.parquet",
         "labels/again/slices-1/00000.parquet",
         "labels/gone/slices/00000.parquet",
@@ -90,7 +91,11 @@ fn files_that_no_description_names_are_told_by_verify_and_deleted_by_gc() {
         .collect();
     assert_eq!(unnamed(&lab), (expected.clone(), expected.clone()));
     let run = over(&lab, &["verify"]).expect(0);
-    let note = "note: 13 files, 52 bytes, that no description names, for instance `.slicebank-1-meta.json`; `extract gc images/tiny-vit@56` removes them";
+    let cache = lab.cache();
+    let cache = cache.display();
+    let note = format!(
+        "note: 14 files, 56 bytes, that no description names, for instance `.slicebank-1-meta.json`; `extract gc {cache}` removes them"
+    );
     assert!(run.stderr.lines().any(|line| line == note), "{run:?}");
     let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
     assert_eq!(run.stdout.lines().count(), expected.len(), "{run:?}");
@@ -106,11 +111,60 @@ fn files_that_no_description_names_are_told_by_verify_and_deleted_by_gc() {
         "repair",
         "pending",
         "labels/gone",
-        "labels/.new-x",
+        "labels/.new-gone",
         "checksums/labels/gone",
     ] {
         assert!(!lab.cache().join(folder).exists(), "{folder}");
     }
+}
+
+#[test]
+fn what_an_extension_left_in_a_cache_that_has_its_tables_is_deleted_at_once() {
+    let lab = Lab::new();
+    let more = [&SMALL[..], &["--tokens", "residual"]].concat();
+    lab.extract("manifest", &lab.manifest(6), &more).expect(0);
+    let before = snapshot(&lab.cache());
+    for file in ["extension/meta.json", "patch/00000.parquet"] {
+        lab.write(&format!("cache/images/tiny-vit@56/{file}"), "left");
+    }
+    fs::create_dir_all(lab.cache().join("picture")).unwrap();
+    let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
+    assert_eq!(run.stdout.lines().count(), 2, "{run:?}");
+    assert!(snapshot(&lab.cache()) == before);
+    for folder in ["extension", "patch", "picture"] {
+        assert!(!lab.cache().join(folder).exists(), "{folder}");
+    }
+    let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
+    assert!(run.stdout.contains("nothing to delete"), "{run:?}");
+}
+
+#[test]
+fn labels_without_their_description_are_a_fault_and_stay() {
+    let lab = Lab::new();
+    let table = lab.manifest(6);
+    lab.extract("manifest", &table, &SMALL).expect(0);
+    let words = [
+        "relabel",
+        "images/tiny-vit@56",
+        "--name",
+        "again",
+        "--labels",
+    ];
+    let words = [&words[..], &[table.to_str().unwrap()]].concat();
+    over(&lab, &words).expect(0);
+    let whole = snapshot(&lab.cache());
+    fs::remove_file(lab.cache().join("labels/again/labels.json")).unwrap();
+    let lost = snapshot(&lab.cache());
+    let run = over(&lab, &["verify"]).expect(1);
+    let told = "label set `again` has no labels.json";
+    assert!(run.stdout.contains(told), "{run:?}");
+    let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
+    assert!(run.stdout.contains("nothing to delete"), "{run:?}");
+    assert!(snapshot(&lab.cache()) == lost);
+    // As the hint says.
+    over(&lab, &[&words[..], &["--force"]].concat()).expect(0);
+    over(&lab, &["verify"]).expect(0);
+    assert!(snapshot(&lab.cache()) == whole);
 }
 
 #[test]
@@ -128,9 +182,10 @@ fn a_killed_writer_is_told_by_verify_and_its_name_removed_by_gc() {
     writer.wait().unwrap();
     fs::write(&lock, dead.to_string()).unwrap();
     let run = over(&lab, &["verify"]).expect(0);
+    let gc = format!("`extract gc {}` removes the name", lab.cache().display());
     let told = format!("note: `.lock` names process {} on", dead["process"]);
     assert!(
-        run.stderr.contains(&told) && run.stderr.contains("extract gc images"),
+        run.stderr.contains(&told) && run.stderr.contains(&gc),
         "{run:?}"
     );
     let run = over(&lab, &["gc", "images/tiny-vit@56"]).expect(0);
@@ -168,11 +223,15 @@ fn damaged_splits_and_labels_have_a_hint() {
     }
     for words in [&["verify"][..], &["verify", "--repair"]] {
         let run = over(&lab, words).expect(1);
+        let (root, cache) = (lab.path("cache"), lab.cache());
+        let (root, cache) = (root.display(), cache.display());
         for hint in [
-            "`extract split --name mine --force`",
-            "--name again --force`",
+            format!(
+                "`extract split --cache {root} --dataset images --name mine --rule RULE --force`"
+            ),
+            format!("`extract relabel {cache} --name again --labels TABLE --force`"),
         ] {
-            assert!(run.stderr.contains(hint), "no {hint} in {run:?}");
+            assert!(run.stderr.contains(&hint), "no {hint} in {run:?}");
         }
     }
     // As the hint says.
@@ -211,7 +270,7 @@ fn samples_that_are_taken_in_are_told_to_make_splits_and_labels_unusable() {
     assert!(run.stderr.contains(told), "{run:?}");
     let run = over(&lab, &["verify"]).expect(1);
     assert!(
-        run.stderr.contains("`extract split --name mine --force`"),
+        run.stderr.contains("--name mine --rule RULE --force`"),
         "{run:?}"
     );
 }

@@ -30,6 +30,16 @@ pub fn clipped(text: &str) -> String {
     }
 }
 
+/// A path as it is typed as an argument of a command: in single quotes if a shell would change it.
+pub fn argument(path: &Path) -> String {
+    let text = shown(path);
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+=:@,%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Text that Markdown (GitHub's) shows as it is, also in a cell of a table.
 pub fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

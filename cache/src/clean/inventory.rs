@@ -1,7 +1,7 @@
 //! The files of a cache, and what its descriptions name of them. `extract gc` deletes what none names, and
 //! `extract verify` tells of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::error::io_error;
 use crate::folder::{CHECKSUMS, EXTENSION, LABELS, PARTS, REPAIR, shard_file};
 use crate::schema::Table;
 use crate::store::Files;
-use crate::{CacheMeta, Error, LabelSet, Tokens, labels, sources};
+use crate::{CacheMeta, Error, LabelSet, Tokens, is_in_bucket, labels, sources};
 
 /// The files of a cache, and its label sets.
 #[derive(Debug)]
@@ -63,14 +63,15 @@ impl Inventory {
     /// Files that stopped writers left and neither `meta.json` nor the description of a label set names, with their
     /// sizes in bytes, sorted. Those of parts are not among them.
     pub(crate) fn unnamed(&self, meta: &CacheMeta) -> Vec<(PathBuf, u64)> {
+        let lost = self.without_description(meta);
         let left = self.files.iter();
-        let left = left.filter(|(path, _)| self.is_left(path, meta));
+        let left = left.filter(|(path, _)| self.is_left(path, meta, &lost));
         left.map(|(path, bytes)| (path.clone(), bytes)).collect()
     }
 
     /// True if a file belongs to no finished shard, to no label set, and to no extension that goes on. Files of other
     /// names belong to somebody.
-    fn is_left(&self, path: &Path, meta: &CacheMeta) -> bool {
+    fn is_left(&self, path: &Path, meta: &CacheMeta, lost: &BTreeSet<&str>) -> bool {
         let Some(names) = names(&self.dir, path) else {
             return false;
         };
@@ -81,11 +82,42 @@ impl Inventory {
             ["pending", rest @ ..] => is_left_of_tables(rest, meta.pending.len()),
             [LABELS, set, "labels.json"] => labels::is_new(set),
             [LABELS, set, folder, file] | [CHECKSUMS, LABELS, set, folder, file] => {
-                self.is_left_of_set(set, folder, file)
+                !lost.contains(set) && self.is_left_of_set(set, folder, file)
             }
             [.., file] if target_of(file).is_some() => true,
             rest => self.is_orphan(rest, meta),
         }
+    }
+
+    /// The label sets whose description is lost: their tables are there. Those that a stopped writer left are not
+    /// among them. In a folder, the description of such a set is still in that of the new one; in a bucket, it is
+    /// uploaded after all tables, so that a set without a table of some shard is unfinished.
+    pub(crate) fn without_description(&self, meta: &CacheMeta) -> BTreeSet<&str> {
+        let mut tables: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for (path, _) in self.files.iter() {
+            if let Some([LABELS, set, folder, file]) = names(&self.dir, path).as_deref()
+                && labels::is_table_folder(folder)
+                && (0..meta.shards.len()).any(|shard| *file == shard_file(shard))
+            {
+                *tables.entry((*set, *folder)).or_default() += 1;
+            }
+        }
+        let new = |set: &str| labels::description_of(&self.dir, &labels::temporary(set));
+        let is_lost = |set: &str, shards: usize| {
+            if is_in_bucket(&self.dir) {
+                shards == meta.shards.len()
+            } else {
+                self.files.bytes(&new(set)).is_none()
+            }
+        };
+        tables
+            .into_iter()
+            .filter(|((set, _), _)| {
+                labels::check_name(set).is_ok() && !self.sets.contains_key(*set)
+            })
+            .filter(|((set, _), shards)| is_lost(set, *shards))
+            .map(|((set, _), _)| set)
+            .collect()
     }
 
     /// The same of a file in the folder of a label set, or in that of its checksums.
@@ -137,7 +169,7 @@ impl Inventory {
         }
         match shard.tables.get(table) {
             Some(of) => is_sum && !of.has_checksums,
-            None => !self.has_extension,
+            None => !(self.has_extension && meta.tokens == Tokens::Cls),
         }
     }
 }

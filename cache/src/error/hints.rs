@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use common::similar;
-use common::text::shown;
+use common::text::{argument, shown};
 
 use crate::folder::{part_numbers, parts_around};
 use crate::{Holder, is_in_bucket};
@@ -38,7 +38,7 @@ pub(super) fn did_you_mean(name: &str, known: &[String]) -> String {
 /// Steps that are left to do with parts.
 pub(super) fn parts_left(path: &Path, missing: &[u32]) -> String {
     if missing.is_empty() {
-        let path = shown(path);
+        let path = argument(path);
         return format!(" are done, but not joined\nhint: run `extract merge {path}`");
     }
     format!(

@@ -176,7 +176,7 @@ impl NewSet {
     }
 
     fn temporary(&self) -> String {
-        format!("{PREFIX}{}", self.name)
+        temporary(&self.name)
     }
 }
 
@@ -213,6 +213,11 @@ impl Drop for NewSet {
             folders.all(|folder| fs::remove_dir(folder).is_ok());
         }
     }
+}
+
+/// Name of the folder in which a set is written.
+pub(crate) fn temporary(name: &str) -> String {
+    format!("{PREFIX}{name}")
 }
 
 /// True if the folder of a set is that of one that is being written.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::process;
 
-use super::Holder;
+use super::{Holder, writing};
 use crate::Error;
 use crate::error::io_error;
 use crate::store::{Bucket, Over, Version};
@@ -44,7 +44,7 @@ impl LockObject {
         };
         let failed = |error| io_error(&dir.join(".lock"), "lock")(error);
         loop {
-            match bucket.put(text(&holder).map_err(failed)?, Over::Nothing) {
+            match put(&bucket, text(&holder).map_err(failed)?, Over::Nothing) {
                 Ok(version) => return Ok(lock(version)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
@@ -62,7 +62,11 @@ impl LockObject {
                     holder: found,
                 });
             }
-            match bucket.put(text(&holder).map_err(failed)?, Over::Version(&version)) {
+            match put(
+                &bucket,
+                text(&holder).map_err(failed)?,
+                Over::Version(&version),
+            ) {
                 Ok(version) => return Ok(lock(version)),
                 // Its holder has ended, or another process has taken its place.
                 Err(error)
@@ -79,7 +83,7 @@ impl LockObject {
         let Ok(text) = text(&self.holder) else {
             return true;
         };
-        match self.bucket.put(text, Over::Version(&self.version)) {
+        match put(&self.bucket, text, Over::Version(&self.version)) {
             Ok(version) => {
                 self.version = version;
                 true
@@ -115,6 +119,12 @@ pub(super) fn read(bucket: &Bucket) -> io::Result<Option<(Option<Holder>, Versio
         Err(error) => Err(error),
         Ok((text, version)) => Ok(Some((serde_json::from_slice(&text).ok(), version))),
     }
+}
+
+/// Writes the object, unless this process ends.
+fn put(bucket: &Bucket, text: Vec<u8>, over: Over<'_>) -> io::Result<Version> {
+    let _turn = writing();
+    bucket.put(text, over)
 }
 
 fn text(holder: &Holder) -> io::Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use ndarray::{Array2, Array3};
 
 use super::CacheReader;
 use crate::schema::{self, Table};
-use crate::{Error, parallel, store};
+use crate::{Error, Tokens, parallel, store};
 
 impl CacheReader {
     /// CLS tokens of a layer, `[N, D]`, `D` being the layer's; layer 1 is the last block.
@@ -122,8 +122,14 @@ impl CacheReader {
     }
 
     pub(crate) fn check_layer(&self, table: Table, layer: u32) -> Result<(), Error> {
-        let hint = match table {
-            Table::Residual => "extract again with `--tokens residual`",
+        let hint = match (table, self.meta.tokens) {
+            (Table::Residual, Tokens::Cls) => "extract again with `--tokens residual`",
+            (Table::Residual, _) => {
+                "extract with `--tokens residual` into another `--cache`: a cache holds these or patch tokens"
+            }
+            (_, Tokens::Residual) => {
+                "extract with `--tokens all` into another `--cache`: a cache holds patch tokens or residual ones"
+            }
             _ => "extract again with `--tokens all`",
         };
         self.check_table(table, hint)?;

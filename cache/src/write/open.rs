@@ -1,13 +1,10 @@
 //! Opening a cache to write it: a new one, one that goes on, and one that gives up its end.
 
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use super::CacheWriter;
 use crate::clean::delete_unnamed;
-use crate::error::io_error;
-use crate::schema::Table;
 use crate::sources::KnownFiles;
 use crate::verify::{check_pending, check_shards};
 use crate::{CacheLock, CacheMeta, CacheReader, Error, Skipped};
@@ -123,10 +120,6 @@ fn start(dir: &Path, run: CacheMeta) -> Result<CacheMeta, Error> {
         complete: false,
         ..run
     };
-    for table in Table::of(&meta) {
-        let folder = dir.join(table.name());
-        fs::create_dir_all(&folder).map_err(io_error(&folder, "create the folder"))?;
-    }
     meta.write(dir)?;
     Ok(meta)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cache::{CacheMeta, CacheName, CacheReader, History, LabelSet, Listed, Locked, Session};
 use clap::Args;
 use common::counted;
-use common::text::{printable, shown};
+use common::text::{argument, printable, shown};
 use serde_json::{Value, json};
 use terminal::folded;
 
@@ -228,9 +228,10 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
         tell_of_lock(&dir);
         let locked = Locked::of(&dir)?;
         let left = locked.leftovers()?;
-        Ok((shown(&dir), locked, left))
+        Ok((dir, locked, left))
     });
-    for (dir, locked, left) in found.collect::<Result<Vec<_>, cache::Error>>()? {
+    for (path, locked, left) in found.collect::<Result<Vec<_>, cache::Error>>()? {
+        let dir = shown(&path);
         if let Some(holder) = locked.left_by() {
             print_line(&format!(
                 "{dir}: `.lock` named {holder}, which has ended; it names no process now"
@@ -239,12 +240,13 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
         if !args.dry_run {
             locked.delete_files(&left)?;
         }
-        for (path, bytes) in &left.files {
-            print_line(&format!("{verb} {}: {bytes} bytes", shown(path)))?;
+        for (file, bytes) in &left.files {
+            print_line(&format!("{verb} {}: {bytes} bytes", shown(file)))?;
         }
         if left.has_parts {
             print_line(&format!(
-                "{dir}: parts are left, which `extract merge {dir}` deletes"
+                "{dir}: parts are left, which `extract merge {}` deletes",
+                argument(&path)
             ))?;
         } else if left.files.is_empty() {
             print_line(&format!("{dir}: nothing to delete"))?;

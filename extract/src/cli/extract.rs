@@ -53,17 +53,20 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         stop: &signals.stop,
     };
     let mut bar = Bar::new(total(&extraction)?);
-    let summary = extraction.run(&mut |event| match event {
-        Event::Message(text) => tell(&text),
-        Event::Detail(text) if args.verbose => tell(&text),
-        Event::Detail(_) => {}
-        Event::Warning(text) => warn(&[text]),
-        Event::Locked(dir) => signals.locked(dir),
-        Event::Writing(dir) => {
-            signals.save_first();
-            bar.start(&dir);
+    let summary = extraction.run(&mut |event| {
+        signals.go_on();
+        match event {
+            Event::Message(text) => tell(&text),
+            Event::Detail(text) if args.verbose => tell(&text),
+            Event::Detail(_) => {}
+            Event::Warning(text) => warn(&[text]),
+            Event::Locking(dir) => signals.locking(dir),
+            Event::Writing(dir) => {
+                signals.save_first();
+                bar.start(&dir);
+            }
+            Event::Progress(progress) => bar.report(progress),
         }
-        Event::Progress(progress) => bar.report(progress),
     })?;
     bar.finish();
     warn(&summary.outcome.warnings);

@@ -118,7 +118,7 @@ impl Place<'_> {
             Event::Message(text) => tell(&text),
             Event::Detail(text) if args.verbose => tell(&text),
             Event::Warning(text) => warn(&[text]),
-            Event::Detail(_) | Event::Locked(_) | Event::Writing(_) | Event::Progress(_) => {}
+            Event::Detail(_) | Event::Locking(_) | Event::Writing(_) | Event::Progress(_) => {}
         };
         Ok(extraction.forecast(self.batches, &mut report)?)
     }

@@ -197,7 +197,7 @@ fn extract_again(
     extraction.repair(dir, shards, &mut |event| match event {
         Event::Message(text) => tell(&text),
         Event::Warning(text) => warn(&[text]),
-        Event::Detail(_) | Event::Locked(_) | Event::Writing(_) | Event::Progress(_) => {}
+        Event::Detail(_) | Event::Locking(_) | Event::Writing(_) | Event::Progress(_) => {}
     })?;
     Ok(())
 }

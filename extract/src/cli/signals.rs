@@ -26,7 +26,7 @@ pub(super) struct Signals {
 struct State {
     /// The last signal; 0 if none arrived.
     signal: Arc<AtomicUsize>,
-    /// Caches that are locked; `None` once slices are computed.
+    /// Caches that are locked, or are about to be; `None` once slices are computed.
     before: Mutex<Option<Vec<PathBuf>>>,
 }
 
@@ -53,8 +53,13 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Notes that a cache is locked, which a signal before the first slice unlocks.
-    pub(super) fn locked(&self, dir: PathBuf) {
+    /// Returns unless the program ends early: then it waits for the end, so that nothing more is told.
+    pub(super) fn go_on(&self) {
+        drop(self.state.before());
+    }
+
+    /// Notes that a cache is about to be locked, which a signal before the first slice unlocks.
+    pub(super) fn locking(&self, dir: PathBuf) {
         self.state
             .before()
             .iter_mut()
@@ -81,7 +86,7 @@ impl State {
             let Some(dirs) = held.as_ref() else { return };
             if stop.load(Ordering::SeqCst) {
                 tell("stopped before the first slice of this run; the same command continues");
-                dirs.iter().for_each(|dir| CacheLock::release(dir));
+                CacheLock::release(dirs);
                 // Destructors of the runtime must not run beside its threads.
                 low_level::exit(self.exit_code());
             }

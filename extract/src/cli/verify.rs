@@ -7,7 +7,7 @@ use std::thread;
 use cache::{CacheMeta, CacheReader, Depth, Fault, Listed, NamedSet, Verified};
 use clap::Args;
 use common::counted;
-use common::text::{printable, shown};
+use common::text::{argument, printable, shown};
 use serde_json::json;
 
 use super::caches::found;
@@ -89,10 +89,9 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         // The errors of a part say what to do: it cannot be repaired.
         let is_part = matches!(&cache.meta, Ok(meta) if meta.part.is_some());
         if can_repair && cache.is_complete() && !is_part {
-            let name = cache.name();
-            let name = printable(&name);
+            let path = argument(&cache.dir);
             tell(&format!(
-                "hint: `extract verify {name} --repair --root DIR` extracts damaged shards again"
+                "hint: `extract verify {path} --repair --root DIR` extracts damaged shards again"
             ));
         }
         for line in hints(&found.faults, &cache)
@@ -107,15 +106,18 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
 
 /// What to do about faults that are not of shards.
 fn hints(faults: &[Fault], cache: &Listed) -> Vec<String> {
-    let name = cache.name();
-    let name = printable(&name);
+    let path = argument(&cache.dir);
+    let of = cache.dir.parent();
+    let root = of.and_then(Path::parent).map(argument).unwrap_or_default();
+    let dataset = of.and_then(Path::file_name).map(Path::new);
+    let dataset = dataset.map(argument).unwrap_or_default();
     let sets: BTreeSet<&NamedSet> = faults.iter().filter_map(|of| of.set.as_ref()).collect();
     let sets = sets.into_iter().map(|set| match set {
         NamedSet::Split(split) => format!(
-            "hint: make the split again, `extract split --name {split} --force`, or delete `splits/{split}.parquet` and `checksums/splits/{split}.crc32`"
+            "hint: make the split again, `extract split --cache {root} --dataset {dataset} --name {split} --rule RULE --force`, or delete `splits/{split}.parquet` and `checksums/splits/{split}.crc32`"
         ),
         NamedSet::Labels(labels) => format!(
-            "hint: make the labels again, `extract relabel {name} --name {labels} --force`, or delete the folders `labels/{labels}` and `checksums/labels/{labels}`"
+            "hint: make the labels again, `extract relabel {path} --name {labels} --labels TABLE --force`, or delete the folders `labels/{labels}` and `checksums/labels/{labels}`"
         ),
     });
     let mut hints: Vec<String> = sets.collect();
@@ -128,12 +130,11 @@ fn hints(faults: &[Fault], cache: &Listed) -> Vec<String> {
 
 /// What is no fault: files that no description names, and processes that `.lock` names.
 fn notes(found: &Verified, cache: &Listed) -> Vec<String> {
-    let name = cache.name();
-    let name = printable(&name);
+    let path = argument(&cache.dir);
     let mut notes = Vec::new();
     match &found.holder {
         Some(holder) if holder.has_ended() => notes.push(format!(
-            "note: `.lock` names {holder}, which has ended; `extract gc {name}` removes the name"
+            "note: `.lock` names {holder}, which has ended; `extract gc {path}` removes the name"
         )),
         Some(holder) => notes.push(format!(
             "note: `.lock` names {holder}: while it writes, files that no description names are not listed"
@@ -145,7 +146,7 @@ fn notes(found: &Verified, cache: &Listed) -> Vec<String> {
         let bytes: u64 = found.unnamed.iter().map(|(_, bytes)| bytes).sum();
         let first = first.strip_prefix(&cache.dir).unwrap_or(first);
         notes.push(format!(
-            "note: {files}, {bytes} bytes, that no description names, for instance `{}`; `extract gc {name}` removes them",
+            "note: {files}, {bytes} bytes, that no description names, for instance `{}`; `extract gc {path}` removes them",
             shown(first)
         ));
     }

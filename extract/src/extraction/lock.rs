@@ -36,6 +36,7 @@ pub(super) fn lock(
         report(Event::Message(text));
     }
     let mut is_told = false;
+    report(Event::Locking(dir.into()));
     loop {
         let holder = match CacheLock::of(dir) {
             Err(cache::Error::Locked { holder, .. })
@@ -43,11 +44,7 @@ pub(super) fn lock(
             {
                 holder
             }
-            found => {
-                let lock = found?;
-                report(Event::Locked(dir.into()));
-                return Ok(lock);
-            }
+            found => return Ok(found?),
         };
         if !is_told {
             let of = holder.map_or("another process".to_owned(), |of| of.to_string());

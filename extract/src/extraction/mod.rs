@@ -74,8 +74,8 @@ pub enum Event {
     Detail(String),
     /// A warning for the user.
     Warning(String),
-    /// The cache in this folder, or in a bucket, is locked.
-    Locked(PathBuf),
+    /// The cache in this folder, or in a bucket, is about to be locked.
+    Locking(PathBuf),
     /// The cache in this folder is opened, and slices are about to be embedded.
     Writing(PathBuf),
     /// Slices and samples that are done.

@@ -1,5 +1,6 @@
 //! Changes to finished caches in a bucket: replaced labels, repaired shards, added tables.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -9,10 +10,31 @@ use crate::s3;
 
 const NAME: &str = "images/tiny-vit@56";
 
+/// Shards of 24 slices with [`SMALL_SHARDS`].
+const SHARDS: usize = 6;
+
+/// Kills a program when all files and checksums of its new table `table` are in the bucket, and no description
+/// names them.
+fn stop_before_description(bucket: &str, command: &mut Command, table: &str) {
+    let held = format!("-/held/{bucket}");
+    s3::put(&held, &[]);
+    let mut child = started(command);
+    let uploaded = || {
+        let names = s3::names(bucket).into_iter();
+        names.filter(|name| name.contains(table)).count()
+    };
+    while child.try_wait().unwrap().is_none() && uploaded() < 2 * SHARDS {
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None);
+    s3::delete(&held);
+}
+
 #[test]
 fn a_stop_while_labels_are_replaced_leaves_the_old_ones() {
     let lab = Lab::new();
-    let bucket = "slow-replaced";
+    let bucket = "replaced";
     local(&lab, 24);
     Run::of(&mut extract(&lab, bucket, "staging")).expect(0);
     let staging = lab.path("staging");
@@ -31,36 +53,23 @@ fn a_stop_while_labels_are_replaced_leaves_the_old_ones() {
         command
     };
     Run::of(&mut relabel("x", &[])).expect(0);
-    // On a busy machine, a run may be done before it is stopped.
-    let (before, number) = (1..20)
-        .find_map(|number| {
-            let before = s3::objects(bucket, CACHE);
-            let mut child = started(&mut relabel("y", &["--force"]));
-            let new = format!("{CACHE}/labels/other/slices-{number}/");
-            let is_begun = || s3::names(bucket).iter().any(|name| name.starts_with(&new));
-            while child.try_wait().unwrap().is_none() && !is_begun() {
-                thread::sleep(Duration::from_millis(5));
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let after = s3::objects(bucket, CACHE);
-            let is_stopped = before.iter().all(|object| after.contains(object));
-            is_stopped.then_some((before, number))
-        })
-        .unwrap();
+    let before = s3::objects(bucket, CACHE);
+    stop_before_description(
+        bucket,
+        &mut relabel("y", &["--force"]),
+        "labels/other/slices-1/",
+    );
+    let after = s3::objects(bucket, CACHE);
+    assert!(before.iter().all(|object| after.contains(object)));
     let verified = over("extract", bucket, &["verify"]).expect(0);
     assert!(
         verified
             .stderr
-            .contains("`extract gc images/tiny-vit@56` removes them"),
+            .contains(&format!("`extract gc s3://{bucket}/{CACHE}` removes them")),
         "{verified:?}"
     );
     let run = over("extract", bucket, &["gc", NAME]).expect(0);
-    assert!(
-        run.stdout
-            .contains(&format!("labels/other/slices-{number}/0")),
-        "{run:?}"
-    );
+    assert!(run.stdout.contains("labels/other/slices-1/0"), "{run:?}");
     assert!(s3::objects(bucket, CACHE) == before);
     Run::of(&mut relabel("y", &["--force"])).expect(0);
     let names = s3::names(bucket);
@@ -72,6 +81,43 @@ fn a_stop_while_labels_are_replaced_leaves_the_old_ones() {
         0
     );
     over("extract", bucket, &["verify"]).expect(0);
+}
+
+#[test]
+fn labels_without_a_description_in_a_bucket_are_lost_or_unfinished() {
+    let lab = Lab::new();
+    let bucket = "undescribed";
+    local(&lab, 24);
+    Run::of(&mut extract(&lab, bucket, "staging")).expect(0);
+    let before = s3::objects(bucket, CACHE);
+    let staging = lab.path("staging");
+    let table = lab.path("images.csv");
+    let [staging, table] = [&staging, &table].map(|path| path.to_str().unwrap());
+    let relabel = ["relabel", NAME, "--name", "other", "--labels", table];
+    over(
+        "extract",
+        bucket,
+        &[&relabel[..], &["--staging", staging]].concat(),
+    )
+    .expect(0);
+    s3::delete(&format!("{bucket}/{CACHE}/labels/other/labels.json"));
+    let lost = s3::objects(bucket, CACHE);
+    let run = over("extract", bucket, &["verify"]).expect(1);
+    let told = "label set `other` has no labels.json";
+    assert!(
+        run.stdout.contains(told) && run.stderr.contains("hint: make the labels"),
+        "{run:?}"
+    );
+    let run = over("extract", bucket, &["gc", NAME]).expect(0);
+    assert!(run.stdout.contains("nothing to delete"), "{run:?}");
+    assert!(s3::objects(bucket, CACHE) == lost);
+    // A writer that is killed while it uploads the tables of a first set.
+    s3::delete(&format!(
+        "{bucket}/{CACHE}/labels/other/slices/00003.parquet"
+    ));
+    over("extract", bucket, &["verify"]).expect(0);
+    over("extract", bucket, &["gc", NAME]).expect(0);
+    assert!(s3::objects(bucket, CACHE) == before);
 }
 
 #[test]
@@ -113,25 +159,17 @@ fn patch_tokens_are_added_to_a_cache_in_a_bucket() {
     let all = [&SMALL_SHARDS[..], &["--tokens", "all"]].concat();
     let expected = local_with(&lab, 24, &all);
     let cls = [&SMALL_SHARDS[..], &["--tokens", "cls"]].concat();
-    // Stopped while the new tables are uploaded: the cache is as it was, and they are told to be left. On a busy
-    // machine, a run may be done before it is stopped.
-    let bucket = (0..10)
-        .map(|number| format!("slow-extended-{number}"))
-        .find(|bucket| {
-            Run::of(&mut extract_with(&lab, bucket, "staging", &cls)).expect(0);
-            let before = s3::objects(bucket, CACHE);
-            let mut child = started(&mut extract_with(&lab, bucket, "staging", &all));
-            let new = format!("{CACHE}/patch/");
-            let is_begun = || s3::names(bucket).iter().any(|name| name.starts_with(&new));
-            while child.try_wait().unwrap().is_none() && !is_begun() {
-                thread::sleep(Duration::from_millis(5));
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let after = s3::objects(bucket, CACHE);
-            before.iter().all(|object| after.contains(object))
-        });
-    let bucket = &*bucket.unwrap();
+    let bucket = "extended";
+    Run::of(&mut extract_with(&lab, bucket, "staging", &cls)).expect(0);
+    // Stopped when the new tables are uploaded: the cache is as it was.
+    let before = s3::objects(bucket, CACHE);
+    stop_before_description(
+        bucket,
+        &mut extract_with(&lab, bucket, "staging", &all),
+        "/patch/",
+    );
+    let after = s3::objects(bucket, CACHE);
+    assert!(before.iter().all(|object| after.contains(object)));
     over("extract", bucket, &["verify"]).expect(0);
     // What was computed is in the staging folder.
     let run = Run::of(&mut extract_with(&lab, bucket, "staging", &all)).expect(0);
