@@ -79,8 +79,11 @@ fn export(lab: &Lab, cache: &Path, to: &str, more: &[&str]) -> Run {
     Run::of(command.args(more))
 }
 
+/// Sample, slice, patient, split and labels of a row.
+type Known = (String, u32, Option<String>, Option<Split>, Labels);
+
 /// What rows are, but for the paths and sizes of images, which other programs do not know.
-fn known(slices: &[SliceMeta]) -> Vec<(String, u32, Option<String>, Option<Split>, Labels)> {
+fn known(slices: &[SliceMeta]) -> Vec<Known> {
     let known = slices.iter().map(|slice| {
         let SliceMeta {
             sample,
