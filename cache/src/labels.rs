@@ -49,7 +49,7 @@ pub struct LabelSet {
     pub ignored_mask_value: Option<u16>,
     /// Files of the tables, shard by shard.
     pub shards: Vec<Shard>,
-    /// How often a set of this name was replaced. If it was, the folders of the tables end in `-` and this number.
+    /// Number of replacements of this set. After the first, the folders of the tables end in `-` and this number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub replaced: u32,
 }

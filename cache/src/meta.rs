@@ -67,7 +67,7 @@ pub struct CacheMeta {
     pub provider: String,
     /// The precision of the computation.
     pub precision: String,
-    /// Where the tokens come from, if another program computed them; `None` if `extract` did.
+    /// Source of the tokens, if another program computed them; `None` if `extract` did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
     /// The version of ONNX Runtime with which the cache was begun; `None` in caches of earlier
