@@ -69,7 +69,7 @@ class Writer:
             "n_train": 1000, "n_test": 300, "per_patient": False, "metrics": metrics, **more,
             "seconds": 1.5, "result": result, "results": results, "key": key,
             "evaluation_version": EVALUATION_VERSION, "cache_sha256": f"{zlib.crc32((dataset + model + str(size)).encode()):08x}" * 8,
-            "tool_version": "0.2.0", "time": "2026-11-30T20:22:43Z",
+            "tool_version": "0.3.0", "time": "2026-11-30T20:22:43Z",
         }
         with open(self.runs / f"{probe}.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")

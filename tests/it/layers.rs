@@ -4,19 +4,22 @@ use std::process::Command;
 
 use crate::lab::project;
 
-/// The names of all crates that `package` is built from.
-fn dependencies(package: &str) -> Vec<String> {
+/// The names of all crates that the package `slicebank-NAME` is built from, ours without `slicebank-`.
+fn dependencies(name: &str) -> Vec<String> {
+    let package = format!("slicebank-{name}");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
     let output = Command::new(cargo)
         .args(["tree", "--offline", "--prefix", "none", "--edges", "normal"])
-        .args(["--format", "{p}", "--package", package])
+        .args(["--format", "{p}", "--package", &package])
         .current_dir(project())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let names = text.lines().filter_map(|line| line.split(' ').next());
-    names.map(str::to_string).collect()
+    names
+        .map(|name| name.strip_prefix("slicebank-").unwrap_or(name).to_string())
+        .collect()
 }
 
 #[track_caller]

@@ -20,7 +20,7 @@ const OWN: &str = ".slicebank";
 /// Names and texts of scripts.
 macro_rules! built_in {
     ($($name:literal),+ $(,)?) => {
-        [$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/", $name)))),+]
+        [$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/", $name)))),+]
     };
 }
 

@@ -1,4 +1,4 @@
-//! Writes a page with all kinds of charts: `cargo run -p plot --example gallery > gallery.html`.
+//! Writes a page with all kinds of charts: `cargo run -p slicebank-plot --example gallery > gallery.html`.
 
 use std::io::Write;
 
