@@ -39,8 +39,10 @@ impl HeldOut {
 }
 
 /// Draws about `share` of the `groups` (patients, or samples if no patients are known), at least one and not
-/// all; `None` for a single group. The draw is stratified by the values of the map, such as sets of classes.
-/// Equal seeds give equal draws. `word` is the word for a group.
+/// all; `None` for a single group. The draw is stratified by the values of the map, such as sets of classes. If the
+/// share is so small that all drawn groups have one value, a group of each other value with two groups or more is
+/// added: no setting can be chosen by a `val` of one class. Equal seeds give equal draws. `word` is the word for a
+/// group.
 pub(crate) fn hold_out<'a, K: Ord>(
     groups: &BTreeMap<&'a str, K>,
     share: f64,
@@ -54,14 +56,21 @@ pub(crate) fn hold_out<'a, K: Ord>(
     shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
     order.sort_by_key(|(_, kind)| *kind);
     // The middles of `taken` equal parts.
-    let drawn = (0..taken).map(|k| *order[(2 * k + 1) * of / (2 * taken)].0);
+    let drawn = (0..taken).map(|k| (2 * k + 1) * of / (2 * taken));
+    let mut drawn: Vec<_> = drawn.map(|place| order[place]).collect();
+    let (first, last) = (drawn[0].1, drawn[taken - 1].1);
+    if first == last {
+        let others = order.chunk_by(|a, b| a.1 == b.1);
+        let others = others.filter(|same| same.len() > 1 && same[0].1 != first);
+        drawn.extend(others.map(|same| same[same.len() / 2]));
+    }
     let held_out = HeldOut {
         share,
-        taken,
+        taken: drawn.len(),
         of,
         word,
     };
-    Some((drawn.collect(), held_out))
+    Some((drawn.iter().map(|group| *group.0).collect(), held_out))
 }
 
 #[cfg(test)]
@@ -86,5 +95,17 @@ mod tests {
             assert_eq!(hold_out(&two, share, 0, "patient").unwrap().0.len(), 1);
         }
         assert!(hold_out(&BTreeMap::from([("a", ())]), 0.5, 0, "patient").is_none());
+    }
+
+    #[test]
+    fn a_small_share_still_has_each_class_that_can_be_shared() {
+        let names: Vec<String> = (0..9).map(|i| format!("p{i}")).collect();
+        let names = names.iter().map(String::as_str);
+        // Four, four and one.
+        let kinds: BTreeMap<&str, usize> = names.zip([0, 1, 0, 1, 2, 0, 1, 0, 1]).collect();
+        let (drawn, told) = hold_out(&kinds, 0.1, 0, "patient").unwrap();
+        let mut classes: Vec<usize> = drawn.iter().map(|name| kinds[*name]).collect();
+        classes.sort_unstable();
+        assert_eq!((classes, told.taken), (vec![0, 1], 2));
     }
 }
