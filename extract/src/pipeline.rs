@@ -5,6 +5,7 @@
 
 mod job;
 mod readers;
+mod slices;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use ndarray::{Array4, Axis};
 
 pub use self::job::Job;
 use self::readers::{Line, Prepared, Skip, dispatch, read_samples};
+pub use self::slices::prepare_again;
 use crate::Error;
 use crate::backbone::{Backbone, LoadedBatch, Loader, SliceBatch};
 use crate::dataset::{Dataset, Sample, SampleNotes};

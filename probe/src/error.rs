@@ -445,6 +445,18 @@ pub enum Error {
         /// The cache's folder.
         cache: PathBuf,
     },
+    /// Scores belong to another cache.
+    #[error(
+        "`{}`: scores of another cache than `{}`, or of this one before it was changed\nhint: name the cache of the training as `--cache`, or train again",
+        shown(.path),
+        shown(.cache)
+    )]
+    ScoresOfOtherCache {
+        /// The folder of the training.
+        path: PathBuf,
+        /// The cache's folder.
+        cache: PathBuf,
+    },
     /// A backbone has no blocks that can be adapted.
     #[error(
         "`{}`: `{model}` is no vision transformer of `extract models`, so it cannot be adapted\nhint: leave it out by `--model`",

@@ -21,6 +21,7 @@ pub mod made_class;
 mod metadata;
 pub mod metrics;
 pub mod origin;
+pub mod outside;
 mod picture;
 pub mod predictions;
 pub mod probes;

@@ -15,6 +15,7 @@ mod doctor;
 mod downloads;
 mod explore;
 mod extract;
+mod finetune;
 mod fixtures;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod gpu_check;
@@ -33,6 +34,7 @@ mod notebooks;
 mod options;
 mod own_data;
 mod parts;
+mod pixels;
 mod placement;
 mod plan;
 mod polars;

@@ -51,7 +51,10 @@ const COMMANDS: &[Group] = &[
         "Change caches",
         &["split", "relabel", "merge", "card", "gc", "rm"],
     ),
-    ("Other programs", &["import-tokens", "export-tokens"]),
+    (
+        "Other programs",
+        &["import-tokens", "export-tokens", "pixels"],
+    ),
     ("Set up a shell", &["completions", "man"]),
 ];
 
@@ -322,6 +325,19 @@ const EXAMPLES: &[Examples] = &[
             (
                 "extract export-tokens amos/dinov2-s14@224 --to webdataset --out w --patches",
                 "patch tokens for PyTorch",
+            ),
+        ],
+    ),
+    (
+        "pixels",
+        &[
+            (
+                "extract pixels amos/dinov2-s14@224 --root data/amos22 --out amos.npy",
+                "all slices and views",
+            ),
+            (
+                "extract pixels amos/dinov2-s14@224 --root data/amos22 --rows 0-9 --out -",
+                "ten rows, for a pipe",
             ),
         ],
     ),

@@ -1,6 +1,7 @@
 //! The command line: the only place that prints.
 
 mod advice;
+mod again;
 mod args;
 mod backbone;
 mod caches;
@@ -15,6 +16,7 @@ mod help;
 mod import_tokens;
 mod merge;
 mod models;
+mod pixels;
 mod plan;
 mod progress;
 mod relabel;
@@ -47,6 +49,7 @@ pub use self::help::parse;
 pub use self::import_tokens::ImportTokensArgs;
 pub use self::merge::MergeArgs;
 pub use self::models::{ExportArgs, ModelsArgs};
+pub use self::pixels::PixelsArgs;
 pub use self::plan::PlanArgs;
 pub use self::relabel::RelabelArgs;
 pub use self::repair::RepairArgs;
@@ -130,6 +133,9 @@ enum Command {
     /// Write a finished cache as files of other programs
     #[command(long_about = EXPORT_TOKENS_LONG_ABOUT)]
     ExportTokens(ExportTokensArgs),
+    /// Write the pixels that the backbone saw
+    #[command(long_about = PIXELS_LONG_ABOUT)]
+    Pixels(PixelsArgs),
     /// Describe a finished cache for its publication
     #[command(long_about = CARD_LONG_ABOUT)]
     Card(CardArgs),
@@ -220,6 +226,13 @@ with lists, HDF5, WebDataset, or the files of eva, TRIDENT and UNICORN. `rows.cs
 beside them has sample, patient, split and label of each row; `extract
 import-tokens` reads it.";
 
+const PIXELS_LONG_ABOUT: &str = "\
+Write the pixels that the backbone saw, for training by other programs.
+
+Reads the images again by the recipe of the cache, and writes an array of NumPy:
+f32 [N, 3, S, S], resized, rescaled and normalised, a frame for each row of the
+cache in its order, augmented views too. Images that have changed are refused.";
+
 const CARD_LONG_ABOUT: &str = "\
 Describe a finished cache for its publication: Croissant, and a README.
 
@@ -308,6 +321,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Status> {
         Some(Command::Plan(args)) => plan::run(args),
         Some(Command::ExportTokens(args)) => export_tokens::run(args),
         Some(Command::ImportTokens(args)) => import_tokens::run(args),
+        Some(Command::Pixels(args)) => pixels::run(args),
         Some(Command::Card(args)) => card::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Completions(args)) => help::completions(*args),

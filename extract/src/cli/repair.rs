@@ -10,16 +10,15 @@ use cache::{CacheLock, CacheMeta, Depth, Fault, Repair, Staged};
 use clap::{Args, ValueEnum};
 use common::counted;
 use common::text::{printable, shown};
-use imaging::preprocess::Preprocess;
 use onnx_models::ModelCard;
 
-use super::args::{LayoutArgs, hide_ids, open_dataset};
+use super::again::{Again, recipe};
+use super::args::LayoutArgs;
 use super::{tell, tell_of_lock, warn};
 use crate::backbone::{Precision, Provider, Runtime};
-use crate::dataset::Dataset;
 use crate::extraction::{BackboneChoice, Event, Extraction, Settings};
 use crate::project;
-use crate::split::{self, SplitRule};
+use crate::split::SplitRule;
 
 /// What a cache does not say of its extraction.
 #[derive(Debug, Args)]
@@ -157,9 +156,15 @@ fn extract_again(
     };
     let layers = Some(meta.layers).filter(|_| args.onnx.is_none());
     let card = card.with_layers(layers)?;
-    let (dataset, rule) = dataset(args, dir, meta, root)?;
-    let recipe: Preprocess = serde_json::from_value(meta.preprocess.clone())
-        .with_context(|| format!("`{}`: `preprocess` in `meta.json`", shown(dir)))?;
+    let again = Again {
+        dataset: args.dataset.as_deref(),
+        split: args.split.as_ref(),
+        limit: args.limit,
+        seed: args.seed,
+        layout: &args.layout,
+    };
+    let (dataset, rule) = again.dataset(dir, meta, root)?;
+    let recipe = recipe(dir, meta)?;
     let provider = Provider::from_str(&meta.provider, false).ok();
     let backbone = BackboneChoice {
         onnx: args.onnx.clone(),
@@ -200,43 +205,4 @@ fn extract_again(
         Event::Detail(_) | Event::Locking(_) | Event::Writing(_) | Event::Progress(_) => {}
     })?;
     Ok(())
-}
-
-/// The dataset as it was extracted, as far as the cache says how.
-fn dataset(
-    args: &RepairArgs,
-    dir: &Path,
-    meta: &CacheMeta,
-    root: &Path,
-) -> anyhow::Result<(Dataset, SplitRule)> {
-    let name = args.dataset.as_deref().unwrap_or(&meta.dataset);
-    let opened = open_dataset(name, Some(root), &args.layout);
-    let (_, mut dataset) = match opened {
-        Err(error) if args.dataset.is_none() => {
-            let first = error.to_string();
-            let first = first.lines().next().unwrap_or_default();
-            anyhow::bail!(
-                "{first}; the cache `{}` does not say how it was read\nhint: give `--dataset` as for the extraction",
-                shown(dir)
-            );
-        }
-        opened => opened?,
-    };
-    dataset.name.clone_from(&meta.dataset);
-    let recorded = meta.split.as_deref().unwrap_or("official");
-    let rule = match &args.split {
-        Some(rule) => rule.clone(),
-        None if recorded.starts_with("file:") => anyhow::bail!(
-            "`{}`: split by the table `{}`\nhint: give its path: `--split file:PATH`",
-            shown(dir),
-            printable(recorded.trim_start_matches("file:"))
-        ),
-        None => recorded.parse()?,
-    };
-    split::divide(&mut dataset.samples, &rule)?;
-    hide_ids(&args.layout, &mut dataset)?;
-    if let Some(limit) = args.limit {
-        split::limit(&mut dataset.samples, limit, args.seed);
-    }
-    Ok((dataset, rule))
 }

@@ -17,6 +17,7 @@ mod tokens;
 mod torch;
 mod write;
 
+pub(crate) use self::export::npy_header;
 pub use self::export::{Export, Exported, Target};
 pub use self::import::{Import, Imported, Note};
 pub use self::source::Format;

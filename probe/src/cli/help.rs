@@ -51,7 +51,7 @@ const COMMANDS: &[Group] = &[
             "knn", "linear", "logreg", "ridge", "few-shot", "segment", "adapt", "study",
         ],
     ),
-    ("Apply", &["predict"]),
+    ("Apply", &["predict", "score"]),
     ("Look at results", &["ls", "compare", "report", "trust"]),
     ("Look at tokens", &["pca", "nearest", "retrieve", "map"]),
     ("Set up a shell", &["completions", "man"]),
@@ -248,6 +248,19 @@ const EXAMPLES: &[Examples] = &[
             (
                 "probe predict --head linear-amos --eval test",
                 "by the beginning of a run's name",
+            ),
+        ],
+    ),
+    (
+        "score",
+        &[
+            (
+                "probe score runs/adapters/finetune-1f --cache embeddings/a/m@224",
+                "a training on this cache",
+            ),
+            (
+                "probe score runs/adapters/finetune-1f --per-patient",
+                "measure patients",
             ),
         ],
     ),

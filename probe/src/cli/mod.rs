@@ -21,6 +21,7 @@ mod predict;
 mod probe;
 mod report;
 mod retrieve;
+mod score;
 mod segment;
 mod settings;
 mod study;
@@ -48,6 +49,7 @@ use self::predict::Predict;
 use self::probe::ProbeCommand;
 use self::report::Report;
 use self::retrieve::Retrieve;
+use self::score::Score;
 use self::segment::Segment;
 use self::study::Study;
 use self::trust::Trust;
@@ -82,6 +84,10 @@ enum Command {
     Study(Study),
     /// Apply a saved head to other caches
     Predict(Predict),
+    /// Measure and record what a training outside of `probe` predicts
+    ///
+    /// `scripts/finetune` trains backbones on images and runs this command.
+    Score(Score),
     /// Test whether backbones differ, by the scores of the same cases
     Compare(Compare),
     /// Make a page, Markdown, CSV or LaTeX of all records
@@ -150,6 +156,7 @@ pub fn run(cli: Cli, out: &mut impl Write, messages: &mut impl Write) -> Result<
         Command::Adapt(adapt) => adapt.run(out, messages),
         Command::Study(study) => study.run(out, messages),
         Command::Predict(predict) => predict.run(out, messages),
+        Command::Score(score) => score.run(out, messages),
         Command::Compare(compare) => compare.run(out, messages),
         Command::Report(report) => report.run(out, messages),
         Command::Trust(trust) => trust.run(out, messages),

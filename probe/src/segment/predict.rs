@@ -54,43 +54,61 @@ impl Predictor<'_> {
         resolution: Resolution,
         each: impl FnMut(&Stack) -> Result<(), Error>,
     ) -> Result<Vec<Volume>, Error> {
-        let (cases, side) = (self.cases, self.decoder.shape().size);
-        let mut collector = Collector {
-            cases,
-            classes: self.decoder.shape().classes,
-            volumes: Vec::new(),
-            stack: Stack::default(),
+        let shape = self.decoder.shape();
+        compare(
+            self.cases,
+            (shape.classes, shape.size),
+            resolution,
             each,
-        };
-        match resolution {
-            Resolution::Native => {
-                let size = |row: usize| {
-                    let slice = &cases.slices[row];
-                    [slice.height as usize, slice.width as usize]
-                };
-                self.predict(rows, size, |row, predicted| {
-                    let truth = cases.classes(row);
-                    collector.add(row, &truth, &predicted)?;
-                    collector.stack.push(row, size(row), &truth, &predicted);
-                    Ok(())
-                })?;
-            }
-            Resolution::Input => self.predict(
-                rows,
-                |_| [side; 2],
-                |row, predicted| {
-                    let truth = if cases.has_mask(row) {
-                        cases.squares(&[row], side)
-                    } else {
-                        Vec::new()
-                    };
-                    collector.add(row, &truth, &predicted)
-                },
-            )?,
-        }
-        collector.close()?;
-        Ok(collector.volumes)
+            |size, consume| self.predict(rows, size, consume),
+        )
     }
+}
+
+/// Takes the row and the predicted classes `[H, W]` of a slice.
+type Consume<'a> = dyn FnMut(usize, Vec<u16>) -> Result<(), Error> + 'a;
+
+/// Compares the label maps that `predict` gives with the masks. `predict` takes the height and width of the label
+/// map of a row, and what takes the maps, in the order of the cache; `shape` is the number of classes and the side of the
+/// input. At native resolution, `each` takes the label maps of each sample.
+pub(super) fn compare(
+    cases: &Cases,
+    (classes, side): (usize, usize),
+    resolution: Resolution,
+    each: impl FnMut(&Stack) -> Result<(), Error>,
+    predict: impl FnOnce(&(dyn Fn(usize) -> [usize; 2] + Sync), &mut Consume<'_>) -> Result<(), Error>,
+) -> Result<Vec<Volume>, Error> {
+    let mut collector = Collector {
+        cases,
+        classes,
+        volumes: Vec::new(),
+        stack: Stack::default(),
+        each,
+    };
+    match resolution {
+        Resolution::Native => {
+            let size = |row: usize| {
+                let slice = &cases.slices[row];
+                [slice.height as usize, slice.width as usize]
+            };
+            predict(&size, &mut |row, predicted| {
+                let truth = cases.classes(row);
+                collector.add(row, &truth, &predicted)?;
+                collector.stack.push(row, size(row), &truth, &predicted);
+                Ok(())
+            })?;
+        }
+        Resolution::Input => predict(&|_| [side; 2], &mut |row, predicted| {
+            let truth = if cases.has_mask(row) {
+                cases.squares(&[row], side)
+            } else {
+                Vec::new()
+            };
+            collector.add(row, &truth, &predicted)
+        })?,
+    }
+    collector.close()?;
+    Ok(collector.volumes)
 }
 
 /// Collects slices to volumes.

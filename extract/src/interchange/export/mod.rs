@@ -19,6 +19,7 @@ use common::Picture;
 use serde_json::json;
 
 use self::folder::Folder;
+pub(crate) use self::npy::header as npy_header;
 use self::read::Reading;
 use crate::Error;
 

@@ -19,7 +19,7 @@ const ALIGNMENT: usize = 64;
 const UNKNOWN_STATE: i8 = i8::MIN;
 
 /// The header of an array in C order, version 1.
-pub(super) fn header(kind: &str, shape: &[usize]) -> Vec<u8> {
+pub(crate) fn header(kind: &str, shape: &[usize]) -> Vec<u8> {
     let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
     let tail = if shape.len() == 1 { "," } else { "" };
     let mut text = format!(

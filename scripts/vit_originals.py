@@ -1,7 +1,7 @@
 """The encoders of transformers and timm that cards with a table `[vit]` describe, and their tokens.
 
 There is one class for each naming scheme of tensors (the key `tensors`). The position table is resized as the
-card's `positions` says. Used by golden_models.py and check_models.py.
+card's `positions` says. Used by finetuning, golden_models.py and check_models.py.
 """
 
 import tempfile
@@ -70,9 +70,10 @@ def kind_of(vit):
 OPTIONS = {"vit": {"add_pooling_layer": False}}
 
 
-def load(card, path):
-    """The encoder of a card with the weights in a safetensors file, which may hold other models too."""
-    tensors = load_file(path)
+def load(card, path, changed=None):
+    """The encoder of a card with the weights in a safetensors file, which may hold other models too. Tensors in `changed`
+    take the place of those of their name."""
+    tensors = load_file(path) | (changed or {})
     if card["vit"]["tensors"] == "timm":
         model = build(card)
         landmark = "patch_embed.proj.weight"
