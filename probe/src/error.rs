@@ -447,7 +447,7 @@ pub enum Error {
     },
     /// Scores belong to another cache.
     #[error(
-        "`{}`: scores of another cache than `{}`, or of this one before it was changed\nhint: name the cache of the training as `--cache`, or train again",
+        "`{}`: scores of another cache than `{}`, or of this one before it was changed\nhint: name the cache of the training by `--dataset` and `--model`, or train again",
         shown(.path),
         shown(.cache)
     )]

@@ -124,7 +124,10 @@ def write(args, data, training, settings, found, folder):
 
 def score(args, folder):
     """Measures and records by `probe score`, and prints its table."""
-    command = ["probe", "score", str(folder), "--cache", str(args.cache), "--runs", str(args.runs)]
+    cache = args.cache.resolve()
+    model, _, side = cache.name.rpartition("@")
+    command = ["probe", "score", str(folder), "--runs", str(args.runs), "--cache", str(cache.parent.parent)]
+    command += ["--dataset", cache.parent.name, "--model", model, "--image-size", side]
     command += ["--labels", args.labels] if args.labels else []
     command += ["--per-patient"] if args.per_patient else []
     command += ["--force"] if args.force else []

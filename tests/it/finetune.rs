@@ -313,21 +313,19 @@ fn what_does_not_fit_is_refused() {
         .status()
         .unwrap();
     run(&["--split", "bare"]).expect_error(2, &["no slice", "`val`"]);
-    let mut score = program("probe");
     run(&["--method", "head-only"]).expect(0);
     let folder = fs::read_dir(lab.path("runs/adapters"))
         .unwrap()
         .next()
         .unwrap();
-    let other = lab.path("cache/images/tiny-vit@112");
     let root = lab.path("images.csv");
     lab.extract("manifest", &root, &["--image-size", "112"])
         .expect(0);
+    let mut score = program("probe");
+    score.arg("score").arg(folder.unwrap().path());
     score
-        .arg("score")
-        .arg(folder.unwrap().path())
-        .arg("--cache")
-        .arg(other);
+        .args(["--image-size", "112", "--cache"])
+        .arg(lab.path("cache"));
     let run = Run::of(score.arg("--runs").arg(lab.path("runs"))).expect(2);
     assert!(run.stderr.contains("scores of another cache"), "{run:#?}");
 }

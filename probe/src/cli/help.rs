@@ -255,11 +255,11 @@ const EXAMPLES: &[Examples] = &[
         "score",
         &[
             (
-                "probe score runs/adapters/finetune-1f --cache embeddings/a/m@224",
+                "probe score runs/adapters/finetune-1f --dataset amos --model dinov2-s14",
                 "a training on this cache",
             ),
             (
-                "probe score runs/adapters/finetune-1f --per-patient",
+                "probe score runs/adapters/finetune-1f --dataset amos --per-patient",
                 "measure patients",
             ),
         ],

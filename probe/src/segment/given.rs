@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use cache::{CacheReader, Split};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
