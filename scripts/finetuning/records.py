@@ -127,7 +127,7 @@ def score(args, folder):
     cache = args.cache.resolve()
     model, _, side = cache.name.rpartition("@")
     command = ["probe", "score", str(folder), "--runs", str(args.runs), "--cache", str(cache.parent.parent)]
-    command += ["--dataset", cache.parent.name, "--model", model, "--image-size", side]
+    command += ["--dataset", cache.parent.name, "--model", model, "--image-size", side, "--seed", str(args.seed)]
     command += ["--labels", args.labels] if args.labels else []
     command += ["--per-patient"] if args.per_patient else []
     command += ["--force"] if args.force else []
