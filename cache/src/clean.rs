@@ -119,7 +119,7 @@ impl Locked {
     }
 }
 
-/// Deletes files that no description of the cache in a folder names, and empty folders.
+/// Deletes files that no description of the cache names, and empty folders.
 pub(crate) fn delete_unnamed(dir: &Path, meta: &CacheMeta) -> Result<(), Error> {
     let found = Inventory::of(dir)?.unnamed(meta);
     delete(dir, found.into_iter().map(|(path, _)| path).collect())?;
@@ -153,8 +153,13 @@ pub(crate) fn delete_pending(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Deletes files; descriptions of label sets go last, since they tell that the tables are those of an unfinished set.
 fn delete(dir: &Path, files: Vec<PathBuf>) -> Result<(), Error> {
-    store::delete(&files).map_err(io_error(dir, "delete files in"))
+    let is_description = |path: &PathBuf| path.ends_with("labels.json");
+    let (descriptions, tables): (Vec<_>, Vec<_>) = files.into_iter().partition(is_description);
+    [tables, descriptions]
+        .iter()
+        .try_for_each(|files| store::delete(files).map_err(io_error(dir, "delete files in")))
 }
 
 /// True for a file with a shard's name if the cache has no such shard, and for the unfinished file of a writer

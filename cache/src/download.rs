@@ -10,10 +10,10 @@ use common::files::{Partial, open_regular};
 
 use crate::error::io_error;
 use crate::store::{Bucket, Found, Location, REQUESTS, Reading};
-use crate::{Error, is_in_bucket, parallel};
+use crate::{Error, is_in_bucket, parallel, store};
 
 /// File in a local copy that lists the objects that are copied, one JSON array a line: name, size, tag.
-const LIST: &str = ".slicebank-objects";
+pub(crate) const LIST: &str = ".slicebank-objects";
 
 /// Bytes of an object that are fetched at a time.
 const PIECE: usize = 8 << 20;
@@ -56,7 +56,7 @@ pub(crate) fn download_some(
         let error = io::Error::new(io::ErrorKind::NotFound, "nothing lies there");
         return Err(list("copy")(error));
     }
-    fs::create_dir_all(to).map_err(io_error(to, "create the folder"))?;
+    store::create_folder(to).map_err(io_error(to, "create the folder"))?;
     let path = to.join(LIST);
     let known = known(&path)?;
     delete_gone(to, &known, &found)?;

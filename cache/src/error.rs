@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use common::counted;
 use common::text::{argument, shown};
 
-use self::hints::{anew, cause, did_you_mean, hint, known_names, named, of_splits, parts_left};
+use self::hints::{
+    anew, cause, did_you_mean, hint, known_names, named, of_splits, parts_left, split_command,
+};
 use crate::Holder;
 
 /// An error of the cache.
@@ -250,9 +252,9 @@ pub enum Error {
     },
     /// The cache has no split of this name.
     #[error(
-        "`{path}`: the cache has no split `{name}`{}{}\nhint: make it with `extract split --name {name} --rule RULE`",
+        "`{path}`: the cache has no split `{name}`{}{}\nhint: make it with `{} --name {name} --rule RULE`",
         known_names(known, "that"),
-        did_you_mean(name, known), path = shown(path), name = shown(name)
+        did_you_mean(name, known), split_command(path), path = shown(path), name = shown(name)
     )]
     NoSplit {
         /// The cache's folder.

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::Error;
 use crate::error::io_error;
 use crate::folder::{EXTENSION, LABELS, PARTS, SOURCES, SPLITS, parts_around};
 use crate::schema::Table;
+use crate::{Error, is_in_bucket};
 
 /// Folders of a cache that have folders in them.
 const WITH_FOLDERS: [&str; 5] = ["checksums", LABELS, "pending", "repair", EXTENSION];
@@ -19,22 +19,36 @@ const WITH_FOLDERS: [&str; 5] = ["checksums", LABELS, "pending", "repair", EXTEN
 ///
 /// [`Error::Link`], and [`Error::Io`] if a folder cannot be listed.
 pub(crate) fn refuse_links(dir: &Path) -> Result<(), Error> {
+    let first = links(dir)?.into_iter().next();
+    first.map_or(Ok(()), |path| Err(Error::Link { path }))
+}
+
+/// The links that [`refuse_links`] refuses; none in a bucket.
+///
+/// # Errors
+///
+/// [`Error::Io`] if a folder cannot be listed.
+pub(crate) fn links(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    if is_in_bucket(dir) {
+        return Ok(found);
+    }
     if let Some(parts) = parts_around(dir) {
-        refuse(parts)?;
-        refuse(dir)?;
+        look(parts, &mut found)?;
+        look(dir, &mut found)?;
     }
     for name in Table::ALL.map(Table::name) {
-        refuse(&dir.join(name))?;
+        look(&dir.join(name), &mut found)?;
     }
     for name in [SOURCES, SPLITS] {
-        refuse(&dir.join(name))?;
+        look(&dir.join(name), &mut found)?;
     }
-    // What lies in a part is refused when that part is locked.
-    refuse_in(&dir.join(PARTS), &|_| false)?;
+    // What lies in a part is looked at when that part is locked.
+    look_in(&dir.join(PARTS), &|_| false, &mut found)?;
     for name in WITH_FOLDERS {
-        refuse_in(&dir.join(name), &has_folders)?;
+        look_in(&dir.join(name), &has_folders, &mut found)?;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// True if a folder may have folders in it, as those of tables have not. A label set may have the name of one.
@@ -45,10 +59,13 @@ fn has_folders(folder: &Path) -> bool {
     is_label_set || !is_table && name != SOURCES && name != SPLITS
 }
 
-/// Refuses a folder if it, or an entry of it, is a link, and likewise all folders in it that are to be entered.
-fn refuse_in(folder: &Path, is_entered: &dyn Fn(&Path) -> bool) -> Result<(), Error> {
-    refuse(folder)?;
-    if !folder.is_dir() {
+/// Adds a folder to `found` if it is a link, and else the links in it, and in all folders in it that are to be entered.
+fn look_in(
+    folder: &Path,
+    is_entered: &dyn Fn(&Path) -> bool,
+    found: &mut Vec<PathBuf>,
+) -> Result<(), Error> {
+    if look(folder, found)? || !folder.is_dir() {
         return Ok(());
     }
     let error = |error| io_error(folder, "list")(error);
@@ -56,19 +73,22 @@ fn refuse_in(folder: &Path, is_entered: &dyn Fn(&Path) -> bool) -> Result<(), Er
         let entry = entry.map_err(error)?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(error)?);
         if kind.is_symlink() {
-            return Err(Error::Link { path });
-        }
-        if kind.is_dir() && is_entered(&path) {
-            refuse_in(&path, is_entered)?;
+            found.push(path);
+        } else if kind.is_dir() && is_entered(&path) {
+            look_in(&path, is_entered, found)?;
         }
     }
     Ok(())
 }
 
-fn refuse(path: &Path) -> Result<(), Error> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => Err(Error::Link { path: path.into() }),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, "read")(error)),
-        _ => Ok(()),
+/// Adds a path to `found` if it is a link, and returns whether it is one.
+fn look(path: &Path, found: &mut Vec<PathBuf>) -> Result<bool, Error> {
+    let is_link = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        of => of.map_err(io_error(path, "read"))?.is_symlink(),
+    };
+    if is_link {
+        found.push(path.into());
     }
+    Ok(is_link)
 }

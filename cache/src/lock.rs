@@ -11,6 +11,7 @@
 
 mod holder;
 mod object;
+mod system;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -27,10 +28,12 @@ use common::process;
 
 pub use self::holder::Holder;
 use self::object::LockObject;
+use self::system::{is_at, is_without_locks, is_without_room};
 use crate::error::io_error;
 use crate::links::refuse_links;
+use crate::mirror::remove_without_slices;
 use crate::store::Bucket;
-use crate::{Error, is_in_bucket};
+use crate::{Error, is_in_bucket, local_path};
 
 /// Time between two renewals of the content.
 const BEAT: Duration = Duration::from_secs(5);
@@ -106,15 +109,16 @@ impl CacheLock {
         CacheLock::holder(dir).filter(|holder| !holder.is_of_this_machine())
     }
 
-    /// Frees the locks that this process holds on the caches `dirs`, as dropping them would. It is for a process that
-    /// ends at once: its other threads wait for ever when they write a lock. What fails is left to the next holder,
-    /// which finds this one dead.
-    pub fn release(dirs: &[PathBuf]) {
+    /// Frees the locks that this process holds on the caches `dirs`, as dropping them would, and deletes their local
+    /// folders below `staging` if those have no slices. It is for a process that ends at once: its other threads wait for
+    /// ever when they write a lock. What fails is left to the next holder, which finds this one dead.
+    pub fn release(dirs: &[PathBuf], staging: &Path) {
         mem::forget(writing());
-        dirs.iter().for_each(|dir| CacheLock::release_one(dir));
+        dirs.iter()
+            .for_each(|dir| CacheLock::release_one(dir, staging));
     }
 
-    fn release_one(dir: &Path) {
+    fn release_one(dir: &Path, staging: &Path) {
         let path = dir.join(".lock");
         let is_own =
             |found: &Holder| found.is_of_this_machine() && found.process == std::process::id();
@@ -123,6 +127,7 @@ impl CacheLock {
                 if let Ok(Some((Some(found), _))) = object::read(&bucket)
                     && is_own(&found)
                 {
+                    remove_without_slices(dir, &local_path(dir, staging));
                     let _ = bucket.delete(&[path]);
                 }
             }
@@ -318,33 +323,6 @@ fn locked(dir: &Path) -> Result<(File, bool), Error> {
         }
         fs::create_dir_all(dir).map_err(io_error(dir, "create the folder"))?;
     }
-}
-
-/// Whether the file system has no locks.
-fn is_without_locks(error: &io::Error) -> bool {
-    /// `ENOLCK` of Linux: no lock service answers.
-    const NO_LOCKS: i32 = 37;
-    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS)
-}
-
-/// Whether a disk or a quota is full.
-fn is_without_room(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind())
-}
-
-/// Whether `path` still leads to the open file.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let found = (file.metadata().ok()).zip(fs::symlink_metadata(path).ok());
-    found.is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
-}
-
-/// An open file cannot be deleted.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
-    true
 }
 
 /// Whether `holder`, which the content names, lives, although the system's lock is free or there is none.

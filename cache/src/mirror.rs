@@ -6,10 +6,10 @@
 //! never replaced, so a process that lost cannot harm the other's files. A run that is stopped by a signal leaves
 //! what it has saved of its next shard in the bucket too.
 
-pub(crate) mod folder;
+mod folder;
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::clean::{Inventory, is_unnamed};
+pub(crate) use self::folder::{LocalFolder, remove_without_slices};
+use crate::clean::{delete_unnamed, is_unnamed};
 use crate::error::io_error;
 use crate::folder::pending;
 use crate::store::{self, Bucket, Over, Version};
@@ -50,7 +51,7 @@ pub struct Mirror {
     /// Time since which requests have failed.
     failing: Option<Instant>,
     /// The folder is locked as long as the mirror lives.
-    _folder: File,
+    _folder: LocalFolder,
     /// And so is the cache in the bucket.
     _lock: CacheLock,
 }
@@ -64,8 +65,8 @@ impl Mirror {
     /// [`Error::Locked`] if another process uses the folder, [`Error::Io`], and those of
     /// [`CacheMeta::read`].
     pub fn begin(lock: CacheLock, from: &Path) -> Result<Mirror, Error> {
-        let folder = folder::lock(from)?;
         let to = lock.dir();
+        let folder = LocalFolder::lock(to, from)?;
         let mut mirror = Mirror {
             to: to.into(),
             from: from.into(),
@@ -157,9 +158,7 @@ impl Mirror {
             pending: self.pending.clone(),
             ..meta.clone()
         };
-        let left = Inventory::of(&self.to)?.unnamed(&named);
-        let left: Vec<PathBuf> = left.into_iter().map(|(path, _)| path).collect();
-        store::delete(&left).map_err(io_error(&self.to, "delete objects below"))
+        delete_unnamed(&self.to, &named)
     }
 
     /// As [`copy`](Mirror::copy); returns false if the store does not answer, but may again.

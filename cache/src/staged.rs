@@ -1,17 +1,17 @@
 //! Changes to a finished cache in a bucket: they are made in a local copy of what they need, and copied back.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use common::sha256_file;
 
-use crate::clean::Inventory;
+use crate::clean::delete_unnamed;
 use crate::download::download_some;
 use crate::error::io_error;
 use crate::folder::{PARTS, checksums_of, shard_file};
-use crate::mirror::{folder, mark};
+use crate::mirror::{LocalFolder, mark};
 use crate::schema::Table;
 use crate::store::{Bucket, Over, REQUESTS, Version};
 use crate::{CacheLock, CacheMeta, Error, history, local_path, parallel, sources, store};
@@ -28,7 +28,7 @@ pub struct Staged {
     /// SHA-256 of local files that may be repaired, by their names.
     before: HashMap<PathBuf, String>,
     /// The folder is locked too.
-    _folder: File,
+    _folder: LocalFolder,
     lock: CacheLock,
 }
 
@@ -88,7 +88,7 @@ impl Staged {
             meta: CacheMeta::parse(&to, &text)?,
             version,
             before: HashMap::new(),
-            _folder: folder::lock(&from)?,
+            _folder: LocalFolder::lock(&to, &from)?,
             to,
             from,
             lock,
@@ -141,9 +141,7 @@ impl Staged {
             });
         }
         // Objects of these names are what an upload left that was stopped.
-        let left = Inventory::of(&self.to)?.unnamed(&self.meta);
-        let left: Vec<PathBuf> = left.into_iter().map(|(path, _)| path).collect();
-        store::delete(&left).map_err(io_error(&self.to, "delete objects below"))?;
+        delete_unnamed(&self.to, &self.meta)?;
         let there = Table::of(&self.meta);
         let tables = Table::of(&local)
             .into_iter()

@@ -14,6 +14,7 @@ use crate::checksums::{BLOCK, Checksums};
 use crate::clean::Inventory;
 use crate::error::io_error;
 use crate::folder::LABELS;
+use crate::links::links;
 use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
@@ -145,7 +146,8 @@ impl Check<'_> {
             History::read(dir).map(drop),
         ];
         let wrong = checks.into_iter().filter_map(Result::err);
-        let mut faults: Vec<Fault> = wrong.map(Fault::of_cache).collect();
+        let links = links(dir)?.into_iter().map(|path| Error::Link { path });
+        let mut faults: Vec<Fault> = wrong.chain(links).map(Fault::of_cache).collect();
         let splits = reader.splits()?;
         let mut samples = HashSet::new();
         let found = self.pass(&Table::of(reader.meta()), None, |slice| {

@@ -4,10 +4,11 @@
 Prints its port, which may be given, and serves until its standard input ends. Buckets are made by the first
 request to them.
 Those whose names contain a word misbehave: `faulty` fails every third request, before or after it took
-effect; `outage` fails 60 requests in a row; `slow` answers each PUT and POST after a while.
+effect; `outage` fails 60 requests in a row; `slow` answers each PUT and POST after a while; `absent` is not made;
+`denied` refuses all requests.
 
-PUT of `/-/held/BUCKET` makes each PUT of a `meta.json` or `labels.json` to the bucket wait for ever, and DELETE of it
-ends this for later ones.
+PUT of `/-/held/BUCKET` makes each PUT of a `meta.json`, or of the `labels.json` of a label set that is not new, to the
+bucket wait for ever, and DELETE of it ends this for later ones.
 
 GET `/-/requests` answers with the number of requests so far by method, and the bytes of their answers, as JSON;
 `/-/requests/BUCKET` with those to a bucket.
@@ -26,6 +27,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 SECONDS = 0.15
+DENIED = "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 # moto changes a bucket by one thread at a time only if it is told to.
 LOCK = threading.Lock()
 
@@ -50,6 +52,7 @@ class Server:
             return Response(status=200 if is_put else 204)(environ, start_response)
         bucket = environ["PATH_INFO"].strip("/").split("/")[0]
         is_description = environ["PATH_INFO"].endswith(("/meta.json", "/labels.json"))
+        is_description = is_description and "/.new-" not in environ["PATH_INFO"]
         if bucket in self.held and environ["REQUEST_METHOD"] == "PUT" and is_description:
             threading.Event().wait()
         count = next(self.counts[bucket])
@@ -61,11 +64,13 @@ class Server:
             if count % 2:
                 list(self.served(bucket, environ, lambda *_: None))
             return Response("try again", 503)(environ, start_response)
+        if "denied" in bucket:
+            return Response(DENIED, 403)(environ, start_response)
         return self.served(bucket, environ, start_response)
 
     def served(self, bucket, environ, start_response):
         with LOCK:
-            if bucket and bucket not in self.made:
+            if bucket and bucket not in self.made and "absent" not in bucket:
                 self.made.add(bucket)
                 make = {"REQUEST_METHOD": "PUT", "PATH_INFO": f"/{bucket}", "CONTENT_LENGTH": "0"}
                 make |= {"QUERY_STRING": "", "wsgi.input": open(os.devnull, "rb")}

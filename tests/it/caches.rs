@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::process::Command;
 
+use cache::FORMAT_VERSION;
 use serde_json::Value;
 
 use crate::lab::{Lab, Run, program, unfinished};
@@ -136,6 +137,22 @@ fn two_caches_are_compared_and_one_is_deleted() {
     assert!(deleted.contains("00007.parquet.part: 5 bytes"), "{deleted}");
     assert!(!left.exists());
 
+    // Nor what another version has written.
+    let meta = lab.path("cache").join(names[1]).join("meta.json");
+    let text = fs::read_to_string(&meta).unwrap();
+    let version = format!("\"format_version\": {FORMAT_VERSION},");
+    assert!(text.contains(&version));
+    fs::write(&meta, text.replace(&version, "\"format_version\": 99,")).unwrap();
+    for words in [
+        &["rm", names[1]][..],
+        &["rm", names[0], names[1], "--dry-run"],
+    ] {
+        run(&lab, words).expect_error(
+            2,
+            &["tiny-vit@28", "format 99", "the version that wrote it"],
+        );
+    }
+    fs::write(&meta, text).unwrap();
     // As long as a writer lives, nothing is deleted.
     let lock = File::create(lab.path("cache").join(names[1]).join(".lock")).unwrap();
     lock.lock().unwrap();

@@ -80,6 +80,17 @@ fn a_card_names_each_file_with_its_hash_and_the_licence_of_the_images() {
             "no {line}: {readme}"
         );
     }
+    for url in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "https://",
+        "ftp://x.org",
+        "x.org",
+        "a b",
+    ] {
+        let words = ["--licence", "CC BY 4.0", "--url", url];
+        card(&words).expect_error(2, &[url, "https://example.org/images"]);
+    }
     let path = lab.cache().join("cls/00001.parquet");
     let mut bytes = fs::read(&path).unwrap();
     bytes[300] ^= 1;

@@ -297,7 +297,7 @@ fn what_a_cache_lacks_is_said() {
         site["params"]["why"]
             .as_str()
             .unwrap()
-            .contains("extract relabel --name site")
+            .contains("`extract relabel a/tiny@28 --name site ")
     );
 }
 

@@ -12,7 +12,7 @@ use crate::error::io_error;
 use crate::folder::{CHECKSUMS, EXTENSION, LABELS, PARTS, REPAIR, shard_file};
 use crate::schema::Table;
 use crate::store::Files;
-use crate::{CacheMeta, Error, LabelSet, Tokens, is_in_bucket, labels, sources};
+use crate::{CacheMeta, Error, LabelSet, Tokens, labels, sources};
 
 /// The files of a cache, and its label sets.
 #[derive(Debug)]
@@ -90,34 +90,25 @@ impl Inventory {
     }
 
     /// The label sets whose description is lost: their tables are there. Those that a stopped writer left are not
-    /// among them. In a folder, the description of such a set is still in that of the new one; in a bucket, it is
-    /// uploaded after all tables, so that a set without a table of some shard is unfinished.
+    /// among them: until a set has its description, that of its writer is in the folder of the new set.
     pub(crate) fn without_description(&self, meta: &CacheMeta) -> BTreeSet<&str> {
-        let mut tables: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for (path, _) in self.files.iter() {
-            if let Some([LABELS, set, folder, file]) = names(&self.dir, path).as_deref()
-                && labels::is_table_folder(folder)
-                && (0..meta.shards.len()).any(|shard| *file == shard_file(shard))
-            {
-                *tables.entry((*set, *folder)).or_default() += 1;
-            }
-        }
+        let with_tables = self.files.iter().filter_map(|(path, _)| {
+            let names = names(&self.dir, path)?;
+            let [LABELS, set, folder, file] = names[..] else {
+                return None;
+            };
+            let mut shards = 0..meta.shards.len();
+            let is_table =
+                labels::is_table_folder(folder) && shards.any(|shard| file == shard_file(shard));
+            is_table.then_some(set)
+        });
         let new = |set: &str| labels::description_of(&self.dir, &labels::temporary(set));
-        let is_lost = |set: &str, shards: usize| {
-            if is_in_bucket(&self.dir) {
-                shards == meta.shards.len()
-            } else {
-                self.files.bytes(&new(set)).is_none()
-            }
+        let is_lost = |set: &&str| {
+            labels::check_name(set).is_ok()
+                && !self.sets.contains_key(*set)
+                && self.files.bytes(&new(set)).is_none()
         };
-        tables
-            .into_iter()
-            .filter(|((set, _), _)| {
-                labels::check_name(set).is_ok() && !self.sets.contains_key(*set)
-            })
-            .filter(|((set, _), shards)| is_lost(set, *shards))
-            .map(|((set, _), _)| set)
-            .collect()
+        with_tables.filter(is_lost).collect()
     }
 
     /// The same of a file in the folder of a label set, or in that of its checksums.

@@ -35,6 +35,15 @@ pub(super) fn did_you_mean(name: &str, known: &[String]) -> String {
     })
 }
 
+/// The command that makes a split for the cache `dir`.
+pub(super) fn split_command(dir: &Path) -> String {
+    let of = dir.parent();
+    let root = of.and_then(Path::parent).map(argument).unwrap_or_default();
+    let dataset = of.and_then(Path::file_name).map(Path::new);
+    let dataset = dataset.map(argument).unwrap_or_default();
+    format!("extract split --cache {root} --dataset {dataset}")
+}
+
 /// Steps that are left to do with parts.
 pub(super) fn parts_left(path: &Path, missing: &[u32]) -> String {
     if missing.is_empty() {
@@ -73,7 +82,9 @@ pub(super) fn hint(path: &Path, source: &std::io::Error) -> &'static str {
 fn bucket_hint(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match source.kind() {
-        ErrorKind::NotFound => "\nhint: look at the names of bucket and folder",
+        ErrorKind::NotFound | ErrorKind::InvalidInput => {
+            "\nhint: look at the names of bucket and folder"
+        }
         ErrorKind::PermissionDenied => {
             "\nhint: give credentials that may do this, for S3 as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; docs/object-storage.md lists the variables"
         }

@@ -54,7 +54,7 @@ impl NewSet {
         }
         for &table in tables {
             let path = new.dir.join(new.folder(table));
-            fs::create_dir_all(&path).map_err(io_error(&path, "create the folder"))?;
+            store::create_folder(&path).map_err(io_error(&path, "create the folder"))?;
         }
         Ok(new)
     }
@@ -110,9 +110,13 @@ impl NewSet {
         sync_dir(&folder).map_err(io_error(&folder, "sync"))
     }
 
-    /// Uploads the tables, and then the description if it is as it was.
+    /// Uploads the tables, and then the description if it is as it was. Until then, a copy of it in the folder of the
+    /// new set tells that the tables are those of an unfinished set.
     fn upload(&self) -> Result<(), Error> {
         self.delete_others(false)?;
+        let unfinished = description_of(&self.to, &self.temporary());
+        let text = self.text()?;
+        store::write(&unfinished, &text).map_err(io_error(&unfinished, "write"))?;
         let mut files = Vec::new();
         for (here, there) in parents(&self.dir).into_iter().zip(parents(&self.to)) {
             let (new, set) = (here.join(self.temporary()), there.join(&self.name));
@@ -127,12 +131,20 @@ impl NewSet {
             let (file, to) = &files[index];
             store::upload(file, to, &self.temporary()).map_err(io_error(to, "write"))
         })?;
-        self.put_description()
+        self.put_description(text)?;
+        // What cannot be deleted is found by `extract gc`.
+        let _ = store::delete(&[unfinished]);
+        Ok(())
     }
 
-    fn put_description(&self) -> Result<(), Error> {
-        let (file, to) = (self.description(), description_of(&self.to, &self.name));
-        let text = fs::read(&file).map_err(io_error(&file, "read"))?;
+    /// The description as it was written.
+    fn text(&self) -> Result<Vec<u8>, Error> {
+        let file = self.description();
+        fs::read(&file).map_err(io_error(&file, "read"))
+    }
+
+    fn put_description(&self, text: Vec<u8>) -> Result<(), Error> {
+        let to = description_of(&self.to, &self.name);
         let Some(bucket) = Bucket::of(&to).map_err(io_error(&to, "write"))? else {
             return Ok(());
         };

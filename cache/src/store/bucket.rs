@@ -16,6 +16,7 @@ use object_store::{
 
 use super::client::{self, wait};
 use super::location::{Location, Scheme};
+use super::refusal::io_error;
 use super::{Found, Listing, Over, Stat, Version};
 
 /// Bytes of a part of an upload, and greatest size of a file that is uploaded in one request.
@@ -46,7 +47,7 @@ impl Bucket {
             let text = "the path names no bucket, expected for instance `s3://BUCKET/FOLDER`";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let key = Key::parse(location.key).map_err(|error| client::io_error(error.into()))?;
+        let key = Key::parse(location.key).map_err(|error| io_error(error.into()))?;
         Ok(Some(Bucket {
             path: path.into(),
             store: client::of(location)?,
@@ -168,7 +169,7 @@ impl Bucket {
             return self.put(fs::read(file)?, Over::Nothing).map(drop);
         }
         let part = Key::parse(format!("{}.{mark}.part", self.key));
-        let part = part.map_err(|error| client::io_error(error.into()))?;
+        let part = part.map_err(|error| io_error(error.into()))?;
         let mut file = fs::File::open(file)?;
         wait(async {
             let upload = self.store.put_multipart(&part).await?;
@@ -193,7 +194,7 @@ impl Bucket {
     pub(crate) fn delete(&self, paths: &[PathBuf]) -> io::Result<()> {
         let keys = paths.iter().filter_map(|path| Location::of(path));
         let keys: Result<Vec<Key>, _> = keys.map(|of| Key::parse(of.key)).collect();
-        let keys = keys.map_err(|error| client::io_error(error.into()))?;
+        let keys = keys.map_err(|error| io_error(error.into()))?;
         let keys = futures_util::stream::iter(keys.into_iter().map(Ok));
         let deleted = self.store.delete_stream(Box::pin(keys));
         let deleted = deleted.map(|deleted| match deleted {

@@ -13,6 +13,7 @@ use object_store::{Error, ObjectStore};
 use tokio::runtime::{Builder, Runtime};
 
 use super::location::{Location, Scheme};
+use super::refusal::io_error;
 
 /// Threads that wait for the network.
 const THREADS: usize = 2;
@@ -80,21 +81,4 @@ pub(super) fn wait<T>(request: impl Future<Output = Result<T, Error>>) -> io::Re
         Ok(runtime) => runtime.block_on(request).map_err(io_error),
         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
     }
-}
-
-/// The error of a request in the words of the file system.
-pub(super) fn io_error(error: Error) -> io::Error {
-    let kind = match &error {
-        Error::NotFound { .. } => io::ErrorKind::NotFound,
-        Error::AlreadyExists { .. } | Error::Precondition { .. } => io::ErrorKind::AlreadyExists,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            io::ErrorKind::PermissionDenied
-        }
-        Error::InvalidPath { .. } => io::ErrorKind::InvalidInput,
-        _ => io::ErrorKind::Other,
-    };
-    // Servers answer with a page of XML, which says no more than the status before it.
-    let text = error.to_string();
-    let text = text.split_once("<?xml").map_or(&*text, |(text, _)| text);
-    io::Error::new(kind, text.trim_end_matches([':', ' ', '\n']))
 }

@@ -17,6 +17,8 @@ mod location;
 #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
 mod object;
 mod reading;
+#[cfg(feature = "object-store")]
+mod refusal;
 mod spool;
 
 use std::fs;
@@ -35,6 +37,9 @@ pub(crate) use self::spool::Spool;
 
 /// Requests to an object store that are made at the same time.
 pub(crate) const REQUESTS: usize = 16;
+
+/// Attempts to create a folder.
+const ATTEMPTS: usize = 100;
 
 /// Size of a file, and time at which it was written.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +135,17 @@ pub(crate) fn delete_all(dir: &Path) -> io::Result<()> {
 /// All files below a folder, sorted; none if there is no such folder. Links are not followed.
 pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(Files::below(dir)?.into_paths())
+}
+
+/// Creates a folder and those around it, while other processes may remove the empty ones among them.
+pub(crate) fn create_folder(dir: &Path) -> io::Result<()> {
+    for _ in 0..ATTEMPTS {
+        match fs::create_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            created => return created,
+        }
+    }
+    fs::create_dir_all(dir)
 }
 
 /// Removes the folders in `dir` that have no files in them, and `dir` itself if it has none. Links are not followed.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cache::{
-    CacheLock, CacheMeta, CacheReader, CacheWriter, Error, LabelWriter, Locked, NewLabels, Task,
-    Tokens, merge, part_dir, write_split,
+    CacheLock, CacheMeta, CacheReader, CacheWriter, Depth, Error, LabelWriter, Locked, NewLabels,
+    Task, Tokens, merge, part_dir, verify, write_split,
 };
 
 use crate::made::{files, meta, write};
@@ -106,6 +106,11 @@ fn folders_that_are_links_are_refused_and_nothing_outside_changes() {
         for error in changes(&cache) {
             let text = error.unwrap().to_string();
             assert!(text.contains("a link"), "{name}: {text}");
+        }
+        for depth in [Depth::Quick, Depth::Full] {
+            let faults = verify(&cache, depth, 1).unwrap().faults;
+            let is_told = |error: &Error| matches!(error, Error::Link { path } if *path == link);
+            assert!(faults.iter().any(|of| is_told(&of.error)), "{name}");
         }
         if name.starts_with("parts") {
             assert!(merge(&cache, 1).is_err(), "{name}");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{CacheMeta, CacheName, CacheReader, History, LabelSet, Listed, Locked, Session};
+use cache::{CacheMeta, CacheName, CacheReader, History, LabelSet, Listed, Locked, Parts, Session};
 use clap::Args;
 use common::counted;
 use common::text::{argument, printable, shown};
@@ -200,9 +200,10 @@ pub(super) fn remove(args: &RemoveArgs) -> anyhow::Result<Status> {
     // All are locked before one is deleted.
     let locked = dirs.map(|dir| {
         tell_of_lock(&dir);
+        refuse_newer(&dir)?;
         Ok((Listed::of(dir.clone()), Locked::of(&dir)?))
     });
-    for (cache, locked) in locked.collect::<Result<Vec<_>, cache::Error>>()? {
+    for (cache, locked) in locked.collect::<anyhow::Result<Vec<_>>>()? {
         let bytes = cache.meta.as_ref().map_or(0, CacheMeta::bytes);
         let size = format!("{}: {:.1} MB", shown(&cache.dir), bytes as f64 / 1e6);
         if args.dry_run {
@@ -213,6 +214,22 @@ pub(super) fn remove(args: &RemoveArgs) -> anyhow::Result<Status> {
         }
     }
     Ok(Status::Done)
+}
+
+/// Refuses to delete a cache, or parts of one, of a newer format: what belongs to it, and whether it is finished, is not
+/// known here.
+fn refuse_newer(dir: &Path) -> anyhow::Result<()> {
+    match CacheMeta::read(dir).and_then(|_| Parts::of(dir)) {
+        Err(cache::Error::Version {
+            path,
+            found,
+            expected,
+        }) if found > expected => anyhow::bail!(
+            "`{}`: cache format {found}, this program knows formats up to {expected} and deletes no other\nhint: delete it by the version that wrote it, or by the tools of the file system",
+            shown(&path)
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Deletes files that stopped runs left in caches.

@@ -12,6 +12,7 @@ use common::files::write_whole;
 use common::text::{markdown, printable, shown};
 use common::{counted, sha256_bytes};
 use serde_json::Value;
+use ureq::http::Uri;
 
 use super::caches::found;
 use super::{Status, print_line};
@@ -33,7 +34,7 @@ pub struct CardArgs {
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
     /// Web page of the images [default: that of the built-in dataset]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = web_page)]
     pub url: Option<String>,
 }
 
@@ -45,6 +46,19 @@ struct Facts {
     split_sha256: String,
     /// Samples and slices of each split.
     counts: BTreeMap<&'static str, (usize, usize)>,
+}
+
+/// The address of a web page.
+fn web_page(text: &str) -> Result<String, String> {
+    let url = text.parse::<Uri>().ok();
+    let is_page = url.is_some_and(|url| {
+        let is_of_web = [Some("http"), Some("https")].contains(&url.scheme_str());
+        is_of_web && url.host().is_some_and(|host| !host.is_empty())
+    });
+    if is_page {
+        return Ok(text.to_owned());
+    }
+    Err("expected the address of a web page, for instance `https://example.org/images`".to_owned())
 }
 
 /// Writes `croissant.json` and `README.md`.
@@ -76,7 +90,8 @@ pub(super) fn run(args: &CardArgs) -> anyhow::Result<Status> {
 }
 
 fn facts(args: &CardArgs, meta: &CacheMeta, slices: &[SliceMeta]) -> anyhow::Result<Facts> {
-    let card = DatasetCard::find(&meta.dataset).ok();
+    let mut cards = DatasetCard::built_in().flatten();
+    let card = cards.find(|card| card.name == meta.dataset);
     let of_card = |text: fn(&DatasetCard) -> &String| {
         let text = card.as_ref().map(text).filter(|text| !text.is_empty());
         text.cloned()

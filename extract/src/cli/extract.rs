@@ -32,7 +32,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         );
     }
     args.backbone.forbid_tf32()?;
-    let signals = Signals::register()?;
+    let signals = Signals::register(&args.dataset.layout.staging)?;
     let home = project::find()?;
     let card = args.backbone.card(&home)?;
     let (dataset, recipe, rule) = dataset_and_recipe(args)?;

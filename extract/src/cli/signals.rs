@@ -1,7 +1,7 @@
 //! Ctrl-C (SIGINT) and SIGTERM.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,16 +28,19 @@ struct State {
     signal: Arc<AtomicUsize>,
     /// Caches that are locked, or are about to be; `None` once slices are computed.
     before: Mutex<Option<Vec<PathBuf>>>,
+    /// Folder of the local folders of caches in buckets.
+    staging: PathBuf,
 }
 
 impl Signals {
-    /// Replaces the system's reaction to both signals.
-    pub(super) fn register() -> io::Result<Signals> {
+    /// Replaces the system's reaction to both signals. `staging` is the folder of the local folders of caches in buckets.
+    pub(super) fn register(staging: &Path) -> io::Result<Signals> {
         let signals = Signals {
             stop: Arc::default(),
             state: Arc::new(State {
                 signal: Arc::default(),
                 before: Mutex::new(Some(Vec::new())),
+                staging: staging.into(),
             }),
         };
         let is_second = Arc::<AtomicBool>::default();
@@ -86,7 +89,7 @@ impl State {
             let Some(dirs) = held.as_ref() else { return };
             if stop.load(Ordering::SeqCst) {
                 tell("stopped before the first slice of this run; the same command continues");
-                CacheLock::release(dirs);
+                CacheLock::release(dirs, &self.staging);
                 // Destructors of the runtime must not run beside its threads.
                 low_level::exit(self.exit_code());
             }

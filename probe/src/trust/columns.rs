@@ -1,10 +1,13 @@
 //! Metadata of samples as classes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use cache::{CacheReader, Labels, SliceMeta};
 use common::Placement;
+use common::text::argument;
 
+use super::Caches;
 use super::decode::FOLDS;
 use super::subject::Subject;
 use crate::Error;
@@ -101,9 +104,10 @@ impl Column {
 pub(super) fn column(
     name: &str,
     subject: &Subject,
-    sets: &[CacheReader],
+    caches: &Caches<'_>,
 ) -> Result<Result<Column, String>, Error> {
-    let set = sets
+    let set = caches
+        .sets
         .iter()
         .find(|set| set.labels().is_some_and(|labels| labels.name == name));
     let words: Vec<Option<String>> = if let Some(set) = set {
@@ -120,8 +124,12 @@ pub(super) fn column(
             })
             .collect()
     } else {
+        let dir = caches.reader.dir();
+        let root = dir.parent().and_then(Path::parent);
+        let below = root.and_then(|root| dir.strip_prefix(root).ok());
         return Ok(Err(format!(
-            "the cache has no column `{name}`: `extract relabel --name {name} --labels TABLE` adds it"
+            "the cache has no column `{name}`: `extract relabel {} --name {name} --labels TABLE` adds it",
+            argument(below.unwrap_or(dir)),
         )));
     };
     let who: Vec<&str> = subject.cases.iter().map(Case::cluster).collect();

@@ -123,7 +123,7 @@ impl Questions {
         for name in &self.columns(caches) {
             say(&format!("column {name}"));
             timed(&mut || {
-                let column = column(name, &subject, caches.sets)?;
+                let column = column(name, &subject, caches)?;
                 self.of_column(name, &subject, column)
             })?;
         }

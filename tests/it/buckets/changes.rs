@@ -111,13 +111,24 @@ fn labels_without_a_description_in_a_bucket_are_lost_or_unfinished() {
     let run = over("extract", bucket, &["gc", NAME]).expect(0);
     assert!(run.stdout.contains("nothing to delete"), "{run:?}");
     assert!(s3::objects(bucket, CACHE) == lost);
-    // A writer that is killed while it uploads the tables of a first set.
-    s3::delete(&format!(
-        "{bucket}/{CACHE}/labels/other/slices/00003.parquet"
-    ));
-    over("extract", bucket, &["verify"]).expect(0);
+    for name in s3::names(bucket) {
+        if name.contains("labels/other/") {
+            s3::delete(&format!("{bucket}/{name}"));
+        }
+    }
+    // A writer that is killed when all tables of a first set are there, and its description is not.
+    let mut command = program("extract");
+    command.args(relabel).args(["--staging", staging]);
+    command.args(["--cache", &format!("s3://{bucket}/embeddings")]);
+    stop_before_description(bucket, s3::connect(&mut command), "labels/other/slices/");
+    let run = over("extract", bucket, &["verify"]).expect(0);
+    assert!(run.stderr.contains("`extract gc"), "{run:?}");
     over("extract", bucket, &["gc", NAME]).expect(0);
     assert!(s3::objects(bucket, CACHE) == before);
+    // One that goes on leaves nothing of the unfinished set.
+    Run::of(&mut command).expect(0);
+    let run = over("extract", bucket, &["verify"]).expect(0);
+    assert!(!run.stderr.contains("no description names"), "{run:?}");
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn gc_deletes_what_no_finished_shard_needs() {
         "checksums/cls/00099.crc32",
         "cls/00000.parquet.0123.part",
         "cls/00099.parquet",
+        "labels/.new-begun/labels.json",
         "labels/begun/slices/00000.parquet",
     ];
     for name in left.iter().chain(&["notes.txt"]) {

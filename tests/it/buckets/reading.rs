@@ -263,6 +263,23 @@ fn what_cannot_be_in_a_bucket_or_does_not_exist_is_an_error() {
     command.args(["datasets", "manifest", "--root", "s3://nothing/data"]);
     Run::of(s3::connect(&mut command))
         .expect_error(2, &["s3://nothing/data", "nothing lies there"]);
+    for (bucket, what) in [
+        ("absent", "there is no such bucket"),
+        ("denied", "access denied"),
+    ] {
+        for (name, words) in [
+            ("extract", &["ls"][..]),
+            ("extract", &["verify"]),
+            ("extract", &["verify", "images/tiny-vit@56"]),
+            ("probe", &["knn"]),
+        ] {
+            let run = over(name, bucket, words);
+            let text = run.stderr.clone();
+            run.expect_error(2, &[&format!("s3://{bucket}/embeddings"), what]);
+            let unread = ["http", "<", " in ", "retries", "Generic"];
+            assert!(!unread.iter().any(|word| text.contains(word)), "{text}");
+        }
+    }
     let mut command = program("probe");
     command.args(["ls", "--cache", "s3://"]);
     Run::of(s3::connect(&mut command)).expect_error(2, &["names no bucket"]);

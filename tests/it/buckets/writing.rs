@@ -152,6 +152,36 @@ fn what_a_signal_saved_between_two_shards_is_continued_elsewhere() {
 }
 
 #[test]
+fn a_stop_before_the_first_slice_leaves_nothing_in_the_staging_folder() {
+    let lab = Lab::new();
+    lab.manifest(24);
+    let staging = lab.path("staging");
+    let mut has_stopped = false;
+    for (attempt, signal) in ["TERM", "INT", "TERM", "INT"].into_iter().enumerate() {
+        let bucket = format!("slow-first{attempt}");
+        let mut child = started(&mut extract(&lab, &bucket, "staging"));
+        let folder = staging.join(format!("s3/{bucket}/{CACHE}"));
+        while !folder.join(".upload").exists() {
+            assert!(child.try_wait().unwrap().is_none());
+            thread::sleep(Duration::from_millis(1));
+        }
+        kill(&child, signal);
+        let run = ended(child);
+        // A signal may come when slices are saved.
+        has_stopped |= run.stderr.contains("stopped before the first slice");
+        if run.stderr.contains("stopped before the first slice") {
+            let left: Vec<_> = fs::read_dir(&staging).unwrap().collect();
+            assert!(left.is_empty(), "{left:?} after {run:?}");
+            assert!(s3::get(&format!("{bucket}/{CACHE}/.lock")).is_none());
+        }
+        Run::of(&mut extract(&lab, &bucket, "staging")).expect(0);
+        // And so does one that has done its work.
+        assert!(fs::read_dir(&staging).unwrap().next().is_none());
+    }
+    assert!(has_stopped);
+}
+
+#[test]
 fn the_history_of_a_cache_in_a_bucket_names_the_bucket() {
     let lab = Lab::new();
     lab.manifest(4);
