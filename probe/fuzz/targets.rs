@@ -25,6 +25,13 @@ pub(crate) const TARGETS: &[(&str, &str, Target)] = &[
     ("study", "study.toml", study),
 ];
 
+/// Lets the readers contain panics of foreign decoders: libFuzzer's hook would end the process before they do. Others
+/// still end it.
+#[allow(dead_code, reason = "tests have no such hook")]
+pub(crate) fn contain_panics() {
+    drop(std::panic::take_hook());
+}
+
 /// Runs a target in a folder that is deleted afterwards.
 ///
 /// # Panics

@@ -6,7 +6,7 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, project};
 
 /// The first file of a folder with this beginning and end.
 fn first(folder: &Path, begin: &str, end: &str) -> Vec<u8> {
@@ -62,7 +62,8 @@ fn changed_files_of_probe_give_values_or_errors() {
         let known = seeds.iter().any(|(name, _)| name == target);
         assert!(known, "{target} has no seed");
     }
-    tests::run_changed(&seeds, |target, bytes| {
+    let corpus = project().join("probe/fuzz/corpus");
+    tests::run_changed(&seeds, &corpus, |target, bytes| {
         targets::run(target, bytes);
     })
     .unwrap();

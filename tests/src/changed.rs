@@ -6,18 +6,25 @@ use std::{env, fs, io};
 /// Changed files of each target, unless `SLICEBANK_MUTATIONS` gives another number.
 const CHANGED: usize = 60;
 
-/// Runs targets over their whole files, by name, and over many changed ones. If `SLICEBANK_WRITE_SEEDS` names a folder,
-/// the whole files are written there, as `cargo fuzz` reads them.
+/// Runs targets over their whole files, by name, over many changed ones, and over the files in `corpus/TARGET`. If
+/// `SLICEBANK_WRITE_SEEDS` is set, the whole files are written to `corpus/TARGET/whole`.
 ///
 /// # Errors
 ///
-/// If they cannot be written.
-pub fn run_changed(seeds: &[(&str, Vec<u8>)], run: impl Fn(&str, &[u8])) -> io::Result<()> {
-    if let Some(folder) = env::var_os("SLICEBANK_WRITE_SEEDS") {
-        for (target, whole) in seeds {
-            let folder = Path::new(&folder).join(target);
+/// If the corpus cannot be read or written.
+pub fn run_changed(
+    seeds: &[(&str, Vec<u8>)],
+    corpus: &Path,
+    run: impl Fn(&str, &[u8]),
+) -> io::Result<()> {
+    for (target, whole) in seeds {
+        let folder = corpus.join(target);
+        if env::var_os("SLICEBANK_WRITE_SEEDS").is_some() {
             fs::create_dir_all(&folder)?;
             fs::write(folder.join("whole"), whole)?;
+        }
+        for entry in fs::read_dir(&folder)? {
+            run(target, &fs::read(entry?.path())?);
         }
     }
     let asked = env::var("SLICEBANK_MUTATIONS").ok();

@@ -3,9 +3,12 @@
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
+use std::path::Path;
+
 #[test]
 fn changed_files_give_values_or_errors() {
-    tests::run_changed(&targets::seeds(), |target, bytes| {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    tests::run_changed(&targets::seeds(), &corpus, |target, bytes| {
         targets::run(target, bytes);
     })
     .unwrap();

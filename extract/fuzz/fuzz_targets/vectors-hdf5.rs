@@ -3,4 +3,6 @@
 #[path = "../targets.rs"]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::run("vectors-hdf5", bytes));
+libfuzzer_sys::fuzz_target!(init: targets::contain_panics(), |bytes: &[u8]| {
+    targets::run("vectors-hdf5", bytes);
+});
