@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::counted;
 use common::text::{argument, shown};
+use parquet::errors::ParquetError;
 
 use self::hints::{
     anew, cause, did_you_mean, hint, known_names, named, of_splits, parts_left, split_command,
@@ -33,7 +34,7 @@ pub enum Error {
         /// The shard's file.
         path: PathBuf,
         /// The cause.
-        source: parquet::errors::ParquetError,
+        source: ParquetError,
     },
     /// `meta.json` is not what a cache has.
     #[error(
@@ -332,6 +333,32 @@ pub enum Error {
         /// Description of the fault.
         what: String,
     },
+}
+
+/// A closure for `map_err` of what Parquet's encoder and decoder do with a file. The error of a full disk or a server that
+/// refuses, however deeply it is wrapped, is no damage of the file.
+pub(crate) fn parquet_error(
+    path: &Path,
+    action: &'static str,
+) -> impl FnOnce(ParquetError) -> Error {
+    let path = path.to_path_buf();
+    let is_damage = |error: &io::Error| {
+        [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof].contains(&error.kind())
+    };
+    move |source| match source {
+        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+            Ok(cause) if !is_damage(&cause) => io_error(&path, action)(*cause),
+            Ok(cause) => Error::Parquet {
+                path,
+                source: ParquetError::External(cause),
+            },
+            Err(cause) => Error::Parquet {
+                path,
+                source: ParquetError::External(cause),
+            },
+        },
+        source => Error::Parquet { path, source },
+    }
 }
 
 /// A closure for `map_err` with the file and the action that failed.

@@ -15,10 +15,11 @@ use parquet::data_type::{
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
+use crate::error::parquet_error;
 use crate::hashing_file::{ClosingFile, HashingFile, Name};
 use crate::patch_tokens::PatchTokens;
 use crate::schema::Table;
-use crate::table_writer::{properties, write_error};
+use crate::table_writer::properties;
 use crate::{CacheMeta, Error, PatchDtype};
 
 /// Writes the table of patch tokens of a shard.
@@ -49,7 +50,7 @@ impl PatchWriter {
             let schema = ArrowSchemaConverter::new().convert(&schema)?;
             SerializedFileWriter::new(sink, schema.root_schema_ptr(), Arc::new(properties))
         };
-        let file = open().map_err(|e| write_error(&name.part, e))?;
+        let file = open().map_err(parquet_error(&name.part, "write"))?;
         Ok(PatchWriter {
             name,
             file,
@@ -101,7 +102,7 @@ impl PatchWriter {
             self.write_group()?;
         }
         let sink = self.file.into_inner();
-        let sink = sink.map_err(|e| write_error(&self.name.part, e))?;
+        let sink = sink.map_err(parquet_error(&self.name.part, "write"))?;
         self.name.close(sink)
     }
 
@@ -114,7 +115,7 @@ impl PatchWriter {
             }
             group.close()
         };
-        write().map_err(|e| write_error(&self.name.part, e))?;
+        write().map_err(parquet_error(&self.name.part, "write"))?;
         self.numbers.clear();
         self.layers.iter_mut().for_each(Vec::clear);
         Ok(())

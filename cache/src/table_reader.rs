@@ -20,7 +20,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::checked_file::CheckedFile;
 use crate::checksums::Checksums;
-use crate::error::io_error;
+use crate::error::{io_error, parquet_error};
 use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
 use crate::store::Spool;
@@ -169,10 +169,7 @@ pub(crate) fn contained<T>(
 ) -> Result<T, Error> {
     let result = catch_unwind(AssertUnwindSafe(read));
     let result = result.unwrap_or_else(|panic| Err(ParquetError::General(message(&*panic))));
-    result.map_err(|source| Error::Parquet {
-        path: path.into(),
-        source,
-    })
+    result.map_err(parquet_error(path, "read"))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -377,5 +374,22 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         self.home.unused().push(mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_refuses_is_no_damage_of_the_file() {
+        let told = |kind| {
+            let read = || Err(io::Error::new(kind, "why").into());
+            let result: Result<(), Error> = contained(Path::new("s3://b/cls/00000.parquet"), read);
+            result.unwrap_err().to_string()
+        };
+        let refused = told(io::ErrorKind::PermissionDenied);
+        assert!(refused.contains("cannot read: why") && refused.contains("credentials"));
+        assert!(told(io::ErrorKind::InvalidData).contains("the file is damaged"));
     }
 }

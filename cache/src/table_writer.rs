@@ -1,6 +1,5 @@
 //! Writer of one table of a shard, and its Parquet settings.
 
-use std::io;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -9,7 +8,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use crate::error::io_error;
+use crate::error::parquet_error;
 use crate::hashing_file::{ClosingFile, HashingFile, Name};
 use crate::schema::{Table, picture_bytes};
 use crate::{CacheMeta, Error, provenance};
@@ -36,41 +35,24 @@ impl TableWriter {
         let name = Name::of(path);
         let sink = name.create()?;
         let writer = ArrowWriter::try_new(sink, table.schema(meta), Some(properties(table, meta)))
-            .map_err(|e| write_error(&name.part, e))?;
+            .map_err(parquet_error(&name.part, "write"))?;
         Ok(TableWriter { name, writer })
     }
 
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         self.writer
             .write(rows)
-            .map_err(|e| write_error(&self.name.part, e))
+            .map_err(parquet_error(&self.name.part, "write"))
     }
 
     pub(crate) fn close(self) -> Result<ClosingFile, Error> {
         let sink = self.writer.into_inner();
-        let sink = sink.map_err(|e| write_error(&self.name.part, e))?;
+        let sink = sink.map_err(parquet_error(&self.name.part, "write"))?;
         self.name.close(sink)
     }
 
     pub(crate) fn error(&self, source: ParquetError) -> Error {
-        write_error(&self.name.part, source)
-    }
-}
-
-/// The I/O error in an error of the encoder, such as a full disk, however deeply it is wrapped.
-pub(crate) fn write_error(path: &Path, source: ParquetError) -> Error {
-    match source {
-        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-            Ok(cause) => io_error(path, "write")(*cause),
-            Err(cause) => Error::Parquet {
-                path: path.into(),
-                source: ParquetError::External(cause),
-            },
-        },
-        source => Error::Parquet {
-            path: path.into(),
-            source,
-        },
+        parquet_error(&self.name.part, "write")(source)
     }
 }
 

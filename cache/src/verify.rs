@@ -19,7 +19,9 @@ use crate::meta::has_own_hash;
 use crate::read::check_place;
 use crate::schema::Table;
 use crate::store::{self, Files, Reading};
-use crate::{CacheLock, CacheMeta, CacheReader, Error, History, Holder, ShardSources};
+use crate::{
+    CacheLock, CacheMeta, CacheReader, Error, History, Holder, ShardSources, is_in_bucket,
+};
 
 /// How much of a cache [`verify`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +97,12 @@ pub struct Verified {
 ///
 /// # Errors
 ///
-/// [`Error::NoCache`] if `dir` is none, and [`Error::Io`] if it cannot be listed.
+/// [`Error::NoCache`] if `dir` is none, and [`Error::Io`] if it cannot be listed or its bucket not be read.
 pub fn verify(dir: &Path, depth: Depth, threads: usize) -> Result<Verified, Error> {
     let reader = match CacheReader::of_meta(dir) {
         Ok(reader) => reader,
         Err(error @ Error::NoCache { .. }) => return Err(error),
+        Err(error @ Error::Io { .. }) if is_in_bucket(dir) => return Err(error),
         Err(error) => {
             return Ok(Verified {
                 faults: vec![Fault::of_cache(error)],

@@ -272,10 +272,13 @@ pub(super) fn collect_garbage(args: &RemoveArgs) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// A cache below the folder of caches, or else the path itself.
+/// A cache below the folder of caches, or else the path itself. If caches are in a bucket that cannot be read, it is the
+/// first, so that the error is that of the bucket.
 pub(super) fn found(root: &Path, of: &Path) -> PathBuf {
     let below = root.join(of);
-    if cache::is_cache(&below) || below.is_dir() {
+    let is_here = || cache::is_in_bucket(of) || cache::is_cache(of);
+    let is_below = || cache::is_cache(&below) || below.is_dir();
+    if is_below() || cache::is_in_bucket(root) && !is_here() {
         below
     } else {
         of.to_path_buf()

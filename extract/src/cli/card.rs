@@ -34,7 +34,7 @@ pub struct CardArgs {
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
     /// Web page of the images [default: that of the built-in dataset]
-    #[arg(long, value_name = "URL", value_parser = web_page)]
+    #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }
 
@@ -48,17 +48,19 @@ struct Facts {
     counts: BTreeMap<&'static str, (usize, usize)>,
 }
 
-/// The address of a web page.
-fn web_page(text: &str) -> Result<String, String> {
+/// Refuses what is not the address of a web page.
+fn check_web_page(text: &str) -> anyhow::Result<()> {
     let url = text.parse::<Uri>().ok();
     let is_page = url.is_some_and(|url| {
         let is_of_web = [Some("http"), Some("https")].contains(&url.scheme_str());
         is_of_web && url.host().is_some_and(|host| !host.is_empty())
     });
-    if is_page {
-        return Ok(text.to_owned());
-    }
-    Err("expected the address of a web page, for instance `https://example.org/images`".to_owned())
+    anyhow::ensure!(
+        is_page,
+        "`{}`: not the address of a web page\nhint: give one as `--url`, for instance `https://example.org/images`",
+        shown(text)
+    );
+    Ok(())
 }
 
 /// Writes `croissant.json` and `README.md`.
@@ -107,6 +109,7 @@ fn facts(args: &CardArgs, meta: &CacheMeta, slices: &[SliceMeta]) -> anyhow::Res
         .clone()
         .or_else(|| of_card(|card| &card.licence));
     let url = args.url.clone().or_else(|| of_card(|card| &card.source));
+    url.as_deref().map_or(Ok(()), check_web_page)?;
     let mut samples = BTreeMap::new();
     let mut counts = BTreeMap::new();
     for slice in slices {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cache::{CacheReader, Split};
 use half::f16;
 
-use super::{ROWS, WIDTH, cache, export, import, import_command, known, lab, npy, numbers, table};
+use super::{ROWS, WIDTH, cache, export, import, import_command, known, lab, numbers};
 use crate::lab::{Lab, Run, program, project, python};
 
 /// A cache of the tiny backbone, with patch tokens and pictures.
