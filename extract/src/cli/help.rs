@@ -130,6 +130,7 @@ const RARE: &[&str] = &[
     "threads",
     "token-dtype",
     "unnamed-values",
+    "verbose",
     "views",
     "wait",
 ];
