@@ -20,7 +20,13 @@ use crate::table;
 /// Commands whose records can be compared.
 fn commands() -> impl Iterator<Item = &'static str> {
     let kinds = KINDS.iter().filter(|kind| kind.is_command);
-    let others = [few_shot::NAME, "segment", predict::NAME];
+    let others = [
+        few_shot::NAME,
+        "segment",
+        "adapt",
+        "finetune",
+        predict::NAME,
+    ];
     kinds.map(|kind| kind.name).chain(others)
 }
 
