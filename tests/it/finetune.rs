@@ -125,7 +125,8 @@ fn records_are_compared_and_reported() {
     report.arg("--out").arg(lab.path("report.html"));
     Run::of(&mut report).expect(0);
     let page = fs::read_to_string(lab.path("report.html")).unwrap();
-    assert!(page.contains("finetune") && page.contains("head-only"));
+    let command = "scripts/finetune embeddings/images/tiny-vit@56 --root DIR --method head-only";
+    assert!(page.contains(command), "no `{command}`");
 }
 
 #[test]

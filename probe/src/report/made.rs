@@ -168,6 +168,9 @@ fn command(record: &RunRecord) -> String {
     if split.starts_with("kfold:") {
         return "probe study FILE.toml, whose folds are measured together".into();
     }
+    if record.probe == "finetune" {
+        return fine_tuning(record);
+    }
     let mut words = vec!["probe".to_owned(), record.probe.clone()];
     let parameters = match record.probe.as_str() {
         "segment" => &["decoder"][..],
@@ -197,6 +200,36 @@ fn command(record: &RunRecord) -> String {
             .iter()
             .map(|name| format!("--labels {}", quoted(name))),
     );
+    words.join(" ")
+}
+
+/// The script that trains a whole backbone, or a network from scratch.
+fn fine_tuning(record: &RunRecord) -> String {
+    let is_scratch = parameter(record, "method") == Some("scratch");
+    let model = if is_scratch {
+        "MODEL"
+    } else {
+        record.model.as_str()
+    };
+    let cache = format!(
+        "embeddings/{}/{model}@{}",
+        record.dataset, record.image_size
+    );
+    let mut words = vec![
+        "scripts/finetune".to_owned(),
+        quoted(&cache),
+        "--root DIR".into(),
+    ];
+    if is_scratch {
+        words.push(format!("--model {}", quoted(&record.model)));
+    } else {
+        let options = ["method", "decoder"];
+        let given = options
+            .iter()
+            .filter_map(|name| Some((name, parameter(record, name)?)));
+        words.extend(given.map(|(name, value)| format!("--{name} {}", quoted(value))));
+    }
+    words.push(format!("--protocol {}", quoted(&record.protocol)));
     words.join(" ")
 }
 
