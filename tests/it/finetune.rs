@@ -225,21 +225,17 @@ fn decoders_on_a_trained_encoder_and_a_network_from_scratch_segment() {
 }
 
 #[test]
-fn networks_from_scratch_have_the_parameters_of_the_study() {
-    let count = "
-import torch
-from finetuning import scratch
-with torch.device('meta'):
-    for build in scratch.NETWORKS.values():
-        print(round(sum(p.numel() for p in build(1, 224).parameters()) / 1e6))
-";
+fn networks_have_the_parameters_of_the_study_and_are_loaded_as_they_were_saved() {
+    let scripts = project().join("scripts");
     let mut python = Command::new(project().join(".venv-finetune/bin/python"));
-    python.env(
-        "PYTHONPATH",
-        std::env::join_paths([project().join("scripts"), project().join("python")]).unwrap(),
-    );
-    let run = Run::of(python.args(["-c", count])).expect(0);
-    assert_eq!(run.stdout, "31\n324\n");
+    let path = [
+        scripts.clone(),
+        scripts.join("dev"),
+        project().join("python"),
+    ];
+    python.env("PYTHONPATH", std::env::join_paths(path).unwrap());
+    let run = Run::of(python.arg(scripts.join("dev/check_finetune.py"))).expect(0);
+    assert!(run.stdout.contains("dinov2-g14: 12 adapters"), "{run:#?}");
 }
 
 #[test]
