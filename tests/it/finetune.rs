@@ -318,11 +318,26 @@ fn what_does_not_fit_is_refused() {
     let root = lab.path("images.csv");
     lab.extract("manifest", &root, &["--image-size", "112"])
         .expect(0);
-    let mut score = program("probe");
-    score.arg("score").arg(folder.unwrap().path());
-    score
-        .args(["--image-size", "112", "--cache"])
-        .arg(lab.path("cache"));
-    let run = Run::of(score.arg("--runs").arg(lab.path("runs"))).expect(2);
+    let folder = folder.unwrap().path();
+    let score = |size: &str| {
+        let mut score = program("probe");
+        score
+            .arg("score")
+            .arg(&folder)
+            .arg("--cache")
+            .arg(lab.path("cache"));
+        score.arg("--runs").arg(lab.path("other"));
+        Run::of(score.args(["--image-size", size])).expect(2)
+    };
+    let run = score("112");
     assert!(run.stderr.contains("scores of another cache"), "{run:#?}");
+    for (file, content) in [("scores.parquet", "PAR1"), ("run.json", "{}")] {
+        let whole = fs::read(folder.join(file)).unwrap();
+        fs::write(folder.join(file), content).unwrap();
+        let run = score("56");
+        let text = format!("{file}`: cannot read it");
+        assert!(run.stderr.contains(&text), "{run:#?}");
+        fs::write(folder.join(file), whole).unwrap();
+    }
+    assert!(!lab.path("other/finetune.jsonl").exists());
 }
