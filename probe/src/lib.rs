@@ -25,6 +25,7 @@ pub mod outside;
 mod picture;
 pub mod predictions;
 pub mod probes;
+pub mod progress;
 pub mod protocol;
 mod random;
 pub mod record;

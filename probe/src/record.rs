@@ -105,6 +105,12 @@ pub struct RunRecord {
     /// recorded none.
     #[serde(default)]
     pub evaluation_version: u32,
+    /// The command as it was typed, without options of folders, threads and printing; empty for earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// The study that the command is of: a built-in one, or the name of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<String>,
     /// Hash of the cache's `meta.json`.
     pub cache_sha256: String,
     /// Version of this program.
@@ -189,6 +195,8 @@ pub(crate) mod tests {
             results: 1,
             key: "k".into(),
             evaluation_version: EVALUATION_VERSION,
+            command: String::new(),
+            study: None,
             cache_sha256: "0".into(),
             tool_version: "1".into(),
             time: now(),

@@ -35,6 +35,7 @@ DATASETS = [
     rasters.mat_types,
     dicom.dicom_kinds,
     chest.padchest,
+    sars.more_patients,
 ]
 
 

@@ -169,7 +169,7 @@ impl Grid {
             column.set_padding((0, 2));
             if let Some(width) = widths[at] {
                 let width = u16::try_from(width + 2).unwrap_or(u16::MAX);
-                column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(width)));
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
             }
             if self.columns[at].is_number {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -279,6 +279,14 @@ mod tests {
         assert!(!text.contains("--wide") && text.contains("n=2"), "{text}");
         let words = text.split_whitespace();
         assert_eq!(words.filter(|word| *word == "word=1").count(), 18, "{text}");
+        // A column that is too wide by one character.
+        let columns = vec![Column::text("name", 0), Column::key("found", 0)];
+        let text = Grid::new(
+            columns,
+            [["a".repeat(38), "word ".repeat(8) + "w"].to_vec()],
+        )
+        .text(false);
+        assert!(width(&text) <= WIDTH, "{text}");
         let columns = ["first", "second", "third"].map(|name| Column::key(name, 0));
         let long = Grid::new(
             columns.to_vec(),

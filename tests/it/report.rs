@@ -42,6 +42,26 @@ fn a_folder_without_records_gives_a_page_that_says_what_to_run() {
     assert!(run.stderr.contains("no run records"), "{}", run.stderr);
     let page = fs::read_to_string(out).unwrap();
     assert!(page.contains("probe linear") && page.contains("What to run"));
+    for name in ["report.md", "report.tex", "report.csv"] {
+        let run = report(&lab.path("runs"), &lab.path(name), &[]).expect(0);
+        assert!(run.stderr.contains("\n  probe linear\n"), "{run:#?}");
+        let text = fs::read_to_string(lab.path(name)).unwrap();
+        match name {
+            "report.csv" => assert_eq!(text.lines().count(), 1, "{text}"),
+            "report.tex" => {
+                assert!(text.contains("\n% probe linear\n"), "{text}");
+                assert!(
+                    text.lines()
+                        .all(|line| line.is_empty() || line.starts_with('%'))
+                );
+            }
+            _ => assert!(text.contains("\nprobe linear\n"), "{text}"),
+        }
+    }
+    let folder = lab.path("tables");
+    report(&lab.path("runs"), &folder, &["--format", "csv"]).expect(0);
+    let results = fs::read_to_string(folder.join("results.csv")).unwrap();
+    assert!(results.starts_with("dataset,"), "{results}");
     report(&lab.path("runs"), &lab.path("report.pdf"), &[]).expect_error(2, &[".pdf", "--format"]);
 }
 
@@ -140,13 +160,34 @@ fn a_broken_record_is_reported_and_skipped() {
     let out = lab.path("report.html");
     let run = report(&runs, &out, &[]).expect(1);
     assert!(
-        run.stderr.contains("linear.jsonl") && run.stderr.contains("line 2"),
+        run.stderr.contains("linear.jsonl") && run.stderr.contains("line 2, column 17"),
         "{}",
         run.stderr
     );
-    let page = fs::read_to_string(out).unwrap();
+    let page = fs::read_to_string(&out).unwrap();
     assert!(page.contains("Left out") && page.contains("knn.jsonl"));
     assert_eq!(data(&page)["results"].as_array().unwrap().len(), 2);
+    // A line for each file, which names it and what is wrong, in every format.
+    let (markdown, latex) = (lab.path("report.md"), lab.path("report.tex"));
+    for (path, begin) in [
+        (&out, "<li>"),
+        (&markdown, "- Left out: "),
+        (&latex, "% Left out: "),
+    ] {
+        report(&runs, path, &[]).expect(1);
+        let text = fs::read_to_string(path).unwrap();
+        let text = text.replace("</li>", "\n").replace("<li>", "\n<li>");
+        let mut lines = text.lines().filter(|line| line.starts_with(begin));
+        let line = lines.find(|line| line.contains("linear.jsonl")).unwrap();
+        for word in [
+            "line 2, column 17",
+            "EOF while parsing",
+            "delete what is torn",
+        ] {
+            assert!(line.contains(word), "no `{word}` in {line}");
+        }
+        assert!(!line.contains("\\n") && !line.contains("hint:"), "{line}");
+    }
 }
 
 #[test]
@@ -248,4 +289,72 @@ fn a_damaged_picture_is_reported_and_left_out() {
     let run = report(&runs, &out, &[]).expect(1);
     assert!(run.stderr.contains("picture `a.png`"), "{}", run.stderr);
     assert!(!fs::read_to_string(&out).unwrap().contains("data:image/png"));
+}
+
+fn recorded(lab: &Lab, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(lab.path(file)).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_commands_of_a_report_make_its_records_again() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(24), &[]).expect(0);
+    let typed = [
+        "--lr",
+        "0.001,0.00001",
+        "--epochs",
+        "2",
+        "--seed",
+        "3",
+        "--bootstrap",
+        "20",
+        "--blocks",
+        "1",
+    ];
+    lab.probe_with("linear", &typed).expect(0);
+    let study = lab.write(
+        "studies/mine.toml",
+        "models = [\"tiny-vit\"]\ndatasets = [\"images\"]\n[options]\nseed = 5\n[[probe]]\nname = \"knn\"\nk = [1, 3]\nbootstrap = 10\n[[probe]]\nname = \"few-shot\"\nhead = \"centroid\"\nshots = [1, 2]\nrepeats = 2\n",
+    );
+    let mut command = program("probe");
+    command
+        .arg("study")
+        .arg(study)
+        .arg("--cache")
+        .arg(lab.path("cache"));
+    Run::of(command.arg("--runs").arg(lab.path("runs"))).expect(0);
+    lab.probe_with("trust", &["--permutations", "9", "--columns", "split"])
+        .expect(0);
+    let page = lab.path("report.html");
+    report(&lab.path("runs"), &page, &[]).expect(0);
+    let page = fs::read_to_string(&page).unwrap();
+    let commands = data(&page)["commands"].take();
+    let commands = &commands.as_array().unwrap()[1..];
+    assert_eq!(commands.len(), 4, "{commands:#?}");
+    for row in commands {
+        let words = row[0].as_str().unwrap();
+        let probe = words.split(' ').nth(1).unwrap();
+        let expected = if matches!(probe, "knn" | "few-shot") {
+            "mine.toml"
+        } else {
+            ""
+        };
+        assert_eq!(row[1], expected, "{row}");
+        let mut again = program("probe");
+        again
+            .args(words.split(' ').skip(1))
+            .arg("--cache")
+            .arg(lab.path("cache"));
+        Run::of(again.arg("--runs").arg(lab.path("again"))).expect(0);
+        let of = |folder: &str| -> Vec<(Value, Value)> {
+            let records = recorded(&lab, &format!("{folder}/{probe}.jsonl")).into_iter();
+            records
+                .map(|mut of| (of["key"].take(), of["settings"].take()))
+                .collect()
+        };
+        assert_eq!(of("again"), of("runs"), "{words}");
+    }
 }

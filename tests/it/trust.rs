@@ -282,14 +282,49 @@ fn answers_do_not_depend_on_the_number_of_threads() {
 fn what_a_cache_lacks_is_said() {
     let lab = Lab::new();
     Plan::default().write(&lab, "a", false);
-    let run = trust(&lab, &["--columns", "site,orientation"]).expect(0);
-    for words in [
+    let words = ["--columns", "site,orientation", "--format"];
+    let print = |format: &str| {
+        trust(&lab, &[&words[..], &[format]].concat())
+            .expect(0)
+            .stdout
+    };
+    let reasons = [
         "the cache has no column `site`",
         "no values of `orientation`",
         "names no patients",
-    ] {
-        assert!(run.stdout.contains(words), "no `{words}` in {}", run.stdout);
+    ];
+    // A row for each question, with the reason.
+    let csv = print("csv");
+    assert!(csv.lines().next().unwrap().ends_with(",reason"), "{csv}");
+    for reason in reasons {
+        assert!(csv.contains(reason), "no `{reason}` in {csv}");
     }
+    let markdown = print("markdown").replace("\\`", "`");
+    for reason in reasons {
+        let rows = markdown.lines().filter(|line| line.contains(reason));
+        assert_eq!(
+            rows.filter(|line| line.starts_with("| ")).count(),
+            1,
+            "{markdown}"
+        );
+    }
+    let scale = markdown
+        .lines()
+        .filter(|line| line.starts_with("For scale"));
+    assert_eq!(
+        scale
+            .filter(|line| line.ends_with("(docs/trust.md)"))
+            .count(),
+        1,
+        "{markdown}"
+    );
+    // In a terminal, long reasons wrap within their cells.
+    let text = print("text");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(text.contains("none: the cache has no"), "{text}");
     let records = records(&lab.path("runs"));
     let site = record(&records, "column site");
     assert!(site["metrics"].as_object().unwrap().is_empty());

@@ -23,6 +23,7 @@ pub use self::options::{Method, Options};
 use crate::Error;
 use crate::evaluate::{AnyProbe, Evaluated, Fitted, Probe, Settings, Task, fields};
 use crate::features::{Features, Tokens};
+use crate::progress::Steps;
 use crate::protocol::Protocol;
 
 /// Files and messages of adaptations.
@@ -66,11 +67,13 @@ pub fn evaluate(
     settings: &Settings,
     store: Store<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
+    let say = store.say;
+    let show = |_: Option<f64>, text: &str| say(text);
     let adapt = Adapt {
         options,
         store: Some(store),
     };
-    adapt.evaluate(reader, settings, None)
+    adapt.evaluate(reader, settings, None, &Steps::new(&show))
 }
 
 /// Removes the states of the trainings of the evaluation `key`, once its record is in the folder `runs`.

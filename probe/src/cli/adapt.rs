@@ -25,7 +25,7 @@ const LORA: LoraOptions = LoraOptions {
 #[derive(Debug, Args)]
 pub(super) struct Adapt {
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Number of last blocks that are trained
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4))]
     blocks: u32,

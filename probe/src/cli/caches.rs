@@ -8,6 +8,8 @@ use clap::Args;
 use common::similar;
 use common::text::{printable, shown};
 
+use super::typed::Typed;
+
 /// Maximum number of names that a message lists.
 const LISTED: usize = 12;
 
@@ -41,6 +43,9 @@ pub(super) struct Caches {
     /// their sha256.
     #[arg(skip)]
     pub(super) labels_of_head: Option<(String, Option<String>)>,
+    /// The command, for the records of its results.
+    #[arg(skip)]
+    pub(super) typed: Typed,
     /// Do not compare what is read with its checksums: damage may pass as a result
     #[arg(long)]
     no_verify: bool,

@@ -94,9 +94,10 @@ impl CurveArgs {
                 let record = match before {
                     Some(records) => records[0].clone(),
                     None => {
-                        let new = vec![wanted.record(results)];
+                        let mut new = wanted.record(results);
+                        job.caches.typed.mark(&mut new);
                         let (Appended::New(records) | Appended::Known(records)) =
-                            record::append(runs, NAME, new, job.output.force)?;
+                            record::append(runs, NAME, vec![new], job.output.force)?;
                         records[0].clone()
                     }
                 };

@@ -9,8 +9,10 @@ use clap::Args;
 use common::files::write_whole;
 use common::text::{printable, shown};
 
+use super::over::{Progress, among, bar};
 use super::{Caches, Form, Format, Outcome, places};
 use crate::Error;
+use crate::progress::Steps;
 use crate::record::{self, Appended, RunRecord};
 use crate::table::{Grid, markdown};
 
@@ -18,7 +20,7 @@ use crate::table::{Grid, markdown};
 #[derive(Debug, Args)]
 pub(super) struct LookArgs {
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Folder for run records, and for the files that the command writes
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
@@ -47,7 +49,7 @@ impl LookArgs {
         &self,
         out: &mut impl Write,
         messages: &mut impl Write,
-        look: impl Fn(&CacheReader, &Path) -> Result<(RunRecord, View), Error> + Sync,
+        look: impl Fn(&CacheReader, &Path, &Steps<'_>) -> Result<(RunRecord, View), Error> + Sync,
     ) -> Result<Outcome> {
         self.form.check()?;
         if cache::is_in_bucket(&self.runs) {
@@ -61,32 +63,40 @@ impl LookArgs {
         let pool = pool.build().context("cannot start the threads")?;
         let caches = self.caches.find()?;
         let (mut records, mut data) = (Vec::new(), Grid::default());
+        let bar = bar(caches.len());
         for path in &caches {
+            bar.set_message(shown(path));
             let found = self.caches.open(path).map_err(Error::from);
             let found = found.and_then(|(reader, told)| {
-                let found = pool.install(|| look(&reader, &self.runs))?;
-                Ok((found, told))
+                let progress = Progress::new(&bar, among(&bar, path));
+                let looked = || progress.steps(|steps| look(&reader, &self.runs, steps));
+                Ok((pool.install(looked)?, told))
             });
-            match found {
-                Ok(((record, view), told)) => {
-                    if let Some(told) = told {
-                        writeln!(messages, "{told}")?;
+            bar.suspend(|| -> Result<()> {
+                match found {
+                    Ok(((record, view), told)) => {
+                        if let Some(told) = told {
+                            writeln!(messages, "{told}")?;
+                        }
+                        let record = self.keep(record)?;
+                        if self.form.format == Format::Csv {
+                            data.append(view.data.beside(&[
+                                ("dataset", &record.dataset),
+                                ("model", &record.model),
+                                ("image_size", &record.image_size.to_string()),
+                            ]));
+                        } else {
+                            self.print(&record, &view, out)?;
+                        }
+                        records.push(record);
                     }
-                    let record = self.keep(record)?;
-                    if self.form.format == Format::Csv {
-                        data.append(view.data.beside(&[
-                            ("dataset", &record.dataset),
-                            ("model", &record.model),
-                            ("image_size", &record.image_size.to_string()),
-                        ]));
-                    } else {
-                        self.print(&record, &view, out)?;
-                    }
-                    records.push(record);
+                    Err(error) => writeln!(messages, "warning: {error}")?,
                 }
-                Err(error) => writeln!(messages, "warning: {error}")?,
-            }
+                Ok(())
+            })?;
+            bar.inc(1);
         }
+        bar.finish_and_clear();
         if self.form.format == Format::Csv && !records.is_empty() {
             self.form.print(&data, out)?;
         }
@@ -98,7 +108,8 @@ impl LookArgs {
         })
     }
 
-    fn keep(&self, record: RunRecord) -> Result<RunRecord, Error> {
+    fn keep(&self, mut record: RunRecord) -> Result<RunRecord, Error> {
+        self.caches.typed.mark(&mut record);
         let probe = record.probe.clone();
         let kept = match record::append(&self.runs, &probe, vec![record.clone()], false)? {
             Appended::Known(kept) | Appended::New(kept) => kept,

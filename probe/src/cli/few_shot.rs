@@ -30,15 +30,15 @@ pub(super) const REPEATS: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct FewShot {
-    args: FewShotArgs,
+    pub(super) args: FewShotArgs,
     /// All that stood on the command line.
     matches: ArgMatches,
 }
 
 #[derive(Debug, Args)]
-struct FewShotArgs {
+pub(super) struct FewShotArgs {
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Probe to fit; `--head NAME --help` shows its options
     #[arg(long, default_value = HEAD, value_parser = heads())]
     head: &'static Kind,
@@ -100,8 +100,10 @@ impl FewShot {
             probe: NAME,
             settings,
             key: Box::new(move |reader, settings| of_key.key(reader, settings, Some(&few_of_key))),
-            evaluate: Box::new(move |reader, settings, _| {
-                probe.evaluate(reader, settings, Some(&few)).map(results)
+            evaluate: Box::new(move |reader, settings, progress| {
+                let few = Some(&few);
+                let found = progress.steps(|steps| probe.evaluate(reader, settings, few, steps));
+                found.map(results)
             }),
             recorded: None,
         })

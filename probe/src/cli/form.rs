@@ -4,8 +4,10 @@ use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use common::text::printable;
+use terminal::folded;
 
-use crate::table::Grid;
+use crate::table::{Grid, markdown};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Args)]
@@ -44,6 +46,15 @@ impl Form {
             Format::Csv => writeln!(out, "{}", table.csv()),
             Format::Markdown => writeln!(out, "{}", table.markdown()),
             Format::Json => Ok(()),
+        }
+    }
+
+    /// Prints a sentence below a table: in lines of a terminal, or as a paragraph of Markdown.
+    pub(super) fn print_note(&self, note: &str, out: &mut impl Write) -> io::Result<()> {
+        let note = printable(note);
+        match self.format {
+            Format::Markdown => writeln!(out, "\n{}", markdown(&note)),
+            _ => writeln!(out, "{}", folded(&note, 2)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use anyhow::Result;
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory};
 use terminal::{CompletionsArgs, Examples, Form, Group, ManArgs};
 
 use super::{Cli, Outcome, few_shot};
@@ -14,7 +14,7 @@ pub fn parse() -> Cli {
     let words: Vec<OsString> = std::env::args_os().collect();
     let mut command = command(&words);
     let matches = command.get_matches_mut();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    Cli::of(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 /// The program with its help, in which `few-shot` shows the options of the head among `words`.

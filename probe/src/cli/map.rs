@@ -42,7 +42,7 @@ pub(super) struct MapCommand {
     #[command(flatten)]
     embedding: EmbeddingArgs,
     #[command(flatten)]
-    look: LookArgs,
+    pub(super) look: LookArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -63,8 +63,8 @@ impl MapCommand {
             bail!("`--perplexity` has no effect: it belongs to t-SNE\nhint: leave it out");
         }
         let options = self.options();
-        self.look.each(out, messages, |reader, runs| {
-            let mut found = map(reader, &options)?;
+        self.look.each(out, messages, |reader, runs, steps| {
+            let mut found = map(reader, &options, steps)?;
             let key = found.record.key.clone();
             let table = format!("maps/map-{key}.parquet");
             found.write(reader, &runs.join(&table), !self.no_pictures)?;

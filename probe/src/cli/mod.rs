@@ -26,6 +26,7 @@ mod segment;
 mod settings;
 mod study;
 mod trust;
+mod typed;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -30,7 +30,7 @@ pub(super) struct NearestCommand {
     #[command(flatten)]
     embedding: EmbeddingArgs,
     #[command(flatten)]
-    look: LookArgs,
+    pub(super) look: LookArgs,
 }
 
 fn neighbours(word: &str) -> Result<usize, String> {
@@ -49,8 +49,8 @@ impl NearestCommand {
             other_patients: self.other_patients,
             embedding: self.embedding.embedding(),
         };
-        self.look.each(out, messages, |reader, runs| {
-            let mut found = nearest(reader, &options)?;
+        self.look.each(out, messages, |reader, runs, steps| {
+            let mut found = nearest(reader, &options, steps)?;
             let file = format!("pages/nearest-{}.html", found.record.key);
             save(&runs.join(&file), &found.page())?;
             found.record.params.insert("page".into(), file.into());

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Caches, Format, Outcome, Output, places};
 use crate::Error;
 use crate::evaluate::{Evaluated, Settings};
+use crate::progress::Steps;
 use crate::record::{self, Appended, Recorded, RunRecord};
 use crate::table::{self, Grid};
 
@@ -51,6 +52,8 @@ pub(super) trait Keep: Send {
 /// Progress of an evaluation: beside the bar on a terminal, elsewhere an occasional line.
 pub(super) struct Progress<'a> {
     bar: &'a ProgressBar,
+    /// What is evaluated, before each step; blank for a single cache.
+    before: String,
     last: Mutex<Instant>,
 }
 
@@ -161,13 +164,8 @@ impl Job<'_> {
                     writeln!(out)?;
                 }
                 form.print(&(shown.table)(all), out)?;
-                let end = if form.format == Format::Markdown {
-                    "\n"
-                } else {
-                    ""
-                };
                 for note in (shown.notes)(all) {
-                    writeln!(out, "{end}{note}")?;
+                    form.print_note(&note, out)?;
                 }
             }
         }
@@ -195,7 +193,7 @@ impl Job<'_> {
         pool: &rayon::ThreadPool,
         bar: &ProgressBar,
     ) -> Result<Vec<Found>, Error> {
-        let progress = Progress::new(bar);
+        let progress = Progress::new(bar, among(bar, path));
         let (reader, told) = self.caches.open(path)?;
         told.iter().for_each(|text| progress.tell(text));
         let found = self.settings.iter().map(|settings| {
@@ -249,7 +247,10 @@ impl Job<'_> {
         let runs = &self.output.runs;
         let numbered = evaluated.into_iter().enumerate();
         let records = numbered.map(|(number, evaluated)| evaluated.keep(runs, number));
-        let records = records.collect::<Result<_, _>>()?;
+        let mut records = records.collect::<Result<Vec<_>, _>>()?;
+        for record in &mut records {
+            self.caches.typed.mark(record);
+        }
         record::append(runs, self.probe, records, self.output.force)
     }
 }
@@ -284,9 +285,10 @@ impl Keep for RunRecord {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(bar: &'a ProgressBar) -> Progress<'a> {
+    pub(super) fn new(bar: &'a ProgressBar, before: String) -> Progress<'a> {
         Progress {
             bar,
+            before,
             last: Mutex::new(Instant::now()),
         }
     }
@@ -298,20 +300,52 @@ impl<'a> Progress<'a> {
         self.bar.suspend(tell);
     }
 
+    /// Runs what tells of its steps.
+    pub(super) fn steps<T>(&self, run: impl FnOnce(&Steps<'_>) -> T) -> T {
+        let show = |share: Option<f64>, text: &str| self.show(share, text);
+        run(&Steps::new(&show))
+    }
+
     /// Shows the current step.
     pub(super) fn say(&self, text: &str) {
+        self.show(None, text);
+    }
+
+    /// Shows the current step, and the share of it that is done.
+    fn show(&self, share: Option<f64>, text: &str) {
+        let text = format!("{}{text}", self.before);
         if !self.bar.is_hidden() {
-            return self.bar.set_message(printable(text).into_owned());
+            let share = share.map(drawn).unwrap_or_default();
+            let text = format!("{share}{}", printable(&text));
+            return self.bar.set_message(text);
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() >= BETWEEN_LINES {
             *last = Instant::now();
-            self.tell(text);
+            self.tell(&text);
         }
     }
 }
 
-fn bar(caches: usize) -> ProgressBar {
+/// The path of a cache among several, before the steps of its evaluation.
+pub(super) fn among(bar: &ProgressBar, path: &Path) -> String {
+    let several = bar.length().map(|_| format!("{}: ", shown(path)));
+    several.unwrap_or_default()
+}
+
+/// A share as a bar.
+fn drawn(share: f64) -> String {
+    const LENGTH: usize = 16;
+    let done = (share * LENGTH as f64) as usize;
+    format!(
+        "{}{} ",
+        "█".repeat(done.min(LENGTH)),
+        "░".repeat(LENGTH - done.min(LENGTH))
+    )
+}
+
+/// A bar of caches that are done; of a single one, what is done with it.
+pub(super) fn bar(caches: usize) -> ProgressBar {
     let bar = match caches {
         0 | 1 => ProgressBar::new_spinner(),
         _ => ProgressBar::new(caches as u64),

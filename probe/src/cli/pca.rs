@@ -38,14 +38,14 @@ pub(super) struct Pca {
     #[arg(long, conflicts_with_all = ["threshold", "flip"])]
     no_cut: bool,
     #[command(flatten)]
-    look: LookArgs,
+    pub(super) look: LookArgs,
 }
 
 impl Pca {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let options = self.options();
-        self.look.each(out, messages, |reader, runs| {
-            let mut painted = paint(reader, &options)?;
+        self.look.each(out, messages, |reader, runs, steps| {
+            let mut painted = paint(reader, &options, steps)?;
             let file = format!("pictures/pca-{}.png", painted.record.key);
             write_picture(&painted.sheet, &runs.join(&file))?;
             painted.record.pictures = vec![file];

@@ -38,7 +38,7 @@ pub(super) struct Predict {
     #[arg(long, value_name = "DIR")]
     label_maps: Option<PathBuf>,
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Examples to score [default: test on the training dataset of the head, else all]
     ///
     /// Required for a dataset of the same name with other samples.
@@ -144,10 +144,12 @@ impl Predict {
                 // No record has this key: missing label maps are written again.
                 _ => Ok(String::new()),
             }),
-            evaluate: Box::new(|reader, settings, _| {
+            evaluate: Box::new(|reader, settings, progress| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
                 let (head, how) = ((decoder, path), self.applying(part));
-                let applied = segment::apply(reader, head, &settings, how, &folder_of(reader));
+                let folder = folder_of(reader);
+                let applied = progress
+                    .steps(|steps| segment::apply(reader, head, &settings, how, &folder, steps));
                 applied.map(|one| results(vec![one]))
             }),
             recorded: None,

@@ -70,8 +70,9 @@ impl ProbeCommand {
             probe: kind.name,
             settings: args.settings.whole(&args.fit, eval, idle, messages)?,
             key: Box::new(move |reader, settings| of_key.key(reader, settings, None)),
-            evaluate: Box::new(move |reader, settings, _| {
-                probe.evaluate(reader, settings, None).map(results)
+            evaluate: Box::new(move |reader, settings, progress| {
+                let found = progress.steps(|steps| probe.evaluate(reader, settings, None, steps));
+                found.map(results)
             }),
             recorded: None,
         })

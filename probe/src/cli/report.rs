@@ -10,7 +10,7 @@ use common::files::write_whole;
 use common::text::{printable_lines, shown};
 
 use super::Outcome;
-use crate::report::{Report as Made, Study};
+use crate::report::{FIRST_STEPS, Report as Made, Study};
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
@@ -55,8 +55,10 @@ impl Report {
         let caches = self.caches()?;
         let study = Study::read(&self.runs)?;
         let mut report = Made::of(&study, self.bootstrap as usize);
-        if format == ReportFormat::Html {
-            report.draw(caches);
+        // A file of CSV has the results alone.
+        let is_csv_file = format == ReportFormat::Csv && self.out.extension().is_some();
+        if !is_csv_file {
+            report.draw((format == ReportFormat::Html).then_some(caches));
         }
         for complaint in report.complaints() {
             writeln!(messages, "warning: {}", printable_lines(complaint))?;
@@ -64,9 +66,12 @@ impl Report {
         if study.records.is_empty() {
             writeln!(
                 messages,
-                "warning: `{}`: there are no run records; the report says what to run\nhint: name another folder with --runs",
+                "warning: `{}`: there are no run records\nhint: name another folder with --runs, or begin with these commands:",
                 shown(&self.runs)
             )?;
+            for command in FIRST_STEPS.lines() {
+                writeln!(messages, "  {command}")?;
+            }
         }
         self.write(&report, format)?;
         let records = counted(study.records.len(), "record");
@@ -107,6 +112,8 @@ impl Report {
                 write(&self.out, &report.csv_of_results())
             }
             ReportFormat::Csv => {
+                // A header, if there are no records.
+                write(&self.out.join("results.csv"), &report.csv_of_results())?;
                 for (name, table) in report.csv() {
                     write(&self.out.join(format!("{name}.csv")), &table)?;
                 }

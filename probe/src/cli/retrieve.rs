@@ -32,7 +32,7 @@ pub(super) struct Retrieve {
     #[command(flatten)]
     confidence: ConfidenceArgs,
     #[command(flatten)]
-    look: LookArgs,
+    pub(super) look: LookArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,8 +62,8 @@ impl Retrieve {
             ks,
             confidence: self.confidence.confidence(),
         };
-        self.look.each(out, messages, |reader, _| {
-            let record = retrieve(reader, &options)?;
+        self.look.each(out, messages, |reader, _, steps| {
+            let record = retrieve(reader, &options, steps)?;
             let view = view(&record, &options.ks);
             Ok((record, view))
         })

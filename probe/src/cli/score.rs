@@ -18,7 +18,7 @@ pub(super) struct Score {
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Average the scores of a patient's cases and measure patients
     #[arg(long)]
     per_patient: bool,
@@ -41,10 +41,10 @@ impl Score {
                 Task::Classification => outside::key(&run, folder, reader, settings),
                 Task::Segmentation => segment::key_of_run(&run, folder, reader, settings),
             }),
-            evaluate: Box::new(|reader, settings, _| match run.task {
-                Task::Classification => {
-                    outside::evaluate(&run, folder, reader, settings).map(results)
-                }
+            evaluate: Box::new(|reader, settings, progress| match run.task {
+                Task::Classification => progress.steps(|steps| {
+                    outside::evaluate(&run, folder, reader, settings, steps).map(results)
+                }),
                 Task::Segmentation => {
                     let found = segment::evaluate_run(&run, folder, reader, settings)?;
                     Ok(results(vec![found]))

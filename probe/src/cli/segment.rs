@@ -28,7 +28,7 @@ const LEARNING_RATES: &str = "0.01,0.05,0.001,0.005";
 #[derive(Debug, Args)]
 pub(super) struct Segment {
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Decoder from tokens to classes of pixels
     ///
     /// `linear` is a 1 by 1 convolution of the last block's tokens, `unet` a U-Net over the last five blocks.
@@ -106,14 +106,16 @@ impl Segment {
             settings: self.rules.settings(Split::Test, &[]),
             key: Box::new(move |reader, settings| Ok(of_key.identity(reader, settings)?.key)),
             evaluate: Box::new(move |reader, settings, progress| {
-                let store = TrainingStore {
-                    runs: &self.output.runs,
-                    force: self.output.force,
-                    trained: &trained,
-                    say: &|text| progress.say(text),
-                    tell: &|text| progress.tell(text),
-                };
-                segment::evaluate(reader, &options, settings, &store).map(results)
+                progress.steps(|steps| {
+                    let store = TrainingStore {
+                        runs: &self.output.runs,
+                        force: self.output.force,
+                        trained: &trained,
+                        steps: steps.clone(),
+                        tell: &|text| progress.tell(text),
+                    };
+                    segment::evaluate(reader, &options, settings, &store).map(results)
+                })
             }),
             recorded: None,
         })

@@ -20,7 +20,7 @@ use crate::{Error, table};
 #[derive(Debug, Args)]
 pub(super) struct Trust {
     #[command(flatten)]
-    caches: Caches,
+    pub(super) caches: Caches,
     /// Metadata to predict: size, spacing, orientation, split, and names of label sets [default: all that the cache
     /// has]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

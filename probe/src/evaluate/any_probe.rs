@@ -11,6 +11,7 @@ use super::settings::Settings;
 use super::shots::FewShot;
 use super::whole::evaluate;
 use crate::Error;
+use crate::progress::Steps;
 
 /// A [`Probe`] of any type, for callers that do not know which.
 pub(crate) trait AnyProbe: Debug + Send + Sync {
@@ -36,6 +37,7 @@ pub(crate) trait AnyProbe: Debug + Send + Sync {
         reader: &CacheReader,
         settings: &Settings,
         few: Option<&FewShot>,
+        steps: &Steps<'_>,
     ) -> Result<Vec<Evaluated>, Error>;
 }
 
@@ -54,10 +56,11 @@ impl<P: Probe> AnyProbe for P {
         reader: &CacheReader,
         settings: &Settings,
         few: Option<&FewShot>,
+        steps: &Steps<'_>,
     ) -> Result<Vec<Evaluated>, Error> {
         match few {
-            None => evaluate(reader, self, settings),
-            Some(few) => few_shot(reader, self, settings, few),
+            None => evaluate(reader, self, settings, steps),
+            Some(few) => few_shot(reader, self, settings, few, steps),
         }
     }
 }

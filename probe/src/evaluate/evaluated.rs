@@ -85,6 +85,8 @@ pub(crate) fn blank(reader: &CacheReader, settings: &Settings, identity: &Identi
         results: 1,
         key: identity.key.clone(),
         evaluation_version: EVALUATION_VERSION,
+        command: String::new(),
+        study: None,
         cache_sha256: reader.sha256().into(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         time: record::now(),

@@ -21,6 +21,7 @@ use crate::Error;
 use crate::control::Control;
 use crate::examples::Examples;
 use crate::made_class::draws_patients;
+use crate::progress::Steps;
 use crate::random;
 use crate::record::RunRecord;
 
@@ -43,15 +44,22 @@ pub(crate) fn few_shot<P: Probe>(
     probe: &P,
     settings: &Settings,
     few: &FewShot,
+    steps: &Steps<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
+    steps.say("reading tokens");
     let mut examples = probe.examples(reader, settings)?;
     let identity = probe.identity(reader, settings, Some(few))?;
     let mut all = Vec::new();
     for &shots in &few.shots {
         let start = Instant::now();
-        let drawn = |settings: &Settings, examples: &Examples| -> Result<Evaluated, Error> {
-            let repeats = 0..draws(settings.protocol, shots, few.repeats);
-            let draws = repeats.map(|repeat| {
+        let drawn = |settings: &Settings,
+                     examples: &Examples,
+                     steps: &Steps<'_>|
+         -> Result<Evaluated, Error> {
+            let repeats = draws(settings.protocol, shots, few.repeats);
+            let word = shots.map_or_else(|| "all".to_owned(), |shots| shots.to_string());
+            let draws = (0..repeats).map(|repeat| {
+                let part = format!("shots={word}, draw {} of {repeats}", repeat + 1);
                 draw(
                     reader,
                     probe,
@@ -59,7 +67,7 @@ pub(crate) fn few_shot<P: Probe>(
                     &identity,
                     examples,
                     (shots, few.draw),
-                    repeat,
+                    (repeat, &steps.of(&part)),
                 )
             });
             Ok(together(
@@ -71,10 +79,10 @@ pub(crate) fn few_shot<P: Probe>(
         let mut evaluated = match settings.control {
             Some(Control::ShuffledLabels { permutations }) => {
                 let bare = settings.without_intervals();
-                let drawn = |examples: &Examples| drawn(&bare, examples);
-                permuted(&mut examples, settings, permutations, drawn)?
+                let drawn = |examples: &Examples, steps: &Steps<'_>| drawn(&bare, examples, steps);
+                permuted(&mut examples, settings, permutations, steps, drawn)?
             }
-            _ => drawn(settings, &examples)?,
+            _ => drawn(settings, &examples, steps)?,
         };
         let params = &mut evaluated.record.params;
         params.insert("patient_unit".into(), examples.cluster_word().into());
@@ -97,7 +105,7 @@ fn draw<P: Probe>(
     identity: &Identity,
     examples: &Examples,
     (shots, of): (Option<usize>, Draw),
-    repeat: u64,
+    (repeat, steps): (u64, &Steps<'_>),
 ) -> Result<Evaluated, Error> {
     let settings = Settings {
         seed: settings.seed.wrapping_add(repeat),
@@ -140,6 +148,7 @@ fn draw<P: Probe>(
         identity,
         examples,
         parts,
+        steps,
     };
     let mut fitted = chosen(probe.fit(&task)?);
     fitted.warnings.extend(task.warnings());

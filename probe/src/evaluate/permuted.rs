@@ -14,6 +14,7 @@ use super::fitted::ROUNDING;
 use super::settings::Settings;
 use crate::Error;
 use crate::examples::Examples;
+use crate::progress::Steps;
 use crate::targets::Targets;
 
 /// Evaluates with the true labels, and with `permutations` random orders of the labels of all splits. Those
@@ -29,14 +30,16 @@ pub(super) fn permuted(
     examples: &mut Examples,
     settings: &Settings,
     permutations: usize,
-    evaluate: impl Fn(&Examples) -> Result<Evaluated, Error>,
+    steps: &Steps<'_>,
+    evaluate: impl Fn(&Examples, &Steps<'_>) -> Result<Evaluated, Error>,
 ) -> Result<Evaluated, Error> {
-    let mut evaluated = evaluate(examples)?;
+    let mut evaluated = evaluate(examples, &steps.of("true labels"))?;
     let (mut metrics, mut chosen) = (Vec::new(), Vec::new());
     for number in 0..permutations as u64 {
         let permuted = shuffled(examples, settings.seed, number);
         let targets = std::mem::replace(&mut examples.targets, permuted);
-        let found = evaluate(examples);
+        let part = format!("permutation {} of {permutations}", number + 1);
+        let found = evaluate(examples, &steps.of(&part));
         examples.targets = targets;
         let record = found?.record;
         metrics.push(record.metrics);

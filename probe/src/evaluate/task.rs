@@ -21,6 +21,7 @@ use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
 use crate::origin::Origin;
 use crate::predictions::Predictions;
 use crate::probes::linear::Link;
+use crate::progress::Steps;
 use crate::record::RunRecord;
 use crate::scores::{ScoreKind, Scores};
 use crate::targets::Targets;
@@ -35,6 +36,7 @@ pub(crate) struct Task<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) examples: &'a Examples,
     pub(crate) parts: Parts,
+    pub(crate) steps: &'a Steps<'a>,
 }
 
 impl Task<'_> {
@@ -135,7 +137,14 @@ impl Task<'_> {
         let clusters = Clusters::of(&predictions.cases);
         let undefined = self.settings.protocol.undefined_auroc();
         let thresholds = thresholds.unwrap_or(&default);
-        scored.measures(self.names(), &clusters, thresholds, undefined, confidence)
+        scored.measures_told(
+            self.names(),
+            &clusters,
+            thresholds,
+            undefined,
+            confidence,
+            self.steps,
+        )
     }
 
     /// Thresholds chosen on `val`, and a warning that names the classes without a positive case there.

@@ -15,6 +15,7 @@ use super::task::Task;
 use crate::Error;
 use crate::control::Control;
 use crate::examples::Examples;
+use crate::progress::Steps;
 
 /// Evaluates a probe on a cache: one result per reported setting, or one result of all permutations of
 /// the labels.
@@ -27,9 +28,11 @@ pub(crate) fn evaluate<P: Probe>(
     reader: &CacheReader,
     probe: &P,
     settings: &Settings,
+    steps: &Steps<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
     let start = Instant::now();
     let identity = probe.identity(reader, settings, None)?;
+    steps.say("reading tokens");
     let mut examples = probe.examples(reader, settings)?;
     let mut evaluated = match settings.control {
         Some(Control::ShuffledLabels { permutations }) => {
@@ -38,14 +41,15 @@ pub(crate) fn evaluate<P: Probe>(
                 &mut examples,
                 settings,
                 permutations,
-                |examples| {
-                    let (task, fitted) = whole(reader, probe, &bare, &identity, examples)?;
+                steps,
+                |examples, steps| {
+                    let (task, fitted) = whole(reader, probe, &bare, &identity, examples, steps)?;
                     task.evaluated(P::NAME, chosen(fitted), None)
                 },
             )?]
         }
         _ => {
-            let (task, fitted) = whole(reader, probe, settings, &identity, &examples)?;
+            let (task, fitted) = whole(reader, probe, settings, &identity, &examples, steps)?;
             let confidence = settings.confidence.as_ref();
             let fitted = fitted.into_iter();
             let evaluated = fitted.map(|one| task.evaluated(P::NAME, one, confidence));
@@ -65,6 +69,7 @@ fn whole<'a, P: Probe>(
     settings: &'a Settings,
     identity: &'a Identity,
     examples: &'a Examples,
+    steps: &'a Steps<'a>,
 ) -> Result<(Task<'a>, Vec<Fitted>), Error> {
     let task = Task {
         reader,
@@ -72,6 +77,7 @@ fn whole<'a, P: Probe>(
         identity,
         examples,
         parts: Parts::whole(examples, settings)?,
+        steps,
     };
     task.check()?;
     let mut fitted = probe.fit(&task)?;

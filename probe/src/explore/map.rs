@@ -19,6 +19,7 @@ use crate::metadata::Metadata;
 use crate::probes::pca::Moments;
 use crate::probes::search::{Index, Neighbours};
 use crate::probes::tsne::{most_perplexity, tsne};
+use crate::progress::Steps;
 use crate::record::RunRecord;
 
 /// Perplexity of t-SNE, if there are enough examples.
@@ -85,24 +86,31 @@ pub struct Mapped {
 ///
 /// [`Error::TooFewForMap`] if there are too few examples for the perplexity, [`Error::NoSuchColumn`],
 /// [`Error::Metadata`], and those of [`Examples::read`](crate::examples::Examples::read).
-pub fn map(reader: &CacheReader, options: &MapOptions) -> Result<Mapped, Error> {
+pub fn map(reader: &CacheReader, options: &MapOptions, steps: &Steps<'_>) -> Result<Mapped, Error> {
     let start = Instant::now();
     let metadata = options
         .metadata
         .as_deref()
         .map(Metadata::read)
         .transpose()?;
+    steps.say("reading tokens");
     let embedded = Embedded::read(reader, &options.embedding, false)?;
     let colours = colours(reader, &embedded, metadata.as_ref(), &options.colours)?;
     let features = embedded.normalised();
     let perplexity = perplexity(reader, options.method, embedded.len())?;
     let wanted = perplexity.map_or(LISTED, |perplexity| (3 * perplexity).max(LISTED));
+    steps.say(&format!(
+        "nearest neighbours of {} examples",
+        embedded.len()
+    ));
     let index = Index::new(features.view());
     // One more, since each example is its own neighbour.
     let found = index
         .neighbours(features.view(), wanted + 1)
         .without_self(0);
+    steps.say("principal components");
     let (first, shares) = components(features.view());
+    steps.say(options.method.name());
     let places = match perplexity {
         Some(perplexity) => tsne(&first_of(&found, 3 * perplexity), &first, perplexity),
         None => first.mapv(|value| value as f32),

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::evaluate::fields;
 use crate::examples::Unit;
 use crate::probes::search::Index;
+use crate::progress::Steps;
 use crate::record::RunRecord;
 
 /// Longest side of a picture on a contact sheet in pixels.
@@ -72,12 +73,17 @@ pub struct Neighbour {
 /// # Errors
 ///
 /// [`Error::NoSuchCase`], and those of [`Examples::read`](crate::examples::Examples::read).
-pub fn nearest(reader: &CacheReader, options: &NearestOptions) -> Result<Nearest, Error> {
+pub fn nearest(
+    reader: &CacheReader,
+    options: &NearestOptions,
+    steps: &Steps<'_>,
+) -> Result<Nearest, Error> {
     let start = Instant::now();
     let mut embedding = options.embedding.clone();
     if options.queries.names_slices(&reader.slices()?) {
         embedding.unit = embedding.unit.or(Some(Unit::Slice));
     }
+    steps.say("reading tokens");
     let embedded = Embedded::read(reader, &embedding, false)?;
     let chosen = embedded.chosen(reader, &options.queries)?;
     let features = embedded.normalised();

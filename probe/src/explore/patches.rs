@@ -13,6 +13,7 @@ use crate::evaluate::fields;
 use crate::examples::Unit;
 use crate::picture::Upright;
 use crate::probes::pca::{Components, Moments, otsu};
+use crate::progress::Steps;
 use crate::record::RunRecord;
 use crate::stream::{Order, Stream};
 
@@ -91,11 +92,16 @@ struct Foreground {
 ///
 /// [`Error::Cache`] if the cache has no patch tokens or no such layer, [`Error::NoSuchCase`], and
 /// [`Error::NoForeground`] if fewer patches than components are above the threshold.
-pub fn paint(reader: &CacheReader, options: &PatchOptions) -> Result<Painted, Error> {
+pub fn paint(
+    reader: &CacheReader,
+    options: &PatchOptions,
+    steps: &Steps<'_>,
+) -> Result<Painted, Error> {
     let start = Instant::now();
     let slices = reader.slices()?;
     let chosen = options.images.rows(reader, &slices)?;
     let images = Images::open(reader, &chosen, options.layer)?;
+    steps.say("first component");
     let foreground = images.foreground(options)?;
     let kept = foreground.is_kept.iter().filter(|&&is| is).count();
     if kept <= COLOURS {
@@ -110,6 +116,7 @@ pub fn paint(reader: &CacheReader, options: &PatchOptions) -> Result<Painted, Er
         Some(_) => images.moments(&foreground.is_kept)?.components(COLOURS),
         None => foreground.components.clone(),
     };
+    steps.say("colours");
     let colours = images.colours(&components, &foreground.is_kept)?;
     let sheet = images.sheet(&slices, &chosen, &colours)?;
     let names: Vec<(String, f64)> = chosen

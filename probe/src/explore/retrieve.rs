@@ -20,6 +20,7 @@ use crate::metrics::measures::Confidence;
 use crate::metrics::retrieval::{Answer, Answers, Number, answer, macro_mean, mean};
 use crate::metrics::weights::Weights;
 use crate::probes::search::rankings;
+use crate::progress::Steps;
 use crate::record::RunRecord;
 
 /// Queries that are ranked together.
@@ -60,16 +61,22 @@ pub struct RetrieveOptions {
 /// # Errors
 ///
 /// [`Error::Unlabelled`], [`Error::EmptySplit`], [`Error::NothingRelevant`], and those of [`Examples::read`].
-pub fn retrieve(reader: &CacheReader, options: &RetrieveOptions) -> Result<RunRecord, Error> {
+pub fn retrieve(
+    reader: &CacheReader,
+    options: &RetrieveOptions,
+    steps: &Steps<'_>,
+) -> Result<RunRecord, Error> {
     let start = Instant::now();
+    steps.say("reading tokens");
     let examples = Examples::read(reader, &options.embedding.selection(true))?;
     let search = Search::new(&examples, options)?;
-    let found = search.answers();
+    let found = search.answers(steps);
     if found.all.is_empty() {
         return Err(Error::NothingRelevant {
             path: reader.dir().into(),
         });
     }
+    steps.say("intervals");
     let record = search.record(reader, &found)?;
     Ok(RunRecord {
         seconds: start.elapsed().as_secs_f64(),
@@ -141,19 +148,22 @@ impl<'a> Search<'a> {
         (0..self.examples.cases.len()).map(bits).collect()
     }
 
-    fn answers(&self) -> Found {
+    fn answers(&self, steps: &Steps<'_>) -> Found {
         let keys = self.examples.normalised(&self.searched);
         let queries = self.examples.normalised(&self.queries);
         let bits = self.bits();
+        let count = steps.count("ranking", self.queries.len(), "queries");
         let tiles = queries
             .axis_chunks_iter(Axis(0), TILE)
             .into_par_iter()
             .enumerate();
         let of_tile = |(tile, rows): (usize, ndarray::ArrayView2<'_, f32>)| {
             let ranked = rankings(keys.view(), rows).into_iter().zip(TILE * tile..);
-            ranked
+            let answers: Vec<_> = ranked
                 .map(|(order, query)| self.of_query(query, &order, &bits))
-                .collect::<Vec<_>>()
+                .collect();
+            count.add(answers.len());
+            answers
         };
         let answers: Vec<Vec<_>> = tiles.map(of_tile).collect();
         let mut found = Found {

@@ -198,6 +198,8 @@ impl Grid for Heads<'_> {
             steps: batches.steps(options.epochs as usize),
             momentum: options.momentum,
         };
+        let count = self.task.steps.count("training", schedule.steps, "steps");
+        let batches = batches.inspect(|_| count.add(1));
         let data = Data {
             features: examples.features.view(),
             columns: &examples.columns,

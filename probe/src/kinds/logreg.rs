@@ -85,7 +85,9 @@ impl Grid for Path<'_> {
         };
         let all = &self.options.cs;
         let cs = only.map_or(&all[..], |index| &all[index..=index]);
-        let path = logreg::fit(&data, cs, self.options.solver)?;
+        let steps = self.task.steps;
+        let count = steps.count("logistic regression", cs.len(), "values of C");
+        let path = logreg::fit_told(&data, cs, self.options.solver, &|done| count.add(done))?;
         if only.is_none() && path.iter().all(|fit| !fit.converged) {
             return Err(Error::LogregUnconverged {
                 path: self.task.reader.dir().into(),

@@ -78,6 +78,7 @@ impl Grid for Alphas<'_> {
 
     fn fit(&self, part: &[usize], only: Option<usize>) -> Result<Vec<Model>, Error> {
         let Alphas(task, Ridge { alphas, .. }) = self;
+        task.steps.say("ridge regression");
         let (features, targets) = (task.examples.plain(part), task.examples.truth(part));
         let alphas = only.map_or(&alphas[..], |index| &alphas[index..=index]);
         Ok(fit(features.view(), &targets, task.classes(), alphas))

@@ -6,8 +6,7 @@ use super::weights::Weights;
 /// Steps of a curve in each direction; smaller ones are not drawn.
 const STEP: f64 = 0.01;
 
-/// The ROC curve of a class: false positive rates and true positive rates, from (0, 0) to (1, 1). Points that
-/// differ from the one before by less than 0.01 in both directions are left out.
+/// The ROC curve of a class: false positive rates and true positive rates, from (0, 0) to (1, 1).
 ///
 /// `None` without a positive or without a negative case.
 pub fn roc(class: &Ranked, weights: &Weights) -> Option<Vec<[f64; 2]>> {
@@ -25,11 +24,11 @@ pub fn roc(class: &Ranked, weights: &Weights) -> Option<Vec<[f64; 2]>> {
             found as f64 / positives as f64,
         ]);
     }
-    Some(thinned(points))
+    Some(points)
 }
 
 /// Precision by recall of a class, as scikit-learn's `precision_recall_curve` without its last point: recalls
-/// and precisions from the highest threshold down. Thinned as [`roc`].
+/// and precisions from the highest threshold down.
 ///
 /// `None` without a positive or without a negative case.
 pub fn precision_recall(class: &Ranked, weights: &Weights) -> Option<Vec<[f64; 2]>> {
@@ -46,11 +45,12 @@ pub fn precision_recall(class: &Ranked, weights: &Weights) -> Option<Vec<[f64; 2
             points.push([found as f64 / positives as f64, found as f64 / all as f64]);
         }
     }
-    Some(thinned(points))
+    Some(points)
 }
 
-/// The first and the last point, and those at least [`STEP`] from the one before that was kept.
-fn thinned(points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+/// A curve to draw: points that differ from the one before by less than 0.01 in both directions are left out, except
+/// for the last one.
+pub fn thinned(points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
     let last = points.last().copied();
     let mut kept: Vec<[f64; 2]> = Vec::new();
     for point in points {

@@ -13,6 +13,7 @@ use super::weights::Weights;
 use crate::Error;
 use crate::examples::Clusters;
 use crate::predictions::Predictions;
+use crate::progress::Steps;
 use crate::scores::ScoreKind;
 use crate::targets::Targets;
 
@@ -234,12 +235,26 @@ impl Scored {
         undefined: Option<f64>,
         confidence: Option<&Confidence>,
     ) -> Result<Measures, Error> {
+        let steps = Steps::silent();
+        self.measures_told(names, clusters, thresholds, undefined, confidence, &steps)
+    }
+
+    /// As [`measures`](Self::measures), and tells of the draws.
+    pub(crate) fn measures_told(
+        &self,
+        names: &[String],
+        clusters: &Clusters<'_>,
+        thresholds: &Thresholds,
+        undefined: Option<f64>,
+        confidence: Option<&Confidence>,
+        steps: &Steps<'_>,
+    ) -> Result<Measures, Error> {
         let table = Named {
             names,
             classes: &self.classes,
         };
         let ci = match confidence {
-            Some(confidence) => self.intervals(&table, clusters, undefined, confidence)?,
+            Some(confidence) => self.intervals(&table, clusters, undefined, confidence, steps)?,
             None => None,
         };
         Ok(Measures {
@@ -302,17 +317,27 @@ impl Scored {
         clusters: &Clusters<'_>,
         undefined: Option<f64>,
         confidence: &Confidence,
+        steps: &Steps<'_>,
     ) -> Result<Option<Map<String, Value>>, Error> {
         let level = Level::new(confidence.level)?;
         let bootstrap = match Bootstrap::new(&clusters.names, confidence.draws, confidence.seed) {
             Err(Error::TooFewPatients { .. }) => return Ok(None),
             made => made?,
         };
+        // Each draw is made for three measures.
+        let count = steps.count("intervals", 3 * confidence.draws, "draws");
+        let first = self.classes.first().map(Ranked::class);
         let sampled = |measure: fn(&Ranked, &Weights) -> Option<f64>| {
-            bootstrap.intervals(level, &self.classes, measure)
+            bootstrap.intervals(level, &self.classes, |class, weights| {
+                count.add(usize::from(Some(class.class()) == first));
+                measure(class, weights)
+            })
         };
         let (aurocs, precisions) = (sampled(auroc), sampled(average_precision));
-        let accuracy = bootstrap.interval(level, |weights| self.accuracy(weights));
+        let accuracy = bootstrap.interval(level, |weights| {
+            count.add(1);
+            self.accuracy(weights)
+        });
         let share = match undefined {
             Some(_) => self.auroc().iter().flatten().count() as f64 / self.classes.len() as f64,
             None => 1.0,

@@ -128,7 +128,7 @@ fn ranked(scores: ArrayView2<f64>, class: usize, target: impl Fn(usize) -> Optio
 }
 
 /// Index of the highest value, of equal values the first.
-pub(super) fn first_highest(row: ArrayView1<f64>) -> usize {
+pub(crate) fn first_highest(row: ArrayView1<f64>) -> usize {
     let higher = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
     (1..row.len()).fold(0, higher)
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayView3, Axis, s};
+use ndarray::{Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
+use rayon::prelude::*;
 
 /// 95th percentile of the Hausdorff distance in mm, as MONAI's `compute_hausdorff_distance(percentile=95)`: the
 /// larger of the 95th percentiles of the distances from the points of each surface to the nearest point of
@@ -17,13 +18,32 @@ pub fn hausdorff_95(
     predicted: ArrayView3<'_, bool>,
     spacing_mm: [f64; 3],
 ) -> Option<f64> {
-    let [first, second] = [truth, predicted].map(surface);
-    let [k, i, j] = bounds(&first, &second)?;
-    let part = |all: Array3<bool>| all.slice(s![k.clone(), i.clone(), j.clone()]).to_owned();
-    let [first, second] = [first, second].map(part);
-    let there = directed(&first, &second, spacing_mm)?;
-    let back = directed(&second, &first, spacing_mm)?;
-    Some(there.max(back))
+    let [truth, predicted] = [truth, predicted].map(|all| all.map(|&is| u16::from(is)));
+    hausdorff_95_by_class(truth.view(), predicted.view(), 2, spacing_mm)[0]
+}
+
+/// [`hausdorff_95`] of each class but the first, from label maps `[S, H, W]`. Labels from `classes` on are of no class.
+pub fn hausdorff_95_by_class(
+    truth: ArrayView3<'_, u16>,
+    predicted: ArrayView3<'_, u16>,
+    classes: usize,
+    spacing_mm: [f64; 3],
+) -> Vec<Option<f64>> {
+    let image = [0, 1, 2].map(|axis| truth.len_of(Axis(axis)));
+    let boxes = boxes(truth, predicted, classes);
+    let of_class = |class: usize| {
+        let [k, i, j] = boxes[class].clone()?;
+        // Beyond the box around both, nothing is in the structure.
+        let surface = |labels: ArrayView3<'_, u16>| {
+            let part = labels.slice(s![k.clone(), i.clone(), j.clone()]);
+            surface(part.map(|&label| usize::from(label) == class).view(), image)
+        };
+        let [first, second] = [truth, predicted].map(surface);
+        let there = directed(&first, &second, spacing_mm)?;
+        let back = directed(&second, &first, spacing_mm)?;
+        Some(there.max(back))
+    };
+    (1..classes).into_par_iter().map(of_class).collect()
 }
 
 /// Diagonal in mm of an image with these numbers of slices, rows and columns, which no distance in the image
@@ -34,12 +54,12 @@ pub fn diagonal(shape: &[usize], spacing_mm: [f64; 3]) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// Voxels of a structure with a neighbour outside of it.
-fn surface(structure: ArrayView3<'_, bool>) -> Array3<bool> {
+/// Voxels of a structure with a neighbour outside of it, in a part of an image with so many slices, rows and columns.
+fn surface(structure: ArrayView3<'_, bool>, image: [usize; 3]) -> Array3<bool> {
     let mut inside = structure.to_owned();
     for axis in (0..3).map(Axis) {
         let length = structure.len_of(axis);
-        if length == 1 {
+        if image[axis.index()] == 1 {
             continue;
         }
         let last = isize::try_from(length - 1).unwrap_or(isize::MAX);
@@ -62,46 +82,99 @@ fn surface(structure: ArrayView3<'_, bool>) -> Array3<bool> {
     inside
 }
 
-/// Smallest box around both masks; `None` if both are empty.
-fn bounds(first: &Array3<bool>, second: &Array3<bool>) -> Option<[Range<usize>; 3]> {
-    let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
-    for all in [first, second] {
-        for ((k, i, j), _) in all.indexed_iter().filter(|(_, is)| **is) {
-            for (axis, at) in [k, i, j].into_iter().enumerate() {
-                low[axis] = low[axis].min(at);
-                high[axis] = high[axis].max(at + 1);
+/// Slices, rows and columns of the smallest box around a class.
+type Bounds = [Range<usize>; 3];
+
+/// The smallest box around each class in both label maps; `None` for a class that is in neither.
+fn boxes(
+    truth: ArrayView3<'_, u16>,
+    predicted: ArrayView3<'_, u16>,
+    classes: usize,
+) -> Vec<Option<Bounds>> {
+    let mut boxes: Vec<Option<Bounds>> = vec![None; classes];
+    for all in [truth, predicted] {
+        for ((k, i, j), &label) in all.indexed_iter() {
+            // Most voxels are of the first class, the background.
+            let Some(found) = boxes.get_mut(usize::from(label)).filter(|_| label > 0) else {
+                continue;
+            };
+            let at = [k, i, j];
+            let found = found.get_or_insert_with(|| at.map(|at| at..at + 1));
+            for (range, at) in found.iter_mut().zip(at) {
+                *range = range.start.min(at)..range.end.max(at + 1);
             }
         }
     }
-    (high[0] > 0).then(|| [0, 1, 2].map(|axis| low[axis]..high[axis]))
+    boxes
 }
 
 /// 95th percentile of the distances from the points of one surface to the other; `None` if one is empty.
-fn directed(from: &Array3<bool>, to: &Array3<bool>, spacing_mm: [f64; 3]) -> Option<f64> {
+fn directed(from: &Array3<bool>, to: &Array3<bool>, [mm, across @ ..]: [f64; 3]) -> Option<f64> {
     if !to.iter().any(|&is| is) {
         return None;
     }
-    let squares = squared_distances(to, spacing_mm);
-    let on_surface = from.iter().zip(&squares).filter(|(is, _)| **is);
-    let mut distances: Vec<f64> = on_surface.map(|(_, &square)| square.sqrt()).collect();
+    let planes = planes(to, across);
+    let slices = from.axis_iter(Axis(0)).into_par_iter().enumerate();
+    let of_slice = |(k, slice): (usize, ArrayView2<'_, bool>)| -> Vec<f64> {
+        let points = slice.indexed_iter().filter(|(_, is)| **is);
+        points
+            .map(|((i, j), _)| nearest(planes.slice(s![.., i, j]), k, mm).sqrt())
+            .collect()
+    };
+    let mut distances: Vec<f64> = slices.flat_map_iter(of_slice).collect();
     distances.sort_unstable_by(f64::total_cmp);
     (!distances.is_empty()).then(|| super::bootstrap::quantile(&distances, 0.95))
 }
 
-/// Squared distance of each voxel to the nearest voxel of a non-empty set, one axis after the other (Felzenszwalb
-/// and Huttenlocher 2012, section 2).
-fn squared_distances(set: &Array3<bool>, spacing_mm: [f64; 3]) -> Array3<f64> {
-    let mut squares = set.map(|&is| if is { 0.0 } else { f64::INFINITY });
-    for (axis, mm) in spacing_mm.into_iter().enumerate() {
-        let mut envelope = Envelope::default();
-        for mut lane in squares.lanes_mut(Axis(axis)) {
-            envelope.clear();
-            for (at, &height) in lane.iter().enumerate() {
-                envelope.add(at as f64 * mm, height);
+/// Squared distance to a set from slice `k`, if the squared distances within each slice are `planes`.
+fn nearest(planes: ArrayView1<'_, f64>, k: usize, mm: f64) -> f64 {
+    let mut least = planes[k];
+    for step in 1..planes.len() {
+        let apart = (step as f64 * mm).powi(2);
+        if apart >= least {
+            break;
+        }
+        for other in [k.checked_sub(step), k.checked_add(step)] {
+            if let Some(plane) = other.and_then(|other| planes.get(other)) {
+                least = least.min(plane + apart);
             }
-            envelope.read(lane.iter_mut(), mm);
         }
     }
+    least
+}
+
+/// Squared distance of each voxel to the nearest voxel of a set in its own slice, infinite in slices without one;
+/// first along columns, then along rows (Felzenszwalb and Huttenlocher 2012, section 2).
+fn planes(set: &Array3<bool>, [down, across]: [f64; 2]) -> Array3<f64> {
+    let mut squares = Array3::from_elem(set.raw_dim(), f64::INFINITY);
+    let slices = set.axis_iter(Axis(0)).into_par_iter();
+    let slices = slices.zip(squares.axis_iter_mut(Axis(0)));
+    slices.for_each(|(set, mut squares)| {
+        let (rows, columns) = set.dim();
+        // Rows to the nearest voxel of the column, above and below.
+        let mut steps = vec![f64::INFINITY; columns];
+        let sweep = |steps: &mut Vec<f64>, squares: &mut ArrayViewMut2<'_, f64>, row: usize| {
+            let set = set.row(row);
+            let places = steps.iter_mut().zip(set).zip(squares.row_mut(row));
+            for ((step, &is), square) in places {
+                *step = if is { 0.0 } else { *step + 1.0 };
+                *square = square.min((*step * down).powi(2));
+            }
+        };
+        (0..rows).for_each(|row| sweep(&mut steps, &mut squares, row));
+        steps.fill(f64::INFINITY);
+        (0..rows)
+            .rev()
+            .for_each(|row| sweep(&mut steps, &mut squares, row));
+        let mut envelope = Envelope::default();
+        for mut row in squares.rows_mut() {
+            envelope.clear();
+            for (at, &height) in row.iter().enumerate() {
+                envelope.add(at as f64 * across, height);
+            }
+            envelope.read(row.iter_mut(), across);
+        }
+    });
     squares
 }
 
@@ -213,7 +286,7 @@ mod tests {
             let take = |from: usize| Array3::from_shape_fn(shape, |(k, i, j)| bits[from + (k * 5 + i) * 4 + j]);
             let (a, b) = (take(0), take(60));
             let (sa, sb) = (naive_surface(&a), naive_surface(&b));
-            prop_assert_eq!(&surface(a.view()), &sa);
+            prop_assert_eq!(&surface(a.view(), [slices, 5, 4]), &sa);
             let mut expected = 0.0f64;
             for mut found in [brute_force(&sa, &sb, mm), brute_force(&sb, &sa, mm)] {
                 found.sort_unstable_by(f64::total_cmp);

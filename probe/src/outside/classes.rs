@@ -16,6 +16,7 @@ use crate::evaluate::{
     AnyProbe, Choice, Evaluated, Fitted, Identity, NOTHING_CHOSEN, Probe, Select, Settings, Task,
 };
 use crate::features::{Features, Tokens};
+use crate::progress::Steps;
 use crate::protocol::Protocol;
 use crate::scores::Scores;
 
@@ -44,9 +45,10 @@ pub fn evaluate(
     folder: &Path,
     reader: &CacheReader,
     settings: &Settings,
+    steps: &Steps<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
     check_cache(reader, run, folder)?;
-    let mut found = Outside { run, folder }.evaluate(reader, settings, None)?;
+    let mut found = Outside { run, folder }.evaluate(reader, settings, None, steps)?;
     for evaluated in &mut found {
         run.complete(&mut evaluated.record);
     }

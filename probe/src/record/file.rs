@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use common::counted;
 use common::text::printable;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::RunRecord;
 use super::name::Names;
@@ -113,7 +114,7 @@ impl Parts {
                 return self.join(number, record);
             }
             Err(error) if !is_of_other_version(line) => {
-                self.unreadable.push(format!("line {number} ({error})"));
+                self.unreadable.push(unreadable(number, &error));
             }
             _ => self.others += 1,
         }
@@ -180,6 +181,18 @@ impl Parts {
             ));
         }
         complaints
+    }
+}
+
+/// A line that is no record, and why: `line 2, column 18 (EOF while parsing a string)`.
+fn unreadable(number: usize, error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    // The parser has seen one line.
+    let place = format!(" at line {} column {column}", error.line());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    match error.classify() {
+        Category::Data => format!("line {number} ({text})"),
+        _ => format!("line {number}, column {column} ({text})"),
     }
 }
 

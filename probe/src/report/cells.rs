@@ -140,7 +140,10 @@ pub(super) fn decoder(record: &RunRecord) -> Option<&str> {
 pub(super) fn task(record: &RunRecord) -> String {
     let mut text = record.dataset.clone();
     if let Some(name) = &record.split_name {
-        text += &format!(", split {name}");
+        text += &match name.strip_prefix("kfold:") {
+            Some(folds) => format!(", {folds} folds"),
+            None => format!(", split {name}"),
+        };
     }
     if let Some(name) = &record.labels_name {
         text += &format!(", labels {name}");

@@ -1,9 +1,9 @@
 //! Learning curves: records of `--curve` of `probe few-shot` and `probe segment`.
 
-use maud::{Markup, html};
 use plot::{Axis, Caption, Line, Lines, Point, Stroke};
 use serde_json::Value;
 
+use super::chart::{Chart, number};
 use super::read::{Study, backbone, parameter};
 use super::table::{Cell, Column, Table};
 use crate::learning_curve::measure_of;
@@ -75,9 +75,8 @@ fn rows(record: &RunRecord) -> Vec<Vec<Cell>> {
 }
 
 /// The fitted curves with what was measured.
-pub(super) fn charts(study: &Study) -> Markup {
-    let charts = study.of("curve").filter_map(chart);
-    html! { @for chart in charts { (chart) } }
+pub(super) fn charts(study: &Study) -> Vec<Chart> {
+    study.of("curve").filter_map(chart).collect()
 }
 
 /// The list `name` of the parameters: numbers of patients with the AUROC and its interval.
@@ -93,7 +92,7 @@ fn points(record: &RunRecord, name: &str) -> Option<Vec<Point>> {
     points.collect()
 }
 
-fn chart(record: &RunRecord) -> Option<Markup> {
+fn chart(record: &RunRecord) -> Option<Chart> {
     let unit = parameter(record, "unit").unwrap_or("patient");
     let (measured, fitted) = (points(record, "points")?, points(record, "line")?);
     let chart = Lines {
@@ -122,5 +121,21 @@ fn chart(record: &RunRecord) -> Option<Markup> {
         ],
         ..Lines::default()
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    let columns = vec![
+        Column::text("points"),
+        Column::number(&format!("training {unit}s")),
+        Column::number(measure_of(record)),
+    ];
+    let rows = chart.lines.iter().flat_map(|line| {
+        line.points.iter().map(|point| {
+            let interval = point.interval.map(|(low, high)| [low, high]);
+            vec![
+                line.name.clone().into(),
+                number(Some(point.x), 1, None),
+                number(Some(point.y), 3, interval),
+            ]
+        })
+    });
+    let rows = rows.collect();
+    Some(Chart::new(&chart.caption, &chart.svg(), columns, rows))
 }

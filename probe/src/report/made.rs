@@ -1,13 +1,18 @@
 //! How the results were made: caches, settings, versions and commands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use common::text::argument;
 use serde_json::{Map, Value};
 
-use super::read::{Study, backbone, parameter};
+use super::read::{Study, backbone, is_other, parameter};
 use super::table::{Cell, Column, Table};
 use crate::compare::{brief, flatten, short};
 use crate::record::RunRecord;
+
+/// What stands for the command of a record of an earlier version.
+const NOT_RECORDED: &str = "not recorded";
 
 /// Tables of caches, of evaluations and of commands.
 pub(super) fn tables(study: &Study) -> Vec<Table> {
@@ -134,17 +139,22 @@ fn shared(records: &[&RunRecord]) -> String {
     pairs.join(" ")
 }
 
-/// Commands that evaluate the same caches with the same probes and protocols.
+/// The commands that the results are of, as they were typed or as a study runs them.
 fn commands(study: &Study) -> Table {
-    let mut found: BTreeMap<String, Vec<&RunRecord>> = BTreeMap::new();
-    for record in study.results() {
-        found.entry(command(record)).or_default().push(record);
+    let mut found: BTreeMap<(String, &str), Vec<&RunRecord>> = BTreeMap::new();
+    let is_result = |record: &RunRecord| !is_other(record);
+    for record in &study.records {
+        if let Some(command) = command(record).or(is_result(record).then(|| NOT_RECORDED.into())) {
+            let of = record.study.as_deref().unwrap_or_default();
+            found.entry((command, of)).or_default().push(record);
+        }
     }
-    let rows = found.into_iter().map(|(command, records)| {
+    let rows = found.into_iter().map(|((command, of), records)| {
         let backbones: BTreeSet<String> = records.iter().map(|record| backbone(record)).collect();
         let backbones: Vec<String> = backbones.into_iter().collect();
         vec![
             command.into(),
+            of.into(),
             Cell::Count(records.len()),
             backbones.join(", ").into(),
         ]
@@ -152,10 +162,11 @@ fn commands(study: &Study) -> Table {
     Table {
         id: "commands".into(),
         title: "Commands".into(),
-        caption: "Commands for the same caches, with the options that name them; each evaluates the backbones of the last column. Options that differ from the defaults are in the settings above and in the records."
+        caption: "Commands as they were typed, or as a study runs them, without options of folders, threads and printing; --dataset is added where it was not given. Each evaluates the backbones of the last column, and others of the folder of caches. Study: that of `probe study` which ran the command. Results of all folds together are of the study alone."
             .into(),
         columns: vec![
             Column::text("command"),
+            Column::text("study"),
             Column::number("records"),
             Column::text("backbones"),
         ],
@@ -163,44 +174,20 @@ fn commands(study: &Study) -> Table {
     }
 }
 
-fn command(record: &RunRecord) -> String {
-    let split = record.split_name.as_deref().unwrap_or_default();
-    if split.starts_with("kfold:") {
-        return "probe study FILE.toml, whose folds are measured together".into();
-    }
+/// The command of a record, for its dataset alone.
+fn command(record: &RunRecord) -> Option<String> {
     if record.probe == "finetune" {
-        return fine_tuning(record);
+        return Some(fine_tuning(record));
     }
-    let mut words = vec!["probe".to_owned(), record.probe.clone()];
-    let parameters = match record.probe.as_str() {
-        "segment" => &["decoder"][..],
-        "few-shot" | "predict" => &["head"][..],
-        _ => &[],
-    };
-    for name in parameters {
-        words.extend(parameter(record, name).map(|value| format!("--{name} {}", quoted(value))));
+    if record.command.is_empty() {
+        let of = record.study.as_ref()?;
+        return Some(format!("probe study {}", word(of)));
     }
-    words.push(format!("--dataset {}", quoted(&record.dataset)));
-    words.push(format!("--protocol {}", quoted(&record.protocol)));
-    words.extend(
-        record
-            .control
-            .iter()
-            .map(|control| format!("--control {}", quoted(control))),
-    );
-    words.extend(
-        record
-            .split_name
-            .iter()
-            .map(|name| format!("--split {}", quoted(name))),
-    );
-    words.extend(
-        record
-            .labels_name
-            .iter()
-            .map(|name| format!("--labels {}", quoted(name))),
-    );
-    words.join(" ")
+    let mut command = record.command.clone();
+    if !command.split(' ').any(|word| word == "--dataset") {
+        command += &format!(" --dataset {}", word(&record.dataset));
+    }
+    Some(command)
 }
 
 /// The script that trains a whole backbone, or a network from scratch.
@@ -217,28 +204,23 @@ fn fine_tuning(record: &RunRecord) -> String {
     );
     let mut words = vec![
         "scripts/finetune".to_owned(),
-        quoted(&cache),
+        word(&cache),
         "--root DIR".into(),
     ];
     if is_scratch {
-        words.push(format!("--model {}", quoted(&record.model)));
+        words.push(format!("--model {}", word(&record.model)));
     } else {
         let options = ["method", "decoder"];
         let given = options
             .iter()
             .filter_map(|name| Some((name, parameter(record, name)?)));
-        words.extend(given.map(|(name, value)| format!("--{name} {}", quoted(value))));
+        words.extend(given.map(|(name, value)| format!("--{name} {}", word(value))));
     }
-    words.push(format!("--protocol {}", quoted(&record.protocol)));
+    words.push(format!("--protocol {}", word(&record.protocol)));
     words.join(" ")
 }
 
-/// A word for a POSIX shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./@=,:+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
+/// A word of a command line.
+fn word(text: &str) -> String {
+    argument(Path::new(text))
 }

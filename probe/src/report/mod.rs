@@ -4,6 +4,7 @@
 //! format, and the page.
 
 mod cells;
+mod chart;
 mod datasets;
 mod figures;
 mod learning;
@@ -21,11 +22,13 @@ mod study_tables;
 mod table;
 mod trust;
 
-use self::ranks::Ranking;
 use std::path::Path;
 
 use maud::Markup;
 
+use self::chart::Chart;
+pub use self::page::FIRST_STEPS;
+use self::ranks::Ranking;
 pub use self::read::Study;
 use self::render::{csv, latex, markdown};
 use self::resampled::Resampled;
@@ -45,11 +48,15 @@ pub struct Report<'a> {
     trust: Option<Table>,
     retrieval: Option<Table>,
     learning: Option<Table>,
+    learning_curves: Vec<Chart>,
     made: Vec<Table>,
-    figures: Option<Markup>,
+    figures: Vec<Chart>,
+    /// Pictures of records that are of no dataset's results.
+    pictures: Option<Markup>,
     /// A part for each dataset.
     datasets: Option<Markup>,
-    /// Tables of these parts.
+    /// Numbers of the figures of rankings and datasets.
+    of_rankings: Vec<Table>,
     of_datasets: Vec<Table>,
     /// Messages about records that could not be tested, or be shown in full.
     complaints: Vec<String>,
@@ -70,19 +77,29 @@ impl<'a> Report<'a> {
             trust: trust::table(study),
             retrieval: retrieval::table(study),
             learning: learning::table(study),
+            learning_curves: Vec::new(),
             made: made::tables(study),
-            figures: None,
+            figures: Vec::new(),
+            pictures: None,
             datasets: None,
+            of_rankings: Vec::new(),
             of_datasets: Vec::new(),
             complaints,
         }
     }
 
-    /// Draws the figures of the page, and adds the pictures that records name and those of cases, from `caches`.
-    pub fn draw(&mut self, caches: &Path) {
-        let (tables, complaints) = (&mut self.of_datasets, &mut self.complaints);
-        self.datasets = datasets::datasets(self.study, caches, tables, complaints);
-        self.figures = figures::figures(self.study, &mut self.complaints);
+    /// Draws the figures, and makes tables of their numbers. The pictures that records name, and those of cases from
+    /// `caches`, are added if there is such a folder; without it, the report has no pictures.
+    pub fn draw(&mut self, caches: Option<&Path>) {
+        let complaints = &mut self.complaints;
+        self.figures = figures::figures(self.study);
+        self.learning_curves = learning::charts(self.study);
+        self.of_rankings = self.rankings.iter().flat_map(Ranking::numbers).collect();
+        let datasets = datasets::datasets(self.study, caches, complaints);
+        let (datasets, of_datasets) = datasets.unzip();
+        self.datasets = datasets;
+        self.of_datasets = of_datasets.unwrap_or_default();
+        self.pictures = caches.and_then(|_| pictures::of_others(self.study, complaints));
     }
 
     /// Messages about what was left out.
@@ -90,13 +107,24 @@ impl<'a> Report<'a> {
         &self.complaints
     }
 
+    /// The messages about what was left out, each on one line.
+    fn left_out(&self) -> impl Iterator<Item = String> {
+        let lines = |text: &String| text.replace("\nhint: ", "; ").replace('\n', " ");
+        self.complaints.iter().map(lines)
+    }
+
     /// All tables, in the order of the page.
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         let results = (!self.results.rows.is_empty()).then_some(&self.results);
-        let first = self.of_study.iter().chain(&self.standings);
-        let others = [&self.learning, &self.retrieval, &self.trust];
-        let others = others.into_iter().flatten();
-        let others = self.of_datasets.iter().chain(others);
+        let ranks = self.standings.iter().chain(&self.of_rankings);
+        let first = self
+            .of_study
+            .iter()
+            .chain(numbers(&self.figures))
+            .chain(ranks);
+        let learning = self.learning.iter().chain(numbers(&self.learning_curves));
+        let others = self.retrieval.iter().chain(&self.trust);
+        let others = self.of_datasets.iter().chain(learning).chain(others);
         first.chain(others).chain(results).chain(&self.made)
     }
 
@@ -112,8 +140,8 @@ impl<'a> Report<'a> {
             page::TITLE,
             common::text::markdown(&page::summary(self.study))
         );
-        for complaint in &self.complaints {
-            text += &format!("- Left out: {}\n", common::text::markdown(complaint));
+        for complaint in self.left_out() {
+            text += &format!("- Left out: {}\n", common::text::markdown(&complaint));
         }
         if self.study.records.is_empty() {
             text += &format!("{}\n\n```sh\n{}\n```\n", page::NOTHING, page::FIRST_STEPS);
@@ -124,18 +152,31 @@ impl<'a> Report<'a> {
 
     /// All tables as LaTeX, for the packages `array`, `booktabs` and `longtable`.
     pub fn latex(&self) -> String {
-        let first = "% \\usepackage{array,booktabs,longtable}\n\n";
-        first.to_owned() + &self.tables().map(latex::table).collect::<String>()
+        let mut text = "% \\usepackage{array,booktabs,longtable}\n".to_owned();
+        for complaint in self.left_out() {
+            text += &latex::comment(&format!("Left out: {complaint}"));
+        }
+        if self.study.records.is_empty() {
+            text += &latex::comment(page::NOTHING);
+            text += &latex::comment(page::FIRST_STEPS);
+        }
+        text += "\n";
+        text + &self.tables().map(latex::table).collect::<String>()
     }
 
-    /// Each table as CSV, with its name.
-    pub fn csv(&self) -> impl Iterator<Item = (&str, String)> {
+    /// Each table as CSV, with a name for its file: letters, digits and hyphens.
+    pub fn csv(&self) -> impl Iterator<Item = (String, String)> {
         self.tables()
-            .map(|table| (table.id.as_str(), csv::table(table)))
+            .map(|table| (render::html::id(&table.id), csv::table(table)))
     }
 
     /// The table of all results as CSV.
     pub fn csv_of_results(&self) -> String {
         csv::table(&self.results)
     }
+}
+
+/// The numbers of charts.
+fn numbers(charts: &[Chart]) -> impl Iterator<Item = &Table> {
+    charts.iter().map(|chart| &chart.numbers)
 }

@@ -40,7 +40,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = "CSV";
-      button.setAttribute("aria-label", "Download as CSV: " + figure.querySelector("h3, h4").textContent);
+      button.setAttribute("aria-label", "Download as CSV: " + table.caption.textContent);
       button.addEventListener("click", () => save(id, rows));
       figure.querySelector(".head").append(button);
     }

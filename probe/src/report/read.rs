@@ -61,14 +61,12 @@ impl Study {
 
     /// Records of tasks: classification and segmentation.
     pub fn results(&self) -> impl Iterator<Item = &RunRecord> {
-        let is_result = |record: &&RunRecord| !OTHERS.contains(&record.probe.as_str());
-        self.records.iter().filter(is_result)
+        self.records.iter().filter(|record| !is_other(record))
     }
 
     /// Records that are no results: those of pictures, maps, retrieval and trust.
     pub(super) fn others(&self) -> impl Iterator<Item = &RunRecord> + Clone {
-        let is_other = |record: &&RunRecord| OTHERS.contains(&record.probe.as_str());
-        self.records.iter().filter(is_other)
+        self.records.iter().filter(|record| is_other(record))
     }
 
     /// Records of a probe.
@@ -96,6 +94,11 @@ fn probes(runs: &Path) -> Result<BTreeSet<String>, Error> {
         }
     }
     Ok(found)
+}
+
+/// Whether a record is no result of a task.
+pub(super) fn is_other(record: &RunRecord) -> bool {
+    OTHERS.contains(&record.probe.as_str())
 }
 
 /// A measure of a record.

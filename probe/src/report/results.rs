@@ -77,7 +77,7 @@ fn row(record: &RunRecord) -> Vec<Cell> {
         backbone(record).into(),
         record.probe.clone().into(),
         record.protocol.clone().into(),
-        record.setting.clone().into(),
+        setting(record).into(),
     ];
     cells.extend(MEASURES.map(|(_, names)| {
         let known = names.iter().find(|of| measure(record, of.name).is_some());
@@ -100,6 +100,19 @@ fn figure(record: &RunRecord, name: &str) -> Cell {
     })
 }
 
+/// The setting with the names of split and labels, by which equal settings differ.
+fn setting(record: &RunRecord) -> String {
+    let split = record.split_name.iter();
+    let split = split.map(|name| format!("split {name}"));
+    let labels = record.labels_name.iter();
+    let labels = labels.map(|name| format!("labels {name}"));
+    let all = [record.setting.clone()]
+        .into_iter()
+        .chain(split)
+        .chain(labels);
+    all.collect::<Vec<_>>().join(", ")
+}
+
 /// What distinguishes a record from a plain one, and its warnings.
 fn remarks(record: &RunRecord) -> String {
     let mut all = Vec::new();
@@ -115,13 +128,6 @@ fn remarks(record: &RunRecord) -> String {
     if record.split != "test" {
         all.push(format!("evaluated on {}", record.split));
     }
-    all.extend(record.split_name.iter().map(|name| format!("split {name}")));
-    all.extend(
-        record
-            .labels_name
-            .iter()
-            .map(|name| format!("labels {name}")),
-    );
     if record.per_patient {
         all.push("by patient".into());
     }

@@ -22,6 +22,7 @@ use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
 use crate::origin::{Mismatch, Part};
+use crate::progress::Steps;
 use crate::record::RunRecord;
 use crate::stream::Stream;
 
@@ -60,6 +61,7 @@ pub fn apply(
     settings: &Settings,
     how: Applying,
     folder: &Path,
+    steps: &Steps<'_>,
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
     let identity = of_decoder(reader, file, settings, how, folder)?;
@@ -72,11 +74,13 @@ pub fn apply(
     let cases = Cases::for_decoder(reader, split, classes, how.ignore_unnamed)?;
     warnings.extend(cases.warnings.iter().cloned());
     let rows = rows(reader, &cases, settings, how.part)?;
+    let count = steps.count("predicting", rows.len(), "slices");
     let mut predictor = Predictor {
         decoder: &decoder,
         workspace: &mut Workspace::new(decoder.kind(), decoder.shape(), BATCH)?,
         stream: &stream,
         cases: &cases,
+        count: Some(&count),
     };
     let mut maps = LabelMaps::new(folder, &cases, &about.values);
     let mut volumes = predictor.measure(&rows, Resolution::Native, |stack| maps.write(stack))?;

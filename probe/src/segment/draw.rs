@@ -23,6 +23,7 @@ use crate::Error;
 use crate::evaluate::{EXHAUSTED, Identity, average, blank, draws};
 use crate::hold_out::HeldOut;
 use crate::metrics::measures::Measures;
+use crate::progress::Steps;
 use crate::record::RunRecord;
 
 /// Parameter of a draw: patients (samples, where none are known) that are learnt from.
@@ -41,8 +42,17 @@ impl Task<'_> {
         store: &TrainingStore<'_>,
     ) -> Result<Evaluated, Error> {
         let repeats = draws(self.settings.protocol, shots, self.options.repeats);
-        let seeds = (0..repeats).map(|repeat| self.settings.seed.wrapping_add(repeat));
-        let all = seeds.map(|seed| self.draw(shots, seed, identity, store));
+        let all = (0..repeats).map(|repeat| {
+            let seed = self.settings.seed.wrapping_add(repeat);
+            let steps = match shots {
+                Some(shots) => {
+                    let draw = format!("shots={shots}, draw {} of {repeats}", repeat + 1);
+                    store.steps.of(&draw)
+                }
+                None => store.steps.clone(),
+            };
+            self.draw(shots, seed, identity, (store, &steps))
+        });
         let mut all = all.collect::<Result<Vec<Evaluated>, Error>>()?;
         let records: Vec<RunRecord> = all.iter().map(|draw| draw.record.clone()).collect();
         let mut first = all.swap_remove(0);
@@ -68,29 +78,31 @@ impl Task<'_> {
         shots: Option<usize>,
         seed: u64,
         identity: &Identity,
-        store: &TrainingStore<'_>,
+        (store, steps): (&TrainingStore<'_>, &Steps<'_>),
     ) -> Result<Evaluated, Error> {
         let start = Instant::now();
         let test = self.part(&[Split::Test], false)?;
         let parts = self.parts(shots, seed)?;
         let mut warnings = self.check(&parts, &test, shots.is_some())?;
         warnings.extend(self.cases.warnings.iter().cloned());
-        let (saved, file) = self.trained(&parts, shots, seed, identity, store)?;
+        let (saved, file) = self.trained(&parts, shots, seed, identity, store, steps)?;
         let decoder = saved.decoder_of(&store.runs.join(&file))?;
         let about = &saved.about;
         if about.val_dice == Some(0.0) {
             warnings.push("at every learning rate the Dice coefficient on `val` is 0".into());
         }
-        (store.say)("measuring");
+        let count = steps.count("measuring", test.len(), "slices");
         let batch = self.options.batch_size.min(test.len());
         let mut predictor = Predictor {
             decoder: &decoder,
             workspace: &mut Workspace::new(self.options.decoder, self.shape, batch)?,
             stream: &self.stream,
             cases: &self.cases,
+            count: Some(&count),
         };
         let resolution = self.settings.protocol.resolution();
         let volumes = predictor.measure(&test, resolution, |_| Ok(()))?;
+        predictor.count = None;
         warnings.extend(self.warnings(&volumes, resolution));
         let measures = self.measures(&volumes, resolution)?;
         let pictures = if shots.is_none() && resolution == Resolution::Native {

@@ -14,6 +14,7 @@ use super::train::{Phase, Trained, Training};
 use crate::Error;
 use crate::evaluate::{EVALUATION_VERSION, Identity, hash};
 use crate::origin::Origin;
+use crate::progress::Steps;
 
 /// The training by which learning rate and epochs are chosen.
 const SCAN: &str = "scan";
@@ -28,8 +29,8 @@ pub struct TrainingStore<'a> {
     pub force: bool,
     /// Files of the decoders that this run has trained.
     pub trained: &'a Mutex<BTreeSet<PathBuf>>,
-    /// Shows the progress of a training.
-    pub say: &'a dyn Fn(&str),
+    /// Shows the steps of the evaluation.
+    pub steps: Steps<'a>,
     /// Prints a line that stays.
     pub tell: &'a dyn Fn(&str),
 }
@@ -52,6 +53,7 @@ impl Task<'_> {
         seed: u64,
         identity: &Identity,
         store: &TrainingStore<'_>,
+        steps: &Steps<'_>,
     ) -> Result<(SavedDecoder, String), Error> {
         let key = self.training_key(parts, seed);
         let file = format!("heads/segment-{key}.safetensors");
@@ -70,7 +72,7 @@ impl Task<'_> {
             shape: self.shape,
             seed,
             checkpoint: &|phase| store.checkpoint(&key, phase),
-            say: store.say,
+            steps,
             tell: store.tell,
         };
         let decoder = self.train(&training, parts)?;

@@ -65,6 +65,7 @@ pub fn evaluate(
     settings: &Settings,
     store: &TrainingStore<'_>,
 ) -> Result<Vec<Evaluated>, Error> {
+    store.steps.say("reading masks");
     let task = Task::open(reader, options, settings)?;
     let identity = options.identity(reader, settings)?;
     options

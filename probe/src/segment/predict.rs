@@ -9,6 +9,7 @@ use super::stack::Stack;
 use super::volume::Volume;
 use crate::Error;
 use crate::metrics::overlap::Confusion;
+use crate::progress::Count;
 use crate::stream::{Order, Stream};
 
 /// A decoder and the slices of a cache.
@@ -17,6 +18,8 @@ pub(super) struct Predictor<'a> {
     pub(super) workspace: &'a mut Workspace,
     pub(super) stream: &'a Stream,
     pub(super) cases: &'a Cases,
+    /// Counts the slices that are done.
+    pub(super) count: Option<&'a Count<'a>>,
 }
 
 impl Predictor<'_> {
@@ -34,15 +37,21 @@ impl Predictor<'_> {
             let count = batch.rows.len();
             let maps = self.decoder.maps(self.workspace, &tokens, count)?;
             let images = batch.rows.par_iter().enumerate();
-            let labels = images.map(|(image, &row)| {
+            // Memory of many classes that is not reused costs as much time as the logits.
+            let labels = images.map_init(Vec::new, |logits, (image, &row)| {
                 let [height, width] = size(row);
-                let mut logits = vec![0.0; classes * height * width];
-                maps.logits(image, (height, width), &mut logits)?;
-                Ok(highest(&logits, height * width))
+                logits.resize(classes * height * width, 0.0);
+                maps.logits(image, (height, width), logits)?;
+                Ok(highest(logits, height * width))
             });
             let labels = labels.collect::<Result<Vec<_>, Error>>()?;
-            let mut all = batch.rows.iter().zip(labels);
-            all.try_for_each(|(&row, labels)| consume(row, labels))
+            for (&row, labels) in batch.rows.iter().zip(labels) {
+                consume(row, labels)?;
+                if let Some(count) = self.count {
+                    count.add(1);
+                }
+            }
+            Ok(())
         })
     }
 

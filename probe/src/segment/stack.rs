@@ -2,10 +2,9 @@
 
 use ndarray::{ArrayView3, Zip};
 use nn::IGNORE;
-use rayon::prelude::*;
 
 use super::volume::Distances;
-use crate::metrics::surface::{diagonal, hausdorff_95};
+use crate::metrics::surface::{diagonal, hausdorff_95_by_class};
 
 /// Label maps of a sample's slices at their own size.
 #[derive(Debug, Default)]
@@ -50,15 +49,11 @@ impl Stack {
         let mm = spacing_mm.filter(|mm| mm.iter().all(|mm| mm.is_finite() && *mm > 0.0))?;
         let mm = mm.map(f64::from);
         let (truth, predicted) = (self.volume(&self.truth)?, self.predicted()?);
-        let class = |class: u16| {
-            let found = Zip::from(truth)
-                .and(predicted)
-                .map_collect(|&truth, &label| truth != IGNORE && label == class);
-            let truth = truth.map(|&label| label == class);
-            hausdorff_95(truth.view(), found.view(), mm)
-        };
+        let counted = Zip::from(truth)
+            .and(predicted)
+            .map_collect(|&truth, &label| if truth == IGNORE { 0 } else { label });
         Some(Distances {
-            hd95_mm: (1..classes as u16).into_par_iter().map(class).collect(),
+            hd95_mm: hausdorff_95_by_class(truth, counted.view(), classes, mm),
             diagonal_mm: diagonal(truth.shape(), mm),
         })
     }

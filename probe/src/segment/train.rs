@@ -13,6 +13,7 @@ use super::options::Options;
 use super::predict::Predictor;
 use super::resolution::Resolution;
 use crate::Error;
+use crate::progress::{Steps, time};
 use crate::stream::{Batch, Order, Stream};
 
 /// The data and the options of a training.
@@ -24,7 +25,7 @@ pub(super) struct Training<'a> {
     pub(super) seed: u64,
     /// The file of a phase, to which its state is written after every epoch.
     pub(super) checkpoint: &'a dyn Fn(&str) -> PathBuf,
-    pub(super) say: &'a dyn Fn(&str),
+    pub(super) steps: &'a Steps<'a>,
     pub(super) tell: &'a dyn Fn(&str),
 }
 
@@ -136,14 +137,16 @@ impl Training<'_> {
             let left = (phase.epochs - first) * steps - done;
             let seconds = start.elapsed().as_secs_f64() / done as f64 * left as f64;
             let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
-            (self.say)(&format!(
+            let text = format!(
                 "{}: epoch {} of {}, step {step} of {steps}, loss {least:.4}{}, {} left",
                 phase.name,
                 epoch + 1,
                 phase.epochs,
                 running.state.best.map(best_so_far).unwrap_or_default(),
                 time(seconds),
-            ));
+            );
+            let share = (epoch * steps + step) as f64 / (phase.epochs * steps) as f64;
+            self.steps.share(share, &text);
             Ok(())
         })
     }
@@ -179,6 +182,8 @@ impl Training<'_> {
         rows: &[usize],
     ) -> Result<(), Error> {
         let classes = self.cases.names.len();
+        let slices = rows.len() * running.decoders.len();
+        let count = self.steps.count("measuring on val", slices, "slices");
         for (decoder, &learning_rate) in running.decoders.iter().zip(&running.state.learning_rates)
         {
             let mut predictor = Predictor {
@@ -186,6 +191,7 @@ impl Training<'_> {
                 workspace,
                 stream: self.stream,
                 cases: self.cases,
+                count: Some(&count),
             };
             let volumes = predictor.measure(rows, Resolution::Input, |_| Ok(()))?;
             let dice = pooled_dice(&volumes, classes).unwrap_or(0.0);
@@ -231,13 +237,4 @@ fn is_finite(decoder: &Decoder) -> bool {
 fn join(rates: &[f32]) -> String {
     let rates: Vec<String> = rates.iter().map(f32::to_string).collect();
     rates.join(", ")
-}
-
-fn time(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
 }

@@ -177,6 +177,8 @@ fn together(chosen: &[&RunRecord], folds: Folds, key: String) -> RunRecord {
         result: 1,
         results: 1,
         key,
+        // No single command makes the record, but the study does.
+        command: String::new(),
         time: record::now(),
         ..chosen[0].clone()
     }

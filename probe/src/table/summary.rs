@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use common::counted;
-use common::text::printable;
 use serde_json::{Map, Value};
-use terminal::{Column, Grid, folded};
+use terminal::{Column, Grid};
 
 use super::{decimals, number, p_value};
 use crate::record::RunRecord;
@@ -134,8 +133,7 @@ pub fn notes(records: &[RunRecord]) -> Vec<String> {
     notes.extend(records.iter().filter_map(permuted));
     let without: BTreeSet<_> = records.iter().filter_map(without_auroc).collect();
     notes.extend(without);
-    let notes = notes.iter().map(|note| folded(&printable(note), 2));
-    notes.collect()
+    notes
 }
 
 /// A row per record with its names, and a column per measure, bound of its interval and standard deviation.
@@ -178,12 +176,20 @@ pub fn values(records: &[RunRecord]) -> Grid {
         let parts = ["", "_low", "_high", "_sd"];
         columns.extend(parts.map(|part| Column::number(format!("{name}{part}"), 0)));
     }
+    let has_reasons = records.iter().any(|record| reason(record).is_some());
+    columns.extend(has_reasons.then(|| Column::text("reason", 0)));
     let rows = records.iter().map(|record| {
         let mut row = facts(record);
         row.extend(names.iter().flat_map(|name| parts(record, name)));
+        row.extend(has_reasons.then(|| reason(record).unwrap_or_default().to_owned()));
         row
     });
     Grid::new(columns, rows)
+}
+
+/// The reason why a record has no measures.
+fn reason(record: &RunRecord) -> Option<&str> {
+    record.params.get("why").and_then(Value::as_str)
 }
 
 fn facts(record: &RunRecord) -> Vec<String> {

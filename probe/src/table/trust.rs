@@ -1,9 +1,8 @@
 //! Answers of `probe trust`.
 
 use common::counted;
-use common::text::printable;
 use serde_json::Value;
-use terminal::{Column, Grid, folded};
+use terminal::{Column, Grid};
 
 use crate::record::RunRecord;
 
@@ -11,18 +10,15 @@ use crate::record::RunRecord;
 const PAIRS: usize = 5;
 
 /// What others found, for scale.
-const ELSEWHERE: [&str; 2] = [
-    "For scale: elsewhere, linear probes tell sites apart with an AUROC of 0.99, and",
-    "26% of chest X-rays have one of the same patient as the nearest (docs/trust.md)",
-];
+const ELSEWHERE: &str = "For scale: elsewhere, linear probes tell sites apart with an AUROC of 0.99, and 26% of chest X-rays have one of the same patient as the nearest (docs/trust.md)";
 
-/// A row for each answer.
+/// A row for each answer, and for each question without one, with the reason.
 pub(crate) fn trust(records: &[RunRecord]) -> Grid {
     let columns = vec![
         Column::key("dataset", 2),
         Column::key("model@size", 3),
         Column::text("question", 0),
-        Column::text("found", 0),
+        Column::key("found", 0),
         Column::number("chance", 0),
         Column::number("p", 0),
         Column::number("samples", 4),
@@ -49,7 +45,11 @@ fn rows(record: &RunRecord) -> Vec<Vec<String>> {
         let found = with_interval(record, "auroc_macro").map(|auroc| format!("AUROC {auroc}"));
         found.map(|found| row(question.to_owned(), found, "chance_auroc", "p"))
     };
-    match question(record) {
+    // The model and size are those of the cache itself.
+    let setting = record.setting.split('/').next().unwrap_or_default();
+    let why = record.params.get("why").and_then(Value::as_str);
+    let unanswered = why.map(|why| row(setting.to_owned(), format!("none: {why}"), "", ""));
+    let answered: Vec<Vec<String>> = match question(record) {
         "column" => auroc(&record.setting).into_iter().collect(),
         "patients" => {
             let found = with_interval(record, "rank1").map(|rate| format!("rank 1: {rate}"));
@@ -67,24 +67,20 @@ fn rows(record: &RunRecord) -> Vec<Vec<String>> {
                 .collect()
         }
         _ => {
-            // The model and size are those of the cache itself.
-            let question = record.setting.split('/').next().unwrap_or_default();
             let energy = measure(record, "energy_distance").map(|found| {
                 let found = format!("energy distance {found:.4}");
-                row(question.to_owned(), found, "", "p_energy")
+                row(setting.to_owned(), found, "", "p_energy")
             });
-            auroc(question).into_iter().chain(energy).collect()
+            auroc(setting).into_iter().chain(energy).collect()
         }
-    }
+    };
+    unanswered.into_iter().chain(answered).collect()
 }
 
-/// Questions without an answer, near-duplicates, and figures for scale.
+/// Near-duplicates, and figures for scale.
 pub(crate) fn trust_notes(records: &[RunRecord]) -> Vec<String> {
     let mut notes = Vec::new();
     for record in records {
-        if let Some(why) = record.params.get("why").and_then(Value::as_str) {
-            notes.push(format!("{}: {}: {why}", record.dataset, record.setting));
-        }
         let pairs = record.params.get("pairs").and_then(Value::as_array);
         let pairs = pairs.map_or(&[][..], Vec::as_slice);
         if let (false, Some(cosine)) = (pairs.is_empty(), record.params.get("cosine")) {
@@ -101,11 +97,7 @@ pub(crate) fn trust_notes(records: &[RunRecord]) -> Vec<String> {
             );
         }
     }
-    let mut notes: Vec<String> = notes
-        .iter()
-        .map(|note| folded(&printable(note), 2))
-        .collect();
-    notes.extend(ELSEWHERE.map(str::to_owned));
+    notes.push(ELSEWHERE.to_owned());
     notes
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Result, anyhow};
-use clap::{Arg, CommandFactory, Parser};
+use clap::{Arg, CommandFactory};
 use common::similar;
 use toml::{Table, Value};
 
@@ -149,7 +149,7 @@ pub(super) fn parse<'a>(
         for fold in [None].into_iter().chain((0..folds).map(Some)) {
             let split = fold.map(|fold| format!("--split={}", Folds::name(fold)));
             let words = words.iter().cloned().chain(split).chain(args.words());
-            let command = typed(&entry.name, words).map_err(failed)?;
+            let command = typed(file, &entry.name, words).map_err(failed)?;
             commands.push(Parsed {
                 entry,
                 fold,
@@ -181,9 +181,13 @@ impl Study {
     }
 }
 
-fn typed(name: &str, words: impl Iterator<Item = String>) -> Result<Typed, (String, String)> {
+fn typed(
+    study: &str,
+    name: &str,
+    words: impl Iterator<Item = String>,
+) -> Result<Typed, (String, String)> {
     let program = ["probe".to_owned(), name.to_owned()];
-    let command = Cli::try_parse_from(program.into_iter().chain(words)).map(|cli| cli.command);
+    let command = Cli::of_study(study, program.into_iter().chain(words)).map(|cli| cli.command);
     match command {
         Ok(Command::Probe(probe)) => Ok(Typed::Probe(probe)),
         Ok(Command::FewShot(few_shot)) => Ok(Typed::FewShot(few_shot)),

@@ -41,9 +41,11 @@ pub(super) fn run(
     let count = order.len();
     for (number, at) in (1..).zip(order) {
         let label = cells[at].label(evaluations);
-        bar.set_message(printable(&format!("about {} left: {label}", time(left))).into_owned());
+        let about = format!("about {} left: {label}", time(left));
+        bar.set_message(printable(&about).into_owned());
         left -= cells[at].seconds;
-        let state = one(&cells[at], evaluations, pool, &bar);
+        let progress = Progress::new(&bar, format!("{about}: "));
+        let state = one(&cells[at], evaluations, pool, &progress);
         cells[at].state = state;
         let said = match &cells[at].state {
             State::Failed(error) => format!("failed: {}", error.lines().next().unwrap_or_default()),
@@ -57,16 +59,20 @@ pub(super) fn run(
     Ok(())
 }
 
-fn one(cell: &Cell, evaluations: &[Evaluation<'_>], pool: &ThreadPool, bar: &ProgressBar) -> State {
+fn one(
+    cell: &Cell,
+    evaluations: &[Evaluation<'_>],
+    pool: &ThreadPool,
+    progress: &Progress<'_>,
+) -> State {
     let State::ToRun(path) = &cell.state else {
         return State::Failed("there is nothing to run".into());
     };
     let job = &evaluations[cell.evaluation].job;
-    let progress = Progress::new(bar);
     let opened = job.caches.open(path).map_err(Error::from);
     let evaluated = opened.and_then(|(reader, told)| {
         told.iter().for_each(|text| progress.tell(text));
-        job.evaluate(&reader, &job.settings[cell.setting], pool, &progress)
+        job.evaluate(&reader, &job.settings[cell.setting], pool, progress)
     });
     match evaluated {
         Ok(records) => State::Done(records),

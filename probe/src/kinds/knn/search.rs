@@ -169,16 +169,28 @@ impl Search<'_> {
         let ks: Vec<usize> = ks.iter().map(|&k| k.min(most)).collect();
         let (keys, queries) = (examples.normalised(train), examples.normalised(queries));
         let (keys, queries) = (keys.view(), queries.view());
+        // ML-kNN looks for the neighbours of its own examples too.
+        let own = if self.is_ml_knn() { train.len() } else { 0 };
+        let all = own + queries.nrows();
+        let count = self.task.steps.count("searching", all, "examples");
         match self.index {
             IndexKind::Exact => {
                 let index = Index::new(keys);
-                let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
+                let search = |queries: ArrayView2<'_, f32>, k| {
+                    let found = index.neighbours(queries, k);
+                    count.add(queries.nrows());
+                    found
+                };
                 (self.votes(search, train, keys, queries, &ks), None)
             }
             #[cfg(feature = "hnsw")]
             IndexKind::Hnsw(options) => {
                 let index = HnswIndex::new(keys, options);
-                let search = |queries: ArrayView2<'_, f32>, k| index.neighbours(queries, k);
+                let search = |queries: ArrayView2<'_, f32>, k| {
+                    let found = index.neighbours(queries, k);
+                    count.add(queries.nrows());
+                    found
+                };
                 let step = queries.nrows().div_ceil(MEASURED).max(1);
                 let most = ks.iter().copied().max().unwrap_or(0);
                 let recall = index.recall(queries.slice(ndarray::s![..;step, ..]), most);

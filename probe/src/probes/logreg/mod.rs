@@ -68,6 +68,16 @@ pub enum Solver {
 /// [`Error::LogregPenalty`] for data and penalties that have no minimum; [`Error::LogregOneClass`]
 /// if all examples are of one class; [`Error::Linfa`] if linfa fails.
 pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
+    fit_told(data, cs, solver, &|_| ())
+}
+
+/// As [`fit`]; `done` takes the number of penalties that have been fitted since it was called last.
+pub(crate) fn fit_told(
+    data: &Data<'_>,
+    cs: &[f64],
+    solver: Solver,
+    done: &dyn Fn(usize),
+) -> Result<Vec<Fit>, Error> {
     check(data, cs)?;
     let task = Task::new(data.targets, data.classes)?;
     let x = data.features;
@@ -75,8 +85,8 @@ pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Erro
         Solver::Lbfgs => {
             let labels = &task.labels;
             let found = match Span::of(x) {
-                Some(span) => span.solve(labels, cs),
-                None => path::solve(Objective { x, labels }, cs),
+                Some(span) => span.solve(labels, cs, done),
+                None => path::solve(Objective { x, labels }, cs, done),
             };
             let fits = found.iter().map(|(c, solved)| task.fit(*c, solved));
             Ok(fits.collect())

@@ -22,10 +22,11 @@ const COLUMNS: usize = 8;
 /// Minimum number of neighbouring values of `C`.
 const TOGETHER: usize = 4;
 
-/// Solutions of all problems for each `C`, in the order of `cs`.
+/// Solutions of all problems for each `C`, in the order of `cs`; `done` takes the number of those that were solved.
 pub(super) fn solve<T: Feature>(
     objective: Objective<'_, T>,
     cs: &[f64],
+    done: &dyn Fn(usize),
 ) -> Vec<(f64, Vec<Solution>)> {
     let mut order: Vec<usize> = (0..cs.len()).collect();
     order.sort_by(|&a, &b| cs[a].total_cmp(&cs[b]));
@@ -38,6 +39,7 @@ pub(super) fn solve<T: Feature>(
         start = joined(&solved[solved.len() - problems..]);
         let each = solved.chunks(problems).zip(indices);
         found.extend(each.map(|(solved, &index)| (index, solved.to_vec())));
+        done(indices.len());
     }
     found.sort_by_key(|(index, _)| *index);
     let each = found.into_iter();

@@ -58,12 +58,17 @@ impl Span {
     }
 
     /// Solutions for the examples, as by [`path::solve`].
-    pub(super) fn solve(&self, labels: &Labels, cs: &[f64]) -> Vec<(f64, Vec<Solution>)> {
+    pub(super) fn solve(
+        &self,
+        labels: &Labels,
+        cs: &[f64],
+        done: &dyn Fn(usize),
+    ) -> Vec<(f64, Vec<Solution>)> {
         let objective = Objective {
             x: self.places.view(),
             labels,
         };
-        let mut found = path::solve(objective, cs);
+        let mut found = path::solve(objective, cs, done);
         for solution in found.iter_mut().flat_map(|(_, solved)| solved) {
             solution.weight = self.axes.t().dot(&solution.weight);
         }

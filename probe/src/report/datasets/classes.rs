@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use maud::{Markup, html};
 use plot::{Axis, Bar, BarGroup, Bars, Caption};
 
 use super::plain;
 use crate::record::RunRecord;
 use crate::report::cells::{Way, figure, task};
+use crate::report::chart::Chart;
 use crate::report::read::{Study, backbone, by_class};
 
 /// Backbones in a chart by class.
 const BACKBONES: usize = 4;
-/// Classes in a chart; the most frequent ones are kept.
+/// Classes in a chart.
 const CLASSES: usize = 30;
 
 /// Measures by class, with their titles.
@@ -23,25 +23,24 @@ const MEASURES: [(&str, &str); 3] = [
 ];
 
 /// Class balance and, for the first way and protocol, bars by class of the best backbones.
-pub(super) fn charts(study: &Study, dataset: &str) -> Markup {
+pub(super) fn charts(study: &Study, dataset: &str) -> Vec<Chart> {
     let charts = [
         balance(study, dataset),
         by_backbone(study, dataset, false),
         by_backbone(study, dataset, true),
     ];
-    html! { @for chart in charts.into_iter().flatten() { (chart) } }
+    charts.into_iter().flatten().collect()
 }
 
 /// Positive test cases of each class.
-fn balance(study: &Study, dataset: &str) -> Option<Markup> {
+fn balance(study: &Study, dataset: &str) -> Option<Chart> {
     let found = plain(study, dataset).find_map(|(_, record)| {
         let counts = by_class(record, "positives");
         (!counts.is_empty()).then_some((record, counts))
     });
     let (record, mut counts) = found?;
-    let omitted = counts.len().saturating_sub(CLASSES);
     counts.sort_by(|a, b| b.1.total_cmp(&a.1));
-    counts.truncate(CLASSES);
+    let drawn = drawn(counts.len(), true);
     let unit = record
         .params
         .get("measured_unit")
@@ -58,10 +57,9 @@ fn balance(study: &Study, dataset: &str) -> Option<Markup> {
             format!("balance-{dataset}"),
             format!("Class balance of {dataset}"),
             format!(
-                "Positive test cases ({}s) of each class, of {} in all.{}",
+                "Positive test cases ({}s) of each class, of {} in all.{drawn}",
                 unit.unwrap_or("case"),
-                record.n_test,
-                more(omitted)
+                record.n_test
             ),
         ),
         axis: Axis::new("positive cases"),
@@ -70,11 +68,11 @@ fn balance(study: &Study, dataset: &str) -> Option<Markup> {
         horizontal: true,
         ..Bars::default()
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    Some(Chart::of_bars(&chart, "class", 0, CLASSES))
 }
 
 /// Bars by class of the best backbones.
-fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Markup> {
+fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Chart> {
     let (way, protocol) = plain(study, dataset)
         .filter(|(way, _)| way.is_segmentation() == is_segmentation)
         .map(|(way, record)| (preference(way), &record.protocol, way))
@@ -93,7 +91,8 @@ fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Ma
             .iter()
             .any(|record| record.metrics.contains_key(*name))
     })?;
-    let (names, omitted) = class_names(&records, measure);
+    let (names, are_sorted) = class_names(&records, measure);
+    let drawn = drawn(names.len(), are_sorted);
     let values: Vec<BTreeMap<String, f64>> = records
         .iter()
         .map(|record| by_class(record, measure).into_iter().collect())
@@ -111,9 +110,8 @@ fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Ma
         name,
     });
     let mut text = format!(
-        "{title} of {} under protocol {protocol}, with 95% intervals where they are recorded.{}",
-        way.title(),
-        more(omitted)
+        "{title} of {} under protocol {protocol}, with 95% intervals where they are recorded.{drawn}",
+        way.title()
     );
     if omitted_backbones > 0 {
         text += &format!(
@@ -133,7 +131,7 @@ fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Ma
         horizontal: true,
         ..Bars::default()
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    Some(Chart::of_bars(&chart, "class", 3, CLASSES))
 }
 
 fn preference(way: Way) -> usize {
@@ -143,8 +141,8 @@ fn preference(way: Way) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Names of the classes to draw, and the number of others.
-fn class_names(records: &[&RunRecord], measure: &str) -> (Vec<String>, usize) {
+/// Names of the classes; of many, the most frequent first, if the numbers of their cases are known. Whether they are.
+fn class_names(records: &[&RunRecord], measure: &str) -> (Vec<String>, bool) {
     let mut names: Vec<String> = Vec::new();
     for (name, _) in records.iter().flat_map(|record| by_class(record, measure)) {
         if !names.contains(&name) {
@@ -155,13 +153,11 @@ fn class_names(records: &[&RunRecord], measure: &str) -> (Vec<String>, usize) {
         .iter()
         .flat_map(|record| by_class(record, "positives"))
         .collect();
-    let omitted = names.len().saturating_sub(CLASSES);
-    if omitted > 0 {
+    if names.len() > CLASSES {
         let count = |name: &String| positives.get(name).copied().unwrap_or(0.0);
         names.sort_by(|a, b| count(b).total_cmp(&count(a)));
-        names.truncate(CLASSES);
     }
-    (names, omitted)
+    (names, !positives.is_empty())
 }
 
 fn interval(record: &RunRecord, measure: &str, class: &str) -> Option<(f64, f64)> {
@@ -172,10 +168,14 @@ fn interval(record: &RunRecord, measure: &str, class: &str) -> Option<(f64, f64)
     }
 }
 
-fn more(omitted: usize) -> String {
-    match omitted {
-        0 => String::new(),
-        1 => " A rarer class is left out.".into(),
-        _ => format!(" {omitted} rarer classes are left out."),
+/// A sentence about the classes that are drawn; empty if all are.
+fn drawn(classes: usize, are_sorted: bool) -> String {
+    let which = if are_sorted { "most frequent" } else { "first" };
+    if classes > CLASSES {
+        format!(
+            " The {CLASSES} {which} of {classes} classes are drawn; the table of numbers has all."
+        )
+    } else {
+        String::new()
     }
 }

@@ -1,18 +1,19 @@
 //! Negative controls beside the results that they belong to.
 
-use maud::Markup;
 use plot::{Axis, Caption, Interval, Intervals};
 
 use crate::record::RunRecord;
 use crate::report::cells::{around, figure, main_measure, task};
+use crate::report::chart::{Chart, number};
 use crate::report::read::{Study, backbone, measure};
+use crate::report::table::{Cell, Column};
 
 /// Results that have a control, with all of their controls.
-pub(super) fn chart(study: &Study, dataset: &str) -> Option<Markup> {
+pub(super) fn chart(study: &Study, dataset: &str) -> Option<Chart> {
     let all = || study.results().filter(|record| task(record) == dataset);
     let controls: Vec<&RunRecord> = all().filter(|record| record.control.is_some()).collect();
     let title = main_measure(controls.first()?)?.title;
-    let mut rows: Vec<Interval> = Vec::new();
+    let (mut rows, mut numbers): (Vec<Interval>, Vec<Vec<Cell>>) = Default::default();
     let mut known: Vec<String> = Vec::new();
     for control in &controls {
         let group = format!(
@@ -38,14 +39,21 @@ pub(super) fn chart(study: &Study, dataset: &str) -> Option<Markup> {
             .filter(is_of)
             .filter(|record| record.control.is_none())
             .last();
-        rows.extend(result.map(|record| row("result", &group, record)));
         let beside = controls.iter().copied().filter(|record| is_of(record));
-        rows.extend(beside.map(|record| {
-            let name = record.control.clone().unwrap_or_default();
+        for record in result.into_iter().chain(beside) {
+            let name = record.control.as_deref().unwrap_or("result");
             let p = measure(record, "p_permutation");
-            let p = p.map_or_else(String::new, |p| format!(" (p {p:.3})"));
-            row(&format!("{name}{p}"), &group, record)
-        }));
+            let with_p = p.map_or_else(String::new, |p| format!(" (p {p:.3})"));
+            rows.push(row(&format!("{name}{with_p}"), &group, record));
+            numbers.push(vec![
+                record.probe.clone().into(),
+                backbone(record).into(),
+                record.protocol.clone().into(),
+                name.into(),
+                figure(record).map_or(Cell::Missing, Cell::Figure),
+                p.map_or(Cell::Blank, |p| number(Some(p), 3, None)),
+            ]);
+        }
         known.push(group);
     }
     let chart = Intervals {
@@ -60,7 +68,15 @@ pub(super) fn chart(study: &Study, dataset: &str) -> Option<Markup> {
         rows,
         reference: (title == "AUROC").then_some(0.5),
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    let columns = vec![
+        Column::text("probe"),
+        Column::text("backbone"),
+        Column::text("protocol"),
+        Column::text("control"),
+        Column::number(title),
+        Column::number("p"),
+    ];
+    Some(Chart::new(&chart.caption, &chart.svg(), columns, numbers))
 }
 
 fn row(name: &str, group: &str, record: &RunRecord) -> Interval {

@@ -1,28 +1,28 @@
 //! ROC, precision and recall, calibration and confusion of one result, from its saved scores.
 
-use maud::{Markup, html};
 use plot::{Axis, Caption, Line, Lines, Matrix, Point, Stroke};
 
 use crate::Error;
 use crate::metrics::calibration::reliability;
 use crate::metrics::confusion;
-use crate::metrics::curves::{precision_recall, roc};
+use crate::metrics::curves::{precision_recall, roc, thinned};
 use crate::metrics::measures::Scored;
 use crate::metrics::ranked::{Ranked, auroc, average_precision};
 use crate::metrics::weights::Weights;
 use crate::predictions::Predictions;
 use crate::record::RunRecord;
 use crate::report::cells::{Way, task};
+use crate::report::chart::{Chart, number};
 use crate::report::figures::MOST;
 use crate::report::read::{Study, backbone};
 use crate::report::table::{Cell, Column, Table};
 
-/// Classes of a confusion matrix.
+/// Classes of a confusion matrix that is drawn.
 const MOST_CLASSES: usize = 25;
-/// Classes of a confusion matrix whose cells have room for their numbers.
-const MOST_NUMBERED: usize = 16;
 /// Rows of a table of confusions.
 const MOST_PAIRS: usize = 500;
+/// Steps of the first axis in the table of a curve.
+const STEPS: usize = 20;
 
 /// A result with its saved scores.
 pub(super) struct Shown<'a> {
@@ -64,20 +64,19 @@ impl<'a> Shown<'a> {
     }
 
     /// All charts.
-    pub(super) fn charts(&self) -> Markup {
+    pub(super) fn charts(&self) -> Vec<Chart> {
         let once = Weights::once(self.predictions.cases.len());
         let (classes, omitted) = self.drawn(&once);
         let rates = self.curves(
-            "roc",
-            "ROC",
+            ("roc", "ROC"),
             ["false positive rate", "true positive rate"],
             &classes,
             omitted,
             |class| (roc(class, &once), auroc(class, &once)),
+            |x, at| x <= at,
         );
         let precision = self.curves(
-            "precision",
-            "Precision and recall",
+            ("precision", "Precision and recall"),
             ["recall", "precision"],
             &classes,
             omitted,
@@ -87,13 +86,12 @@ impl<'a> Shown<'a> {
                     average_precision(class, &once),
                 )
             },
+            |x, at| x >= at,
         );
-        html! {
-            (rates)
-            (precision)
-            @if let Some(chart) = self.calibration(&once) { (chart) }
-            @if let Some(chart) = self.confusion(&once) { (chart) }
-        }
+        let mut charts = vec![rates, precision];
+        charts.extend(self.calibration(&once));
+        charts.extend(self.confusion(&once));
+        charts
     }
 
     fn caption(&self, name: &str, title: &str, text: String) -> Caption {
@@ -117,24 +115,31 @@ impl<'a> Shown<'a> {
         (classes, omitted)
     }
 
+    /// A curve for each class. The table has the highest value among the points whose place on the first axis `is_of`
+    /// a step.
     fn curves(
         &self,
-        name: &str,
-        title: &str,
+        (name, title): (&str, &str),
         [x, y]: [&str; 2],
         classes: &[&Ranked],
         omitted: usize,
         curve: impl Fn(&Ranked) -> (Points, Option<f64>),
-    ) -> Markup {
-        let lines = classes.iter().filter_map(|class| {
+        is_of: impl Fn(f64, f64) -> bool,
+    ) -> Chart {
+        let found = classes.iter().filter_map(|class| {
             let (points, area) = curve(class);
-            let points = points?.into_iter().map(|[x, y]| Point::new(x, y));
-            Some(Line {
-                name: format!("{} {:.3}", self.names[class.class()], area?),
-                points: points.collect(),
-                stroke: Stroke::Plain,
-                ..Line::default()
-            })
+            let name = format!("{} {:.3}", self.names[class.class()], area?);
+            Some((name, points?))
+        });
+        let found: Vec<(String, Vec<[f64; 2]>)> = found.collect();
+        let lines = found.iter().map(|(name, points)| Line {
+            name: name.clone(),
+            points: thinned(points.clone())
+                .into_iter()
+                .map(|[x, y]| Point::new(x, y))
+                .collect(),
+            stroke: Stroke::Plain,
+            ..Line::default()
         });
         let lines: Vec<Line> = lines.collect();
         let mut text = match &lines[..] {
@@ -155,10 +160,30 @@ impl<'a> Shown<'a> {
             diagonal: name == "roc",
             square: true,
         };
-        plot::figure(&chart.caption, &chart.svg())
+        let mut columns = vec![Column::number(x)];
+        columns.extend(found.iter().map(|(name, _)| Column::number(name)));
+        let rows = (0..=STEPS).map(|step| {
+            let at = step as f64 / STEPS as f64;
+            let highest = |points: &Vec<[f64; 2]>| {
+                let there = points.iter().filter(|[x, _]| is_of(*x, at));
+                there.map(|[_, y]| *y).max_by(f64::total_cmp)
+            };
+            let mut row = vec![number(Some(at), 2, None)];
+            row.extend(
+                found
+                    .iter()
+                    .map(|(_, points)| number(highest(points), 3, None)),
+            );
+            row
+        });
+        let mut chart = Chart::new(&chart.caption, &chart.svg(), columns, rows.collect());
+        let most = if name == "roc" { "most" } else { "least" };
+        chart.numbers.caption +=
+            &format!(" The highest {y} at a {x} of at {most} that of the row.");
+        chart
     }
 
-    fn calibration(&self, once: &Weights) -> Option<Markup> {
+    fn calibration(&self, once: &Weights) -> Option<Chart> {
         let is_probability = self.predictions.scores.kind.is_probability();
         let single = self
             .scored
@@ -183,8 +208,8 @@ impl<'a> Shown<'a> {
             format!(" Expected calibration error: {ece:.3}.")
         });
         let points = bins
-            .into_iter()
-            .map(|(score, share, _)| Point::new(score, share));
+            .iter()
+            .map(|&(score, share, _)| Point::new(score, share));
         let chart = Lines {
             caption: self.caption(
                 "calibration",
@@ -197,16 +222,30 @@ impl<'a> Shown<'a> {
             diagonal: true,
             square: true,
         };
-        Some(plot::figure(&chart.caption, &chart.svg()))
+        let columns = ["mean score", "share", "cases"].map(Column::number);
+        let rows = bins.iter().map(|&(score, share, cases)| {
+            vec![
+                number(Some(score), 3, None),
+                number(Some(share), 3, None),
+                Cell::Count(cases as usize),
+            ]
+        });
+        Some(Chart::new(
+            &chart.caption,
+            &chart.svg(),
+            columns.to_vec(),
+            rows.collect(),
+        ))
     }
 
-    /// The confusion matrix as a table, if it has more classes than there is room for numbers: a row for each pair
-    /// of classes with cases.
-    pub(super) fn pairs(&self) -> Option<Table> {
+    /// The confusion matrix as a table, if it has too many classes to be drawn.
+    pub(super) fn undrawn(&self) -> Option<Table> {
+        (self.names.len() > MOST_CLASSES).then(|| self.pairs())?
+    }
+
+    /// The confusion matrix as a table: a row for each pair of classes with cases.
+    fn pairs(&self) -> Option<Table> {
         let single = self.scored.single.as_ref()?;
-        if self.names.len() <= MOST_NUMBERED {
-            return None;
-        }
         let once = Weights::once(self.predictions.cases.len());
         let counts = confusion::Matrix::new(single, &once);
         let counts = counts.counts();
@@ -228,7 +267,7 @@ impl<'a> Shown<'a> {
             ]
         });
         let mut caption =
-            "Numbers of the matrix: cases by true class and class with the highest score, and their share of the cases of the true class. Pairs without cases are left out.".to_owned();
+            "Cases by true class and class with the highest score, and their share of the cases of the true class. Pairs without cases are left out.".to_owned();
         if omitted > 0 {
             caption += &format!(" {omitted} rarer pairs are left out.");
         }
@@ -247,7 +286,8 @@ impl<'a> Shown<'a> {
         })
     }
 
-    fn confusion(&self, once: &Weights) -> Option<Markup> {
+    /// The confusion matrix with its table; `None` if there are too many classes to draw it.
+    fn confusion(&self, once: &Weights) -> Option<Chart> {
         let single = self.scored.single.as_ref()?;
         if self.names.len() > MOST_CLASSES {
             return None;
@@ -266,6 +306,6 @@ impl<'a> Shown<'a> {
             names: self.names.clone(),
             counts: rows.collect(),
         };
-        Some(plot::figure(&chart.caption, &chart.svg()))
+        Some(Chart::beside(&chart.caption, &chart.svg(), self.pairs()?))
     }
 }

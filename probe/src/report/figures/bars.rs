@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use maud::Markup;
 use plot::{Axis, Bar, BarGroup, Bars, Caption};
 
 use super::MOST;
 use crate::record::RunRecord;
 use crate::report::cells::{Way, figure, main_measure, task};
+use crate::report::chart::Chart;
 use crate::report::published::PUBLISHED;
 use crate::report::read::{Study, backbone};
 
@@ -22,7 +22,7 @@ const FIGURE_3: [&str; 6] = [
 ];
 
 /// Linear probing by dataset: of the study's backbones if there are two of them, else of the first ones.
-pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Markup> {
+pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Chart> {
     let segmented: Vec<&str> = study
         .of("segment")
         .map(|record| record.dataset.as_str())
@@ -61,17 +61,16 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Markup> {
         return None;
     }
     let title = main_measure(records.first()?)?.title;
-    let more = if omitted > 0 {
-        format!(" {omitted} more backbones are in the tables.")
-    } else {
-        String::new()
-    };
+    let mut more = marks(&groups, "published figures of the study, where it has one");
+    if omitted > 0 {
+        more += &format!(" {omitted} more backbones are in the tables.");
+    }
     let chart = Bars {
         caption: Caption::new(
             format!("linear-{protocol}"),
             format!("Linear probing, protocol {protocol}"),
             format!(
-                "As Figure 3 of the study: {title} of linear probing by dataset and backbone, with 95% intervals where they are recorded. Marks: published figures of the study, where it has one.{more}"
+                "As Figure 3 of the study: {title} of linear probing by dataset and backbone, with 95% intervals where they are recorded.{more}"
             ),
         ),
         axis: Axis::new(title).range(lowest(&groups), 1.0),
@@ -80,11 +79,11 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Markup> {
         reference: "published".into(),
         horizontal: false,
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    Some(Chart::of_bars(&chart, "dataset", 3, usize::MAX))
 }
 
 /// Linear decoder beside U-Net, for the backbone that has both on most datasets.
-pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Markup> {
+pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Chart> {
     let ways = [Way::SegmentLinear, Way::UNet];
     let records = ways.map(|way| study.all_of(way, protocol));
     let mut both: BTreeMap<String, usize> = BTreeMap::new();
@@ -119,7 +118,11 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Markup> {
             format!("decoders-{protocol}"),
             format!("Linear decoder and U-Net on {chosen}, protocol {protocol}"),
             format!(
-                "As Figure 4 of the study: {title} by dataset. Marks: published figures of the U-Net, where the measure is the study's."
+                "As Figure 4 of the study: {title} by dataset.{}",
+                marks(
+                    &groups,
+                    "published figures of the U-Net, where the measure is the study's"
+                )
             ),
         ),
         axis: Axis::new(title).range(0.0, 1.0),
@@ -128,7 +131,18 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Markup> {
         reference: "published".into(),
         horizontal: false,
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    Some(Chart::of_bars(&chart, "dataset", 3, usize::MAX))
+}
+
+/// A sentence about the marks; empty without any.
+fn marks(groups: &[BarGroup], what: &str) -> String {
+    let mut bars = groups.iter().flat_map(|group| &group.bars);
+    let has_marks = bars.any(|bar| bar.reference.is_some());
+    if has_marks {
+        format!(" Marks: {what}.")
+    } else {
+        String::new()
+    }
 }
 
 /// Backbones in the order of the study, then of their names.

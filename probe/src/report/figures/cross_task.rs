@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maud::Markup;
 use plot::{Axis, Caption, Cloud, Scatter};
 
 use crate::report::cells::{self, Way};
+use crate::report::chart::{Chart, number};
 use crate::report::read::Study;
+use crate::report::table::{Cell, Column};
 
 /// The figure; `None` unless two backbones have results of linear probing and of a U-Net on the same datasets.
-pub(super) fn figure(study: &Study, protocol: &str) -> Option<Markup> {
+pub(super) fn figure(study: &Study, protocol: &str) -> Option<Chart> {
     let [classification, segmentation] =
         [Way::Linear, Way::UNet].map(|way| scores(study, way, protocol));
     let models: BTreeSet<&String> = classification.keys().collect();
@@ -48,7 +49,21 @@ pub(super) fn figure(study: &Study, protocol: &str) -> Option<Markup> {
         clouds: clouds.collect(),
         map: false,
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    let columns = vec![
+        Column::text("model"),
+        Column::number("mean rank, segmentation"),
+        Column::number("mean rank, classification"),
+    ];
+    let rows = models.iter().enumerate().map(|(at, model)| {
+        let rank = |of: f64| number(Some(of), 2, None);
+        vec![Cell::Text((*model).clone()), rank(x[at]), rank(y[at])]
+    });
+    Some(Chart::new(
+        &chart.caption,
+        &chart.svg(),
+        columns,
+        rows.collect(),
+    ))
 }
 
 /// Figures by model, then dataset; of the largest size.

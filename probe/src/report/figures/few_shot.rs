@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use maud::{Markup, html};
 use plot::{Axis, Caption, Line, Lines, Point, Stroke};
 use serde_json::Value;
 
@@ -10,24 +9,24 @@ use super::MOST;
 use crate::evaluate::EXHAUSTED;
 use crate::record::RunRecord;
 use crate::report::cells::{around, decoder, figure, is_plain, main_measure, task};
+use crate::report::chart::{Chart, number};
 use crate::report::published::PUBLISHED;
 use crate::report::read::{Study, backbone, parameter};
+use crate::report::table::{Cell, Column};
 
 /// Curves of the study's two datasets.
-pub(super) fn of_study(study: &Study, protocol: &str) -> Vec<Markup> {
+pub(super) fn of_study(study: &Study, protocol: &str) -> Vec<Chart> {
     let datasets = ["nih-chest-xray", "montgomery"];
     let found = datasets.map(|dataset| curves(study, dataset, protocol, "study-"));
     found.into_iter().flatten().collect()
 }
 
 /// Curves of a dataset, of each protocol.
-pub(in crate::report) fn of_dataset(study: &Study, dataset: &str) -> Option<Markup> {
-    let protocols = study.protocols();
-    let found: Vec<Markup> = protocols
-        .into_iter()
+pub(in crate::report) fn of_dataset(study: &Study, dataset: &str) -> Vec<Chart> {
+    let protocols = study.protocols().into_iter();
+    protocols
         .flat_map(|protocol| curves(study, dataset, protocol, ""))
-        .collect();
-    (!found.is_empty()).then(|| html! { @for figure in found { (figure) } })
+        .collect()
 }
 
 /// Points by number of shots, and the value with all examples.
@@ -38,7 +37,7 @@ struct Curve<'a> {
 }
 
 /// A figure for each kind of head or decoder.
-fn curves(study: &Study, dataset: &str, protocol: &str, prefix: &str) -> Vec<Markup> {
+fn curves(study: &Study, dataset: &str, protocol: &str, prefix: &str) -> Vec<Chart> {
     let mut kinds: BTreeMap<String, BTreeMap<String, Curve<'_>>> = BTreeMap::new();
     for record in study.results() {
         let is_wanted = task(record) == dataset && record.protocol == protocol;
@@ -77,7 +76,7 @@ fn chart(
     prefix: &str,
     kind: &str,
     curves: BTreeMap<String, Curve<'_>>,
-) -> Option<Markup> {
+) -> Option<Chart> {
     let mut curves: Vec<(String, Curve<'_>)> = curves.into_iter().collect();
     // The best with the most shots first.
     curves.sort_by(|(_, a), (_, b)| last(b).total_cmp(&last(a)));
@@ -130,7 +129,44 @@ fn chart(
         lines,
         ..Lines::default()
     };
-    Some(plot::figure(&chart.caption, &chart.svg()))
+    let columns = vec![
+        Column::text("backbone"),
+        Column::text("shots"),
+        Column::number(measured.title),
+        Column::number("published"),
+    ];
+    let rows = curves
+        .iter()
+        .flat_map(|(name, curve)| rows(dataset, (kind, measured.title), name, curve));
+    Some(Chart::new(
+        &chart.caption,
+        &chart.svg(),
+        columns,
+        rows.collect(),
+    ))
+}
+
+/// The numbers of a curve, a row for each number of shots.
+fn rows(dataset: &str, what: (&str, &str), name: &str, curve: &Curve<'_>) -> Vec<Vec<Cell>> {
+    let known = known(dataset, what, curve);
+    let row = |shots: String, record: &RunRecord, published: Option<f64>| {
+        vec![
+            name.into(),
+            shots.into(),
+            figure(record).map_or(Cell::Missing, Cell::Figure),
+            published.map_or(Cell::Blank, |value| number(Some(value), 3, None)),
+        ]
+    };
+    let of = |shots: u64| {
+        let mut known = known.iter();
+        known
+            .find(|(at, _)| u64::from(*at) == shots)
+            .map(|(_, value)| *value)
+    };
+    let points = curve.points.iter();
+    let points = points.map(|(&shots, record)| row(shots.to_string(), record, of(shots)));
+    let all = curve.all.map(|record| row("all".into(), record, None));
+    points.chain(all).collect()
 }
 
 fn last(curve: &Curve<'_>) -> f64 {
@@ -154,29 +190,33 @@ fn line(name: &str, curve: &Curve<'_>) -> Line {
     Line::new(name, points.collect())
 }
 
-/// The published curve of a backbone, of the same head and measure.
-fn published(
-    dataset: &str,
-    (kind, measure): (&str, &str),
-    curve: &Curve<'_>,
-    of: usize,
-) -> Option<Line> {
-    let record = curve.points.values().next()?;
-    let found = PUBLISHED.curves.iter().find(|known| {
-        (
-            known.dataset.as_str(),
-            known.kind.as_str(),
-            known.measure.as_str(),
-        ) == (dataset, kind, measure)
-            && (&known.model, known.size) == (&record.model, record.image_size)
-    })?;
-    let points = PUBLISHED.shots.iter().zip(&found.values);
-    Some(Line {
-        points: points
-            .map(|(&shots, &value)| Point::new(shots.into(), value))
-            .collect(),
+/// The published curve of a backbone as a line.
+fn published(dataset: &str, what: (&str, &str), curve: &Curve<'_>, of: usize) -> Option<Line> {
+    let points = known(dataset, what, curve).into_iter();
+    let points: Vec<Point> = points
+        .map(|(shots, value)| Point::new(shots.into(), value))
+        .collect();
+    (!points.is_empty()).then(|| Line {
+        points,
         stroke: Stroke::Dashed,
         of: Some(of),
         ..Line::default()
     })
+}
+
+/// The published curve of a backbone, of the same head and measure: shots and values. Empty if there is none.
+fn known(dataset: &str, (kind, measure): (&str, &str), curve: &Curve<'_>) -> Vec<(u32, f64)> {
+    let found = curve.points.values().next().and_then(|record| {
+        PUBLISHED.curves.iter().find(|known| {
+            (
+                known.dataset.as_str(),
+                known.kind.as_str(),
+                known.measure.as_str(),
+            ) == (dataset, kind, measure)
+                && (&known.model, known.size) == (&record.model, record.image_size)
+        })
+    });
+    let values = found.into_iter().flat_map(|known| &known.values);
+    let shots = PUBLISHED.shots.iter().copied();
+    shots.zip(values.copied()).collect()
 }

@@ -4,9 +4,7 @@ mod bars;
 mod cross_task;
 mod few_shot;
 
-use maud::{Markup, html};
-
-use super::pictures;
+use super::chart::Chart;
 use super::read::Study;
 
 pub(super) use self::few_shot::of_dataset as few_shot_of;
@@ -15,7 +13,7 @@ pub(super) use self::few_shot::of_dataset as few_shot_of;
 pub(super) const MOST: usize = 7;
 
 /// The figures for which there are records.
-pub(super) fn figures(study: &Study, complaints: &mut Vec<String>) -> Option<Markup> {
+pub(super) fn figures(study: &Study) -> Vec<Chart> {
     let mut all = Vec::new();
     for protocol in study.protocols() {
         all.extend(cross_task::figure(study, protocol));
@@ -23,9 +21,5 @@ pub(super) fn figures(study: &Study, complaints: &mut Vec<String>) -> Option<Mar
         all.extend(bars::decoders(study, protocol));
         all.extend(few_shot::of_study(study, protocol));
     }
-    let others = study.others().filter(|record| !record.pictures.is_empty());
-    if others.clone().next().is_some() {
-        all.push(pictures::of_records(study, others, complaints));
-    }
-    (!all.is_empty()).then(|| html! { @for figure in all { (figure) } })
+    all
 }

@@ -6,8 +6,10 @@ use plot::{Caption, CriticalDifference, RankLine, Ranks as RankPlot};
 use stats::cliques::cliques;
 
 use super::{Ranking, p_value};
+use crate::report::chart::{Chart, number};
 use crate::report::render::html as render;
 use crate::report::resampled::LEVEL;
+use crate::report::table::{Cell, Column, Table};
 
 impl Ranking {
     /// Tests, diagrams and ranks by dataset.
@@ -20,8 +22,49 @@ impl Ranking {
                     (self.nemenyi())
                     (self.wilcoxon())
                 }
+                (render::numbers(&self.pairs()))
             }
             (self.by_dataset())
+        }
+    }
+
+    /// The numbers of the figures.
+    pub(in crate::report) fn numbers(&self) -> Vec<Table> {
+        let pairs = (self.block.datasets.len() > 1).then(|| self.pairs());
+        let by_dataset = self.by_dataset().numbers;
+        pairs.into_iter().chain([by_dataset]).collect()
+    }
+
+    /// The tests of each pair of backbones.
+    fn pairs(&self) -> Table {
+        let nemenyi = self.ranks.nemenyi();
+        let names = &self.block.backbones;
+        let tests = self.scores.wilcoxon_holm().into_iter();
+        let rows = tests.map(|pair| {
+            let p = |p: f64| number(Some(p), 3, None);
+            vec![
+                names[pair.first].clone().into(),
+                names[pair.second].clone().into(),
+                p(nemenyi.p[pair.first][pair.second]),
+                p(pair.test.p),
+                p(pair.p_holm),
+            ]
+        });
+        Table {
+            id: format!("{}-pairs", self.id()),
+            title: format!("Pairs of backbones: {}", self.title()),
+            caption: format!(
+                "p of tests over {} datasets: Nemenyi's, which corrects for all pairs, and Wilcoxon's signed-rank test before and after Holm's correction.",
+                self.block.datasets.len()
+            ),
+            columns: vec![
+                Column::text("first"),
+                Column::text("second"),
+                Column::number("Nemenyi p"),
+                Column::number("Wilcoxon p"),
+                Column::number("Wilcoxon p, Holm"),
+            ],
+            rows: rows.collect(),
         }
     }
 
@@ -130,7 +173,7 @@ impl Ranking {
         render::figure(&chart.caption.title, text, &chart.svg())
     }
 
-    fn by_dataset(&self) -> Markup {
+    fn by_dataset(&self) -> Chart {
         let models = self
             .block
             .backbones
@@ -149,6 +192,14 @@ impl Ranking {
             datasets: self.block.datasets.clone(),
             models: models.collect(),
         };
-        plot::figure(&chart.caption, &chart.svg())
+        let mut columns = vec![Column::text("backbone")];
+        columns.extend(chart.datasets.iter().map(|name| Column::number(name)));
+        let rows = chart.models.iter().map(|model| {
+            let ranks = model.ranks.iter().map(|rank| number(*rank, 1, None));
+            let name = Cell::Text(model.name.clone());
+            [name].into_iter().chain(ranks).collect()
+        });
+        let rows = rows.collect();
+        Chart::new(&chart.caption, &chart.svg(), columns, rows)
     }
 }

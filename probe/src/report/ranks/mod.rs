@@ -8,9 +8,10 @@ use stats::resample::Draws;
 
 use self::block::Block;
 use super::cells::Way;
+use super::chart::number;
 use super::read::Study;
 use super::resampled::{LEVEL, Resampled};
-use super::table::{Cell, Column, Figure, Table};
+use super::table::{Cell, Column, Table};
 
 /// Ranks of the backbones by one way of evaluation.
 #[derive(Debug)]
@@ -88,31 +89,32 @@ impl Ranking {
             Column::text("backbone"),
             Column::number("mean rank"),
             Column::number("place"),
-            Column::number("place, datasets resampled"),
-            Column::number("first, datasets resampled"),
         ];
-        if self.patients.is_some() {
-            columns.push(Column::number("place, patients resampled"));
-            columns.push(Column::number("first, patients resampled"));
+        let resampled = [("datasets", &self.datasets), ("patients", &self.patients)];
+        let resampled = resampled
+            .iter()
+            .filter_map(|(of, borda)| Some((of, borda.as_ref()?)));
+        for (of, _) in resampled.clone() {
+            columns.push(Column::number(&format!("place, {of} resampled")));
+            columns.push(Column::number(&format!("first, {of} resampled")));
         }
         let places = stats::average_ranks(&self.ranks.mean);
         let rows = self.ranks.order().into_iter().map(|at| {
             let mut row: Vec<Cell> = vec![
                 self.block.backbones[at].clone().into(),
-                number(self.ranks.mean[at], 2),
-                number(places[at], 1),
+                number(Some(self.ranks.mean[at]), 2, None),
+                number(Some(places[at]), 1, None),
             ];
-            for of in [&self.datasets, &self.patients] {
-                let standing = of.as_ref().map(|borda| borda.models[at]);
-                if of.is_none() && std::ptr::eq(of, &self.patients) {
-                    continue;
-                }
-                let interval = standing.and_then(|standing| standing.place_interval);
-                row.push(interval.map_or(Cell::Missing, |[low, high]| {
-                    format!("{low:.1} to {high:.1}").into()
-                }));
-                let first = standing.and_then(|standing| standing.first);
-                row.push(first.map_or(Cell::Missing, |share| {
+            for (_, borda) in resampled.clone() {
+                let standing = borda.models[at];
+                row.push(
+                    standing
+                        .place_interval
+                        .map_or(Cell::Missing, |[low, high]| {
+                            format!("{low:.1} to {high:.1}").into()
+                        }),
+                );
+                row.push(standing.first.map_or(Cell::Missing, |share| {
                     format!("{:.0}%", 100.0 * share).into()
                 }));
             }
@@ -182,14 +184,6 @@ fn by_patients(
         rows.iter().map(row).collect()
     };
     over_draws(scores, draws, of_draw).ok()
-}
-
-fn number(value: f64, decimals: usize) -> Cell {
-    Cell::Figure(Figure {
-        value,
-        decimals,
-        ..Figure::default()
-    })
 }
 
 /// A p-value for people.

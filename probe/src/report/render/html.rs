@@ -16,16 +16,36 @@ pub(in crate::report) fn table(table: &Table) -> Markup {
             div .head {
                 h3 id={ (id) "-title" } { (shown(&table.title)) }
             }
-            div .scroll .tall[table.rows.len() > LONG] tabindex="0" role="region" aria-label={ (shown(&table.title)) ", table" } {
-                table data-table=(table.id) aria-describedby={ (id) "-caption" } {
-                    caption .hidden { (shown(&table.title)) }
-                    thead { (head(table)) }
-                    tbody {
-                        @for row in &table.rows { (body_row(&table.columns, row)) }
-                    }
+            (scrolled(table))
+            figcaption id={ (id) "-caption" } { (shown(&table.caption)) }
+        }
+    }
+}
+
+/// The numbers of a figure, folded away.
+pub(in crate::report) fn numbers(table: &Table) -> Markup {
+    html! {
+        details .numbers {
+            summary { "Numbers" span .hidden { " of " (shown(&table.title)) } }
+            figure .table id=(id(&table.id)) {
+                div .head {}
+                (scrolled(table))
+                figcaption id={ (id(&table.id)) "-caption" } { (shown(&table.caption)) }
+            }
+        }
+    }
+}
+
+fn scrolled(table: &Table) -> Markup {
+    html! {
+        div .scroll .tall[table.rows.len() > LONG] tabindex="0" role="region" aria-label={ (shown(&table.title)) ", table" } {
+            table data-table=(id(&table.id)) aria-describedby={ (id(&table.id)) "-caption" } {
+                caption .hidden { (shown(&table.title)) }
+                thead { (head(table)) }
+                tbody {
+                    @for row in &table.rows { (body_row(&table.columns, row)) }
                 }
             }
-            figcaption id={ (id) "-caption" } { (shown(&table.caption)) }
         }
     }
 }
@@ -97,14 +117,16 @@ pub(in crate::report) fn shown(text: &str) -> String {
     printable(text).into_owned()
 }
 
-/// An id for links: letters, digits and hyphens.
+/// An id for links and files: lower-case letters, digits and hyphens. Text with other characters gets a hash (FNV-1a), so
+/// that `a b` and `a_b` differ.
 pub(in crate::report) fn id(text: &str) -> String {
-    let kept = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        }
-    };
-    text.chars().map(kept).collect()
+    let is_safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.chars().all(is_safe) {
+        return text.to_owned();
+    }
+    let safe = text.to_ascii_lowercase().replace(|c| !is_safe(c), "-");
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("{safe}-{hash:08x}")
 }

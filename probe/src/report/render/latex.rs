@@ -61,6 +61,12 @@ fn part(table: &Table, part: &Part, (number, count): (usize, usize)) -> String {
     text + "\\bottomrule\n\\end{longtable}\n}\n\n"
 }
 
+/// Lines that LaTeX leaves out.
+pub(in crate::report) fn comment(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("% {}\n", printable(line)));
+    lines.collect()
+}
+
 /// Width of a letter of text.
 const EM: f64 = 0.52;
 
