@@ -1,9 +1,8 @@
 """The command line."""
 
 import argparse
+import math
 from pathlib import Path
-
-from finetuning.errors import Failed
 
 METHODS = ("lora", "full", "bitfit", "head-only")
 SCRATCH = ("unet", "transunet")
@@ -12,6 +11,42 @@ SCRATCH = ("unet", "transunet")
 RATES = {"lora": 2e-4, "bitfit": 5e-4, "full": 1e-5, "head-only": 0.0, "scratch": 1e-4}
 # The study's (appendix B.1).
 EPOCHS = {"nih-chest-xray": 20, "chexpert": 10}
+
+
+def count(text):
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number from 1")
+    return int(text)
+
+
+def natural(text):
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number from 0")
+    return int(text)
+
+
+def positive(text):
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a number above 0")
+    return value
+
+
+def share(text):
+    """A number from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a number from 0 to below 1")
+    return value
 
 
 def parse(words=None):
@@ -34,23 +69,23 @@ def parse(words=None):
     add("--protocol", choices=("strict", "paper"), default="strict", help="evaluation protocol [strict]")
     add("--split", metavar="NAME", help="split made by `extract split`")
     add("--labels", metavar="NAME", help="labels made by `extract relabel`")
-    add("--epochs", type=int, help="passes over `train` [20; 10 for chexpert]")
-    add("--batch-size", type=int, help="images a step, over all processes [32; 16 for decoders; 8 from scratch]")
-    add("--lr", type=float, help="rate of the backbone [lora 0.0002, bitfit 0.0005, full 0.00001, from scratch 0.0001]")
-    add("--head-lr", type=float, default=5e-3, help="rate of the head or decoder [0.005]")
+    add("--epochs", type=count, help="passes over `train` [20; 10 for chexpert]")
+    add("--batch-size", type=count, help="images a step, over all processes [32; 16 for decoders; 8 from scratch]")
+    add("--lr", type=positive, help="rate of the backbone [lora 0.0002, bitfit 0.0005, full 0.00001, from scratch 0.0001]")
+    add("--head-lr", type=positive, default=5e-3, help="rate of the head or decoder [0.005]")
     add("--optimiser", choices=("adamw", "sgd"), default="adamw", help="[adamw]; sgd has momentum 0.9")
-    add("--weight-decay", type=float, default=0.01, help="of AdamW [0.01]")
-    add("--rank", type=int, default=48, help="of low-rank adapters [48]")
-    add("--alpha", type=float, default=16, help="their scale times the rank [16]")
-    add("--dropout", type=float, default=0.1, help="of their inputs [0.1]")
+    add("--weight-decay", type=share, default=0.01, help="of AdamW [0.01]")
+    add("--rank", type=count, default=48, help="of low-rank adapters [48]")
+    add("--alpha", type=positive, default=16, help="their scale times the rank [16]")
+    add("--dropout", type=share, default=0.1, help="of their inputs [0.1]")
     add("--augment", choices=("study", "none"), help="augmentation [study; the stored views of a cache that has some]")
-    add("--seed", type=int, default=0, help="random seed [0]")
+    add("--seed", type=natural, default=0, help="random seed [0]")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[auto: a GPU if there is one]")
     add("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="[auto: bf16 or fp16 on a GPU]")
     add("--save-memory", action="store_true", help="compute activations again in the backward pass")
-    add("--processes", type=int, default=1, metavar="N", help="processes of this machine, one for each GPU [1]")
-    add("--workers", type=int, help="processes that read images, for each training process [0; 4 on a GPU]")
-    add("--threads", type=int, help="threads of a process on a CPU")
+    add("--processes", type=count, default=1, metavar="N", help="processes of this machine, one for each GPU [1]")
+    add("--workers", type=natural, help="processes that read images, for each training process [0; 4 on a GPU]")
+    add("--threads", type=count, help="threads of a process on a CPU")
     add("--save-every", type=float, default=300, metavar="SECONDS", help="save the training after this time [300]")
     add("--models", type=Path, default=Path("onnx_models"), help="folder of cards and weights [onnx_models]")
     add("--runs", type=Path, default=Path("runs"), help="folder of records [runs]")
@@ -73,10 +108,6 @@ def complete(args, dataset):
         args.batch_size = 8 if args.model else 16 if args.decoder else 32
     if args.lr is None:
         args.lr = RATES[args.method]
-    for name, least in (("epochs", 1), ("batch_size", 1), ("processes", 1), ("rank", 1)):
-        if getattr(args, name) < least:
-            option = "--" + name.replace("_", "-")
-            raise Failed(f"`{option} {getattr(args, name)}`: expected at least {least}", "give a larger number")
 
 
 def settings(args, augmentation):
