@@ -138,6 +138,10 @@ pub struct ModelMeta {
     /// give it, and in caches of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_norm: Option<bool>,
+    /// sha256 of the file of weights, in hex; `None` if the graph does not name it, and in caches of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
 }
 
 /// The shape of one layer's tokens.

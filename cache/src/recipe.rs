@@ -41,6 +41,7 @@ impl CacheMeta {
             // The hash of the graph tells it.
             model: ModelMeta {
                 final_norm: None,
+                weights_sha256: None,
                 ..self.model.clone()
             },
             image_size: self.image_size,
@@ -115,6 +116,7 @@ mod tests {
                 name: "m".into(),
                 sha256: sha256.into(),
                 final_norm: None,
+                weights_sha256: None,
             },
             image_size: 224,
             precision: "fp32".into(),

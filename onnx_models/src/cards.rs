@@ -46,6 +46,11 @@ impl ModelCard {
         card.map(|(_, text)| *text)
     }
 
+    /// The built-in card of a name.
+    pub fn built_in(name: &str) -> Option<ModelCard> {
+        ModelCard::parse(ModelCard::built_in_text(name)?, Path::new(name)).ok()
+    }
+
     /// All cards by name, each as [`ModelCard::read`] returns it.
     pub fn all(folder: &Path) -> impl Iterator<Item = Result<ModelCard, Error>> {
         let names = names(folder).into_iter();

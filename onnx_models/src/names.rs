@@ -51,7 +51,7 @@ const UNUSED: [&str; 2] = ["mask_token", "position_ids"];
 
 impl TensorNames {
     /// True if such checkpoints have a CLS token.
-    pub(crate) fn has_cls(self) -> bool {
+    pub fn has_cls(self) -> bool {
         self.names()[0].cls.is_some()
     }
 

@@ -66,6 +66,7 @@ fn meta(rows: usize, width: usize, layers: usize) -> CacheMeta {
             name: "random".into(),
             sha256: "0".repeat(64),
             final_norm: None,
+            weights_sha256: None,
         },
         image_size: 224,
         layers: layers as u32,

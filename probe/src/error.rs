@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use common::counted;
+use common::disk::size;
 use common::text::{printable, shown};
 
 /// Error of another library.
@@ -435,7 +436,7 @@ pub enum Error {
     },
     /// A cache was extracted with other weights.
     #[error(
-        "`{}`: `{}` was extracted with other weights, or with another card of this model\nhint: give the folder of those as `--models`, or extract again",
+        "`{}`: `{}` was extracted {what}\nhint: give the folder of those as `--models`, or extract again",
         shown(.path),
         shown(.cache)
     )]
@@ -444,6 +445,44 @@ pub enum Error {
         path: PathBuf,
         /// The cache's folder.
         cache: PathBuf,
+        /// The difference.
+        what: String,
+    },
+    /// A cache lacks tokens before the adapted blocks.
+    #[error("`{}`: {what}\nhint: {hint}", shown(.path))]
+    NoResidual {
+        /// The cache's folder.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Another process trains what was to be trained.
+    #[error(
+        "`{}`: another process trains these blocks with the same options on the same cache\nhint: wait until it ends; the same command then finds its record, or goes on where it was",
+        shown(.path)
+    )]
+    Training {
+        /// The file that the other process has locked.
+        path: PathBuf,
+    },
+    /// A training would take more memory than there is.
+    #[error(
+        "`{}`: the training takes at least {}, and {} are available\nhint: {hint}",
+        shown(.path),
+        size(*needed),
+        size(*available)
+    )]
+    Memory {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are available.
+        available: u64,
+        /// What to do.
+        hint: String,
     },
     /// Scores belong to another cache.
     #[error(

@@ -42,6 +42,20 @@ pub(crate) enum Order {
     },
 }
 
+/// Bytes that a shuffled pass over `rows` slices of `values` values holds: the window, and batches as f32.
+pub(crate) fn bytes(values: usize, rows: usize, batch: usize) -> usize {
+    let row_bytes = values * size_of::<f16>();
+    let window = window(row_bytes, batch).min(rows);
+    // One is consumed, and one filled.
+    let batches = (AHEAD + 2) * batch.min(rows);
+    window * row_bytes + batches * values * size_of::<f32>()
+}
+
+/// Slices of `row_bytes` bytes in the window.
+fn window(row_bytes: usize, batch: usize) -> usize {
+    (WINDOW_BYTES / row_bytes.max(1)).max(2 * batch)
+}
+
 /// Patch tokens of a cache.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -126,7 +140,7 @@ impl Stream {
     ) -> Result<(), Error> {
         let row_bytes = self.layers.iter().sum::<usize>() * size_of::<f16>();
         let window = match rng {
-            Some(_) => (WINDOW_BYTES / row_bytes.max(1)).max(2 * self.batch),
+            Some(_) => window(row_bytes, self.batch),
             None => self.batch,
         };
         let mut waiting: Vec<PatchRow> = Vec::new();

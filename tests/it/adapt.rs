@@ -1,5 +1,8 @@
 //! `extract --tokens residual` and `probe adapt`.
 
+mod files;
+mod limits;
+
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -232,7 +235,10 @@ fn adaptation_is_recorded_and_saved_for_any_number_of_threads() {
     assert_eq!(params["lora"]["dropout"], 0.1);
     // Two blocks of adapters of queries, keys, values, fc1 and fc2 of rank 48, and a head of 32 + 1.
     let adapters = 48 * (3 * (32 + 32) + 2 * (32 + 128));
-    assert_eq!(params["trained_parameters"], 2 * adapters + 33);
+    assert_eq!(params["trainable_parameters"], 2 * adapters + 33);
+    assert_eq!(params["parameters"], 96_096 + 2 * adapters + 33);
+    assert!(params["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    assert!(params["start_val_auroc_macro"].is_number());
     let folder = lab.path("runs").join(params["adapter"].as_str().unwrap());
     let saved = snapshot(&folder);
     let names: Vec<_> = saved
@@ -369,11 +375,6 @@ fn what_cannot_be_adapted_is_said() {
     fs::write(&weights, bytes).unwrap();
     lab.probe_with("adapt", &words)
         .expect_error(2, &["was extracted with other weights"]);
-    fs::write(&weights, "weights").unwrap();
-    lab.probe_with("adapt", &words).expect_error(
-        2,
-        &["tiny-vit.safetensors", "give their folder as `--models`"],
-    );
     let words = [
         "--blocks",
         "2",

@@ -29,6 +29,7 @@ pub fn meta() -> CacheMeta {
             name: "tiny".into(),
             sha256: "0".repeat(64),
             final_norm: None,
+            weights_sha256: None,
         },
         image_size: 28,
         tokens: Tokens::Cls,

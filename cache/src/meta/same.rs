@@ -49,7 +49,7 @@ impl CacheMeta {
 }
 
 /// Keys of `meta.json` for the comparison, with the shapes of all layers and with optional keys, and without
-/// `model.final_norm`, which follows from the hash of the graph.
+/// `model.final_norm` and `model.weights_sha256`, which follow from the hash of the graph.
 fn values(meta: &CacheMeta) -> Value {
     let layers = (1..=meta.layers).rev();
     let shapes = layers.map(|layer| meta.shape(layer)).collect();
@@ -57,6 +57,7 @@ fn values(meta: &CacheMeta) -> Value {
         shapes,
         model: ModelMeta {
             final_norm: None,
+            weights_sha256: None,
             ..meta.model.clone()
         },
         ..meta.clone()

@@ -28,6 +28,7 @@ pub(crate) fn plain() -> CacheMeta {
             name: "model".to_string(),
             sha256: "model".to_string(),
             final_norm: None,
+            weights_sha256: None,
         },
         grid: [1, 1],
         batch_size: 1,

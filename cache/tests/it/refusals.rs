@@ -205,6 +205,7 @@ fn what_the_graphs_hash_tells_and_the_runtime_may_be_unknown_and_other_ignored_v
     write(dir.path(), &plain(), &[2]);
     let mut run = plain();
     run.model.final_norm = Some(false);
+    run.model.weights_sha256 = Some("weights".to_string());
     run.onnxruntime_version = Some("1.32.0".to_string());
     let writer = CacheWriter::open(dir.path(), run.clone()).unwrap();
     assert_eq!(*writer.meta(), CacheMeta::read(dir.path()).unwrap());

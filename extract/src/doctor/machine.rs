@@ -3,8 +3,8 @@
 use std::fs;
 use std::thread;
 
+use common::available_memory;
 use common::disk::size;
-use imaging::read::available_memory;
 
 use super::Finding;
 

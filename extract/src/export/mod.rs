@@ -231,7 +231,8 @@ pub fn exported(card: &ModelCard, path: &Path) -> Result<Exported, ModelError> {
             None => hashes = sha256_bytes(format!("{hashes}{found}").as_bytes()),
         }
     }
-    Ok(of(card, path, hashes))
+    let weights = built_over.map(str::to_owned);
+    Ok(of(card, path, hashes, weights))
 }
 
 /// A hash of all inputs of a script's graph except the weights: the card, the input size, the scripts, and
@@ -256,13 +257,14 @@ fn made_by(home: &Path, card: &ModelCard, size: u32) -> Option<String> {
     Some(sha256_bytes(parts.to_string().as_bytes()))
 }
 
-fn of(card: &ModelCard, path: &Path, sha256: String) -> Exported {
+fn of(card: &ModelCard, path: &Path, sha256: String, weights_sha256: Option<String>) -> Exported {
     Exported {
         path: path.to_path_buf(),
         meta: ModelMeta {
             name: card.name.clone(),
             sha256,
             final_norm: card.final_norm(),
+            weights_sha256,
         },
     }
 }
@@ -279,7 +281,7 @@ fn write_vit(
     path: &Path,
 ) -> Result<Exported, ModelError> {
     let sha256 = sha256_file(weights).map_err(ModelError::io(weights))?;
-    let about = vit_metadata(card, size, sha256);
+    let about = vit_metadata(card, size, sha256.clone());
     let bytes = vit_graph(card, vit, weights, size, flavour, &about)?;
     if fs::read(path).ok().as_ref() != Some(&bytes) {
         write_whole(path, &bytes).map_err(ModelError::io(path))?;
@@ -288,5 +290,5 @@ fn write_vit(
         Some(card) => vit_graph(&card, vit, weights, size, flavour, &about)?,
         None => bytes,
     };
-    Ok(of(card, path, sha256_bytes(&hashed)))
+    Ok(of(card, path, sha256_bytes(&hashed), Some(sha256)))
 }

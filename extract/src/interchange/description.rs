@@ -85,6 +85,7 @@ pub(super) fn describe(
             name: import.model.to_owned(),
             sha256: UNKNOWN.to_owned(),
             final_norm: None,
+            weights_sha256: None,
         },
         image_size: import.image_size,
         tokens: tokens.tokens(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cache::CacheReader;
+use cache::{CacheReader, Tokens};
 use nn::transformer::{Activation, BlockWeights, Encoder, LayerWeights, Network, Pooling};
 use onnx_models::{Affine, Block, Cls, Flavour, LastBlocks, ModelCard, VitCard};
 
@@ -15,6 +15,23 @@ pub(super) struct Backbone {
     pub(super) encoder: Encoder,
     /// The hash of the file of weights.
     pub(super) weights_sha256: String,
+    /// Parameters of the whole encoder.
+    pub(super) parameters: u64,
+    /// Whether a slice has a token of the whole image before the patches, and how many registers follow it.
+    pub(super) first: FirstTokens,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The tokens of a slice before the patches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FirstTokens {
+    /// Whether there is a CLS token.
+    pub(super) has_cls: bool,
+    /// Whether it is what the table `cls` holds.
+    pub(super) is_kept: bool,
+    pub(super) registers: u32,
+    /// Whether tokens go through the last LayerNorm.
+    pub(super) final_norm: bool,
 }
 
 impl Backbone {
@@ -54,7 +71,13 @@ impl Backbone {
             });
         }
         let sha256 = common::sha256_file(&weights).map_err(onnx_models::Error::io(&weights))?;
-        check_weights(reader, &card, vit, (&weights, &sha256))?;
+        let warnings = check_weights(reader, &card, vit, (&weights, &sha256))?;
+        let first = FirstTokens {
+            has_cls: vit.tensors.has_cls(),
+            is_kept: vit.cls == Cls::Token,
+            registers: vit.registers,
+            final_norm: vit.final_norm,
+        };
         let last = onnx_models::last_blocks(&card, vit, &weights, options.blocks)
             .map_err(|error| of_weights(error, &card))?;
         let hidden = last.blocks.first().map_or(0, |block| block.mlp[1].shape[1]);
@@ -63,7 +86,10 @@ impl Backbone {
                 width: card.width as usize,
                 heads: card.heads as usize,
                 hidden,
-                tokens: meta.positions(1),
+                tokens: match meta.tokens {
+                    Tokens::Residual => meta.positions(1),
+                    _ => first.count() + meta.shape(1).patches(),
+                },
                 activation: match vit.activation {
                     onnx_models::Activation::Gelu => Activation::Gelu,
                     onnx_models::Activation::GeluTanh => Activation::GeluTanh,
@@ -79,6 +105,9 @@ impl Backbone {
             },
             last,
             weights_sha256: sha256,
+            parameters: card.parameters,
+            first,
+            warnings: warnings.into_iter().collect(),
         })
     }
 
@@ -96,14 +125,38 @@ impl Backbone {
     }
 }
 
-/// Refuses weights other than those that the cache was extracted with: the hash of their graph is that of the cache.
+impl FirstTokens {
+    fn count(self) -> usize {
+        usize::from(self.has_cls) + self.registers as usize
+    }
+}
+
+/// Refuses weights other than those that the cache was extracted with. Caches of earlier versions do not name their
+/// hash: the hash of the graph over the weights is compared then. Returns a warning if only the graph differs.
 fn check_weights(
     reader: &CacheReader,
     card: &ModelCard,
     vit: &VitCard,
     (weights, sha256): (&Path, &str),
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let meta = reader.meta();
+    let other = |what: String| Error::OtherWeights {
+        path: weights.into(),
+        cache: reader.dir().into(),
+        what,
+    };
+    let recorded = meta.model.weights_sha256.as_deref();
+    if let Some(expected) = recorded.filter(|expected| *expected != sha256) {
+        return Err(other(format!(
+            "with other weights: their sha256 is `{expected}`, and that of the file `{sha256}`"
+        )));
+    }
+    if let Some(was) = meta.model.final_norm.filter(|was| *was != vit.final_norm) {
+        let now = vit.final_norm;
+        return Err(other(format!(
+            "with another card of this model: its `final_norm` was {was}, and is {now}"
+        )));
+    }
     let flavours: &[Flavour] = match meta.precision.as_str() {
         "fp32" => &[Flavour::Fused, Flavour::Plain],
         "int8" => &[Flavour::Int8],
@@ -114,13 +167,15 @@ fn check_weights(
         let graph = onnx_models::vit_graph(card, vit, weights, meta.image_size, flavour, &about)
             .map_err(|error| of_weights(error, card))?;
         if common::sha256_bytes(&graph) == meta.model.sha256 {
-            return Ok(());
+            return Ok(None);
         }
     }
-    Err(Error::OtherWeights {
-        path: weights.into(),
-        cache: reader.dir().into(),
-    })
+    match recorded {
+        Some(_) => Ok(Some(
+            "the weights are those of the cache, but the graph over them is not: the card or the program has changed since the extraction".into(),
+        )),
+        None => Err(other("with other weights, or with another card of this model".into())),
+    }
 }
 
 /// [`Error::UnfitWeights`] if weights are not what the card says, else [`Error::Backbone`].

@@ -13,13 +13,19 @@ use crate::tensors::{self, Tensor};
 const KEY: &str = "slicebank.adapting";
 
 /// The progress of a training.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     /// Epochs that are complete.
     pub(super) epoch: usize,
     /// Steps that are complete.
     pub(super) steps: u64,
     pub(super) best: Option<Best>,
+    /// The measure on the watched examples before the first step.
+    #[serde(default)]
+    pub(super) start: Option<f64>,
+    /// Mean loss of each epoch.
+    #[serde(default)]
+    pub(super) losses: Vec<f64>,
 }
 
 /// The best epoch so far.
@@ -53,7 +59,7 @@ impl Running {
         }));
         let state = State {
             steps: self.session.steps(),
-            ..self.state
+            ..self.state.clone()
         };
         tensors::write(path, KEY, &state, &all)
     }

@@ -1,35 +1,28 @@
 //! An adaptation fitted on parts of the examples.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cache::Split;
 use nn::transformer::{Network, Session};
 use serde_json::json;
 
 use super::backbone::Backbone;
-use super::options::Options;
+use super::options::{Method, Options};
 use super::residuals::Residuals;
+use super::states::{self, CHOICE, Lock, TRAINING};
 use super::train::{Phase, Trained, Training};
-use super::{Store, saved};
+use super::{Store, memory, saved};
 use crate::Error;
 use crate::evaluate::{Choice, Fitted, Task, fields};
 use crate::metrics::measures::Thresholds;
 use crate::probes::linear::Loss;
 use crate::scores::Scores;
 
-/// The training by which the epoch is chosen.
-const CHOICE: &str = "choice";
-/// The training of the network that is measured.
-const TRAINING: &str = "training";
-
-/// The files of the states of both trainings of the evaluation `key`, in the folder of run records `runs`.
-pub(super) fn states(runs: &Path, key: &str) -> [PathBuf; 2] {
-    [CHOICE, TRAINING].map(|phase| runs.join(format!("training/adapt-{key}-{phase}.safetensors")))
-}
-
 /// Chooses the epoch on `val`, trains again on `parts.fit`, scores `parts.test`, and writes what was trained.
 pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Result<Fitted, Error> {
+    common::reset_peak_rss();
     options.select.check(task)?;
+    let _lock = Lock::of(store.runs, &task.identity.key)?;
     if task.parts.val.is_empty() {
         return Err(task.examples.empty_split(&[Split::Val]));
     }
@@ -38,7 +31,17 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
     let outputs = loss.outputs(task.classes());
     let backbone = Backbone::open(task.reader, store.models, options, outputs)?;
     let sizes = (options.blocks, options.batch_size);
-    let residuals = Residuals::open(task.reader, task.examples, &backbone.encoder, sizes)?;
+    let residuals = Residuals::open(task.reader, task.examples, &backbone, sizes)?;
+    let first = backbone.network(options, task.settings.seed)?;
+    memory::check(
+        task.reader,
+        &backbone,
+        options,
+        &first,
+        task.parts.fit.len(),
+    )?;
+    let (trainable, all) = (first.trained(), parameters(&backbone, options, &first));
+    drop(first);
     let training = Training {
         task,
         options,
@@ -46,7 +49,7 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
         loss,
         store,
     };
-    let files = states(store.runs, &task.identity.key);
+    let files = states::files(store.runs, &task.identity.key);
     let (trained, chosen) = train(&training, &backbone, &files)?;
     let parts = (&trained.network, &trained.session);
     let test = scores(
@@ -61,8 +64,12 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
     let mut params = fields(options);
     let measure = format!("val_{}", options.select.measure());
     params.insert("best_epoch".into(), json!(chosen.epochs));
-    params.insert(measure, json!(chosen.value));
-    params.insert("trained_parameters".into(), json!(network.trained()));
+    params.insert(measure.clone(), json!(chosen.value));
+    params.insert(format!("start_{measure}"), json!(chosen.start));
+    params.insert("train_loss".into(), json!(chosen.losses));
+    params.insert("trainable_parameters".into(), json!(trainable));
+    params.insert("parameters".into(), json!(all));
+    params.insert("peak_memory_bytes".into(), json!(common::peak_rss_bytes()));
     params.insert("weights_sha256".into(), json!(backbone.weights_sha256));
     params.insert("adapter".into(), json!(folder));
     let (method, blocks, epochs) = (options.method.name(), options.blocks, chosen.epochs);
@@ -75,7 +82,12 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
             is_chosen: true,
             on: task.parts.chosen_on,
         }),
-        warnings: chosen.warnings,
+        warnings: backbone
+            .warnings
+            .iter()
+            .cloned()
+            .chain(chosen.warnings)
+            .collect(),
         head: None,
         thresholds: chosen.thresholds,
     })
@@ -86,8 +98,45 @@ struct Chosen {
     epochs: usize,
     /// The measure there.
     value: Option<f64>,
+    /// The same before the first step.
+    start: Option<f64>,
+    /// Mean loss of each epoch.
+    losses: Vec<f64>,
     thresholds: Option<Thresholds>,
     warnings: Vec<String>,
+}
+
+/// All parameters of the encoder, the head and the adapters.
+fn parameters(backbone: &Backbone, options: &Options, network: &Network) -> u64 {
+    let encoder = &backbone.encoder;
+    let added = match options.method {
+        Method::Lora => network.trained(),
+        Method::Bitfit | Method::Full => (encoder.width + 1) * encoder.outputs,
+    };
+    backbone.parameters + added as u64
+}
+
+/// Relative change of a loss that counts as a fall.
+const LEAST_FALL: f64 = 1e-4;
+
+/// Plain words about a training that learned nothing.
+fn useless(best: &Trained, measure: &str) -> Vec<String> {
+    let is_above = |value: f64| best.start.is_none_or(|start| value > start);
+    let measured = best
+        .value
+        .zip(best.start)
+        .filter(|(value, _)| !is_above(*value));
+    let measured = measured.map(|(value, start)| {
+        format!(
+            "the training did not help: {measure} on the examples that the epoch is chosen on was {start:.4} before the first step, and {value:.4} at best"
+        )
+    });
+    let (first, later) = best.losses.split_first().unwrap_or((&0.0, &[]));
+    let least = later.iter().copied().reduce(f64::min);
+    let loss = least.filter(|least| *least > first * (1.0 - LEAST_FALL)).map(|least| {
+        format!("the loss never fell: its mean was {first:.4} in the first epoch, and {least:.4} at the least later; try another --lr or --head-lr")
+    });
+    measured.into_iter().chain(loss).collect()
 }
 
 /// Chooses the epoch, and trains again on `parts.fit`; `files` are the states of both trainings.
@@ -115,16 +164,20 @@ fn train(
         Split::Val => task.thresholds(&on_val),
         _ => (None, None),
     };
+    let useless = useless(&best, options.select.measure());
     let on_test = (parts.chosen_on == Split::Test).then(|| "the epoch chosen on test".to_owned());
     let chosen = Chosen {
         epochs: best.epochs,
         value: best.value,
+        start: best.start,
+        losses: best.losses.clone(),
         thresholds,
-        warnings: on_test.into_iter().chain(without).collect(),
+        warnings: on_test.into_iter().chain(without).chain(useless).collect(),
     };
     if parts.fit == parts.train {
         return Ok((best, chosen));
     }
+    drop(best);
     let trained = training.run(
         backbone.network(options, seed)?,
         &Phase {

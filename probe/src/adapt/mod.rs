@@ -8,9 +8,11 @@
 mod backbone;
 mod checkpoint;
 mod fit;
+mod memory;
 mod options;
 mod residuals;
 mod saved;
+mod states;
 mod train;
 
 use std::path::Path;
@@ -58,9 +60,10 @@ pub fn key(options: &Options, reader: &CacheReader, settings: &Settings) -> Resu
 ///
 /// # Errors
 ///
-/// [`Error::Cache`] if the cache has no residual tokens or too few layers, [`Error::Backbone`] and
-/// [`Error::OtherWeights`] if the weights are missing or not those of the cache, [`Error::AdaptDiverged`], those of
-/// other probes, and [`Error::Output`] if a file cannot be written.
+/// [`Error::Cache`] and [`Error::NoResidual`] if the cache lacks tokens before these blocks, [`Error::Backbone`] and
+/// [`Error::OtherWeights`] if the weights are missing or not those of the cache, [`Error::Memory`],
+/// [`Error::Training`], [`Error::AdaptDiverged`], those of other probes, and [`Error::Output`] if a file cannot be
+/// written.
 pub fn evaluate(
     options: &Options,
     reader: &CacheReader,
@@ -78,10 +81,13 @@ pub fn evaluate(
 
 /// Removes the states of the trainings of the evaluation `key`, once its record is in the folder `runs`.
 pub fn forget(runs: &Path, key: &str) {
-    for file in fit::states(runs, key) {
-        // A file that cannot be removed is overwritten by the next training.
-        let _ = std::fs::remove_file(file);
-    }
+    states::forget(runs, key);
+}
+
+/// Removes states that no training needs: those of evaluations that `is_recorded`, and those that are 30 days old, of
+/// which it tells.
+pub fn sweep(runs: &Path, is_recorded: impl Fn(&str) -> bool, tell: &mut dyn FnMut(&str)) {
+    states::sweep(runs, is_recorded, tell);
 }
 
 /// The adaptation as a probe. Without a store it has a key alone.

@@ -47,6 +47,10 @@ pub(super) struct Trained {
     pub(super) epochs: usize,
     /// The measure on `val`.
     pub(super) value: Option<f64>,
+    /// The same before the first step.
+    pub(super) start: Option<f64>,
+    /// Mean loss of each epoch.
+    pub(super) losses: Vec<f64>,
 }
 
 impl Training<'_> {
@@ -69,8 +73,12 @@ impl Training<'_> {
             (self.store.tell)(&format!("{}: goes on after epoch {epoch}", phase.name));
         }
         let start = (Instant::now(), running.state.epoch);
-        while running.state.epoch < phase.epochs && !self.is_out_of_patience(running.state) {
-            self.epoch(phase, &mut running, start)?;
+        if phase.is_watched && running.state.epoch == 0 {
+            running.state.start = self.on_val(phase, &running)?;
+        }
+        while running.state.epoch < phase.epochs && !self.is_out_of_patience(&running.state) {
+            let loss = self.epoch(phase, &mut running, start)?;
+            running.state.losses.push(loss);
             running.state.epoch += 1;
             if !is_finite(&running.network) {
                 return Err(self.diverged(phase.name, running.state.epoch));
@@ -92,6 +100,8 @@ impl Training<'_> {
                 session,
                 epochs: at.epoch,
                 value: Some(at.value),
+                start: state.start,
+                losses: state.losses,
             }),
             (_, _, true) => Err(self.task.no_choice("the epoch", None)),
             _ => Ok(Trained {
@@ -99,23 +109,25 @@ impl Training<'_> {
                 session,
                 epochs: state.epoch,
                 value: None,
+                start: None,
+                losses: state.losses,
             }),
         }
     }
 
-    fn is_out_of_patience(&self, state: State) -> bool {
+    fn is_out_of_patience(&self, state: &State) -> bool {
         let since = state.best.map(|best| state.epoch - best.epoch);
         let patience = self.options.patience.zip(since);
         patience.is_some_and(|(patience, since)| since >= patience)
     }
 
-    /// Trains for an epoch; `start` is the time and the epoch at which this run began.
+    /// Trains for an epoch, and returns the mean loss; `start` is the time and the epoch at which this run began.
     fn epoch(
         &self,
         phase: &Phase<'_>,
         running: &mut Running,
         (start, first): (Instant, usize),
-    ) -> Result<(), Error> {
+    ) -> Result<f64, Error> {
         let (options, epoch) = (self.options, running.state.epoch);
         let views = self.task.examples.training_rows(phase.part);
         let rows: Vec<usize> = views
@@ -127,7 +139,7 @@ impl Training<'_> {
             seed: self.task.settings.seed,
             pass: epoch as u64,
         };
-        let mut step = 0;
+        let (mut step, mut sum) = (0, 0.0);
         self.residuals.pass(&rows, order, |rows, tokens| {
             let at = (epoch * steps + step) as f32 / (steps * options.epochs) as f32;
             let share = (1.0 + (PI * at).cos()) / 2.0;
@@ -140,6 +152,7 @@ impl Training<'_> {
                 return Err(self.diverged(phase.name, epoch + 1));
             }
             step += 1;
+            sum += loss;
             let done = (epoch - first) * steps + step;
             let left = (phase.epochs - first) * steps - done;
             let seconds = start.elapsed().as_secs_f64() / done as f64 * left as f64;
@@ -158,7 +171,8 @@ impl Training<'_> {
                 best.unwrap_or_default(),
             ));
             Ok(())
-        })
+        })?;
+        Ok(sum / steps.max(1) as f64)
     }
 
     /// The error that numbers overflowed.
@@ -193,19 +207,24 @@ impl Training<'_> {
         Ok(running.network.step(&mut running.session, &batch, rates)?)
     }
 
-    /// Measures the network on `val`, and keeps it if it is the best so far.
-    fn watch(&self, phase: &Phase<'_>, running: &mut Running) -> Result<(), Error> {
+    /// The measure on `val`; `None` if it is not defined.
+    fn on_val(&self, phase: &Phase<'_>, running: &Running) -> Result<Option<f64>, Error> {
         let (network, session) = (&running.network, &running.session);
         let at = (phase.name, running.state.epoch);
         let val = &self.task.parts.val;
         let scores = super::fit::scores(self, (network, session), val, at)?;
         let scored = self.task.scored(val, scores)?;
         let undefined = self.task.settings.protocol.undefined_auroc();
-        let Some(value) = self.options.select.of(&scored, undefined) else {
+        Ok(self.options.select.of(&scored, undefined))
+    }
+
+    /// Measures the network on `val`, and keeps it if it is the best so far.
+    fn watch(&self, phase: &Phase<'_>, running: &mut Running) -> Result<(), Error> {
+        let Some(value) = self.on_val(phase, running)? else {
             return Ok(());
         };
         if running.state.best.is_none_or(|best| value > best.value) {
-            running.best = Some(network.clone());
+            running.best = Some(running.network.clone());
             running.state.best = Some(Best {
                 epoch: running.state.epoch,
                 value,

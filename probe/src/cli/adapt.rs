@@ -13,7 +13,11 @@ use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::adapt::{self, LoraOptions, Method, Options, Rule, Store};
 use crate::evaluate::{Select, Settings};
+use crate::record;
 use crate::values::positive;
+
+/// Name of the probe, and of its file of records.
+const PROBE: &str = "adapt";
 
 /// The study's adapters (appendix B.3).
 const LORA: LoraOptions = LoraOptions {
@@ -87,6 +91,15 @@ fn share(word: &str) -> Result<f32, String> {
 
 impl Adapt {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
+        let job = self.job(messages)?;
+        let known = record::read(&self.output.runs, PROBE)?;
+        let mut tell = |text: &str| drop(writeln!(messages, "{text}"));
+        adapt::sweep(&self.output.runs, |key| known.of(key).is_some(), &mut tell);
+        job.run(out, messages)
+    }
+
+    /// The command as a job; warnings about options without effect go to `messages`.
+    pub(super) fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
         let options = self.options()?;
         let models = self.models();
         self.rules.check([], messages)?;
@@ -97,10 +110,10 @@ impl Adapt {
             ..settings
         });
         let of_key = options.clone();
-        let job = Job {
+        Ok(Job {
             caches: &self.caches,
             output: &self.output,
-            probe: "adapt",
+            probe: PROBE,
             settings: settings.collect(),
             key: Box::new(move |reader, settings| adapt::key(&of_key, reader, settings)),
             evaluate: Box::new(move |reader, settings, progress| {
@@ -116,8 +129,7 @@ impl Adapt {
             recorded: Some(Box::new(|record| {
                 adapt::forget(&self.output.runs, &record.key);
             })),
-        };
-        job.run(out, messages)
+        })
     }
 
     fn models(&self) -> PathBuf {

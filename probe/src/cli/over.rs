@@ -182,6 +182,7 @@ impl Job<'_> {
     ) -> Result<Vec<RunRecord>, Error> {
         let found = pool.install(|| (self.evaluate)(reader, settings, progress))?;
         let (Appended::Known(records) | Appended::New(records)) = self.keep(found)?;
+        self.tell_recorded(&records);
         Ok(records)
     }
 
@@ -230,9 +231,7 @@ impl Job<'_> {
                 }
                 Appended::New(new) => records.extend(new),
             }
-            if let Some(recorded) = &self.recorded {
-                records[first..].iter().for_each(recorded);
-            }
+            self.tell_recorded(&records[first..]);
             let warnings = records[first..].iter().flat_map(|record| &record.warnings);
             for warning in warnings.collect::<BTreeSet<_>>() {
                 let warning = printable(warning);
@@ -240,6 +239,12 @@ impl Job<'_> {
             }
         }
         Ok(records)
+    }
+
+    fn tell_recorded(&self, records: &[RunRecord]) {
+        if let Some(recorded) = &self.recorded {
+            records.iter().for_each(recorded);
+        }
     }
 
     /// Writes the results of an evaluation; the records last and together.

@@ -15,6 +15,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
                         name: "m".into(),
                         sha256: "0".into(),
                         final_norm: None,
+                        weights_sha256: None,
                     },
                     image_size: 224,
                     precision: "fp32".into(),

@@ -58,6 +58,7 @@ fn meta(dataset: &str, task: Task, model: &str) -> CacheMeta {
             name: model.into(),
             sha256: "0".repeat(64),
             final_norm: None,
+            weights_sha256: None,
         },
         image_size: SIDE as u32,
         tokens: if has_masks { Tokens::All } else { Tokens::Cls },

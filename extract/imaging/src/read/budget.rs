@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::memory;
 use crate::Error;
 
 /// Greatest size of a sample: 8 GiB, or half of the available memory if that is less.
@@ -38,7 +37,7 @@ struct State {
 
 impl Default for MemoryBudget {
     fn default() -> MemoryBudget {
-        let left = memory::left();
+        let left = common::available_memory();
         MemoryBudget::new(MOST.min(left / 2), SHARED.min(left / 4))
     }
 }

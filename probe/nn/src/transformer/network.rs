@@ -12,20 +12,13 @@ use super::layer::{Drop, Layer};
 use super::normalise::{Norm, add_rows};
 use super::optimiser::Rates;
 use super::session::{Chunk, Session};
-use super::shape::{Encoder, Method, Pooling};
+use super::shape::{CHUNK, Encoder, Method, Pooling};
 use super::tensor::Tensor;
 use super::weights::{self, BlockWeights};
 use crate::error::Error;
 use crate::parameter;
 use crate::workspace::length;
 
-/// Images that a thread computes at once.
-const CHUNK: usize = 2;
-/// The largest number of groups of images of a batch, each with gradients of its own: the memory that gradients take does
-/// not grow with the batch. Threads compute groups, and results depend on their number, so it depends on the method alone.
-const GROUPS: usize = 16;
-/// The same if all parameters are trained, whose gradients are large.
-const GROUPS_OF_ALL: usize = 8;
 /// Numbers of a task that adds gradients.
 const TASK: usize = 1 << 14;
 
@@ -100,6 +93,11 @@ impl Network {
     /// The number of trained parameters, those of the head included.
     pub fn trained(&self) -> usize {
         self.trained
+    }
+
+    /// The numbers of all tensors, trained or not.
+    pub fn numbers(&self) -> usize {
+        self.tensors().map(|tensor| tensor.data.len()).sum()
     }
 
     /// The trained tensors, always in the same order.
@@ -194,15 +192,7 @@ impl Network {
     /// Fills the start of the session's gradients; returns the loss.
     fn gradients(&self, session: &mut Session, batch: &Batch<'_>) -> f64 {
         let images = batch.tokens.len() / self.image();
-        let group = match self.method {
-            // Adapters and biases are few: smaller groups let more threads work.
-            Method::Lora(_) | Method::BitFit => images.div_ceil(GROUPS).next_multiple_of(CHUNK),
-            Method::Full => {
-                let images = images.div_ceil(GROUPS_OF_ALL);
-                images.next_multiple_of(2 * CHUNK)
-            }
-        };
-        let groups = images.div_ceil(group);
+        let (group, groups) = (self.method.group(images), self.method.copies(images));
         let dropout = match self.method {
             Method::Lora(lora) if lora.dropout > 0.0 => {
                 Some(Dropout::new(lora.dropout, self.seed, session.state.steps))

@@ -22,6 +22,16 @@ pub enum Optimiser {
     },
 }
 
+impl Optimiser {
+    /// Momenta of each trained number.
+    pub fn momenta(self) -> usize {
+        match self {
+            Optimiser::Sgd { .. } => 1,
+            Optimiser::AdamW { .. } => 2,
+        }
+    }
+}
+
 /// Learning rates of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {

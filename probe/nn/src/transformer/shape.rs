@@ -3,6 +3,14 @@
 use super::activation::Activation;
 use crate::error::Error;
 
+/// Images that a thread computes at once.
+pub(super) const CHUNK: usize = 2;
+/// The largest number of groups of images of a batch, each with gradients of its own: the memory that gradients take does
+/// not grow with the batch. Threads compute groups, and results depend on their number, so it depends on the method alone.
+const GROUPS: usize = 16;
+/// The same if all parameters are trained, whose gradients are large.
+const GROUPS_OF_ALL: usize = 8;
+
 /// Sizes of a network of the last blocks of a vision transformer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Encoder {
@@ -57,7 +65,49 @@ pub struct Lora {
     pub is_split: bool,
 }
 
+impl Method {
+    /// Images of a batch of `images` whose gradients are added to the same copy.
+    pub(super) fn group(self, images: usize) -> usize {
+        match self {
+            // Adapters and biases are few: smaller groups let more threads work.
+            Method::Lora(_) | Method::BitFit => images.div_ceil(GROUPS).next_multiple_of(CHUNK),
+            Method::Full => {
+                let images = images.div_ceil(GROUPS_OF_ALL);
+                images.next_multiple_of(2 * CHUNK)
+            }
+        }
+    }
+
+    /// Copies of the gradients that a step on `images` images holds.
+    pub fn copies(self, images: usize) -> usize {
+        images.div_ceil(self.group(images).max(1))
+    }
+}
+
 impl Encoder {
+    /// Numbers that a thread holds of the images that it computes in `blocks` blocks: inputs and results of their
+    /// layers, which the backward pass needs.
+    pub fn chunk_numbers(&self, blocks: usize) -> usize {
+        let Encoder {
+            width,
+            heads,
+            hidden,
+            tokens,
+            ..
+        } = *self;
+        let of_block = |queries: usize| {
+            // Input, the first LayerNorm, keys and values; queries, attention, the second LayerNorm, the MLP.
+            let of_tokens = 5 * width;
+            let of_queries = 7 * width + (self.activation.gates() + 1) * hidden + heads * tokens;
+            tokens * of_tokens + queries * of_queries
+        };
+        let last = match self.pooling {
+            Pooling::First => 1,
+            Pooling::Mean => tokens,
+        };
+        CHUNK * (blocks.saturating_sub(1) * of_block(tokens) + of_block(last))
+    }
+
     pub(super) fn check(&self, method: Method) -> Result<(), Error> {
         let sizes = [
             self.width,

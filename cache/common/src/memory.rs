@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Bytes that can still be allocated: the least of the machine's available memory, the rest of the limits
 /// of the process's control groups (set by containers and job schedulers) and the rest of its own limit
 /// (`ulimit -v`). `u64::MAX` if the system reports none of them.
-pub fn left() -> u64 {
+pub fn available_memory() -> u64 {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let machine = kibibytes(&text("/proc/meminfo"), "MemAvailable:");
     let held = kibibytes(&text("/proc/self/status"), "VmSize:").unwrap_or_default();
@@ -142,6 +142,6 @@ mod tests {
 
     #[test]
     fn something_is_left() {
-        assert!(left() > 0);
+        assert!(available_memory() > 0);
     }
 }
