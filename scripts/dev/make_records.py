@@ -1,9 +1,10 @@
 """Writes run records of the reference study, with made-up figures, for reports: 13 backbones, 9 datasets and
 5 probes (kNN, linear, logistic and ridge regression, few-shot) under both protocols, and decoders.
 
-    scripts/dev/run make_records.py RUNS [--part complete|partial|few|one] [--cases N] [--hostile]
+    scripts/dev/run make_records.py RUNS [--part complete|partial|few|one|trained] [--cases N] [--hostile]
 
-`partial` leaves out every third backbone and dataset; `few` is of three backbones and datasets, `one` a single record. `--cases` is the number of test
+`partial` leaves out every third backbone and dataset; `few` is of three backbones and datasets, `one` a single record,
+`trained` are those of trained backbones and networks, which `complete` has too. `--cases` is the number of test
 cases with saved scores. `--hostile` uses names with markup and control characters.
 """
 
@@ -197,10 +198,27 @@ def controls(writer, dataset, model):
         writer.record(dataset, model, 224, "linear", "strict", "blocks=4+mean lr=0.01", metrics, control=control)
 
 
+def trained(writer):
+    """Fine-tuned backbones and networks from scratch of `scripts/finetune`, and last blocks of `probe adapt`."""
+    costs = {"parameters": 1_136_481_000, "peak_memory_bytes": 12_340_000_000}
+    counts = {"full": 1_136_481_000, "lora": 8_000_000, "bitfit": 800_000}
+    for dataset in ["nih-chest-xray", "chexpert"]:
+        for number, method in enumerate(counts):
+            params = costs | {"task": "classification", "method": method, "trainable_parameters": counts[method]}
+            writer.record(dataset, "dinov2-g14", 224, "finetune", "strict", method, {"auroc_macro": round(0.8 + number / 100, 2)}, params=params)
+            for blocks in [1, 2, 4]:
+                params = costs | {"method": method, "blocks": blocks, "trainable_parameters": counts[method] * blocks // 40}
+                writer.record(dataset, "dinov2-g14", 224, "adapt", "strict", f"{method} blocks={blocks}",
+                              {"auroc_macro": round(0.7 + number / 100 + blocks / 1000, 3)}, params=params)
+    for model, parameters in [("unet", 31_000_000), ("transunet", 324_000_000)]:
+        params = {"task": "segmentation", "method": "scratch", "trainable_parameters": parameters, "parameters": parameters}
+        writer.record("montgomery", model, 224, "finetune", "strict", model, {"dice_macro": 0.9}, params=params)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=pathlib.Path)
-    parser.add_argument("--part", default="complete", choices=["complete", "partial", "few", "one"])
+    parser.add_argument("--part", default="complete", choices=["complete", "partial", "few", "one", "trained"])
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
@@ -208,6 +226,10 @@ def main():
     writer = Writer(options.runs, options.hostile)
     if options.part == "one":
         classification(writer, "brain-tumor", "dinov2-l14", "linear", "strict", options.cases, False)
+        return
+    if options.part in ("trained", "complete"):
+        trained(writer)
+    if options.part == "trained":
         return
     models, datasets = list(MODELS), list(DATASETS)
     if options.part == "partial":

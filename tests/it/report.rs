@@ -109,6 +109,59 @@ fn partial_records_show_what_is_missing_beside_the_published_figures() {
 }
 
 #[test]
+fn trained_backbones_fill_their_rows_with_figures_parameters_and_costs() {
+    let lab = Lab::new();
+    let runs = records(&lab, &["--part", "trained"]);
+    let out = lab.path("report.html");
+    report(&runs, &out, &[]).expect(0);
+    let tables = data(&fs::read_to_string(&out).unwrap());
+    let cell = |table: &str, row: &str, column: &str| {
+        let table = tables[table].as_array().unwrap();
+        let header = table[0].as_array().unwrap();
+        let at = header.iter().position(|name| name == column);
+        let at = at.unwrap_or_else(|| panic!("no {column} in {header:?}"));
+        let found = table[1..].iter().find(|cells| {
+            let first = [&cells[0], &cells[1]].map(|cell| cell.as_str().unwrap());
+            first.join(" ").contains(row)
+        });
+        found.unwrap()[at].as_str().unwrap().to_owned()
+    };
+    let nine = |row: &str, column: &str| cell("table-9-strict", row, column);
+    for (row, ours, published, parameters) in [
+        ("Fine-tuning", "0.8", "0.769", "1136M (100%)"),
+        ("LoRA ViT", "0.81", "0.767", "8.0M (0.70%)"),
+        ("BitFit ViT", "0.82", "0.768", "0.8M (0.070%)"),
+        ("LoRA, last 4 blocks", "0.714", "", "0.8M (0.070%)"),
+        ("BitFit, last block", "0.721", "", "20000 (0.0018%)"),
+        ("Linear probing", "", "0.759", ""),
+    ] {
+        let number = |text: String| text.parse::<f64>().ok();
+        let expected = ours.parse::<f64>().ok();
+        assert_eq!(number(nine(row, "NIH Chest X-ray ours")), expected, "{row}");
+        assert_eq!(nine(row, "NIH Chest X-ray published"), published, "{row}");
+        assert_eq!(nine(row, "trainable parameters ours"), parameters, "{row}");
+    }
+    let ours = cell(
+        "table-4-strict",
+        "DINOv2 ViT-g/14",
+        "NIH Chest X-ray, fine-tuning ours",
+    );
+    assert_eq!(ours.parse::<f64>().unwrap(), 0.8);
+    assert_eq!(
+        cell("table-6-strict", "TransUnet", "parameters ours"),
+        "324M"
+    );
+    assert_eq!(
+        cell("table-6-strict", "U-Net", "trainable parameters ours"),
+        "31M (100%)"
+    );
+    let cost = |column: &str| cell("table-9-strict-costs", "LoRA ViT", column);
+    assert_eq!(cost("CheXpert seconds"), "1.5");
+    assert_eq!(cost("CheXpert peak memory, GB"), "12.34");
+    assert_eq!(cost("trainable parameters"), "8.0M (0.70%)");
+}
+
+#[test]
 fn text_of_files_is_text_in_every_format() {
     let lab = Lab::new();
     let runs = records(&lab, &["--part", "one", "--hostile"]);

@@ -242,6 +242,10 @@ impl Task<'_> {
         let measures = self.measure(&predictions, fitted.thresholds.as_ref(), confidence)?;
         let mut params = fitted.params;
         params.insert("train".into(), join(&self.parts.fitted_on).into());
+        if let Some(head) = &fitted.head {
+            let trained = head.weight.len() + head.bias.len();
+            params.insert("trainable_parameters".into(), trained.into());
+        }
         let record = RunRecord {
             probe: probe.into(),
             setting: fitted.setting,

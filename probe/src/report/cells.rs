@@ -23,16 +23,45 @@ pub(super) enum Way {
     SegmentLinear,
     /// `segment --decoder unet`.
     UNet,
+    /// `scripts/finetune` of a whole backbone for classes.
+    FineTuning(Trained),
+    /// A network for segmentation from scratch, by `scripts/finetune`.
+    Scratch,
+    /// `adapt` of a number of last blocks.
+    Adapt(Trained, u64),
+}
+
+/// What of a backbone is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trained {
+    All,
+    Lora,
+    BitFit,
+}
+
+impl Trained {
+    fn named(name: &str) -> Option<Trained> {
+        match name {
+            "full" => Some(Trained::All),
+            "lora" => Some(Trained::Lora),
+            "bitfit" => Some(Trained::BitFit),
+            _ => None,
+        }
+    }
 }
 
 impl Way {
-    pub(super) const ALL: [Way; 6] = [
+    pub(super) const ALL: [Way; 10] = [
         Way::Knn,
         Way::Linear,
         Way::Logreg,
         Way::Ridge,
         Way::SegmentLinear,
         Way::UNet,
+        Way::FineTuning(Trained::All),
+        Way::FineTuning(Trained::Lora),
+        Way::FineTuning(Trained::BitFit),
+        Way::Scratch,
     ];
 
     /// The way with a name of the published tables.
@@ -41,7 +70,15 @@ impl Way {
             "knn" => Some(Way::Knn),
             "linear" => Some(Way::Linear),
             "unet" => Some(Way::UNet),
-            _ => None,
+            "fine-tuning" => Some(Way::FineTuning(Trained::All)),
+            "scratch" => Some(Way::Scratch),
+            name => match name.strip_prefix("adapt ") {
+                Some(adapt) => {
+                    let (method, blocks) = adapt.split_once(' ')?;
+                    Some(Way::Adapt(Trained::named(method)?, blocks.parse().ok()?))
+                }
+                None => Trained::named(name).map(Way::FineTuning),
+            },
         }
     }
 
@@ -60,6 +97,15 @@ impl Way {
                     _ => None,
                 }
             }
+            "finetune" => match (parameter(record, "task"), parameter(record, "method")?) {
+                (Some("segmentation"), "scratch") => Some(Way::Scratch),
+                (Some("classification"), method) => Trained::named(method).map(Way::FineTuning),
+                _ => None,
+            },
+            "adapt" => {
+                let method = Trained::named(parameter(record, "method")?)?;
+                Some(Way::Adapt(method, record.params.get("blocks")?.as_u64()?))
+            }
             _ => None,
         }
     }
@@ -73,11 +119,16 @@ impl Way {
             Way::Ridge => "ridge regression",
             Way::SegmentLinear => "segmentation, linear decoder",
             Way::UNet => "segmentation, U-Net",
+            Way::FineTuning(Trained::All) => "fine-tuning",
+            Way::FineTuning(Trained::Lora) => "LoRA",
+            Way::FineTuning(Trained::BitFit) => "BitFit",
+            Way::Scratch => "segmentation from scratch",
+            Way::Adapt(..) => "adapted last blocks",
         }
     }
 
     pub(super) fn is_segmentation(self) -> bool {
-        matches!(self, Way::SegmentLinear | Way::UNet)
+        matches!(self, Way::SegmentLinear | Way::UNet | Way::Scratch)
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::cells::Way;
+
 /// The figures of the study.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +30,9 @@ pub(super) struct PublishedTable {
     pub(super) measure: String,
     /// What is to know when figures are compared.
     pub(super) note: Option<String>,
+    /// Whether a table of times and memory follows.
+    #[serde(default)]
+    pub(super) costs: bool,
     /// Headers of columns of text after method and architecture.
     #[serde(default)]
     pub(super) details: Vec<String>,
@@ -50,13 +55,37 @@ pub(super) struct PublishedColumn {
 pub(super) struct PublishedRow {
     pub(super) method: String,
     pub(super) architecture: String,
-    /// Its name in Slicebank; `None` if Slicebank does not run it.
-    pub(super) model: Option<String>,
+    /// Its name in Slicebank.
+    pub(super) model: String,
     /// Image size; `None` for any.
     pub(super) size: Option<u32>,
+    /// In place of the probe of the columns.
+    pub(super) probe: Option<String>,
     #[serde(default)]
     pub(super) details: Vec<String>,
+    /// By column; none if the study has no such row.
     pub(super) values: Vec<f64>,
+}
+
+impl PublishedTable {
+    /// Whether rows differ in what is trained.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.rows.iter().any(|row| row.probe.is_some())
+    }
+}
+
+impl PublishedRow {
+    /// What the figures of the row in a column are of.
+    pub(super) fn way(&self, column: &PublishedColumn) -> Option<Way> {
+        Way::named(self.probe.as_ref().unwrap_or(&column.probe))
+    }
+
+    /// Whether last blocks are adapted.
+    pub(super) fn is_adapted(&self) -> bool {
+        self.probe
+            .as_ref()
+            .is_some_and(|probe| probe.starts_with("adapt"))
+    }
 }
 
 /// A few-shot curve.
@@ -88,12 +117,11 @@ mod tests {
         assert_eq!(numbers, [3, 4, 5, 6, 7, 8, 9]);
         for table in &PUBLISHED.tables {
             for row in &table.rows {
-                assert_eq!(
-                    row.values.len(),
-                    table.columns.len(),
-                    "{}",
-                    row.architecture
-                );
+                let is_of_study = !row.values.is_empty();
+                let values = if is_of_study { table.columns.len() } else { 0 };
+                assert_eq!(row.values.len(), values, "{}", row.architecture);
+                let mut ways = table.columns.iter().map(|column| row.way(column));
+                assert!(ways.all(|way| way.is_some()), "{}", row.method);
                 assert_eq!(row.details.len(), table.details.len());
                 assert!(row.values.iter().all(|value| (0.0..1.0).contains(value)));
             }

@@ -1,5 +1,8 @@
 //! Tables 3 to 9 of the reference study, with our figures beside the published ones.
 
+use onnx_models::ModelCard;
+use serde_json::Value;
+
 use super::cells::{self, Way, figure, main_measure};
 use super::published::{PUBLISHED, PublishedColumn, PublishedRow, PublishedTable};
 use super::read::{Study, measure};
@@ -7,18 +10,17 @@ use super::resampled::{self, Resampled};
 use super::table::{Cell, Column, Figure, Table};
 use crate::record::RunRecord;
 
-/// What a cell says where Slicebank runs no such training.
-const NOT_RUN: &str = "n/a";
-
 /// The class that the protocol `paper` adds to CheXpert, and that the published means leave out.
 const UNCERTAIN: &str = "Uncertain";
 
-/// The tables of the study for which there is a record, by number and protocol.
+/// The tables of the study for which there is a record, by number and protocol, and what their records cost.
 pub(super) fn tables(study: &Study, resampled: &Resampled) -> Vec<Table> {
     let mut tables = Vec::new();
     for published in &PUBLISHED.tables {
         for protocol in study.protocols() {
-            tables.extend(table(study, resampled, published, protocol));
+            let of = Found::new(study, published, protocol);
+            tables.extend(of.table(resampled));
+            tables.extend(of.costs());
         }
     }
     tables
@@ -35,69 +37,210 @@ pub(super) fn absent(tables: &[Table]) -> Vec<u32> {
         .collect()
 }
 
-fn table(
-    study: &Study,
-    resampled: &Resampled,
-    published: &PublishedTable,
-    protocol: &str,
-) -> Option<Table> {
-    let mut columns = vec![Column::text("method"), Column::text("architecture")];
-    columns.extend(published.details.iter().map(|name| Column::text(name)));
-    let text = |row: &PublishedRow| {
-        let first = [&row.method, &row.architecture]
-            .into_iter()
-            .chain(&row.details);
-        first.map(|text| Cell::Text(text.clone())).collect()
-    };
-    let mut rows: Vec<Vec<Cell>> = published.rows.iter().map(text).collect();
-    let mut found = Vec::new();
-    for (at, column) in published.columns.iter().enumerate() {
-        let way = Way::named(&column.probe);
-        if let Some(way) = way {
-            let records = records(study, published, column, way, protocol);
-            columns.push(Column::number("ours").of(&column.header));
-            let best = resampled.best(way, &records);
-            for (place, (row, cells)) in published.rows.iter().zip(&mut rows).enumerate() {
-                cells.push(ours(row, records[place], best == Some(place)));
-            }
-            found.extend(records.into_iter().flatten());
-        }
-        columns.push(Column::number("published").of(&column.header));
-        for (row, cells) in published.rows.iter().zip(&mut rows) {
-            cells.push(Cell::plain(Some(row.values[at])));
+/// The records of a table under a protocol.
+struct Found<'a> {
+    published: &'a PublishedTable,
+    protocol: &'a str,
+    /// By row and column.
+    records: Vec<Vec<Option<&'a RunRecord>>>,
+}
+
+impl<'a> Found<'a> {
+    fn new(study: &'a Study, published: &'a PublishedTable, protocol: &'a str) -> Found<'a> {
+        let find = |row: &PublishedRow, column: &PublishedColumn| {
+            let way = row.way(column)?;
+            study.find(way, protocol, &column.dataset, (&row.model, row.size))
+        };
+        let records = published.rows.iter().map(|row| {
+            let columns = published.columns.iter();
+            columns.map(|column| find(row, column)).collect()
+        });
+        Found {
+            published,
+            protocol,
+            records: records.collect(),
         }
     }
-    let first = found.first()?;
-    Some(Table {
-        id: format!("table-{}-{protocol}", published.number),
-        title: format!(
-            "Table {}, protocol {protocol}: {}",
-            published.number, published.title
-        ),
-        caption: caption(published, first, protocol),
-        columns,
-        rows,
+
+    fn all(&self) -> impl Iterator<Item = &'a RunRecord> {
+        self.records.iter().flatten().flatten().copied()
+    }
+
+    fn id(&self) -> String {
+        format!("table-{}-{}", self.published.number, self.protocol)
+    }
+
+    fn title(&self) -> String {
+        let (number, protocol) = (self.published.number, self.protocol);
+        format!(
+            "Table {number}, protocol {protocol}: {}",
+            self.published.title
+        )
+    }
+
+    /// Columns of method and architecture, and their cells by row.
+    fn first(&self) -> (Vec<Column>, Vec<Vec<Cell>>) {
+        let rows = self.published.rows.iter();
+        let cells =
+            rows.map(|row| vec![row.method.clone().into(), row.architecture.clone().into()]);
+        let columns = ["method", "architecture"].map(Column::text);
+        (columns.into(), cells.collect())
+    }
+
+    /// The table, if there is a record of it.
+    fn table(&self, resampled: &Resampled) -> Option<Table> {
+        let published = self.published;
+        let first = self.all().next()?;
+        let (mut columns, mut rows) = self.first();
+        for (at, detail) in published.details.iter().enumerate() {
+            let ours = parameters(detail);
+            if ours.is_some() {
+                columns.push(Column::text("ours").of(detail));
+                columns.push(Column::text("published").of(detail));
+            } else {
+                columns.push(Column::text(detail));
+            }
+            for (place, row) in rows.iter_mut().enumerate() {
+                let records = self.records[place].iter().flatten();
+                row.extend(ours.map(|ours| {
+                    let text = records.copied().find_map(ours);
+                    text.map_or(Cell::Missing, Cell::Text)
+                }));
+                row.push(published.rows[place].details[at].clone().into());
+            }
+        }
+        for (at, column) in published.columns.iter().enumerate() {
+            let records: Vec<_> = self.records.iter().map(|row| row[at]).collect();
+            let way = Way::named(&column.probe).filter(|_| !published.is_mixed());
+            let best = way.and_then(|way| resampled.best(way, &records));
+            columns.push(Column::number("ours").of(&column.header));
+            columns.push(Column::number("published").of(&column.header));
+            for (place, row) in rows.iter_mut().enumerate() {
+                row.push(ours(records[place], best == Some(place)));
+                let values = &published.rows[place].values;
+                row.push(Cell::plain(values.get(at).copied()));
+            }
+        }
+        Some(Table {
+            id: self.id(),
+            title: self.title(),
+            caption: caption(published, first, self.protocol),
+            columns,
+            rows,
+        })
+    }
+
+    /// Times and memory of the records of a table that compares ways of training, if there is one of a trained backbone.
+    fn costs(&self) -> Option<Table> {
+        let is_trained = |record: &RunRecord| ["adapt", "finetune"].contains(&&*record.probe);
+        self.all()
+            .find(|record| is_trained(record) && self.published.costs)?;
+        let (mut columns, mut rows) = self.first();
+        columns.push(Column::text("trainable parameters"));
+        for (row, records) in rows.iter_mut().zip(&self.records) {
+            let text = records.iter().flatten().copied().find_map(trainable);
+            row.push(text.map_or(Cell::Missing, Cell::Text));
+        }
+        for (at, column) in self.published.columns.iter().enumerate() {
+            columns.push(Column::number("seconds").of(&column.header));
+            columns.push(Column::number("peak memory, GB").of(&column.header));
+            for (row, records) in rows.iter_mut().zip(&self.records) {
+                let seconds = records[at].map(|record| record.seconds);
+                row.push(number(seconds, 0));
+                row.push(number(records[at].and_then(peak_memory), 2));
+            }
+        }
+        Some(Table {
+            id: format!("{}-costs", self.id()),
+            title: format!("{}; costs", self.title()),
+            caption: "Ours: the time of reading, training and scoring, and the most memory that the process held, or its GPU. The machines may differ. –: no record, or one that lacks the figure.".into(),
+            columns,
+            rows,
+        })
+    }
+}
+
+/// What our records have for a detail of the study's tables.
+fn parameters(detail: &str) -> Option<fn(&RunRecord) -> Option<String>> {
+    match detail {
+        "trainable parameters" => Some(trainable),
+        "parameters" => Some(all_parameters),
+        _ => None,
+    }
+}
+
+/// Trained parameters, with their share of all.
+fn trainable(record: &RunRecord) -> Option<String> {
+    let (count, all) = counts(record)?;
+    let text = counted_parameters(count);
+    Some(match all.filter(|all| *all > 0) {
+        Some(all) => format!("{text} ({})", percent(count as f64 / all as f64 * 100.0)),
+        None => text,
     })
 }
 
-fn records<'a>(
-    study: &'a Study,
-    published: &PublishedTable,
-    column: &PublishedColumn,
-    way: Way,
-    protocol: &str,
-) -> Vec<Option<&'a RunRecord>> {
-    let find = |row: &PublishedRow| {
-        let model = row.model.as_deref()?;
-        study.find(way, protocol, &column.dataset, (model, row.size))
-    };
-    published.rows.iter().map(find).collect()
+fn all_parameters(record: &RunRecord) -> Option<String> {
+    counts(record)?.1.map(counted_parameters)
 }
 
-fn ours(row: &PublishedRow, record: Option<&RunRecord>, is_best: bool) -> Cell {
-    if row.model.is_none() {
-        return NOT_RUN.into();
+/// Trained parameters and all parameters; the latter of a frozen backbone by its card.
+fn counts(record: &RunRecord) -> Option<(u64, Option<u64>)> {
+    let of = |name: &str| record.params.get(name)?.as_u64();
+    let with_backbone = |trained: u64| {
+        let card = ModelCard::built_in(&record.model);
+        card.map(|card| card.parameters + trained)
+    };
+    if record.probe == "segment" {
+        // Of the decoder.
+        let trained = of("parameters")?;
+        return Some((trained, with_backbone(trained)));
     }
+    let trained = of("trainable_parameters")?;
+    Some((trained, of("parameters").or_else(|| with_backbone(trained))))
+}
+
+/// A number of parameters: millions from 100,000 on.
+fn counted_parameters(count: u64) -> String {
+    match count {
+        0..100_000 => count.to_string(),
+        100_000..10_000_000 => format!("{:.1}M", count as f64 / 1e6),
+        _ => format!("{:.0}M", count as f64 / 1e6),
+    }
+}
+
+/// A percentage of two digits.
+fn percent(value: f64) -> String {
+    match value {
+        value if value >= 9.95 => format!("{value:.0}%"),
+        value if value >= 0.995 => format!("{value:.1}%"),
+        value if value >= 0.001 => {
+            let digits = (1.0 - value.log10()).ceil() as usize;
+            format!("{value:.digits$}%")
+        }
+        value => format!("{value:.0e}%"),
+    }
+}
+
+/// The most memory of a training in GB.
+fn peak_memory(record: &RunRecord) -> Option<f64> {
+    let of_training = record
+        .params
+        .get("peak_memory_bytes")
+        .and_then(Value::as_u64);
+    Some(of_training.or(record.peak_rss_bytes)? as f64 / 1e9)
+}
+
+fn number(value: Option<f64>, decimals: usize) -> Cell {
+    value.map_or(Cell::Missing, |value| {
+        Cell::Figure(Figure {
+            value,
+            decimals,
+            ..Figure::default()
+        })
+    })
+}
+
+fn ours(record: Option<&RunRecord>, is_best: bool) -> Cell {
     match record.and_then(comparable) {
         Some(figure) => Cell::Figure(Figure { is_best, ..figure }),
         None => Cell::Missing,
@@ -148,9 +291,32 @@ fn caption(published: &PublishedTable, record: &RunRecord, protocol: &str) -> St
     if let Some(note) = &published.note {
         text += &format!(" {note}");
     }
-    let has_scratch = published.rows.iter().any(|row| row.model.is_none());
-    if has_scratch {
-        text += &format!(" {NOT_RUN}: a backbone that is trained, which Slicebank does not do.");
+    if published.costs {
+        text += " Fine-tuned backbones, LoRA, BitFit and networks from scratch are of `scripts/finetune`";
+        text += match published.rows.iter().any(PublishedRow::is_adapted) {
+            true => ", last blocks of `probe adapt`.",
+            false => ".",
+        };
     }
-    text + " –: no record. " + resampled::RULE + " " + cells::RULE
+    text += " –: no record. ";
+    if !published.is_mixed() {
+        text = text + resampled::RULE + " ";
+    }
+    text + cells::RULE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_and_shares_are_short() {
+        let counts = [33, 99_999, 800_000, 8_000_000, 1_138_000_000].map(counted_parameters);
+        assert_eq!(counts, ["33", "99999", "0.8M", "8.0M", "1138M"]);
+        let shares = [100.0, 5.36, 0.7, 0.071, 0.0013, 1.3e-4].map(percent);
+        assert_eq!(
+            shares,
+            ["100%", "5.4%", "0.70%", "0.071%", "0.0013%", "1e-4%"]
+        );
+    }
 }

@@ -180,12 +180,12 @@ fn published(way: Way, record: &RunRecord) -> Option<f64> {
     tables
         .flat_map(|table| table.rows.iter().map(move |row| (table, row)))
         .find_map(|(table, row)| {
-            let is_row =
-                row.model.as_ref() == Some(&record.model) && row.size == Some(record.image_size);
+            let is_row = row.model == record.model && row.size == Some(record.image_size);
             let column = table.columns.iter().position(|column| {
-                column.dataset == record.dataset && Way::named(&column.probe) == Some(way)
+                column.dataset == record.dataset && row.way(column) == Some(way)
             });
-            column.filter(|_| is_row).map(|at| row.values[at])
+            let value = column.filter(|_| is_row).map(|at| row.values.get(at));
+            value.flatten().copied()
         })
 }
 
