@@ -1,5 +1,7 @@
 //! `probe study`: many probes on many caches.
 
+mod trained;
+
 use std::fs::{self, File};
 use std::path::Path;
 

@@ -87,9 +87,10 @@ impl Sizes<'_> {
         let both = (1..blocks)
             .rev()
             .flat_map(|blocks| halves().map(move |batch| (blocks, batch)));
-        let found = match found.is_empty() {
-            true => both.into_iter().find(fits).into_iter().collect(),
-            false => found,
+        let found = if found.is_empty() {
+            both.into_iter().find(fits).into_iter().collect()
+        } else {
+            found
         };
         let options = found.iter().map(|&(of_blocks, of_batch)| {
             let fewer = (of_blocks < blocks).then(|| format!("--blocks {of_blocks}"));

@@ -293,9 +293,11 @@ fn caption(published: &PublishedTable, record: &RunRecord, protocol: &str) -> St
     }
     if published.costs {
         text += " Fine-tuned backbones, LoRA, BitFit and networks from scratch are of `scripts/finetune`";
-        text += match published.rows.iter().any(PublishedRow::is_adapted) {
-            true => ", last blocks of `probe adapt`.",
-            false => ".",
+        let has_adapted = published.rows.iter().any(PublishedRow::is_adapted);
+        text += if has_adapted {
+            ", last blocks of `probe adapt`."
+        } else {
+            "."
         };
     }
     text += " –: no record. ";

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cache::{CacheMeta, CacheName, CacheReader, Task};
+use cache::{CacheMeta, CacheName, CacheReader, Task, Tokens};
 
 use super::estimate::{Basis, Work};
 use super::jobs::{Evaluation, has_folds};
@@ -41,6 +41,10 @@ pub(super) enum State {
     /// The cache to evaluate.
     ToRun(PathBuf),
     NoCache,
+    /// The cache lacks the tokens from which blocks are adapted.
+    NoTokens,
+    /// The cache on whose images a script trains.
+    ByScript(PathBuf),
     /// The cache has no split of this fold.
     NoFold(Folds),
     /// The error.
@@ -84,7 +88,11 @@ impl Records {
 
 impl State {
     pub(super) fn lacks_cache(&self) -> bool {
-        matches!(self, State::NoCache)
+        matches!(self, State::NoCache | State::NoTokens)
+    }
+
+    pub(super) fn lacks_training(&self) -> bool {
+        matches!(self, State::ByScript(_))
     }
 
     pub(super) fn lacks_fold(&self) -> bool {
@@ -184,7 +192,7 @@ fn of_cache(
     let reader = evaluation.job.caches.open(path).map(|(reader, _)| reader);
     if let Ok(reader) = &reader
         && evaluation.entry.datasets.is_none()
-        && !suits(evaluation.job.probe, reader.meta())
+        && !suits(evaluation, reader.meta())
     {
         return Vec::new();
     }
@@ -193,6 +201,9 @@ fn of_cache(
         let mut earlier = Vec::new();
         let state = match &reader {
             Err(error) => State::Failed(error.to_string()),
+            Ok(reader) if evaluation.is_adaptation() && reader.meta().tokens == Tokens::Cls => {
+                State::NoTokens
+            }
             Ok(reader) => match (evaluation.fold, folds) {
                 (Some(fold), Some(folds)) if !has_fold(reader, *folds, fold) => {
                     State::NoFold(*folds)
@@ -201,6 +212,7 @@ fn of_cache(
                     Err(error) => State::Failed(error.to_string()),
                     Ok(key) => match records.of(evaluation.job.probe, &key) {
                         Some(known) if !force => State::Done(known.to_vec()),
+                        _ if evaluation.is_by_script() => State::ByScript(path.to_path_buf()),
                         known => {
                             earlier = known.unwrap_or_default().to_vec();
                             State::ToRun(path.to_path_buf())
@@ -227,8 +239,8 @@ fn of_cache(
 }
 
 /// Whether a cache has what a probe is for.
-fn suits(probe: &str, meta: &CacheMeta) -> bool {
-    if probe == "segment" {
+fn suits(evaluation: &Evaluation<'_>, meta: &CacheMeta) -> bool {
+    if evaluation.segments() {
         meta.has_masks
     } else {
         meta.task != Task::Unlabelled

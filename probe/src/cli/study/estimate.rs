@@ -14,6 +14,9 @@ use crate::record::RunRecord;
 /// Epochs of the commands that have them, if none are given.
 const EPOCHS: f64 = 10.0;
 
+/// Blocks that `adapt` trains, if no number is given.
+const BLOCKS: f64 = 4.0;
+
 /// Seconds for anything: opening a cache, writing records.
 const LEAST: f64 = 0.1;
 
@@ -47,6 +50,8 @@ pub(super) struct Work {
     probe: String,
     /// Head or decoder.
     part: String,
+    /// Blocks that are adapted.
+    blocks: f64,
     /// Whether it is of a number of shots.
     is_few: bool,
     epochs: f64,
@@ -61,6 +66,10 @@ impl Work {
         Work {
             probe: probe.into(),
             part: word("decoder").or(word("head")).unwrap_or("linear").into(),
+            blocks: options
+                .get("blocks")
+                .and_then(Value::as_integer)
+                .map_or(BLOCKS, |n| n as f64),
             is_few: probe == "few-shot" || options.contains_key("shots"),
             epochs: epochs.map_or(EPOCHS, |epochs| epochs as f64),
         }
@@ -74,6 +83,11 @@ impl Work {
         Work {
             probe: record.probe.clone(),
             part: word("decoder").or(word("head")).unwrap_or("linear").into(),
+            blocks: record
+                .params
+                .get("blocks")
+                .and_then(Json::as_f64)
+                .unwrap_or(BLOCKS),
             is_few: record.params.get("shots").is_some_and(Json::is_number)
                 || record.probe == "few-shot",
             epochs: epochs
@@ -92,6 +106,7 @@ impl Work {
             "logreg" => rows * width,
             "segment" if self.part == "unet" => rows * patches * width * width * self.epochs,
             "segment" => rows * patches * width * self.epochs,
+            "adapt" => rows * patches * width * width * self.blocks * self.epochs,
             _ => rows * width * self.epochs,
         }
     }
@@ -107,6 +122,7 @@ impl Work {
             "ridge" => 1e-10,
             "segment" if self.part == "unet" => 1e-10,
             "segment" => 1.3e-8,
+            "adapt" => 7e-10,
             "few-shot" => 2e-6,
             _ => 4e-7,
         }

@@ -1,6 +1,6 @@
 //! Caches and folds that are missing, and the `extract` commands that make them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use common::text::printable;
 use toml::Table;
 
 use super::cells::{Cell, State};
+use super::finetune;
 use super::jobs::{Evaluation, words_of};
 use crate::Error;
 use crate::study::{Folds, StudyFile};
@@ -55,7 +56,9 @@ pub(super) struct Extract {
 
 /// A command that makes what cells lack.
 pub(super) struct Missing {
-    /// Words after `extract`.
+    /// `extract`, or a script.
+    program: &'static str,
+    /// Words after it.
     words: Vec<String>,
     /// Whether a folder is to be filled in.
     lacks_root: bool,
@@ -68,7 +71,12 @@ impl Missing {
     pub(super) fn typed(&self) -> String {
         let words = self.words.iter().map(|word| quoted(word));
         let words: Vec<String> = words.collect();
-        format!("extract {}", words.join(" "))
+        format!("{} {}", self.program, words.join(" "))
+    }
+
+    /// Whether it trains, and does not make a cache or a fold.
+    pub(super) fn is_training(&self) -> bool {
+        self.program == finetune::SCRIPT
     }
 }
 
@@ -113,19 +121,33 @@ impl Extract {
         cells: impl IntoIterator<Item = &'c Cell>,
         evaluations: &[Evaluation<'_>],
     ) -> Vec<Missing> {
+        let cells: Vec<&Cell> = cells.into_iter().collect();
+        let lacking = cells.iter().filter(|cell| cell.state.lacks_cache());
+        let of_adaptation = lacking.filter(|cell| evaluations[cell.evaluation].is_adaptation());
+        // A cache is made once, with the tokens that one of its cells needs.
+        let with_residual: BTreeSet<String> = of_adaptation.map(|cell| cell.cache()).collect();
         let mut found: Vec<Missing> = Vec::new();
         for cell in cells {
             let words = match &cell.state {
-                State::NoCache => self.extraction(cell),
+                State::NoCache | State::NoTokens => {
+                    self.extraction(cell, with_residual.contains(&cell.cache()))
+                }
+                State::ByScript(path) => self.training(cell, path, &evaluations[cell.evaluation]),
                 State::NoFold(folds) => {
                     let fold = evaluations[cell.evaluation].fold.unwrap_or_default();
                     self.split(&cell.dataset, *folds, fold)
                 }
                 _ => continue,
             };
+            let program = if cell.state.lacks_training() {
+                finetune::SCRIPT
+            } else {
+                "extract"
+            };
             match found.iter_mut().find(|missing| missing.words == words) {
                 Some(missing) => missing.cells += 1,
                 None => found.push(Missing {
+                    program,
                     lacks_root: words.iter().any(|word| word == UNKNOWN),
                     words,
                     cells: 1,
@@ -135,10 +157,14 @@ impl Extract {
         found
     }
 
-    fn extraction(&self, cell: &Cell) -> Vec<String> {
+    /// The words that make the cache of a cell; with the tokens from which blocks are adapted if `is_residual`.
+    fn extraction(&self, cell: &Cell, is_residual: bool) -> Vec<String> {
         let mut options = self.all.clone();
         let own = self.options.get(&cell.dataset);
         options.extend(own.cloned().unwrap_or_default());
+        if is_residual {
+            options.insert("tokens".into(), "residual".into());
+        }
         let mut words = vec!["--model".to_owned(), cell.model.clone()];
         let card = options.remove("dataset");
         let card = card.as_ref().and_then(toml::Value::as_str);
@@ -157,6 +183,29 @@ impl Extract {
         }
         words.extend(words_of(&options).unwrap_or_default());
         words.extend(self.cache_words());
+        words
+    }
+
+    /// The words by which the script trains a cell on the images of a cache.
+    fn training(&self, cell: &Cell, path: &Path, evaluation: &Evaluation<'_>) -> Vec<String> {
+        let own = self.options.get(&cell.dataset);
+        let of = |name: &str| own.and_then(|own| own.get(name)?.as_str());
+        let mut words = vec![path.display().to_string()];
+        words.extend([
+            "--root".to_owned(),
+            of("root").unwrap_or(UNKNOWN).to_owned(),
+        ]);
+        if let Some(card) = of("dataset") {
+            words.extend(["--dataset".to_owned(), card.to_owned()]);
+        }
+        let settings = &evaluation.job.settings[cell.setting];
+        words.push(format!("--protocol={}", settings.protocol.name()));
+        words.extend(finetune::words(&evaluation.entry.options).unwrap_or_default());
+        let runs = &evaluation.job.output.runs;
+        if runs != Path::new("runs") {
+            words.push(format!("--runs={}", runs.display()));
+        }
+        words.extend(evaluation.job.output.force.then(|| "--force".to_owned()));
         words
     }
 
@@ -194,17 +243,20 @@ impl Extract {
                 continue;
             }
             writeln!(messages, "$ {typed}")?;
-            let program = program();
+            let (program, hint) = if missing.is_training() {
+                (
+                    finetune::SCRIPT.into(),
+                    "run the study in a checkout of the project, which has this script",
+                )
+            } else {
+                (program(), "install `extract` beside `probe`")
+            };
             let run = Command::new(&program)
                 .args(&missing.words)
                 .stdout(Stdio::from(io::stderr()))
                 .status();
-            let status = run.with_context(|| {
-                format!(
-                    "`{}`: cannot run it\nhint: install `extract` beside `probe`",
-                    program.display()
-                )
-            })?;
+            let status = run
+                .with_context(|| format!("`{}`: cannot run it\nhint: {hint}", program.display()))?;
             if status.success() {
                 made = true;
             } else {

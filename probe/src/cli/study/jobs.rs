@@ -3,14 +3,15 @@
 use std::io::Write;
 
 use anyhow::{Result, anyhow};
-use clap::{Arg, CommandFactory};
+use clap::{Arg, CommandFactory, Parser};
 use common::similar;
 use toml::{Table, Value};
 
 use super::super::over::Job;
 use super::super::probe::ProbeCommand;
-use super::super::{Cli, Command, few_shot::FewShot, segment::Segment};
+use super::super::{Cli, Command, adapt::Adapt, few_shot::FewShot, segment::Segment};
 use super::Study;
+use super::finetune::{self, Finetune};
 use crate::Error;
 use crate::kinds::KINDS;
 use crate::study::{Entry, Folds, StudyFile};
@@ -57,6 +58,8 @@ enum Typed {
     Probe(ProbeCommand),
     FewShot(FewShot),
     Segment(Segment),
+    Adapt(Adapt),
+    Finetune(Finetune),
 }
 
 /// A command that is ready to evaluate caches.
@@ -76,7 +79,7 @@ impl<'a> Evaluation<'a> {
             // Commands of other folds give the same warnings.
             let mut sink = Vec::new();
             let name = &parsed.entry.name;
-            let job = parsed.command.job(&mut sink);
+            let job = parsed.command.job(parsed.entry, &mut sink);
             let job = job.map_err(|error| anyhow!("probe `{name}`: {error}"))?;
             if parsed.fold.is_none() {
                 let text = String::from_utf8_lossy(&sink);
@@ -93,21 +96,45 @@ impl<'a> Evaluation<'a> {
         evaluations.collect()
     }
 
-    /// Name for people: the command, with the decoder or head.
+    /// Name for people: the command, with the decoder or head, or with method and blocks.
     pub(super) fn label(&self) -> String {
-        let of = |key: &str| self.entry.options.get(key).and_then(Value::as_str);
+        let of = |key: &str| self.entry.options.get(key);
         let more = of("decoder").or(of("head"));
-        let more = more.map(|more| format!(" {more}")).unwrap_or_default();
-        self.entry.name.clone() + &more
+        let more = more.or(of("network")).or(of("method"));
+        let more = more.and_then(Value::as_str).map(|more| format!(" {more}"));
+        let blocks = of("blocks").filter(|_| self.is_adaptation());
+        let blocks = blocks.map(|blocks| format!(" blocks={blocks}"));
+        [Some(self.entry.name.clone()), more, blocks]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Whether a script runs it.
+    pub(super) fn is_by_script(&self) -> bool {
+        self.entry.name == finetune::NAME
+    }
+
+    /// Whether it is of masks, and not of labels.
+    pub(super) fn segments(&self) -> bool {
+        self.entry.name == "segment"
+            || self.is_by_script() && finetune::segments(&self.entry.options)
+    }
+
+    /// Whether it needs the tokens before the last blocks.
+    pub(super) fn is_adaptation(&self) -> bool {
+        self.entry.name == "adapt"
     }
 }
 
 impl Typed {
-    fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
+    fn job<'a>(&'a self, entry: &'a Entry, messages: &mut impl Write) -> Result<Job<'a>> {
         match self {
             Typed::Probe(probe) => probe.job(messages),
             Typed::FewShot(few_shot) => few_shot.job(messages),
             Typed::Segment(segment) => segment.job(messages),
+            Typed::Adapt(adapt) => adapt.job(messages),
+            Typed::Finetune(finetune) => Ok(finetune.job(&entry.options)),
         }
     }
 }
@@ -117,13 +144,13 @@ fn names() -> Vec<&'static str> {
     let kinds = KINDS.iter().filter(|kind| kind.is_command);
     kinds
         .map(|kind| kind.name)
-        .chain(["few-shot", "segment"])
+        .chain(["few-shot", "segment", "adapt", finetune::NAME])
         .collect()
 }
 
 /// Whether the results of a probe on folds can be pooled.
 pub(super) fn has_folds(entry: &Entry) -> bool {
-    entry.name != "few-shot"
+    !["few-shot", finetune::NAME].contains(&entry.name.as_str())
 }
 
 /// The commands of all probes: one for the caches' own splits, and one for each fold.
@@ -186,21 +213,32 @@ fn typed(
     name: &str,
     words: impl Iterator<Item = String>,
 ) -> Result<Typed, (String, String)> {
+    if name == finetune::NAME {
+        let words = [name.to_owned()].into_iter().chain(words);
+        let parsed = Finetune::try_parse_from(words).map(Typed::Finetune);
+        return parsed.map_err(|error| finetune::unknown(&said(&error)));
+    }
     let program = ["probe".to_owned(), name.to_owned()];
     let command = Cli::of_study(study, program.into_iter().chain(words)).map(|cli| cli.command);
     match command {
         Ok(Command::Probe(probe)) => Ok(Typed::Probe(probe)),
         Ok(Command::FewShot(few_shot)) => Ok(Typed::FewShot(few_shot)),
         Ok(Command::Segment(segment)) => Ok(Typed::Segment(segment)),
+        Ok(Command::Adapt(adapt)) => Ok(Typed::Adapt(adapt)),
         Ok(_) => Err((format!("`{name}` is no probe"), expected())),
         Err(error) => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            let said = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+            let said = said(&error);
             let hint = format!("see `probe {name} --help` for the options and their values");
             Err((format!("probe `{name}`: {said}"), hint))
         }
     }
+}
+
+/// The first line of an error of the command line.
+fn said(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 fn expected() -> String {
@@ -209,7 +247,10 @@ fn expected() -> String {
 
 /// Names of the options of a command.
 fn options_of(name: &str) -> Vec<String> {
-    let cli = Cli::command();
+    let cli = match name {
+        finetune::NAME => clap::Command::new("study").subcommand(Finetune::command()),
+        _ => Cli::command(),
+    };
     let command = cli.find_subcommand(name);
     let arguments = command.into_iter().flat_map(clap::Command::get_arguments);
     arguments

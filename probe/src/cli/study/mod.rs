@@ -3,6 +3,7 @@
 mod cells;
 mod estimate;
 mod extract;
+mod finetune;
 mod jobs;
 mod print;
 mod run;
@@ -39,6 +40,9 @@ pub(super) struct Study {
     /// Make missing caches and folds with the program `extract`
     #[arg(long)]
     extract: bool,
+    /// Run fine-tuning with the script `scripts/finetune` of a checkout, which needs the images
+    #[arg(long)]
+    finetune: bool,
     /// Folder of a dataset's download, for `extract`; may be given several times
     #[arg(long, value_name = "DATASET=DIR")]
     root: Vec<Root>,
@@ -100,7 +104,7 @@ impl Study {
             evaluation.job.output.check()?;
         }
         let extract = Extract::new(study, &self.cache, &self.root)?;
-        let records = Records::read(&self.runs, evaluations, messages)?;
+        let mut records = Records::read(&self.runs, evaluations, messages)?;
         let mut all = cells(study, evaluations, &self.caches()?, &records, self.force);
         estimate::estimate(&mut all, evaluations, &records);
         if self.dry_run {
@@ -116,6 +120,14 @@ impl Study {
                 }
             }
             estimate::estimate(&mut all, evaluations, &records);
+        }
+        if self.finetune {
+            let lacking = all.iter().filter(|cell| cell.state.lacks_training());
+            if extract.make(lacking, evaluations, messages)? {
+                records = Records::read(&self.runs, evaluations, &mut std::io::sink())?;
+                all = cells(study, evaluations, &self.caches()?, &records, false);
+                estimate::estimate(&mut all, evaluations, &records);
+            }
         }
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);

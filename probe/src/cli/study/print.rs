@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::{Form, Format};
 use super::cells::{Cell, State};
 use super::estimate::{Basis, count, time};
-use super::extract::Extract;
+use super::extract::{Extract, Missing};
 use super::jobs::Evaluation;
 use super::run::OfFolds;
 use crate::record::RunRecord;
@@ -122,6 +122,8 @@ fn planned(cell: &Cell, evaluations: &[Evaluation<'_>]) -> [String; 5] {
         State::Done(_) => ("done", String::new()),
         State::ToRun(_) => ("to run", time(cell.seconds)),
         State::NoCache => ("no cache", String::new()),
+        State::NoTokens => ("no tokens", String::new()),
+        State::ByScript(_) => ("by script", String::new()),
         State::NoFold(_) => ("no fold", String::new()),
         State::Failed(_) => ("cannot run", String::new()),
     };
@@ -247,13 +249,22 @@ pub(super) fn rest(
         writeln!(messages, "warning: {}: {error}", printable(&labels))?;
     }
     let missing = extract.missing(cells, evaluations);
-    if !missing.is_empty() {
+    let (trainings, missing): (Vec<Missing>, Vec<Missing>) =
+        missing.into_iter().partition(Missing::is_training);
+    for (missing, said) in [
+        (
+            missing,
+            "cannot run: caches or folds are missing. These commands make them, as `--extract` does:",
+        ),
+        (
+            trainings,
+            "left to `scripts/finetune`, which needs the images. These commands run them, as `--finetune` does:",
+        ),
+    ] {
         let count: usize = missing.iter().map(|missing| missing.cells).sum();
-        let what = counted(count, "cell");
-        writeln!(
-            messages,
-            "{what} cannot run: caches or folds are missing. These commands make them, as `--extract` does:"
-        )?;
+        if count > 0 {
+            writeln!(messages, "{} {said}", counted(count, "cell"))?;
+        }
         for missing in missing {
             writeln!(messages, "  {}", printable(&missing.typed()))?;
         }
