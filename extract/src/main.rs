@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use common::text::printable_lines;
 use extract::cli::{self, Status};
 
 fn main() -> ExitCode {
@@ -12,8 +11,7 @@ fn main() -> ExitCode {
         Ok(Status::Skipped) => ExitCode::from(1),
         Ok(Status::Stopped(code)) => ExitCode::from(code),
         Err(error) => {
-            let error = format!("error: {error}");
-            let _ = writeln!(std::io::stderr(), "{}", printable_lines(&error));
+            let _ = writeln!(terminal::messages(), "error: {error}");
             ExitCode::from(2)
         }
     }

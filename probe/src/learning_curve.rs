@@ -147,6 +147,18 @@ fn draws_examples(result: &RunRecord) -> bool {
     result.params.get("draw_of") == Some(&json!("examples"))
 }
 
+/// Where a result is on the curve that was fitted to it and others: the number of units.
+pub(crate) fn place(result: &RunRecord, curve: &RunRecord) -> f64 {
+    let unit = curve.params.get("unit").and_then(Value::as_str);
+    number(result, unit.unwrap_or("patient"))
+}
+
+/// The measure of a curve at a number of units; `None` if none was fitted.
+pub(crate) fn on_curve(curve: &RunRecord, n: f64) -> Option<f64> {
+    let of = |name: &str| curve.params.get("curve")?.get(name)?.as_f64();
+    Some(1.0 - of("floor")? - of("scale")? * libm::pow(n, -of("exponent")?))
+}
+
 /// The mean number of units over the draws of a result.
 fn number(result: &RunRecord, unit: &str) -> f64 {
     let name = if unit == "example" {

@@ -7,7 +7,7 @@ use common::text::Printable;
 use probe::cli::{self, Outcome};
 
 fn main() -> ExitCode {
-    let mut messages = Printable(io::stderr());
+    let mut messages = terminal::messages();
     match probe::run(cli::parse(), &mut Printable(io::stdout()), &mut messages) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Skipped) => ExitCode::from(1),

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets::NOTHING};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use common::text::printable;
 
-use crate::folded;
+use crate::fold::{folded, lines, longest_piece};
 
 /// Characters of a line, of help or of a table that is not wide.
 pub const WIDTH: usize = 80;
@@ -21,6 +21,10 @@ pub struct Column {
     /// Columns of the highest rank are left out first; those of rank 0 never are.
     rank: u8,
     is_key: bool,
+    /// Characters for which room is kept, whatever the cells are, and to which they may be wrapped.
+    room: Option<usize>,
+    /// Whether only the first word of a cell is shown where columns are left out.
+    is_brief: bool,
 }
 
 /// Rows of text under headers.
@@ -38,6 +42,8 @@ impl Column {
             is_number: false,
             rank,
             is_key: false,
+            room: None,
+            is_brief: false,
         }
     }
 
@@ -54,6 +60,27 @@ impl Column {
         Column {
             is_number: true,
             ..Column::text(header, rank)
+        }
+    }
+
+    /// The same column, of which only the first word of a cell is shown where columns are left out: a value without its
+    /// interval.
+    #[must_use]
+    pub fn brief(self) -> Column {
+        Column {
+            is_brief: true,
+            ..self
+        }
+    }
+
+    /// The same column as a key for which `room` characters are kept, so that the columns beside it do not depend on the
+    /// length of its cells. Longer cells are wrapped if need be.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Column {
+        Column {
+            is_key: true,
+            room: Some(room),
+            ..self
         }
     }
 }
@@ -82,6 +109,20 @@ impl Grid {
         self
     }
 
+    /// The same table before further columns, of which there is a row of cells for each row.
+    #[must_use]
+    pub fn followed_by(
+        mut self,
+        columns: Vec<Column>,
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> Grid {
+        self.columns.extend(columns);
+        for (row, more) in self.rows.iter_mut().zip(rows) {
+            row.extend(more);
+        }
+        self
+    }
+
     /// Adds the rows of a table with the same columns.
     pub fn append(&mut self, other: Grid) {
         if self.columns.is_empty() {
@@ -90,87 +131,129 @@ impl Grid {
         self.rows.extend(other.rows);
     }
 
-    /// Aligned columns for a terminal. Unless `wide`, columns are left out until 80 characters hold a row, and a last
-    /// line names them.
+    /// Aligned columns for a terminal. Unless `wide`, columns are left out until 80 characters hold a row. A last line has
+    /// the values of those whose cells are all equal, and names the others.
     pub fn text(&self, wide: bool) -> String {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
-        let unbounded = vec![None; self.columns.len()];
-        let mut text = self.aligned(&shown, &unbounded);
-        while !wide && width(&text) > WIDTH {
+        if wide {
+            return self.aligned(&shown, &vec![None; self.columns.len()], wide);
+        }
+        let rooms: Vec<Option<usize>> = self.columns.iter().map(|column| column.room).collect();
+        while width(&self.aligned(&shown, &rooms, wide)) + self.unused(&shown) > WIDTH {
             let rank = |&at: &usize| self.rank(at);
             // Of equal ranks, the last column.
-            let Some(least) = shown
-                .iter()
-                .copied()
-                .max_by_key(rank)
-                .filter(|at| rank(at) > 0)
-            else {
+            let least = shown.iter().copied().max_by_key(rank);
+            let Some(least) = least.filter(|at| rank(at) > 0) else {
                 break;
             };
             shown.retain(|&at| at != least);
-            text = self.aligned(&shown, &unbounded);
         }
-        if !wide {
-            text = self.wrapped(&shown, text);
-        }
-        let left_out = (0..self.columns.len()).filter(|at| !shown.contains(at));
-        let left_out: Vec<_> = left_out.map(|at| &*self.columns[at].header).collect();
-        if !left_out.is_empty() {
-            let left_out = format!("(--wide shows {})", printable(&left_out.join(", ")));
-            text += &format!("\n{}", folded(&left_out, 2));
+        let mut text = self.wrapped(&shown);
+        if let Some(line) = self.left_out(&shown) {
+            text += &format!("\n{}", folded(&line, 2));
         }
         text
     }
 
-    /// Wraps columns that tell rows apart, the widest first, if the text is still too wide: at spaces, and longer words
-    /// anywhere.
-    fn wrapped(&self, shown: &[usize], mut text: String) -> String {
-        let letters = |cell: &str| cell.chars().count();
-        let cells = |at: usize| self.rows.iter().map(move |row| row[at].as_str());
-        let longest = |at: usize| cells(at).map(letters).max().unwrap_or_default();
-        let mut keys: Vec<usize> = shown
-            .iter()
-            .copied()
-            .filter(|&at| self.columns[at].is_key)
-            .collect();
-        keys.sort_by_key(|&at| std::cmp::Reverse(longest(at)));
+    /// Characters of the room that is kept for columns and that their cells do not fill.
+    fn unused(&self, shown: &[usize]) -> usize {
+        let unused = shown.iter().filter_map(|&at| {
+            let room = self.columns[at].room?;
+            Some(room.saturating_sub(self.longest(at)))
+        });
+        unused.sum()
+    }
+
+    /// Letters of the longest cell of a column, or of its header.
+    fn longest(&self, at: usize) -> usize {
+        let cells = self.rows.iter().map(|row| letters(&row[at]));
+        let header = letters(&self.columns[at].header);
+        cells.chain([header]).max().unwrap_or_default()
+    }
+
+    /// The columns that are shown, in which keys are wrapped, the widest first, if the text is still too wide.
+    fn wrapped(&self, shown: &[usize]) -> String {
         let mut widths = vec![None; self.columns.len()];
+        let mut text = self.aligned(shown, &widths, false);
+        let is_key = |at: &usize| self.columns[*at].is_key;
+        let mut keys: Vec<usize> = shown.iter().copied().filter(is_key).collect();
+        keys.sort_by_key(|&at| std::cmp::Reverse(self.longest(at)));
         for at in keys {
             let excess = width(&text).saturating_sub(WIDTH);
             if excess == 0 {
                 break;
             }
-            let header = letters(&self.columns[at].header);
-            let words = cells(at).flat_map(|cell| cell.split(' ')).map(letters);
-            let least = words.max().unwrap_or_default().min(LEAST).max(header);
-            widths[at] = Some(longest(at).saturating_sub(excess).max(least));
-            text = self.aligned(shown, &widths);
+            let pieces = self.rows.iter().map(|row| longest_piece(&row[at]));
+            let least = pieces.max().unwrap_or_default().min(LEAST);
+            let least = least.max(letters(&self.columns[at].header));
+            widths[at] = Some(self.longest(at).saturating_sub(excess).max(least));
+            text = self.aligned(shown, &widths, false);
         }
         text
     }
 
+    /// Values of the columns that are not shown and whose cells are all equal, and names of the others and of those
+    /// shown in brief. `None` if nothing is left out.
+    fn left_out(&self, shown: &[usize]) -> Option<String> {
+        let (mut values, mut more) = (Vec::new(), Vec::new());
+        for at in (0..self.columns.len()).filter(|at| !shown.contains(at)) {
+            let header = &self.columns[at].header;
+            match self.rows.first().map(|row| row[at].as_str()) {
+                Some(_) if self.tells_apart(at) => more.push(header.clone()),
+                None | Some("" | "-") => {}
+                Some(cell) => values.push(format!("{header} {cell}")),
+            }
+        }
+        let is_brief = |at: &&usize| {
+            self.columns[**at].is_brief && self.rows.iter().any(|row| row[**at].contains(' '))
+        };
+        let brief: Vec<&str> = shown
+            .iter()
+            .filter(is_brief)
+            .map(|&at| &*self.columns[at].header)
+            .collect();
+        if !brief.is_empty() {
+            more.push(format!("intervals of {}", brief.join(" and ")));
+        }
+        if !more.is_empty() {
+            more = vec![format!("(--wide shows {})", more.join(", "))];
+        }
+        let values = Some(values.join(", ")).filter(|values| !values.is_empty());
+        let line: Vec<String> = values.into_iter().chain(more).collect();
+        (!line.is_empty()).then(|| printable(&line.join(" ")).into_owned())
+    }
+
     fn rank(&self, at: usize) -> u8 {
         let column = &self.columns[at];
-        let tells_apart = || self.rows.windows(2).any(|rows| rows[0][at] != rows[1][at]);
-        if column.is_key && tells_apart() {
+        if column.is_key && self.tells_apart(at) {
             0
         } else {
             column.rank
         }
     }
 
+    /// Whether cells of a column differ.
+    fn tells_apart(&self, at: usize) -> bool {
+        self.rows.windows(2).any(|rows| rows[0][at] != rows[1][at])
+    }
+
     /// Aligned columns; the cells of those with a width are wrapped.
-    fn aligned(&self, shown: &[usize], widths: &[Option<usize>]) -> String {
+    fn aligned(&self, shown: &[usize], widths: &[Option<usize>], wide: bool) -> String {
         let mut table = Table::new();
         table.load_preset(NOTHING);
         table.set_header(self.header(shown));
-        table.add_rows(self.rows.iter().map(|row| cells(row, shown)));
+        let rows = self.rows.iter().map(|row| {
+            let cells = cells(row, shown).into_iter().zip(shown);
+            let cells = cells.map(|(cell, &at)| match widths[at] {
+                _ if self.columns[at].is_brief && !wide => first_word(&cell),
+                Some(width) => lines(&cell, width).join("\n"),
+                None => cell,
+            });
+            cells.collect::<Vec<_>>()
+        });
+        table.add_rows(rows);
         for (column, &at) in table.column_iter_mut().zip(shown) {
             column.set_padding((0, 2));
-            if let Some(width) = widths[at] {
-                let width = u16::try_from(width + 2).unwrap_or(u16::MAX);
-                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
-            }
             if self.columns[at].is_number {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -218,8 +301,17 @@ fn cells(row: &[String], shown: &[usize]) -> Vec<String> {
     cells.map(|cell| printable(cell).into_owned()).collect()
 }
 
+fn letters(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn first_word(cell: &str) -> String {
+    let end = cell.find(' ').unwrap_or(cell.len());
+    cell[..end].to_owned()
+}
+
 fn width(text: &str) -> usize {
-    let widths = text.lines().map(|line| line.chars().count());
+    let widths = text.lines().map(letters);
     widths.max().unwrap_or_default()
 }
 
@@ -248,69 +340,4 @@ fn quoted(cell: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn grid(cell: &str) -> Grid {
-        let columns = vec![
-            Column::text("name", 0),
-            Column::text("long", 1),
-            Column::number("n", 2),
-        ];
-        Grid::new(columns, [vec!["a".into(), cell.into(), "1".into()]])
-    }
-
-    #[test]
-    fn columns_are_left_out_until_a_row_has_80_characters() {
-        assert_eq!(grid("b").text(false), "name  long  n\na     b     1");
-        let shorter = grid(&"b".repeat(73)).text(false);
-        assert!(shorter.ends_with("\n(--wide shows n)"), "{shorter}");
-        let long = grid(&"b".repeat(99));
-        assert_eq!(long.text(false), "name\na\n(--wide shows long, n)");
-        assert!(long.text(true).contains("bbb") && !long.text(true).contains("--wide"));
-    }
-
-    #[test]
-    fn keys_are_wrapped_if_nothing_more_can_be_left_out() {
-        let columns = vec![Column::text("name", 0), Column::key("setting", 1)];
-        let row = |n: u32| vec!["a".repeat(40), format!("{} n={n}", "word=1 ".repeat(9))];
-        let text = Grid::new(columns, [row(1), row(2)]).text(false);
-        assert!(width(&text) <= WIDTH, "{text}");
-        assert!(!text.contains("--wide") && text.contains("n=2"), "{text}");
-        let words = text.split_whitespace();
-        assert_eq!(words.filter(|word| *word == "word=1").count(), 18, "{text}");
-        // A column that is too wide by one character.
-        let columns = vec![Column::text("name", 0), Column::key("found", 0)];
-        let text = Grid::new(
-            columns,
-            [["a".repeat(38), "word ".repeat(8) + "w"].to_vec()],
-        )
-        .text(false);
-        assert!(width(&text) <= WIDTH, "{text}");
-        let columns = ["first", "second", "third"].map(|name| Column::key(name, 0));
-        let long = Grid::new(
-            columns.to_vec(),
-            [["a", "b", "c"].map(|name| name.repeat(40)).to_vec()],
-        );
-        let text = long.text(false);
-        assert!(
-            width(&text) <= WIDTH && text.matches('c').count() == 41,
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn hostile_cells_stay_cells() {
-        let hostile = grid("a|b,\"<i>\"\n\u{1b}[2J");
-        assert_eq!(hostile.text(false).lines().count(), 2);
-        let lines = "| name | long | n |\n| --- | --- | ---: |\n| a | a\\|b,\"&lt;i>\"\\\\n";
-        assert!(
-            hostile.markdown().starts_with(lines),
-            "{}",
-            hostile.markdown()
-        );
-        assert_eq!(hostile.markdown().lines().count(), 3);
-        let csv = hostile.csv();
-        assert!(csv.contains("a,\"a|b,\"\"<i>\"\"\\n"), "{csv}");
-    }
-}
+mod tests;

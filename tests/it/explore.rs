@@ -67,6 +67,25 @@ fn results_equal_those_of_scikit_learn_and_numpy() {
 }
 
 #[test]
+fn retrieval_counts_the_others_of_a_query_and_separates_caches() {
+    let lab = lab();
+    let rows = cache::CacheMeta::read(&lab.cache()).unwrap().rows;
+    let copy = lab.path("cache/images/other@56");
+    fs::create_dir_all(&copy).unwrap();
+    for (path, bytes) in crate::lab::snapshot(&lab.cache()) {
+        let target = copy.join(path);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(target, bytes).unwrap();
+    }
+    let run = look(&lab, "retrieve --eval all --bootstrap 0 --unit slice").expect(0);
+    let line = format!("{rows} slices, each among the {} others", rows - 1);
+    assert_eq!(run.stdout.matches(&line).count(), 2, "{run:#?}");
+    let caches = run.stdout.split("\n\nimages ").count();
+    assert_eq!(caches, 2, "{run:#?}");
+    assert_eq!(records(&lab, "retrieve")[0]["n_train"], rows - 1);
+}
+
+#[test]
 fn multi_label_retrieval_equals_a_restatement() {
     let lab = Lab::new();
     let mut csv = String::from("image,patient,split,a,b,c\n");

@@ -7,6 +7,7 @@ mod buckets;
 mod caches;
 mod card;
 mod changed;
+mod compare;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuda;
 mod datasets;

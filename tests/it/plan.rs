@@ -51,6 +51,24 @@ fn a_plan_says_what_the_cache_will_take_and_writes_nothing() {
             "{number}: {found}"
         );
     }
+    let again = [&words[..], &["--batches", "0", "--format"]].concat();
+    let csv = plan(&lab, &[&again[..], &["csv"]].concat())
+        .expect(0)
+        .stdout;
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let cell = |name: &str| rows[1][rows[0].iter().position(|of| *of == name).unwrap()];
+    assert_eq!(
+        (cell("slices"), cell("residual"), rows.len()),
+        ("12", "", 2)
+    );
+    assert_eq!(cell("bytes"), found["bytes"].to_string());
+    assert_eq!(cell("patch"), found["tables"]["patch"].to_string());
+    let markdown = plan(&lab, &[&again[..], &["markdown"]].concat())
+        .expect(0)
+        .stdout;
+    assert!(markdown.starts_with("| dataset | model |"), "{markdown}");
+    plan(&lab, &[&again[..], &["csv", "--wide"]].concat())
+        .expect_error(2, &["`--wide` has no effect"]);
     let text = plan(&lab, &words).expect(0).stdout;
     assert!(text.contains("images: slices counted"), "{text}");
     assert!(

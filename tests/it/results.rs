@@ -46,6 +46,8 @@ fn a_head_is_found_by_the_name_of_its_run_its_beginning_or_as_the_latest() {
     for head in ["latest", "linear-", &name] {
         let words = ["--head", head, "--force", "--format", "json"];
         let run = lab.probe_with("predict", &words).expect(0);
+        let told = run.stderr.lines().next().unwrap();
+        assert!(told.starts_with(&format!("head        {name} (")), "{told}");
         let record: Value = serde_json::from_str(run.stdout.trim()).unwrap();
         assert!(
             record["params"]["head"].as_str().unwrap().ends_with(&file),
@@ -123,6 +125,65 @@ fn tables_fit_80_columns_and_come_as_csv_and_markdown() {
         "{markdown}"
     );
     again(&["--format", "csv", "--wide"]).expect_error(2, &["`--wide` has no effect"]);
+}
+
+#[test]
+fn all_probes_show_the_same_measures_of_the_same_caches() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let header = |probe: &str, more: &[&str]| {
+        let run = lab.probe_with(probe, more).expect(0);
+        let tables: Vec<&str> = run.stdout.split("\n\n").collect();
+        let table = tables.last().unwrap();
+        let wide = table.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None, "{table}");
+        // Numbers of examples are in the last line if not in a column.
+        assert!(table.contains("test 20 slices"), "{table}");
+        let columns = table.lines().next().unwrap().split_whitespace();
+        columns.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let expected = ["model@size", "setting", "AUROC", "AP", "accuracy"];
+    for (probe, more) in [
+        ("knn", &["--k", "1,3"][..]),
+        ("linear", &["--epochs", "1"]),
+        ("logreg", &[]),
+        ("ridge", &[]),
+    ] {
+        let found = header(probe, more);
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        assert!(found.ends_with(&expected), "{probe}: {found:?}");
+    }
+}
+
+#[test]
+fn the_csv_of_a_learning_curve_has_the_curve() {
+    let lab = Lab::new();
+    three_splits(&lab, &[]);
+    let words = "--head centroid --shots 1,2,4,8 --repeats 5 --curve --target 0.7,0.8 --format csv";
+    let words: Vec<&str> = words.split(' ').collect();
+    let csv = lab.probe_with("few-shot", &words).expect(0).stdout;
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let cell =
+        |row: usize, name: &str| rows[row][rows[0].iter().position(|of| *of == name).unwrap()];
+    assert_eq!(rows.len(), 5, "{csv}");
+    let curve = &records(&lab, "curve")[0];
+    assert_eq!(cell(1, "curve"), curve["name"].as_str().unwrap());
+    for (at, point) in curve["params"]["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let number = |name: &str| cell(at + 1, name).parse::<f64>().unwrap();
+        assert_eq!(Some(number("curve_n")), point["n"].as_f64());
+        let [floor, scale, exponent] =
+            ["floor", "scale", "exponent"].map(|name| number(&format!("curve_{name}")));
+        let expected = 1.0 - floor - scale * number("curve_n").powf(-exponent);
+        assert!((number("curve_on_curve") - expected).abs() < 1e-9, "{csv}");
+    }
+    for name in ["needed_for_0.7", "needed_for_0.8_high"] {
+        assert!(rows[0].contains(&name), "{csv}");
+    }
 }
 
 #[test]

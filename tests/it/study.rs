@@ -142,6 +142,92 @@ fn a_study_records_what_the_typed_commands_record_and_runs_only_what_is_missing(
 }
 
 #[test]
+fn shared_options_apply_where_they_exist_and_have_an_effect() {
+    let lab = Lab::new();
+    let table = lab.manifest(18);
+    lab.extract("manifest", &table, &[]).expect(0);
+    let toml = |probes: &str| {
+        format!(
+            "models = [\"tiny-vit\"]\ndatasets = [\"images\"]\n[options]\nbootstrap = 30\nlevel = 0.9\nlayer = 2\n{probes}"
+        )
+    };
+    let few =
+        "[[probe]]\nname = \"few-shot\"\nhead = \"centroid\"\nshots = [1, \"all\"]\nrepeats = 2\n";
+    let linear = "[[probe]]\nname = \"linear\"\nepochs = 1\nlr = 0.1\nblocks = 1\n";
+    let knn = "[[probe]]\nname = \"knn\"\nk = 3\n";
+    let run = study(&lab, &toml(&[knn, linear, few].concat()), "runs", &[]).expect(0);
+    assert!(!run.stderr.contains("warning"), "{run:#?}");
+    let [knn, linear, few_shot] =
+        ["knn", "linear", "few-shot"].map(|probe| records(&lab, &format!("runs/{probe}.jsonl")));
+    assert_eq!(
+        (&knn[0]["ci"]["draws"], &knn[0]["ci"]["level"]),
+        (&30.into(), &0.9.into())
+    );
+    assert_eq!(knn[0]["settings"]["layer"], 2);
+    assert_eq!(linear[0]["ci"]["draws"], 30);
+    assert!(few_shot[0]["spread"].is_object() && few_shot[0]["ci"].is_null());
+    // An option in vain everywhere, and one of a probe's own, are errors before anything runs.
+    let alone = toml(few).replace("layer = 2\n", "");
+    study(&lab, &alone, "own", &[]).expect_error(2, &["`options.bootstrap`: no probe"]);
+    let own = toml(&format!("{few}bootstrap = 30\n"));
+    study(&lab, &own, "own", &[])
+        .expect_error(2, &["probe `few-shot`: `--bootstrap` has no effect"]);
+    assert!(!lab.path("own").exists());
+}
+
+#[test]
+fn a_dry_run_foresees_caches_without_a_split_and_names_the_key_and_the_command() {
+    let lab = Lab::new();
+    let table = fs::read_to_string(lab.manifest(12)).unwrap();
+    let table = lab.write("images.csv", table.replace(",test", ",train"));
+    lab.extract("manifest", &table, &[]).expect(0);
+    let probes =
+        ["knn", "linear", "few-shot"].map(|name| format!("[[probe]]\nname = \"{name}\"\n"));
+    let toml = format!(
+        "models = [\"tiny-vit\"]\ndatasets = [\"images\"]\n{}",
+        probes.concat()
+    );
+    for format in ["text", "json"] {
+        let plan = study(&lab, &toml, "runs", &["--dry-run", "--format", format]).expect(0);
+        assert_eq!(plan.stdout.matches("cannot run").count(), 3, "{plan:#?}");
+        let told = format!("{}{}", plan.stdout, plan.stderr);
+        let command = "`extract split --dataset images --rule random:0.7:0.1:0.2 --name main`";
+        assert!(told.contains(command), "{plan:#?}");
+        assert!(
+            told.contains("`split = \"main\"`") && !told.contains("`--split"),
+            "{plan:#?}"
+        );
+        let is_wide = |line: &&str| line.chars().count() > 80 && format == "text";
+        let mut table = plan.stdout.lines().take_while(|line| !line.is_empty());
+        assert_eq!(table.find(is_wide), None);
+    }
+    let split = ["--rule", "random:0.6:0.2:0.2", "--name", "main"];
+    Run::of(lab.split("images").args(split)).expect(0);
+    let toml = toml.replace("name =", "split = \"main\"\nname =");
+    let plan = study(&lab, &toml, "runs", &["--dry-run"]).expect(0);
+    assert!(plan.stdout.contains("3 cells, 3 to run"), "{plan:#?}");
+}
+
+#[test]
+fn tables_of_a_study_fit_80_columns() {
+    let lab = Lab::new();
+    let table = lab.manifest(18);
+    let name = "chest-radiographs-of-children-of-a-hospital";
+    Run::of(lab.extract_as(name, "manifest", &table).arg("--keep-ids")).expect(0);
+    let probe =
+        "[[probe]]\nname = \"few-shot\"\nhead = \"centroid\"\nshots = [1, \"all\"]\nrepeats = 2\n";
+    let knn = "[[probe]]\nname = \"knn\"\nk = [1, 3]\n";
+    let toml = format!(
+        "models = [\"tiny-vit\"]\ndatasets = [\"{name}\"]\nprotocols = [\"strict\", \"paper\"]\n{probe}{knn}"
+    );
+    for more in [&["--dry-run"][..], &[]] {
+        let run = study(&lab, &toml, "runs", more).expect(0);
+        let wide = run.stdout.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None, "{}", run.stdout);
+    }
+}
+
+#[test]
 fn a_failed_cell_and_a_missing_cache_stop_nothing_and_are_listed() {
     let lab = Lab::new();
     let table = lab.manifest(12);
@@ -169,7 +255,7 @@ limit = 3
 "#;
     let run = study(&lab, toml, "runs", &[]).expect(1);
     // The cache has no masks, so that decoders are left out.
-    assert!(run.stderr.contains("`--k 5000` exceeds"), "{run:#?}");
+    assert!(run.stderr.contains("`k = 5000` exceeds"), "{run:#?}");
     assert!(run.stdout.contains("ridge"), "{run:#?}");
     let commands: Vec<&str> = run
         .stderr

@@ -10,7 +10,7 @@ use common::text::shown;
 use imaging::preprocess::{Augment, Intensity, Normalise, Rescale, Resize, Slicing};
 
 use super::backbone::BackboneArgs;
-use super::{Format, tell, warn};
+use super::{tell, warn};
 use crate::Error;
 use crate::dataset::{self, Dataset, DatasetCard, Layout, UnnamedValues};
 use crate::extraction::Settings;
@@ -124,9 +124,6 @@ pub struct ExtractArgs {
     /// Time to wait for another process that writes the same cache [default: until it has ended]
     #[arg(long, value_name = "SECONDS")]
     pub wait: Option<u32>,
-    /// Format of the summary
-    #[arg(long, default_value = "text")]
-    pub format: Format,
     /// Say more: why no GPU is used
     #[arg(long, short)]
     pub verbose: bool,

@@ -25,7 +25,7 @@ const FEW: usize = 100;
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 /// Extracts, and prints progress and summary.
-pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
+pub(super) fn run(args: &ExtractArgs, format: Format) -> anyhow::Result<Status> {
     if args.augment.is_some() && args.views == 0 {
         anyhow::bail!(
             "`--augment` without `--views`: there are no views to augment\nhint: give their number, for instance `--views 4`, or leave `--augment` out"
@@ -74,7 +74,7 @@ pub(super) fn run(args: &ExtractArgs) -> anyhow::Result<Status> {
         tell(&stopped(&summary.outcome.meta, &extraction));
         return Ok(Status::Stopped(signals.exit_code()));
     }
-    summarise(args.format, &summary)
+    summarise(format, &summary)
 }
 
 /// What progress counts: samples, or slices if few samples have many.

@@ -392,46 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_has_examples_that_parse_and_a_group() {
-        let command = command();
-        for name in command.get_subcommands().map(Command::get_name) {
-            let examples = EXAMPLES.iter().find(|(of, _)| *of == name);
-            let examples = examples.map_or(0, |(_, examples)| examples.len());
-            assert!(examples >= 2, "{name}: {examples} examples");
-            let is_grouped = COMMANDS.iter().any(|(_, of)| of.contains(&name));
-            assert!(is_grouped, "{name}");
-        }
-        for (name, examples) in EXAMPLES {
-            for (line, _) in *examples {
-                assert!(
-                    line.starts_with(format!("extract {name}").trim_end()),
-                    "{line}"
-                );
-                let found = command
-                    .clone()
-                    .try_get_matches_from(line.split_whitespace());
-                assert!(found.is_ok(), "{line}: {found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn short_help_fits_a_terminal() {
-        let all = command();
-        let names = all.get_subcommands().map(Command::get_name);
-        for words in names
-            .map(|name| vec!["extract", name, "-h"])
-            .chain([vec!["extract", "-h"]])
-        {
-            let text = all
-                .clone()
-                .try_get_matches_from(&words)
-                .unwrap_err()
-                .to_string();
-            let mut lines = text.lines().filter(|line| !line.starts_with("Usage: "));
-            let wide = lines.find(|line| line.chars().count() > 80);
-            assert_eq!(wide, None, "{text}");
-            assert!(text.lines().count() <= 95, "{text}");
-        }
+    fn help_is_complete_and_fits_a_terminal() {
+        assert_eq!(FORM.faults(&command(), 95), [""; 0]);
     }
 }

@@ -86,6 +86,9 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     extract: ExtractArgs,
+    /// Format of the summary
+    #[arg(long, default_value = "text")]
+    format: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -304,7 +307,7 @@ pub enum Status {
 /// The first error; its text ends with a hint.
 pub fn run(cli: &Cli) -> anyhow::Result<Status> {
     match &cli.command {
-        None => extract::run(&cli.extract),
+        None => extract::run(&cli.extract, cli.format),
         Some(Command::Models(args)) => models::run(args),
         Some(Command::Export(args)) => models::export(args),
         Some(Command::Sample(args)) => sample::run(args),
@@ -338,7 +341,7 @@ fn print_line(text: &str) -> io::Result<()> {
 }
 
 fn eprint_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
+    let _ = writeln!(terminal::messages(), "{text}");
 }
 
 /// Prints a line on stderr with control characters escaped.
@@ -373,10 +376,16 @@ fn usable<T, E: Display>(cards: impl Iterator<Item = Result<T, E>>) -> (Vec<T>, 
     (cards.collect(), status)
 }
 
-/// A table whose columns from `first_number` on are aligned to the right.
+/// A table whose columns from `first_number` on are aligned to the right. Text is wrapped so that it fits a terminal.
 fn table(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
-    let columns = header.iter().map(|header| (*header, 0));
-    grid(columns, rows, first_number).text(true)
+    let columns = header.iter().enumerate().map(|(at, header)| {
+        if at < first_number {
+            Column::key(*header, 0)
+        } else {
+            Column::number(*header, 0)
+        }
+    });
+    Grid::new(columns.collect(), rows).text(false)
 }
 
 /// A table whose columns have the ranks by which they may be left out; those from `first_number` on are aligned to the

@@ -1,21 +1,21 @@
 //! `extract plan`: what extractions will take.
 
+mod print;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use cache::Tokens;
 use clap::Args;
 use common::counted;
-use common::disk::size;
 use common::text::printable;
-use serde_json::{Value, json};
 
+use self::print::show;
 use super::args::ExtractArgs;
 use super::extract::{dataset_and_recipe, preprocess};
-use super::{Format, Status, grid, print_line, tell, warn};
+use super::{Status, TableFormat, tell, warn};
 use crate::backbone::{Provider, Runtime};
 use crate::dataset::{Dataset, Recipe};
-use crate::extraction::{Burst, Event, Extraction, Forecast};
+use crate::extraction::{Event, Extraction, Forecast};
 use crate::project;
 use crate::split::SplitRule;
 
@@ -31,6 +31,9 @@ pub struct PlanArgs {
     /// Show all columns of the table
     #[arg(long)]
     pub wide: bool,
+    /// Output: a table, or one JSON object per line
+    #[arg(long, default_value = "text")]
+    pub format: TableFormat,
 }
 
 /// A dataset and a model, and what they take or why that is not known.
@@ -157,184 +160,6 @@ fn roots(given: Option<&Path>, datasets: &[String]) -> anyhow::Result<Vec<Option
         })
     };
     Ok(datasets.iter().map(of).collect())
-}
-
-/// Columns with the ranks by which they may be left out.
-const COLUMNS: [(&str, u8); 16] = [
-    ("dataset", 0),
-    ("model", 0),
-    ("tokens", 2),
-    ("device", 6),
-    ("slices", 0),
-    ("cls", 7),
-    ("mean", 8),
-    ("patch", 5),
-    ("residual", 5),
-    ("mask", 9),
-    ("picture", 10),
-    ("all", 0),
-    ("free", 4),
-    ("slices/s", 1),
-    ("hours", 0),
-    ("memory", 3),
-];
-
-/// Number of the first column that is aligned to the right.
-const FIRST_NUMBER: usize = 4;
-
-fn show(pairs: &[Pair], args: &PlanArgs) -> anyhow::Result<()> {
-    if args.extract.format == Format::Json {
-        return pairs
-            .iter()
-            .try_for_each(|pair| Ok(print_line(&json(pair).to_string())?));
-    }
-    let known = pairs
-        .iter()
-        .filter_map(|pair| Some((pair, pair.forecast.as_ref().ok()?)));
-    let known: Vec<_> = known.collect();
-    let rows = known
-        .iter()
-        .map(|(pair, forecast)| cells(pair, forecast))
-        .collect();
-    if !known.is_empty() {
-        print_line(&grid(COLUMNS.into_iter(), rows, FIRST_NUMBER).text(args.wide))?;
-    }
-    for note in notes(pairs) {
-        print_line(&note)?;
-    }
-    if known.is_empty() {
-        return Ok(());
-    }
-    let forecasts = || known.iter().map(|(_, forecast)| forecast);
-    let bytes: u64 = forecasts()
-        .map(|f| f.bytes().saturating_sub(f.there.0))
-        .sum();
-    let hours: Option<f64> = forecasts().map(|forecast| forecast.hours()).sum();
-    let hours = hours.map_or("unknown hours".to_owned(), |hours| {
-        format!("{} h", rounded(hours))
-    });
-    let free = forecasts().find_map(|forecast| forecast.free);
-    let mut all = format!("to write: {} in {hours}", size(bytes));
-    if let Some(free) = free {
-        all += &format!("; {} free", size(free));
-        if free < bytes {
-            all += ", which is too little";
-        }
-    }
-    Ok(print_line(&all)?)
-}
-
-fn cells(pair: &Pair, forecast: &Forecast) -> Vec<String> {
-    let of = |table: &str| {
-        let found = forecast.tables.iter().find(|(name, _)| *name == table);
-        found.map_or("-".to_owned(), |(_, bytes)| size(*bytes))
-    };
-    let burst = forecast.burst.as_ref().ok();
-    let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    vec![
-        pair.dataset.clone(),
-        pair.model.clone(),
-        tokens(forecast).to_owned(),
-        known(burst.map(|burst| burst.device.clone())),
-        forecast.slices.rows.to_string(),
-        of("cls"),
-        of("mean"),
-        of("patch"),
-        of("residual"),
-        of("mask"),
-        of("picture"),
-        size(forecast.bytes()),
-        known(forecast.free.map(size)),
-        known(burst.map(|burst| rounded(1.0 / burst.seconds))),
-        known(forecast.hours().map(rounded)),
-        known(burst.and_then(|burst| burst.memory).map(size)),
-    ]
-}
-
-fn tokens(forecast: &Forecast) -> &'static str {
-    match forecast.tokens {
-        Tokens::Cls => "cls",
-        Tokens::All => "all",
-        Tokens::Residual => "residual",
-    }
-}
-
-/// Three digits.
-fn rounded(number: f64) -> String {
-    let digits = match number {
-        n if n < 0.0995 => 3,
-        n if n < 9.95 => 2,
-        n if n < 99.5 => 1,
-        _ => 0,
-    };
-    format!("{number:.digits$}")
-}
-
-/// How slices were counted and batches measured, and what failed.
-fn notes(pairs: &[Pair]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for pair in pairs {
-        let (dataset, model) = (printable(&pair.dataset), printable(&pair.model));
-        match &pair.forecast {
-            Err(error) => notes.push(format!(
-                "{dataset}, {model}: {}",
-                error.replace('\n', "\n  ")
-            )),
-            Ok(forecast) => {
-                let note = format!("{dataset}: slices {}", forecast.slices.how);
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
-                notes.push(match &forecast.burst {
-                    Err(reason) => format!("{dataset}, {model}: not measured: {reason}"),
-                    Ok(Burst { batch_size, embedding, reading, .. }) => format!(
-                        "{dataset}, {model}: batches of {batch_size}, per slice {embedding:.4} s in the backbone and {reading:.4} s of one thread to read and prepare",
-                    ),
-                });
-                if forecast.there.1 > 0 {
-                    let (bytes, rows) =
-                        (size(forecast.there.0), counted(forecast.there.1, "slice"));
-                    notes.push(format!(
-                        "{dataset}, {model}: {rows}, {bytes}, are in the cache already"
-                    ));
-                }
-            }
-        }
-    }
-    notes
-}
-
-fn json(pair: &Pair) -> Value {
-    let forecast = match &pair.forecast {
-        Ok(forecast) => forecast,
-        Err(error) => {
-            return json!({"dataset": pair.dataset, "model": pair.model, "error": error});
-        }
-    };
-    let tables: serde_json::Map<_, _> = forecast
-        .tables
-        .iter()
-        .map(|(table, bytes)| ((*table).to_owned(), json!(bytes)))
-        .collect();
-    let burst = forecast.burst.as_ref();
-    json!({
-        "dataset": pair.dataset,
-        "model": pair.model,
-        "tokens": tokens(forecast),
-        "slices": forecast.slices.rows,
-        "slices_found": forecast.slices.how,
-        "tables": tables,
-        "bytes": forecast.bytes(),
-        "bytes_there": forecast.there.0,
-        "slices_there": forecast.there.1,
-        "bytes_free": forecast.free,
-        "device": burst.ok().map(|burst| &burst.device),
-        "batch_size": burst.ok().map(|burst| burst.batch_size),
-        "slices_per_second": burst.ok().map(|burst| 1.0 / burst.seconds),
-        "hours": forecast.hours(),
-        "peak_memory_bytes": burst.ok().and_then(|burst| burst.memory),
-        "not_measured": burst.err(),
-    })
 }
 
 #[cfg(test)]

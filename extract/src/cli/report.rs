@@ -112,7 +112,12 @@ fn section(title: &str, lines: &str) -> String {
 }
 
 fn indented(lines: &str) -> String {
-    let lines = lines.lines().map(|line| format!("  {line}"));
+    // Lists go on with more spaces than they begin with.
+    let folded = |line: &str| {
+        let spaces = line.len() - line.trim_start_matches(' ').len();
+        folded(line, spaces + 2)
+    };
+    let lines = lines.lines().map(|line| folded(&format!("  {line}")));
     lines
         .map(|line| line.trim_end().to_owned() + "\n")
         .collect()

@@ -4,10 +4,11 @@ use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use cache::Split;
 use clap::Args;
 
+use super::effect::NoEffect;
 use super::over::{Job, results};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
@@ -147,15 +148,15 @@ impl Adapt {
             ("--dropout", self.dropout.is_some()),
         ];
         if let Some((option, _)) = of_lora.iter().find(|(_, is_given)| *is_given && !is_lora) {
-            bail!(
+            let text = format!(
                 "`{option}` has no effect: `--method {}` has no adapters\nhint: leave it out",
                 self.method.name()
             );
+            return Err(NoEffect::new(option, text).into());
         }
         if self.optimiser == Rule::Sgd && self.weight_decay.is_some() {
-            bail!(
-                "`--weight-decay` has no effect: it belongs to `--optimiser adamw`\nhint: leave it out"
-            );
+            let text = "`--weight-decay` has no effect: it belongs to `--optimiser adamw`\nhint: leave it out";
+            return Err(NoEffect::new("--weight-decay", text.into()).into());
         }
         Ok(Options {
             blocks: self.blocks,

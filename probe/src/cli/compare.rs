@@ -168,12 +168,13 @@ impl Compare {
                 writeln!(out, "{}", serde_json::json!(comparison))?;
             }
         }
-        self.form.print(&table::comparisons(found), out)?;
         let before = match self.form.format {
             Format::Text => "",
             Format::Markdown => "\n",
-            Format::Json | Format::Csv => return Ok(()),
+            Format::Csv => return Ok(self.form.print(&table::comparison_values(found), out)?),
+            Format::Json => return Ok(()),
         };
+        self.form.print(&table::comparisons(found), out)?;
         for line in table::meaning(found) {
             writeln!(out, "{before}{line}")?;
         }

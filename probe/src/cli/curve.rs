@@ -1,12 +1,13 @@
 //! Learning curves: `--curve` of `probe few-shot` and `probe segment`.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use common::counted;
 use common::text::printable;
 use serde_json::Value;
+use terminal::folded;
 
 use super::over::Job;
 use super::places;
@@ -44,7 +45,13 @@ impl CurveArgs {
         if self.curve {
             Self::check(job)?;
         }
-        let outcome = job.run(out, messages)?;
+        let is_csv = self.curve && job.output.form.format == Format::Csv;
+        // One table has the results and their curves.
+        let outcome = if is_csv {
+            job.run(&mut io::sink(), messages)?
+        } else {
+            job.run(out, messages)?
+        };
         if self.curve && outcome != Outcome::Nothing {
             self.run(job, out, messages)?;
         }
@@ -102,10 +109,15 @@ impl CurveArgs {
                     }
                 };
                 print(&record, job, out, messages)?;
-                all.push(record);
+                all.push((results.to_vec(), record));
             }
         }
-        Ok(places::tell(runs, &all, messages)?)
+        let form = &job.output.form;
+        if form.format == Format::Csv {
+            form.print(&table::curve_values(&all), out)?;
+        }
+        let curves: Vec<RunRecord> = all.into_iter().map(|(_, curve)| curve).collect();
+        Ok(places::tell(runs, &curves, messages)?)
     }
 }
 
@@ -116,12 +128,13 @@ fn print(
     messages: &mut impl Write,
 ) -> Result<()> {
     let form = &job.output.form;
-    let between = match form.format {
-        Format::Json => return Ok(writeln!(out, "{}", record.to_json())?),
-        // A second table would have other columns than the first.
-        Format::Csv => return Ok(()),
-        Format::Text => "",
-        Format::Markdown => "\n",
+    if form.format == Format::Json {
+        return Ok(writeln!(out, "{}", record.to_json())?);
+    }
+    let between = if form.format == Format::Markdown {
+        "\n"
+    } else {
+        ""
     };
     let title = format!(
         "{}, {}@{}, {} {}",
@@ -130,6 +143,9 @@ fn print(
     let title = printable(&title);
     if let Some(refused) = text(&record.params, "refused") {
         writeln!(messages, "warning: {title}: no learning curve: {refused}")?;
+        return Ok(());
+    }
+    if form.format == Format::Csv {
         return Ok(());
     }
     let curve = |name: &str| number(&record.params["curve"], name);
@@ -144,7 +160,7 @@ fn print(
     form.print(&table::curve(record), out)?;
     let targets = record.params.get("targets").and_then(Value::as_array);
     for target in targets.into_iter().flatten() {
-        writeln!(out, "{between}{}", needed(record, target))?;
+        writeln!(out, "{between}{}", folded(&needed(record, target), 2))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::protocol::Protocol;
 
@@ -35,8 +35,28 @@ impl Idle {
     }
 }
 
+/// A given option that has no effect.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct NoEffect {
+    /// The option without `--`.
+    pub(super) option: String,
+    /// The message with a hint.
+    text: String,
+}
+
+impl NoEffect {
+    /// `option` has `--`; `text` says why it has no effect, and what to do.
+    pub(super) fn new(option: &str, text: String) -> NoEffect {
+        NoEffect {
+            option: option.trim_start_matches('-').into(),
+            text,
+        }
+    }
+}
+
 /// Rejects the first given option that has an effect under none of these protocols, and warns of those that
-/// have an effect under some of them.
+/// have an effect under some of them. The error is a [`NoEffect`].
 pub(super) fn check(
     options: impl IntoIterator<Item = Idle>,
     protocols: &[Protocol],
@@ -52,7 +72,8 @@ pub(super) fn check(
         let in_vain = protocols.iter().filter(|protocol| !has_effect(**protocol));
         let in_vain: Vec<&str> = in_vain.map(|protocol| protocol.name()).collect();
         if in_vain.len() == protocols.len() {
-            bail!("`{option}` has no effect: {why}\nhint: leave it out");
+            let text = format!("`{option}` has no effect: {why}\nhint: leave it out");
+            return Err(NoEffect::new(option, text).into());
         }
         if !in_vain.is_empty() {
             let under = in_vain.join(",");

@@ -86,6 +86,9 @@ impl LookArgs {
                                 ("image_size", &record.image_size.to_string()),
                             ]));
                         } else {
+                            if self.form.format == Format::Text && !records.is_empty() {
+                                writeln!(out)?;
+                            }
                             self.print(&record, &view, out)?;
                         }
                         records.push(record);

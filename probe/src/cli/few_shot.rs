@@ -4,17 +4,17 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use cache::Split;
+use anyhow::Result;
+use cache::{CacheReader, Split};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::curve::CurveArgs;
-use super::effect::{Idle, NEVER};
+use super::effect::{Idle, NEVER, NoEffect};
 use super::over::{Job, results};
 use super::settings::SettingsArgs;
 use super::{Caches, Outcome, Output};
-use crate::evaluate::{self, AnyProbe, Draw};
+use crate::evaluate::{self, AnyProbe, Draw, Settings};
 use crate::kinds::{KINDS, Kind};
 use crate::protocol::Protocol;
 use crate::values::integer;
@@ -80,6 +80,17 @@ impl FewShot {
         self.args.curve.run_after(&job, out, messages)
     }
 
+    /// Checks that a cache has the splits that the evaluation needs.
+    pub(super) fn check_splits(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+    ) -> Result<(), crate::Error> {
+        // Options have been parsed for the job.
+        let probe = self.probe();
+        probe.map_or(Ok(()), |probe| probe.check_splits(reader, settings, true))
+    }
+
     /// What the command evaluates.
     pub(super) fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
         let args = &self.args;
@@ -133,10 +144,11 @@ impl FewShot {
         let own: Vec<String> = head.options().collect();
         let given = KINDS.iter().flat_map(|kind| kind.given(&self.matches));
         if let Some(option) = given.into_iter().find(|option| !own.contains(option)) {
-            bail!(
+            let text = format!(
                 "`--{option}`: `--head {}` has no such option\nhint: leave it out, or give another --head",
                 head.name
             );
+            return Err(NoEffect::new(&format!("--{option}"), text).into());
         }
         head.parse(&self.matches)
     }

@@ -1,5 +1,6 @@
 //! Heads named on the command line: by file, by run, or the latest.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -26,8 +27,8 @@ impl FromStr for HeadArg {
 }
 
 impl HeadArg {
-    /// The file of the head, if need be by the records in `runs`.
-    pub(super) fn file(&self, runs: &Path) -> Result<PathBuf> {
+    /// The file of the head, if need be by the records in `runs`; then the name of its run goes to `messages`.
+    pub(super) fn file(&self, runs: &Path, messages: &mut impl Write) -> Result<PathBuf> {
         let (word, file) = (&self.0, Path::new(&self.0));
         let is_path = word.contains(['/', '\\']) || word.ends_with(".safetensors");
         if is_path || file.exists() {
@@ -52,9 +53,13 @@ impl HeadArg {
         } else {
             named(&with, word)?
         };
-        let head = found.and_then(|record| record.head.as_ref());
-        match head {
-            Some(head) => Ok(runs.join(head)),
+        let found = found.and_then(|record| Some((record, record.head.as_ref()?)));
+        match found {
+            Some((record, head)) => {
+                let (name, setting) = (printable(&record.name), printable(&record.setting));
+                writeln!(messages, "head        {name} ({setting})")?;
+                Ok(runs.join(head))
+            }
             None => Err(missing(word, runs, &with, &without)),
         }
     }

@@ -387,39 +387,8 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_examples_that_parse_and_a_group() {
-        let command = command(&[]);
-        for name in command.get_subcommands().map(Command::get_name) {
-            let examples = EXAMPLES.iter().find(|(of, _)| *of == name);
-            let examples = examples.map_or(0, |(_, examples)| examples.len());
-            assert!(examples >= 2, "{name}: {examples} examples");
-            let is_grouped = COMMANDS.iter().any(|(_, of)| of.contains(&name));
-            assert!(is_grouped, "{name}");
-        }
-        for (name, examples) in EXAMPLES {
-            for (line, _) in *examples {
-                assert!(
-                    line.starts_with(format!("probe {name}").trim_end()),
-                    "{line}"
-                );
-                let found = command.clone().try_get_matches_from(words(line));
-                let is_help = line.ends_with("--help");
-                let ok = found
-                    .as_ref()
-                    .map_or_else(|error| is_help && !error.use_stderr(), |_| true);
-                assert!(ok, "{line}: {found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn short_help_fits_a_terminal() {
-        for command in command(&[]).get_subcommands() {
-            let text = help(&format!("probe {} -h", command.get_name()));
-            let wide = text.lines().find(|line| line.chars().count() > 80);
-            assert_eq!(wide, None, "{text}");
-            assert!(text.lines().count() <= 60, "{text}");
-        }
+    fn help_is_complete_and_fits_a_terminal() {
+        assert_eq!(FORM.faults(&command(&[]), 60), [""; 0]);
     }
 
     #[test]

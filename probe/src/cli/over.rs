@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cache::CacheReader;
-use common::text::{Printable, printable, shown};
+use common::text::{printable, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Caches, Format, Outcome, Output, places};
@@ -301,7 +301,7 @@ impl<'a> Progress<'a> {
     /// Prints a line.
     pub(super) fn tell(&self, text: &str) {
         // A closed standard error loses the message.
-        let tell = || drop(writeln!(Printable(std::io::stderr()), "{text}"));
+        let tell = || drop(writeln!(terminal::messages(), "{text}"));
         self.bar.suspend(tell);
     }
 

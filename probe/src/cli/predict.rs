@@ -78,7 +78,7 @@ impl Predict {
     /// Without --model, the caches of the head's backbone and image size.
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         effect::check(self.idle(), &[Protocol::Strict], messages)?;
-        let path = self.head.file(&self.output.runs)?;
+        let path = self.head.file(&self.output.runs, messages)?;
         let file = shown(&path);
         if let Some(decoder) = SavedDecoder::read(&path)? {
             if self.per_patient {

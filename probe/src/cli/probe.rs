@@ -4,14 +4,14 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cache::Split;
+use cache::{CacheReader, Split};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueEnum};
 
 use super::over::{Job, results};
 use super::settings::{FitArgs, SettingsArgs};
 use super::{Caches, Outcome, Output};
-use crate::evaluate::AnyProbe;
+use crate::evaluate::{AnyProbe, Settings};
 use crate::kinds::{KINDS, Kind};
 
 /// A probe on whole splits.
@@ -52,6 +52,17 @@ enum Eval {
 impl ProbeCommand {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         self.job(messages)?.run(out, messages)
+    }
+
+    /// Checks that a cache has the splits that the evaluation needs.
+    pub(super) fn check_splits(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+    ) -> Result<(), crate::Error> {
+        // Options have been parsed for the job.
+        let probe = self.kind.parse(&self.matches);
+        probe.map_or(Ok(()), |probe| probe.check_splits(reader, settings, false))
     }
 
     /// What the command evaluates.

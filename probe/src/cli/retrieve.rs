@@ -12,7 +12,7 @@ use super::effect;
 use super::embedding::EmbeddingArgs;
 use super::explore::{LookArgs, View};
 use super::settings::ConfidenceArgs;
-use crate::explore::{Queries, RetrieveOptions, retrieve};
+use crate::explore::{ALL_OTHERS, Queries, RetrieveOptions, retrieve};
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
 use crate::table::{Column, Grid};
@@ -72,14 +72,12 @@ impl Retrieve {
 
 fn view(record: &RunRecord, ks: &[usize]) -> View {
     let unit = record.params["unit"].as_str().unwrap_or("example");
-    let mut lines = vec![format!(
-        "{}: {} of {} among {} of {}",
-        record.setting,
-        counted(record.n_test, unit),
-        record.split,
-        record.n_train,
-        record.params["among"].as_str().unwrap_or_default()
-    )];
+    let (queries, searched) = (counted(record.n_test, unit), record.n_train);
+    let line = match record.params["among"].as_str().unwrap_or_default() {
+        ALL_OTHERS => format!("{queries}, each among the {searched} others"),
+        among => format!("{queries} of {} among {searched} of {among}", record.split),
+    };
+    let mut lines = vec![format!("{}: {line}", record.setting)];
     let without = record.params["queries_without_relevant"].as_u64();
     if let Some(without @ 1..) = without {
         lines.push(format!(

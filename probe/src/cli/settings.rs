@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use cache::Split;
 use clap::{Args, ValueEnum};
 
-use super::effect::{self, Idle, NEVER};
+use super::effect::{self, Idle, NEVER, NoEffect};
 use crate::control::Control;
 use crate::evaluate::Settings;
 use crate::examples::{Pool, Unit};
@@ -220,7 +220,9 @@ impl SettingsArgs {
     fn control(&self) -> Result<Option<Control>> {
         let shuffled = Some(ControlArg::ShuffledLabels);
         if self.permutations.is_some() && self.control != shuffled {
-            bail!("`--permutations` belongs to `--control shuffled-labels`\nhint: leave it out");
+            let text =
+                "`--permutations` belongs to `--control shuffled-labels`\nhint: leave it out";
+            return Err(NoEffect::new("--permutations", text.into()).into());
         }
         Ok(self.control.map(|control| match control {
             ControlArg::ShuffledLabels => Control::ShuffledLabels {

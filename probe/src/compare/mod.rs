@@ -8,6 +8,7 @@ mod draws;
 mod pairs;
 mod scores;
 mod volumes;
+mod written;
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::pairs::{Pair, Pairs};
-pub(crate) use self::pairs::{brief, flatten, short};
+pub(crate) use self::written::{flatten, value, written};
 use crate::Error;
 use crate::metrics::bootstrap;
 use crate::metrics::measures::Confidence;
@@ -95,8 +96,8 @@ pub struct More {
     pub rank_biserial: Option<f64>,
     /// `[low, high]` of it, by the same draws of patients.
     pub rank_biserial_ci: Option<[f64; 2]>,
-    /// Two-sided p-value of each class by DeLong's test, which assumes independent cases: only if no patient
-    /// has several.
+    /// Two-sided p-value of each class by DeLong's test, `null` where it has none. The test assumes independent cases:
+    /// only if no patient has several.
     pub p_delong: Map<String, Value>,
     /// Two-sided p-value of equal accuracy by McNemar's test; only for exclusive classes and if no patient has
     /// several cases.

@@ -7,6 +7,7 @@ use common::counted;
 use serde_json::{Map, Value};
 
 use super::Kind;
+use super::written::{flatten, option, value};
 use crate::record::RunRecord;
 
 /// Maximum number of differences that a message lists.
@@ -138,16 +139,6 @@ fn traits(record: &RunRecord) -> Map<String, Value> {
     traits
 }
 
-/// Nested settings under names with dots, without those of intervals.
-pub(crate) fn flatten(prefix: &str, settings: &Map<String, Value>, into: &mut Map<String, Value>) {
-    for (name, value) in settings.iter().filter(|(name, _)| *name != "confidence") {
-        match value {
-            Value::Object(inner) => flatten(&format!("{prefix}{name}."), inner, into),
-            value => drop(into.insert(format!("{prefix}{name}"), value.clone())),
-        }
-    }
-}
-
 fn without_scores(record: &RunRecord) -> String {
     let again = command(record);
     let reason = match (&record.predictions, &record.control) {
@@ -190,10 +181,11 @@ fn described(record: &RunRecord) -> String {
     )
 }
 
-/// Messages about backbones without a record of an evaluation, with the most similar record.
+/// Messages about backbones without a record of an evaluation, with the most similar record: one for all settings of
+/// which the same is to be said.
 fn missing<'a>(records: &'a [RunRecord], groups: &[Group<'a>]) -> Vec<String> {
     let backbones: BTreeSet<Backbone<'_>> = records.iter().map(backbone).collect();
-    let mut messages: Vec<String> = Vec::new();
+    let mut told: Vec<([String; 2], Vec<String>)> = Vec::new();
     for group in groups
         .iter()
         .filter(|group| group.traits["result"] != CHOSEN)
@@ -202,101 +194,94 @@ fn missing<'a>(records: &'a [RunRecord], groups: &[Group<'a>]) -> Vec<String> {
             continue;
         };
         let found: Vec<String> = group.records.keys().map(named).collect();
+        let begin = format!("{} {}", first.probe, first.protocol);
         for lacking in backbones.iter().filter(|b| !group.records.contains_key(b)) {
-            let others = groups.iter().filter(|other| {
-                other.records.contains_key(lacking)
-                    && ["dataset", "probe"]
-                        .iter()
-                        .all(|name| other.traits[*name] == group.traits[*name])
-            });
-            let differences = others.map(|other| differences(&other.traits, &group.traits));
-            let instead = match differences.min_by_key(Vec::len) {
-                Some(differences) => format!("only one with {}", shortened(&differences)),
-                None => {
-                    let (model, image_size) = (lacking.0.to_owned(), lacking.1);
-                    let wanted = RunRecord {
-                        model,
-                        image_size,
-                        ..(*first).clone()
-                    };
-                    match first.probe.as_str() {
-                        "predict" => {
-                            "run `probe predict --head` with a head of that backbone".into()
-                        }
-                        _ => format!("run `{}` with the same options", command(&wanted)),
-                    }
-                }
-            };
-            messages.push(format!(
-                "{} {} ({}) of {} on {}: no record of {}: {instead}",
-                first.probe,
-                first.protocol,
-                first.setting,
-                found.join(", "),
+            let end = format!(
+                "of {} on {}: no record of {}: {}",
+                shortened(&found, ""),
                 first.dataset,
                 named(lacking),
-            ));
+                instead(first, lacking, group, groups)
+            );
+            let texts = [begin.clone(), end];
+            let setting = first.setting.clone();
+            match told.iter_mut().find(|(same, _)| *same == texts) {
+                Some((_, settings)) => settings.push(setting),
+                None => told.push((texts, vec![setting])),
+            }
         }
     }
-    messages
+    let messages = told.iter().map(|([begin, end], settings)| {
+        format!("{begin} ({}) {end}", shortened(settings, "setting"))
+    });
+    messages.collect()
+}
+
+/// What there is in place of a record of a backbone in a group, or the command that makes it.
+fn instead(
+    first: &RunRecord,
+    lacking: &Backbone<'_>,
+    group: &Group<'_>,
+    groups: &[Group<'_>],
+) -> String {
+    let others = groups.iter().filter(|other| {
+        other.records.contains_key(lacking)
+            && ["dataset", "probe"]
+                .iter()
+                .all(|name| other.traits[*name] == group.traits[*name])
+    });
+    let differences = others.map(|other| differences(&other.traits, &group.traits));
+    if let Some(differences) = differences.min_by_key(Vec::len) {
+        return format!("only one with {}", shortened(&differences, "difference"));
+    }
+    let wanted = RunRecord {
+        model: lacking.0.to_owned(),
+        image_size: lacking.1,
+        ..first.clone()
+    };
+    match first.probe.as_str() {
+        "predict" => "run `probe predict --head` with a head of that backbone".into(),
+        _ => format!("run `{}` with the same options", command(&wanted)),
+    }
 }
 
 fn named((model, size): &Backbone<'_>) -> String {
     format!("{model}@{size}")
 }
 
-/// `name=value (not value)` for each trait in which two evaluations differ.
+/// `option=value (not value)` for each trait in which two evaluations differ.
 fn differences(found: &Map<String, Value>, wanted: &Map<String, Value>) -> Vec<String> {
     let names: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
     let differ = names
         .into_iter()
         .filter(|name| found.get(*name) != wanted.get(*name));
-    let text = |value: Option<&Value>| value.map_or_else(|| "none".into(), short);
     differ
-        .map(|name| match name.as_str() {
-            EXAMPLES => format!("other {EXAMPLES}"),
-            _ => format!(
-                "{name}={} (not {})",
-                text(found.get(name)),
-                text(wanted.get(name))
-            ),
+        .map(|name| {
+            let [found, wanted] = [found, wanted].map(|of| value(name, of.get(name)?));
+            let option = option(name);
+            match (name.as_str(), found, wanted) {
+                (EXAMPLES, ..) => format!("other {EXAMPLES}"),
+                ("result", found, wanted) => {
+                    let [found, wanted] = [found, wanted].map(Option::unwrap_or_default);
+                    format!("{found} (not {wanted})")
+                }
+                (_, Some(found), Some(wanted)) => format!("{option}={found} (not {wanted})"),
+                (_, Some(found), None) => format!("{option}={found} (not without)"),
+                (_, None, wanted) => {
+                    format!("no {option} (not {})", wanted.unwrap_or_default())
+                }
+            }
         })
         .collect()
 }
 
-fn shortened(differences: &[String]) -> String {
-    let first = differences[..differences.len().min(NAMED)].join(", ");
-    match differences.len().saturating_sub(NAMED) {
+/// The first texts of a list, and the number of the others, which are called `what`.
+fn shortened(texts: &[String], what: &str) -> String {
+    let first = texts[..texts.len().min(NAMED)].join(", ");
+    match texts.len().saturating_sub(NAMED) {
         0 => first,
-        more => format!("{first} and {}", counted(more, "more difference")),
-    }
-}
-
-/// A setting for people as [`short`], of a long list of numbers its ends.
-pub(crate) fn brief(value: &Value) -> String {
-    match value {
-        Value::Array(values) if values.len() > 10 && values.iter().all(Value::is_number) => {
-            let (first, last) = (short(&values[0]), short(&values[values.len() - 1]));
-            format!("[{first},…,{last}]")
-        }
-        other => short(other),
-    }
-}
-
-/// A setting for people: text without quotes, numbers as given.
-pub(crate) fn short(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_f64() {
-            // Values in f32 are recorded as f64.
-            Some(value) if f64::from(value as f32) == value => (value as f32).to_string(),
-            _ => number.to_string(),
-        },
-        Value::Array(values) => {
-            let values: Vec<String> = values.iter().map(short).collect();
-            format!("[{}]", values.join(","))
-        }
-        other => other.to_string(),
+        more if what.is_empty() => format!("{first} and {more} more"),
+        more => format!("{first} and {}", counted(more, &format!("more {what}"))),
     }
 }
 

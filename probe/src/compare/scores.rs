@@ -118,7 +118,7 @@ impl Pair<'_> {
         let mut found = Map::new();
         for (a, b) in first.classes.iter().zip(&second.classes) {
             let p = delong_test(a, b)?.and_then(|difference| difference.p());
-            found.extend(p.map(|p| (names[a.class()].clone(), json!(p))));
+            found.insert(names[a.class()].clone(), json!(p));
         }
         Ok(found)
     }

@@ -17,7 +17,7 @@ pub use self::embedded::Embedding;
 pub use self::map::{MapOptions, Mapped, Method, map};
 pub use self::nearest::{Nearest, NearestOptions, Neighbour, Shown, nearest};
 pub use self::patches::{Cut, Painted, PatchOptions, paint};
-pub use self::retrieve::{Queries, RetrieveOptions, retrieve};
+pub use self::retrieve::{ALL_OTHERS, Queries, RetrieveOptions, retrieve};
 use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::examples::{Pool, Unit};

@@ -23,6 +23,9 @@ use crate::probes::search::rankings;
 use crate::progress::Steps;
 use crate::record::RunRecord;
 
+/// What the examples are searched among, in the record, if each is a query.
+pub const ALL_OTHERS: &str = "all others";
+
 /// Queries that are ranked together.
 const TILE: usize = 16;
 
@@ -235,8 +238,10 @@ impl<'a> Search<'a> {
         if options.queries != Queries::All {
             record.split = eval.name().into();
         }
+        // No example is searched for in itself.
+        let searched = self.searched.len() - usize::from(options.queries == Queries::All);
         let among = match options.queries {
-            Queries::All => "all others".to_owned(),
+            Queries::All => ALL_OTHERS.to_owned(),
             _ => join(fit),
         };
         let params = json!({
@@ -256,7 +261,7 @@ impl<'a> Search<'a> {
             params: fields(&params),
             metrics: measured.values(),
             ci: measured.intervals()?,
-            n_train: self.searched.len(),
+            n_train: searched,
             n_test: found.all.len(),
             ..record
         })

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::read::{Study, backbone, is_other, parameter};
 use super::table::{Cell, Column, Table};
-use crate::compare::{brief, flatten, short};
+use crate::compare::{flatten, value, written};
 use crate::record::RunRecord;
 
 /// What stands for the command of a record of an earlier version.
@@ -59,7 +59,7 @@ fn recipe(record: &RunRecord) -> String {
     let recipe = record.settings.get("recipe").and_then(Value::as_object);
     let pairs = recipe.into_iter().flatten();
     let pairs: Vec<String> = pairs
-        .map(|(name, value)| format!("{name} {}", short(value)))
+        .filter_map(|(name, found)| Some(format!("{name} {}", value(name, found)?)))
         .collect();
     pairs.join(", ")
 }
@@ -134,7 +134,7 @@ fn shared(records: &[&RunRecord]) -> String {
     }
     let pairs: Vec<String> = all
         .iter()
-        .map(|(name, value)| format!("{name}={}", brief(value)))
+        .filter_map(|(name, value)| written(name, value))
         .collect();
     pairs.join(" ")
 }

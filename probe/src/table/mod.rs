@@ -9,8 +9,8 @@ use cache::{COLUMNS, Listed, RANKS, TEXT_COLUMNS};
 use serde_json::{Map, Value};
 pub use terminal::{Column, Grid, markdown};
 
-pub use self::compared::{comparisons, meaning};
-pub(crate) use self::curve::curve;
+pub use self::compared::{comparison_values, comparisons, meaning};
+pub(crate) use self::curve::{curve, curve_values};
 pub use self::summary::{notes, per_class, runs, summary, values};
 pub(crate) use self::trust::{trust, trust_notes};
 

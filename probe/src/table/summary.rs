@@ -14,8 +14,8 @@ type Measures = &'static [(&'static str, u8, &'static [&'static str])];
 
 const CLASSIFICATION: Measures = &[
     ("AUROC", 0, &["auroc_macro"]),
-    ("AP", 3, &["average_precision_macro"]),
-    ("accuracy", 2, &["accuracy"]),
+    ("AP", 2, &["average_precision_macro"]),
+    ("accuracy", 3, &["accuracy"]),
 ];
 
 const SEGMENTATION: Measures = &[
@@ -27,15 +27,18 @@ const SEGMENTATION: Measures = &[
     ("(Dice + Jaccard) / 2", 3, &["dice_jaccard_mean"]),
 ];
 
+/// Characters that are kept for settings, so that all probes show the same measures of the same caches.
+const SETTING: usize = 16;
+
 /// One row per record.
 pub fn summary(records: &[RunRecord]) -> Grid {
     let measures = measures(records);
     let any = |has: fn(&RunRecord) -> bool| records.iter().any(has);
     let mut columns = vec![
-        Column::text("dataset", 0),
+        Column::key("dataset", 5),
         Column::text("model@size", 0),
-        Column::key("protocol", 5),
-        Column::text("setting", 0),
+        Column::key("protocol", 6),
+        Column::text("setting", 0).with_room(SETTING),
     ];
     let has_control = any(|record| record.control.is_some());
     let has_recall = any(|record| recall(record).is_some());
@@ -49,17 +52,20 @@ pub fn summary(records: &[RunRecord]) -> Grid {
         columns.push(Column::number("recall", 1));
     }
     if is_trained {
-        columns.push(Column::number("train", 6));
+        columns.push(Column::number("train", 8));
     }
     if is_scored {
         columns.push(Column::number("scored", 1));
     }
     if is_measured {
-        columns.push(Column::number("test", 4));
+        columns.push(Column::number("test", 7));
     }
-    let measured = measures.iter();
-    columns.extend(measured.map(|(header, rank, _)| Column::number(*header, *rank)));
-    columns.push(Column::number("seconds", 7));
+    columns.extend(measures.iter().map(|(header, rank, _)| {
+        let column = Column::number(*header, *rank);
+        // The first measure has its interval.
+        if *rank == 0 { column } else { column.brief() }
+    }));
+    columns.push(Column::number("seconds", 9));
     let rows = records.iter().map(|record| {
         let mut row = vec![
             record.dataset.clone(),

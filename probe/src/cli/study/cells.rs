@@ -209,13 +209,16 @@ fn of_cache(
                     State::NoFold(*folds)
                 }
                 _ => match (evaluation.job.key)(reader, settings) {
-                    Err(error) => State::Failed(error.to_string()),
+                    Err(error) => State::Failed(evaluation.told(&error)),
                     Ok(key) => match records.of(evaluation.job.probe, &key) {
                         Some(known) if !force => State::Done(known.to_vec()),
                         _ if evaluation.is_by_script() => State::ByScript(path.to_path_buf()),
                         known => {
                             earlier = known.unwrap_or_default().to_vec();
-                            State::ToRun(path.to_path_buf())
+                            match evaluation.check_splits(reader, settings) {
+                                Ok(()) => State::ToRun(path.to_path_buf()),
+                                Err(error) => State::Failed(evaluation.told(&error)),
+                            }
                         }
                     },
                 },

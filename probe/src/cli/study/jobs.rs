@@ -1,18 +1,23 @@
 //! From the probes of a study to the commands that one would type.
 
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 
 use anyhow::{Result, anyhow};
+use cache::CacheReader;
 use clap::{Arg, CommandFactory, Parser};
 use common::similar;
 use toml::{Table, Value};
 
+use super::super::effect::NoEffect;
 use super::super::over::Job;
 use super::super::probe::ProbeCommand;
 use super::super::{Cli, Command, adapt::Adapt, few_shot::FewShot, segment::Segment};
 use super::Study;
 use super::finetune::{self, Finetune};
+use super::keys::as_keys;
 use crate::Error;
+use crate::evaluate::Settings;
 use crate::kinds::KINDS;
 use crate::study::{Entry, Folds, StudyFile};
 
@@ -51,6 +56,8 @@ pub(super) struct Parsed<'a> {
     /// The fold whose split it evaluates.
     fold: Option<u32>,
     command: Typed,
+    /// Options of `[options]` that the command has.
+    shared: BTreeSet<&'a str>,
 }
 
 #[derive(Debug)]
@@ -67,6 +74,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) entry: &'a Entry,
     pub(super) fold: Option<u32>,
     pub(super) job: Job<'a>,
+    command: &'a Typed,
 }
 
 impl<'a> Evaluation<'a> {
@@ -83,17 +91,46 @@ impl<'a> Evaluation<'a> {
             let job = job.map_err(|error| anyhow!("probe `{name}`: {error}"))?;
             if parsed.fold.is_none() {
                 let text = String::from_utf8_lossy(&sink);
-                let of_probe = format!("warning: probe `{name}`: ");
-                let text = text.replace("warning: ", &of_probe);
-                messages.write_all(text.as_bytes())?;
+                // What all probes share need not have an effect under each protocol.
+                let is_shared = |line: &&str| {
+                    let mut shared = parsed.shared.iter();
+                    shared.any(|option| line.starts_with(&format!("warning: `--{option}` ")))
+                };
+                for line in text.lines().filter(|line| !is_shared(line)) {
+                    let line = line.replace("warning: ", &format!("warning: probe `{name}`: "));
+                    writeln!(messages, "{line}")?;
+                }
             }
             Ok(Evaluation {
                 entry: parsed.entry,
                 fold: parsed.fold,
                 job,
+                command: &parsed.command,
             })
         });
         evaluations.collect()
+    }
+
+    /// Checks that a cache has the splits that a probe needs; decoders and adaptations are not checked.
+    ///
+    /// # Errors
+    ///
+    /// The error with which its evaluation would end.
+    pub(super) fn check_splits(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        match self.command {
+            Typed::Probe(probe) => probe.check_splits(reader, settings),
+            Typed::FewShot(few_shot) => few_shot.check_splits(reader, settings),
+            Typed::Segment(_) | Typed::Adapt(_) | Typed::Finetune(_) => Ok(()),
+        }
+    }
+
+    /// An error as people who write studies read it: with keys of the file for options.
+    pub(super) fn told(&self, error: &Error) -> String {
+        as_keys(&error.to_string(), &options_of(&self.entry.name))
     }
 
     /// Name for people: the command, with the decoder or head, or with method and blocks.
@@ -153,48 +190,81 @@ pub(super) fn has_folds(entry: &Entry) -> bool {
     !["few-shot", finetune::NAME].contains(&entry.name.as_str())
 }
 
-/// The commands of all probes: one for the caches' own splits, and one for each fold.
+/// The commands of all probes: one for the caches' own splits, and one for each fold. Options of `[options]` that a probe
+/// does not have, or that have no effect on it, are left out of its commands.
 ///
 /// # Errors
 ///
-/// [`Error::Study`] if there is no such command, or it does not have such an option or value.
+/// [`Error::Study`] if there is no such command, or it does not have such an option or value, or if an option of
+/// `[options]` is left out everywhere.
 pub(super) fn parse<'a>(
     file: &str,
     study: &'a StudyFile,
     args: &Study,
 ) -> Result<Vec<Parsed<'a>>, Error> {
+    let failed = |(problem, hint)| Error::Study {
+        file: file.into(),
+        problem,
+        hint,
+    };
     let most = study.folds.values().map(|folds| folds.0).max().unwrap_or(0);
     let mut commands = Vec::new();
     for entry in &study.probes {
-        let failed = |(problem, hint)| Error::Study {
-            file: file.into(),
-            problem,
-            hint,
-        };
-        let words = words(study, entry).map_err(failed)?;
         let folds = if has_folds(entry) { most } else { 0 };
         for fold in [None].into_iter().chain((0..folds).map(Some)) {
-            let split = fold.map(|fold| format!("--split={}", Folds::name(fold)));
-            let words = words.iter().cloned().chain(split).chain(args.words());
-            let command = typed(file, &entry.name, words).map_err(failed)?;
-            commands.push(Parsed {
-                entry,
-                fold,
-                command,
-            });
+            commands.push(parsed(file, study, entry, fold, args).map_err(failed)?);
         }
     }
     let used = |option: &str| {
-        let mut probes = study.probes.iter();
-        probes.any(|entry| options_of(&entry.name).iter().any(|known| known == option))
+        commands
+            .iter()
+            .any(|command| command.shared.contains(option))
     };
     match study.options.keys().find(|option| !used(option)) {
         None => Ok(commands),
-        Some(option) => Err(Error::Study {
-            file: file.into(),
-            problem: format!("`options.{option}`: no probe of the study has such an option"),
-            hint: "see `probe COMMAND --help` for the options".into(),
-        }),
+        Some(option) => Err(failed((
+            format!(
+                "`options.{option}`: no probe of the study has such an option, or it has no effect on them"
+            ),
+            "see `probe COMMAND --help` for the options".into(),
+        ))),
+    }
+}
+
+/// The command of a probe, for a fold if one is given.
+fn parsed<'a>(
+    file: &str,
+    study: &'a StudyFile,
+    entry: &'a Entry,
+    fold: Option<u32>,
+    args: &Study,
+) -> Result<Parsed<'a>, (String, String)> {
+    let known = options_of(&entry.name);
+    let shared = study.options.keys().map(String::as_str);
+    let mut shared: BTreeSet<&str> = shared
+        .filter(|option| known.iter().any(|known| known == option))
+        .collect();
+    loop {
+        let split = fold.map(|fold| format!("--split={}", Folds::name(fold)));
+        let words = words(study, entry, &shared)?.into_iter();
+        let command = typed(file, &entry.name, words.chain(split).chain(args.words()))?;
+        let error = command.job(entry, &mut io::sink()).err();
+        let option = error
+            .as_ref()
+            .and_then(|error| error.downcast_ref::<NoEffect>());
+        let is_own = |option: &str| entry.options.contains_key(option);
+        // Other errors are told with the names of their probes when the commands are used.
+        match option.map(|error| error.option.as_str()) {
+            Some(option) if !is_own(option) && shared.remove(option) => {}
+            _ => {
+                return Ok(Parsed {
+                    entry,
+                    fold,
+                    command,
+                    shared,
+                });
+            }
+        }
     }
 }
 
@@ -259,8 +329,12 @@ fn options_of(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The options of a probe as words of a command line.
-fn words(study: &StudyFile, entry: &Entry) -> Result<Vec<String>, (String, String)> {
+/// The options of a probe, with these of `[options]`, as words of a command line.
+fn words(
+    study: &StudyFile,
+    entry: &Entry,
+    shared: &BTreeSet<&str>,
+) -> Result<Vec<String>, (String, String)> {
     let name = entry.name.as_str();
     if !names().contains(&name) {
         let meant = similar(name, names());
@@ -270,7 +344,7 @@ fn words(study: &StudyFile, entry: &Entry) -> Result<Vec<String>, (String, Strin
     let known = options_of(name);
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let mut options = study.options.clone();
-    options.retain(|option, _| known.contains(&option));
+    options.retain(|option, _| shared.contains::<str>(option));
     options.extend(entry.options.clone());
     for option in options.keys() {
         if let Some((_, hint)) = GIVEN.iter().find(|(given, _)| given == option) {

@@ -5,6 +5,7 @@ mod estimate;
 mod extract;
 mod finetune;
 mod jobs;
+mod keys;
 mod print;
 mod run;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cache::CacheReader;
 use clap::Args;
+use terminal::folded;
 
 use self::cells::{Cell, Records, State, cells};
 use self::extract::{Extract, Root};
@@ -73,7 +75,8 @@ impl Study {
         let Some(name) = &self.study else {
             for study in BUILT_IN {
                 let title = StudyFile::parse(study.name, study.text)?.title;
-                writeln!(out, "{}  {title}", study.name)?;
+                let line = format!("{}: {title}", study.name);
+                writeln!(out, "{}", folded(&line, 2))?;
             }
             return Ok(Outcome::Done);
         };

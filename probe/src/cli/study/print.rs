@@ -70,7 +70,7 @@ pub(super) fn plan<'a>(
     form: &Form,
     (out, messages): (&'a mut dyn Write, &'a mut dyn Write),
 ) -> Result<()> {
-    let columns = ["probe", "cache", "protocol", "state"].map(|header| Column::text(header, 0));
+    let columns = ["probe", "cache", "protocol", "state"].map(|header| Column::key(header, 0));
     let columns = columns
         .into_iter()
         .chain([Column::number("time", 0)])
@@ -163,9 +163,14 @@ pub(super) fn results(
         let protocol = has_protocols.then_some("protocol");
         let first = ["probe", "cache"].into_iter().chain(protocol);
         let names = first.chain(last.iter().copied());
-        names
-            .map(|name| Column::text(name, 0))
-            .collect::<Vec<Column>>()
+        let column = |name| {
+            if last.contains(&name) {
+                Column::text(name, 0)
+            } else {
+                Column::key(name, 0)
+            }
+        };
+        names.map(column).collect::<Vec<Column>>()
     };
     let own = cells.iter().flat_map(|cell| {
         let evaluation = &evaluations[cell.evaluation];

@@ -68,7 +68,8 @@ fn one(
     let State::ToRun(path) = &cell.state else {
         return State::Failed("there is nothing to run".into());
     };
-    let job = &evaluations[cell.evaluation].job;
+    let evaluation = &evaluations[cell.evaluation];
+    let job = &evaluation.job;
     let opened = job.caches.open(path).map_err(Error::from);
     let evaluated = opened.and_then(|(reader, told)| {
         told.iter().for_each(|text| progress.tell(text));
@@ -76,7 +77,7 @@ fn one(
     });
     match evaluated {
         Ok(records) => State::Done(records),
-        Err(error) => State::Failed(error.to_string()),
+        Err(error) => State::Failed(evaluation.told(&error)),
     }
 }
 

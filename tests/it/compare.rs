@@ -1,0 +1,94 @@
+//! `probe compare`: the form of its tables.
+
+use crate::lab::Lab;
+
+/// Results of two backbones on images of three classes, which are the label of four patients each.
+fn lab() -> Lab {
+    let lab = Lab::new();
+    let mut csv = String::from("image,label,patient,split\n");
+    for i in 0..36 {
+        let class = ["left", "middle", "right"][i as usize % 3];
+        let split = if i % 2 == 0 { "train" } else { "test" };
+        lab.png(&format!("images/{i:04}.png"), i, i);
+        csv += &format!("images/{i:04}.png,{class},p{i},{split}\n");
+    }
+    let table = lab.write("images.csv", csv);
+    for size in ["56", "112"] {
+        lab.extract("manifest", &table, &["--image-size", size])
+            .expect(0);
+    }
+    lab
+}
+
+#[test]
+fn settings_are_written_as_they_are_typed_and_all_lines_fit_80_columns() {
+    let lab = lab();
+    lab.probe(&["--k", "1,3"]).expect(0);
+    lab.probe(&["--k", "3", "--control", "random-features"])
+        .expect(0);
+    let few = ["--head", "centroid", "--repeats", "3"];
+    lab.probe_with("few-shot", &[&few[..], &["--shots", "1,2,all"]].concat())
+        .expect(0);
+    lab.probe_with("few-shot", &[&few[..], &["--shots", "1"]].concat())
+        .expect(0);
+    lab.probe_with("ridge", &[]).expect(0);
+    let run = lab.compare(&[]).expect(0);
+    let wide = run.stdout.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{}", run.stdout);
+    let markdown = lab.compare(&["--format", "markdown"]).expect(0).stdout;
+    for words in [
+        "(shots=1,2,all)",
+        "(shots=1)",
+        "(k=3 control=random-features)",
+    ] {
+        assert!(markdown.contains(words), "{words}: {markdown}");
+    }
+    for text in [&run.stdout, &markdown] {
+        for word in ["null", "few_shot.", "ks=", "control=none", "[1,"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+    }
+}
+
+#[test]
+fn csv_has_exact_numbers_and_blank_cells_and_no_test_of_a_single_class() {
+    let lab = lab();
+    lab.probe(&["--k", "3"]).expect(0);
+    let json = lab.compare(&["--format", "json"]).expect(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(json["p_delong"].as_object().unwrap().len(), 3, "{json}");
+    let csv = lab.compare(&["--format", "csv"]).expect(0).stdout;
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let row: Vec<&str> = csv
+        .lines()
+        .nth(1)
+        .unwrap()
+        .replace("\"bootstrap of patients, percentiles\"", "method")
+        .leak()
+        .split(',')
+        .collect();
+    let cell = |name: &str| row[header.iter().position(|of| *of == name).unwrap()];
+    for (name, value) in [
+        ("p", &json["p"]),
+        ("p_holm", &json["p_holm"]),
+        ("difference", &json["difference"]),
+        ("difference_low", &json["ci"][0]),
+        ("second_value", &json["values"][1]),
+    ] {
+        let found: f64 = cell(name).parse().unwrap();
+        assert_eq!(Some(found), value.as_f64(), "{name}");
+    }
+    for name in ["p_delong", "p_wilcoxon", "rank_biserial", "options"] {
+        assert_eq!(cell(name), "", "{name}: {csv}");
+    }
+    let wide = lab.compare(&["--wide"]).expect(0).stdout;
+    let header: Vec<&str> = wide
+        .lines()
+        .next()
+        .unwrap()
+        .split("  ")
+        .map(str::trim)
+        .collect();
+    assert!(header.contains(&"p (DeLong)"), "{wide}");
+}
