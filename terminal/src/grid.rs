@@ -132,7 +132,7 @@ impl Grid {
     }
 
     /// Aligned columns for a terminal. Unless `wide`, columns are left out until 80 characters hold a row. A last line has
-    /// the values of those whose cells are all equal, and names the others.
+    /// the texts of those whose cells are all equal, and names the others.
     pub fn text(&self, wide: bool) -> String {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         if wide {
@@ -192,16 +192,19 @@ impl Grid {
         text
     }
 
-    /// Values of the columns that are not shown and whose cells are all equal, and names of the others and of those
+    /// Texts of the columns that are not shown and whose cells are all equal, and names of the others and of those
     /// shown in brief. `None` if nothing is left out.
     fn left_out(&self, shown: &[usize]) -> Option<String> {
         let (mut values, mut more) = (Vec::new(), Vec::new());
         for at in (0..self.columns.len()).filter(|at| !shown.contains(at)) {
-            let header = &self.columns[at].header;
-            match self.rows.first().map(|row| row[at].as_str()) {
-                Some(_) if self.tells_apart(at) => more.push(header.clone()),
-                None | Some("" | "-") => {}
-                Some(cell) => values.push(format!("{header} {cell}")),
+            let Column {
+                header, is_number, ..
+            } = &self.columns[at];
+            let first = self.rows.first().map(|row| row[at].as_str());
+            match first.filter(|_| !self.tells_apart(at)) {
+                Some("" | "-") => {}
+                Some(cell) if !is_number => values.push(format!("{header} {cell}")),
+                _ => more.push(header.clone()),
             }
         }
         let is_brief = |at: &&usize| {

@@ -52,13 +52,13 @@ pub fn summary(records: &[RunRecord]) -> Grid {
         columns.push(Column::number("recall", 1));
     }
     if is_trained {
-        columns.push(Column::number("train", 8));
+        columns.push(Column::text("train", 8));
     }
     if is_scored {
-        columns.push(Column::number("scored", 1));
+        columns.push(Column::text("scored", 1));
     }
     if is_measured {
-        columns.push(Column::number("test", 7));
+        columns.push(Column::text("test", 7));
     }
     columns.extend(measures.iter().map(|(header, rank, _)| {
         let column = Column::number(*header, *rank);
