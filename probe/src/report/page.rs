@@ -141,6 +141,7 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             id: "figures",
             title: "Figures",
             body: html! {
+                p { "Numbers of figures are those of the reference study (Baharoon et al., arXiv 2312.02366)." }
                 @for chart in &report.figures { (chart) }
                 @if let Some(pictures) = &report.pictures { (pictures) }
             },

@@ -106,6 +106,10 @@ fn about(record: &RunRecord) -> String {
                 images.collect::<Vec<_>>().join(", ")
             )
         }
+        "map" => format!(
+            "{}. Points are examples, near to others with similar tokens.",
+            record.setting
+        ),
         _ => format!("{}.", record.setting),
     }
 }

@@ -13,6 +13,9 @@ use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
 use crate::metrics::weights::Weights;
 
+/// Structures that a warning names.
+const NAMED: usize = 5;
+
 /// The study's measures: the pixels of all slices are counted together.
 pub(super) fn pooled(volumes: &[Volume], names: &[String]) -> Measures {
     let all = together(volumes, names.len());
@@ -80,7 +83,13 @@ pub(super) fn never_predicted(
         return Some(format!("no structure is predicted anywhere: {advice}"));
     }
     let missed: Vec<&str> = missed.iter().map(|&class| names[class].as_str()).collect();
-    (!missed.is_empty()).then(|| format!("never predicted: `{}`", missed.join("`, `")))
+    (!missed.is_empty()).then(|| {
+        let named = missed[..missed.len().min(NAMED)].join("`, `");
+        match missed.len().saturating_sub(NAMED) {
+            0 => format!("never predicted: `{named}`"),
+            more => format!("never predicted: `{named}` and {more} more"),
+        }
+    })
 }
 
 /// Measures by volume: that of a class is the mean over the volumes in which it is defined, the macro mean

@@ -120,7 +120,14 @@ impl Questions {
             answers.push(answer);
             Ok::<_, Error>(())
         };
-        for name in &self.columns(caches) {
+        let columns = self.columns(caches);
+        let all = columns.len() + 2 + usize::from(caches.other.is_some());
+        let mut number = 0;
+        let mut say = |question: &str| {
+            number += 1;
+            say(&format!("question {number} of {all}: {question}"));
+        };
+        for name in &columns {
             say(&format!("column {name}"));
             timed(&mut || {
                 let column = column(name, &subject, caches)?;

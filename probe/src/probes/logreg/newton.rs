@@ -351,7 +351,7 @@ mod tests {
                 x: x.view(),
                 labels: &labels,
             };
-            for (c, solved) in solve(objective, &cs) {
+            for (c, solved) in solve(objective, &cs, &|_| ()) {
                 for (problem, solved) in solved.into_iter().enumerate() {
                     assert!(solved.converged, "{noise} {c} {problem}");
                     let newton = Newton {

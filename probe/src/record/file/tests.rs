@@ -84,7 +84,7 @@ fn a_torn_line_is_named_and_takes_no_other_record_with_it() {
         let found = complaints(runs);
         assert_eq!(found.contains("knn.jsonl`: 1 line"), torn < whole.len() - 1);
         assert_eq!(
-            found.contains("line 1 ("),
+            found.contains("line 1, column "),
             torn < whole.len() - 1,
             "{found}"
         );
@@ -103,7 +103,12 @@ fn what_is_no_record_is_named_and_the_rest_read() {
     let recorded = read(runs, "knn").unwrap();
     assert!(recorded.of("a").is_some() && recorded.of("b").is_some());
     let found = complaints(runs);
-    for named in ["3 lines", "line 3 (", "line 4 (missing field", "line 5 ("] {
+    for named in [
+        "3 lines",
+        "line 3, column 1 (",
+        "line 4 (missing field",
+        "line 5, column 1 (",
+    ] {
         assert!(found.contains(named), "{named}: {found}");
     }
 }

@@ -57,7 +57,7 @@ fn balance(study: &Study, dataset: &str) -> Option<Chart> {
             format!("balance-{dataset}"),
             format!("Class balance of {dataset}"),
             format!(
-                "Positive test cases ({}s) of each class, of {} in all.{drawn}",
+                "Positive test {}s of each class, of {} in all.{drawn}",
                 unit.unwrap_or("case"),
                 record.n_test
             ),

@@ -119,7 +119,10 @@ fn chart(
     let chart = Lines {
         caption: Caption::new(
             format!("{prefix}few-shot-{dataset}-{protocol}-{kind}"),
-            format!("Few shots on {dataset}: {kind}, protocol {protocol}"),
+            format!(
+                "Few shots on {dataset}: {}, protocol {protocol}",
+                kind.replace("unet", "U-Net")
+            ),
             text,
         ),
         x: Axis::new("shots")

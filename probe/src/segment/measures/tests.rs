@@ -72,6 +72,18 @@ fn structures_that_are_never_predicted_are_told() {
     assert_eq!(told([1, 1, 0, 0, 0, 0]).unwrap(), "never predicted: `b`");
     let nothing = "no structure is predicted anywhere: train longer";
     assert_eq!(told([0; 6]).unwrap(), nothing);
+    // Of many, a few are named.
+    let mut counts = Confusion::new(10);
+    counts.add(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[1; 9]);
+    let volume = Volume {
+        counts,
+        ..volume([0; 6], [0; 6])
+    };
+    let names: Vec<String> = (0..10).map(|class| format!("c{class}")).collect();
+    assert_eq!(
+        never_predicted(&[volume], &names, "").unwrap(),
+        "never predicted: `c2`, `c3`, `c4`, `c5`, `c6` and 3 more"
+    );
 }
 
 #[test]
