@@ -14,6 +14,10 @@ use crate::record::{self, RunRecord};
 /// The word for the head that was recorded last.
 const LATEST: &str = "latest";
 
+/// The way to scores of trained blocks.
+const BY_RECORD: &str =
+    "its record names the scores of `test` as `predictions`; `probe linear` saves heads";
+
 /// A head or decoder: a file, the name of the run that saved it or a beginning of the name, or `latest`.
 #[derive(Clone, Debug)]
 pub(super) struct HeadArg(String);
@@ -32,6 +36,12 @@ impl HeadArg {
         let (word, file) = (&self.0, Path::new(&self.0));
         let is_path = word.contains(['/', '\\']) || word.ends_with(".safetensors");
         if is_path || file.exists() {
+            if holds_blocks(file) {
+                bail!(
+                    "`{}` belongs to trained blocks of a backbone, which `probe predict` does not apply\nhint: {BY_RECORD}",
+                    shown(file)
+                );
+            }
             return Ok(file.into());
         }
         if !runs.is_dir() {
@@ -63,6 +73,17 @@ impl HeadArg {
             None => Err(missing(word, runs, &with, &without)),
         }
     }
+}
+
+/// Whether a file or folder is of the trained blocks that `probe adapt` and `scripts/finetune` save with their head.
+fn holds_blocks(file: &Path) -> bool {
+    let folder = if file.is_dir() {
+        Some(file)
+    } else {
+        file.parent()
+    };
+    let has = |name: &str| folder.is_some_and(|folder| folder.join(name).is_file());
+    has("head.safetensors") && (has("adapter_model.safetensors") || has("model.safetensors"))
 }
 
 /// The record of this name or with a name that begins so; the chosen one of several of an evaluation.
@@ -107,6 +128,12 @@ fn named<'a>(records: &[&'a RunRecord], word: &str) -> Result<Option<&'a RunReco
 /// The error that no run of this name has a head.
 fn missing(word: &str, runs: &Path, with: &[&RunRecord], without: &[&RunRecord]) -> anyhow::Error {
     let headless = without.iter().find(|record| record.name.starts_with(word));
+    if let Some(record) = headless.filter(|record| record.params.contains_key("adapter")) {
+        let name = printable(&record.name);
+        return anyhow::anyhow!(
+            "`{name}` trained blocks of the backbone, which `probe predict` does not apply\nhint: {BY_RECORD}"
+        );
+    }
     let what = match headless {
         Some(record) => format!("the run `{}` has no head", printable(&record.name)),
         None if word == LATEST => "no run has a head".to_owned(),

@@ -106,6 +106,22 @@ fn weights_are_compared_by_their_own_hash_if_the_cache_has_it() {
 }
 
 #[test]
+fn predict_says_that_it_does_not_apply_trained_blocks() {
+    let lab = extracted(&RESIDUAL);
+    lab.probe_with("adapt", &["--blocks", "1", "--epochs", "1"])
+        .expect(0);
+    let record = record(&lab);
+    let folder = lab
+        .path("runs")
+        .join(record["params"]["adapter"].as_str().unwrap());
+    let file = folder.join("head.safetensors");
+    for head in ["adapt-", folder.to_str().unwrap(), file.to_str().unwrap()] {
+        lab.probe_with("predict", &["--head", head])
+            .expect_error(2, &["trained blocks", "`predictions`"]);
+    }
+}
+
+#[test]
 fn equal_trainings_at_the_same_time_are_refused() {
     let lab = extracted(&RESIDUAL);
     let words = ["--blocks", "1", "--epochs", "1"];
