@@ -305,10 +305,8 @@ fn what_does_not_fit_is_refused() {
         .expect_error(2, &["the loss is", "step", "rates"]);
     assert!(!lab.path("runs/finetune.jsonl").exists());
 
-    lab.split("images")
-        .args(["--rule", "random:0.5:0:0.5", "--name", "bare"])
-        .status()
-        .unwrap();
+    let words = ["--rule", "random:0.5:0:0.5", "--name", "bare"];
+    Run::of(lab.split("images").args(words)).expect(0);
     run(&["--split", "bare"]).expect_error(2, &["no slice", "`val`"]);
     run(&["--method", "head-only"]).expect(0);
     let folder = fs::read_dir(lab.path("runs/adapters"))
