@@ -4,9 +4,9 @@
     scripts/dev/fuzz.py [--minutes 60] [--round 60] [--jobs 1] [TARGET...]
 
 Each target runs for `--minutes` in all. In a round, each of them runs for `--round` seconds, so that a stop leaves
-nearly as much of each. What earlier calls ran counts. Needs a C++ compiler, and no nightly Rust: LLVM counts the
-coverage, and without an address sanitizer nothing but panics, time-outs and too much memory is found, which suits code
-that is nearly all safe.
+nearly as much of each. What earlier calls ran counts. An input that takes 20 s, by the clock, ends a target: the machine
+must be idle. Needs a C++ compiler, and no nightly Rust: LLVM counts the coverage, and without an address sanitizer
+nothing but panics, time-outs and too much memory is found, which suits code that is nearly all safe.
 
 The folder `target/fuzz` has `ledger.csv` (a line for each run), `corpus/TARGET` (what was found to reach new code,
 beside the files in `*/fuzz/corpus/TARGET` that it began with), `artifacts/TARGET` (inputs at which a target ended) and
@@ -51,7 +51,7 @@ def main():
     }
     arguments = parse(known)
     wanted = arguments.targets or list(known)
-    programs = build()
+    programs = build(sorted({known[name] for name in wanted}))
     while left := [name for name in wanted if done(name)["seconds"] < 60 * arguments.minutes]:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             for result in pool.map(lambda name: run(programs / name, known[name], arguments.round), left):
@@ -77,8 +77,8 @@ def parse(known):
     return arguments
 
 
-def build():
-    """Builds all targets, and returns the folder of the programs."""
+def build(crates):
+    """Builds the targets of crates, and returns the folder of the programs."""
     facts = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host = re.search(r"^host: (.*)$", facts, re.M)[1]
     lock = PROJECT / "fuzz/Cargo.lock"
@@ -86,7 +86,8 @@ def build():
         lock.write_bytes((PROJECT / "Cargo.lock").read_bytes())
     environment = os.environ | {"CARGO_TARGET_DIR": str(WORK), "RUSTFLAGS": " ".join(PASSES)}
     # With `--target`, the flags are not those of build scripts.
-    command = ["cargo", "build", "--release", "--workspace", "--bins", "--target", host]
+    packages = [word for crate in crates for word in ("-p", f"{crate}-fuzz")]
+    command = ["cargo", "build", "--release", *packages, "--bins", "--target", host]
     subprocess.run(command, check=True, cwd=PROJECT / "fuzz", env=environment)
     return WORK / host / "release"
 
@@ -102,6 +103,7 @@ def run(program, crate, seconds):
         f"-max_total_time={seconds}",
         f"-max_len={MOST_BYTES}",
         f"-timeout={SLOWEST}",
+        f"-report_slow_units={SLOWEST}",
         f"-rss_limit_mb={MEGABYTES}",
         "-detect_leaks=0",
         "-print_final_stats=1",
