@@ -38,8 +38,8 @@ fn settings_are_written_as_they_are_typed_and_all_lines_fit_80_columns() {
     let markdown = lab.compare(&["--format", "markdown"]).expect(0).stdout;
     for words in [
         "(shots=1,2,all)",
-        "(shots=1)",
-        "(k=3 control=random-features)",
+        "centroid shots=1 |",
+        "knn k=3 (control=random-features)",
     ] {
         assert!(markdown.contains(words), "{words}: {markdown}");
     }

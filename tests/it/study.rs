@@ -213,7 +213,7 @@ fn tables_of_a_study_fit_80_columns() {
     let lab = Lab::new();
     let table = lab.manifest(18);
     let name = "chest-radiographs-of-children-of-a-hospital";
-    Run::of(lab.extract_as(name, "manifest", &table).arg("--keep-ids")).expect(0);
+    Run::of(&mut lab.extract_as(name, "manifest", &table)).expect(0);
     let probe =
         "[[probe]]\nname = \"few-shot\"\nhead = \"centroid\"\nshots = [1, \"all\"]\nrepeats = 2\n";
     let knn = "[[probe]]\nname = \"knn\"\nk = [1, 3]\n";
@@ -277,7 +277,7 @@ limit = 3
     let root = ["--root", "images=there", "--dry-run"];
     let plan = study(&lab, toml, "runs", &root).expect(0);
     assert!(
-        plan.stdout.contains("--root there --image-size 56"),
+        plan.stderr.contains("--root there --image-size 56"),
         "{plan:#?}"
     );
     let none = study(

@@ -58,7 +58,7 @@ use crate::kinds::KINDS;
 
 /// Evaluate cached tokens on a CPU
 #[derive(Debug, Parser)]
-#[command(version, override_usage = "probe <COMMAND> [OPTIONS]")]
+#[command(name = "probe", version, override_usage = "probe <COMMAND> [OPTIONS]")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -62,7 +62,8 @@ fn measured(record: &RunRecord) -> String {
     text
 }
 
-/// One row per cell with its state, and the total time, which goes to `messages` beside data for programs.
+/// One row per cell with its state, and the total time, which goes to `messages` beside data for programs. So do errors,
+/// and the commands that make what is missing.
 pub(super) fn plan<'a>(
     cells: &[Cell],
     evaluations: &[Evaluation<'_>],
@@ -89,9 +90,9 @@ pub(super) fn plan<'a>(
         _ => form.print(&Grid::new(columns, rows.map(Vec::from)), &mut *out)?,
     }
     let end: &mut dyn Write = if form.format == Format::Text {
-        out
+        &mut *out
     } else {
-        messages
+        &mut *messages
     };
     let to_run = cells
         .iter()
@@ -108,7 +109,7 @@ pub(super) fn plan<'a>(
             }
         }
     }
-    rest(cells, evaluations, extract, end)
+    rest(cells, evaluations, extract, messages)
 }
 
 /// Probe, cache, protocol with fold, state, and time of a cell to run.
