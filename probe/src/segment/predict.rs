@@ -1,5 +1,7 @@
 //! Label maps that a decoder predicts, and their comparison with the masks.
 
+use std::sync::{Mutex, PoisonError};
+
 use nn::{Decoder, Workspace};
 use rayon::prelude::*;
 
@@ -32,17 +34,22 @@ impl Predictor<'_> {
         mut consume: impl FnMut(usize, Vec<u16>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let classes = self.decoder.shape().classes;
+        // Memory of many classes that is allocated for each slice costs as much time as the logits.
+        let spare: Mutex<Vec<Vec<f32>>> = Mutex::default();
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
         self.stream.pass(rows, Order::Stored, |batch| {
             let tokens: Vec<&[f32]> = batch.tokens.iter().map(Vec::as_slice).collect();
             let count = batch.rows.len();
             let maps = self.decoder.maps(self.workspace, &tokens, count)?;
             let images = batch.rows.par_iter().enumerate();
-            // Memory of many classes that is not reused costs as much time as the logits.
-            let labels = images.map_init(Vec::new, |logits, (image, &row)| {
+            let labels = images.map(|(image, &row)| {
                 let [height, width] = size(row);
+                let mut logits = spare().pop().unwrap_or_default();
                 logits.resize(classes * height * width, 0.0);
-                maps.logits(image, (height, width), logits)?;
-                Ok(highest(logits, height * width))
+                maps.logits(image, (height, width), &mut logits)?;
+                let labels = highest(&logits, height * width);
+                spare().push(logits);
+                Ok(labels)
             });
             let labels = labels.collect::<Result<Vec<_>, Error>>()?;
             for (&row, labels) in batch.rows.iter().zip(labels) {
