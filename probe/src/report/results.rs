@@ -102,7 +102,9 @@ fn figure(record: &RunRecord, name: &str) -> Cell {
 
 /// The setting with the names of split and labels, by which equal settings differ.
 fn setting(record: &RunRecord) -> String {
+    // All folds together have their number as their setting.
     let split = record.split_name.iter();
+    let split = split.filter(|name| !name.starts_with("kfold:"));
     let split = split.map(|name| format!("split {name}"));
     let labels = record.labels_name.iter();
     let labels = labels.map(|name| format!("labels {name}"));
