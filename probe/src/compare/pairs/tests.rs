@@ -64,13 +64,13 @@ fn settings_examples_and_results_that_differ_are_not_paired_but_named() {
                 "k=5",
                 json!({"features": "cls", "layer": 1, "few_shot": {"repeats": 2}}),
             ),
-            "few_shot.repeats=",
+            "repeats=",
         ),
         (
             one("k=5", json!({"features": "cls", "layer": 1})),
-            "few_shot.repeats=none (not 1)",
+            "no repeats (not 1)",
         ),
-        (one("k=9", settings()), "result=k=9 (not k=5)"),
+        (one("k=9", settings()), "with k=9 (not k=5)"),
     ] {
         let records = [of("b", "knn", "k=5", settings()), other[0].clone()];
         let (pairs, left_out) = found(&records);
