@@ -34,9 +34,9 @@ fn blocks_are_adapted_where_caches_have_their_tokens_and_fine_tuning_is_left_to_
     let toml = format!("{TRAINED}\n[extract.images]\ndataset = \"manifest\"\n");
     let run = study(&lab, &toml, "runs", &["--dry-run", "--root", &roots]).expect(0);
     // The cache is made once, with the tokens that all cells need.
-    let extractions = run.stdout.matches("  extract --model tiny-vit").count();
+    let extractions = run.stderr.matches("  extract --model tiny-vit").count();
     assert_eq!(
-        (extractions, run.stdout.matches("--tokens=residual").count()),
+        (extractions, run.stderr.matches("--tokens=residual").count()),
         (1, 1),
         "{run:#?}"
     );
@@ -48,7 +48,8 @@ fn blocks_are_adapted_where_caches_have_their_tokens_and_fine_tuning_is_left_to_
         "--tokens=residual",
         "by script",
     ] {
-        assert!(run.stdout.contains(said), "no {said}: {run:#?}");
+        let told = format!("{}{}", run.stdout, run.stderr);
+        assert!(told.contains(said), "no {said}: {run:#?}");
     }
     let run = study(&lab, &toml, "runs", &["--extract", "--root", &roots]).expect(1);
     assert_eq!(records(&lab, "runs/adapt.jsonl").len(), 1, "{run:#?}");
