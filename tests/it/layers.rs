@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::lab::project;
 
-/// The names of all crates that the package `slicebank-NAME` is built from, ours without `slicebank-`.
+/// The names of all packages that `slicebank-NAME` is built from, ours without `slicebank-`.
 fn dependencies(name: &str) -> Vec<String> {
     let package = format!("slicebank-{name}");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
@@ -84,7 +84,7 @@ fn extract_does_not_know_probe_or_its_libraries() {
 #[test]
 fn model_cards_and_graphs_know_no_runtime_images_caches_downloads_or_options() {
     assert_without(
-        "onnx_models",
+        "onnx-models",
         &[
             "extract",
             "probe",
