@@ -286,7 +286,14 @@ fn the_table_has_a_row_per_k_and_classes_for_a_single_cache() {
     assert_eq!(
         starts,
         [
-            "class", "yes", "dataset", "single", "single", "(--wide", "*"
+            "class",
+            "yes",
+            "dataset",
+            "single",
+            "single",
+            "protocol",
+            "intervals",
+            "*"
         ],
         "{}",
         ran.out
