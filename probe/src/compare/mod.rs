@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::pairs::{Pair, Pairs};
+pub(crate) use self::pairs::{differences, shortened, traits};
 pub(crate) use self::written::{flatten, value, written};
 use crate::Error;
 use crate::metrics::bootstrap;

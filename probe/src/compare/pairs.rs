@@ -130,7 +130,7 @@ fn role(record: &RunRecord) -> String {
 }
 
 /// Settings that must be equal, by flat names.
-fn traits(record: &RunRecord) -> Map<String, Value> {
+pub(crate) fn traits(record: &RunRecord) -> Map<String, Value> {
     let mut traits = Map::new();
     flatten("", &record.settings, &mut traits);
     traits.insert("dataset".into(), record.dataset.clone().into());
@@ -250,7 +250,7 @@ fn named((model, size): &Backbone<'_>) -> String {
 }
 
 /// `option=value (not value)` for each trait in which two evaluations differ.
-fn differences(found: &Map<String, Value>, wanted: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn differences(found: &Map<String, Value>, wanted: &Map<String, Value>) -> Vec<String> {
     let names: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
     let differ = names
         .into_iter()
@@ -276,7 +276,7 @@ fn differences(found: &Map<String, Value>, wanted: &Map<String, Value>) -> Vec<S
 }
 
 /// The first texts of a list, and the number of the others, which are called `what`.
-fn shortened(texts: &[String], what: &str) -> String {
+pub(crate) fn shortened(texts: &[String], what: &str) -> String {
     let first = texts[..texts.len().min(NAMED)].join(", ");
     match texts.len().saturating_sub(NAMED) {
         0 => first,

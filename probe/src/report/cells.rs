@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::alike::Alike;
 use super::read::{Study, interval, measure, parameter};
 use super::table::Figure;
 use crate::record::RunRecord;
 
 /// The rule by which [`Study::find`] takes a record, for captions.
-pub(super) const RULE: &str = "Of several records of a cell, the last one recorded is shown; records of controls, of other labels, of other splits and of single folds are not.";
+pub(super) const RULE: &str = "Of a dataset, records are shown with the settings of most backbones or, of several such settings, the newest; of several records of a cell, the last one recorded. Records of other settings, of controls, of other labels, of other splits and of single folds are not.";
 
 /// What is evaluated: a probe with its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,15 +229,17 @@ impl Study {
     ) -> Option<&RunRecord> {
         let fits = |record: &&RunRecord| {
             record.dataset == dataset
-                && record.model == model
                 && record.protocol == protocol
-                && size.is_none_or(|size| record.image_size == size)
                 && is_of_study(record)
                 && Way::of(record) == Some(way)
         };
+        let is_of_row = |record: &&RunRecord| {
+            record.model == model && size.is_none_or(|size| record.image_size == size)
+        };
+        let found = Alike::of(self.results().filter(fits)).compared.into_iter();
         // Of equal ones the last.
-        self.results()
-            .filter(fits)
+        found
+            .filter(is_of_row)
             .max_by_key(|record| (record.image_size == 224, record.image_size))
     }
 
@@ -257,16 +260,20 @@ impl Study {
         found
     }
 
-    /// Results of a way under a protocol: the last of each [`task`] and backbone, in this order.
-    pub(super) fn all_of(&self, way: Way, protocol: &str) -> Vec<&RunRecord> {
+    /// Results of a way under a protocol: of those with equal settings, the last of each [`task`] and backbone, in this
+    /// order.
+    pub(super) fn all_of(&self, way: Way, protocol: &str) -> Alike<'_> {
+        let is_of = |record: &&RunRecord| {
+            is_plain(record) && record.protocol == protocol && Way::of(record) == Some(way)
+        };
+        let mut all = Alike::of(self.results().filter(is_of));
         let mut found: std::collections::BTreeMap<(String, &str, u32), &RunRecord> =
             std::collections::BTreeMap::new();
-        for record in self.results() {
-            if is_plain(record) && record.protocol == protocol && Way::of(record) == Some(way) {
-                let place = (task(record), record.model.as_str(), record.image_size);
-                found.insert(place, record);
-            }
+        for record in all.compared {
+            let place = (task(record), record.model.as_str(), record.image_size);
+            found.insert(place, record);
         }
-        found.into_values().collect()
+        all.compared = found.into_values().collect();
+        all
     }
 }

@@ -3,6 +3,7 @@
 //! [`Study`] reads the records of a folder. [`Report`] makes [`Table`]s of them, which `render` writes in each
 //! format, and the page.
 
+mod alike;
 mod cells;
 mod chart;
 mod datasets;

@@ -61,7 +61,7 @@ impl Resampled {
                 if way.is_segmentation() && protocol == "paper" {
                     continue;
                 }
-                let records = study.all_of(way, protocol);
+                let records = study.all_of(way, protocol).compared;
                 for group in records.chunk_by(|a, b| task(a) == task(b)) {
                     let drawn = drawn(study, way, group, draws, &mut all.complaints);
                     let place = (task(group[0]), way, protocol.to_owned());

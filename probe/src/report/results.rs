@@ -1,8 +1,13 @@
 //! The table of all results, of any dataset and backbone.
 
+use std::collections::BTreeSet;
+
+use serde_json::Map;
+
 use super::cells::Measured;
 use super::read::{Study, backbone, deviation, interval, measure};
 use super::table::{Cell, Column, Figure, Table};
+use crate::compare::{flatten, value, written};
 use crate::record::RunRecord;
 
 /// Columns with measures; the first that a record has is shown.
@@ -56,6 +61,20 @@ pub(super) fn table(study: &Study) -> Table {
             record.image_size,
         )
     });
+    let evaluations = records.chunk_by(|a, b| {
+        let of = |record: &RunRecord| {
+            [&record.dataset, &record.probe, &record.protocol].map(String::clone)
+        };
+        of(a) == of(b)
+    });
+    let rows = evaluations.flat_map(|records| {
+        let differ = differing(records);
+        records
+            .iter()
+            .map(|record| row(record, &differ))
+            .collect::<Vec<_>>()
+    });
+    let rows = rows.collect();
     let mut columns: Vec<Column> = FILTERS.map(|(_, name)| Column::text(name)).to_vec();
     columns.push(Column::text("setting"));
     columns.extend(MEASURES.map(|(header, _)| Column::number(header)));
@@ -67,17 +86,35 @@ pub(super) fn table(study: &Study) -> Table {
         caption: "One row per record. Brackets: 95% confidence interval by a bootstrap of patients; ±: standard deviation over draws. AUROC, average precision (AP), Dice and IoU are means over classes. AUROC and Dice of different protocols are different measures."
             .into(),
         columns,
-        rows: records.into_iter().map(row).collect(),
+        rows,
     }
 }
 
-fn row(record: &RunRecord) -> Vec<Cell> {
+/// Names of the settings in which records differ, without those that the columns have anyway.
+fn differing(records: &[&RunRecord]) -> BTreeSet<String> {
+    const SHOWN: [&str; 5] = ["control", "eval", "split_name", "shots", "repeats"];
+    let all: Vec<Map<_, _>> = records.iter().map(|record| settings(record)).collect();
+    let names: BTreeSet<&String> = all.iter().flat_map(Map::keys).collect();
+    let differ = names.into_iter().filter(|name| {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        !SHOWN.contains(&last) && all.iter().any(|of| of.get(*name) != all[0].get(*name))
+    });
+    differ.cloned().collect()
+}
+
+fn settings(record: &RunRecord) -> Map<String, serde_json::Value> {
+    let mut settings = Map::new();
+    flatten("", &record.settings, &mut settings);
+    settings
+}
+
+fn row(record: &RunRecord, differ: &BTreeSet<String>) -> Vec<Cell> {
     let mut cells: Vec<Cell> = vec![
         record.dataset.clone().into(),
         backbone(record).into(),
         record.probe.clone().into(),
         record.protocol.clone().into(),
-        setting(record).into(),
+        setting(record, differ).into(),
     ];
     cells.extend(MEASURES.map(|(_, names)| {
         let known = names.iter().find(|of| measure(record, of.name).is_some());
@@ -100,18 +137,27 @@ fn figure(record: &RunRecord, name: &str) -> Cell {
     })
 }
 
-/// The setting with the names of split and labels, by which equal settings differ.
-fn setting(record: &RunRecord) -> String {
+/// The setting with the names of split and labels, and with the settings that `differ`, unless its
+/// words are in it already.
+fn setting(record: &RunRecord, differ: &BTreeSet<String>) -> String {
     // All folds together have their number as their setting.
     let split = record.split_name.iter();
     let split = split.filter(|name| !name.starts_with("kfold:"));
     let split = split.map(|name| format!("split {name}"));
     let labels = record.labels_name.iter();
     let labels = labels.map(|name| format!("labels {name}"));
+    let settings = settings(record);
+    let more = differ.iter().filter_map(|name| {
+        let found = settings.get(name)?;
+        let [option, value] = [written(name, found)?, value(name, found)?];
+        let mut words = record.setting.split(' ');
+        (!words.any(|word| word == option || word == value)).then_some(option)
+    });
     let all = [record.setting.clone()]
         .into_iter()
         .chain(split)
-        .chain(labels);
+        .chain(labels)
+        .chain(more);
     all.collect::<Vec<_>>().join(", ")
 }
 

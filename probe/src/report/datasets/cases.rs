@@ -221,7 +221,8 @@ fn hardest(study: &Study, shown: &Shown<'_>) -> List {
     let mut sums = vec![0.0; cases.len()];
     let mut wrong = vec![0; cases.len()];
     let mut backbones = 0;
-    let records = study.all_of(shown.way, &shown.record.protocol).into_iter();
+    let records = study.all_of(shown.way, &shown.record.protocol);
+    let records = records.compared.into_iter();
     let is_same = |record: &&RunRecord| task(record) == task(shown.record);
     for record in records.filter(is_same) {
         let read = study

@@ -78,7 +78,9 @@ fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Ch
         .map(|(way, record)| (preference(way), &record.protocol, way))
         .min_by(|a, b| (a.0, std::cmp::Reverse(a.1)).cmp(&(b.0, std::cmp::Reverse(b.1))))
         .map(|(_, protocol, way)| (way, protocol))?;
-    let mut records: Vec<&RunRecord> = study.all_of(way, protocol);
+    let all = study.all_of(way, protocol);
+    let others = all.note(way.title(), |task| task == dataset);
+    let mut records = all.compared;
     records.retain(|record| task(record) == dataset && figure(record).is_some());
     records.sort_by(|a, b| {
         let [a, b] = [a, b].map(|record| figure(record).map_or(0.0, |figure| figure.value));
@@ -110,7 +112,7 @@ fn by_backbone(study: &Study, dataset: &str, is_segmentation: bool) -> Option<Ch
         name,
     });
     let mut text = format!(
-        "{title} of {} under protocol {protocol}, with 95% intervals where they are recorded.{drawn}",
+        "{title} of {} under protocol {protocol}, with 95% intervals where they are recorded.{drawn}{others}",
         way.title()
     );
     if omitted_backbones > 0 {

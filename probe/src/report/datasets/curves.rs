@@ -205,7 +205,11 @@ impl<'a> Shown<'a> {
             .get("ece")
             .and_then(serde_json::Value::as_f64);
         let ece = ece.map_or_else(String::new, |ece| {
-            format!(" Expected calibration error: {ece:.3}.")
+            let of = match single {
+                None if self.scored.classes.len() > 1 => ", mean over classes",
+                _ => "",
+            };
+            format!(" Expected calibration error{of}: {ece:.3}.")
         });
         let points = bins
             .iter()

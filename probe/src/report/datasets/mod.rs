@@ -95,7 +95,8 @@ fn dataset(
     let markup = html! {
         @if let Some((way, record)) = shown {
             p { "Shown in detail: " (way.title()) " of " b { (render::shown(&backbone(record))) }
-                ", protocol " (render::shown(&record.protocol)) ", the backbone with the highest figure of it. Other results are in the tables." }
+                ", protocol " (render::shown(&record.protocol)) ", the backbone with the highest figure of it. Other results are in the tables."
+                (study.all_of(way, &record.protocol).note(way.title(), |task| task == name)) }
         }
         div .grid { @for chart in &results { (chart) } }
         @if let Some(table) = &undrawn { (render::table(table)) }
@@ -115,7 +116,7 @@ fn best<'a>(study: &'a Study, dataset: &str) -> Option<(Way, &'a RunRecord)> {
     ORDER.into_iter().find_map(|way| {
         let protocols = study.protocols();
         protocols.into_iter().find_map(|protocol| {
-            let records = study.all_of(way, protocol).into_iter();
+            let records = study.all_of(way, protocol).compared.into_iter();
             let scored = records
                 .filter(|record| task(record) == dataset)
                 .filter_map(|record| Some((figure(record)?.value, record)));
@@ -161,7 +162,7 @@ mod tests {
     use crate::targets::Targets;
 
     /// A study of one result with these scores of classes `a`, `b` and `c`.
-    fn study(folder: &Path, scores: ndarray::Array2<f64>, labels: Vec<u32>) -> Study {
+    fn study(folder: &Path, scores: ndarray::Array2<f64>, targets: Targets) -> Study {
         let case = |number: usize| Case {
             sample: format!("s{number}"),
             slice: None,
@@ -169,9 +170,9 @@ mod tests {
             split: None,
         };
         let predictions = Predictions {
-            cases: (0..labels.len()).map(case).collect(),
+            cases: (0..scores.nrows()).map(case).collect(),
             scores: Scores::probabilities(scores),
-            targets: Targets::Single(labels),
+            targets,
         };
         let names = ["a", "b", "c"].map(str::to_owned);
         predictions
@@ -212,7 +213,11 @@ mod tests {
             [0.2, 0.7, 0.1],
             [0.0, 0.1, 0.9]
         ];
-        let wrong = study(folder.path(), scores.clone(), vec![0, 1, 0, 2]);
+        let wrong = study(
+            folder.path(),
+            scores.clone(),
+            Targets::Single(vec![0, 1, 0, 2]),
+        );
         let (markup, tables) = datasets(&wrong, None, &mut Vec::new()).unwrap();
         let cases = of(&tables, "cases-d");
         assert_eq!(
@@ -235,7 +240,7 @@ mod tests {
             ]
         );
         assert!(!markup.into_string().contains("<b>s0</b>"));
-        let right = study(folder.path(), scores, vec![0, 1, 1, 2]);
+        let right = study(folder.path(), scores, Targets::Single(vec![0, 1, 1, 2]));
         let (markup, tables) = datasets(&right, None, &mut Vec::new()).unwrap();
         assert!(of(&tables, "cases-d").is_empty());
         let text = markup.into_string();
@@ -252,7 +257,7 @@ mod tests {
             [0.2, 0.7, 0.1],
             [0.0, 0.1, 0.9]
         ];
-        let study = study(folder.path(), scores, vec![0, 1, 0, 2]);
+        let study = study(folder.path(), scores, Targets::Single(vec![0, 1, 0, 2]));
         let (markup, tables) = datasets(&study, None, &mut Vec::new()).unwrap();
         let figures = markup
             .into_string()
@@ -280,5 +285,28 @@ mod tests {
         // Without a false positive, the class a is found in both of its cases, b in its only one.
         assert_eq!(roc[0], ["0.00", "1.000", "1.000", "1.000"]);
         assert_eq!(of(&tables, "figure-calibration-d").len(), 4);
+    }
+
+    #[test]
+    fn the_calibration_error_of_several_labels_is_said_to_be_a_mean_over_classes() {
+        let folder = tempfile::tempdir().unwrap();
+        let scores = array![[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]];
+        let present = array![[true, true, false], [false, true, false]].mapv(Some);
+        for (targets, expected) in [
+            (
+                Targets::Multi(present),
+                "Expected calibration error, mean over classes: 0.250.",
+            ),
+            (
+                Targets::Single(vec![0, 1]),
+                "Expected calibration error: 0.250.",
+            ),
+        ] {
+            let mut study = study(folder.path(), scores.clone(), targets);
+            let metrics = &mut study.records[0].metrics;
+            metrics.insert("ece".into(), 0.25.into());
+            let (markup, _) = datasets(&study, None, &mut Vec::new()).unwrap();
+            assert!(markup.into_string().contains(expected));
+        }
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Chart> {
         .of("segment")
         .map(|record| record.dataset.as_str())
         .collect();
-    let mut records = study.all_of(Way::Linear, protocol);
+    let all = study.all_of(Way::Linear, protocol);
+    let mut records = all.compared.clone();
     if records
         .iter()
         .any(|record| !segmented.contains(&record.dataset.as_str()))
@@ -65,6 +66,9 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Chart> {
     if omitted > 0 {
         more += &format!(" {omitted} more backbones are in the tables.");
     }
+    more += &all.note(Way::Linear.title(), |task| {
+        groups.iter().any(|group| group.name == *task)
+    });
     let chart = Bars {
         caption: Caption::new(
             format!("linear-{protocol}"),
@@ -85,9 +89,10 @@ pub(super) fn linear_probing(study: &Study, protocol: &str) -> Option<Chart> {
 /// Linear decoder beside U-Net, for the backbone that has both on most datasets.
 pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Chart> {
     let ways = [Way::SegmentLinear, Way::UNet];
-    let records = ways.map(|way| study.all_of(way, protocol));
+    let all = ways.map(|way| study.all_of(way, protocol));
+    let records = all.each_ref().map(|of| &of.compared);
     let mut both: BTreeMap<String, usize> = BTreeMap::new();
-    for linear in &records[0] {
+    for linear in records[0] {
         let is_same =
             |unet: &&RunRecord| task(unet) == task(linear) && backbone(unet) == backbone(linear);
         if records[1].iter().copied().any(|unet| is_same(&unet)) {
@@ -100,7 +105,7 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Chart> {
         .into_iter()
         .max_by_key(|(name, count)| (*count, of_study(name)))?;
     let mut groups: BTreeMap<String, Vec<Bar>> = BTreeMap::new();
-    for (at, (way, records)) in ways.into_iter().zip(&records).enumerate() {
+    for (at, (way, records)) in ways.into_iter().zip(records).enumerate() {
         for record in records.iter().filter(|record| backbone(record) == chosen) {
             let bars = groups
                 .entry(task(record))
@@ -113,12 +118,18 @@ pub(super) fn decoders(study: &Study, protocol: &str) -> Option<Chart> {
         .map(|(name, bars)| BarGroup { name, bars });
     let groups: Vec<BarGroup> = groups.collect();
     let title = main_measure(records[0].first()?)?.title;
+    let others = ways.iter().zip(&all).map(|(way, of)| {
+        of.note(way.title(), |task| {
+            groups.iter().any(|group| group.name == *task)
+        })
+    });
+    let others: String = others.collect();
     let chart = Bars {
         caption: Caption::new(
             format!("decoders-{protocol}"),
             format!("Linear decoder and U-Net on {chosen}, protocol {protocol}"),
             format!(
-                "As Figure 4 of the study: {title} by dataset.{}",
+                "As Figure 4 of the study: {title} by dataset.{}{others}",
                 marks(
                     &groups,
                     "published figures of the U-Net, where the measure is the study's"

@@ -11,7 +11,7 @@ use crate::report::table::{Cell, Column};
 
 /// The figure; `None` unless two backbones have results of linear probing and of a U-Net on the same datasets.
 pub(super) fn figure(study: &Study, protocol: &str) -> Option<Chart> {
-    let [classification, segmentation] =
+    let [(classification, others), (segmentation, more)] =
         [Way::Linear, Way::UNet].map(|way| scores(study, way, protocol));
     let models: BTreeSet<&String> = classification.keys().collect();
     let models: Vec<&String> = models
@@ -34,7 +34,7 @@ pub(super) fn figure(study: &Study, protocol: &str) -> Option<Chart> {
         .map(|(model, (x, y))| format!("{model} {x:.2} and {y:.2}"))
         .collect();
     let description = format!(
-        "As Figure 1 of the study: mean rank of {} backbones over {segmented} segmentation datasets (U-Net) to the right and over {classified} classification datasets (linear probing) upwards; 1 is best. Only datasets with a result of each backbone count, of a backbone in several sizes the largest. {}.",
+        "As Figure 1 of the study: mean rank of {} backbones over {segmented} segmentation datasets (U-Net) to the right and over {classified} classification datasets (linear probing) upwards; 1 is best. Only datasets with a result of each backbone count, of a backbone in several sizes the largest. {}.{others}{more}",
         models.len(),
         listed.join("; ")
     );
@@ -69,7 +69,8 @@ pub(super) fn figure(study: &Study, protocol: &str) -> Option<Chart> {
 /// Figures by model, then dataset; of the largest size.
 type Scores = BTreeMap<String, BTreeMap<String, f64>>;
 
-fn scores(study: &Study, way: Way, protocol: &str) -> Scores {
+/// The figures, and a sentence about records with other settings.
+fn scores(study: &Study, way: Way, protocol: &str) -> (Scores, String) {
     let mut found = Scores::new();
     // In the order of the sizes, so that the largest stays. Only datasets of masks are segmented, and these are
     // not ranked as classification.
@@ -78,14 +79,18 @@ fn scores(study: &Study, way: Way, protocol: &str) -> Scores {
         .filter(|record| record.probe == "segment")
         .map(|record| record.dataset.as_str())
         .collect();
-    for record in study.all_of(way, protocol) {
+    let all = study.all_of(way, protocol);
+    for &record in &all.compared {
         let is_of_task = way.is_segmentation() || !segmented.contains(record.dataset.as_str());
         if is_of_task && let Some(figure) = cells::figure(record) {
             let of_model = found.entry(record.model.clone()).or_default();
             of_model.insert(cells::task(record), figure.value);
         }
     }
-    found
+    let others = all.note(way.title(), |task| {
+        found.values().any(|of_model| of_model.contains_key(task))
+    });
+    (found, others)
 }
 
 /// Mean ranks of the models over the datasets that all of them have, and the number of these.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::MOST;
 use crate::evaluate::EXHAUSTED;
 use crate::record::RunRecord;
+use crate::report::alike::{self, Alike};
 use crate::report::cells::{around, decoder, figure, is_plain, main_measure, task};
 use crate::report::chart::{Chart, number};
 use crate::report::published::PUBLISHED;
@@ -38,25 +39,30 @@ struct Curve<'a> {
 
 /// A figure for each kind of head or decoder.
 fn curves(study: &Study, dataset: &str, protocol: &str, prefix: &str) -> Vec<Chart> {
-    let mut kinds: BTreeMap<String, BTreeMap<String, Curve<'_>>> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, Vec<&RunRecord>> = BTreeMap::new();
     for record in study.results() {
         let is_wanted = task(record) == dataset && record.protocol == protocol;
-        let (true, true, Some(kind)) = (is_wanted, is_plain(record), kind(record)) else {
-            continue;
-        };
-        let curve = kinds
-            .entry(kind)
-            .or_default()
-            .entry(backbone(record))
-            .or_default();
-        match record.params.get("shots").and_then(Value::as_u64) {
-            Some(shots) => drop(curve.points.insert(shots, record)),
-            None => curve.all = Some(record),
+        if let (true, true, Some(kind)) = (is_wanted, is_plain(record), kind(record)) {
+            kinds.entry(kind).or_default().push(record);
         }
     }
-    let figures = kinds.into_iter().filter_map(|(kind, mut lines)| {
+    let figures = kinds.into_iter().filter_map(|(kind, records)| {
+        let shots = |record: &RunRecord| record.params.get("shots").and_then(Value::as_u64);
+        let few = Alike::of(records.iter().copied().filter(|of| shots(of).is_some()));
+        let settings = alike::settings(few.compared.first()?);
+        let mut lines: BTreeMap<String, Curve<'_>> = BTreeMap::new();
+        for record in records {
+            if alike::settings(record) == settings {
+                let curve = lines.entry(backbone(record)).or_default();
+                match shots(record) {
+                    Some(shots) => drop(curve.points.insert(shots, record)),
+                    None => curve.all = Some(record),
+                }
+            }
+        }
         lines.retain(|_, curve| !curve.points.is_empty());
-        chart(dataset, protocol, prefix, &kind, lines)
+        let others = few.note("few shots", |_| true);
+        chart((dataset, protocol), prefix, &kind, lines, &others)
     });
     figures.collect()
 }
@@ -71,11 +77,11 @@ fn kind(record: &RunRecord) -> Option<String> {
 }
 
 fn chart(
-    dataset: &str,
-    protocol: &str,
+    (dataset, protocol): (&str, &str),
     prefix: &str,
     kind: &str,
     curves: BTreeMap<String, Curve<'_>>,
+    others: &str,
 ) -> Option<Chart> {
     let mut curves: Vec<(String, Curve<'_>)> = curves.into_iter().collect();
     // The best with the most shots first.
@@ -116,6 +122,7 @@ fn chart(
     if omitted > 0 {
         text += &format!(" {omitted} more backbones are in the table of all results.");
     }
+    text += others;
     let chart = Lines {
         caption: Caption::new(
             format!("{prefix}few-shot-{dataset}-{protocol}-{kind}"),

@@ -13,13 +13,16 @@ pub(super) struct Block {
     pub(super) values: Vec<Vec<f64>>,
     /// Datasets and backbones that were left out because of missing results.
     pub(super) left_out: Vec<String>,
+    /// A sentence about records with other settings.
+    pub(super) others: String,
 }
 
 impl Block {
     /// Results of a way; while some are missing, the dataset or backbone that lacks most is left out.
     pub(super) fn of(study: &Study, way: Way, protocol: &str) -> Block {
         let mut scores: BTreeMap<(String, String), f64> = BTreeMap::new();
-        for record in study.all_of(way, protocol) {
+        let all = study.all_of(way, protocol);
+        for &record in &all.compared {
             if let Some(figure) = figure(record) {
                 scores.insert((task(record), backbone(record)), figure.value);
             }
@@ -69,6 +72,7 @@ impl Block {
             backbones.iter().map(of).collect()
         };
         Block {
+            others: all.note(way.title(), |task| datasets.contains(task)),
             values: datasets.iter().map(row).collect(),
             datasets: datasets.into_iter().cloned().collect(),
             backbones: backbones.into_iter().cloned().collect(),
@@ -115,6 +119,69 @@ mod tests {
         assert_eq!(block.backbones, ["a@224", "b@224"]);
         assert_eq!(block.values, [[0.9, 0.8], [0.7, 0.6]]);
         assert_eq!(block.left_out.len(), 2);
+    }
+
+    /// A record of linear probing with a number of epochs.
+    fn epochs(model: &str, auroc: f64, epochs: u32) -> RunRecord {
+        let mut record = study(&[("d", model, auroc)]).records.remove(0);
+        record.settings.insert("epochs".into(), epochs.into());
+        record
+    }
+
+    #[test]
+    fn records_with_other_settings_are_neither_ranked_nor_drawn_and_captions_say_so() {
+        let records = vec![
+            epochs("a", 0.6, 5),
+            epochs("b", 0.7, 5),
+            epochs("a", 0.9, 200),
+        ];
+        let study = Study {
+            records,
+            ..Study::default()
+        };
+        let block = Block::of(&study, Way::Linear, "strict");
+        assert_eq!(block.values, [[0.6, 0.7]]);
+        let mut report = crate::report::Report::of(&study, 10);
+        report.draw(None);
+        let left_out = "Left out: 1 record of linear probing with other settings than most backbones or than the newest: epochs=200 (not 5).";
+        let text = report.markdown();
+        // Ranks, the bars of Figure 3; this record has no classes.
+        assert_eq!(text.matches(left_out).count(), 2, "{text}");
+        let shown_in_detail = format!("Other results are in the tables. {left_out}");
+        assert!(report.html().contains(&shown_in_detail));
+        let settings = report.csv_of_results();
+        assert!(settings.contains("epochs=200") && settings.contains("epochs=5"));
+    }
+
+    #[test]
+    fn of_settings_with_as_many_backbones_the_newest_are_taken() {
+        let records = vec![
+            epochs("a", 0.6, 5),
+            epochs("b", 0.7, 5),
+            epochs("a", 0.9, 200),
+            epochs("b", 0.8, 200),
+        ];
+        let study = Study {
+            records,
+            ..Study::default()
+        };
+        let block = Block::of(&study, Way::Linear, "strict");
+        assert_eq!(block.values, [[0.9, 0.8]]);
+        assert!(block.others.contains("epochs=5 (not 200)"));
+    }
+
+    #[test]
+    fn tests_over_datasets_are_in_every_format() {
+        let rows = [("d1", 0.9, 0.8), ("d2", 0.7, 0.6), ("d3", 0.5, 0.4)];
+        let cells = rows.map(|(dataset, a, b)| [(dataset, "a", a), (dataset, "b", b)]);
+        let study = study(cells.as_flattened());
+        let mut report = crate::report::Report::of(&study, 10);
+        report.draw(None);
+        for text in [report.html(), report.markdown(), report.latex()] {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains("test of 2 backbones on 3 datasets"), "{text}");
+            assert!(text.contains("Critical difference of mean ranks"), "{text}");
+        }
     }
 
     #[test]

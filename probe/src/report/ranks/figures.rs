@@ -12,11 +12,10 @@ use crate::report::resampled::LEVEL;
 use crate::report::table::{Cell, Column, Table};
 
 impl Ranking {
-    /// Tests, diagrams and ranks by dataset.
+    /// Diagrams and ranks by dataset.
     pub(in crate::report) fn figures(&self) -> Markup {
         let count = self.block.datasets.len();
         html! {
-            p { (self.friedman()) }
             @if count > 1 {
                 div .grid {
                     (self.nemenyi())
@@ -68,7 +67,8 @@ impl Ranking {
         }
     }
 
-    fn friedman(&self) -> String {
+    /// Friedman's test, and the least difference of mean ranks that Nemenyi's test tells apart.
+    pub(super) fn tests(&self) -> String {
         let (models, datasets) = (self.block.backbones.len(), self.block.datasets.len());
         if datasets < 2 {
             return "Tests over datasets need at least two of them.".into();
@@ -80,8 +80,14 @@ impl Ranking {
                 } else {
                     "no difference between the backbones is shown"
                 };
+                let difference = self.ranks.nemenyi().critical_difference(LEVEL).ok();
+                let difference = difference.map_or_else(String::new, |difference| {
+                    format!(
+                        " Critical difference of mean ranks by Nemenyi's test: {difference:.2}."
+                    )
+                });
                 format!(
-                    "Friedman's test of {models} backbones on {datasets} datasets: chi-square {:.2}, p {}: {verdict} at {LEVEL}.",
+                    "Friedman's test of {models} backbones on {datasets} datasets: chi-square {:.2}, p {}: {verdict} at {LEVEL}.{difference}",
                     found.chi_square,
                     p_value(found.p)
                 )

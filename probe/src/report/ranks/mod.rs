@@ -151,7 +151,7 @@ impl Ranking {
                 self.block.left_out.join(", ")
             );
         }
-        text
+        format!("{text}{} {}", self.block.others, self.tests())
     }
 }
 
