@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::evaluate::EXHAUSTED;
+
 pub use self::file::{Appended, Recorded, append, read, read_all};
 
 /// One result of an evaluation: a line of `RUNS/PROBE.jsonl`. Keys that do not apply are absent.
@@ -135,6 +137,15 @@ impl RunRecord {
         stem.filter(|_| self.results > 1).unwrap_or(&self.name)
     }
 
+    /// Standard deviation of a measure over draws; none of draws that all take all examples, which differ by the seed of
+    /// the head alone.
+    pub(crate) fn deviation(&self, name: &str) -> Option<f64> {
+        if self.params.get(EXHAUSTED) == Some(&true.into()) {
+            return None;
+        }
+        self.spread.as_ref()?.get(name)?.get("sd")?.as_f64()
+    }
+
     /// Whether this is of a single fold of a cross-validation: of the named split `fold0`, `fold1`, ….
     pub(crate) fn is_of_fold(&self) -> bool {
         let name = self.split_name.as_deref().unwrap_or_default();
@@ -155,6 +166,8 @@ impl RunRecord {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::version::EVALUATION_VERSION;
 
@@ -209,6 +222,16 @@ pub(crate) mod tests {
         assert_eq!(value["metrics"]["accuracy"], 0.5);
         assert!(value.get("peak_rss_bytes").is_none());
         assert!(value.get("split_name").is_none());
+    }
+
+    #[test]
+    fn draws_of_all_examples_have_no_deviation() {
+        let mut record = record();
+        let spread = json!({"accuracy": {"sd": 0.1, "draws": [0.4, 0.6]}});
+        record.spread = spread.as_object().cloned();
+        assert_eq!(record.deviation("accuracy"), Some(0.1));
+        record.params.insert(EXHAUSTED.into(), true.into());
+        assert_eq!(record.deviation("accuracy"), None);
     }
 
     #[test]

@@ -2,15 +2,20 @@
 
 use crate::lab::Lab;
 
-/// Results of two backbones on images of three classes, which are the label of four patients each.
+/// Results of two backbones on images of three classes.
 fn lab() -> Lab {
+    lab_of(|i| format!("p{i}"))
+}
+
+/// The same with other patients.
+fn lab_of(patient: fn(u32) -> String) -> Lab {
     let lab = Lab::new();
     let mut csv = String::from("image,label,patient,split\n");
     for i in 0..36 {
         let class = ["left", "middle", "right"][i as usize % 3];
         let split = if i % 2 == 0 { "train" } else { "test" };
         lab.png(&format!("images/{i:04}.png"), i, i);
-        csv += &format!("images/{i:04}.png,{class},p{i},{split}\n");
+        csv += &format!("images/{i:04}.png,{class},{},{split}\n", patient(i));
     }
     let table = lab.write("images.csv", csv);
     for size in ["56", "112"] {
@@ -91,4 +96,43 @@ fn csv_has_exact_numbers_and_blank_cells_and_no_test_of_a_single_class() {
         .map(str::trim)
         .collect();
     assert!(header.contains(&"p (DeLong)"), "{wide}");
+}
+
+#[test]
+fn few_patients_have_a_difference_and_the_reason_why_there_is_no_interval() {
+    for (patient, warning) in [
+        (
+            (|i| format!("{}", i % 2)) as fn(u32) -> String,
+            "one patient evaluated: no intervals",
+        ),
+        (
+            |i| format!("{}", i % 6),
+            "3 patients evaluated: the interval claims more than they can tell",
+        ),
+    ] {
+        let lab = lab_of(patient);
+        let run = lab.probe(&["--k", "3"]).expect(0);
+        assert!(run.stderr.contains(warning), "{}", run.stderr);
+        let json = lab.compare(&["--format", "json"]).expect(0).stdout;
+        let json: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+        assert!(json["difference"].is_number(), "{json}");
+        assert_eq!(json["method"], "none: fewer than 6 patients evaluated");
+        let text = lab.compare(&[]).expect(0).stdout;
+        let note = "no interval and no p: fewer than 6 patients evaluated";
+        assert!(text.contains(note), "{text}");
+        for word in ["undefined", "0 tests"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+    }
+}
+
+#[test]
+fn draws_of_all_patients_have_no_deviation_and_shots_are_not_chosen() {
+    let lab = lab();
+    let few = ["--head", "knn", "--k", "1,3", "--shots", "2,18,all"];
+    let run = lab.probe_with("few-shot", &few).expect(0);
+    let row = |word: &str| run.stdout.lines().find(|line| line.contains(word)).unwrap();
+    assert!(row("shots=2").contains(" ± "), "{}", run.stdout);
+    assert!(!row("shots=18").contains('±'), "{}", run.stdout);
+    assert!(!run.stdout.contains('*'), "{}", run.stdout);
 }

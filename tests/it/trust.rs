@@ -325,6 +325,7 @@ fn what_a_cache_lacks_is_said() {
         "{text}"
     );
     assert!(text.contains("none: the cache has no"), "{text}");
+    assert!(text.lines().next().unwrap().ends_with("samples"), "{text}");
     let records = records(&lab.path("runs"));
     let site = record(&records, "column site");
     assert!(site["metrics"].as_object().unwrap().is_empty());

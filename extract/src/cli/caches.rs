@@ -295,11 +295,17 @@ pub(super) fn of_dataset(
     let wanted = Some(dataset).filter(|name| *name != "all");
     caches.retain(|dir| CacheName::of(dir).is_some_and(|name| name.matches(wanted, model, None)));
     if caches.is_empty() {
-        let model = model.unwrap_or("*");
+        let what = match (wanted, model) {
+            (None, None) => String::new(),
+            (_, model) => format!(
+                " of `{}/{}@*`",
+                printable(wanted.unwrap_or("*")),
+                model.unwrap_or("*")
+            ),
+        };
         anyhow::bail!(
-            "`{}`: no cache of `{}/{model}@*` here\nhint: run `extract --model … --dataset …` first, or give another folder with --cache; if the cache was extracted with --name, give that name as --cache-name",
-            shown(root),
-            printable(dataset)
+            "`{}`: no cache{what} here\nhint: run `extract --model … --dataset …` first, or give another folder with --cache; if the cache was extracted with --name, give that name as --cache-name",
+            shown(root)
         );
     }
     Ok(caches)

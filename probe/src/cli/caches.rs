@@ -110,14 +110,17 @@ impl Caches {
         let wanted = all.iter().filter(|path| self.wants(path));
         let wanted: Vec<PathBuf> = wanted.cloned().collect();
         if wanted.is_empty() {
-            let any = |word: &Option<String>| word.clone().unwrap_or_else(|| "*".into());
-            let (dataset, model, size) = (any(&self.dataset), any(&self.model), any(&self.size()));
-            let pattern = format!("`{dataset}/{model}@{size}`");
+            let size = self.size();
+            let named = [&self.dataset, &self.model, &size].map(Option::as_deref);
+            let hint = self.hint(&all);
+            if named == [None; 3] {
+                bail!("no cache in `{}`\nhint: {hint}", shown(&self.cache));
+            }
+            let [dataset, model, size] = named.map(|word| word.unwrap_or("*"));
             bail!(
-                "`{}`: no cache of {} here\nhint: {}",
+                "`{}`: no cache of {} here\nhint: {hint}",
                 shown(&self.cache),
-                printable(&pattern),
-                self.hint(&all)
+                printable(&format!("`{dataset}/{model}@{size}`"))
             );
         }
         let copies = self.local_copy.as_deref();

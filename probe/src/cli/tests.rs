@@ -56,6 +56,10 @@ fn nothing_to_run_on_is_an_error_with_a_hint() {
         text.contains("no cache of `*/m@*` here\nhint: run `extract` first"),
         "{text}"
     );
+    let knn = parse(&format!("--cache {}", folder.path().display())).unwrap();
+    let error = knn.run(&mut Vec::new(), &mut Vec::new()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("no cache in `"), "{text}");
 }
 
 #[test]

@@ -19,16 +19,12 @@ pub use self::pairs::{Pair, Pairs};
 pub(crate) use self::pairs::{differences, shortened, traits};
 pub(crate) use self::written::{flatten, value, written};
 use crate::Error;
-use crate::metrics::bootstrap;
+use crate::metrics::bootstrap::{self, FEWEST_UNITS};
 use crate::metrics::measures::Confidence;
 use crate::record::RunRecord;
 
 /// Maximum difference from the recorded value, by rounding.
 const SAME: f64 = 1e-9;
-
-/// Fewest patients (or samples) with an interval and a p-value. With fewer than six, no outcome has a p-value below
-/// 0.05 in a sign test (2 / 2^5), and a bootstrap that draws the same few again claims more than they can tell.
-pub(crate) const FEWEST_UNITS: usize = 6;
 
 /// Two backbones on the same cases. Keys that do not apply are `null`.
 #[derive(Clone, Debug, Serialize)]
@@ -76,7 +72,7 @@ pub struct Tested {
     pub ci: Option<[f64; 2]>,
     /// Two-sided p-value of no difference.
     pub p: Option<f64>,
-    /// How `ci` and `p` are computed.
+    /// How `ci` and `p` are computed, or the reason why there are none, which begins with `none: `.
     pub method: &'static str,
     /// Effects in other units, and other tests.
     #[serde(flatten)]
@@ -196,23 +192,25 @@ pub fn correct(found: &mut [Comparison]) -> usize {
 
 impl Tested {
     /// The difference with its interval and p-value by a bootstrap; only the difference of fewer than
-    /// [`FEWEST_UNITS`], nothing of one patient.
+    /// [`FEWEST_UNITS`].
     fn with(mut self, found: Option<bootstrap::Comparison>) -> Tested {
-        self.method = "bootstrap of patients, percentiles";
-        if self.unit == "sample" {
-            self.method = "bootstrap of samples, percentiles";
-        }
-        let Some(found) = found else {
-            return self;
-        };
-        self.difference = Some(found.difference);
-        if self.units < FEWEST_UNITS {
-            self.method = "none: fewer than six patients or samples";
+        let [first, second] = self.values;
+        let plain = first.zip(second).map(|(first, second)| first - second);
+        self.difference = found.map(|found| found.difference).or(plain);
+        let is_few = self.units < FEWEST_UNITS;
+        if is_few {
             self.more.accuracy_ci = None;
-            return self;
+        } else if let Some(found) = found {
+            self.ci = found.sampled.interval.map(|of| [of.low, of.high]);
+            self.p = found.p;
         }
-        self.ci = found.sampled.interval.map(|of| [of.low, of.high]);
-        self.p = found.p;
+        self.method = match (self.unit, self.ci) {
+            ("sample", _) if is_few => "none: fewer than 6 samples evaluated",
+            _ if is_few => "none: fewer than 6 patients evaluated",
+            (_, None) => "none: undefined, also without some of the patients",
+            ("sample", _) => "bootstrap of samples, percentiles",
+            _ => "bootstrap of patients, percentiles",
+        };
         self
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::counted;
+use common::text::argument;
 use serde_json::{Map, Value};
 
 use super::Kind;
-use super::written::{flatten, option, value};
+use super::written::{flatten, option, value, written};
 use crate::record::RunRecord;
 
 /// Maximum number of differences that a message lists.
@@ -160,12 +161,15 @@ fn command(record: &RunRecord) -> String {
     };
     let split = match &record.split_name {
         Some(name) if name.starts_with("kfold:") => return "probe study FILE.toml".into(),
-        Some(name) => format!(" --split {name}"),
+        Some(name) => format!(" --split {}", argument(name.as_ref())),
         None => String::new(),
     };
     format!(
         "probe {}{head} --dataset {} --model {} --image-size {}{split}",
-        record.probe, record.dataset, record.model, record.image_size
+        record.probe,
+        argument(record.dataset.as_ref()),
+        argument(record.model.as_ref()),
+        record.image_size
     )
 }
 
@@ -253,9 +257,26 @@ fn named((model, size): &Backbone<'_>) -> String {
 pub(crate) fn differences(found: &Map<String, Value>, wanted: &Map<String, Value>) -> Vec<String> {
     let names: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
     let differ = names
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|name| found.get(*name) != wanted.get(*name));
+    let written_of = |name: &str| [found, wanted].map(|of| written(name, of.get(name)?));
+    let options: Vec<_> = names.iter().map(|name| written_of(name)).collect();
+    let is_told = |name: &str| {
+        let [Some(found), Some(wanted)] = [found, wanted].map(|of| of.get(name)?.as_str()) else {
+            return false;
+        };
+        let words = |text: &str, other: &str| -> String {
+            let words = text
+                .split(' ')
+                .filter(|word| !other.split(' ').any(|of| of == *word));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        options.contains(&[Some(words(found, wanted)), Some(words(wanted, found))])
+    };
     differ
+        // The result repeats an option of which there is one value.
+        .filter(|name| *name != "result" || !is_told(name))
         .map(|name| {
             let [found, wanted] = [found, wanted].map(|of| value(name, of.get(name)?));
             let option = option(name);

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{FEWEST_UNITS, More, POOLED, Tested, check_recorded, recorded};
+use super::{More, POOLED, Tested, check_recorded, recorded};
 use crate::Error;
 use crate::examples::cluster_word;
-use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::bootstrap::{Bootstrap, FEWEST_UNITS};
 use crate::metrics::confidence::Level;
 use crate::metrics::measures::Confidence;
 use crate::metrics::weights::Weights;

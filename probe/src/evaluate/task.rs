@@ -17,6 +17,7 @@ use crate::Error;
 use crate::examples::{Clusters, Examples, join};
 use crate::head::{About, SavedHead};
 use crate::hold_out::HeldOut;
+use crate::metrics::bootstrap::few_units;
 use crate::metrics::measures::{Confidence, Measures, Scored, Thresholds};
 use crate::origin::Origin;
 use crate::predictions::Predictions;
@@ -214,8 +215,10 @@ impl Task<'_> {
                 "{both} fitted on and evaluated too: figures are too good"
             ));
         }
-        if self.settings.confidence.is_some() && tested.len() == 1 {
-            warnings.push(format!("one {word} evaluated: no intervals"));
+        // Means over draws have no intervals.
+        let has_intervals = !self.parts.is_few || self.settings.protocol.one_draw();
+        if self.settings.confidence.is_some() && has_intervals {
+            warnings.extend(few_units(tested.len(), word));
         }
         let truth = self.examples.truth(&self.parts.fit);
         let is_learnt = |class| (0..truth.len()).any(|e| truth.is(e, class) == Some(true));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use common::counted;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -11,6 +12,10 @@ use super::confidence::{Interval, Level};
 use super::ranked::{Ranked, mean_of_all, per_class};
 use super::weights::Weights;
 use crate::Error;
+
+/// Fewest patients (or samples) whose interval is to be believed. With fewer than six, no outcome has a p-value below
+/// 0.05 in a sign test (2 / 2^5), and a bootstrap that draws the same few again claims more than they can tell.
+pub(crate) const FEWEST_UNITS: usize = 6;
 
 /// Maximum number of draws.
 const MOST_DRAWS: usize = 1_000_000;
@@ -205,6 +210,18 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     below + (above - below) * at.fract()
+}
+
+/// A warning about intervals of fewer than [`FEWEST_UNITS`] patients (or samples: `word`).
+pub(crate) fn few_units(units: usize, word: &str) -> Option<String> {
+    match units {
+        1 => Some(format!("one {word} evaluated: no intervals")),
+        2..FEWEST_UNITS => Some(format!(
+            "{} evaluated: the interval claims more than they can tell",
+            counted(units, word)
+        )),
+        _ => None,
+    }
 }
 
 /// Two-sided p-value of no difference ([`Comparison::p`]).

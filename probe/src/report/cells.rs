@@ -167,7 +167,7 @@ pub(super) fn figure(record: &RunRecord) -> Option<Figure> {
         value: measure(record, name)?,
         decimals: 3,
         interval: interval(record, name),
-        deviation: super::read::deviation(record, name),
+        deviation: record.deviation(name),
         is_best: false,
     })
 }

@@ -114,11 +114,6 @@ pub(super) fn interval(record: &RunRecord, name: &str) -> Option<[f64; 2]> {
     }
 }
 
-/// Standard deviation of a measure over draws.
-pub(super) fn deviation(record: &RunRecord, name: &str) -> Option<f64> {
-    record.spread.as_ref()?.get(name)?.get("sd")?.as_f64()
-}
-
 /// A parameter as text.
 pub(super) fn parameter<'a>(record: &'a RunRecord, name: &str) -> Option<&'a str> {
     record.params.get(name)?.as_str()

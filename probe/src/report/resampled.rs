@@ -8,10 +8,9 @@ use arrow::datatypes::Float64Type;
 
 use super::cells::{Way, figure, task};
 use super::read::{Study, backbone};
-use crate::compare::FEWEST_UNITS;
 use crate::error::{Cause, Error};
 use crate::examples::Case;
-use crate::metrics::bootstrap::{Bootstrap, two_sided};
+use crate::metrics::bootstrap::{Bootstrap, FEWEST_UNITS, two_sided};
 use crate::metrics::measures::Scored;
 use crate::metrics::ranked::{auroc, mean_of_all, per_class};
 use crate::metrics::weights::Weights;

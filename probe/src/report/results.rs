@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Map;
 
 use super::cells::Measured;
-use super::read::{Study, backbone, deviation, interval, measure};
+use super::read::{Study, backbone, interval, measure};
 use super::table::{Cell, Column, Figure, Table};
 use crate::compare::{flatten, value, written};
 use crate::record::RunRecord;
@@ -131,7 +131,7 @@ fn figure(record: &RunRecord, name: &str) -> Cell {
             value,
             decimals: 3,
             interval: interval(record, name),
-            deviation: deviation(record, name),
+            deviation: record.deviation(name),
             is_best: false,
         })
     })

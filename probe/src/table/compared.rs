@@ -170,8 +170,8 @@ fn p_delong(of: &Comparison) -> Option<f64> {
     p.and_then(Value::as_f64)
 }
 
-/// The meaning of the columns, and the number of tests that are corrected for.
-pub fn meaning(found: &[Comparison]) -> [String; 2] {
+/// The meaning of the columns, reasons why differences have no interval, and the number of tests that are corrected for.
+pub fn meaning(found: &[Comparison]) -> Vec<String> {
     let tests = found.iter().filter(|of| of.p_holm.is_some()).count();
     let with_interval = found.iter().filter(|of| of.tested.ci.is_some());
     let methods: BTreeSet<&str> = with_interval.map(|of| of.tested.method).collect();
@@ -181,9 +181,23 @@ pub fn meaning(found: &[Comparison]) -> [String; 2] {
         let level = 100.0 * of.confidence.level;
         difference += &format!(" with its {level}% interval ({})", methods.join("; "));
     }
-    let tests = counted(tests, "test");
-    let holm = format!("p (Holm): p corrected for the {tests} of this table");
-    [difference, holm].map(|line| folded(&line, 2))
+    let reasons = found
+        .iter()
+        .filter_map(|of| of.tested.method.strip_prefix("none: "));
+    let reasons: BTreeSet<&str> = reasons.collect();
+    let mut lines = vec![difference];
+    lines.extend(
+        reasons
+            .iter()
+            .map(|reason| format!("no interval and no p: {reason}")),
+    );
+    if tests > 0 {
+        let tests = counted(tests, "test");
+        lines.push(format!(
+            "p (Holm): p corrected for the {tests} of this table"
+        ));
+    }
+    lines.iter().map(|line| folded(line, 2)).collect()
 }
 
 /// What is compared, in words.

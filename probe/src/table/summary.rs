@@ -133,7 +133,7 @@ pub fn runs(records: &[RunRecord]) -> Grid {
 
 /// Lines beneath the table: what its marks mean, tests of controls, and classes without AUROC.
 pub fn notes(records: &[RunRecord]) -> Vec<String> {
-    let chosen = records.iter().filter(|record| record.chosen == Some(true));
+    let chosen = records.iter().filter(|record| is_best(record));
     let on: BTreeSet<&str> = chosen.filter_map(|r| r.chosen_on.as_deref()).collect();
     let mut notes: Vec<String> = on.iter().map(|on| format!("* best on {on}")).collect();
     notes.extend(records.iter().filter_map(permuted));
@@ -231,7 +231,7 @@ fn parts(record: &RunRecord, name: &str) -> [String; 4] {
         number(&record.metrics, name),
         low,
         high,
-        deviation(record, name),
+        record.deviation(name),
     ];
     all.map(|value| value.map_or_else(String::new, |value| value.to_string()))
 }
@@ -275,12 +275,13 @@ fn unit<'a>(record: &'a RunRecord, of: &str) -> &'a str {
 
 /// The setting, marked if it was chosen.
 fn setting(record: &RunRecord) -> String {
-    let mark = if record.chosen == Some(true) {
-        " *"
-    } else {
-        ""
-    };
+    let mark = if is_best(record) { " *" } else { "" };
     record.setting.clone() + mark
+}
+
+/// Whether the setting was chosen. Numbers of shots are not, even if a setting of the head is.
+fn is_best(record: &RunRecord) -> bool {
+    record.chosen == Some(true) && record.probe != "few-shot"
 }
 
 /// The number of cases to which a head was applied.
@@ -319,7 +320,7 @@ fn without_auroc(record: &RunRecord) -> Option<String> {
 /// A measure with its interval, or its standard deviation over draws.
 fn with_interval(record: &RunRecord, name: &str) -> String {
     let value = decimals(number(&record.metrics, name), 4);
-    match (interval(record, name), deviation(record, name)) {
+    match (interval(record, name), record.deviation(name)) {
         (Some([low, high]), _) => format!("{value} [{low:.3}, {high:.3}]"),
         (_, Some(deviation)) => format!("{value} ± {deviation:.4}"),
         _ => value,
@@ -332,10 +333,6 @@ fn interval(record: &RunRecord, name: &str) -> Option<[f64; 2]> {
         return None;
     };
     Some([low.as_f64()?, high.as_f64()?])
-}
-
-fn deviation(record: &RunRecord, name: &str) -> Option<f64> {
-    record.spread.as_ref()?.get(name)?.get("sd")?.as_f64()
 }
 
 /// Number of structures that the mean of HD95 excludes.

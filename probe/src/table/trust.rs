@@ -21,7 +21,7 @@ pub(crate) fn trust(records: &[RunRecord]) -> Grid {
         Column::key("found", 0),
         Column::number("chance", 0),
         Column::number("p", 0),
-        Column::number("samples", 4),
+        Column::number("samples", 0),
     ];
     Grid::new(columns, records.iter().flat_map(rows))
 }

@@ -65,7 +65,7 @@ pub struct Fit {
 pub enum NoFit {
     /// Fewer than [`FEWEST_SIZES`] numbers of patients.
     #[error(
-        "{found} sizes of the training set are measured, a curve of three parameters needs at least {FEWEST_SIZES}"
+        "sizes of the training set that are measured: {found}; a curve of three parameters needs at least {FEWEST_SIZES}"
     )]
     Sizes {
         /// Different numbers.

@@ -49,12 +49,8 @@ fn measured(record: &RunRecord) -> String {
     };
     let bounds = record.ci.as_ref().and_then(|ci| ci.get(name)?.as_array());
     let bounds = bounds.map(|bounds| bounds.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
-    let spread = record
-        .spread
-        .as_ref()
-        .and_then(|of| of.get(name)?.get("sd")?.as_f64());
     let mut text = format!("{header} {value:.3}");
-    match (bounds.as_deref(), spread) {
+    match (bounds.as_deref(), record.deviation(name)) {
         (Some([low, high]), _) => text += &format!(" [{low:.3}, {high:.3}]"),
         (_, Some(sd)) => text += &format!(" ± {sd:.3}"),
         _ => {}

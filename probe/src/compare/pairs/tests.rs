@@ -91,6 +91,23 @@ fn settings_examples_and_results_that_differ_are_not_paired_but_named() {
 }
 
 #[test]
+fn a_difference_is_told_once_and_commands_are_quoted() {
+    let a = of("a", "knn", "k=5", json!({"ks": [5], "layer": 1}));
+    let b = of("b", "knn", "k=1", json!({"ks": [1], "layer": 3}));
+    let (_, left_out) = found(&[a, b]);
+    assert!(
+        left_out.contains("only one with k=1 (not 5), layer=3 (not 1)\n"),
+        "{left_out}"
+    );
+    let mut lost = of("it's; $(id)", "knn", "k=5", json!({}));
+    lost.predictions = None;
+    lost.dataset = "my data".into();
+    let (_, left_out) = found(&[lost]);
+    let command = r"--dataset 'my data' --model 'it'\''s; $(id)' --image-size 224 --force";
+    assert!(left_out.contains(command), "{left_out}");
+}
+
+#[test]
 fn like_k_goes_with_like_and_the_chosen_with_the_chosen() {
     let all = |chosen: &str, model| {
         ["k=5", "k=9"].map(|setting| RunRecord {

@@ -6,7 +6,6 @@ use plot::{Axis, Caption, Line, Lines, Point, Stroke};
 use serde_json::Value;
 
 use super::MOST;
-use crate::evaluate::EXHAUSTED;
 use crate::record::RunRecord;
 use crate::report::alike::{self, Alike};
 use crate::report::cells::{around, decoder, figure, is_plain, main_measure, task};
@@ -189,12 +188,10 @@ fn last(curve: &Curve<'_>) -> f64 {
 fn line(name: &str, curve: &Curve<'_>) -> Line {
     let points = curve.points.iter().filter_map(|(&shots, record)| {
         let figure = figure(record)?;
-        // Draws that take all examples have no spread by the choice of examples.
-        let takes_all = record.params.get(EXHAUSTED) == Some(&Value::Bool(true));
         Some(Point {
             x: shots as f64,
             y: figure.value,
-            interval: around(&figure).filter(|_| !takes_all),
+            interval: around(&figure),
         })
     });
     Line::new(name, points.collect())
