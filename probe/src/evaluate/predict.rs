@@ -12,7 +12,6 @@ use super::settings::Settings;
 use crate::Error;
 use crate::examples::{Case, Clusters, Examples, Selection};
 use crate::head::{About, SavedHead};
-use crate::metrics::bootstrap::few_units;
 use crate::metrics::measures::{Measures, Scored, Thresholds};
 use crate::origin::{Mismatch, Part};
 use crate::predictions::Predictions;
@@ -69,11 +68,6 @@ pub fn predict(
     let measures = labelled.as_ref();
     let measures = measures.map(|labelled| measured(labelled, about, settings));
     let measures = measures.transpose()?.unwrap_or_default();
-    if let (Some(labelled), Some(_)) = (&labelled, &measures.ci) {
-        let clusters = Clusters::of(&labelled.cases);
-        let units: BTreeSet<&str> = clusters.names.iter().copied().collect();
-        warnings.extend(few_units(units.len(), clusters.word));
-    }
     let params = params(about, file, predictions.cases.len());
     let mut record = RunRecord {
         probe: "predict".into(),

@@ -181,12 +181,10 @@ fn measured(
         });
     }
     warnings.extend(measures::without_distances(volumes));
-    let measured = measures::measures_by_volume(
+    measures::measures_by_volume(
         &VolumeTable::of(volumes, &cases.names),
         settings.confidence.as_ref(),
-    )?;
-    warnings.extend(measures::few_patients(measured.ci.as_ref(), volumes));
-    Ok(measured)
+    )
 }
 
 /// The label maps that are written.

@@ -57,8 +57,6 @@ impl Task<'_> {
         let records: Vec<RunRecord> = all.iter().map(|draw| draw.record.clone()).collect();
         let mut first = all.swap_remove(0);
         average(&mut first.record, &records);
-        let few = measures::few_patients(first.record.ci.as_ref(), &first.volumes);
-        first.record.warnings.extend(few);
         let params = &mut first.record.params;
         if records.len() > 1 {
             params.insert("draws".into(), json!(records.len()));

@@ -95,7 +95,6 @@ pub fn evaluate_run(
         }
         Resolution::Input => measures::pooled(&volumes, &cases.names),
     };
-    warnings.extend(measures::few_patients(measures.ci.as_ref(), &volumes));
     let mut record = RunRecord {
         probe: "finetune".into(),
         setting: run.setting.clone(),

@@ -1,7 +1,5 @@
 //! Measures of all volumes.
 
-use std::collections::BTreeSet;
-
 use common::counted;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +7,7 @@ use super::volume::{MEASURES, Volume};
 use super::volume_table::{VolumeRow, VolumeTable};
 use crate::Error;
 use crate::examples::cluster_word;
-use crate::metrics::bootstrap::{Bootstrap, few_units};
+use crate::metrics::bootstrap::Bootstrap;
 use crate::metrics::confidence::Level;
 use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
@@ -134,17 +132,6 @@ pub fn measures_by_volume(
         None => None,
     };
     Ok(Measures { values, ci })
-}
-
-/// A warning about the intervals of few patients.
-pub(super) fn few_patients(ci: Option<&Map<String, Value>>, volumes: &[Volume]) -> Option<String> {
-    ci?;
-    let patients = || volumes.iter().map(|volume| volume.patient.as_deref());
-    let who = patients().zip(volumes);
-    let who: BTreeSet<&str> = who
-        .map(|(patient, of)| patient.unwrap_or(&of.sample))
-        .collect();
-    few_units(who.len(), cluster_word(patients()))
 }
 
 /// Confidence intervals of the macro means; `None` if there are too few patients to draw from.

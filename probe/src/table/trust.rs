@@ -30,7 +30,7 @@ fn rows(record: &RunRecord) -> Vec<Vec<String>> {
     let row = |question: String, found: String, chance: &str, p: &str| {
         let number = |name| measure(record, name).map_or_else(String::new, short);
         let model = format!("{}@{}", record.model, record.image_size);
-        let samples = record.n_test.to_string();
+        let samples = Some(record.n_test).filter(|samples| *samples > 0);
         vec![
             record.dataset.clone(),
             model,
@@ -38,7 +38,7 @@ fn rows(record: &RunRecord) -> Vec<Vec<String>> {
             found,
             number(chance),
             number(p),
-            samples,
+            samples.map_or_else(String::new, |samples| samples.to_string()),
         ]
     };
     let auroc = |question: &str| {
