@@ -777,6 +777,14 @@ pub enum Error {
         /// Name of the fold's split.
         name: String,
     },
+    /// A control whose folds cannot be pooled.
+    #[error(
+        "the control `{control}` has no scores of cases, so that its folds cannot be pooled\nhint: `probe ls` lists the result of each fold"
+    )]
+    FoldOfControl {
+        /// Name of the control.
+        control: String,
+    },
     /// A confidence level is no share.
     #[error(
         "confidence level: found `{found}`, expected a number between 0 and 1\nhint: give 0.95 for 95 %"

@@ -1,5 +1,7 @@
 //! `probe study`: many probes on many caches.
 
+mod folds;
+mod told;
 mod trained;
 
 use std::fs::{self, File};
@@ -282,14 +284,14 @@ limit = 3
     );
     let none = study(
         &lab,
-        "models = [\"m\"]\ndatasets = [\"d\"]\n[[probe]]\nname = \"knn\"",
+        "models = [\"m\"]\ndatasets = [\"amos\"]\n[[probe]]\nname = \"knn\"",
         "runs",
         &[],
     );
     assert!(
         none.expect(2)
             .stderr
-            .contains("extract --model m --dataset d --root DIR")
+            .contains("extract --model m --dataset amos --root DIR")
     );
 }
 
@@ -485,14 +487,6 @@ root = "{}"
     );
     assert_eq!(records(&lab, "runs/knn.jsonl").len(), all.len());
     assert_eq!(again.stdout, run.stdout);
-    // A split of the same name by another rule is no fold of this study.
-    let other = ["--rule", "kfold:3:1", "--name", "fold1", "--force"];
-    Run::of(lab.split("images").args(other)).expect(0);
-    let run = study(&lab, &toml, "runs", &[]).expect(1);
-    assert!(
-        run.stderr
-            .contains("extract split --dataset images --rule kfold:4:1 --name fold1")
-    );
 }
 
 #[test]

@@ -49,13 +49,19 @@ pub fn pool_key(folds: Folds, keys: &[&str]) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Fold`] if a fold has no single result with scores, and those of reading and measuring scores.
+/// [`Error::FoldOfControl`] for a control without scores, [`Error::Fold`] if a fold has no single result with scores, and those of reading and measuring scores.
 pub fn pool(
     records: &[&[RunRecord]],
     folds: Folds,
     runs: &Path,
     settings: &Settings,
 ) -> Result<Pooled, Error> {
+    // Means over permutations are no scores.
+    let mut all = records.iter().copied().flatten();
+    let mean = all.find(|record| record.spread.is_some());
+    if let Some(control) = mean.and_then(|record| record.control.clone()) {
+        return Err(Error::FoldOfControl { control });
+    }
     let chosen = (0..).zip(records).map(|(fold, records)| {
         let one = chosen(records).filter(|record| record.predictions.is_some());
         one.ok_or_else(|| Error::Fold {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use terminal::{Column, Grid};
 
 use super::{decimals, number, p_value};
+use crate::compare::written;
 use crate::record::RunRecord;
 
 /// Columns of a table with their ranks, each with names of measures; the first that a record has is shown.
@@ -107,6 +108,22 @@ pub fn runs(records: &[RunRecord]) -> Grid {
         Column::text("scores", 6),
     ];
     let known = SEGMENTATION[..1].iter().chain(&CLASSIFICATION[..1]);
+    let of = |record: &RunRecord, name| record.settings.get(name).cloned().unwrap_or_default();
+    let layers: BTreeSet<String> = records.iter().map(|r| of(r, "layer").to_string()).collect();
+    let which = |record: &RunRecord| {
+        let layer = Some("layer").filter(|_| layers.len() > 1);
+        let names = layer.into_iter().chain(["control"]);
+        let words = names.filter_map(|name| match of(record, name) {
+            // Shuffled labels have their permutations beside the name.
+            Value::Object(_) => written(name, &record.control.clone().into()),
+            value => written(name, &value),
+        });
+        let words = std::iter::once(setting(record)).chain(words);
+        words
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let rows = records.iter().map(|record| {
         let mut known = known.clone();
         let measure = known.find_map(|(header, _, names)| {
@@ -121,7 +138,7 @@ pub fn runs(records: &[RunRecord]) -> Grid {
         vec![
             record.name.clone(),
             record.protocol.clone(),
-            setting(record),
+            which(record),
             measure.unwrap_or_default(),
             time,
             record.head.clone().unwrap_or_default(),

@@ -9,7 +9,6 @@ use cache::{CacheMeta, CacheName, CacheReader, Task, Tokens};
 
 use super::estimate::{Basis, Work};
 use super::jobs::{Evaluation, has_folds};
-use crate::Error;
 use crate::record::{self, Recorded, RunRecord};
 use crate::study::{Folds, StudyFile};
 
@@ -47,6 +46,8 @@ pub(super) enum State {
     ByScript(PathBuf),
     /// The cache has no split of this fold.
     NoFold(Folds),
+    /// The cache has a split of its name that another rule made.
+    OtherFold(Folds),
     /// The error.
     Failed(String),
 }
@@ -120,7 +121,7 @@ impl Cell {
         let protocol = of.job.settings[self.setting].protocol.name();
         let fold = of.fold.map(|fold| format!(" {}", Folds::name(fold)));
         let fold = fold.unwrap_or_default();
-        format!("{} {protocol}{fold}, {}", of.label(), self.cache())
+        format!("{} {protocol}{fold}, {}", of.label, self.cache())
     }
 }
 
@@ -204,11 +205,9 @@ fn of_cache(
             Ok(reader) if evaluation.is_adaptation() && reader.meta().tokens == Tokens::Cls => {
                 State::NoTokens
             }
-            Ok(reader) => match (evaluation.fold, folds) {
-                (Some(fold), Some(folds)) if !has_fold(reader, *folds, fold) => {
-                    State::NoFold(*folds)
-                }
-                _ => match (evaluation.job.key)(reader, settings) {
+            Ok(reader) => match lacking_fold(reader, evaluation.fold, folds) {
+                Some(lacking) => lacking,
+                None => match (evaluation.job.key)(reader, settings) {
                     Err(error) => State::Failed(evaluation.told(&error)),
                     Ok(key) => match records.of(evaluation.job.probe, &key) {
                         Some(known) if !force => State::Done(known.to_vec()),
@@ -250,8 +249,12 @@ fn suits(evaluation: &Evaluation<'_>, meta: &CacheMeta) -> bool {
     }
 }
 
-/// Whether a cache has the split of a fold, made by the rule of these folds.
-fn has_fold(reader: &CacheReader, folds: Folds, fold: u32) -> bool {
-    let split: Result<_, Error> = reader.named_split(&Folds::name(fold)).map_err(Error::from);
-    split.is_ok_and(|split| split.rule == folds.rule(fold))
+/// The state of a cell whose cache has no split of the fold, or one that another rule made.
+fn lacking_fold(reader: &CacheReader, fold: Option<u32>, folds: Option<&Folds>) -> Option<State> {
+    let (fold, folds) = (fold?, *folds?);
+    match reader.named_split(&Folds::name(fold)) {
+        Ok(split) if split.rule == folds.rule(fold) => None,
+        Ok(_) => Some(State::OtherFold(folds)),
+        Err(_) => Some(State::NoFold(folds)),
+    }
 }

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use cache::CacheName;
+use common::did_you_mean;
 use common::text::printable;
 use toml::Table;
 
@@ -48,6 +50,8 @@ impl FromStr for Root {
 /// How missing caches are made.
 pub(super) struct Extract {
     cache: PathBuf,
+    /// Datasets of the caches.
+    cached: BTreeSet<String>,
     /// Options of `extract` by dataset, `root` included.
     options: BTreeMap<String, Table>,
     /// Options of all datasets.
@@ -62,6 +66,8 @@ pub(super) struct Missing {
     words: Vec<String>,
     /// Whether a folder is to be filled in.
     lacks_root: bool,
+    /// Whether it replaces a split that another rule made.
+    pub(super) replaces: bool,
     /// Number of cells.
     pub(super) cells: usize,
 }
@@ -84,7 +90,12 @@ impl Extract {
     /// # Errors
     ///
     /// [`Error::Study`] for options that the study gives itself, and values that are no options.
-    pub(super) fn new(study: &StudyFile, cache: &Path, roots: &[Root]) -> Result<Extract, Error> {
+    pub(super) fn new(
+        study: &StudyFile,
+        cache: &Path,
+        caches: &[PathBuf],
+        roots: &[Root],
+    ) -> Result<Extract, Error> {
         let mut options = study.extract.of.clone();
         let own = study.probes.iter().flat_map(|entry| study.datasets(entry));
         let own: Vec<&String> = own.collect();
@@ -110,6 +121,10 @@ impl Extract {
         }
         Ok(Extract {
             cache: cache.into(),
+            cached: caches
+                .iter()
+                .filter_map(|path| Some(CacheName::of(path)?.dataset))
+                .collect(),
             options,
             all: study.extract.all.clone(),
         })
@@ -128,14 +143,17 @@ impl Extract {
         let with_residual: BTreeSet<String> = of_adaptation.map(|cell| cell.cache()).collect();
         let mut found: Vec<Missing> = Vec::new();
         for cell in cells {
+            let replaces = matches!(cell.state, State::OtherFold(_));
             let words = match &cell.state {
                 State::NoCache | State::NoTokens => {
                     self.extraction(cell, with_residual.contains(&cell.cache()))
                 }
                 State::ByScript(path) => self.training(cell, path, &evaluations[cell.evaluation]),
-                State::NoFold(folds) => {
+                State::NoFold(folds) | State::OtherFold(folds) => {
                     let fold = evaluations[cell.evaluation].fold.unwrap_or_default();
-                    self.split(&cell.dataset, *folds, fold)
+                    let mut words = self.split(&cell.dataset, *folds, fold);
+                    words.extend(replaces.then(|| "--force".to_owned()));
+                    words
                 }
                 _ => continue,
             };
@@ -150,11 +168,43 @@ impl Extract {
                     program,
                     lacks_root: words.iter().any(|word| word == UNKNOWN),
                     words,
+                    replaces,
                     cells: 1,
                 }),
             }
         }
         found
+    }
+
+    /// Datasets that have neither a cache nor a card, and what to say about each. Cards are those of the program
+    /// `extract`; without it, all datasets count as known.
+    pub(super) fn unknown<'c>(&self, cells: &'c [Cell]) -> BTreeMap<&'c str, String> {
+        let has_card = |dataset: &str| {
+            let own = self.options.get(dataset);
+            own.is_some_and(|own| own.contains_key("dataset")) || self.all.contains_key("dataset")
+        };
+        let lacking = cells.iter().filter(|cell| cell.state.lacks_cache());
+        let lacking = lacking.map(|cell| cell.dataset.as_str());
+        let lacking: BTreeSet<&str> = lacking
+            .filter(|dataset| !self.cached.contains(*dataset) && !has_card(dataset))
+            .collect();
+        let cards = if lacking.is_empty() {
+            Vec::new()
+        } else {
+            cards()
+        };
+        if cards.is_empty() {
+            return BTreeMap::new();
+        }
+        let is_unknown = |dataset: &&str| !cards.iter().any(|card| card == dataset);
+        let names: Vec<String> = self.cached.iter().chain(&cards).cloned().collect();
+        let unknown = lacking.into_iter().filter(is_unknown).map(|dataset| {
+            let meant = did_you_mean(dataset, &names);
+            let name = printable(dataset);
+            let text = format!("no cache and no dataset of `extract` is called `{name}`{meant}\nhint: `extract datasets` lists datasets; for your own images, give `dataset` in `[extract.{name}]`");
+            (dataset, text)
+        });
+        unknown.collect()
     }
 
     /// The words that make the cache of a cell; with the tokens from which blocks are adapted if `is_residual`.
@@ -275,6 +325,20 @@ fn program() -> PathBuf {
     beside
         .filter(|path| path.is_file())
         .unwrap_or_else(|| name.into())
+}
+
+/// Names of the datasets that `extract` knows; none if the program cannot be run.
+fn cards() -> Vec<String> {
+    let mut command = Command::new(program());
+    command.args(["datasets", "--format", "json"]);
+    let output = command.stdin(Stdio::null()).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let name = |line: &str| {
+        let card: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(card.get("name")?.as_str()?.to_owned())
+    };
+    text.lines().filter_map(name).collect()
 }
 
 /// A word as a shell takes it.

@@ -16,6 +16,7 @@ use super::super::{Cli, Command, adapt::Adapt, few_shot::FewShot, segment::Segme
 use super::Study;
 use super::finetune::{self, Finetune};
 use super::keys::as_keys;
+use super::label::label;
 use crate::Error;
 use crate::evaluate::Settings;
 use crate::kinds::KINDS;
@@ -72,6 +73,8 @@ enum Typed {
 /// A command that is ready to evaluate caches.
 pub(super) struct Evaluation<'a> {
     pub(super) entry: &'a Entry,
+    /// Name of the probe for people.
+    pub(super) label: String,
     pub(super) fold: Option<u32>,
     pub(super) job: Job<'a>,
     command: &'a Typed,
@@ -83,6 +86,7 @@ impl<'a> Evaluation<'a> {
         parsed: &'a [Parsed<'a>],
         messages: &mut impl Write,
     ) -> Result<Vec<Evaluation<'a>>> {
+        let entries: Vec<&Entry> = parsed.iter().map(|parsed| parsed.entry).collect();
         let evaluations = parsed.iter().map(|parsed| {
             // Commands of other folds give the same warnings.
             let mut sink = Vec::new();
@@ -103,6 +107,7 @@ impl<'a> Evaluation<'a> {
             }
             Ok(Evaluation {
                 entry: parsed.entry,
+                label: label(parsed.entry, &entries),
                 fold: parsed.fold,
                 job,
                 command: &parsed.command,
@@ -131,20 +136,6 @@ impl<'a> Evaluation<'a> {
     /// An error as people who write studies read it: with keys of the file for options.
     pub(super) fn told(&self, error: &Error) -> String {
         as_keys(&error.to_string(), &options_of(&self.entry.name))
-    }
-
-    /// Name for people: the command, with the decoder or head, or with method and blocks.
-    pub(super) fn label(&self) -> String {
-        let of = |key: &str| self.entry.options.get(key);
-        let more = of("decoder").or(of("head"));
-        let more = more.or(of("network")).or(of("method"));
-        let more = more.and_then(Value::as_str).map(|more| format!(" {more}"));
-        let blocks = of("blocks").filter(|_| self.is_adaptation());
-        let blocks = blocks.map(|blocks| format!(" blocks={blocks}"));
-        [Some(self.entry.name.clone()), more, blocks]
-            .into_iter()
-            .flatten()
-            .collect()
     }
 
     /// Whether a script runs it.

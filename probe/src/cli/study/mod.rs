@@ -6,8 +6,10 @@ mod extract;
 mod finetune;
 mod jobs;
 mod keys;
+mod label;
 mod print;
 mod run;
+mod signals;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -106,9 +108,10 @@ impl Study {
         for evaluation in evaluations {
             evaluation.job.output.check()?;
         }
-        let extract = Extract::new(study, &self.cache, &self.root)?;
+        let caches = self.caches()?;
+        let extract = Extract::new(study, &self.cache, &caches, &self.root)?;
         let mut records = Records::read(&self.runs, evaluations, messages)?;
-        let mut all = cells(study, evaluations, &self.caches()?, &records, self.force);
+        let mut all = cells(study, evaluations, &caches, &records, self.force);
         estimate::estimate(&mut all, evaluations, &records);
         if self.dry_run {
             print::plan(&all, evaluations, &extract, &self.form, (out, messages))?;

@@ -122,10 +122,10 @@ fn planned(cell: &Cell, evaluations: &[Evaluation<'_>]) -> [String; 5] {
         State::NoTokens => ("no tokens", String::new()),
         State::ByScript(_) => ("by script", String::new()),
         State::NoFold(_) => ("no fold", String::new()),
-        State::Failed(_) => ("cannot run", String::new()),
+        State::OtherFold(_) | State::Failed(_) => ("cannot run", String::new()),
     };
     [
-        evaluation.label(),
+        evaluation.label.clone(),
         cell.cache(),
         format!("{protocol}{}", fold.unwrap_or_default()),
         state.to_owned(),
@@ -171,7 +171,7 @@ pub(super) fn results(
     };
     let own = cells.iter().flat_map(|cell| {
         let evaluation = &evaluations[cell.evaluation];
-        let label = evaluation.label();
+        let label = &evaluation.label;
         let records = shown(cell.records()).filter(|_| evaluation.fold.is_none());
         let several = shown(cell.records()).count() > 1;
         records.map(move |record| {
@@ -180,7 +180,7 @@ pub(super) fn results(
             } else {
                 String::new()
             };
-            row(&label, record, vec![which + &measured(record)])
+            row(label, record, vec![which + &measured(record)])
         })
     });
     let own: Vec<Vec<String>> = own.collect();
@@ -250,13 +250,28 @@ pub(super) fn rest(
         let labels = labels.join("; ");
         writeln!(messages, "warning: {}: {error}", printable(&labels))?;
     }
-    let missing = extract.missing(cells, evaluations);
+    let unknown = extract.unknown(cells);
+    for (dataset, problem) in &unknown {
+        let of = |cell: &&Cell| cell.dataset == *dataset;
+        let count = counted(cells.iter().filter(of).count(), "cell");
+        writeln!(messages, "{count} cannot run: {problem}")?;
+    }
+    let known = cells
+        .iter()
+        .filter(|cell| !unknown.contains_key(cell.dataset.as_str()));
+    let missing = extract.missing(known, evaluations);
     let (trainings, missing): (Vec<Missing>, Vec<Missing>) =
         missing.into_iter().partition(Missing::is_training);
+    let (replacements, missing): (Vec<Missing>, Vec<Missing>) =
+        missing.into_iter().partition(|missing| missing.replaces);
     for (missing, said) in [
         (
             missing,
             "cannot run: caches or folds are missing. These commands make them, as `--extract` does:",
+        ),
+        (
+            replacements,
+            "cannot run: another rule made the splits of their folds. These commands replace them; another `--cache` keeps them:",
         ),
         (
             trainings,

@@ -15,6 +15,7 @@ use super::cells::{Cell, State};
 use super::estimate::time;
 use super::jobs::Evaluation;
 use super::print::result;
+use super::signals::tell_of_stop;
 use crate::Error;
 use crate::record::{self, Appended, RunRecord};
 use crate::study::{Pooled, StudyFile, pool, pool_key};
@@ -31,12 +32,13 @@ pub(super) fn run(
         .collect();
     order.sort_by(|&a, &b| cells[a].seconds.total_cmp(&cells[b].seconds));
     let known = cells.len() - order.len();
+    let bar = bar(order.len());
     if !order.is_empty() {
+        tell_of_stop(&bar)?;
         let total: f64 = order.iter().map(|&at| cells[at].seconds).sum();
         let (count, time) = (counted(order.len(), "cell"), time(total));
         writeln!(messages, "{count} to run, about {time}; {known} others")?;
     }
-    let bar = bar(order.len());
     let mut left: f64 = order.iter().map(|&at| cells[at].seconds).sum();
     let count = order.len();
     for (number, at) in (1..).zip(order) {
@@ -125,7 +127,7 @@ pub(super) fn pool_folds(
             continue;
         }
         let job = &evaluations[cell.evaluation].job;
-        let label = evaluations[cell.evaluation].label();
+        let label = evaluations[cell.evaluation].label.clone();
         let of = |record: RunRecord| OfFolds {
             label: label.clone(),
             record,
