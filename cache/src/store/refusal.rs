@@ -69,7 +69,7 @@ fn without_answer<'a>(error: &Error, text: &'a str) -> &'a str {
     text.lines().next().unwrap_or_default()
 }
 
-/// What a server answered in place of a result.
+/// Answer of a server in place of a result.
 #[derive(Debug, PartialEq)]
 struct Answer<'a> {
     status: u16,

@@ -11,7 +11,7 @@ use super::args::{LayoutArgs, hide_ids, open_dataset};
 use crate::dataset::Dataset;
 use crate::split::{self, SplitRule};
 
-/// What a cache does not say of its dataset.
+/// Options that a cache does not record of its dataset.
 pub(super) struct Again<'a> {
     /// Name or file of the dataset's card; that of the cache if `None`.
     pub(super) dataset: Option<&'a str>,

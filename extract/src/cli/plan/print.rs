@@ -186,7 +186,7 @@ fn rounded(number: f64) -> String {
     format!("{number:.digits$}")
 }
 
-/// How slices were counted and batches measured, and what failed.
+/// Notes on the counting of slices, the measured batches and failures.
 fn notes(pairs: &[Pair]) -> Vec<String> {
     let mut notes = Vec::new();
     for pair in pairs {
