@@ -30,6 +30,7 @@ mod verify;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use common::text::{printable, printable_lines};
@@ -298,6 +299,21 @@ pub enum Status {
     Skipped,
     /// A signal stopped the run, whose progress is saved: 128 and the signal's number.
     Stopped(u8),
+}
+
+/// The program `extract`: parses the command line, runs the command, and prints its error.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&parse()) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Skipped) => ExitCode::from(1),
+        Ok(Status::Stopped(code)) => ExitCode::from(code),
+        Err(error) => {
+            // If standard error is closed, the exit code remains.
+            let _ = writeln!(terminal::messages(), "error: {error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Runs a command and prints its result.

@@ -28,12 +28,13 @@ mod study;
 mod trust;
 mod typed;
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
-use common::text::shown;
+use common::text::{Printable, shown};
 use terminal::{CompletionsArgs, ManArgs};
 
 use self::adapt::Adapt;
@@ -142,6 +143,29 @@ pub enum Outcome {
     Skipped,
     /// All caches were skipped, with a warning each.
     Nothing,
+}
+
+/// The program `probe`: parses the command line, runs the command, and prints its error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut messages = terminal::messages();
+    match run(parse(), &mut Printable(io::stdout()), &mut messages) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Skipped) => ExitCode::from(1),
+        Ok(Outcome::Nothing) => ExitCode::from(2),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If standard error is closed, the exit code remains.
+            let _ = writeln!(messages, "error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether the reader of the output, such as `head`, has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
 }
 
 /// Runs a command: data go to `out`, messages to `messages`.
