@@ -77,3 +77,24 @@ fn pixels_of_other_images_are_refused() {
     run(&[]).expect_error(2, &["images/0001.png"]);
     assert!(!lab.path("pixels.npy").exists());
 }
+
+#[test]
+fn a_dataset_that_cannot_be_read_as_the_cache_names_it_says_what_to_give() {
+    let lab = Lab::new();
+    let manifest = lab.manifest(4);
+    let run = |dataset: &str| {
+        lab.extract("manifest", &manifest, &["--name", dataset])
+            .expect(0);
+        fs::rename(lab.path("images/0001.png"), lab.path("away.png")).unwrap();
+        let mut command = program("extract");
+        command
+            .arg("pixels")
+            .arg(lab.path(&format!("cache/{dataset}/tiny-vit@56")));
+        let run = Run::of(command.arg("--root").arg(&manifest).args(["--out", "-"]));
+        fs::rename(lab.path("away.png"), lab.path("images/0001.png")).unwrap();
+        run
+    };
+    run("lungs").expect_error(2, &["`lungs`", "not built in", "`--dataset`"]);
+    // Of a name that is built in, the error is that of the dataset.
+    run("manifest").expect_error(2, &["images/0001.png", "`--allow-missing`"]);
+}

@@ -8,6 +8,7 @@ use common::text::{printable, shown};
 use imaging::preprocess::Preprocess;
 
 use super::args::{LayoutArgs, hide_ids, open_dataset};
+use crate::Error;
 use crate::dataset::Dataset;
 use crate::split::{self, SplitRule};
 
@@ -33,14 +34,11 @@ impl Again<'_> {
         let name = self.dataset.unwrap_or(&meta.dataset);
         let opened = open_dataset(name, Some(root), self.layout);
         let (_, mut dataset) = match opened {
-            Err(error) if self.dataset.is_none() => {
-                let first = error.to_string();
-                let first = first.lines().next().unwrap_or_default();
-                anyhow::bail!(
-                    "{first}; the cache `{}` does not say how it was read\nhint: give `--dataset` as for the extraction",
-                    shown(dir)
-                );
-            }
+            Err(error) if self.dataset.is_none() && is_unknown_dataset(&error) => anyhow::bail!(
+                "`{}`: of the dataset `{}`, which is not built in\nhint: give `--dataset` as for the extraction",
+                shown(dir),
+                printable(name)
+            ),
             opened => opened?,
         };
         dataset.name.clone_from(&meta.dataset);
@@ -61,6 +59,11 @@ impl Again<'_> {
         }
         Ok((dataset, rule))
     }
+}
+
+/// Whether a dataset was not opened because its name is not built in, such as that of `--name`.
+fn is_unknown_dataset(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::UnknownDataset { .. }))
 }
 
 /// The recipe of the cache `dir`.
