@@ -6,7 +6,7 @@ import warnings
 import torch
 import transformers
 
-from finetuning import methods, models, options, process, records
+from finetuning import encoders, methods, models, options, process, records
 from finetuning.data import Data, augmentation, pixels
 from finetuning.errors import Failed
 from finetuning.train import Training
@@ -31,14 +31,15 @@ def main():
         torch.set_num_threads(args.threads)
     device = process.join(args.device)
     data = Data(args)
-    options.complete(args, data.meta["dataset"])
+    card = None if args.model else encoders.card_of(args, data)
+    options.complete(args, data.meta["dataset"], card)
     kind = augmentation(args, data)
     settings = options.settings(args, kind)
     torch.manual_seed(args.seed)
     encoder, found, weights_sha256 = None, {}, None
-    if not args.model:
-        card, changed = models.card_of(args, data), methods.changed(args)
-        encoder, weights_sha256 = models.load_encoder(args, card, changed)
+    if card:
+        changed = methods.changed(args)
+        encoder, weights_sha256 = encoders.load_encoder(args, card, changed)
         found["weights_sha256"] = weights_sha256
     key = records.key(args, data, settings, weights_sha256)
     folder = args.runs / "adapters" / f"finetune-{key}"
@@ -47,10 +48,10 @@ def main():
         array = pixels(args, data)
         if encoder is not None:
             if not changed:
-                models.check_tokens(data, array, encoder.to(device), args.models / f"{card['name']}.safetensors")
+                encoders.check_tokens(data, array, encoder.to(device), args.models / f"{card['name']}.safetensors")
             methods.adapt(args, encoder)
             if args.save_memory:
-                save_memory(encoder.model)
+                encoder.save_memory()
         network = models.build(args, data, encoder)
         methods.load_head(args, network)
         training = Training(args, data, array, network, device, kind, state)
@@ -59,14 +60,6 @@ def main():
     if process.first():
         records.score(args, folder)
         state.unlink(missing_ok=True)
-
-
-def save_memory(model):
-    """Lets the blocks compute activations again in the backward pass."""
-    if hasattr(model, "gradient_checkpointing_enable"):
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    else:
-        model.set_grad_checkpointing(True)
 
 
 def run():

@@ -27,7 +27,8 @@ CHEXPERT = {"Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Ef
 class Data:
     """The examples of a cache: rows of its table `slices`, with targets by row.
 
-    `classes` are the names; `values` those of the classes in masks; `parts` the plain rows of `train`, `val` and `test`.
+    `classes` are the names; `values` those of the classes in masks; `parts` the plain rows of `train`, `val` and `test`;
+    `width` that of the last layer's patch tokens.
     """
 
     def __init__(self, args):
@@ -43,6 +44,7 @@ class Data:
             raise Failed(f"`{args.cache}`: its tokens were imported, so there are no pixels", hint)
         self.slices = self.cache.slices
         self.side = self.meta["image_size"]
+        self.width = self.meta["shapes"][-1]["patch"] if "shapes" in self.meta else self.meta["width"]
         self.is_segmentation = bool(args.decoder or args.model)
         if self.is_segmentation:
             self.read_masks()

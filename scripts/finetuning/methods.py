@@ -4,10 +4,10 @@ import json
 
 import peft
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-import vit_originals
 from finetuning.errors import Failed
 
 # Names of the layers that project the result of attention, which the study's adapters leave out.
@@ -57,8 +57,7 @@ def adapt(args, encoder):
 
 def targets(encoder):
     """The layers that make queries, keys and values, and those of the MLP."""
-    blocks = vit_originals.blocks(encoder.model, encoder.card["depth"])
-    inside = {id(module) for module in blocks.modules()}
+    inside = {id(module) for block in encoder.original.taps for module in block.modules()}
     return [
         name
         for name, module in encoder.model.named_modules()
@@ -150,9 +149,9 @@ def save(args, network, folder, about):
 
 
 def save_encoder(encoder, folder):
-    """Writes the whole encoder under the names of the file of weights."""
-    if encoder.card["vit"]["tensors"] == "timm":
+    """Writes the whole encoder under names that `extract export` knows."""
+    if isinstance(encoder.model, transformers.PreTrainedModel):
+        encoder.model.save_pretrained(folder)
+    else:
         tensors = {name: tensor.contiguous().cpu() for name, tensor in encoder.model.state_dict().items()}
         save_file(tensors, folder / MODEL, {"format": "pt"})
-    else:
-        encoder.model.save_pretrained(folder)

@@ -11,6 +11,7 @@ SCRATCH = ("unet", "transunet")
 RATES = {"lora": 2e-4, "bitfit": 5e-4, "full": 1e-5, "head-only": 0.0, "scratch": 1e-4}
 # The study's (appendix B.1).
 EPOCHS = {"nih-chest-xray": 20, "chexpert": 10}
+CNN_BATCH = 128
 
 
 def count(text):
@@ -70,7 +71,7 @@ def parse(words=None):
     add("--split", metavar="NAME", help="split made by `extract split`")
     add("--labels", metavar="NAME", help="labels made by `extract relabel`")
     add("--epochs", type=count, help="passes over `train` [20; 10 for chexpert]")
-    add("--batch-size", type=count, help="images a step, over all processes [32; 16 for decoders; 8 from scratch]")
+    add("--batch-size", type=count, help="images a step, over all processes [32; 128 for CNNs; 16 for decoders; 8 from scratch]")
     add("--lr", type=positive, help="rate of the backbone [lora 0.0002, bitfit 0.0005, full 0.00001, from scratch 0.0001]")
     add("--head-lr", type=positive, default=5e-3, help="rate of the head or decoder [0.005]")
     add("--optimiser", choices=("adamw", "sgd"), default="adamw", help="[adamw]; sgd has momentum 0.9")
@@ -100,12 +101,16 @@ def parse(words=None):
     return args
 
 
-def complete(args, dataset):
-    """Fills in the defaults that depend on the dataset."""
+def is_cnn(card):
+    return card["heads"] == 0
+
+
+def complete(args, dataset, card):
+    """Fills in the defaults that depend on the dataset and on the backbone's card, `None` for networks from scratch."""
     if args.epochs is None:
         args.epochs = EPOCHS.get(dataset, 20)
     if args.batch_size is None:
-        args.batch_size = 8 if args.model else 16 if args.decoder else 32
+        args.batch_size = 8 if card is None else 16 if args.decoder else CNN_BATCH if is_cnn(card) else 32
     if args.lr is None:
         args.lr = RATES[args.method]
 

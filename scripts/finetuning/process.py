@@ -52,6 +52,13 @@ def wait():
         distributed.barrier()
 
 
+def share(tensors):
+    """Gives all processes the tensors of the first one."""
+    if distributed.is_initialized():
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)
+
+
 def gathered(value):
     """The value of every process."""
     if not distributed.is_initialized():

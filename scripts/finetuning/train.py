@@ -147,6 +147,8 @@ class Training:
 
     def watch(self, epoch):
         """Measures the network on `val`, and keeps it if it is the best so far."""
+        # On CPUs, BatchNorm sees the images of its own process only.
+        process.share(self.network.buffers())
         value = self.measure(np.sort(self.data.parts["val"]))
         name = "Dice" if self.data.is_segmentation else "AUROC"
         if process.first():

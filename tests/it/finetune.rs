@@ -1,5 +1,7 @@
 //! `scripts/finetune`, and `probe score`, which measures what it predicts.
 
+mod cnn;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -235,7 +237,7 @@ fn networks_have_the_parameters_of_the_study_and_are_loaded_as_they_were_saved()
     ];
     python.env("PYTHONPATH", std::env::join_paths(path).unwrap());
     let run = Run::of(python.arg(scripts.join("dev/check_finetune.py"))).expect(0);
-    assert!(run.stdout.contains("dinov2-g14: 12 adapters"), "{run:#?}");
+    assert!(run.stdout.contains("dinov3-s16: 10 adapters"), "{run:#?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn report(runs: &Path, out: &Path, more: &[&str]) -> Run {
 }
 
 /// The tables of a page by name, a list of rows each.
-fn data(page: &str) -> Value {
+pub fn data(page: &str) -> Value {
     let begin = "<script type=\"application/json\" id=\"data\">";
     let (_, rest) = page.split_once(begin).unwrap();
     let (json, _) = rest.split_once("</script>").unwrap();

@@ -374,6 +374,14 @@ fn the_built_in_studies_are_listed_printed_and_valid() {
         let print = Run::of(program("probe").args(["study", name, "--print"])).expect(0);
         let plan = study(&lab, &print.stdout, "runs", &["--dry-run"]).expect(0);
         assert!(plan.stdout.contains("no cache"), "{plan:#?}");
+        if name == "paper" {
+            // The first column of fine-tuning in Table 4.
+            let (_, cell) = print.stdout.split_once("method = \"full\"").unwrap();
+            let (cell, _) = cell.split_once("[[probe]]").unwrap();
+            for model in ["densenet201", "resnet152", "vgg19", "vit-l16-in21k"] {
+                assert!(cell.contains(model), "no {model} in {cell}");
+            }
+        }
     }
 }
 
