@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-EVALUATION_VERSION = 3
+EVALUATION_VERSION = 4
 MODELS = {  # name: strength in classification, strength in segmentation
     "densenet201": (0.9, None), "resnet152": (0.8, None), "vgg19": (0.6, None), "vit-l16-in21k": (1.15, 0.78),
     "sam-l16": (0.7, 0.8), "clip-l14": (1.0, 0.74), "openclip-h14": (1.0, 0.79), "mae-l16": (0.9, 0.86),

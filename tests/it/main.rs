@@ -16,6 +16,7 @@ mod doctor;
 mod downloads;
 mod explore;
 mod extract;
+mod few_patients;
 mod finetune;
 mod fixtures;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

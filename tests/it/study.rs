@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::lab::{Lab, Run, program};
 
 /// Runs `probe study` over the lab's caches; records go to the folder `runs` of the lab.
-fn study(lab: &Lab, toml: &str, runs: &str, more: &[&str]) -> Run {
+pub fn study(lab: &Lab, toml: &str, runs: &str, more: &[&str]) -> Run {
     let file = lab.write("study.toml", toml);
     let mut command = program("probe");
     command.arg("study").arg(file).arg("--cache");
@@ -183,18 +183,21 @@ fn a_dry_run_foresees_caches_without_a_split_and_names_the_key_and_the_command()
     let table = fs::read_to_string(lab.manifest(12)).unwrap();
     let table = lab.write("images.csv", table.replace(",test", ",train"));
     lab.extract("manifest", &table, &[]).expect(0);
-    let probes =
-        ["knn", "linear", "few-shot"].map(|name| format!("[[probe]]\nname = \"{name}\"\n"));
+    let probes = ["knn", "linear", "few-shot", "finetune"]
+        .map(|name| format!("[[probe]]\nname = \"{name}\"\n"));
     let toml = format!(
         "models = [\"tiny-vit\"]\ndatasets = [\"images\"]\n{}",
         probes.concat()
     );
     for format in ["text", "json"] {
         let plan = study(&lab, &toml, "runs", &["--dry-run", "--format", format]).expect(0);
-        assert_eq!(plan.stdout.matches("cannot run").count(), 3, "{plan:#?}");
+        assert_eq!(plan.stdout.matches("cannot run").count(), 4, "{plan:#?}");
         let told = format!("{}{}", plan.stdout, plan.stderr);
-        let command = "`extract split --dataset images --rule random:0.7:0.1:0.2 --name main`";
-        assert!(told.contains(command), "{plan:#?}");
+        let command = format!(
+            "`extract split --dataset images --rule random:0.7:0.1:0.2 --name main --cache {}`",
+            lab.path("cache").display()
+        );
+        assert!(told.contains(&command), "{plan:#?}");
         assert!(
             told.contains("`split = \"main\"`") && !told.contains("`--split"),
             "{plan:#?}"
@@ -207,7 +210,87 @@ fn a_dry_run_foresees_caches_without_a_split_and_names_the_key_and_the_command()
     Run::of(lab.split("images").args(split)).expect(0);
     let toml = toml.replace("name =", "split = \"main\"\nname =");
     let plan = study(&lab, &toml, "runs", &["--dry-run"]).expect(0);
-    assert!(plan.stdout.contains("3 cells, 3 to run"), "{plan:#?}");
+    assert!(plan.stdout.contains("4 cells, 3 to run"), "{plan:#?}");
+}
+
+#[test]
+fn a_dry_run_foresees_decoders_and_adaptations_without_a_split() {
+    let lab = Lab::new();
+    let table = lab.manifest(12);
+    let text = fs::read_to_string(&table)
+        .unwrap()
+        .replace(",test", ",train");
+    lab.write("residual.csv", text);
+    let adapted = lab.path("residual.csv");
+    let mut extract = lab.extract_as("residual", "manifest", &adapted);
+    Run::of(extract.args(["--tokens", "residual"])).expect(0);
+    crate::segment::volumes(&lab, &["--split", "none"]).expect(0);
+    let toml = r#"
+models = ["tiny-vit"]
+datasets = ["residual", "images"]
+
+[[probe]]
+name = "adapt"
+datasets = ["residual"]
+
+[[probe]]
+name = "segment"
+datasets = ["images"]
+epochs = 1
+
+[[probe]]
+name = "finetune"
+decoder = "linear"
+datasets = ["images"]
+"#;
+    let plan = study(&lab, toml, "runs", &["--dry-run"]).expect(0);
+    assert_eq!(plan.stdout.matches("cannot run").count(), 3, "{plan:#?}");
+    for dataset in ["residual", "images"] {
+        let command = format!("`extract split --dataset {dataset} --rule");
+        assert!(plan.stderr.contains(&command), "{plan:#?}");
+    }
+    for dataset in ["residual", "images"] {
+        let split = ["--rule", "random:0.6:0.2:0.2", "--name", "main"];
+        Run::of(lab.split(dataset).args(split)).expect(0);
+    }
+    let toml = toml.replace("name =", "split = \"main\"\nname =");
+    let plan = study(&lab, &toml, "runs", &["--dry-run"]).expect(0);
+    assert!(plan.stdout.contains("3 cells, 2 to run"), "{plan:#?}");
+    assert!(plan.stdout.contains("by script"), "{plan:#?}");
+}
+
+#[test]
+fn shared_options_are_left_out_where_caches_give_them_no_effect() {
+    let lab = Lab::new();
+    lab.extract("manifest", &lab.manifest(12), &[]).expect(0);
+    let shared = |options: &str| {
+        format!(
+            "models = [\"tiny-vit\"]\ndatasets = [\"images\"]\n[options]\n{options}\n[[probe]]\nname = \"knn\"\nk = 1\n[[probe]]\nname = \"linear\"\nepochs = 1\nlr = 0.1\nblocks = 1\n"
+        )
+    };
+    // Examples are slices, of exclusive classes.
+    let toml = shared("pool = \"max\"\nloss = \"sum\"\nseed = 3");
+    let run = study(&lab, &toml, "runs", &[]).expect(0);
+    for option in ["pool", "loss"] {
+        let said = format!("warning: `options.{option}` has no effect on any cache of the study");
+        assert!(run.stderr.contains(&said), "{run:#?}");
+    }
+    assert!(!run.stderr.contains("options.seed"), "{run:#?}");
+    // The results are those of the command without these options, which is recorded.
+    let plain = shared("seed = 3");
+    let plan = study(&lab, &plain, "runs", &["--dry-run"]).expect(0);
+    assert!(plan.stdout.contains("2 cells, 0 to run"), "{plan:#?}");
+    let typed = records(&lab, "runs/linear.jsonl")[0]["command"].to_string();
+    assert!(
+        typed.contains("seed") && !typed.contains("pool") && !typed.contains("loss"),
+        "{typed}"
+    );
+    // A probe's own option, and one that no command has, stay errors.
+    let own = plain.replace("k = 1", "k = 1\npool = \"max\"");
+    let plan = study(&lab, &own, "own", &["--dry-run"]).expect(0);
+    assert_eq!(plan.stdout.matches("cannot run").count(), 1, "{plan:#?}");
+    let typo = shared("poool = \"max\"");
+    study(&lab, &typo, "own", &[]).expect_error(2, &["`options.poool`"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use crate::Error;
 use crate::examples::{Case, Clusters, Examples, Selection};
 use crate::head::{About, SavedHead};
+use crate::metrics::bootstrap::few_units;
 use crate::metrics::measures::{Measures, Scored, Thresholds};
 use crate::origin::{Mismatch, Part};
 use crate::predictions::Predictions;
@@ -65,9 +66,10 @@ pub fn predict(
         labelled = labelled.map(|cases| cases.per_patient()).transpose()?;
         predictions = of_patients(&predictions, &known)?;
     }
-    let measures = labelled.as_ref();
-    let measures = measures.map(|labelled| measured(labelled, about, settings));
-    let measures = measures.transpose()?.unwrap_or_default();
+    let measures = match &labelled {
+        Some(labelled) => measured(labelled, about, settings, &mut warnings)?,
+        None => Measures::default(),
+    };
     let params = params(about, file, predictions.cases.len());
     let mut record = RunRecord {
         probe: "predict".into(),
@@ -157,7 +159,12 @@ fn of_patients(predictions: &Predictions, known: &[usize]) -> Result<Predictions
     predictions.part(&part).per_patient()
 }
 
-fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Result<Measures, Error> {
+fn measured(
+    labelled: &Predictions,
+    about: &About,
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> Result<Measures, Error> {
     let scored = Scored::new(labelled)?;
     let thresholds = match &about.thresholds {
         Some(values) if values.len() == scored.classes.len() => Thresholds {
@@ -169,6 +176,9 @@ fn measured(labelled: &Predictions, about: &About, settings: &Settings) -> Resul
     let clusters = Clusters::of(&labelled.cases);
     let undefined = about.protocol.undefined_auroc();
     let confidence = settings.confidence.as_ref();
+    if confidence.is_some() {
+        warnings.extend(few_units(&clusters.names, clusters.word));
+    }
     scored.measures(
         &about.classes,
         &clusters,

@@ -218,7 +218,7 @@ impl Task<'_> {
         // Means over draws have no intervals.
         let has_intervals = !self.parts.is_few || self.settings.protocol.one_draw();
         if self.settings.confidence.is_some() && has_intervals {
-            warnings.extend(few_units(tested.len(), word));
+            warnings.extend(few_units(&tested, word));
         }
         let truth = self.examples.truth(&self.parts.fit);
         let is_learnt = |class| (0..truth.len()).any(|e| truth.is(e, class) == Some(true));

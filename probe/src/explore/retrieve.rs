@@ -14,7 +14,7 @@ use super::{record, settings};
 use crate::Error;
 use crate::evaluate::fields;
 use crate::examples::{Clusters, Examples, Unit, join};
-use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::bootstrap::{Bootstrap, few_units};
 use crate::metrics::confidence::Level;
 use crate::metrics::measures::Confidence;
 use crate::metrics::retrieval::{Answer, Answers, Number, answer, macro_mean, mean};
@@ -255,8 +255,14 @@ impl<'a> Search<'a> {
             found,
             search: self,
         };
+        let cases = self.examples.cases(&self.queries);
+        let clusters = Clusters::of(&cases);
+        let few = options
+            .confidence
+            .and_then(|_| few_units(&clusters.names, clusters.word));
         Ok(RunRecord {
             probe: "retrieve".into(),
+            warnings: few.into_iter().collect(),
             setting: options.embedding.name(),
             params: fields(&params),
             metrics: measured.values(),

@@ -1,6 +1,6 @@
 //! Bootstrap of patients: confidence intervals for cases that are not independent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use common::counted;
@@ -212,16 +212,25 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     below + (above - below) * at.fract()
 }
 
-/// A warning about intervals of fewer than [`FEWEST_UNITS`] patients (or samples: `word`).
-pub(crate) fn few_units(units: usize, word: &str) -> Option<String> {
-    match units {
-        1 => Some(format!("one {word} evaluated: no intervals")),
-        2..FEWEST_UNITS => Some(format!(
-            "{} evaluated: the interval claims more than they can tell",
-            counted(units, word)
-        )),
+/// Ends of the warnings of [`few_units`] about one unit and about several.
+const ENDS: [&str; 2] = [
+    "evaluated: no intervals",
+    "evaluated: the interval claims more than they can tell",
+];
+
+/// A warning about intervals of fewer than [`FEWEST_UNITS`] patients (or samples: `word`); `units` names that of each case.
+pub(crate) fn few_units<T: Ord>(units: impl IntoIterator<Item = T>, word: &str) -> Option<String> {
+    let units: BTreeSet<T> = units.into_iter().collect();
+    match units.len() {
+        1 => Some(format!("one {word} {}", ENDS[0])),
+        several @ 2..FEWEST_UNITS => Some(format!("{} {}", counted(several, word), ENDS[1])),
         _ => None,
     }
+}
+
+/// Whether a warning is one of [`few_units`].
+pub(crate) fn is_of_few_units(warning: &str) -> bool {
+    ENDS.iter().any(|end| warning.ends_with(end))
 }
 
 /// Two-sided p-value of no difference ([`Comparison::p`]).

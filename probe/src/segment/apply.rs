@@ -17,7 +17,6 @@ use super::resolution::Resolution;
 use super::saved::SavedDecoder;
 use super::stack::Stack;
 use super::volume::Volume;
-use super::volume_table::VolumeTable;
 use crate::Error;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
@@ -180,11 +179,8 @@ fn measured(
             ci: None,
         });
     }
-    warnings.extend(measures::without_distances(volumes));
-    measures::measures_by_volume(
-        &VolumeTable::of(volumes, &cases.names),
-        settings.confidence.as_ref(),
-    )
+    let confidence = settings.confidence.as_ref();
+    measures::by_volume(volumes, &cases.names, confidence, warnings)
 }
 
 /// The label maps that are written.

@@ -17,12 +17,9 @@ use super::pictures::pictures;
 use super::predict::Predictor;
 use super::resolution::Resolution;
 use super::task::Task;
-use super::volume::Volume;
-use super::volume_table::VolumeTable;
 use crate::Error;
 use crate::evaluate::{EXHAUSTED, Identity, average, blank, draws};
 use crate::hold_out::HeldOut;
-use crate::metrics::measures::Measures;
 use crate::progress::Steps;
 use crate::record::RunRecord;
 
@@ -103,8 +100,15 @@ impl Task<'_> {
         let resolution = self.settings.protocol.resolution();
         let volumes = predictor.measure(&test, resolution, |_| Ok(()))?;
         predictor.count = None;
-        warnings.extend(self.warnings(&volumes, resolution));
-        let measures = self.measures(&volumes, resolution)?;
+        let names = &self.cases.names;
+        warnings.extend(measures::never_predicted(&volumes, names, ADVICE));
+        let has_intervals = draws(self.settings.protocol, shots, self.options.repeats) == 1;
+        let confidence = self.settings.confidence.as_ref();
+        let confidence = confidence.filter(|_| has_intervals);
+        let measures = match resolution {
+            Resolution::Native => measures::by_volume(&volumes, names, confidence, &mut warnings)?,
+            Resolution::Input => measures::pooled(&volumes, names),
+        };
         let pictures = if shots.is_none() && resolution == Resolution::Native {
             pictures(&mut predictor, self.reader, &test, &volumes)?
         } else {
@@ -137,26 +141,6 @@ impl Task<'_> {
         let word = shots.map_or_else(String::new, |shots| format!(" shots={shots}"));
         let decoder = name(self.options.decoder);
         format!("{decoder} lr={}{word}", about.learning_rate)
-    }
-
-    fn warnings(&self, volumes: &[Volume], resolution: Resolution) -> Vec<String> {
-        let missed = measures::never_predicted(volumes, &self.cases.names, ADVICE);
-        let without = match resolution {
-            Resolution::Native => measures::without_distances(volumes),
-            Resolution::Input => None,
-        };
-        missed.into_iter().chain(without).collect()
-    }
-
-    fn measures(&self, volumes: &[Volume], resolution: Resolution) -> Result<Measures, Error> {
-        let names = &self.cases.names;
-        match resolution {
-            Resolution::Native => measures::measures_by_volume(
-                &VolumeTable::of(volumes, names),
-                self.settings.confidence.as_ref(),
-            ),
-            Resolution::Input => Ok(measures::pooled(volumes, names)),
-        }
     }
 
     fn params(&self, parts: &Parts, about: &About, shots: Option<usize>) -> Map<String, Value> {

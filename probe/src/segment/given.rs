@@ -9,12 +9,11 @@ use cache::{CacheReader, Split};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, json};
 
-use super::cases::Cases;
+use super::cases::{Cases, has_all_splits};
 use super::evaluated::Evaluated;
 use super::measures;
 use super::predict::compare;
 use super::resolution::Resolution;
-use super::volume_table::VolumeTable;
 use crate::Error;
 use crate::error::Cause;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
@@ -54,6 +53,21 @@ fn identity(
     settings.identity(reader, options, NOTHING_CHOSEN, &[sha256])
 }
 
+/// Checks that `train`, `val` and `test` of a cache have slices with masks. Masks are read only if one has no slices.
+///
+/// # Errors
+///
+/// [`Error::NoMaskedSlices`], and those of reading slices and masks.
+pub fn check_splits(reader: &CacheReader, settings: &Settings) -> Result<(), Error> {
+    if has_all_splits(reader, settings)? {
+        return Ok(());
+    }
+    let cases = Cases::read(reader, settings.split_name.as_deref(), true)?;
+    Split::ALL
+        .iter()
+        .try_for_each(|&split| cases.part(reader, &[split], false).map(drop))
+}
+
 /// Measures the label maps in `folder`.
 ///
 /// # Errors
@@ -89,9 +103,8 @@ pub fn evaluate_run(
     warnings.extend(measures::never_predicted(&volumes, &cases.names, ADVICE));
     let measures = match resolution {
         Resolution::Native => {
-            warnings.extend(measures::without_distances(&volumes));
-            let table = VolumeTable::of(&volumes, &cases.names);
-            measures::measures_by_volume(&table, settings.confidence.as_ref())?
+            let confidence = settings.confidence.as_ref();
+            measures::by_volume(&volumes, &cases.names, confidence, &mut warnings)?
         }
         Resolution::Input => measures::pooled(&volumes, &cases.names),
     };

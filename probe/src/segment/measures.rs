@@ -7,7 +7,7 @@ use super::volume::{MEASURES, Volume};
 use super::volume_table::{VolumeRow, VolumeTable};
 use crate::Error;
 use crate::examples::cluster_word;
-use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::bootstrap::{Bootstrap, few_units};
 use crate::metrics::confidence::Level;
 use crate::metrics::measures::{Confidence, Measures};
 use crate::metrics::overlap::Confusion;
@@ -57,7 +57,7 @@ fn together(volumes: &[Volume], classes: usize) -> Confusion {
 }
 
 /// A warning about volumes without distances, measured at native resolution.
-pub(super) fn without_distances(volumes: &[Volume]) -> Option<String> {
+fn without_distances(volumes: &[Volume]) -> Option<String> {
     let without = volumes.iter().filter(|volume| volume.distances.is_none());
     let count = without.count();
     (count > 0).then(|| {
@@ -66,6 +66,37 @@ pub(super) fn without_distances(volumes: &[Volume]) -> Option<String> {
             counted(count, "volume")
         )
     })
+}
+
+/// Measures by volume, with warnings about volumes without distances and about few patients.
+///
+/// # Errors
+///
+/// Those of [`measures_by_volume`].
+pub(super) fn by_volume(
+    volumes: &[Volume],
+    names: &[String],
+    confidence: Option<&Confidence>,
+    warnings: &mut Vec<String>,
+) -> Result<Measures, Error> {
+    let table = VolumeTable::of(volumes, names);
+    warnings.extend(without_distances(volumes));
+    warnings.extend(few_patients(&table, confidence));
+    measures_by_volume(&table, confidence)
+}
+
+/// A warning about intervals of few patients.
+pub(crate) fn few_patients(table: &VolumeTable, confidence: Option<&Confidence>) -> Option<String> {
+    let (patients, word) = patients(table);
+    confidence.and_then(|_| few_units(patients, word))
+}
+
+/// The patient of each volume (the sample, where it is not known), and the word for what these are.
+fn patients(table: &VolumeTable) -> (Vec<&str>, &'static str) {
+    let volumes = table.volumes.iter();
+    let patients = volumes.clone().map(VolumeRow::cluster).collect();
+    let word = cluster_word(volumes.map(|volume| volume.patient.as_deref()));
+    (patients, word)
 }
 
 /// A warning about structures that are in the masks and never predicted, with `advice` if none is
@@ -139,11 +170,7 @@ fn intervals(
     table: &VolumeTable,
     confidence: &Confidence,
 ) -> Result<Option<Map<String, Value>>, Error> {
-    let volumes = &table.volumes;
-    let patients: Vec<&str> = volumes
-        .iter()
-        .map(|volume| volume.patient.as_deref().unwrap_or(&volume.sample))
-        .collect();
+    let (patients, word) = patients(table);
     let Ok(bootstrap) = Bootstrap::new(&patients, confidence.draws, confidence.seed) else {
         return Ok(None);
     };
@@ -155,7 +182,6 @@ fn intervals(
             intervals.insert(format!("{name}_macro"), json!([found.low, found.high]));
         }
     }
-    let word = cluster_word(volumes.iter().map(|volume| volume.patient.as_deref()));
     let method = format!("bootstrap of {word}s, percentiles");
     intervals.insert("method".into(), method.into());
     intervals.insert("level".into(), json!(confidence.level));

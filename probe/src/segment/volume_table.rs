@@ -36,6 +36,13 @@ pub struct VolumeRow {
     pub predicted_pixels: Vec<u64>,
 }
 
+impl VolumeRow {
+    /// Name of the patient, or of the sample if no patient is known.
+    pub(crate) fn cluster(&self) -> &str {
+        self.patient.as_deref().unwrap_or(&self.sample)
+    }
+}
+
 impl VolumeTable {
     /// The table of volumes; `names` begin with the background.
     pub(crate) fn of(volumes: &[Volume], names: &[String]) -> VolumeTable {

@@ -10,11 +10,12 @@ use super::folds::Folds;
 use crate::Error;
 use crate::evaluate::{Evaluated, Settings, average, hash};
 use crate::examples::Clusters;
+use crate::metrics::bootstrap::{few_units, is_of_few_units};
 use crate::metrics::measures::{Measures, Scored};
 use crate::predictions::Predictions;
 use crate::record::{self, RunRecord};
 use crate::scores::Scores;
-use crate::segment::{VolumeTable, measures_by_volume};
+use crate::segment::{VolumeTable, few_patients, measures_by_volume};
 use crate::targets::Targets;
 
 /// Measures that depend on thresholds, which differ between folds: their means over folds are reported, no
@@ -92,6 +93,7 @@ pub fn pool(
         same_classes(tables.iter().map(|table| &table.names))?;
         let table = VolumeTable::join(tables);
         let measures = measures_by_volume(&table, confidence)?;
+        record.warnings.extend(few_patients(&table, confidence));
         record.n_test = table.volumes.len();
         measured(&mut record, measures, &chosen);
         return Ok(Pooled::Volumes(Box::new(record), table));
@@ -101,9 +103,14 @@ pub fn pool(
     same_classes(tables.iter().map(|(_, names)| names))?;
     let (predictions, classes) = joined(tables);
     let scored = Scored::new(&predictions)?;
+    let clusters = Clusters::of(&predictions.cases);
+    if confidence.is_some() {
+        let few = few_units(&clusters.names, clusters.word);
+        record.warnings.extend(few);
+    }
     let measures = scored.measures(
         &classes,
-        &Clusters::of(&predictions.cases),
+        &clusters,
         &scored.default_thresholds(),
         settings.protocol.undefined_auroc(),
         confidence,
@@ -162,7 +169,9 @@ fn together(chosen: &[&RunRecord], folds: Folds, key: String) -> RunRecord {
         json!(of(|record| &record.setting)),
     );
     params.insert("key_per_fold".into(), json!(of(|record| &record.key)));
+    // All folds together have more patients than each.
     let warnings = chosen.iter().flat_map(|record| record.warnings.clone());
+    let warnings = warnings.filter(|warning| !is_of_few_units(warning));
     RunRecord {
         setting: format!("{} folds", folds.0),
         params,

@@ -208,6 +208,7 @@ impl Questions {
             n_test: answer.cases,
             metrics: answer.metrics,
             ci: answer.ci,
+            warnings: answer.warnings,
             seconds: answer.seconds,
             result: number + 1,
             results,
@@ -225,6 +226,7 @@ struct Answer {
     cases: usize,
     metrics: Map<String, Value>,
     ci: Option<Map<String, Value>>,
+    warnings: Vec<String>,
     seconds: f64,
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::subject::Subject;
 use super::{Answer, Questions, p_value};
 use crate::Error;
-use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::bootstrap::{Bootstrap, few_units};
 use crate::metrics::confidence::Level;
 use crate::metrics::weights::Weights;
 use crate::probes::search::{Neighbours, neighbours};
@@ -75,6 +75,7 @@ pub(super) fn answer(subject: &Subject, questions: &Questions) -> Result<Answer,
     if let Some(confidence) = questions.confidence {
         let hits = hits(&nearest, &patients, &queries);
         let of: Vec<usize> = queries.iter().map(|i| patients[*i]).collect();
+        answer.warnings.extend(few_units(&of, "patient"));
         if let Ok(bootstrap) = Bootstrap::new(&of, confidence.draws, confidence.seed) {
             let level = Level::new(confidence.level)?;
             let interval = bootstrap

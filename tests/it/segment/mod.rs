@@ -16,7 +16,7 @@ use crate::lab::{Lab, Run, nifti};
 const SHAPE: [i16; 3] = [16, 12, 4];
 
 /// Twelve volumes with two structures, which move a little from volume to volume, in three splits.
-pub(super) fn volumes(lab: &Lab, more: &[&str]) -> Run {
+pub fn volumes(lab: &Lab, more: &[&str]) -> Run {
     let mut csv = String::from("image,mask,patient,split\n");
     let mut state = 1_u32;
     for volume in 0..12_usize {
@@ -56,7 +56,7 @@ fn records(run: &Run) -> Vec<Value> {
         .collect()
 }
 
-const QUICK: [&str; 8] = [
+pub const QUICK: [&str; 8] = [
     "--epochs",
     "12",
     "--lr",
