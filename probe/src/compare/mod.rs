@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::pairs::{Pair, Pairs};
-pub(crate) use self::pairs::{differences, shortened, traits};
-pub(crate) use self::written::{flatten, value, written};
+pub(crate) use self::pairs::{differences, role, shortened, traits};
+pub(crate) use self::written::{flatten, option, value, written};
 use crate::Error;
 use crate::metrics::bootstrap::{self, FEWEST_UNITS};
 use crate::metrics::measures::Confidence;

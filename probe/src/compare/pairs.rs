@@ -119,7 +119,7 @@ fn backbone(record: &RunRecord) -> Backbone<'_> {
 
 /// Setting that distinguishes a result from others of its evaluation. Chosen settings, such as a learning
 /// rate, depend on the backbone and do not count.
-fn role(record: &RunRecord) -> String {
+pub(crate) fn role(record: &RunRecord) -> String {
     match record.probe.as_str() {
         "knn" | "few-shot" => record.setting.clone(),
         "segment" => match record.params.get("shots").and_then(Value::as_u64) {

@@ -175,7 +175,7 @@ fn commands(study: &Study) -> Table {
 }
 
 /// The command of a record, for its dataset alone.
-fn command(record: &RunRecord) -> Option<String> {
+pub(super) fn command(record: &RunRecord) -> Option<String> {
     if record.probe == "finetune" {
         return Some(fine_tuning(record));
     }
