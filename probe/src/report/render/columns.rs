@@ -10,6 +10,10 @@ const GAP: usize = 2;
 const KEYS: usize = 48;
 /// Letters of a column of text that is not among the first.
 const TEXT: usize = 26;
+/// Letters of a word from which on it may be broken.
+const LONG: usize = 8;
+/// Letters of the longest piece of a word for which a column is widened.
+const PIECE: usize = 20;
 
 /// Columns that are printed together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +42,11 @@ pub(super) fn parts(table: &Table) -> Vec<Part> {
     let keys = all.iter().position(is_number).unwrap_or(all.len());
     let (first, others) = all.split_at(keys);
     let room = if others.is_empty() { LINE } else { KEYS };
-    let mut widths = shared(&natural[..keys], room);
-    let capped = others.iter().map(|at| {
-        let most = if is_number(at) { usize::MAX } else { TEXT };
-        natural[*at].min(most)
+    let least: Vec<usize> = all.iter().map(|&at| longest_piece(table, at)).collect();
+    let mut widths = shared(&natural[..keys], &least, room);
+    let capped = others.iter().map(|&at| {
+        let most = if is_number(&at) { usize::MAX } else { TEXT };
+        natural[at].min(most)
     });
     widths.extend(capped);
     let groups = others.chunk_by(|&a, &b| {
@@ -87,9 +92,15 @@ fn total(widths: &[usize]) -> usize {
     widths.iter().map(|width| width + GAP).sum()
 }
 
-/// Widths that fit into so many letters: the widest columns are as wide as each other.
-fn shared(natural: &[usize], room: usize) -> Vec<usize> {
-    let capped = |cap: usize| -> Vec<usize> { natural.iter().map(|of| *of.min(&cap)).collect() };
+/// Widths that fit into so many letters: the widest columns are as wide as each other, but none is narrower than
+/// `least`, its longest piece of a word.
+fn shared(natural: &[usize], least: &[usize], room: usize) -> Vec<usize> {
+    let capped = |cap: usize| -> Vec<usize> {
+        let columns = natural.iter().zip(least);
+        columns
+            .map(|(of, least)| *of.min(&cap.max(*least)))
+            .collect()
+    };
     let most = natural.iter().copied().max().unwrap_or_default();
     let fits = (1..=most).rev().find(|&cap| total(&capped(cap)) <= room);
     capped(fits.unwrap_or(1))
@@ -108,6 +119,26 @@ fn letters(table: &Table, at: usize) -> usize {
     });
     let words = table.columns[at].name.split(' ').map(count);
     cells.chain(words).max().unwrap_or_default()
+}
+
+/// Letters of the longest piece of a word, in the cells or the header of a column.
+fn longest_piece(table: &Table, at: usize) -> usize {
+    let cells = table.rows.iter().map(|row| row[at].shown());
+    let texts = cells.chain([table.columns[at].name.clone()]);
+    let longest = texts.map(|text| {
+        let pieces = text.split(' ').flat_map(pieces);
+        pieces.map(|piece| piece.chars().count()).max().unwrap_or(0)
+    });
+    longest.max().unwrap_or_default().min(PIECE)
+}
+
+/// The pieces of a word between which a line may end: a long word is broken after characters that join its parts.
+pub(super) fn pieces(word: &str) -> Vec<&str> {
+    if word.chars().count() <= LONG {
+        return vec![word];
+    }
+    let ends = ['/', ',', '=', '_', '-', '@', '.', ':', '+', ';'];
+    word.split_inclusive(ends).collect()
 }
 
 #[cfg(test)]
@@ -142,6 +173,22 @@ mod tests {
                 columns: vec![0, 1],
                 widths: vec![None, Some(width)]
             }]
+        );
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_the_longest_piece_of_a_word() {
+        let text = "word ".repeat(40);
+        let columns = ["model", "a", "b", "c", "d", "e", "f"]
+            .map(Column::text)
+            .to_vec();
+        let mut row: Vec<Cell> = vec!["convolutional@224".into()];
+        row.extend([text.as_str(); 6].map(Cell::from));
+        let found = parts(&table(columns, row));
+        let width = found[0].widths[0];
+        assert!(
+            width.is_none_or(|width| width >= "convolutional@".len()),
+            "{found:?}"
         );
     }
 

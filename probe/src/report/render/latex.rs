@@ -2,7 +2,7 @@
 
 use common::text::printable;
 
-use super::columns::{Part, parts};
+use super::columns::{Part, parts, pieces};
 use crate::report::table::{Cell, Column, Table};
 
 /// The table with caption and label, over several pages if it is long. Text that is too long wraps; columns for which
@@ -31,7 +31,11 @@ fn part(table: &Table, part: &Part, (number, count): (usize, usize)) -> String {
     if count > 1 {
         title += &format!(" (part {number} of {count})");
     }
-    let caption = format!("\\textbf{{{title}.}} {}", escaped(&table.caption));
+    // Further parts and pages need not say again what the table shows.
+    let caption = match number {
+        1 => format!("\\textbf{{{title}.}} {}", escaped(&table.caption)),
+        _ => format!("\\textbf{{{title}.}}"),
+    };
     let mut label = label(&table.id);
     if number > 1 {
         label += &format!("-{number}");
@@ -40,15 +44,18 @@ fn part(table: &Table, part: &Part, (number, count): (usize, usize)) -> String {
         "{{\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\\begin{{longtable}}{{{}}}\n\\caption{{{caption}}}\\label{{{label}}}\\\\\n\\toprule\n",
         forms.collect::<String>()
     );
-    text += &groups(&columns);
+    let mut head = groups(&columns);
     let header = columns.iter().zip(&part.widths);
     let header = header.map(|(column, width)| match width {
         None if column.is_number => stacked(&column.name),
         _ => escaped(&column.name),
     });
-    text += &format!(
-        "{} \\\\\n\\midrule\n\\endhead\n",
+    head += &format!(
+        "{} \\\\\n\\midrule\n",
         header.collect::<Vec<_>>().join(" & ")
+    );
+    text += &format!(
+        "{head}\\endfirsthead\n\\caption[]{{\\textbf{{{title}}}, continued.}}\\\\\n\\toprule\n{head}\\endhead\n"
     );
     for row in &table.rows {
         let cells = part.columns.iter().zip(&part.widths);
@@ -69,9 +76,6 @@ pub(in crate::report) fn comment(text: &str) -> String {
 
 /// Width of a letter of text.
 const EM: f64 = 0.52;
-
-/// Letters of a word from which on it may be broken.
-const LONG: usize = 8;
 
 /// Letters of a line of the header of a column of numbers.
 const HEADER: usize = 10;
@@ -97,12 +101,8 @@ fn stacked(name: &str) -> String {
 /// Text whose long words may be broken after characters that join their parts.
 fn breakable(text: &str) -> String {
     let words = text.split(' ').map(|word| {
-        if word.chars().count() <= LONG {
-            return escaped(word);
-        }
-        let parts = word.split_inclusive(['/', ',', '=', '_', '-', '@', '.', ':', '+', ';']);
-        let parts: Vec<String> = parts.map(escaped).collect();
-        parts.join("\\allowbreak{}")
+        let pieces: Vec<String> = pieces(word).into_iter().map(escaped).collect();
+        pieces.join("\\allowbreak{}")
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -240,5 +240,26 @@ mod tests {
         );
         assert!(text.contains("m & -- & 0.500 \\\\\n"), "{text}");
         assert!(text.contains("\\label{t-1}"));
+    }
+
+    #[test]
+    fn captions_are_repeated_in_short() {
+        let columns = (0..9).map(|at| Column::number(&format!("column {at}")));
+        let table_of = Table {
+            title: "Title".into(),
+            caption: "What it shows.".into(),
+            columns: std::iter::once(Column::text("model"))
+                .chain(columns)
+                .collect(),
+            rows: vec![vec![Cell::Missing; 10]],
+            ..Table::default()
+        };
+        let text = table(&table_of);
+        assert!(
+            text.contains("\\caption{\\textbf{Title (part 2 of 2).}}"),
+            "{text}"
+        );
+        assert_eq!(text.matches("What it shows.").count(), 1, "{text}");
+        assert_eq!(text.matches("continued").count(), 2, "{text}");
     }
 }
