@@ -171,25 +171,45 @@ impl Grid {
         cells.chain([header]).max().unwrap_or_default()
     }
 
-    /// The columns that are shown, in which keys are wrapped, the widest first, if the text is still too wide.
+    /// The columns that are shown, in which keys are wrapped if the text is still too wide: first what is above the room
+    /// of a column, then the widest.
     fn wrapped(&self, shown: &[usize]) -> String {
         let mut widths = vec![None; self.columns.len()];
         let mut text = self.aligned(shown, &widths, false);
         let is_key = |at: &usize| self.columns[*at].is_key;
-        let mut keys: Vec<usize> = shown.iter().copied().filter(is_key).collect();
-        keys.sort_by_key(|&at| std::cmp::Reverse(self.longest(at)));
-        for at in keys {
-            let excess = width(&text).saturating_sub(WIDTH);
-            if excess == 0 {
-                break;
+        let mut keys: Vec<(usize, usize)> = shown
+            .iter()
+            .copied()
+            .filter(is_key)
+            .map(|at| (at, self.longest(at)))
+            .collect();
+        loop {
+            for _ in WIDTH..width(&text) {
+                let can_give = keys
+                    .iter_mut()
+                    .filter(|(at, width)| *width > self.least(*at));
+                let widest = can_give.max_by_key(|(at, width)| {
+                    let room = self.columns[*at].room;
+                    (room.is_some_and(|room| *width > room), *width)
+                });
+                let Some((at, width)) = widest else {
+                    return text;
+                };
+                *width -= 1;
+                widths[*at] = Some(*width);
             }
-            let pieces = self.rows.iter().map(|row| longest_piece(&row[at]));
-            let least = pieces.max().unwrap_or_default().min(LEAST);
-            let least = least.max(letters(&self.columns[at].header));
-            widths[at] = Some(self.longest(at).saturating_sub(excess).max(least));
+            if width(&text) <= WIDTH {
+                return text;
+            }
             text = self.aligned(shown, &widths, false);
         }
-        text
+    }
+
+    /// Letters to which a key may be narrowed.
+    fn least(&self, at: usize) -> usize {
+        let pieces = self.rows.iter().map(|row| longest_piece(&row[at]));
+        let least = pieces.max().unwrap_or_default().min(LEAST);
+        least.max(letters(&self.columns[at].header))
     }
 
     /// Texts of the columns that are not shown and whose cells are all equal, and names of the others and of those

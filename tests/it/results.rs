@@ -230,6 +230,52 @@ fn the_summary_of_an_extraction_has_splits_patients_and_classes() {
 }
 
 #[test]
+fn runs_are_told_apart_in_80_columns() {
+    let lab = Lab::new();
+    let name = "chest-radiographs-of-children-of-a-hospital";
+    let table = lab.manifest(24);
+    Run::of(&mut lab.extract_as(name, "manifest", &table)).expect(0);
+    for fold in ["fold0", "fold1"] {
+        let rule = format!("kfold:4:{}", &fold[4..]);
+        let options = ["--rule", rule.as_str(), "--name", fold];
+        Run::of(lab.split(name).args(options)).expect(0);
+        lab.probe(&["--k", "3", "--split", fold]).expect(0);
+    }
+    let mut ls = program("probe");
+    ls.arg("ls").arg("--cache").arg(lab.path("cache"));
+    let list = Run::of(ls.arg("--runs").arg(lab.path("runs"))).expect(0);
+    let wide = list.stdout.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{}", list.stdout);
+    for fold in ["fold0", "fold1"] {
+        let split = format!("split={fold}");
+        assert_eq!(list.stdout.matches(&split).count(), 1, "{}", list.stdout);
+    }
+}
+
+#[test]
+fn help_of_every_command_fits_80_columns() {
+    for name in ["extract", "probe"] {
+        let help = Run::of(program(name).arg("--help")).expect(0).stdout;
+        let commands = help.lines().filter_map(|line| {
+            let (command, _) = line.strip_prefix("  ")?.split_once("  ")?;
+            let is_command = command.starts_with(|c: char| c.is_ascii_lowercase());
+            is_command.then_some(command)
+        });
+        let commands: Vec<&str> = commands.filter(|name| !name.contains(' ')).collect();
+        assert!(commands.contains(&"completions"), "{commands:?}");
+        for command in commands {
+            for option in ["-h", "--help"] {
+                let help = Run::of(program(name).args([command, option]))
+                    .expect(0)
+                    .stdout;
+                let wide = help.lines().find(|line| line.chars().count() > 80);
+                assert_eq!(wide, None, "{name} {command} {option}");
+            }
+        }
+    }
+}
+
+#[test]
 fn lists_of_extract_fit_80_columns_and_come_as_csv_and_markdown() {
     let lab = Lab::new();
     trained(&lab);

@@ -17,7 +17,10 @@ use crate::relabel::{self, Target, Written};
 
 /// Arguments of `extract relabel`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("source").required(true).args(["labels", "dataset"])))]
+#[command(
+    group(ArgGroup::new("source").required(true).args(["labels", "dataset"])),
+    override_usage = "extract relabel [OPTIONS] --name <NAME> <--labels <FILE>|--dataset <NAME>>\n       [CACHE]...",
+)]
 pub struct RelabelArgs {
     /// Caches: `DATASET/MODEL@SIZE` below --cache, or their folders [default:
     /// all of --dataset]

@@ -356,8 +356,8 @@ pub(super) fn bar(caches: usize) -> ProgressBar {
         _ => ProgressBar::new(caches as u64),
     };
     let style = match caches {
-        0 | 1 => ProgressStyle::with_template("{spinner} {elapsed} {msg}"),
-        _ => ProgressStyle::with_template("{bar:30} {pos}/{len} caches, {elapsed} {msg}"),
+        0 | 1 => ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}"),
+        _ => ProgressStyle::with_template("{bar:30} {pos}/{len} caches, {elapsed}\n{wide_msg}"),
     };
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(200));

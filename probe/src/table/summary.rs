@@ -99,9 +99,9 @@ pub fn summary(records: &[RunRecord]) -> Grid {
 /// The names of runs, with their first measure and their files.
 pub fn runs(records: &[RunRecord]) -> Grid {
     let columns = vec![
-        Column::text("run", 0),
+        Column::key("run", 0),
         Column::key("protocol", 2),
-        Column::text("setting", 1),
+        Column::text("setting", 0).with_room(SETTING),
         Column::text("measure", 0),
         Column::text("time", 3),
         Column::text("head", 5),
@@ -112,7 +112,9 @@ pub fn runs(records: &[RunRecord]) -> Grid {
     let layers: BTreeSet<String> = records.iter().map(|r| of(r, "layer").to_string()).collect();
     let which = |record: &RunRecord| {
         let layer = Some("layer").filter(|_| layers.len() > 1);
-        let names = layer.into_iter().chain(["control"]);
+        // All folds together are named by their setting.
+        let split = Some("split_name").filter(|_| record.params.get("folds").is_none());
+        let names = split.into_iter().chain(layer).chain(["labels", "control"]);
         let words = names.filter_map(|name| match of(record, name) {
             // Shuffled labels have their permutations beside the name.
             Value::Object(_) => written(name, &record.control.clone().into()),

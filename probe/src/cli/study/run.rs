@@ -43,10 +43,15 @@ pub(super) fn run(
     let count = order.len();
     for (number, at) in (1..).zip(order) {
         let label = cells[at].label(evaluations);
-        let about = format!("about {} left: {label}", time(left));
-        bar.set_message(printable(&about).into_owned());
+        bar.set_prefix(format!("about {} left", time(left)));
+        bar.set_message(printable(&label).into_owned());
+        let before = if bar.is_hidden() {
+            format!("{}: {label}: ", bar.prefix())
+        } else {
+            format!("{label}: ")
+        };
         left -= cells[at].seconds;
-        let progress = Progress::new(&bar, format!("{about}: "));
+        let progress = Progress::new(&bar, before);
         let state = one(&cells[at], evaluations, pool, &progress);
         cells[at].state = state;
         let said = match &cells[at].state {
@@ -85,7 +90,8 @@ fn one(
 
 fn bar(cells: usize) -> ProgressBar {
     let bar = ProgressBar::new(cells as u64);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cells, {elapsed} {msg}");
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} cells, {elapsed}, {prefix}\n{wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
