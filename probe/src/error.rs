@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use common::counted;
 use common::disk::size;
-use common::text::{printable, shown};
+use common::text::{argument, printable, shown};
 
 /// Error of another library.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -14,11 +14,19 @@ fn said(cause: &dyn std::fmt::Display) -> String {
     printable(&cause.to_string()).into_owned()
 }
 
-/// The dataset of a cache, `DATASET/MODEL@SIZE`.
-fn dataset_of(cache: &Path) -> String {
+/// Advice for a dataset that lacks a split; `cache` is the folder `DATASET/MODEL@SIZE`.
+fn divide(cache: &Path) -> String {
     let dataset = cache.parent().and_then(Path::file_name);
     let dataset = dataset.map(|name| name.to_string_lossy());
-    dataset.map_or("NAME".to_owned(), |name| printable(&name).into_owned())
+    let dataset = dataset.map_or("NAME".into(), |name| argument(Path::new(&*name)));
+    let folder = cache.ancestors().nth(2).unwrap_or(Path::new(""));
+    let folder = match folder.to_str() {
+        Some("" | "embeddings") => String::new(),
+        _ => format!(" --cache {}", argument(folder)),
+    };
+    format!(
+        "divide it, for instance by `extract split --dataset {dataset} --rule random:0.7:0.1:0.2 --name main{folder}`, and give `--split main`"
+    )
 }
 
 /// An error of a probe.
@@ -74,9 +82,9 @@ pub enum Error {
     },
     /// The requested splits have no labelled example.
     #[error(
-        "`{}`: no labelled {unit} is in `{wanted}`; by split there are {found}\nhint: divide it, for instance by `extract split --dataset {} --rule random:0.7:0.1:0.2 --name main`, and give `--split main`",
+        "`{}`: no labelled {unit} is in `{wanted}`; by split there are {found}\nhint: {}",
         shown(.path),
-        dataset_of(.path)
+        divide(.path)
     )]
     EmptySplit {
         /// The cache's folder.
@@ -325,8 +333,9 @@ pub enum Error {
     },
     /// The requested splits have no slice with a mask.
     #[error(
-        "`{}`: no slice with a mask is in `{wanted}`; slices with masks by split: {found}\nhint: give the dataset a split (`extract split`) and name it with --split",
-        shown(.path)
+        "`{}`: no slice with a mask is in `{wanted}`; slices with masks by split: {found}\nhint: {}",
+        shown(.path),
+        divide(.path)
     )]
     NoMaskedSlices {
         /// The cache's folder.

@@ -56,6 +56,23 @@ pub fn key(options: &Options, reader: &CacheReader, settings: &Settings) -> Resu
     adapt.key(reader, settings, None)
 }
 
+/// Checks that a cache has the splits that an adaptation needs.
+///
+/// # Errors
+///
+/// [`Error::EmptySplit`], and those of reading slices.
+pub fn check_splits(
+    options: &Options,
+    reader: &CacheReader,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let adapt = Adapt {
+        options,
+        store: None,
+    };
+    AnyProbe::check_splits(&adapt, reader, settings, false)
+}
+
 /// Adapts the backbone of a cache and evaluates it.
 ///
 /// # Errors

@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use cache::Split;
+use cache::{CacheReader, Split};
 use clap::Args;
 
 use super::effect::NoEffect;
 use super::over::{Job, results};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
+use crate::Error;
 use crate::adapt::{self, LoraOptions, Method, Options, Rule, Store};
 use crate::evaluate::{Select, Settings};
 use crate::record;
@@ -97,6 +98,19 @@ impl Adapt {
         let mut tell = |text: &str| drop(writeln!(messages, "{text}"));
         adapt::sweep(&self.output.runs, |key| known.of(key).is_some(), &mut tell);
         job.run(out, messages)
+    }
+
+    /// Checks that a cache has the splits that the evaluation needs.
+    pub(super) fn check_splits(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        // Options have been parsed for the job.
+        let options = self.options();
+        options.map_or(Ok(()), |options| {
+            adapt::check_splits(&options, reader, settings)
+        })
     }
 
     /// The command as a job; warnings about options without effect go to `messages`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
-use cache::Split;
+use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 use nn::{Kind, Loss};
 
@@ -16,6 +16,7 @@ use super::over::{Job, Keep, results};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
+use crate::evaluate::Settings;
 use crate::picture::write_picture;
 use crate::protocol::Protocol;
 use crate::record::RunRecord;
@@ -91,6 +92,15 @@ impl Segment {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let job = self.job(messages)?;
         self.curve.run_after(&job, out, messages)
+    }
+
+    /// Checks that a cache has the splits that the evaluation needs.
+    pub(super) fn check_splits(
+        &self,
+        reader: &CacheReader,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        self.options().check_splits(reader, settings)
     }
 
     /// What the command evaluates.

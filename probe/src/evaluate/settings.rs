@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(super) fn selection(&self, tokens: Tokens) -> Selection {
+    pub(crate) fn selection(&self, tokens: Tokens) -> Selection {
         Selection {
             tokens,
             unit: self.unit,

@@ -11,10 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Run, SCORES, check_cache};
 use crate::Error;
+use crate::control::Control;
 use crate::error::Cause;
 use crate::evaluate::{
     AnyProbe, Choice, Evaluated, Fitted, Identity, NOTHING_CHOSEN, Probe, Select, Settings, Task,
 };
+use crate::examples::{Examples, Selection};
 use crate::features::{Features, Tokens};
 use crate::progress::Steps;
 use crate::protocol::Protocol;
@@ -33,6 +35,22 @@ pub fn key(
 ) -> Result<String, Error> {
     check_cache(reader, run, folder)?;
     Outside { run, folder }.key(reader, settings, None)
+}
+
+/// Checks that `train`, `val` and `test` of a cache have labelled slices.
+///
+/// # Errors
+///
+/// [`Error::EmptySplit`], and those of reading slices.
+pub fn check_splits(reader: &CacheReader, settings: &Settings) -> Result<(), Error> {
+    let bare = Selection {
+        control: Some((Control::MetadataOnly, settings.seed)),
+        ..settings.selection(Features::Cls.tokens(1))
+    };
+    let examples = Examples::read(reader, &bare)?;
+    Split::ALL
+        .iter()
+        .try_for_each(|&split| examples.part(&[split]).map(drop))
 }
 
 /// Measures the scores in `folder`.

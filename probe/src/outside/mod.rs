@@ -8,7 +8,7 @@ use std::path::Path;
 
 use cache::CacheReader;
 
-pub use self::classes::{evaluate, key};
+pub use self::classes::{check_splits, evaluate, key};
 pub use self::run::{Run, Task};
 use crate::Error;
 

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use super::masks::Runs;
 use crate::Error;
-use crate::examples::{Who, cluster_word};
+use crate::evaluate::Settings;
+use crate::examples::{Who, cluster_word, join};
 use crate::hold_out::{HeldOut, hold_out};
 
 /// The slices of a cache with their label maps, which are stored as runs of a few kilobytes each.
@@ -218,6 +219,35 @@ impl Cases {
         (0..self.slices.len()).filter(is_wanted).collect()
     }
 
+    /// Rows with masks of some splits of the cache that they were read from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMaskedSlices`] if there is none.
+    pub(super) fn part(
+        &self,
+        reader: &CacheReader,
+        splits: &[Split],
+        with_views: bool,
+    ) -> Result<Vec<usize>, Error> {
+        let rows = self.rows(splits, with_views);
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+        // The counts of the dataset, before a part of `train` was held out.
+        let count = |split| match (split, &self.held_out) {
+            (Split::Train, Some(_)) => self.rows(&[Split::Train, Split::Val], false).len(),
+            (Split::Val, Some(_)) => 0,
+            _ => self.rows(&[split], false).len(),
+        };
+        let known = Split::ALL.map(|split| format!("{} in `{}`", count(split), split.name()));
+        Err(Error::NoMaskedSlices {
+            path: reader.dir().into(),
+            wanted: join(splits),
+            found: known.join(", "),
+        })
+    }
+
     /// Augmented views of an image.
     pub(super) fn views(&self) -> u16 {
         self.slices
@@ -263,6 +293,16 @@ impl Cases {
             .filter(|class| *class != IGNORE)
             .collect()
     }
+}
+
+/// Whether a cache has slices, with masks or without, in each split.
+pub(super) fn has_all_splits(reader: &CacheReader, settings: &Settings) -> Result<bool, Error> {
+    let slices = match &settings.split_name {
+        Some(name) => reader.slices_with_split(name)?.0,
+        None => reader.slices()?,
+    };
+    let has = |split| slices.iter().any(|slice| slice.split == Some(split));
+    Ok(Split::ALL.into_iter().all(has))
 }
 
 /// The first eight values, separated by commas.

@@ -1,10 +1,12 @@
 //! Options of the training of decoders.
 
-use cache::CacheReader;
+use cache::{CacheReader, Split};
 use nn::{Kind, Loss};
 use serde::Serialize;
 use serde_json::{Map, json};
 
+use super::cases::has_all_splits;
+use super::task::Task;
 use crate::Error;
 use crate::evaluate::{Identity, Settings, VAL_SHARE};
 
@@ -36,6 +38,22 @@ impl Options {
     /// Returns whether a learning rate or a number of epochs is chosen.
     pub fn scans(&self) -> bool {
         self.learning_rates.len() > 1 || self.patience.is_some()
+    }
+
+    /// Checks that a cache has the splits that an evaluation needs. Masks are read only if one has no slices.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMaskedSlices`], and those of reading slices and masks.
+    pub fn check_splits(&self, reader: &CacheReader, settings: &Settings) -> Result<(), Error> {
+        if has_all_splits(reader, settings)? {
+            return Ok(());
+        }
+        let task = Task::open(reader, self, settings)?;
+        task.part(&[Split::Test], false)?;
+        self.shots
+            .iter()
+            .try_for_each(|&shots| task.parts(shots, settings.seed).map(drop))
     }
 
     /// Identity of an evaluation of decoders with these options.

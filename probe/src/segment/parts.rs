@@ -26,27 +26,7 @@ pub(super) struct Parts {
 impl Task<'_> {
     /// Rows with masks of some splits.
     pub(super) fn part(&self, splits: &[Split], with_views: bool) -> Result<Vec<usize>, Error> {
-        let rows = self.cases.rows(splits, with_views);
-        if rows.is_empty() {
-            Err(self.empty_split(splits))
-        } else {
-            Ok(rows)
-        }
-    }
-
-    fn empty_split(&self, wanted: &[Split]) -> Error {
-        // The counts of the dataset, before a part of `train` was held out.
-        let count = |split| match (split, &self.cases.held_out) {
-            (Split::Train, Some(_)) => self.cases.rows(&[Split::Train, Split::Val], false).len(),
-            (Split::Val, Some(_)) => 0,
-            _ => self.cases.rows(&[split], false).len(),
-        };
-        let known = Split::ALL.map(|split| format!("{} in `{}`", count(split), split.name()));
-        Error::NoMaskedSlices {
-            path: self.reader.dir().into(),
-            wanted: crate::examples::join(wanted),
-            found: known.join(", "),
-        }
+        self.cases.part(self.reader, splits, with_views)
     }
 
     pub(super) fn parts(&self, shots: Option<usize>, seed: u64) -> Result<Parts, Error> {

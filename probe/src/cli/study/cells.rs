@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cache::{CacheMeta, CacheName, CacheReader, Task, Tokens};
 
-use super::estimate::{Basis, Work};
-use super::jobs::{Evaluation, has_folds};
+use super::commands::has_folds;
+use super::estimate::Basis;
+use super::jobs::Evaluation;
+use super::work::Extent;
+use crate::Error;
 use crate::record::{self, Recorded, RunRecord};
 use crate::study::{Folds, StudyFile};
 
@@ -27,8 +30,9 @@ pub(super) struct Cell {
     pub(super) cache_sha256: String,
     /// Records of the same evaluation that `--force` repeats.
     pub(super) earlier: Vec<RunRecord>,
-    /// Work in units of its probe, the estimated time in seconds, and what it is estimated from.
-    pub(super) work: f64,
+    /// Size of the cache, if there is one.
+    pub(super) extent: Option<Extent>,
+    /// Estimated time in seconds, and what it is estimated from.
     pub(super) seconds: f64,
     pub(super) basis: Basis,
 }
@@ -126,20 +130,24 @@ impl Cell {
 }
 
 /// All cells. A probe without datasets of its own leaves out caches that it cannot be for: decoders those
-/// without masks, other probes those without labels.
+/// without masks, other probes those without labels. Evaluations that leave out options without effect on some
+/// caches are added.
 pub(super) fn cells(
     study: &StudyFile,
-    evaluations: &[Evaluation<'_>],
+    evaluations: &mut Vec<Evaluation<'_>>,
     caches: &[PathBuf],
     records: &Records,
     force: bool,
 ) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (number, evaluation) in evaluations.iter().enumerate() {
-        let entry = evaluation.entry;
+    for number in 0..evaluations.len() {
+        if evaluations[number].is_fewer {
+            continue;
+        }
+        let entry = evaluations[number].entry;
         for dataset in study.datasets(entry) {
             let folds = study.folds.get(dataset).filter(|_| has_folds(entry));
-            let is_meant = match (evaluation.fold, folds) {
+            let is_meant = match (evaluations[number].fold, folds) {
                 (Some(fold), Some(folds)) => fold < folds.0,
                 (fold, folds) => fold.is_none() && folds.is_none(),
             };
@@ -147,30 +155,34 @@ pub(super) fn cells(
                 continue;
             }
             for model in study.models(entry) {
+                let evaluation = &evaluations[number];
                 let is_of = |path: &&PathBuf| {
                     let name = CacheName::of(path);
                     name.is_some_and(|name| name.matches(Some(dataset), Some(model), None))
                         && evaluation.job.caches.wants(path)
                 };
                 let found: Vec<&PathBuf> = caches.iter().filter(is_of).collect();
+                let settings = evaluation.job.settings.len();
+                let size = evaluation.job.caches.size().unwrap_or_default();
                 let blank = |setting: usize| Cell {
                     evaluation: number,
                     setting,
                     dataset: dataset.clone(),
                     model: model.clone(),
-                    size: evaluation.job.caches.size().unwrap_or_default(),
+                    size: size.clone(),
                     state: State::NoCache,
                     cache_sha256: String::new(),
                     earlier: Vec::new(),
-                    work: 0.0,
+                    extent: None,
                     seconds: 0.0,
                     basis: Basis::Typical,
                 };
                 if found.is_empty() {
-                    cells.extend((0..evaluation.job.settings.len()).map(blank));
+                    cells.extend((0..settings).map(blank));
                 }
                 for path in found {
-                    cells.extend(of_cache(evaluation, path, folds, records, force, &blank));
+                    let of = (number, path.as_path());
+                    cells.extend(of_cache(evaluations, of, folds, records, force, &blank));
                 }
             }
         }
@@ -180,8 +192,8 @@ pub(super) fn cells(
 
 /// The cells of an evaluation and a cache: one for each protocol.
 fn of_cache(
-    evaluation: &Evaluation<'_>,
-    path: &Path,
+    evaluations: &mut Vec<Evaluation<'_>>,
+    (number, path): (usize, &Path),
     folds: Option<&Folds>,
     records: &Records,
     force: bool,
@@ -190,6 +202,7 @@ fn of_cache(
     let size = CacheName::of(path)
         .map(|name| name.size)
         .unwrap_or_default();
+    let evaluation = &evaluations[number];
     let reader = evaluation.job.caches.open(path).map(|(reader, _)| reader);
     if let Ok(reader) = &reader
         && evaluation.entry.datasets.is_none()
@@ -197,47 +210,86 @@ fn of_cache(
     {
         return Vec::new();
     }
-    let cell = |setting: usize| {
-        let settings = &evaluation.job.settings[setting];
-        let mut earlier = Vec::new();
-        let state = match &reader {
-            Err(error) => State::Failed(error.to_string()),
-            Ok(reader) if evaluation.is_adaptation() && reader.meta().tokens == Tokens::Cls => {
-                State::NoTokens
-            }
-            Ok(reader) => match lacking_fold(reader, evaluation.fold, folds) {
-                Some(lacking) => lacking,
-                None => match (evaluation.job.key)(reader, settings) {
-                    Err(error) => State::Failed(evaluation.told(&error)),
-                    Ok(key) => match records.of(evaluation.job.probe, &key) {
-                        Some(known) if !force => State::Done(known.to_vec()),
-                        _ if evaluation.is_by_script() => State::ByScript(path.to_path_buf()),
-                        known => {
-                            earlier = known.unwrap_or_default().to_vec();
-                            match evaluation.check_splits(reader, settings) {
-                                Ok(()) => State::ToRun(path.to_path_buf()),
-                                Err(error) => State::Failed(evaluation.told(&error)),
-                            }
-                        }
-                    },
-                },
-            },
-        };
-        let (mut work, mut cache_sha256) = (0.0, String::new());
-        if let Ok(reader) = &reader {
-            work = Work::of(evaluation).on(reader.meta());
-            cache_sha256 = reader.sha256().to_owned();
-        }
-        Cell {
+    let settings = 0..evaluation.job.settings.len();
+    let cells = settings.map(|setting| {
+        let cell = Cell {
             size: size.clone(),
-            state,
-            earlier,
-            work,
-            cache_sha256,
             ..blank(setting)
+        };
+        match &reader {
+            Err(error) => Cell {
+                state: State::Failed(error.to_string()),
+                ..cell
+            },
+            Ok(reader) => with_cache(cell, evaluations, reader, folds, records, force),
         }
+    });
+    cells.collect()
+}
+
+/// A cell with the state in which its cache and its records leave it.
+fn with_cache(
+    mut cell: Cell,
+    evaluations: &mut Vec<Evaluation<'_>>,
+    reader: &CacheReader,
+    folds: Option<&Folds>,
+    records: &Records,
+    force: bool,
+) -> Cell {
+    let evaluation = &evaluations[cell.evaluation];
+    cell.cache_sha256 = reader.sha256().to_owned();
+    cell.extent = Some(Extent::of(reader.meta()));
+    if evaluation.is_adaptation() && reader.meta().tokens == Tokens::Cls {
+        cell.state = State::NoTokens;
+        return cell;
+    }
+    if let Some(lacking) = lacking_fold(reader, evaluation.fold, folds) {
+        cell.state = lacking;
+        return cell;
+    }
+    let (of, key) = keyed(evaluations, &cell, reader);
+    cell.evaluation = of;
+    let evaluation = &evaluations[of];
+    let known = key
+        .as_ref()
+        .ok()
+        .and_then(|key| records.of(evaluation.job.probe, key));
+    if let Some(known) = known
+        && !force
+    {
+        cell.state = State::Done(known.to_vec());
+        return cell;
+    }
+    cell.earlier = known.unwrap_or_default().to_vec();
+    let settings = &evaluation.job.settings[cell.setting];
+    let path = reader.dir().to_path_buf();
+    cell.state = match key.and_then(|_| evaluation.check_splits(reader, settings)) {
+        Err(error) => State::Failed(evaluation.told(&error)),
+        Ok(()) if evaluation.is_by_script() => State::ByScript(path),
+        Ok(()) => State::ToRun(path),
     };
-    (0..evaluation.job.settings.len()).map(cell).collect()
+    cell
+}
+
+/// The number of the evaluation of a cell without those of `[options]` that have no effect on its cache, and its key.
+fn keyed(
+    evaluations: &mut Vec<Evaluation<'_>>,
+    cell: &Cell,
+    reader: &CacheReader,
+) -> (usize, Result<String, Error>) {
+    let mut of = cell.evaluation;
+    loop {
+        let job = &evaluations[of].job;
+        let key = (job.key)(reader, &job.settings[cell.setting]);
+        let fewer = match &key {
+            Err(Error::NoEffect { option, .. }) => Evaluation::without(evaluations, of, option),
+            _ => None,
+        };
+        match fewer {
+            Some(fewer) => of = fewer,
+            None => return (of, key),
+        }
+    }
 }
 
 /// Whether a cache has what a probe is for.

@@ -14,8 +14,9 @@ use common::text::printable;
 use toml::Table;
 
 use super::cells::{Cell, State};
+use super::commands::words_of;
 use super::finetune;
-use super::jobs::{Evaluation, words_of};
+use super::jobs::Evaluation;
 use crate::Error;
 use crate::study::{Folds, StudyFile};
 

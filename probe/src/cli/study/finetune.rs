@@ -1,7 +1,7 @@
 //! Cells of fine-tuning: `scripts/finetune` trains them on the images, and their records are found by what is asked for.
 
 use anyhow::Result;
-use cache::Split;
+use cache::{CacheReader, Split};
 use clap::Parser;
 use serde_json::Value as Json;
 use toml::{Table, Value};
@@ -9,8 +9,11 @@ use toml::{Table, Value};
 use super::super::over::Job;
 use super::super::settings::RulesArgs;
 use super::super::{Caches, Output};
+use crate::Error;
 use crate::evaluate::Settings;
+use crate::outside;
 use crate::record::{self, RunRecord};
+use crate::segment;
 
 /// Name in a study, of the records, and of the script.
 pub(super) const NAME: &str = "finetune";
@@ -93,6 +96,23 @@ pub(super) fn segments(options: &Table) -> bool {
     options.contains_key("decoder") || options.contains_key(NETWORK)
 }
 
+/// Checks that a cache has labelled slices, or slices with masks, in the three splits that the script needs.
+///
+/// # Errors
+///
+/// [`Error::EmptySplit`] and [`Error::NoMaskedSlices`], and those of reading slices and masks.
+pub(super) fn check_splits(
+    reader: &CacheReader,
+    settings: &Settings,
+    segments: bool,
+) -> Result<(), Error> {
+    if segments {
+        segment::check_splits(reader, settings)
+    } else {
+        outside::check_splits(reader, settings)
+    }
+}
+
 /// The options of a cell for the script.
 pub(super) fn words(options: &Table) -> Result<Vec<String>, (String, String)> {
     let mut options = options.clone();
@@ -100,7 +120,7 @@ pub(super) fn words(options: &Table) -> Result<Vec<String>, (String, String)> {
     if let Some(network) = options.remove(NETWORK) {
         options.insert("model".into(), network);
     }
-    super::jobs::words_of(&options)
+    super::commands::words_of(&options)
 }
 
 /// Whether a record is of these settings and options.

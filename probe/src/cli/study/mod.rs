@@ -1,6 +1,7 @@
 //! `probe study`.
 
 mod cells;
+mod commands;
 mod estimate;
 mod extract;
 mod finetune;
@@ -10,6 +11,7 @@ mod label;
 mod print;
 mod run;
 mod signals;
+mod work;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,8 +22,9 @@ use clap::Args;
 use terminal::folded;
 
 use self::cells::{Cell, Records, State, cells};
+use self::commands::parse;
 use self::extract::{Extract, Root};
-use self::jobs::{Evaluation, parse};
+use self::jobs::Evaluation;
 use super::{Form, Format, Outcome, places};
 use crate::record::RunRecord;
 use crate::study::{BUILT_IN, BuiltIn, StudyFile};
@@ -94,18 +97,18 @@ impl Study {
             return Ok(Outcome::Done);
         }
         let parsed = parse(name, &study, self)?;
-        let evaluations = Evaluation::all(&parsed, messages)?;
-        self.evaluate(&study, &evaluations, out, messages)
+        let mut evaluations = Evaluation::all(&parsed, messages)?;
+        self.evaluate(&study, &mut evaluations, out, messages)
     }
 
     fn evaluate(
         &self,
         study: &StudyFile,
-        evaluations: &[Evaluation<'_>],
+        evaluations: &mut Vec<Evaluation<'_>>,
         out: &mut impl Write,
         messages: &mut impl Write,
     ) -> Result<Outcome> {
-        for evaluation in evaluations {
+        for evaluation in &*evaluations {
             evaluation.job.output.check()?;
         }
         let caches = self.caches()?;
@@ -114,6 +117,7 @@ impl Study {
         let mut all = cells(study, evaluations, &caches, &records, self.force);
         estimate::estimate(&mut all, evaluations, &records);
         if self.dry_run {
+            tell_of_options(study, &all, evaluations, messages)?;
             print::plan(&all, evaluations, &extract, &self.form, (out, messages))?;
             return Ok(Outcome::Done);
         }
@@ -138,6 +142,7 @@ impl Study {
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let pool = pool.build().context("cannot start the threads")?;
+        tell_of_options(study, &all, evaluations, messages)?;
         run::run(&mut all, evaluations, &pool, messages)?;
         let pooled = run::pool_folds(study, &all, evaluations, &self.runs, self.force, messages)?;
         if self.form.format == Format::Json {
@@ -162,6 +167,23 @@ impl Study {
         }
         Ok(CacheReader::find(&self.cache)?)
     }
+}
+
+/// Tells of `[options]` that have no effect on any cache.
+fn tell_of_options(
+    study: &StudyFile,
+    all: &[Cell],
+    evaluations: &[Evaluation<'_>],
+    messages: &mut impl Write,
+) -> Result<()> {
+    for option in study.options.keys() {
+        let has = |cell: &Cell| evaluations[cell.evaluation].has_shared(option);
+        if !all.is_empty() && !all.iter().any(has) {
+            let text = "has no effect on any cache of the study\nhint: leave it out";
+            writeln!(messages, "warning: `options.{option}` {text}")?;
+        }
+    }
+    Ok(())
 }
 
 fn outcome(all: &[Cell]) -> Outcome {
