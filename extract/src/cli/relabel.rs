@@ -19,7 +19,7 @@ use crate::relabel::{self, Target, Written};
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("source").required(true).args(["labels", "dataset"])),
-    override_usage = "extract relabel [OPTIONS] --name <NAME> <--labels <FILE>|--dataset <NAME>>\n       [CACHE]...",
+    override_usage = "extract relabel [OPTIONS] --name <NAME>\n       <--labels <FILE>|--dataset <NAME>> [CACHE]...",
 )]
 pub struct RelabelArgs {
     /// Caches: `DATASET/MODEL@SIZE` below --cache, or their folders [default:

@@ -18,6 +18,11 @@ const PERMUTATIONS: f64 = 20.0;
 /// Values of C of DINOv2's evaluation.
 const CS: f64 = 45.0;
 
+/// Numbers of neighbours of the protocol `strict`.
+const KS: f64 = 4.0;
+/// Draws of patients for intervals.
+const BOOTSTRAP: f64 = 1000.0;
+
 /// Share of the slices that are evaluated.
 const EVALUATED: f64 = 0.2;
 
@@ -84,6 +89,9 @@ impl Work {
         let options = flat.into_iter();
         let options = options.map(|(name, value)| (option(&name), value));
         let mut options: Map<String, Value> = options.collect();
+        let draws = record.settings.get("confidence");
+        let draws = draws.and_then(|confidence| confidence.get("draws"));
+        options.insert("bootstrap".into(), draws.cloned().unwrap_or(0.into()));
         // Of few shots, the settings are those of the head.
         if let Some(head) = options.remove("probe") {
             options.insert("head".into(), head);
@@ -111,7 +119,8 @@ impl Work {
             "adapt" => {
                 // Trained on `train`, then on `train` and `val`.
                 let steps = 2.0 * on.rows * self.number("epochs", EPOCHS);
-                steps * self.number("blocks", BLOCKS) * 2.6e-10 * on.patches * on.width.powi(2)
+                let step = 2.6e-10 * on.patches * on.width.powi(2);
+                steps * step * self.number("blocks", BLOCKS) + self.intervals(on)
             }
             "few-shot" => {
                 // The scores of all others, for each draw.
@@ -121,7 +130,10 @@ impl Work {
                     .map(|(draws, rows)| draws * (self.head(&Extent { rows, ..*on }) + scores));
                 draws.sum::<f64>() * self.repeats()
             }
-            _ => self.head(on) * self.repeats(),
+            _ => match self.repeats() {
+                1.0 => self.head(on) + self.intervals(on),
+                repeats => self.head(on) * repeats,
+            },
         }
     }
 
@@ -140,7 +152,7 @@ impl Work {
                 1.3e-11 * searches * rows * rows * width
             }
             "ridge" => 1e-10 * rows * width * rows.min(width),
-            "logreg" => 1.5e-7 * rows * width * outputs * self.count("C", CS) / CS,
+            "logreg" => 5e-10 * rows * width * rows.min(width) * outputs * self.count("C", CS) / CS,
             "centroid" => 1e-9 * rows * width,
             // The CLS tokens of some blocks, with and without the mean of patch tokens.
             _ => {
@@ -152,6 +164,16 @@ impl Work {
                 1.4e-10 * rows * width * heads * self.number("epochs", EPOCHS)
             }
         }
+    }
+
+    /// Seconds of the intervals of results on all examples.
+    fn intervals(&self, on: &Extent) -> f64 {
+        let results = match self.part() {
+            "knn" => self.count("k", KS),
+            _ => 1.0,
+        };
+        let draws = self.number("bootstrap", BOOTSTRAP) * results;
+        1.5e-8 * draws * EVALUATED * on.rows * on.outputs
     }
 
     /// Seconds of decoders.
@@ -267,7 +289,10 @@ mod tests {
 
     #[test]
     fn work_grows_with_the_options_that_cost_time() {
-        let seconds = |probe: &str, options| work(probe, options).seconds(&CACHE);
+        let seconds = |probe: &str, mut options: Value| {
+            options["bootstrap"] = 0.into();
+            work(probe, options).seconds(&CACHE)
+        };
         for (probe, few, many, ratio) in [
             ("linear", json!({"lr": 0.1}), json!({}), 8.0),
             ("linear", json!({"epochs": 1}), json!({"epochs": 10}), 10.0),
@@ -337,7 +362,8 @@ mod tests {
                 settings: settings.as_object().cloned().unwrap(),
                 ..record()
             });
-            let typed = work(probe, options);
+            let mut typed = work(probe, options);
+            typed.options.insert("bootstrap".into(), 0.into());
             assert!(recorded.is_like(&typed), "{probe}");
             let found = recorded.seconds(&CACHE) / typed.seconds(&CACHE);
             assert!((found - 1.0).abs() < 1e-9, "{probe}: {found}");
