@@ -8,6 +8,7 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 use crate::examples::{Examples, Pool, Unit};
 use crate::features::Tokens;
@@ -80,7 +81,7 @@ impl SavedHead {
     ///
     /// # Errors
     ///
-    /// [`Error::Output`] if the file cannot be written.
+    /// [`FileError::Output`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let mut values = self.weight.iter().chain(&self.bias);
         if values.all(|&value| f64::from(value as f32) == value) {
@@ -110,11 +111,13 @@ impl SavedHead {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there is no such file, or it is damaged or of another kind.
+    /// [`FileError::Input`] if there is no such file, or it is damaged or of another kind.
     pub fn read(path: &Path) -> Result<SavedHead, Error> {
-        let failed = |source: Cause| Error::Input {
-            path: path.into(),
-            source,
+        let failed = |source: Cause| {
+            Error::File(FileError::Input {
+                path: path.into(),
+                source,
+            })
         };
         let found = tensors::read(path, KEY)?;
         let (about, mut tensors) =

@@ -8,6 +8,7 @@ use arrow::array::Array;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use cache::SliceMeta;
 
+use crate::error::ExploreError;
 use crate::error::{Cause, Error};
 
 /// Largest size of a CSV file in bytes.
@@ -33,11 +34,13 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// [`Error::Metadata`] if it cannot be read or has no such column.
+    /// [`ExploreError::Metadata`] if it cannot be read or has no such column.
     pub(crate) fn read(path: &Path) -> Result<Metadata, Error> {
-        let failed = |source: Cause| Error::Metadata {
-            path: path.into(),
-            source,
+        let failed = |source: Cause| {
+            Error::Explore(ExploreError::Metadata {
+                path: path.into(),
+                source,
+            })
         };
         let (headers, rows) = table(path).map_err(failed)?;
         let found = KEYS.iter().enumerate().find_map(|(key, name)| {

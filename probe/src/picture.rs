@@ -9,6 +9,7 @@ use common::{Picture, Placement};
 use image::imageops::{FilterType, resize};
 use image::{GrayImage, ImageFormat, Luma, RgbImage};
 
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 
 /// The rotation or reflection that brings a slice into the radiological convention: anterior at the top of
@@ -131,11 +132,13 @@ pub(crate) fn grey(picture: &Picture, slice: &SliceMeta, longest: u32) -> GrayIm
 ///
 /// # Errors
 ///
-/// [`Error::Output`] if the file cannot be written.
+/// [`FileError::Output`] if the file cannot be written.
 pub(crate) fn write_picture(picture: &RgbImage, path: &Path) -> Result<(), Error> {
-    let failed = |source: Cause| Error::Output {
-        path: path.into(),
-        source,
+    let failed = |source: Cause| {
+        Error::File(FileError::Output {
+            path: path.into(),
+            source,
+        })
     };
     let mut bytes = Cursor::new(Vec::new());
     let encoded = picture.write_to(&mut bytes, ImageFormat::Png);

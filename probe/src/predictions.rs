@@ -16,6 +16,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use crate::error::FileError;
+use crate::error::MeasureError;
 use crate::error::{Cause, Error};
 use crate::examples::Case;
 use crate::scores::{ScoreKind, Scores};
@@ -93,11 +95,13 @@ impl Predictions {
     ///
     /// # Errors
     ///
-    /// [`Error::Output`] if it cannot be written.
+    /// [`FileError::Output`] if it cannot be written.
     pub fn write(&self, path: &Path, names: &[String]) -> Result<(), Error> {
-        let failed = |source: Cause| Error::Output {
-            path: path.into(),
-            source,
+        let failed = |source: Cause| {
+            Error::File(FileError::Output {
+                path: path.into(),
+                source,
+            })
         };
         let bytes = self.to_bytes(names).map_err(failed)?;
         write_whole(path, &bytes).map_err(|error| failed(error.into()))
@@ -161,7 +165,7 @@ impl Predictions {
     ///
     /// # Errors
     ///
-    /// [`Error::UnlikeCases`] if a case is missing, or there are others.
+    /// [`MeasureError::UnlikeCases`] if a case is missing, or there are others.
     pub fn in_order_of(&self, cases: &[Case]) -> Result<Predictions, Error> {
         let key = |case: &Case| (case.sample.clone(), case.slice);
         let places = self.cases.iter().enumerate();
@@ -170,7 +174,7 @@ impl Predictions {
         let order: Option<Vec<usize>> = order.collect();
         match order.filter(|order| order.len() == self.cases.len()) {
             Some(order) => Ok(self.part(&order)),
-            None => Err(Error::UnlikeCases),
+            None => Err(Error::Measure(MeasureError::UnlikeCases)),
         }
     }
 
@@ -178,11 +182,13 @@ impl Predictions {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there is no such file, or it is damaged.
+    /// [`FileError::Input`] if there is no such file, or it is damaged.
     pub fn read(path: &Path) -> Result<(Predictions, Vec<String>), Error> {
-        read(path).map_err(|source| Error::Input {
-            path: path.into(),
-            source,
+        read(path).map_err(|source| {
+            Error::File(FileError::Input {
+                path: path.into(),
+                source,
+            })
         })
     }
 }
@@ -329,7 +335,7 @@ mod tests {
             assert_eq!(found.row(0), expected.row(2));
             assert!(matches!(
                 read.in_order_of(&turned[1..]),
-                Err(Error::UnlikeCases)
+                Err(Error::Measure(MeasureError::UnlikeCases))
             ));
         }
         assert_eq!(

@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 
 /// A tensor in C order.
@@ -101,16 +102,18 @@ impl<T> Tensors<T> {
 ///
 /// # Errors
 ///
-/// [`Error::Output`] if the file cannot be written; one that was there before stays.
+/// [`FileError::Output`] if the file cannot be written; one that was there before stays.
 pub(crate) fn write<T: Element>(
     path: &Path,
     key: &str,
     about: &impl Serialize,
     tensors: &[Tensor<T>],
 ) -> Result<(), Error> {
-    let failed = |source: Cause| Error::Output {
-        path: path.into(),
-        source,
+    let failed = |source: Cause| {
+        Error::File(FileError::Output {
+            path: path.into(),
+            source,
+        })
     };
     let bytes = to_bytes(key, about, tensors).map_err(failed)?;
     write_whole(path, &bytes).map_err(|error| failed(error.into()))
@@ -139,9 +142,11 @@ pub(crate) fn read<A: DeserializeOwned, T: Element>(
     let found = fs::read(path)
         .map_err(Cause::from)
         .and_then(|bytes| of_bytes(&bytes, key));
-    found.map_err(|source| Error::Input {
-        path: path.into(),
-        source,
+    found.map_err(|source| {
+        Error::File(FileError::Input {
+            path: path.into(),
+            source,
+        })
     })
 }
 

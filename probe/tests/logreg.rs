@@ -4,6 +4,7 @@
 use half::f16;
 use ndarray::{Array2, ArrayView2, s};
 use probe::Error;
+use probe::error::LogregError;
 use probe::probes::linear::{Link, logits};
 use probe::probes::logreg::{Data, Fit, Solver, fit};
 use probe::targets::Targets;
@@ -295,29 +296,32 @@ fn data_without_a_minimum_are_errors() {
         case.fit(&[1.0]).unwrap_err()
     };
     let error = broken(&|case| case.labels = vec![1; 30]);
-    assert!(matches!(error, Error::LogregOneClass));
+    assert!(matches!(error, Error::Logreg(LogregError::OneClass)));
     let error = broken(&|case| case.labels[7] = 3);
     assert!(matches!(
         error,
-        Error::LogregLabel {
+        Error::Logreg(LogregError::Label {
             row: 7,
             label: 3,
             classes: 3
-        }
+        })
     ));
     let error = broken(&|case| case.x[[4, 1]] = f16::INFINITY);
-    assert!(matches!(error, Error::LogregFeature { row: 4, .. }));
+    assert!(matches!(
+        error,
+        Error::Logreg(LogregError::Feature { row: 4, .. })
+    ));
     let error = broken(&|case| case.labels.truncate(29));
     assert!(matches!(
         error,
-        Error::LogregTargets {
+        Error::Logreg(LogregError::Targets {
             found: 29,
             expected: 30
-        }
+        })
     ));
     for c in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let error = three(&labels).fit(&[c]).unwrap_err();
-        assert!(matches!(error, Error::LogregPenalty { .. }));
+        assert!(matches!(error, Error::Logreg(LogregError::Penalty { .. })));
     }
 }
 

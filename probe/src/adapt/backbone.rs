@@ -8,6 +8,7 @@ use onnx_models::{Affine, Block, Cls, Flavour, LastBlocks, ModelCard, VitCard};
 
 use super::options::Options;
 use crate::Error;
+use crate::error::AdaptError;
 
 /// The last blocks of a backbone, with their weights.
 pub(super) struct Backbone {
@@ -39,8 +40,8 @@ impl Backbone {
     ///
     /// # Errors
     ///
-    /// [`Error::Backbone`] without a card, [`Error::NoWeights`], [`Error::UnfitWeights`],
-    /// [`Error::NotTransformer`], [`Error::TooFewBlocks`], and [`Error::OtherWeights`] if the cache was extracted
+    /// [`Error::Backbone`] without a card, [`AdaptError::NoWeights`], [`AdaptError::UnfitWeights`],
+    /// [`AdaptError::NotTransformer`], [`AdaptError::TooFewBlocks`], and [`AdaptError::OtherWeights`] if the cache was extracted
     /// with other weights.
     pub(super) fn open(
         reader: &CacheReader,
@@ -51,24 +52,24 @@ impl Backbone {
         let (meta, path) = (reader.meta(), reader.dir());
         let card = ModelCard::read(models, &meta.model.name)?;
         let Some(vit) = &card.vit else {
-            return Err(Error::NotTransformer {
+            return Err(Error::Adapt(AdaptError::NotTransformer {
                 path: path.into(),
                 model: card.name,
-            });
+            }));
         };
         if options.blocks >= card.depth {
-            return Err(Error::TooFewBlocks {
+            return Err(Error::Adapt(AdaptError::TooFewBlocks {
                 path: path.into(),
                 model: card.name,
                 depth: card.depth,
-            });
+            }));
         }
         let weights = models.join(format!("{}.safetensors", card.name));
         if !weights.is_file() {
-            return Err(Error::NoWeights {
+            return Err(Error::Adapt(AdaptError::NoWeights {
                 path: weights,
                 model: card.name,
-            });
+            }));
         }
         let sha256 = common::sha256_file(&weights).map_err(onnx_models::Error::io(&weights))?;
         let warnings = check_weights(reader, &card, vit, (&weights, &sha256))?;
@@ -140,10 +141,12 @@ fn check_weights(
     (weights, sha256): (&Path, &str),
 ) -> Result<Option<String>, Error> {
     let meta = reader.meta();
-    let other = |what: String| Error::OtherWeights {
-        path: weights.into(),
-        cache: reader.dir().into(),
-        what,
+    let other = |what: String| {
+        Error::Adapt(AdaptError::OtherWeights {
+            path: weights.into(),
+            cache: reader.dir().into(),
+            what,
+        })
     };
     let recorded = meta.model.weights_sha256.as_deref();
     if let Some(expected) = recorded.filter(|expected| *expected != sha256) {
@@ -178,14 +181,14 @@ fn check_weights(
     }
 }
 
-/// [`Error::UnfitWeights`] if weights are not what the card says, else [`Error::Backbone`].
+/// [`AdaptError::UnfitWeights`] if weights are not what the card says, else [`Error::Backbone`].
 fn of_weights(error: onnx_models::Error, card: &ModelCard) -> Error {
     match error {
-        onnx_models::Error::Weights { path, what } => Error::UnfitWeights {
+        onnx_models::Error::Weights { path, what } => Error::Adapt(AdaptError::UnfitWeights {
             path,
             what,
             model: card.name.clone(),
-        },
+        }),
         error => error.into(),
     }
 }

@@ -7,6 +7,7 @@ use nn::transformer::{Network, Session};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::error::FileError;
 use crate::tensors::{self, Tensor};
 
 /// The key of the metadata of a checkpoint.
@@ -68,7 +69,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// [`Error::Kept`] if the file is damaged.
+    /// [`FileError::Kept`] if the file is damaged.
     pub(super) fn read(&mut self, path: &Path) -> Result<bool, Error> {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -78,9 +79,11 @@ impl Running {
         let Some((state, mut tensors)) = found else {
             return Ok(false);
         };
-        let failed = |source| Error::Kept {
-            path: path.into(),
-            source,
+        let failed = |source| {
+            Error::File(FileError::Kept {
+                path: path.into(),
+                source,
+            })
         };
         let load = |network: &mut Network, tensors: &[Tensor]| {
             let loaded = network.load(tensors.iter().map(borrowed));

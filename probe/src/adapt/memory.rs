@@ -7,6 +7,7 @@ use nn::transformer::Network;
 
 use super::backbone::Backbone;
 use super::options::{Method, Options};
+use crate::error::AdaptError;
 use crate::{Error, stream};
 
 /// The sizes of a training that its memory depends on.
@@ -24,7 +25,7 @@ struct Sizes<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::Memory`]
+/// [`AdaptError::Memory`]
 pub(super) fn check(
     reader: &CacheReader,
     backbone: &Backbone,
@@ -44,12 +45,12 @@ pub(super) fn check(
     if needed <= available {
         return Ok(());
     }
-    Err(Error::Memory {
+    Err(Error::Adapt(AdaptError::Memory {
         path: reader.dir().into(),
         needed,
         available,
         hint: sizes.hint(available),
-    })
+    }))
 }
 
 impl Sizes<'_> {

@@ -77,9 +77,9 @@ pub fn check_splits(
 ///
 /// # Errors
 ///
-/// [`Error::Cache`] and [`Error::NoResidual`] if the cache lacks tokens before these blocks, [`Error::Backbone`] and
-/// [`Error::OtherWeights`] if the weights are missing or not those of the cache, [`Error::Memory`],
-/// [`Error::Training`], [`Error::AdaptDiverged`], those of other probes, and [`Error::Output`] if a file cannot be
+/// [`Error::Cache`] and [`AdaptError::NoResidual`](crate::error::AdaptError::NoResidual) if the cache lacks tokens before these blocks, [`Error::Backbone`] and
+/// [`AdaptError::OtherWeights`](crate::error::AdaptError::OtherWeights) if the weights are missing or not those of the cache, [`AdaptError::Memory`](crate::error::AdaptError::Memory),
+/// [`AdaptError::Training`](crate::error::AdaptError::Training), [`AdaptError::Diverged`](crate::error::AdaptError::Diverged), those of other probes, and [`FileError::Output`](crate::error::FileError::Output) if a file cannot be
 /// written.
 pub fn evaluate(
     options: &Options,

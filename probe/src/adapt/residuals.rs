@@ -9,6 +9,7 @@ use nn::transformer::{Network, Session};
 
 use super::backbone::{Backbone, FirstTokens};
 use crate::Error;
+use crate::error::AdaptError;
 use crate::examples::Examples;
 use crate::stream::{Batch, Order, Stream};
 
@@ -31,7 +32,7 @@ impl Residuals {
     ///
     /// # Errors
     ///
-    /// [`Error::NoResidual`] and [`Error::Cache`] if the cache lacks some of these tokens, or has too few layers.
+    /// [`AdaptError::NoResidual`] and [`Error::Cache`] if the cache lacks some of these tokens, or has too few layers.
     pub(super) fn open(
         reader: &CacheReader,
         examples: &Examples,
@@ -127,10 +128,12 @@ fn source(
     if first.final_norm || meta.tokens == Tokens::Residual {
         return Ok((reader.residuals(&[layer])?, None));
     }
-    let missing = |what: String, hint| Error::NoResidual {
-        path: reader.dir().into(),
-        what,
-        hint,
+    let missing = |what: String, hint| {
+        Error::Adapt(AdaptError::NoResidual {
+            path: reader.dir().into(),
+            what,
+            hint,
+        })
     };
     if meta.tokens == Tokens::Cls {
         return Err(missing(

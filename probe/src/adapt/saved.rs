@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::backbone::Backbone;
 use super::options::{Method, Options, shortest};
 use crate::Error;
+use crate::error::FileError;
 use crate::evaluate::Task;
 use crate::tensors::{self, Tensor};
 
@@ -22,7 +23,7 @@ const KEY: &str = "slicebank";
 ///
 /// # Errors
 ///
-/// [`Error::Output`]
+/// [`FileError::Output`]
 pub(super) fn write(
     folder: &Path,
     backbone: &Backbone,
@@ -30,9 +31,11 @@ pub(super) fn write(
     task: &Task<'_>,
     network: &Network,
 ) -> Result<(), Error> {
-    let failed = |source: std::io::Error| Error::Output {
-        path: folder.into(),
-        source: source.into(),
+    let failed = |source: std::io::Error| {
+        Error::File(FileError::Output {
+            path: folder.into(),
+            source: source.into(),
+        })
     };
     fs::create_dir_all(folder).map_err(failed)?;
     let meta = task.reader.meta();
@@ -77,9 +80,11 @@ pub(super) fn write(
     let config = config(options, backbone);
     let text = format!("{config:#}\n");
     let path = folder.join("adapter_config.json");
-    write_whole(&path, text.as_bytes()).map_err(|source| Error::Output {
-        path,
-        source: source.into(),
+    write_whole(&path, text.as_bytes()).map_err(|source| {
+        Error::File(FileError::Output {
+            path,
+            source: source.into(),
+        })
     })
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use common::counted;
 
 use crate::Error;
+use crate::error::AdaptError;
+use crate::error::FileError;
 
 /// The training by which the epoch is chosen.
 pub(super) const CHOICE: &str = "choice";
@@ -39,12 +41,14 @@ pub(super) fn files(runs: &Path, key: &str) -> [PathBuf; 2] {
 impl Lock {
     /// # Errors
     ///
-    /// [`Error::Training`] if another process holds it, and [`Error::Output`] if its file cannot be made.
+    /// [`AdaptError::Training`] if another process holds it, and [`FileError::Output`] if its file cannot be made.
     pub(super) fn of(runs: &Path, key: &str) -> Result<Lock, Error> {
         let path = folder(runs).join(format!("{PREFIX}{key}{LOCK}"));
-        let failed = |source: std::io::Error| Error::Output {
-            path: path.clone(),
-            source: source.into(),
+        let failed = |source: std::io::Error| {
+            Error::File(FileError::Output {
+                path: path.clone(),
+                source: source.into(),
+            })
         };
         loop {
             fs::create_dir_all(folder(runs)).map_err(failed)?;
@@ -53,7 +57,9 @@ impl Lock {
                 // Its last holder may have removed the file meanwhile.
                 Ok(()) if !path.exists() => {}
                 Ok(()) => return Ok(Lock { path, _file: file }),
-                Err(TryLockError::WouldBlock) => return Err(Error::Training { path }),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Adapt(AdaptError::Training { path }));
+                }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
         }

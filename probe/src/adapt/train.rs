@@ -13,6 +13,7 @@ use super::checkpoint::{Best, Running, State};
 use super::options::Options;
 use super::residuals::Residuals;
 use crate::Error;
+use crate::error::AdaptError;
 use crate::evaluate::Task;
 use crate::probes::linear::Loss;
 use crate::stream::Order;
@@ -58,8 +59,8 @@ impl Training<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::AdaptDiverged`] if the loss has become NaN or infinite, [`Error::NoChoice`] if no epoch has a defined
-    /// measure, [`Error::Kept`] if the checkpoint is damaged, and [`Error::Output`] if it cannot be written.
+    /// [`AdaptError::Diverged`] if the loss has become NaN or infinite, [`Error::NoChoice`] if no epoch has a defined
+    /// measure, [`FileError::Kept`](crate::error::FileError::Kept) if the checkpoint is damaged, and [`FileError::Output`](crate::error::FileError::Output) if it cannot be written.
     pub(super) fn run(&self, network: Network, phase: &Phase<'_>) -> Result<Trained, Error> {
         let session = Session::new(&network, self.options.optimiser());
         let mut running = Running {
@@ -177,12 +178,12 @@ impl Training<'_> {
 
     /// The error that numbers overflowed.
     pub(super) fn diverged(&self, phase: &'static str, epoch: usize) -> Error {
-        Error::AdaptDiverged {
+        Error::Adapt(AdaptError::Diverged {
             path: self.task.reader.dir().into(),
             phase,
             epoch,
             learning_rate: self.options.learning_rate,
-        }
+        })
     }
 
     fn step(

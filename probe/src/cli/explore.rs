@@ -12,6 +12,7 @@ use common::text::{printable, shown};
 use super::over::{Progress, among, bar};
 use super::{Caches, Form, Format, Outcome, places};
 use crate::Error;
+use crate::error::FileError;
 use crate::progress::Steps;
 use crate::record::{self, Appended, RunRecord};
 use crate::table::{Grid, markdown};
@@ -156,8 +157,10 @@ impl LookArgs {
 
 /// Writes a file of text below the folder of records.
 pub(super) fn save(path: &Path, text: &str) -> Result<(), Error> {
-    write_whole(path, text.as_bytes()).map_err(|error| Error::Output {
-        path: path.into(),
-        source: error.into(),
+    write_whole(path, text.as_bytes()).map_err(|error| {
+        Error::File(FileError::Output {
+            path: path.into(),
+            source: error.into(),
+        })
     })
 }

@@ -2,6 +2,7 @@
 
 use super::{Tested, recorded};
 use crate::Error;
+use crate::error::MeasureError;
 use crate::evaluate::EXHAUSTED;
 use crate::metrics::measures::Confidence;
 use crate::record::RunRecord;
@@ -22,15 +23,15 @@ pub(super) fn compare(
     confidence: &Confidence,
 ) -> Result<Tested, Error> {
     let [Some(first), Some(second)] = records.map(|record| of(record, measure)) else {
-        return Err(Error::UnlikeCases);
+        return Err(Error::Measure(MeasureError::UnlikeCases));
     };
     if first.len() != second.len() {
-        return Err(Error::UnlikeCases);
+        return Err(Error::Measure(MeasureError::UnlikeCases));
     }
     let differences: Vec<f64> = first.iter().zip(&second).map(|(a, b)| a - b).collect();
     let level = confidence.level;
     let found = stats::paired::paired(&differences, level);
-    let found = found.map_err(|_| Error::Level { found: level })?;
+    let found = found.map_err(|_| Error::Measure(MeasureError::Level { found: level }))?;
     // Draws that take all examples differ by the seed of the head alone, and say nothing of other examples. Records
     // of earlier versions do not say so, but heads without a seed then have no spread.
     let take_all = |record: &RunRecord| record.params.get(EXHAUSTED) == Some(&true.into());

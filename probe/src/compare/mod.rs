@@ -19,6 +19,7 @@ pub use self::pairs::{Pair, Pairs};
 pub(crate) use self::pairs::{differences, role, shortened, traits};
 pub(crate) use self::written::{flatten, option, value, written};
 use crate::Error;
+use crate::error::MeasureError;
 use crate::metrics::bootstrap::{self, FEWEST_UNITS};
 use crate::metrics::measures::Confidence;
 use crate::record::RunRecord;
@@ -141,19 +142,19 @@ impl Kind {
 ///
 /// # Errors
 ///
-/// [`Error::Input`] if a file of scores cannot be read, [`Error::OtherScores`] if it is not that of the
-/// record, [`Error::UnlikeCases`] if they are of different cases or labels, [`Error::Level`] and
-/// [`Error::Draws`].
+/// [`FileError::Input`](crate::error::FileError::Input) if a file of scores cannot be read, [`MeasureError::OtherScores`] if it is not that of the
+/// record, [`MeasureError::UnlikeCases`] if they are of different cases or labels, [`MeasureError::Level`] and
+/// [`MeasureError::Draws`].
 pub fn compare(
     runs: &Path,
     Pair { first, second }: Pair<'_>,
     confidence: &Confidence,
 ) -> Result<Comparison, Error> {
     let (Some(kind), Some(other)) = (Kind::of(first), Kind::of(second)) else {
-        return Err(Error::UnlikeCases);
+        return Err(Error::Measure(MeasureError::UnlikeCases));
     };
     if kind != other {
-        return Err(Error::UnlikeCases);
+        return Err(Error::Measure(MeasureError::UnlikeCases));
     }
     let records = [first, second];
     let tested = match kind {
@@ -229,12 +230,12 @@ fn check_recorded(
 ) -> Result<(), Error> {
     match (found, recorded(record, measure)) {
         (Some(found), Some(recorded)) if (found - recorded).abs() > SAME => {
-            Err(Error::OtherScores {
+            Err(Error::Measure(MeasureError::OtherScores {
                 path: file.into(),
                 measure,
                 found,
                 recorded,
-            })
+            }))
         }
         _ => Ok(()),
     }

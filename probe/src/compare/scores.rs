@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{AUROC, More, Tested, check_recorded, recorded};
 use crate::Error;
+use crate::error::MeasureError;
 use crate::examples::Clusters;
 use crate::metrics::bootstrap::{self, Bootstrap};
 use crate::metrics::confidence::Level;
@@ -33,7 +34,7 @@ pub(super) fn compare(
     let ((a, names), (b, other_names)) = (read(runs, first)?, read(runs, second)?);
     let b = b.in_order_of(&a.cases)?;
     if names != other_names || a.targets != b.targets {
-        return Err(Error::UnlikeCases);
+        return Err(Error::Measure(MeasureError::UnlikeCases));
     }
     let scored = [Scored::new(&a)?, Scored::new(&b)?];
     let pair = Pair { scored: &scored };

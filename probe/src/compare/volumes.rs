@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{More, POOLED, Tested, check_recorded, recorded};
 use crate::Error;
+use crate::error::MeasureError;
 use crate::examples::cluster_word;
 use crate::metrics::bootstrap::{Bootstrap, FEWEST_UNITS};
 use crate::metrics::confidence::Level;
@@ -85,7 +86,7 @@ fn in_order_of(volumes: &mut Overlaps, others: &Overlaps, any_size: bool) -> Res
     if is_like {
         Ok(())
     } else {
-        Err(Error::UnlikeCases)
+        Err(Error::Measure(MeasureError::UnlikeCases))
     }
 }
 

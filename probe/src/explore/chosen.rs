@@ -8,6 +8,7 @@ use common::similar;
 use common::text::printable;
 
 use crate::Error;
+use crate::error::ExploreError;
 
 /// The images to look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +33,7 @@ impl Choice {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchCase`] for a name that the cache lacks.
+    /// [`ExploreError::NoSuchCase`] for a name that the cache lacks.
     pub(super) fn rows(
         &self,
         reader: &CacheReader,
@@ -88,11 +89,11 @@ fn named(reader: &CacheReader, slices: &[SliceMeta], word: &str) -> Result<usize
             )
         }
     };
-    Err(Error::NoSuchCase {
+    Err(Error::Explore(ExploreError::NoSuchCase {
         path: reader.dir().into(),
         word: word.into(),
         hint,
-    })
+    }))
 }
 
 /// `ID`, or `ID:SLICE` of a slice among several of its sample.

@@ -145,7 +145,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchCase`].
+    /// [`ExploreError::NoSuchCase`](crate::error::ExploreError::NoSuchCase).
     pub(super) fn chosen(
         &self,
         reader: &CacheReader,

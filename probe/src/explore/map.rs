@@ -14,6 +14,7 @@ use serde_json::json;
 use self::colour::Column;
 use super::embedded::{Embedded, Embedding};
 use crate::Error;
+use crate::error::ExploreError;
 use crate::evaluate::fields;
 use crate::metadata::Metadata;
 use crate::probes::pca::Moments;
@@ -84,8 +85,8 @@ pub struct Mapped {
 ///
 /// # Errors
 ///
-/// [`Error::TooFewForMap`] if there are too few examples for the perplexity, [`Error::NoSuchColumn`],
-/// [`Error::Metadata`], and those of [`Examples::read`](crate::examples::Examples::read).
+/// [`ExploreError::TooFewForMap`] if there are too few examples for the perplexity, [`ExploreError::NoSuchColumn`],
+/// [`ExploreError::Metadata`], and those of [`Examples::read`](crate::examples::Examples::read).
 pub fn map(reader: &CacheReader, options: &MapOptions, steps: &Steps<'_>) -> Result<Mapped, Error> {
     let start = Instant::now();
     let metadata = options
@@ -177,11 +178,13 @@ fn perplexity(
     examples: usize,
 ) -> Result<Option<usize>, Error> {
     let most = most_perplexity(examples);
-    let too_few = |wanted| Error::TooFewForMap {
-        path: reader.dir().into(),
-        examples,
-        wanted,
-        most,
+    let too_few = |wanted| {
+        Error::Explore(ExploreError::TooFewForMap {
+            path: reader.dir().into(),
+            examples,
+            wanted,
+            most,
+        })
     };
     match method {
         _ if examples < FEWEST => Err(too_few(1)),

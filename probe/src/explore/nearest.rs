@@ -72,7 +72,7 @@ pub struct Neighbour {
 ///
 /// # Errors
 ///
-/// [`Error::NoSuchCase`], and those of [`Examples::read`](crate::examples::Examples::read).
+/// [`ExploreError::NoSuchCase`](crate::error::ExploreError::NoSuchCase), and those of [`Examples::read`](crate::examples::Examples::read).
 pub fn nearest(
     reader: &CacheReader,
     options: &NearestOptions,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::chosen::name;
 use super::{Choice, record, settings};
 use crate::Error;
+use crate::error::ExploreError;
 use crate::evaluate::fields;
 use crate::examples::Unit;
 use crate::picture::Upright;
@@ -90,8 +91,8 @@ struct Foreground {
 ///
 /// # Errors
 ///
-/// [`Error::Cache`] if the cache has no patch tokens or no such layer, [`Error::NoSuchCase`], and
-/// [`Error::NoForeground`] if fewer patches than components are above the threshold.
+/// [`Error::Cache`] if the cache has no patch tokens or no such layer, [`ExploreError::NoSuchCase`], and
+/// [`ExploreError::NoForeground`] if fewer patches than components are above the threshold.
 pub fn paint(
     reader: &CacheReader,
     options: &PatchOptions,
@@ -105,12 +106,12 @@ pub fn paint(
     let foreground = images.foreground(options)?;
     let kept = foreground.is_kept.iter().filter(|&&is| is).count();
     if kept <= COLOURS {
-        return Err(Error::NoForeground {
+        return Err(Error::Explore(ExploreError::NoForeground {
             path: reader.dir().into(),
             kept,
             all: foreground.is_kept.len(),
             threshold: foreground.threshold.unwrap_or_default(),
-        });
+        }));
     }
     let components = match foreground.threshold {
         Some(_) => images.moments(&foreground.is_kept)?.components(COLOURS),

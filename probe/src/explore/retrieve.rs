@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use super::embedded::Embedding;
 use super::{record, settings};
 use crate::Error;
+use crate::error::ExploreError;
+use crate::error::MeasureError;
 use crate::evaluate::fields;
 use crate::examples::{Clusters, Examples, Unit, join};
 use crate::metrics::bootstrap::{Bootstrap, few_units};
@@ -63,7 +65,7 @@ pub struct RetrieveOptions {
 ///
 /// # Errors
 ///
-/// [`Error::Unlabelled`], [`Error::EmptySplit`], [`Error::NothingRelevant`], and those of [`Examples::read`].
+/// [`Error::Unlabelled`], [`Error::EmptySplit`], [`ExploreError::NothingRelevant`], and those of [`Examples::read`].
 pub fn retrieve(
     reader: &CacheReader,
     options: &RetrieveOptions,
@@ -75,9 +77,9 @@ pub fn retrieve(
     let search = Search::new(&examples, options)?;
     let found = search.answers(steps);
     if found.all.is_empty() {
-        return Err(Error::NothingRelevant {
+        return Err(Error::Explore(ExploreError::NothingRelevant {
             path: reader.dir().into(),
-        });
+        }));
     }
     steps.say("intervals");
     let record = search.record(reader, &found)?;
@@ -338,7 +340,7 @@ impl Measured<'_> {
         let clusters = Clusters::of(&cases);
         let made = Bootstrap::new(&clusters.names, confidence.draws, confidence.seed);
         let bootstrap = match made {
-            Err(Error::TooFewPatients { .. }) => return Ok(None),
+            Err(Error::Measure(MeasureError::TooFewPatients { .. })) => return Ok(None),
             made => made?,
         };
         let classes = self.classes();

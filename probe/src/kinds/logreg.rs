@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::TokenArgs;
 use crate::Error;
+use crate::error::LogregError;
 use crate::evaluate::{Fitted, Grid, LinearModel, Probe, Report, Select, Task, choose, fields};
 use crate::features::Tokens;
 use crate::probes::linear::Link;
@@ -89,9 +90,9 @@ impl Grid for Path<'_> {
         let count = steps.count("logistic regression", cs.len(), "values of C");
         let path = logreg::fit_told(&data, cs, self.options.solver, &|done| count.add(done))?;
         if only.is_none() && path.iter().all(|fit| !fit.converged) {
-            return Err(Error::LogregUnconverged {
+            return Err(Error::Logreg(LogregError::Unconverged {
                 path: self.task.reader.dir().into(),
-            });
+            }));
         }
         Ok(path)
     }

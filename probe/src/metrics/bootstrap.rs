@@ -12,6 +12,7 @@ use super::confidence::{Interval, Level};
 use super::ranked::{Ranked, mean_of_all, per_class};
 use super::weights::Weights;
 use crate::Error;
+use crate::error::MeasureError;
 
 /// Fewest patients (or samples) whose interval is to be believed. With fewer than six, no outcome has a p-value below
 /// 0.05 in a sign test (2 / 2^5), and a bootstrap that draws the same few again claims more than they can tell.
@@ -72,7 +73,7 @@ impl Bootstrap {
     ///
     /// # Errors
     ///
-    /// [`Error::TooFewPatients`] unless there are at least two, and [`Error::Draws`] unless `draws`
+    /// [`MeasureError::TooFewPatients`] unless there are at least two, and [`MeasureError::Draws`] unless `draws`
     /// is from 1 to 1,000,000.
     pub fn new<P: Eq + Hash>(patients: &[P], draws: usize, seed: u64) -> Result<Bootstrap, Error> {
         let mut numbers = HashMap::new();
@@ -83,11 +84,13 @@ impl Bootstrap {
         let patients: Vec<usize> = patients.iter().map(&mut number).collect();
         let count = numbers.len();
         if count < 2 {
-            return Err(Error::TooFewPatients { found: count });
+            return Err(Error::Measure(MeasureError::TooFewPatients {
+                found: count,
+            }));
         }
         if !(1..=MOST_DRAWS).contains(&draws) {
             let most = MOST_DRAWS;
-            return Err(Error::Draws { found: draws, most });
+            return Err(Error::Measure(MeasureError::Draws { found: draws, most }));
         }
         Ok(Bootstrap {
             patients,

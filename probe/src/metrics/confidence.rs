@@ -3,6 +3,7 @@
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 use crate::Error;
+use crate::error::MeasureError;
 
 /// A confidence level, for instance 0.95.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,12 +14,12 @@ impl Level {
     ///
     /// # Errors
     ///
-    /// [`Error::Level`] if it is 0, 1, outside of these, or NaN.
+    /// [`MeasureError::Level`] if it is 0, 1, outside of these, or NaN.
     pub fn new(level: f64) -> Result<Level, Error> {
         if 0.0 < level && level < 1.0 {
             Ok(Level(level))
         } else {
-            Err(Error::Level { found: level })
+            Err(Error::Measure(MeasureError::Level { found: level }))
         }
     }
 
@@ -82,7 +83,10 @@ mod tests {
     #[test]
     fn levels_that_are_no_probability_are_refused() {
         for level in [0.0, 1.0, -0.5, 95.0, f64::NAN] {
-            assert!(matches!(Level::new(level), Err(Error::Level { .. })));
+            assert!(matches!(
+                Level::new(level),
+                Err(Error::Measure(MeasureError::Level { .. }))
+            ));
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn delong(class: &Ranked) -> Option<Delong> {
 ///
 /// # Errors
 ///
-/// [`Error::UnlikeCases`] if the cases or their truth differ.
+/// [`MeasureError::UnlikeCases`](crate::error::MeasureError::UnlikeCases) if the cases or their truth differ.
 pub fn delong_test(first: &Ranked, second: &Ranked) -> Result<Option<Difference>, Error> {
     first.check_same_cases(second)?;
     let placements = Placements::of(first).less(&Placements::of(second));
@@ -158,6 +158,7 @@ mod tests {
     use super::super::ranked::auroc;
     use super::super::scored::multi_label;
     use super::*;
+    use crate::error::MeasureError;
 
     fn class(scores: &[f64], targets: &[u8]) -> Ranked {
         let scores = Array2::from_shape_vec((scores.len(), 1), scores.to_vec()).unwrap();
@@ -236,7 +237,7 @@ mod tests {
         let (first, second) = (class(&[0.1, 0.2], &[0, 1]), class(&[0.1, 0.2], &[1, 0]));
         assert!(matches!(
             delong_test(&first, &second),
-            Err(Error::UnlikeCases)
+            Err(Error::Measure(MeasureError::UnlikeCases))
         ));
     }
 }

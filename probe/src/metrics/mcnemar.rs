@@ -3,6 +3,7 @@
 use std::f64::consts::LN_2;
 
 use crate::Error;
+use crate::error::MeasureError;
 
 /// McNemar's test.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,15 +25,18 @@ pub struct McNemar {
 ///
 /// # Errors
 ///
-/// [`Error::UnlikeAnswers`] if there are not as many of both, and [`Error::NoCases`] if there are
+/// [`MeasureError::UnlikeAnswers`] if there are not as many of both, and [`MeasureError::NoCases`] if there are
 /// none.
 pub fn mcnemar(first: &[bool], second: &[bool]) -> Result<McNemar, Error> {
     let (found, expected) = (second.len(), first.len());
     if found != expected {
-        return Err(Error::UnlikeAnswers { found, expected });
+        return Err(Error::Measure(MeasureError::UnlikeAnswers {
+            found,
+            expected,
+        }));
     }
     if first.is_empty() {
-        return Err(Error::NoCases);
+        return Err(Error::Measure(MeasureError::NoCases));
     }
     let pairs = || first.iter().zip(second);
     let only_first = pairs().filter(|&(&a, &b)| a && !b).count() as u64;
@@ -83,11 +87,14 @@ mod tests {
         let unlike = mcnemar(&[true], &[true, false]).unwrap_err();
         assert!(matches!(
             unlike,
-            Error::UnlikeAnswers {
+            Error::Measure(MeasureError::UnlikeAnswers {
                 found: 2,
                 expected: 1
-            }
+            })
         ));
-        assert!(matches!(mcnemar(&[], &[]), Err(Error::NoCases)));
+        assert!(matches!(
+            mcnemar(&[], &[]),
+            Err(Error::Measure(MeasureError::NoCases))
+        ));
     }
 }

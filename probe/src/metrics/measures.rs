@@ -11,6 +11,7 @@ use super::ranked::{Ranked, auroc, average_precision, mean_defined, per_class};
 use super::scored::{SingleLabel, multi_label};
 use super::weights::Weights;
 use crate::Error;
+use crate::error::MeasureError;
 use crate::examples::Clusters;
 use crate::predictions::Predictions;
 use crate::progress::Steps;
@@ -62,7 +63,7 @@ impl Scored {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCases`], [`Error::ScoreShape`], [`Error::Score`] and [`Error::ScoreLabel`].
+    /// [`MeasureError::NoCases`], [`MeasureError::ScoreShape`], [`MeasureError::Score`] and [`MeasureError::ScoreLabel`].
     pub fn new(predictions: &Predictions) -> Result<Scored, Error> {
         let (scores, kind) = (predictions.scores.values.view(), predictions.scores.kind);
         let cases = scores.nrows();
@@ -226,7 +227,7 @@ impl Scored {
     ///
     /// # Errors
     ///
-    /// [`Error::Level`] and [`Error::Draws`]. A single cluster gives no intervals.
+    /// [`MeasureError::Level`] and [`MeasureError::Draws`]. A single cluster gives no intervals.
     pub fn measures(
         &self,
         names: &[String],
@@ -321,7 +322,7 @@ impl Scored {
     ) -> Result<Option<Map<String, Value>>, Error> {
         let level = Level::new(confidence.level)?;
         let bootstrap = match Bootstrap::new(&clusters.names, confidence.draws, confidence.seed) {
-            Err(Error::TooFewPatients { .. }) => return Ok(None),
+            Err(Error::Measure(MeasureError::TooFewPatients { .. })) => return Ok(None),
             made => made?,
         };
         // Each draw is made for three measures.

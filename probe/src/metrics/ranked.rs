@@ -2,6 +2,7 @@
 
 use super::weights::Weights;
 use crate::Error;
+use crate::error::MeasureError;
 
 /// A case with its score for one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,7 +135,7 @@ impl Ranked {
     ///
     /// # Errors
     ///
-    /// [`Error::UnlikeCases`] if they do not.
+    /// [`MeasureError::UnlikeCases`] if they do not.
     pub fn check_same_cases(&self, other: &Ranked) -> Result<(), Error> {
         let sorted = |ranked: &Ranked| {
             let mut cases = ranked.cases.clone();
@@ -144,7 +145,7 @@ impl Ranked {
         if sorted(self) == sorted(other) {
             Ok(())
         } else {
-            Err(Error::UnlikeCases)
+            Err(Error::Measure(MeasureError::UnlikeCases))
         }
     }
 }
@@ -295,7 +296,7 @@ mod tests {
         ] {
             assert!(matches!(
                 class.check_same_cases(&other),
-                Err(Error::UnlikeCases)
+                Err(Error::Measure(MeasureError::UnlikeCases))
             ));
         }
     }

@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use super::ranked::{Example, Ranked};
 use crate::Error;
+use crate::error::MeasureError;
 
 /// Scores of `N` cases, each of which is of one of `C` classes.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +18,8 @@ impl SingleLabel {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCases`] if `N` or `C` is 0, [`Error::ScoreShape`] if there are not as many labels
-    /// as rows, [`Error::Score`] if a score is NaN or infinite, and [`Error::ScoreLabel`] if a label
+    /// [`MeasureError::NoCases`] if `N` or `C` is 0, [`MeasureError::ScoreShape`] if there are not as many labels
+    /// as rows, [`MeasureError::Score`] if a score is NaN or infinite, and [`MeasureError::ScoreLabel`] if a label
     /// is not below `C`.
     pub fn new<T: Copy + Into<f64>>(
         scores: ArrayView2<T>,
@@ -28,11 +29,11 @@ impl SingleLabel {
         let scores = checked(scores, [labels.len(), classes])?;
         let labels: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
         match labels.iter().position(|&label| label >= classes) {
-            Some(case) => Err(Error::ScoreLabel {
+            Some(case) => Err(Error::Measure(MeasureError::ScoreLabel {
                 case,
                 label: labels[case],
                 classes,
-            }),
+            })),
             None => Ok(SingleLabel { scores, labels }),
         }
     }
@@ -84,8 +85,8 @@ impl SingleLabel {
 ///
 /// # Errors
 ///
-/// [`Error::NoCases`] if `N` or `C` is 0, [`Error::ScoreShape`] if the shapes differ, and
-/// [`Error::Score`] if a score is NaN or infinite, whether its target is blank or not.
+/// [`MeasureError::NoCases`] if `N` or `C` is 0, [`MeasureError::ScoreShape`] if the shapes differ, and
+/// [`MeasureError::Score`] if a score is NaN or infinite, whether its target is blank or not.
 pub fn multi_label<T: Copy + Into<f64>>(
     scores: ArrayView2<T>,
     targets: ArrayView2<Option<bool>>,
@@ -103,15 +104,17 @@ fn checked<T: Copy + Into<f64>>(
     let found: [usize; 2] = scores.dim().into();
     if found != targets || u32::try_from(found[0]).is_err() {
         let scores = found;
-        return Err(Error::ScoreShape { scores, targets });
+        return Err(Error::Measure(MeasureError::ScoreShape { scores, targets }));
     }
     if scores.is_empty() {
-        return Err(Error::NoCases);
+        return Err(Error::Measure(MeasureError::NoCases));
     }
     let scores = scores.mapv(Into::<f64>::into);
     let bad = scores.indexed_iter().find(|(_, value)| !value.is_finite());
     match bad {
-        Some(((case, class), &value)) => Err(Error::Score { case, class, value }),
+        Some(((case, class), &value)) => {
+            Err(Error::Measure(MeasureError::Score { case, class, value }))
+        }
         None => Ok(scores),
     }
 }
@@ -146,21 +149,21 @@ mod tests {
             let single = SingleLabel::new(scores.view(), &[0, 1]).unwrap_err();
             assert!(matches!(
                 single,
-                Error::Score {
+                Error::Measure(MeasureError::Score {
                     case: 1,
                     class: 1,
                     ..
-                }
+                })
             ));
             let targets = Array2::from_elem((2, 2), None);
             let multi = multi_label(scores.view(), targets.view()).unwrap_err();
             assert!(matches!(
                 multi,
-                Error::Score {
+                Error::Measure(MeasureError::Score {
                     case: 1,
                     class: 1,
                     ..
-                }
+                })
             ));
         }
     }
@@ -171,38 +174,38 @@ mod tests {
         let few = SingleLabel::new(scores.view(), &[0]).unwrap_err();
         assert!(matches!(
             few,
-            Error::ScoreShape {
+            Error::Measure(MeasureError::ScoreShape {
                 scores: [2, 2],
                 targets: [1, 2]
-            }
+            })
         ));
         let large = SingleLabel::new(scores.view(), &[0, 2]).unwrap_err();
         assert!(matches!(
             large,
-            Error::ScoreLabel {
+            Error::Measure(MeasureError::ScoreLabel {
                 case: 1,
                 label: 2,
                 classes: 2
-            }
+            })
         ));
         let wide = Array2::from_elem((2, 3), Some(true));
         let wide = multi_label(scores.view(), wide.view()).unwrap_err();
         assert!(matches!(
             wide,
-            Error::ScoreShape {
+            Error::Measure(MeasureError::ScoreShape {
                 targets: [2, 3],
                 ..
-            }
+            })
         ));
     }
 
     #[test]
     fn no_cases_or_no_classes_are_refused() {
         let empty = SingleLabel::new(Array2::<f64>::zeros((0, 2)).view(), &[]).unwrap_err();
-        assert!(matches!(empty, Error::NoCases));
+        assert!(matches!(empty, Error::Measure(MeasureError::NoCases)));
         let targets = Array2::from_elem((2, 0), None);
         let empty = multi_label(Array2::<f64>::zeros((2, 0)).view(), targets.view()).unwrap_err();
-        assert!(matches!(empty, Error::NoCases));
+        assert!(matches!(empty, Error::Measure(MeasureError::NoCases)));
     }
 
     #[test]

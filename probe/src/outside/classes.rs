@@ -13,6 +13,7 @@ use super::{Run, SCORES, check_cache};
 use crate::Error;
 use crate::control::Control;
 use crate::error::Cause;
+use crate::error::FileError;
 use crate::evaluate::{
     AnyProbe, Choice, Evaluated, Fitted, Identity, NOTHING_CHOSEN, Probe, Select, Settings, Task,
 };
@@ -57,7 +58,7 @@ pub fn check_splits(reader: &CacheReader, settings: &Settings) -> Result<(), Err
 ///
 /// # Errors
 ///
-/// [`Error::ScoresOfOtherCache`], [`Error::Input`] if there is no score of a case, and those of other probes.
+/// [`Error::ScoresOfOtherCache`], [`FileError::Input`] if there is no score of a case, and those of other probes.
 pub fn evaluate(
     run: &Run,
     folder: &Path,
@@ -115,9 +116,11 @@ impl Probe for Outside<'_> {
             table.of(&rows.collect::<Vec<u64>>())
         };
         let of = |part: &[usize]| {
-            scores(part).map_err(|what: String| Error::Input {
-                path: path.clone(),
-                source: what.into(),
+            scores(part).map_err(|what: String| {
+                Error::File(FileError::Input {
+                    path: path.clone(),
+                    source: what.into(),
+                })
             })
         };
         let test = of(&task.parts.test)?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::error::FileError;
 use crate::evaluate::Settings;
 use crate::examples::Unit;
 use crate::metrics::measures::Confidence;
@@ -63,12 +64,14 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there is none, or it is damaged.
+    /// [`FileError::Input`] if there is none, or it is damaged.
     pub fn read(folder: &Path) -> Result<Run, Error> {
         let path = folder.join(FILE);
-        let failed = |source| Error::Input {
-            path: path.clone(),
-            source,
+        let failed = |source| {
+            Error::File(FileError::Input {
+                path: path.clone(),
+                source,
+            })
         };
         let bytes = fs::read(&path).map_err(|error| failed(error.into()))?;
         serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))

@@ -17,6 +17,7 @@ use serde_json::error::Category;
 use super::RunRecord;
 use super::name::Names;
 use crate::Error;
+use crate::error::FileError;
 use crate::version::EVALUATION_VERSION;
 
 /// Maximum number of unreadable lines that a message lists.
@@ -207,7 +208,7 @@ fn is_of_other_version(line: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Records`] if the file cannot be read.
+/// [`FileError::Records`] if the file cannot be read.
 pub fn read(folder: &Path, probe: &str) -> Result<Recorded, Error> {
     let path = path(folder, probe);
     let read = |mut file: File| {
@@ -217,7 +218,7 @@ pub fn read(folder: &Path, probe: &str) -> Result<Recorded, Error> {
     match File::open(&path).and_then(read) {
         Ok(bytes) => Ok(Recorded::parse(&path, &bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Recorded::default()),
-        Err(source) => Err(Error::Records { path, source }),
+        Err(source) => Err(Error::File(FileError::Records { path, source })),
     }
 }
 
@@ -225,11 +226,13 @@ pub fn read(folder: &Path, probe: &str) -> Result<Recorded, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Records`] if the folder or a file cannot be read.
+/// [`FileError::Records`] if the folder or a file cannot be read.
 pub fn read_all(folder: &Path) -> Result<(Vec<RunRecord>, Vec<String>), Error> {
-    let failed = |source| Error::Records {
-        path: folder.into(),
-        source,
+    let failed = |source| {
+        Error::File(FileError::Records {
+            path: folder.into(),
+            source,
+        })
     };
     let mut probes = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -258,7 +261,7 @@ pub fn read_all(folder: &Path) -> Result<(Vec<RunRecord>, Vec<String>), Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Record`] if the file cannot be created or written.
+/// [`FileError::Record`] if the file cannot be created or written.
 pub fn append(
     folder: &Path,
     probe: &str,
@@ -296,7 +299,7 @@ pub fn append(
     match written {
         Ok(Some(known)) => Ok(Appended::Known(known)),
         Ok(None) => Ok(Appended::New(records)),
-        Err(source) => Err(Error::Record { path, source }),
+        Err(source) => Err(Error::File(FileError::Record { path, source })),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::Error;
+use crate::error::FileError;
 use crate::record::{self, RunRecord};
 
 /// Probes whose records are no results of a task but come with it.
@@ -31,7 +32,7 @@ impl Study {
     ///
     /// # Errors
     ///
-    /// [`Error::Records`] if the folder cannot be listed.
+    /// [`FileError::Records`] if the folder cannot be listed.
     pub fn read(runs: &Path) -> Result<Study, Error> {
         let mut study = Study {
             runs: runs.into(),
@@ -78,9 +79,11 @@ impl Study {
 
 /// Names of the probes with a file of records, sorted.
 fn probes(runs: &Path) -> Result<BTreeSet<String>, Error> {
-    let failed = |source| Error::Records {
-        path: runs.into(),
-        source,
+    let failed = |source| {
+        Error::File(FileError::Records {
+            path: runs.into(),
+            source,
+        })
     };
     if !runs.is_dir() {
         return Ok(BTreeSet::new());

@@ -8,6 +8,8 @@ use arrow::datatypes::Float64Type;
 
 use super::cells::{Way, figure, task};
 use super::read::{Study, backbone};
+use crate::error::FileError;
+use crate::error::MeasureError;
 use crate::error::{Cause, Error};
 use crate::examples::Case;
 use crate::metrics::bootstrap::{Bootstrap, FEWEST_UNITS, two_sided};
@@ -201,7 +203,7 @@ fn cases(path: &Path, way: Way, like: Option<&First>) -> Result<(Cases, First), 
     if let Some(First::Scores(first)) = like {
         predictions = predictions.in_order_of(&first.cases)?;
         if predictions.targets != first.targets {
-            return Err(Error::UnlikeCases);
+            return Err(Error::Measure(MeasureError::UnlikeCases));
         }
     }
     let scored = Scored::new(&predictions)?;
@@ -238,11 +240,13 @@ pub(super) struct VolumeScores {
 impl VolumeScores {
     /// # Errors
     ///
-    /// [`Error::Input`] if there is no such file, or it is damaged.
+    /// [`FileError::Input`] if there is no such file, or it is damaged.
     pub(super) fn read(path: &Path) -> Result<VolumeScores, Error> {
-        Self::parse(path).map_err(|source| Error::Input {
-            path: path.into(),
-            source,
+        Self::parse(path).map_err(|source| {
+            Error::File(FileError::Input {
+                path: path.into(),
+                source,
+            })
         })
     }
 
@@ -300,7 +304,7 @@ impl VolumeScores {
         let order: Option<Vec<usize>> = order.collect();
         let is_alike = self.samples.len() == first.samples.len() && self.classes == first.classes;
         let Some(order) = order.filter(|_| is_alike) else {
-            return Err(Error::UnlikeCases);
+            return Err(Error::Measure(MeasureError::UnlikeCases));
         };
         Ok(VolumeScores {
             dice: order.iter().map(|&at| self.dice[at].clone()).collect(),

@@ -18,6 +18,7 @@ use super::saved::SavedDecoder;
 use super::stack::Stack;
 use super::volume::Volume;
 use crate::Error;
+use crate::error::SegmentError;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::metrics::measures::Measures;
 use crate::origin::{Mismatch, Part};
@@ -51,8 +52,8 @@ pub struct Applying {
 /// # Errors
 ///
 /// [`Error::HeadTokens`] if the cache's tokens are of another backbone or recipe,
-/// [`Error::DecoderTokens`] if they are of another width or grid, [`Error::UnnamedValues`],
-/// [`Error::NoSlices`] if there is nothing to predict, [`Error::Output`], and [`Error::Cache`] if the
+/// [`SegmentError::DecoderTokens`] if they are of another width or grid, [`SegmentError::UnnamedValues`],
+/// [`SegmentError::NoSlices`] if there is nothing to predict, [`FileError::Output`](crate::error::FileError::Output), and [`Error::Cache`] if the
 /// cache has no patch tokens or cannot be read.
 pub fn apply(
     reader: &CacheReader,
@@ -131,11 +132,11 @@ fn stream(reader: &CacheReader, about: &About) -> Result<Stream, Error> {
             size,
         );
         if found != expected {
-            return Err(Error::DecoderTokens {
+            return Err(Error::Segment(SegmentError::DecoderTokens {
                 path: reader.dir().into(),
                 found,
                 expected,
-            });
+            }));
         }
         values.push(shape.patches() * shape.patch as usize);
     }
@@ -157,10 +158,10 @@ fn rows(
         })
         .collect();
     if rows.is_empty() {
-        return Err(Error::NoSlices {
+        return Err(Error::Segment(SegmentError::NoSlices {
             path: reader.dir().into(),
             split: settings.eval.name(),
-        });
+        }));
     }
     Ok(rows)
 }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::masks::Runs;
 use crate::Error;
+use crate::error::SegmentError;
 use crate::evaluate::Settings;
 use crate::examples::{Who, cluster_word, join};
 use crate::hold_out::{HeldOut, hold_out};
@@ -39,7 +40,7 @@ impl Cases {
     ///
     /// # Errors
     ///
-    /// [`Error::NoMasks`] if the dataset has none, [`Error::UnnamedValues`], and [`Error::Cache`] if they
+    /// [`SegmentError::NoMasks`] if the dataset has none, [`SegmentError::UnnamedValues`], and [`Error::Cache`] if they
     /// cannot be read.
     pub(super) fn read(
         reader: &CacheReader,
@@ -48,9 +49,9 @@ impl Cases {
     ) -> Result<Cases, Error> {
         let meta = reader.meta();
         if !meta.has_masks {
-            return Err(Error::NoMasks {
+            return Err(Error::Segment(SegmentError::NoMasks {
                 path: reader.dir().into(),
-            });
+            }));
         }
         let classes = meta.mask_classes.iter();
         let named: BTreeMap<u16, &str> = classes.map(|c| (c.value, c.name.as_str())).collect();
@@ -80,7 +81,7 @@ impl Cases {
     ///
     /// # Errors
     ///
-    /// [`Error::UnnamedValues`], and [`Error::Cache`] if they cannot be read.
+    /// [`SegmentError::UnnamedValues`], and [`Error::Cache`] if they cannot be read.
     pub(super) fn for_decoder(
         reader: &CacheReader,
         split: Option<&str>,
@@ -200,7 +201,7 @@ impl Cases {
         let values = first_few(&unnamed);
         if !ignore {
             let path = reader.dir().into();
-            return Err(Error::UnnamedValues { path, values });
+            return Err(Error::Segment(SegmentError::UnnamedValues { path, values }));
         }
         let warning = format!("pixels without a name are ignored: {values}");
         self.warnings.push(warning);
@@ -223,7 +224,7 @@ impl Cases {
     ///
     /// # Errors
     ///
-    /// [`Error::NoMaskedSlices`] if there is none.
+    /// [`SegmentError::NoMaskedSlices`] if there is none.
     pub(super) fn part(
         &self,
         reader: &CacheReader,
@@ -241,11 +242,11 @@ impl Cases {
             _ => self.rows(&[split], false).len(),
         };
         let known = Split::ALL.map(|split| format!("{} in `{}`", count(split), split.name()));
-        Err(Error::NoMaskedSlices {
+        Err(Error::Segment(SegmentError::NoMaskedSlices {
             path: reader.dir().into(),
             wanted: join(splits),
             found: known.join(", "),
-        })
+        }))
     }
 
     /// Augmented views of an image.

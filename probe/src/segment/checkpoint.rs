@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state_dict::{borrowed, owned, parameters};
 use crate::Error;
+use crate::error::FileError;
 use crate::tensors::{self, Tensor};
 
 /// The key of the metadata of a checkpoint.
@@ -84,7 +85,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// [`Error::Kept`] if the file is damaged.
+    /// [`FileError::Kept`] if the file is damaged.
     pub(super) fn read(path: &Path, blank: &Decoder) -> Result<Option<Running>, Error> {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -102,9 +103,11 @@ impl Running {
             }
             Ok(decoder)
         };
-        let failed = |error: nn::Error| Error::Kept {
-            path: path.into(),
-            source: error.into(),
+        let failed = |error: nn::Error| {
+            Error::File(FileError::Kept {
+                path: path.into(),
+                source: error.into(),
+            })
         };
         let mut decoders = Vec::new();
         for number in 0..state.learning_rates.len() {

@@ -16,6 +16,8 @@ use super::predict::compare;
 use super::resolution::Resolution;
 use crate::Error;
 use crate::error::Cause;
+use crate::error::FileError;
+use crate::error::SegmentError;
 use crate::evaluate::{Identity, NOTHING_CHOSEN, Settings, blank};
 use crate::outside::{MASKS, Run, check_cache};
 use crate::record::RunRecord;
@@ -57,7 +59,7 @@ fn identity(
 ///
 /// # Errors
 ///
-/// [`Error::NoMaskedSlices`], and those of reading slices and masks.
+/// [`SegmentError::NoMaskedSlices`], and those of reading slices and masks.
 pub fn check_splits(reader: &CacheReader, settings: &Settings) -> Result<(), Error> {
     if has_all_splits(reader, settings)? {
         return Ok(());
@@ -72,8 +74,8 @@ pub fn check_splits(reader: &CacheReader, settings: &Settings) -> Result<(), Err
 ///
 /// # Errors
 ///
-/// [`Error::ScoresOfOtherCache`], [`Error::NoMasks`], [`Error::NoSlices`] if `test` has no slices with masks, and
-/// [`Error::Input`] if there is no label map of a slice.
+/// [`Error::ScoresOfOtherCache`], [`SegmentError::NoMasks`], [`SegmentError::NoSlices`] if `test` has no slices with masks, and
+/// [`FileError::Input`] if there is no label map of a slice.
 pub fn evaluate_run(
     run: &Run,
     folder: &Path,
@@ -84,10 +86,10 @@ pub fn evaluate_run(
     let cases = Cases::read(reader, settings.split_name.as_deref(), false)?;
     let test = cases.rows(&[Split::Test], false);
     if test.is_empty() {
-        return Err(Error::NoSlices {
+        return Err(Error::Segment(SegmentError::NoSlices {
             path: reader.dir().into(),
             split: settings.eval.name(),
-        });
+        }));
     }
     let path = folder.join(MASKS);
     let resolution = settings.protocol.resolution();
@@ -138,9 +140,11 @@ fn read(
     size: &(dyn Fn(usize) -> [usize; 2] + Sync),
     consume: &mut dyn FnMut(usize, Vec<u16>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let failed = |source: Cause| Error::Input {
-        path: path.into(),
-        source,
+    let failed = |source: Cause| {
+        Error::File(FileError::Input {
+            path: path.into(),
+            source,
+        })
     };
     let open = || -> Result<_, Cause> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;

@@ -9,6 +9,7 @@ use ndarray::{Array3, Axis};
 use nifti::writer::WriterOptions;
 use nifti::{DataElement, NiftiHeader};
 
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 
 /// The code of millimetres in `xyzt_units` of NIfTI.
@@ -22,7 +23,7 @@ const SCANNER: i16 = 1;
 ///
 /// # Errors
 ///
-/// [`Error::Output`] if it cannot be written.
+/// [`FileError::Output`] if it cannot be written.
 pub(super) fn write(
     folder: &Path,
     slices: &[&SliceMeta],
@@ -33,7 +34,7 @@ pub(super) fn write(
     let path = folder.join(format!("{}.{extension}", file_name(&slices[0].sample)));
     match write_whole(&path, slices, labels, is_flat) {
         Ok(()) => Ok(path),
-        Err(source) => Err(Error::Output { path, source }),
+        Err(source) => Err(Error::File(FileError::Output { path, source })),
     }
 }
 

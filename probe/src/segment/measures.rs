@@ -128,7 +128,7 @@ pub(super) fn never_predicted(
 ///
 /// # Errors
 ///
-/// [`Error::Level`] and [`Error::Draws`].
+/// [`MeasureError::Level`](crate::error::MeasureError::Level) and [`MeasureError::Draws`](crate::error::MeasureError::Draws).
 pub fn measures_by_volume(
     table: &VolumeTable,
     confidence: Option<&Confidence>,

@@ -56,10 +56,10 @@ use crate::evaluate::Settings;
 ///
 /// # Errors
 ///
-/// [`Error::Cache`] if the cache has no patch tokens or too few layers, [`Error::NoMasks`],
-/// [`Error::UnnamedValues`], [`Error::NoMaskedSlices`] if a part is empty, [`Error::ClassAbsent`] if a class
-/// of `test` or `val` is not in the training data, [`Error::UnevenLayers`] if a U-Net's layers differ,
-/// [`Error::SegmentDiverged`], and [`Error::Output`] if a file cannot be written.
+/// [`Error::Cache`] if the cache has no patch tokens or too few layers, [`SegmentError::NoMasks`](crate::error::SegmentError::NoMasks),
+/// [`SegmentError::UnnamedValues`](crate::error::SegmentError::UnnamedValues), [`SegmentError::NoMaskedSlices`](crate::error::SegmentError::NoMaskedSlices) if a part is empty, [`SegmentError::ClassAbsent`](crate::error::SegmentError::ClassAbsent) if a class
+/// of `test` or `val` is not in the training data, [`SegmentError::UnevenLayers`](crate::error::SegmentError::UnevenLayers) if a U-Net's layers differ,
+/// [`SegmentError::Diverged`](crate::error::SegmentError::Diverged), and [`FileError::Output`](crate::error::FileError::Output) if a file cannot be written.
 pub fn evaluate(
     reader: &CacheReader,
     options: &Options,

@@ -44,7 +44,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Error::NoMaskedSlices`], and those of reading slices and masks.
+    /// [`SegmentError::NoMaskedSlices`](crate::error::SegmentError::NoMaskedSlices), and those of reading slices and masks.
     pub fn check_splits(&self, reader: &CacheReader, settings: &Settings) -> Result<(), Error> {
         if has_all_splits(reader, settings)? {
             return Ok(());

@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, Float64Array, StringArray, UInt64Array};
 use arrow::datatypes::{Float64Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 use crate::metrics::weights::Weights;
 
@@ -97,11 +98,13 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 ///
 /// # Errors
 ///
-/// [`Error::Input`] if there is no such file, it is damaged, or volumes do not have the same classes.
+/// [`FileError::Input`] if there is no such file, it is damaged, or volumes do not have the same classes.
 pub fn read_volumes(path: &Path) -> Result<Overlaps, Error> {
-    read(path).map_err(|source| Error::Input {
-        path: path.into(),
-        source,
+    read(path).map_err(|source| {
+        Error::File(FileError::Input {
+            path: path.into(),
+            source,
+        })
     })
 }
 

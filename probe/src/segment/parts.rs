@@ -6,6 +6,7 @@ use cache::{SliceMeta, Split};
 use common::draw::equidistant;
 
 use super::task::Task;
+use crate::error::SegmentError;
 use crate::hold_out::HeldOut;
 use crate::{Error, random};
 
@@ -94,8 +95,8 @@ impl Task<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::OnlyBackground`] if there is nothing to learn, and, except in few-shot runs,
-    /// [`Error::ClassAbsent`] if a class of `test` or `val` is absent from the training data.
+    /// [`SegmentError::OnlyBackground`] if there is nothing to learn, and, except in few-shot runs,
+    /// [`SegmentError::ClassAbsent`] if a class of `test` or `val` is absent from the training data.
     pub(super) fn check(
         &self,
         parts: &Parts,
@@ -114,10 +115,10 @@ impl Task<'_> {
             .then_some((std::slice::from_ref(&parts.chosen_on), &parts.choose));
         for (splits, rows) in scanned.into_iter().chain(chosen_on) {
             if self.cases.present(rows).into_iter().all(|class| class == 0) {
-                return Err(Error::OnlyBackground {
+                return Err(Error::Segment(SegmentError::OnlyBackground {
                     path: self.reader.dir().into(),
                     split: crate::examples::join(splits),
-                });
+                }));
             }
         }
         for rows in [test, &parts.choose[..]] {
@@ -127,7 +128,7 @@ impl Task<'_> {
                     warnings.push(format!("no slice of the draw has `{class}`"));
                 } else {
                     let path = self.reader.dir().into();
-                    return Err(Error::ClassAbsent { path, class });
+                    return Err(Error::Segment(SegmentError::ClassAbsent { path, class }));
                 }
             }
         }

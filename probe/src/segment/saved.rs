@@ -11,6 +11,7 @@ use super::graph::to_onnx;
 use super::kinds::{layers, name, of_name};
 use super::state_dict::{borrowed, parameters};
 use super::train::Trained;
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 use crate::origin::Origin;
 use crate::tensors::{self, Tensor};
@@ -65,14 +66,14 @@ impl SavedDecoder {
     ///
     /// # Errors
     ///
-    /// [`Error::Output`] if a file cannot be written.
+    /// [`FileError::Output`] if a file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let onnx = path.with_extension("onnx");
         write_whole(&onnx, &to_onnx(&self.about, &self.tensors)).map_err(|error| {
-            Error::Output {
+            Error::File(FileError::Output {
                 path: onnx,
                 source: error.into(),
-            }
+            })
         })?;
         tensors::write(path, About::KEY, &self.about, &self.tensors)
     }
@@ -81,7 +82,7 @@ impl SavedDecoder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there is no such file, or it is damaged.
+    /// [`FileError::Input`] if there is no such file, or it is damaged.
     pub fn read(path: &Path) -> Result<Option<SavedDecoder>, Error> {
         let Some((about, mut tensors)) = tensors::read::<About, f32>(path, About::KEY)? else {
             return Ok(None);
@@ -98,11 +99,13 @@ impl SavedDecoder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if metadata and tensors are not those of a decoder.
+    /// [`FileError::Input`] if metadata and tensors are not those of a decoder.
     pub(super) fn decoder_of(&self, path: &Path) -> Result<Decoder, Error> {
-        self.decoder().map_err(|source| Error::Input {
-            path: path.into(),
-            source,
+        self.decoder().map_err(|source| {
+            Error::File(FileError::Input {
+                path: path.into(),
+                source,
+            })
         })
     }
 

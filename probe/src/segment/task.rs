@@ -7,6 +7,7 @@ use super::cases::Cases;
 use super::kinds::layers;
 use super::options::Options;
 use crate::Error;
+use crate::error::SegmentError;
 use crate::evaluate::{IDLE_SHARE, Settings, VAL_SHARE};
 use crate::stream::Stream;
 
@@ -66,10 +67,10 @@ fn check_layers(reader: &CacheReader, layers: &[u32]) -> Result<(), Error> {
         (shape.patch, shape.grid) != (last.patch, last.grid)
     });
     uneven.map_or(Ok(()), |&layer| {
-        Err(Error::UnevenLayers {
+        Err(Error::Segment(SegmentError::UnevenLayers {
             path: reader.dir().into(),
             layer,
-        })
+        }))
     })
 }
 

@@ -13,6 +13,7 @@ use super::options::Options;
 use super::predict::Predictor;
 use super::resolution::Resolution;
 use crate::Error;
+use crate::error::SegmentError;
 use crate::progress::{Steps, time};
 use crate::stream::{Batch, Order, Stream};
 
@@ -56,8 +57,8 @@ impl Training<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::SegmentDiverged`] if the loss or a parameter of every learning rate has become NaN or
-    /// infinite, [`Error::Kept`] if the checkpoint is damaged, and [`Error::Output`] if the state cannot be
+    /// [`SegmentError::Diverged`] if the loss or a parameter of every learning rate has become NaN or
+    /// infinite, [`FileError::Kept`](crate::error::FileError::Kept) if the checkpoint is damaged, and [`FileError::Output`](crate::error::FileError::Output) if the state cannot be
     /// written; the checkpoint before stays.
     pub(super) fn run(&self, phase: &Phase<'_>) -> Result<Trained, Error> {
         let kind = self.options.decoder;
@@ -212,11 +213,11 @@ impl Training<'_> {
 fn keep_finite(running: &mut Running, are_finite: &[bool], phase: &Phase<'_>) -> Result<(), Error> {
     running.retain(are_finite);
     if running.decoders.is_empty() {
-        return Err(Error::SegmentDiverged {
+        return Err(Error::Segment(SegmentError::Diverged {
             phase: phase.name,
             learning_rates: join(phase.learning_rates),
             epoch: running.state.epoch + 1,
-        });
+        }));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use common::files::write_whole;
 use parquet::arrow::ArrowWriter;
 
 use super::volume::{MEASURES, Volume};
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 
 /// Measures of volumes by class, without background.
@@ -81,11 +82,13 @@ impl VolumeTable {
     ///
     /// # Errors
     ///
-    /// [`Error::Output`] if the file cannot be written.
+    /// [`FileError::Output`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let failed = |source: Cause| Error::Output {
-            path: path.into(),
-            source,
+        let failed = |source: Cause| {
+            Error::File(FileError::Output {
+                path: path.into(),
+                source,
+            })
         };
         let bytes = self.to_parquet().map_err(failed)?;
         write_whole(path, &bytes).map_err(|error| failed(error.into()))
@@ -132,11 +135,13 @@ impl VolumeTable {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if there is no such file, or it is damaged.
+    /// [`FileError::Input`] if there is no such file, or it is damaged.
     pub fn read(path: &Path) -> Result<VolumeTable, Error> {
-        read(path).map_err(|source| Error::Input {
-            path: path.into(),
-            source,
+        read(path).map_err(|source| {
+            Error::File(FileError::Input {
+                path: path.into(),
+                source,
+            })
         })
     }
 }

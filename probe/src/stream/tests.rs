@@ -1,3 +1,4 @@
+use crate::error::MeasureError;
 use std::path::Path;
 
 use cache::{CacheMeta, CacheReader, CacheWriter, TokenBatch, Tokens};
@@ -100,9 +101,9 @@ fn batches_are_full_but_for_the_last_and_an_error_ends_the_pass() {
         let mut batches = 0;
         let pass = stream.pass(&rows, order, |_| {
             batches += 1;
-            Err(Error::NoCases)
+            Err(Error::Measure(MeasureError::NoCases))
         });
-        assert!(matches!(pass, Err(Error::NoCases)) && batches == 1);
+        assert!(matches!(pass, Err(Error::Measure(MeasureError::NoCases))) && batches == 1);
     }
 }
 

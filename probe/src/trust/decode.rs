@@ -54,7 +54,7 @@ pub(super) struct Decoded {
 ///
 /// # Errors
 ///
-/// [`Error::Level`] and [`Error::Draws`].
+/// [`MeasureError::Level`](crate::error::MeasureError::Level) and [`MeasureError::Draws`](crate::error::MeasureError::Draws).
 pub(super) fn decode(
     features: ArrayView2<'_, f16>,
     values: &[Option<usize>],

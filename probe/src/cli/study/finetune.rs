@@ -100,7 +100,7 @@ pub(super) fn segments(options: &Table) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::EmptySplit`] and [`Error::NoMaskedSlices`], and those of reading slices and masks.
+/// [`Error::EmptySplit`] and [`SegmentError::NoMaskedSlices`](crate::error::SegmentError::NoMaskedSlices), and those of reading slices and masks.
 pub(super) fn check_splits(
     reader: &CacheReader,
     settings: &Settings,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cache::{CacheReader, Split};
 
 use crate::Error;
+use crate::error::ExploreError;
 use crate::explore::embedded::Embedded;
 use crate::metadata::Metadata;
 
@@ -28,7 +29,7 @@ impl Column {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchColumn`].
+    /// [`ExploreError::NoSuchColumn`].
     pub(super) fn of(
         reader: &CacheReader,
         embedded: &Embedded,
@@ -55,11 +56,11 @@ impl Column {
             _ => {
                 let own = ["label", "split", "patient", "sample"].map(str::to_owned);
                 let others = metadata.map(Metadata::names).unwrap_or_default();
-                return Err(Error::NoSuchColumn {
+                return Err(Error::Explore(ExploreError::NoSuchColumn {
                     path: reader.dir().into(),
                     column: name.into(),
                     known: [&own[..], others].concat(),
-                });
+                }));
             }
         };
         Ok(Column {

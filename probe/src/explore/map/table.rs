@@ -20,6 +20,7 @@ use parquet::file::properties::WriterProperties;
 use rayon::prelude::*;
 
 use super::Mapped;
+use crate::error::FileError;
 use crate::error::{Cause, Error};
 use crate::explore::page::png;
 use crate::picture::grey;
@@ -36,16 +37,18 @@ impl Mapped {
     ///
     /// # Errors
     ///
-    /// [`Error::Output`] if the file cannot be written, and [`Error::Cache`] if pictures cannot be read.
+    /// [`FileError::Output`] if the file cannot be written, and [`Error::Cache`] if pictures cannot be read.
     pub fn write(
         &self,
         reader: &CacheReader,
         path: &Path,
         with_pictures: bool,
     ) -> Result<(), Error> {
-        let failed = |source: Cause| Error::Output {
-            path: path.into(),
-            source,
+        let failed = |source: Cause| {
+            Error::File(FileError::Output {
+                path: path.into(),
+                source,
+            })
         };
         let partial = Partial::create(path).map_err(|error| failed(error.into()))?;
         let mut writer: Option<ArrowWriter<File>> = None;

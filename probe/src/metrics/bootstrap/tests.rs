@@ -1,3 +1,4 @@
+use crate::error::MeasureError;
 use ndarray::Array2;
 use proptest::prelude::*;
 
@@ -152,9 +153,12 @@ fn equal_tables_do_not_differ_and_unequal_ones_do() {
 #[test]
 fn a_single_patient_and_impossible_numbers_of_draws_are_refused() {
     let one = Bootstrap::new(&["a", "a"], 10, 0).unwrap_err();
-    assert!(matches!(one, Error::TooFewPatients { found: 1 }));
+    assert!(matches!(
+        one,
+        Error::Measure(MeasureError::TooFewPatients { found: 1 })
+    ));
     for draws in [0, 1_000_001, usize::MAX] {
         let found = Bootstrap::new(&["a", "b"], draws, 0).unwrap_err();
-        assert!(matches!(found, Error::Draws { .. }));
+        assert!(matches!(found, Error::Measure(MeasureError::Draws { .. })));
     }
 }

@@ -14,6 +14,7 @@ use super::objective::{Objective, Point};
 use super::solution::{Fit, Solution, penalty};
 use super::task::{Labels, Task};
 use crate::Error;
+use crate::error::LogregError;
 
 /// Norm of the gradient at which linfa stops.
 const GRADIENT: f64 = 1e-4;
@@ -24,7 +25,7 @@ const MOST: u64 = 1000;
 ///
 /// # Errors
 ///
-/// [`Error::Linfa`] with the message of linfa, for instance if its line search fails.
+/// [`LogregError::Linfa`] with the message of linfa, for instance if its line search fails.
 pub(super) fn solve(x: ArrayView2<'_, f16>, task: &Task, cs: &[f64]) -> Result<Vec<Fit>, Error> {
     let objective = Objective {
         x,
@@ -33,8 +34,8 @@ pub(super) fn solve(x: ArrayView2<'_, f16>, task: &Task, cs: &[f64]) -> Result<V
     let each = cs.par_iter().map(|&c| {
         let problems = (0..task.labels.problems()).into_par_iter();
         let solved = problems.map(|problem| {
-            let point =
-                point(x, &task.labels, problem, c).map_err(|reason| Error::Linfa { c, reason })?;
+            let point = point(x, &task.labels, problem, c)
+                .map_err(|reason| Error::Logreg(LogregError::Linfa { c, reason }))?;
             Ok(solution(&objective, point, problem, c))
         });
         Ok(task.fit(c, &solved.collect::<Result<Vec<_>, Error>>()?))

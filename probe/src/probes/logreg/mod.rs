@@ -31,6 +31,7 @@ pub use self::solution::Fit;
 use self::span::Span;
 use self::task::Task;
 use crate::Error;
+use crate::error::LogregError;
 use crate::targets::Targets;
 
 /// Training data.
@@ -64,9 +65,9 @@ pub enum Solver {
 ///
 /// # Errors
 ///
-/// [`Error::LogregTargets`], [`Error::LogregLabel`], [`Error::LogregFeature`] and
-/// [`Error::LogregPenalty`] for data and penalties that have no minimum; [`Error::LogregOneClass`]
-/// if all examples are of one class; [`Error::Linfa`] if linfa fails.
+/// [`LogregError::Targets`], [`LogregError::Label`], [`LogregError::Feature`] and
+/// [`LogregError::Penalty`] for data and penalties that have no minimum; [`LogregError::OneClass`]
+/// if all examples are of one class; [`LogregError::Linfa`] if linfa fails.
 pub fn fit(data: &Data<'_>, cs: &[f64], solver: Solver) -> Result<Vec<Fit>, Error> {
     fit_told(data, cs, solver, &|_| ())
 }
@@ -99,10 +100,10 @@ pub(crate) fn fit_told(
 fn check(data: &Data<'_>, cs: &[f64]) -> Result<(), Error> {
     let (found, expected) = (data.targets.len(), data.features.nrows());
     if found != expected {
-        return Err(Error::LogregTargets { found, expected });
+        return Err(Error::Logreg(LogregError::Targets { found, expected }));
     }
     if let Some(&c) = cs.iter().find(|&&c| !(c.is_finite() && c > 0.0)) {
-        return Err(Error::LogregPenalty { c });
+        return Err(Error::Logreg(LogregError::Penalty { c }));
     }
     let rows: Vec<_> = data.features.outer_iter().collect();
     let wrong = rows.par_iter().enumerate().find_map_first(|(row, values)| {
@@ -110,7 +111,7 @@ fn check(data: &Data<'_>, cs: &[f64]) -> Result<(), Error> {
         Some((row, value.to_f32()))
     });
     match wrong {
-        Some((row, value)) => Err(Error::LogregFeature { row, value }),
+        Some((row, value)) => Err(Error::Logreg(LogregError::Feature { row, value })),
         None => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use super::solution::{Fit, Solution};
 use crate::Error;
+use crate::error::LogregError;
 use crate::targets::Targets;
 
 /// Targets in the form that losses need.
@@ -56,7 +57,7 @@ impl Task {
             Targets::Multi(present) => Task::multi(present.view()),
         };
         if task.rows.is_empty() {
-            Err(Error::LogregOneClass)
+            Err(Error::Logreg(LogregError::OneClass))
         } else {
             Ok(task)
         }
@@ -68,11 +69,11 @@ impl Task {
             match occurs.get_mut(label as usize) {
                 Some(occurs) => *occurs = true,
                 None => {
-                    return Err(Error::LogregLabel {
+                    return Err(Error::Logreg(LogregError::Label {
                         row,
                         label,
                         classes,
-                    });
+                    }));
                 }
             }
         }
@@ -83,7 +84,7 @@ impl Task {
             factor,
         };
         let (outputs, rows) = match present[..] {
-            [] | [_] => return Err(Error::LogregOneClass),
+            [] | [_] => return Err(Error::Logreg(LogregError::OneClass)),
             [_, _] if classes == 2 => (1, vec![row(0, 0, 1.0)]),
             // One output, as in scikit-learn, written as two.
             [first, second] => {

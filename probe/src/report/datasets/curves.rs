@@ -40,7 +40,7 @@ impl<'a> Shown<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if they cannot be read, and those of [`Scored::new`].
+    /// [`FileError::Input`](crate::error::FileError::Input) if they cannot be read, and those of [`Scored::new`].
     pub(super) fn read(
         study: &Study,
         way: Way,
