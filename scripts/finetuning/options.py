@@ -9,6 +9,10 @@ SCRATCH = ("unet", "transunet")
 # The study's for low-rank adapters (appendix B.3); of its rates for fine-tuning (B.1) the largest for biases and a small one
 # for all parameters.
 RATES = {"lora": 2e-4, "bitfit": 5e-4, "full": 1e-5, "head-only": 0.0, "scratch": 1e-4}
+# The study's for low-rank adapters, and the smallest of its rates for decoders (B.4): at larger ones, AdamW soon makes a
+# linear decoder predict the background everywhere, where soft Dice has no gradient.
+HEAD_RATE = 5e-3
+DECODER_RATE = 1e-3
 # The study's (appendix B.1).
 EPOCHS = {"nih-chest-xray": 20, "chexpert": 10}
 CNN_BATCH = 128
@@ -73,7 +77,7 @@ def parse(words=None):
     add("--epochs", type=count, help="passes over `train` [20; 10 for chexpert]")
     add("--batch-size", type=count, help="images a step, over all processes [32; 128 for CNNs; 16 for decoders; 8 from scratch]")
     add("--lr", type=positive, help="rate of the backbone [lora 0.0002, bitfit 0.0005, full 0.00001, from scratch 0.0001]")
-    add("--head-lr", type=positive, default=5e-3, help="rate of the head or decoder [0.005]")
+    add("--head-lr", type=positive, help="rate of the head or decoder [0.005; 0.001 for decoders]")
     add("--optimiser", choices=("adamw", "sgd"), default="adamw", help="[adamw]; sgd has momentum 0.9")
     add("--weight-decay", type=share, default=0.01, help="of AdamW [0.01]")
     add("--rank", type=count, default=48, help="of low-rank adapters [48]")
@@ -113,6 +117,8 @@ def complete(args, dataset, card):
         args.batch_size = 8 if card is None else 16 if args.decoder else CNN_BATCH if is_cnn(card) else 32
     if args.lr is None:
         args.lr = RATES[args.method]
+    if args.head_lr is None:
+        args.head_lr = DECODER_RATE if args.decoder else HEAD_RATE
 
 
 def settings(args, augmentation):
