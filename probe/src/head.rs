@@ -8,10 +8,10 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::FileError;
-use crate::error::{Cause, Error};
+use crate::adapt::{Blocks, Folders};
+use crate::error::{Cause, Error, FileError};
 use crate::examples::{Examples, Pool, Unit};
-use crate::features::Tokens;
+use crate::features::{Features, Tokens};
 use crate::origin::Origin;
 use crate::probes::linear::{Link, logits};
 use crate::protocol::Protocol;
@@ -63,9 +63,20 @@ pub struct About {
     /// Scores from which classes are predicted as present, chosen on `val`: one per class, or that of
     /// the second of two exclusive classes; `None` if there was no `val`.
     pub thresholds: Option<Vec<f64>>,
+    /// The trained blocks whose features it takes in place of `tokens`, which are empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<Blocks>,
 }
 
 impl About {
+    /// The tokens that are read with the examples of a cache.
+    pub(crate) fn stored(&self) -> Tokens {
+        match self.blocks {
+            Some(_) => Features::Cls.tokens(1),
+            None => self.tokens.clone(),
+        }
+    }
+
     fn link(&self) -> Link {
         match self.scores {
             ScoreKind::DecisionValue => Link::Identity,
@@ -125,17 +136,34 @@ impl SavedHead {
         head(about, &mut tensors).map_err(failed)
     }
 
-    /// Scores of some examples of a cache.
+    /// Scores of some examples of a cache; trained blocks are read from `folders`.
     ///
     /// # Errors
     ///
-    /// [`Error::HeadWidth`] if the features of the cache have another width.
-    pub fn scores(
+    /// [`Error::HeadWidth`] if the features of the cache have another width, and those of [`Blocks::logits`].
+    pub(crate) fn scores(
         &self,
         reader: &CacheReader,
         examples: &Examples,
         part: &[usize],
+        folders: Folders<'_>,
     ) -> Result<Scores, Error> {
+        let about = &self.about;
+        let logits = match &about.blocks {
+            Some(blocks) => blocks.logits(self, (reader, examples), part, folders)?,
+            None => self.logits(reader, examples, part)?,
+        };
+        let is_single = about.is_single_label;
+        Ok(about.link().scores(logits, is_single, about.classes.len()))
+    }
+
+    /// Logits of some examples by tokens of the cache.
+    fn logits(
+        &self,
+        reader: &CacheReader,
+        examples: &Examples,
+        part: &[usize],
+    ) -> Result<Array2<f64>, Error> {
         let (found, expected) = (examples.columns.width(), self.weight.ncols());
         if found != expected {
             let path = reader.dir().into();
@@ -146,11 +174,11 @@ impl SavedHead {
             });
         }
         let features = examples.plain(part);
-        let logits = logits(features.view(), self.weight.view(), self.bias.view());
-        let about = &self.about;
-        Ok(about
-            .link()
-            .scores(logits, about.is_single_label, about.classes.len()))
+        Ok(logits(
+            features.view(),
+            self.weight.view(),
+            self.bias.view(),
+        ))
     }
 }
 
@@ -207,7 +235,8 @@ fn check(about: &About) -> Result<(), Cause> {
         )
         .into());
     }
-    let layers: Vec<u32> = [&about.tokens.cls[..], &about.tokens.mean].concat();
+    let tokens = about.stored();
+    let layers: Vec<u32> = [&tokens.cls[..], &tokens.mean].concat();
     if layers.is_empty() || layers.len() > MOST_LAYERS || layers.contains(&0) {
         Err(format!("found features of {}", counted(layers.len(), "layer")).into())
     } else {

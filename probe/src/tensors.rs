@@ -75,6 +75,15 @@ impl Element for f64 {
 pub(crate) struct Tensors<T = f32>(HashMap<String, Tensor<T>>);
 
 impl<T> Tensors<T> {
+    #[cfg(test)]
+    pub(crate) fn of(tensors: impl Iterator<Item = Tensor<T>>) -> Tensors<T> {
+        Tensors(
+            tensors
+                .map(|tensor| (tensor.name.clone(), tensor))
+                .collect(),
+        )
+    }
+
     /// Takes a tensor out.
     pub(crate) fn take(&mut self, name: &str) -> Result<Tensor<T>, Cause> {
         let tensor = self.0.remove(name);

@@ -27,6 +27,9 @@ pub(super) struct State {
     /// Mean loss of each epoch.
     #[serde(default)]
     pub(super) losses: Vec<f64>,
+    /// Time of the complete epochs, in all processes.
+    #[serde(default)]
+    pub(super) seconds: f64,
 }
 
 /// The best epoch so far.
@@ -43,6 +46,14 @@ pub(super) struct Running {
     pub(super) network: Network,
     pub(super) session: Session,
     pub(super) best: Option<Network>,
+}
+
+impl State {
+    /// The state in the file `path`; `None` without one that can be read.
+    pub(super) fn read(path: &Path) -> Option<State> {
+        let found = tensors::read::<State, f32>(path, KEY).ok()?;
+        found.map(|(state, _)| state)
+    }
 }
 
 impl Running {
@@ -116,7 +127,7 @@ fn owned(network: &Network, prefix: &str) -> Vec<Tensor> {
     tensors.collect()
 }
 
-fn borrowed(tensor: &Tensor) -> nn::Tensor<'_> {
+pub(super) fn borrowed(tensor: &Tensor) -> nn::Tensor<'_> {
     nn::Tensor {
         name: &tensor.name,
         shape: &tensor.shape,

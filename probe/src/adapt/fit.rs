@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use cache::Split;
+use ndarray::Array2;
 use nn::transformer::{Network, Session};
 use serde_json::json;
 
+use super::applied::Blocks;
 use super::backbone::Backbone;
 use super::options::{Method, Options};
 use super::residuals::Residuals;
@@ -13,7 +15,8 @@ use super::states::{self, CHOICE, Lock, TRAINING};
 use super::train::{Phase, Trained, Training};
 use super::{Store, memory, saved};
 use crate::Error;
-use crate::evaluate::{Choice, Fitted, Task, fields};
+use crate::evaluate::{Choice, Fitted, LinearModel, Task, fields};
+use crate::features::Tokens;
 use crate::metrics::measures::Thresholds;
 use crate::probes::linear::Loss;
 use crate::scores::Scores;
@@ -72,6 +75,11 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
     params.insert("peak_memory_bytes".into(), json!(common::peak_rss_bytes()));
     params.insert("weights_sha256".into(), json!(backbone.weights_sha256));
     params.insert("adapter".into(), json!(folder));
+    let mut head = task.head(linear(task, network), chosen.thresholds.as_ref());
+    head.about.blocks = Some(Blocks {
+        folder,
+        options: options.clone(),
+    });
     let (method, blocks, epochs) = (options.method.name(), options.blocks, chosen.epochs);
     Ok(Fitted {
         setting: format!("{method} blocks={blocks} epoch={epochs}"),
@@ -88,9 +96,28 @@ pub(super) fn fit(options: &Options, task: &Task<'_>, store: Store<'_>) -> Resul
             .cloned()
             .chain(chosen.warnings)
             .collect(),
-        head: None,
+        head: Some(head),
         thresholds: chosen.thresholds,
     })
+}
+
+/// The head of a network. Its features are not tokens of a cache.
+fn linear(task: &Task<'_>, network: &Network) -> LinearModel {
+    let of = |name: &str| -> Vec<f64> {
+        let mut tensors = network.parameters();
+        let found = tensors.find(|tensor| tensor.name == name);
+        let values = found.into_iter().flat_map(|tensor| tensor.data);
+        values.copied().map(f64::from).collect()
+    };
+    let (weight, bias) = (of("head.weight"), of("head.bias"));
+    let width = weight.len() / bias.len();
+    LinearModel {
+        tokens: Tokens::default(),
+        columns: 0..width,
+        weight: Array2::from_shape_fn((bias.len(), width), |(o, d)| weight[o * width + d]),
+        bias: bias.into(),
+        link: task.settings.protocol.link(),
+    }
 }
 
 /// What was chosen on `val`.

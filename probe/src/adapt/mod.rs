@@ -3,12 +3,14 @@
 //! `Backbone` reads the blocks' weights, after it has checked that the cache is of them; `Residuals` streams tokens of
 //! the cache; `Training` trains a [`nn::transformer::Network`] and stops at the best epoch on `val`; the network
 //! is trained again on `train` and `val`, and scores `test`. `saved` writes what was trained under the names that
-//! other programs know.
+//! other programs know, and reads it for `applied`, by which `probe predict` scores other caches.
 
+mod applied;
 mod backbone;
 mod checkpoint;
 mod fit;
 mod memory;
+mod names;
 mod options;
 mod residuals;
 mod saved;
@@ -20,6 +22,7 @@ use std::path::Path;
 use cache::CacheReader;
 use serde_json::{Map, Value};
 
+pub use self::applied::{Blocks, Folders};
 pub(crate) use self::options::{LoraOptions, Rule};
 pub use self::options::{Method, Options};
 use crate::Error;
@@ -93,7 +96,16 @@ pub fn evaluate(
         options,
         store: Some(store),
     };
-    adapt.evaluate(reader, settings, None, &Steps::new(&show))
+    let earlier = if store.force {
+        0.0
+    } else {
+        states::seconds(store.runs, &key(options, reader, settings)?)
+    };
+    let mut all = adapt.evaluate(reader, settings, None, &Steps::new(&show))?;
+    for evaluated in &mut all {
+        evaluated.record.seconds += earlier;
+    }
+    Ok(all)
 }
 
 /// Removes the states of the trainings of the evaluation `key`, once its record is in the folder `runs`.

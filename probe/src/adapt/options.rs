@@ -2,12 +2,12 @@
 
 use clap::ValueEnum;
 use nn::transformer::{self, Optimiser};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::evaluate::Select;
 
 /// What of the last blocks is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Low-rank adapters of queries, keys and values and of the MLP
@@ -19,7 +19,7 @@ pub enum Method {
 }
 
 /// A rule by which gradients change parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Rule {
     /// AdamW
@@ -29,7 +29,7 @@ pub(crate) enum Rule {
 }
 
 /// Options of an adaptation, as they are recorded.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Number of last blocks, `n`.
     pub(crate) blocks: u32,
@@ -54,7 +54,7 @@ pub struct Options {
 }
 
 /// Options of low-rank adapters.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoraOptions {
     pub(crate) rank: u32,
     #[serde(serialize_with = "decimal")]

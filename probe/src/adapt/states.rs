@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::counted;
 
+use super::checkpoint::State;
 use crate::Error;
 use crate::error::AdaptError;
 use crate::error::FileError;
@@ -36,6 +37,13 @@ fn folder(runs: &Path) -> PathBuf {
 /// The files of the states of both trainings of the evaluation `key`, in the folder of run records `runs`.
 pub(super) fn files(runs: &Path, key: &str) -> [PathBuf; 2] {
     [CHOICE, TRAINING].map(|phase| folder(runs).join(format!("{PREFIX}{key}-{phase}.safetensors")))
+}
+
+/// Seconds that earlier processes spent on the trainings of the evaluation `key`, up to their last complete epochs.
+pub(super) fn seconds(runs: &Path, key: &str) -> f64 {
+    let states = files(runs, key).into_iter();
+    let states = states.filter_map(|file| State::read(&file));
+    states.map(|state| state.seconds).sum()
 }
 
 impl Lock {

@@ -74,6 +74,7 @@ impl Training<'_> {
             (self.store.tell)(&format!("{}: goes on after epoch {epoch}", phase.name));
         }
         let start = (Instant::now(), running.state.epoch);
+        let before = running.state.seconds;
         if phase.is_watched && running.state.epoch == 0 {
             running.state.start = self.on_val(phase, &running)?;
         }
@@ -87,6 +88,7 @@ impl Training<'_> {
             if phase.is_watched {
                 self.watch(phase, &mut running)?;
             }
+            running.state.seconds = before + start.0.elapsed().as_secs_f64();
             running.write(phase.checkpoint)?;
         }
         let Running {

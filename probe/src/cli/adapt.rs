@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cache::{CacheReader, Split};
@@ -91,6 +91,12 @@ fn share(word: &str) -> Result<f32, String> {
     value.ok_or_else(|| "expected a number from 0 to below 1".into())
 }
 
+/// The folder of model cards and weights.
+pub(super) fn models(given: Option<&Path>) -> PathBuf {
+    let home = || PathBuf::from(env::var_os("SLICEBANK_HOME").unwrap_or_default());
+    given.map_or_else(|| home().join("onnx_models"), Path::to_path_buf)
+}
+
 impl Adapt {
     pub(super) fn run(&self, out: &mut impl Write, messages: &mut impl Write) -> Result<Outcome> {
         let job = self.job(messages)?;
@@ -116,7 +122,7 @@ impl Adapt {
     /// The command as a job; warnings about options without effect go to `messages`.
     pub(super) fn job(&self, messages: &mut impl Write) -> Result<Job<'_>> {
         let options = self.options()?;
-        let models = self.models();
+        let models = models(self.models.as_deref());
         self.rules.check([], messages)?;
         let splits = [Split::Train, Split::Val];
         let settings = self.rules.settings(Split::Test, &splits).into_iter();
@@ -145,13 +151,6 @@ impl Adapt {
                 adapt::forget(&self.output.runs, &record.key);
             })),
         })
-    }
-
-    fn models(&self) -> PathBuf {
-        let home = || PathBuf::from(env::var_os("SLICEBANK_HOME").unwrap_or_default());
-        self.models
-            .clone()
-            .unwrap_or_else(|| home().join("onnx_models"))
     }
 
     fn options(&self) -> Result<Options> {

@@ -14,9 +14,8 @@ use crate::record::{self, RunRecord};
 /// The word for the head that was recorded last.
 const LATEST: &str = "latest";
 
-/// The way to scores of trained blocks.
-const BY_RECORD: &str =
-    "its record names the scores of `test` as `predictions`; `probe linear` saves heads";
+/// The way to scores of a backbone that `scripts/finetune` has trained, or an earlier version of `probe adapt`.
+const BY_RECORD: &str = "its record names the scores of `test` as `predictions`; `probe linear` and `probe adapt` save heads";
 
 /// A head or decoder: a file, the name of the run that saved it or a beginning of the name, or `latest`.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl HeadArg {
         if is_path || file.exists() {
             if holds_blocks(file) {
                 bail!(
-                    "`{}` belongs to trained blocks of a backbone, which `probe predict` does not apply\nhint: {BY_RECORD}",
+                    "`{}` belongs to trained blocks of a backbone, with which `probe adapt` saves another head\nhint: give the name of the run; what `scripts/finetune` trains is not applied",
                     shown(file)
                 );
             }
@@ -131,7 +130,7 @@ fn missing(word: &str, runs: &Path, with: &[&RunRecord], without: &[&RunRecord])
     if let Some(record) = headless.filter(|record| record.params.contains_key("adapter")) {
         let name = printable(&record.name);
         return anyhow::anyhow!(
-            "`{name}` trained blocks of the backbone, which `probe predict` does not apply\nhint: {BY_RECORD}"
+            "`{name}` trained the backbone and saved no head for `probe predict`\nhint: {BY_RECORD}"
         );
     }
     let what = match headless {
@@ -142,7 +141,7 @@ fn missing(word: &str, runs: &Path, with: &[&RunRecord], without: &[&RunRecord])
     let names = with.iter().map(|record| record.name.as_str());
     let hint = match similar(word, names) {
         _ if with.is_empty() => {
-            "`probe linear`, `probe logreg`, `probe ridge` and `probe segment` save heads"
+            "`probe linear`, `probe logreg`, `probe ridge`, `probe adapt` and `probe segment` save heads"
                 .to_owned()
         }
         Some(meant) => format!("did you mean `{}`?", printable(meant)),

@@ -8,6 +8,7 @@ use cache::{CacheReader, Split};
 use clap::{Args, ValueEnum};
 use common::text::shown;
 
+use super::adapt::models;
 use super::caches::name_of;
 use super::effect::{self, Idle, NEVER};
 use super::heads::HeadArg;
@@ -16,6 +17,7 @@ use super::segment::UnnamedArg;
 use super::settings::ConfidenceArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
+use crate::adapt::Folders;
 use crate::evaluate::{self, Settings};
 use crate::examples::Unit;
 use crate::head::SavedHead;
@@ -60,6 +62,10 @@ pub(super) struct Predict {
     /// [default: error]
     #[arg(long, value_name = "WHAT")]
     unnamed_values: Option<UnnamedArg>,
+    /// Heads of `probe adapt`: folder of model cards and weights [default: `$SLICEBANK_HOME/onnx_models`, else
+    /// `onnx_models`]
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
     #[command(flatten)]
     confidence: ConfidenceArgs,
     #[command(flatten)]
@@ -86,6 +92,7 @@ impl Predict {
                     "`{file}` has a decoder, which is measured by volume\nhint: leave out --per-patient"
                 );
             }
+            self.refuse_models(&path)?;
             return self.segment((&decoder, &path), out, messages);
         }
         let head = SavedHead::read(&path)?;
@@ -99,6 +106,15 @@ impl Predict {
                 "`{file}` has a head for classes, which reads no masks\nhint: leave out --unnamed-values"
             );
         }
+        if head.about.blocks.is_none() {
+            self.refuse_models(&path)?;
+        }
+        let models = models(self.models.as_deref());
+        // A head lies in a folder of that of the records, as trained blocks do.
+        let folders = Folders {
+            runs: path.parent().and_then(Path::parent).unwrap_or(&path),
+            models: &models,
+        };
         let origin = &head.about.origin;
         let job = Job {
             caches: &self.caches(origin),
@@ -112,8 +128,8 @@ impl Predict {
             evaluate: Box::new(|reader, settings, _| {
                 let (settings, part) = self.of_cache(reader, settings, origin)?;
                 let head = (&head, path.as_path());
-                evaluate::predict(reader, head, &settings, part, self.mismatch())
-                    .map(|one| results(vec![one]))
+                let how = (self.mismatch(), folders);
+                evaluate::predict(reader, head, &settings, part, how).map(|one| results(vec![one]))
             }),
             recorded: None,
         };
@@ -182,6 +198,16 @@ impl Predict {
             mismatch: self.mismatch(),
             ignore_unnamed: self.unnamed_values == Some(UnnamedArg::Ignore),
         }
+    }
+
+    fn refuse_models(&self, file: &Path) -> Result<()> {
+        if self.models.is_some() {
+            bail!(
+                "`{}` takes tokens of the cache as they are, and reads no weights\nhint: leave out --models",
+                shown(file)
+            );
+        }
+        Ok(())
     }
 
     fn mismatch(&self) -> Mismatch {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::evaluated::{Evaluated, blank, with_examples};
 use super::settings::Settings;
 use crate::Error;
+use crate::adapt::Folders;
 use crate::examples::{Case, Clusters, Examples, Selection};
 use crate::head::{About, SavedHead};
 use crate::metrics::bootstrap::few_units;
@@ -19,20 +20,21 @@ use crate::predictions::Predictions;
 use crate::record::RunRecord;
 use crate::targets::Targets;
 
-/// Applies a head from `file` to the examples of a cache, labelled or not: to those of the evaluated
+/// Applies a head from `file`, by blocks in `folders` if it was trained with some, to the examples of a cache, labelled or not: to those of the evaluated
 /// split, or to all. If the cache has the classes of the head, labelled examples are also measured, by
 /// the protocol of the head.
 ///
 /// # Errors
 ///
 /// [`Error::HeadTokens`] if the cache's tokens are of another backbone or recipe,
-/// [`Error::HeadWidth`], [`Error::EmptySplit`], and [`Error::Cache`] if the cache cannot be read.
+/// [`Error::HeadWidth`], [`Error::EmptySplit`], and [`Error::Cache`] if the cache cannot be read; for trained blocks also
+/// those of [`adapt::evaluate`](crate::adapt::evaluate) about tokens and weights.
 pub fn predict(
     reader: &CacheReader,
     (head, file): (&SavedHead, &Path),
     settings: &Settings,
     part: Part,
-    mismatch: Mismatch,
+    (mismatch, folders): (Mismatch, Folders<'_>),
 ) -> Result<Evaluated, Error> {
     let start = Instant::now();
     let identity = settings.of_head(reader, (head, file), part)?;
@@ -41,7 +43,7 @@ pub fn predict(
     let selection = Selection {
         labelled: false,
         protocol: about.protocol,
-        ..settings.selection(about.tokens.clone())
+        ..settings.selection(about.stored())
     };
     let examples = Examples::read(reader, &selection)?;
     let rows = match part {
@@ -49,7 +51,7 @@ pub fn predict(
         Part::Split => examples.part(&[settings.eval])?,
     };
     let has_classes = examples.classes == about.classes;
-    let all = applied(reader, head, &examples, &rows)?;
+    let all = applied(reader, head, (&examples, &rows), folders)?;
     let is_labelled = |&row: &usize| has_classes && examples.is_labelled[row];
     let is_labelled: Vec<bool> = rows.iter().map(is_labelled).collect();
     let known = known(&all, &is_labelled, about.is_single_label);
@@ -97,8 +99,8 @@ pub fn predict(
 fn applied(
     reader: &CacheReader,
     head: &SavedHead,
-    examples: &Examples,
-    rows: &[usize],
+    (examples, rows): (&Examples, &[usize]),
+    folders: Folders<'_>,
 ) -> Result<Predictions, Error> {
     let classes = &head.about.classes;
     let targets = match examples.truth(rows) {
@@ -106,7 +108,7 @@ fn applied(
         _ => Targets::unknown(rows.len(), classes.len()),
     };
     Ok(Predictions {
-        scores: head.scores(reader, examples, rows)?,
+        scores: head.scores(reader, examples, rows, folders)?,
         targets,
         cases: examples.cases(rows),
     })

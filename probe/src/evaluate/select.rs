@@ -1,14 +1,14 @@
 //! Measure by which the best of several settings is chosen.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::task::Task;
 use crate::Error;
 use crate::metrics::measures::Scored;
 
 /// Measure by which the best of several settings is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Select {
     /// Macro AUROC, as in the study

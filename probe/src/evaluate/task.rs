@@ -58,7 +58,7 @@ impl Task<'_> {
     }
 
     /// A linear model with all that is needed to apply it to other caches.
-    pub(super) fn head(&self, linear: LinearModel, thresholds: Option<&Thresholds>) -> SavedHead {
+    pub(crate) fn head(&self, linear: LinearModel, thresholds: Option<&Thresholds>) -> SavedHead {
         SavedHead {
             about: About {
                 origin: self.origin(),
@@ -75,6 +75,7 @@ impl Task<'_> {
                 unit: self.examples.unit,
                 pool: self.settings.pool(),
                 thresholds: thresholds.map(|thresholds| thresholds.values.clone()),
+                blocks: None,
             },
             weight: linear.weight,
             bias: linear.bias,
@@ -247,7 +248,8 @@ impl Task<'_> {
         params.insert("train".into(), join(&self.parts.fitted_on).into());
         if let Some(head) = &fitted.head {
             let trained = head.weight.len() + head.bias.len();
-            params.insert("trainable_parameters".into(), trained.into());
+            let known = params.entry("trainable_parameters");
+            known.or_insert_with(|| trained.into());
         }
         let record = RunRecord {
             probe: probe.into(),

@@ -41,6 +41,7 @@ fn saved(classes: &[&str], outputs: usize) -> SavedHead {
             unit: Unit::Slice,
             pool: Pool::Mean,
             thresholds: None,
+            blocks: None,
         },
         weight: Array2::zeros((outputs, 2)),
         bias: Array1::zeros(outputs),

@@ -24,7 +24,7 @@ fn values(path: &std::path::Path, name: &str) -> Vec<f32> {
 }
 
 /// The score of the second class of each evaluated case.
-fn scores(lab: &Lab, record: &Value) -> Vec<f64> {
+pub(super) fn scores(lab: &Lab, record: &Value) -> Vec<f64> {
     let file = lab
         .path("runs")
         .join(record["predictions"].as_str().unwrap());

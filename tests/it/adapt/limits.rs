@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use cache::CacheMeta;
+use serde_json::{Value, json};
 
-use super::{RESIDUAL, extracted, record};
+use super::{RESIDUAL, change_header, extracted, record};
 use crate::lab::{Lab, Run, changed_at, program, project, runtime};
 
 /// A project whose `tiny-vit` has a card with `changes`.
@@ -26,13 +27,17 @@ fn home(lab: &Lab, changes: &[(&str, &str)]) {
 fn of_home(changes: &[(&str, &str)], tokens: &str) -> Lab {
     let lab = Lab::new();
     home(&lab, changes);
+    extract(&lab, tokens);
+    lab
+}
+
+fn extract(lab: &Lab, tokens: &str) {
     let manifest = lab.manifest(30);
     let mut command = lab.extract_command("manifest", &manifest);
     command
         .env("SLICEBANK_HOME", lab.path("home"))
         .env("ORT_DYLIB_PATH", runtime());
     Run::of(command.args(["--tokens", tokens])).expect(0);
-    lab
 }
 
 fn adapt(lab: &Lab, models: &Path, more: &[&str]) -> Run {
@@ -106,19 +111,54 @@ fn weights_are_compared_by_their_own_hash_if_the_cache_has_it() {
 }
 
 #[test]
-fn predict_says_that_it_does_not_apply_trained_blocks() {
+fn registers_that_a_cache_of_patch_tokens_lacks_are_named() {
+    let changes = [
+        RAW[0],
+        ("cls = \"token\"", "cls = \"token\"\nregisters = 4"),
+        ("parameters = 96096", "parameters = 96224"),
+    ];
+    let of = |tokens: &str| {
+        let lab = Lab::new();
+        home(&lab, &changes);
+        let weights = lab.path("home/onnx_models/tiny-vit.safetensors");
+        change_header(&weights, |header, data| {
+            let offsets = [data.len(), data.len() + 4 * 4 * 32];
+            data.resize(offsets[1], 0);
+            header["embeddings.register_tokens"] =
+                json!({"dtype": "F32", "shape": [1, 4, 32], "data_offsets": offsets});
+        });
+        extract(&lab, tokens);
+        adapt(&lab, &lab.path("home/onnx_models"), &["--blocks", "1"])
+    };
+    of("all").expect_error(2, &["none of the 4 registers", "`--tokens residual`"]);
+    of("residual").expect(0);
+}
+
+#[test]
+fn the_state_is_kept_until_the_record_is_written() {
     let lab = extracted(&RESIDUAL);
-    lab.probe_with("adapt", &["--blocks", "1", "--epochs", "1"])
-        .expect(0);
-    let record = record(&lab);
-    let folder = lab
-        .path("runs")
-        .join(record["params"]["adapter"].as_str().unwrap());
-    let file = folder.join("head.safetensors");
-    for head in ["adapt-", folder.to_str().unwrap(), file.to_str().unwrap()] {
-        lab.probe_with("predict", &["--head", head])
-            .expect_error(2, &["trained blocks", "`predictions`"]);
+    let words = ["--blocks", "1", "--epochs", "2"];
+    // A file where the folder of predictions should be: all that comes before the record fails.
+    let blocked = lab.path("runs/predictions");
+    fs::create_dir_all(lab.path("runs")).unwrap();
+    fs::write(&blocked, "").unwrap();
+    lab.probe_with("adapt", &words)
+        .expect_error(2, &["predictions"]);
+    fs::remove_file(&blocked).unwrap();
+    // The time of all processes is that of the record.
+    for state in fs::read_dir(lab.path("runs/training")).unwrap() {
+        change_header(&state.unwrap().path(), |header, _| {
+            let text = header["__metadata__"]["slicebank.adapting"].as_str();
+            let mut state: Value = serde_json::from_str(text.unwrap()).unwrap();
+            assert!(state["seconds"].as_f64().unwrap() > 0.0);
+            state["seconds"] = 1000.into();
+            header["__metadata__"]["slicebank.adapting"] = state.to_string().into();
+        });
     }
+    let run = lab.probe_with("adapt", &words).expect(0);
+    assert!(run.stderr.contains("goes on after epoch 2"), "{run:#?}");
+    assert_eq!(fs::read_dir(lab.path("runs/training")).unwrap().count(), 0);
+    assert!(record(&lab)["seconds"].as_f64().unwrap() >= 2000.0);
 }
 
 #[test]
