@@ -169,11 +169,20 @@ fn a_killed_training_goes_on_and_ends_as_an_undisturbed_one() {
     // The launcher has become Python.
     child.kill().unwrap();
     child.wait().unwrap();
+    // The time of all processes is that of the record.
+    let set = "import sys, torch; file = sys.argv[1]; state = torch.load(file); \
+               state['seconds'] += 1000; torch.save(state, file)";
+    let files = fs::read_dir(lab.path("runs/training")).unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    let file = files.find(|file| file.extension().is_some_and(|end| end == "pt"));
+    let mut python = Command::new(project().join(".venv-finetune/bin/python"));
+    Run::of(python.args(["-c", set]).arg(file.unwrap())).expect(0);
     let run = Run::of(&mut train("runs")).expect(0);
     assert!(run.stderr.contains("goes on after step"), "{run:#?}");
     assert!(!state(), "the state is left");
     let [whole, resumed] = ["whole", "runs"].map(|runs| last(&lab, runs));
     assert_eq!(whole["metrics"], resumed["metrics"]);
+    assert!(resumed["seconds"].as_f64().unwrap() >= 1000.0);
     let scores = |runs: &str| {
         let key = fs::read_dir(lab.path(runs).join("adapters"))
             .unwrap()
