@@ -6,6 +6,7 @@
 mod alike;
 mod cells;
 mod chart;
+mod costs;
 mod datasets;
 mod figures;
 mod learning;
@@ -47,6 +48,8 @@ pub struct Report<'a> {
     results: Table,
     /// What else the embeddings know.
     trust: Option<Table>,
+    /// What training a backbone gives and costs.
+    trained: Option<Table>,
     retrieval: Option<Table>,
     learning: Option<Table>,
     learning_curves: Vec<Chart>,
@@ -76,6 +79,7 @@ impl<'a> Report<'a> {
             rankings,
             results: results::table(study),
             trust: trust::table(study),
+            trained: costs::table(study),
             retrieval: retrieval::table(study),
             learning: learning::table(study),
             learning_curves: Vec::new(),
@@ -125,7 +129,8 @@ impl<'a> Report<'a> {
             .chain(ranks);
         let learning = self.learning.iter().chain(numbers(&self.learning_curves));
         let others = self.retrieval.iter().chain(&self.trust);
-        let others = self.of_datasets.iter().chain(learning).chain(others);
+        let others = self.trained.iter().chain(learning).chain(others);
+        let others = self.of_datasets.iter().chain(others);
         first.chain(others).chain(results).chain(&self.made)
     }
 

@@ -166,6 +166,13 @@ fn sections(report: &Report<'_>) -> Vec<Section> {
             body: body.clone(),
         });
     }
+    if let Some(table) = &report.trained {
+        sections.push(Section {
+            id: "trained-backbones",
+            title: "Adapted and fine-tuned backbones",
+            body: render::table(table),
+        });
+    }
     if let Some(table) = &report.learning {
         sections.push(Section {
             id: "learning",

@@ -61,20 +61,8 @@ pub(super) fn table(study: &Study) -> Table {
             record.image_size,
         )
     });
-    let evaluations = records.chunk_by(|a, b| {
-        let of = |record: &RunRecord| {
-            [&record.dataset, &record.probe, &record.protocol].map(String::clone)
-        };
-        of(a) == of(b)
-    });
-    let rows = evaluations.flat_map(|records| {
-        let differ = differing(records);
-        records
-            .iter()
-            .map(|record| row(record, &differ))
-            .collect::<Vec<_>>()
-    });
-    let rows = rows.collect();
+    let rows = with_settings(&records).into_iter();
+    let rows = rows.map(|(record, setting)| row(record, setting)).collect();
     let mut columns: Vec<Column> = FILTERS.map(|(_, name)| Column::text(name)).to_vec();
     columns.push(Column::text("setting"));
     columns.extend(MEASURES.map(|(header, _)| Column::number(header)));
@@ -88,6 +76,24 @@ pub(super) fn table(study: &Study) -> Table {
         columns,
         rows,
     }
+}
+
+/// Records with their settings, in which neighbours of the same dataset, probe and protocol can be told apart.
+pub(super) fn with_settings<'a>(records: &[&'a RunRecord]) -> Vec<(&'a RunRecord, String)> {
+    let evaluations = records.chunk_by(|a, b| {
+        let of = |record: &RunRecord| {
+            [&record.dataset, &record.probe, &record.protocol].map(String::clone)
+        };
+        of(a) == of(b)
+    });
+    let rows = evaluations.flat_map(|records| {
+        let differ = differing(records);
+        let rows = records
+            .iter()
+            .map(|record| (*record, setting(record, &differ)));
+        rows.collect::<Vec<_>>()
+    });
+    rows.collect()
 }
 
 /// Names of the settings in which records differ, without those that the columns have anyway.
@@ -108,13 +114,13 @@ fn settings(record: &RunRecord) -> Map<String, serde_json::Value> {
     settings
 }
 
-fn row(record: &RunRecord, differ: &BTreeSet<String>) -> Vec<Cell> {
+fn row(record: &RunRecord, setting: String) -> Vec<Cell> {
     let mut cells: Vec<Cell> = vec![
         record.dataset.clone().into(),
         backbone(record).into(),
         record.probe.clone().into(),
         record.protocol.clone().into(),
-        setting(record, differ).into(),
+        setting.into(),
     ];
     cells.extend(MEASURES.map(|(_, names)| {
         let known = names.iter().find(|of| measure(record, of.name).is_some());

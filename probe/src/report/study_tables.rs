@@ -1,9 +1,7 @@
 //! Tables 3 to 9 of the reference study, with our figures beside the published ones.
 
-use onnx_models::ModelCard;
-use serde_json::Value;
-
 use super::cells::{self, Way, figure, main_measure};
+use super::costs::{all_parameters, is_trained, number, peak_memory, trainable};
 use super::published::{PUBLISHED, PublishedColumn, PublishedRow, PublishedTable};
 use super::read::{Study, measure};
 use super::resampled::{self, Resampled};
@@ -132,7 +130,6 @@ impl<'a> Found<'a> {
 
     /// Times and memory of the records of a table that compares ways of training, if there is one of a trained backbone.
     fn costs(&self) -> Option<Table> {
-        let is_trained = |record: &RunRecord| ["adapt", "finetune"].contains(&&*record.probe);
         self.all()
             .find(|record| is_trained(record) && self.published.costs)?;
         let (mut columns, mut rows) = self.first();
@@ -167,77 +164,6 @@ fn parameters(detail: &str) -> Option<fn(&RunRecord) -> Option<String>> {
         "parameters" => Some(all_parameters),
         _ => None,
     }
-}
-
-/// Trained parameters, with their share of all.
-fn trainable(record: &RunRecord) -> Option<String> {
-    let (count, all) = counts(record)?;
-    let text = counted_parameters(count);
-    Some(match all.filter(|all| *all > 0) {
-        Some(all) => format!("{text} ({})", percent(count as f64 / all as f64 * 100.0)),
-        None => text,
-    })
-}
-
-fn all_parameters(record: &RunRecord) -> Option<String> {
-    counts(record)?.1.map(counted_parameters)
-}
-
-/// Trained parameters and all parameters; the latter of a frozen backbone by its card.
-fn counts(record: &RunRecord) -> Option<(u64, Option<u64>)> {
-    let of = |name: &str| record.params.get(name)?.as_u64();
-    let with_backbone = |trained: u64| {
-        let card = ModelCard::built_in(&record.model);
-        card.map(|card| card.parameters + trained)
-    };
-    if record.probe == "segment" {
-        // Of the decoder.
-        let trained = of("parameters")?;
-        return Some((trained, with_backbone(trained)));
-    }
-    let trained = of("trainable_parameters")?;
-    Some((trained, of("parameters").or_else(|| with_backbone(trained))))
-}
-
-/// A number of parameters: millions from 100,000 on.
-fn counted_parameters(count: u64) -> String {
-    match count {
-        0..100_000 => count.to_string(),
-        100_000..10_000_000 => format!("{:.1}M", count as f64 / 1e6),
-        _ => format!("{:.0}M", count as f64 / 1e6),
-    }
-}
-
-/// A percentage of two digits.
-fn percent(value: f64) -> String {
-    match value {
-        value if value >= 9.95 => format!("{value:.0}%"),
-        value if value >= 0.995 => format!("{value:.1}%"),
-        value if value >= 0.001 => {
-            let digits = (1.0 - value.log10()).ceil() as usize;
-            format!("{value:.digits$}%")
-        }
-        value => format!("{value:.0e}%"),
-    }
-}
-
-/// The most memory of a training in GB.
-fn peak_memory(record: &RunRecord) -> Option<f64> {
-    let of_training = record
-        .params
-        .get("peak_memory_bytes")
-        .and_then(Value::as_u64);
-    Some(of_training.or(record.peak_rss_bytes)? as f64 / 1e9)
-}
-
-fn number(value: Option<f64>, decimals: usize) -> Cell {
-    value.map_or(Cell::Missing, |value| {
-        Cell::Figure(Figure {
-            value,
-            decimals,
-            ..Figure::default()
-        })
-    })
 }
 
 fn ours(record: Option<&RunRecord>, is_best: bool) -> Cell {
@@ -305,20 +231,4 @@ fn caption(published: &PublishedTable, record: &RunRecord, protocol: &str) -> St
         text = text + resampled::RULE + " ";
     }
     text + cells::RULE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_and_shares_are_short() {
-        let counts = [33, 99_999, 800_000, 8_000_000, 1_138_000_000].map(counted_parameters);
-        assert_eq!(counts, ["33", "99999", "0.8M", "8.0M", "1138M"]);
-        let shares = [100.0, 5.36, 0.7, 0.071, 0.0013, 1.3e-4].map(percent);
-        assert_eq!(
-            shares,
-            ["100%", "5.4%", "0.70%", "0.071%", "0.0013%", "1e-4%"]
-        );
-    }
 }
