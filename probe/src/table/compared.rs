@@ -282,7 +282,11 @@ fn differing(of: &Comparison, all: &[Comparison]) -> Vec<String> {
     let words = differing.filter_map(|(name, value)| written(name, value));
     // A grid of which the setting says what was taken.
     let setting = of_both(of).unwrap_or_default();
+    // All folds together are named by their number.
+    let folds = setting.strip_suffix(" folds");
+    let folds = folds.map(|folds| format!("split=kfold:{folds}"));
     words
         .filter(|word| !setting.split(' ').any(|known| known == word))
+        .filter(|word| Some(word) != folds.as_ref())
         .collect()
 }

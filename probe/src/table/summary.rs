@@ -109,7 +109,9 @@ pub fn runs(records: &[RunRecord]) -> Grid {
     ];
     let known = SEGMENTATION[..1].iter().chain(&CLASSIFICATION[..1]);
     let of = |record: &RunRecord, name| record.settings.get(name).cloned().unwrap_or_default();
-    let layers: BTreeSet<String> = records.iter().map(|r| of(r, "layer").to_string()).collect();
+    let layers = records.iter().map(|record| of(record, "layer"));
+    let layers = layers.filter(|layer| !layer.is_null());
+    let layers: BTreeSet<String> = layers.map(|layer| layer.to_string()).collect();
     let which = |record: &RunRecord| {
         let layer = Some("layer").filter(|_| layers.len() > 1);
         // All folds together are named by their setting.

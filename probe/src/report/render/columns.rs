@@ -41,20 +41,32 @@ pub(super) fn parts(table: &Table) -> Vec<Part> {
     let is_number = |at: &usize| table.columns[*at].is_number;
     let keys = all.iter().position(is_number).unwrap_or(all.len());
     let (first, others) = all.split_at(keys);
-    let room = if others.is_empty() { LINE } else { KEYS };
     let least: Vec<usize> = all.iter().map(|&at| longest_piece(table, at)).collect();
+    let groups = || {
+        others.chunk_by(|&a, &b| {
+            let group = |at: usize| table.columns[at].group.as_ref();
+            group(a).is_some() && group(a) == group(b)
+        })
+    };
+    let numbers = |group: &[usize]| -> usize {
+        let numbers = group.iter().filter(|at| is_number(at));
+        total(&numbers.map(|&at| natural[at]).collect::<Vec<_>>())
+    };
+    let widest = groups().map(numbers).max();
+    let room = widest.map_or(LINE, |widest| KEYS.min(LINE.saturating_sub(widest)));
     let mut widths = shared(&natural[..keys], &least, room);
+    let left = LINE.saturating_sub(total(&widths) + GAP);
     let capped = others.iter().map(|&at| {
-        let most = if is_number(&at) { usize::MAX } else { TEXT };
+        let most = if is_number(&at) {
+            usize::MAX
+        } else {
+            TEXT.min(left).max(least[at])
+        };
         natural[at].min(most)
     });
     widths.extend(capped);
-    let groups = others.chunk_by(|&a, &b| {
-        let group = |at: usize| table.columns[at].group.as_ref();
-        group(a).is_some() && group(a) == group(b)
-    });
     let mut parts: Vec<Vec<usize>> = Vec::new();
-    for group in groups {
+    for group in groups() {
         let with = |part: &[usize]| -> usize {
             let columns = first.iter().chain(part).chain(group);
             total(&columns.map(|&at| widths[at]).collect::<Vec<_>>())
