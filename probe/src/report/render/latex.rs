@@ -47,8 +47,8 @@ fn part(table: &Table, part: &Part, (number, count): (usize, usize)) -> String {
     let mut head = groups(&columns);
     let header = columns.iter().zip(&part.widths);
     let header = header.map(|(column, width)| match width {
-        None if column.is_number => stacked(&column.name),
-        _ => escaped(&column.name),
+        None => stacked(&column.name, if column.is_number { 'r' } else { 'l' }),
+        Some(_) => escaped(&column.name),
     });
     head += &format!(
         "{} \\\\\n\\midrule\n",
@@ -77,11 +77,11 @@ pub(in crate::report) fn comment(text: &str) -> String {
 /// Width of a letter of text.
 const EM: f64 = 0.52;
 
-/// Letters of a line of the header of a column of numbers.
+/// Letters of a line of the header of a column that does not wrap.
 const HEADER: usize = 10;
 
-/// The header of a column of numbers, in several lines if it is long.
-fn stacked(name: &str) -> String {
+/// The header of a column that does not wrap, in several lines if it is long, at the side `r` or `l`.
+fn stacked(name: &str, side: char) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in name.split(' ') {
         match lines.last_mut() {
@@ -94,7 +94,7 @@ fn stacked(name: &str) -> String {
     let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
     match &lines[..] {
         [line] => line.clone(),
-        lines => format!("\\shortstack[r]{{{}}}", lines.join("\\\\")),
+        lines => format!("\\shortstack[{side}]{{{}}}", lines.join("\\\\")),
     }
 }
 
@@ -200,11 +200,13 @@ mod tests {
 
     #[test]
     fn long_headers_are_stacked_and_long_words_may_break() {
-        assert_eq!(stacked("AUROC"), "AUROC");
+        assert_eq!(stacked("AUROC", 'r'), "AUROC");
         assert_eq!(
-            stacked("accuracy or (D + J) / 2"),
+            stacked("accuracy or (D + J) / 2", 'r'),
             "\\shortstack[r]{accuracy\\\\or (D + J)\\\\/ 2}"
         );
+        let parameters = stacked("trainable parameters", 'l');
+        assert_eq!(parameters, "\\shortstack[l]{trainable\\\\parameters}");
         assert_eq!(
             breakable("a few-shot_head"),
             "a few-\\allowbreak{}shot\\_\\allowbreak{}head"
