@@ -235,6 +235,9 @@ fn check(about: &About) -> Result<(), Cause> {
         )
         .into());
     }
+    if let Some(blocks) = &about.blocks {
+        blocks.check()?;
+    }
     let tokens = about.stored();
     let layers: Vec<u32> = [&tokens.cls[..], &tokens.mean].concat();
     if layers.is_empty() || layers.len() > MOST_LAYERS || layers.contains(&0) {

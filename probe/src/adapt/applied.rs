@@ -1,6 +1,6 @@
 //! Trained blocks on other caches.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use cache::CacheReader;
 use ndarray::Array2;
@@ -33,6 +33,18 @@ pub struct Folders<'a> {
 }
 
 impl Blocks {
+    /// Checks what a file of a head says of them: options, and a folder below that of the run records.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut parts = Path::new(&self.folder).components();
+        if self.folder.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
+            return Err("found blocks outside the folder of run records".into());
+        }
+        if !self.options.are_usable() {
+            return Err("found options by which no blocks can be built".into());
+        }
+        Ok(())
+    }
+
     /// Logits `[N, O]` of some examples of a cache, by these blocks and `head`.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use cache::CacheReader;
 use serde_json::{Map, Value};
 
 pub use self::applied::{Blocks, Folders};
-pub(crate) use self::options::{LoraOptions, Rule};
+pub(crate) use self::options::{LoraOptions, MOST_BLOCKS, MOST_EXAMPLES, MOST_RANK, Rule};
 pub use self::options::{Method, Options};
 use crate::Error;
 use crate::evaluate::{AnyProbe, Evaluated, Fitted, Probe, Settings, Task, fields};

@@ -28,6 +28,11 @@ pub(crate) enum Rule {
     Sgd,
 }
 
+/// The most last blocks, the highest rank and the largest batch.
+pub(crate) const MOST_BLOCKS: u32 = 4;
+pub(crate) const MOST_RANK: u32 = 1024;
+pub(crate) const MOST_EXAMPLES: u32 = 65_536;
+
 /// Options of an adaptation, as they are recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
@@ -85,6 +90,21 @@ impl Method {
 }
 
 impl Options {
+    /// Whether blocks can be built by them, as the command line makes sure; those in a file may be any.
+    pub(crate) fn are_usable(&self) -> bool {
+        let lora_fits = match (self.method, self.lora) {
+            (Method::Lora, Some(lora)) => {
+                (1..=MOST_RANK).contains(&lora.rank)
+                    && lora.alpha.is_finite()
+                    && (0.0..1.0).contains(&lora.dropout)
+            }
+            (method, lora) => method != Method::Lora && lora.is_none(),
+        };
+        lora_fits
+            && (1..=MOST_BLOCKS).contains(&self.blocks)
+            && (1..=MOST_EXAMPLES as usize).contains(&self.batch_size)
+    }
+
     /// The method for a backbone; `is_split` says whether queries, keys and values have three layers.
     pub(super) fn method(&self, is_split: bool) -> transformer::Method {
         match (self.method, self.lora) {

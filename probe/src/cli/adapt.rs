@@ -13,7 +13,9 @@ use super::over::{Job, results};
 use super::settings::RulesArgs;
 use super::{Caches, Outcome, Output};
 use crate::Error;
-use crate::adapt::{self, LoraOptions, Method, Options, Rule, Store};
+use crate::adapt::{
+    self, LoraOptions, MOST_BLOCKS, MOST_EXAMPLES, MOST_RANK, Method, Options, Rule, Store,
+};
 use crate::evaluate::{Select, Settings};
 use crate::record;
 use crate::values::positive;
@@ -33,13 +35,13 @@ pub(super) struct Adapt {
     #[command(flatten)]
     pub(super) caches: Caches,
     /// Number of last blocks that are trained
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MOST_BLOCKS.into()))]
     blocks: u32,
     /// What of these blocks is trained
     #[arg(long, default_value = "lora")]
     method: Method,
     /// Rank of low-rank adapters [default: 48]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MOST_RANK.into()))]
     rank: Option<u32>,
     /// Results of low-rank adapters are multiplied by this number / rank [default: 16]
     #[arg(long, value_parser = positive::<f32>)]
@@ -65,7 +67,7 @@ pub(super) struct Adapt {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     epochs: u32,
     /// Examples per step
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=MOST_EXAMPLES.into()))]
     batch_size: u32,
     /// Epochs without a better result on `val` after which training ends [default: no early end]
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]

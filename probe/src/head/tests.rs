@@ -101,4 +101,24 @@ fn heads_that_fit_no_features_or_classes_are_refused() {
         &|head| head.about.tokens.cls = vec![0],
         "features of 1 layer",
     );
+    let blocks = |folder: &str, rank: u32, batch: usize| {
+        let about = serde_json::json!({
+            "folder": folder,
+            "options": {
+                "blocks": 1, "method": "lora", "lora": {"rank": rank, "alpha": 16.0, "dropout": 0.1},
+                "learning_rate": 0.1, "head_learning_rate": 0.1, "optimiser": "adamw", "weight_decay": 0.01,
+                "epochs": 1, "batch_size": batch, "patience": null, "select": "auroc",
+            },
+        });
+        let blocks: Blocks = serde_json::from_value(about).unwrap();
+        move |head: &mut SavedHead| head.about.blocks = Some(blocks.clone())
+    };
+    let mut adapted = good.clone();
+    blocks("adapters/a", 48, 32)(&mut adapted);
+    assert_eq!(read(&adapted).unwrap(), adapted);
+    for folder in ["", "/etc", "adapters/../../a"] {
+        refused(&blocks(folder, 48, 32), "outside the folder");
+    }
+    refused(&blocks("a", u32::MAX, 32), "no blocks can be built");
+    refused(&blocks("a", 48, 0), "no blocks can be built");
 }
