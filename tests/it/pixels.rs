@@ -83,8 +83,7 @@ fn a_dataset_that_cannot_be_read_as_the_cache_names_it_says_what_to_give() {
     let lab = Lab::new();
     let manifest = lab.manifest(4);
     let run = |dataset: &str| {
-        lab.extract("manifest", &manifest, &["--name", dataset])
-            .expect(0);
+        Run::of(&mut lab.extract_as(dataset, "manifest", &manifest)).expect(0);
         fs::rename(lab.path("images/0001.png"), lab.path("away.png")).unwrap();
         let mut command = program("extract");
         command
