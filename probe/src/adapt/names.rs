@@ -111,7 +111,7 @@ pub(super) fn modules(block: &Block, name: &str) -> Vec<String> {
     found.unwrap_or_else(|| vec![format!("{list}{rest}")])
 }
 
-/// What precedes the number of a block in checkpoints of Hugging Face whose modules were renamed.
+/// The text before the number of a block in checkpoints of Hugging Face whose modules were renamed.
 const LAYERS: &str = "encoder.layer.";
 
 /// The end of a layer's name in the checkpoint, and those of its modules.

@@ -53,7 +53,7 @@ pub(super) struct Parsed<'a> {
     pub(super) variant: Variant,
 }
 
-/// What a command is made of.
+/// The parts of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     /// The study's file.
