@@ -127,7 +127,8 @@ impl CacheLock {
                 if let Ok(Some((Some(found), _))) = object::read(&bucket)
                     && is_own(&found)
                 {
-                    remove_without_slices(dir, &local_path(dir, staging));
+                    let from = local_path(dir, staging);
+                    repeat(|| remove_without_slices(dir, &from));
                     let _ = bucket.delete(&[path]);
                 }
             }
@@ -135,7 +136,7 @@ impl CacheLock {
                 if read(&path).is_ok_and(|found| found.as_ref().is_some_and(is_own)) {
                     let file = open_regular(&path, OpenOptions::new().write(true));
                     let _ = file.and_then(|file| file.set_len(0));
-                    remove_without_cache(dir);
+                    repeat(|| remove_without_cache(dir));
                 }
             }
             Err(_) => {}
@@ -271,6 +272,14 @@ impl Drop for CacheLock {
             // Those with other files in them stay.
             created.iter().all(|dir| fs::remove_dir(dir).is_ok());
         }
+    }
+}
+
+/// Deletes files several times, because another thread of this process may create a file at the same moment.
+fn repeat(delete: impl Fn()) {
+    for _ in 0..5 {
+        delete();
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

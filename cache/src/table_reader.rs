@@ -2,7 +2,7 @@
 //! anything is allocated or read by them.
 
 use std::any::Any;
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
@@ -21,6 +19,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use crate::checked_file::CheckedFile;
 use crate::checksums::Checksums;
 use crate::error::{io_error, parquet_error};
+use crate::footer;
+use crate::header_reader::{HEADER_BYTES, HeaderReader};
 use crate::page_header::{PageHeader, PageLimits};
 use crate::rows::NAME_BYTES;
 use crate::store::Spool;
@@ -29,10 +29,6 @@ use crate::{Error, store};
 /// Number of rows that are decoded at once, and greatest size of a column of them in bytes.
 const BATCH_ROWS: usize = 64;
 const BATCH_BYTES: usize = 64 << 20;
-
-/// Bytes that are fetched to read the header of a page, and greatest size of a header.
-const HEADER_BYTES: usize = 256;
-const MOST_HEADER_BYTES: usize = 64 << 10;
 
 /// A reader of rows whose values take at most `value_bytes` each.
 pub(crate) type RowsBuilder = ParquetRecordBatchReaderBuilder<Source>;
@@ -62,13 +58,13 @@ impl ParquetFile {
 
     /// Metadata of the file, after a check that every column is within the file.
     pub(crate) fn metadata(&self) -> Result<ArrowReaderMetadata, Error> {
-        self.metadata_in(&Footer(Arc::new(self.open()?)))
+        self.metadata_in(&self.open()?)
     }
 
-    fn metadata_in(&self, file: &Footer) -> Result<ArrowReaderMetadata, Error> {
+    fn metadata_in(&self, file: &CheckedFile) -> Result<ArrowReaderMetadata, Error> {
         contained(&self.path, || {
-            let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
-            check(metadata.metadata(), file.0.len())?;
+            let metadata = footer::read(file.len(), |start, bytes| file.read(start, bytes))?;
+            check(metadata.metadata(), file.len())?;
             Ok(metadata)
         })
     }
@@ -76,41 +72,11 @@ impl ParquetFile {
     /// Rows of the file, whose values take at most `value_bytes` each.
     pub(crate) fn rows(&self, value_bytes: usize) -> Result<RowsBuilder, Error> {
         // What is read of the end of an object is often all of it.
-        let footer = Footer(Arc::new(self.open()?));
-        let metadata = self.metadata_in(&footer)?;
-        let source = Source::of(footer.0, &metadata, value_bytes, Arc::default());
+        let file = Arc::new(self.open()?);
+        let metadata = self.metadata_in(&file)?;
+        let source = Source::of(file, &metadata, value_bytes, Arc::default());
         let rows = (BATCH_BYTES / value_bytes.max(1)).clamp(1, BATCH_ROWS);
         Ok(RowsBuilder::new_with_metadata(source, metadata).with_batch_size(rows))
-    }
-}
-
-/// A file of which the metadata at its end is read.
-struct Footer(Arc<CheckedFile>);
-
-impl Length for Footer {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl ChunkReader for Footer {
-    type T = Cursor<Bytes>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let length = self.0.len().saturating_sub(start);
-        Ok(Cursor::new(self.get_bytes(start, length as usize)?))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.0.len()) {
-            return Err(ParquetError::EOF(
-                "the metadata ends behind the file".into(),
-            ));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read(start, &mut bytes)?;
-        Ok(bytes.into())
     }
 }
 
@@ -280,13 +246,11 @@ impl ChunkReader for Source {
     type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(HeaderReader {
-            file: Arc::clone(&self.file),
-            place: start,
-            left: self.file.len().saturating_sub(start),
-            limits: self.limits,
-            header: None,
-        })
+        let (file, limits) = (Arc::clone(&self.file), self.limits);
+        let left = file.len().saturating_sub(start);
+        let read = move |bytes: &mut [u8]| file.read(start, bytes);
+        let check = move |header: &PageHeader| header.is_within(left, limits);
+        Ok(HeaderReader::new(start, left, read, check))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -301,51 +265,6 @@ impl ChunkReader for Source {
         buffer.bytes.resize(length, 0);
         self.file.read(start, &mut buffer.bytes)?;
         Ok(Bytes::from_owner(buffer))
-    }
-}
-
-/// Reader of a page header, which is checked at the first read: it is also opened where there is no page.
-#[derive(Debug)]
-pub(crate) struct HeaderReader {
-    file: Arc<CheckedFile>,
-    place: u64,
-    /// Bytes of the file from there on.
-    left: u64,
-    limits: PageLimits,
-    header: Option<Cursor<Vec<u8>>>,
-}
-
-impl HeaderReader {
-    fn fetch(&self, most: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.left.min(most as u64) as usize];
-        self.file.read(self.place, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn checked(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = self.fetch(HEADER_BYTES)?;
-        let mut header = PageHeader::parse(&bytes);
-        if header.is_none() {
-            bytes = self.fetch(MOST_HEADER_BYTES)?;
-            header = PageHeader::parse(&bytes);
-        }
-        match header {
-            Some(header) if header.is_within(self.left, self.limits) => Ok(bytes),
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("no page of a cache at byte {}", self.place),
-            )),
-        }
-    }
-}
-
-impl Read for HeaderReader {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let header = match self.header.take() {
-            Some(header) => header,
-            None => Cursor::new(self.checked()?),
-        };
-        self.header.insert(header).read(bytes)
     }
 }
 

@@ -3,7 +3,7 @@
 
     scripts/dev/fuzz.py [--minutes 60] [--round 60] [--jobs 1] [TARGET...]
 
-Each target runs for `--minutes` in all. In a round, each of them runs for `--round` seconds, so that a stop leaves
+Each target runs for `--minutes` by the clock in all. In a round, each of them runs for `--round` seconds, so that a stop leaves
 nearly as much of each. What earlier calls ran counts. An input that takes 20 s, by the clock, ends a target: the machine
 must be idle. Needs a C++ compiler, and no nightly Rust: LLVM counts the coverage, and without an address sanitizer
 nothing but panics, time-outs and too much memory is found, which suits code that is nearly all safe.
@@ -29,7 +29,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 CRATES = ["cache", "extract", "probe"]
 WORK = PROJECT / "target/fuzz"
 LEDGER = WORK / "ledger.csv"
-COLUMNS = ["target", "seconds", "executions", "edges", "features", "artifacts"]
+SUMS = ["seconds", "processor_seconds", "executions", "artifacts"]
+COLUMNS = ["target", *SUMS, "edges", "features"]
 MOST_BYTES = 16_384
 SLOWEST = 20
 MEGABYTES = 2_048
@@ -51,7 +52,7 @@ def main():
     }
     arguments = parse(known)
     wanted = arguments.targets or list(known)
-    programs = build(sorted({known[name] for name in wanted}))
+    programs = build()
     while left := [name for name in wanted if done(name)["seconds"] < 60 * arguments.minutes]:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             for result in pool.map(lambda name: run(programs / name, known[name], arguments.round), left):
@@ -77,8 +78,8 @@ def parse(known):
     return arguments
 
 
-def build(crates):
-    """Builds the targets of crates, and returns the folder of the programs."""
+def build():
+    """Builds all targets, some of which would have other features, and returns the folder of the programs."""
     facts = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host = re.search(r"^host: (.*)$", facts, re.M)[1]
     lock = PROJECT / "fuzz/Cargo.lock"
@@ -86,8 +87,7 @@ def build(crates):
         lock.write_bytes((PROJECT / "Cargo.lock").read_bytes())
     environment = os.environ | {"CARGO_TARGET_DIR": str(WORK), "RUSTFLAGS": " ".join(PASSES)}
     # With `--target`, the flags are not those of build scripts.
-    packages = [word for crate in crates for word in ("-p", f"{crate}-fuzz")]
-    command = ["cargo", "build", "--release", *packages, "--bins", "--target", host]
+    command = ["cargo", "build", "--release", "--workspace", "--bins", "--target", host]
     subprocess.run(command, check=True, cwd=PROJECT / "fuzz", env=environment)
     return WORK / host / "release"
 
@@ -120,13 +120,15 @@ def run(program, crate, seconds):
         open(log, "wb") as output,
     ):
         environment = os.environ | {"TMPDIR": folder}
-        subprocess.run([program, *words], stdout=output, stderr=output, env=environment, check=False)
+        child = subprocess.Popen([program, *words], stdout=output, stderr=output, env=environment)
+        _, _, used = os.wait4(child.pid, 0)
     text = log.read_bytes().decode(errors="replace")
     executions = re.findall(r"^stat::number_of_executed_units: (\d+)$|^#(\d+)\t", text, re.M)
     coverage = re.findall(r"cov: (\d+) ft: (\d+)", text) or [(0, 0)]
     return {
         "target": name,
         "seconds": round(time.monotonic() - started),
+        "processor_seconds": round(used.ru_utime + used.ru_stime),
         "executions": max((int(one or other) for one, other in executions), default=0),
         "edges": int(coverage[-1][0]),
         "features": int(coverage[-1][1]),
@@ -150,15 +152,18 @@ def done(name):
         with open(LEDGER, newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["target"] == name]
     of = {column: [int(row[column]) for row in rows] for column in COLUMNS[1:]}
-    sums = {column: sum(of[column]) for column in ("seconds", "executions", "artifacts")}
-    return sums | {column: max(of[column], default=0) for column in ("edges", "features")}
+    return {column: (sum if column in SUMS else greatest)(values) for column, values in of.items()}
+
+
+def greatest(values):
+    return max(values, default=0)
 
 
 def summarise(wanted):
-    print("".join(f"{column:>15}" for column in COLUMNS))
+    print("".join(f"{column:>18}" for column in COLUMNS))
     for name in wanted:
         row = {"target": name} | done(name)
-        print("".join(f"{row[column]:>15}" for column in COLUMNS))
+        print("".join(f"{row[column]:>18}" for column in COLUMNS))
     left = [path for name in wanted for path in sorted((WORK / "artifacts" / name).iterdir())]
     for path in left:
         print(f"{path}: the target ended at this input; `{path.parent.name} {path.name}` repeats it")

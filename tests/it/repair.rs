@@ -94,6 +94,22 @@ fn checksums_need_no_dataset_and_tokens_do() {
 }
 
 #[test]
+#[cfg(unix)]
+fn links_are_named_and_not_repaired() {
+    let (lab, _) = extracted();
+    let (inside, outside) = (lab.cache().join("cls"), lab.path("moved"));
+    fs::rename(&inside, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &inside).unwrap();
+    flip(&lab.cache().join("patch/00001.parquet"), 700);
+    let mut verify = program("extract");
+    let run = Run::of(verify.args(["verify", "--cache"]).arg(lab.path("cache"))).expect(1);
+    assert!(run.stdout.contains("a link"), "{run:?}");
+    assert!(run.stdout.contains("patch/00001"), "{run:?}");
+    assert!(run.stderr.contains("hint: delete links"), "{run:?}");
+    assert!(!run.stderr.contains("--repair"), "{run:?}");
+}
+
+#[test]
 fn what_cannot_be_as_it_was_replaces_nothing() {
     let (lab, table) = extracted();
     flip(&lab.cache().join("cls/00001.parquet"), 700);

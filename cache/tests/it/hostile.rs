@@ -281,7 +281,7 @@ fn small_files_that_claim_much_are_refused_before_anything_is_allocated() {
         .unwrap()
         .unwrap_err()
         .to_string();
-    assert!(text.contains("no page of a cache at byte"), "{text}");
+    assert!(text.contains("no page of a table at byte"), "{text}");
 }
 
 #[test]

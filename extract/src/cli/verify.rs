@@ -83,10 +83,11 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<Status> {
         if !faults.is_empty() {
             status = Status::Skipped;
         }
-        let can_repair = !damaged(&found.faults).is_empty() && !args.again.repair;
+        let has_links = found.faults.iter().any(is_link);
+        let can_repair = !damaged(&found.faults).is_empty() && !has_links && !args.again.repair;
         let cache = Listed::of(dir);
         print(args, &cache, (&found, &faults), compared.as_ref())?;
-        // The errors of a part say what to do: it cannot be repaired.
+        // The errors of links and parts say what to do: such caches cannot be repaired.
         let is_part = matches!(&cache.meta, Ok(meta) if meta.part.is_some());
         if can_repair && cache.is_complete() && !is_part {
             let path = argument(&cache.dir);
@@ -121,11 +122,20 @@ fn hints(faults: &[Fault], cache: &Listed) -> Vec<String> {
         ),
     });
     let mut hints: Vec<String> = sets.collect();
+    if faults.iter().any(is_link) {
+        hints.push(
+            "hint: delete links; what you moved elsewhere belongs in their places".to_owned(),
+        );
+    }
     let mut errors = faults.iter().map(|of| &of.error);
     if errors.any(|error| matches!(error, cache::Error::History { .. })) {
         hints.push("hint: delete `history.json`: only `extract show` reads it".to_owned());
     }
     hints
+}
+
+fn is_link(fault: &Fault) -> bool {
+    matches!(fault.error, cache::Error::Link { .. })
 }
 
 /// What is no fault: files that no description names, and processes that `.lock` names.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Schema};
+use cache::ForeignParquet;
 use imaging::read::contained;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -147,9 +148,9 @@ fn columns(schema: &Schema) -> impl Iterator<Item = &Field> {
     })
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<ForeignParquet>, Error> {
     let file = File::open(path).map_err(Error::io(path))?;
-    let opened = contained(|| ParquetRecordBatchReaderBuilder::try_new(file));
+    let opened = contained(|| ForeignParquet::rows(file));
     opened
         .unwrap_or_else(|| Err(ParquetError::General("its parser broke down".to_owned())))
         .map_err(|error| parquet_error(path, error))

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
-use cache::{CacheReader, Split};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use cache::{CacheReader, ForeignParquet, Split};
 use serde_json::{Map, json};
 
 use super::cases::{Cases, has_all_splits};
@@ -147,7 +146,7 @@ fn read(
         })
     };
     let open = || -> Result<_, Cause> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let builder = ForeignParquet::rows(File::open(path)?)?;
         Ok(builder.with_batch_size(BATCH).build()?)
     };
     let mut wanted = rows.iter().copied().peekable();

@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
+use cache::ForeignParquet;
 use imaging::read::contained;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression::{SNAPPY, UNCOMPRESSED, ZSTD};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, file: File, left_out: &[String]) -> Result<Table
 
 fn table(path: &Path, file: File, left_out: &[String]) -> Result<Table, ParquetError> {
     let limit = file.metadata()?.len().saturating_mul(MAX_RATIO) + MAX_BYTES;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS);
+    let reader = ForeignParquet::rows(file)?.with_batch_size(BATCH_ROWS);
     let count = reader.metadata().file_metadata().num_rows();
     if count > MAX_ROWS {
         let reason = format!("it has {count} rows, at most {MAX_ROWS} are read");
