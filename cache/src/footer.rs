@@ -15,7 +15,7 @@ use crate::thrift::walk;
 ///
 /// # Errors
 ///
-/// If the file is no Parquet file, or its metadata would take a decoder more steps than it has bytes.
+/// If the file is no Parquet file or encrypted, or its metadata would take a decoder more steps than it has bytes.
 pub(crate) fn read(
     length: u64,
     read: impl Fn(u64, &mut [u8]) -> io::Result<()>,
@@ -25,7 +25,11 @@ pub(crate) fn read(
         .checked_sub(FOOTER_SIZE as u64)
         .ok_or_else(|| ParquetError::EOF(format!("{length} bytes are no Parquet file")))?;
     read(end, &mut tail)?;
-    let bytes = FooterTail::try_new(&tail)?.metadata_length();
+    let tail = FooterTail::try_new(&tail)?;
+    if tail.is_encrypted_footer() {
+        return Err(ParquetError::General("the file is encrypted".into()));
+    }
+    let bytes = tail.metadata_length();
     let start = end.checked_sub(bytes as u64).ok_or_else(|| {
         ParquetError::EOF(format!("metadata of {bytes} bytes in a file of {length}"))
     })?;
@@ -60,7 +64,12 @@ mod tests {
         let file = [b"PAR1", &metadata[..], &length, b"PAR1"].concat();
         let text = read_file(&file).unwrap_err().to_string();
         assert!(text.contains("none of a Parquet file"), "{text}");
-        for file in [&b"PAR1"[..], b"\xff\xff\xff\xffPAR1", b"12345678"] {
+        for file in [
+            &b"PAR1"[..],
+            b"\xff\xff\xff\xffPAR1",
+            b"\0\0\0\0PARE",
+            b"12345678",
+        ] {
             assert!(read_file(file).is_err());
         }
     }

@@ -118,8 +118,9 @@ impl Walk<'_> {
                     Some(Kind::List(kind)) => (first & 15, Some(*kind)),
                     _ => (first & 15, None),
                 };
+                // Some writers give an empty list no type.
+                let is_other = count > 0 && kind.is_some_and(|kind| !kind.is(found));
                 // Booleans and other elements without bytes are no values here.
-                let is_other = kind.is_some_and(|kind| !kind.is(found));
                 if is_other || count > self.rest.len() {
                     return None;
                 }
@@ -208,6 +209,8 @@ mod tests {
         // An unknown list of three booleans, and of none.
         assert!(walked(&[0x99, 0x31, 0]).is_none());
         assert!(walked(&[0x99, 0x01, 0]).is_some());
+        // A known empty list without a type.
+        assert!(walked(&[0x29, 0x00, 0]).is_some());
         // A known number as a text, a known boolean as a number, a known list of numbers in place of structs.
         assert!(walked(&[0x18, 0, 0]).is_none());
         assert!(walked(&[0x35, 0, 0]).is_none());
