@@ -12,6 +12,9 @@ use parquet::file::reader::{ChunkReader, Length};
 use crate::footer;
 use crate::header_reader::HeaderReader;
 
+/// Greatest size of the header of a page: it may have the smallest and the greatest value of the page.
+const MOST_HEADER_BYTES: u64 = 64 << 20;
+
 /// A Parquet file of any program. Metadata and page headers that would take a decoder more steps than they have bytes
 /// are refused.
 #[derive(Clone, Debug)]
@@ -58,7 +61,12 @@ impl ChunkReader for ForeignParquet {
         let left = self.length.saturating_sub(start);
         let file = self.clone();
         let read = move |bytes: &mut [u8]| file.fill(start, bytes);
-        Ok(HeaderReader::new(start, left, read, |_| true))
+        Ok(HeaderReader::new(
+            start,
+            left.min(MOST_HEADER_BYTES),
+            read,
+            |_| true,
+        ))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -69,5 +77,45 @@ impl ChunkReader for ForeignParquet {
         let mut bytes = vec![0; length];
         self.fill(start, &mut bytes)?;
         Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    #[test]
+    fn long_values_in_page_headers_are_read_and_no_header_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let (short, long) = ("a".to_owned(), "b".repeat(300_000));
+        let column = StringArray::from(vec![&*short, &*long]);
+        let batch = RecordBatch::try_from_iter([("text", Arc::new(column) as _)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_write_page_header_statistics(true)
+            .set_statistics_truncate_length(None)
+            .build();
+        let file = File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+
+        let rows = || ForeignParquet::rows(File::open(&path).unwrap()).unwrap();
+        let builder = rows();
+        let column = builder.metadata().row_group(0).column(0);
+        let page = column.data_page_offset() as usize;
+        let found = builder.build().unwrap().next().unwrap().unwrap();
+        assert_eq!(found.column(0).as_string::<i32>().value(1), long);
+
+        let mut bytes = std::fs::read(&path).unwrap();
+        // An unknown list of booleans, in place of the header.
+        bytes[page..page + 7].copy_from_slice(&[0xe9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07]);
+        std::fs::write(&path, bytes).unwrap();
+        let error = rows().build().unwrap().next().unwrap().unwrap_err();
+        assert!(error.to_string().contains("no page of a table"), "{error}");
     }
 }

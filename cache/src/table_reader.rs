@@ -30,6 +30,9 @@ use crate::{Error, store};
 const BATCH_ROWS: usize = 64;
 const BATCH_BYTES: usize = 64 << 20;
 
+/// Greatest size of the header of a page.
+const MOST_HEADER_BYTES: u64 = 64 << 10;
+
 /// A reader of rows whose values take at most `value_bytes` each.
 pub(crate) type RowsBuilder = ParquetRecordBatchReaderBuilder<Source>;
 
@@ -250,7 +253,12 @@ impl ChunkReader for Source {
         let left = file.len().saturating_sub(start);
         let read = move |bytes: &mut [u8]| file.read(start, bytes);
         let check = move |header: &PageHeader| header.is_within(left, limits);
-        Ok(HeaderReader::new(start, left, read, check))
+        Ok(HeaderReader::new(
+            start,
+            left.min(MOST_HEADER_BYTES),
+            read,
+            check,
+        ))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
