@@ -3,9 +3,9 @@
 
     scripts/dev/fuzz.py [--minutes 60] [--round 60] [--jobs 1] [TARGET...]
 
-Each target runs for `--minutes` by the clock in all. In a round, each of them runs for `--round` seconds, so that a stop leaves
-nearly as much of each. What earlier calls ran counts. An input that takes 20 s, by the clock, ends a target: the machine
-must be idle. Needs a C++ compiler, and no nightly Rust: LLVM counts the coverage, and without an address sanitizer
+Each target runs for `--minutes` of a core in all, unless it ends at an input. In a round, each of them runs for `--round`
+seconds by the clock, so that a stop leaves nearly as much of each. What earlier calls ran counts. An input that takes
+20 s, by the clock, ends a target: the machine must be idle. Needs a C++ compiler, and no nightly Rust: LLVM counts the coverage, and without an address sanitizer
 nothing but panics, time-outs and too much memory is found, which suits code that is nearly all safe.
 
 The folder `target/fuzz` has `ledger.csv` (a line for each run), `corpus/TARGET` (what was found to reach new code,
@@ -53,10 +53,13 @@ def main():
     arguments = parse(known)
     wanted = arguments.targets or list(known)
     programs = build()
-    while left := [name for name in wanted if done(name)["seconds"] < 60 * arguments.minutes]:
+    ended = set()
+    while left := [name for name in wanted if name not in ended and lacks(name, arguments.minutes)]:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             for result in pool.map(lambda name: run(programs / name, known[name], arguments.round), left):
                 write(result)
+                if result["artifacts"]:
+                    ended.add(result["target"])
                 print(", ".join(f"{name} {result[name]}" for name in COLUMNS), flush=True)
     return summarise(wanted)
 
@@ -66,7 +69,9 @@ def parse(known):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(known)} [default: all]")
-    parser.add_argument("--minutes", type=float, default=60, help="time of each target [default: 60]")
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="minutes of a core for each target [default: 60]"
+    )
     parser.add_argument(
         "--round", type=int, default=60, help="seconds of each target in a round [default: 60]"
     )
@@ -143,6 +148,10 @@ def write(result):
         if is_new:
             writer.writeheader()
         writer.writerow(result)
+
+
+def lacks(name, minutes):
+    return done(name)["processor_seconds"] < 60 * minutes
 
 
 def done(name):
