@@ -36,7 +36,7 @@ pub(crate) fn read(
     let mut metadata = vec![0; bytes];
     read(start, &mut metadata)?;
     if walk(&metadata, FILE, |_, _| ()).is_none() {
-        let text = "the metadata at its end are none of a Parquet file";
+        let text = "a field of its metadata has another type or length than in the format";
         return Err(ParquetError::General(text.into()));
     }
     let metadata = ParquetMetaDataReader::decode_metadata(&metadata)?;
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_that_are_long_without_bytes_are_refused_at_once() {
+    fn metadata_that_is_long_without_bytes_is_refused_at_once() {
         let read_file = |file: &[u8]| {
             read(file.len() as u64, |start, bytes: &mut [u8]| {
                 let start = start as usize;
@@ -63,7 +63,7 @@ mod tests {
         let length = (metadata.len() as u32).to_le_bytes();
         let file = [b"PAR1", &metadata[..], &length, b"PAR1"].concat();
         let text = read_file(&file).unwrap_err().to_string();
-        assert!(text.contains("none of a Parquet file"), "{text}");
+        assert!(text.contains("another type or length"), "{text}");
         for file in [
             &b"PAR1"[..],
             b"\xff\xff\xff\xffPAR1",

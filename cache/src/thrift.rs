@@ -2,8 +2,8 @@
 //!
 //! Decoders take lengths in a file at their word: to skip a list of 2^31 booleans, they take 2^31 steps, because an
 //! element has no bytes there. They read the fields that they know by the types of the format, whatever type the file
-//! gives. Of what passes the walk, every element has bytes, and every known field its type, so a decoder takes as many
-//! steps as there are bytes.
+//! gives. In a struct that passes the walk, every element has bytes and every known field has its type, so that a decoder
+//! takes no more steps than there are bytes.
 
 /// Greatest depth of structs and lists; those of Parquet reach eight.
 const MOST_DEPTH: usize = 32;
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 pub(crate) type Fields = &'static [(i64, Kind)];
 
 impl Kind {
-    /// Whether a field of this type in a file is of this kind.
+    /// True if a field of the type `found` in a file is of this kind.
     fn is(self, found: u8) -> bool {
         match self {
             Kind::Bool => matches!(found, 1 | 2),
